@@ -1,0 +1,59 @@
+"""Annotate English text with the bundled model, and draw it as a page.
+
+python scripts/demo.py [TEXT ...] [--page FILE.html]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import spacy
+from spacy import displacy
+from wasabi import msg
+
+TEXTS = [
+    "Angela Merkel met Emmanuel Macron in Berlin .",
+    "Apollo 11 landed on the Moon in July 1969 with Neil Armstrong and Buzz Aldrin "
+    "aboard, while Michael Collins stayed in orbit.",
+    "The European Central Bank in Frankfurt kept its rates unchanged on Thursday. "
+    "Christine Lagarde said that growth in Germany and Italy remains weak.",
+    "Marie Curie was born in Warsaw and studied in Paris. She is the only person "
+    "with Nobel Prizes in two sciences.",
+    "Brazil beat Italy 4-1 in the final of the 1970 World Cup in Mexico City, with "
+    "goals by Pele, Gerson, Jairzinho and Carlos Alberto.",
+    "There was nothing new to report.",
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("texts", nargs="*", metavar="TEXT")
+    parser.add_argument("--page", type=Path, help="where to write a displaCy page")
+    args = parser.parse_args()
+    nlp = spacy.blank("en")
+    nlp.add_pipe("padellm_ner")
+    texts = args.texts or TEXTS
+    nlp("The first text loads the model .")
+    start = time.perf_counter()
+    docs = list(nlp.pipe(texts))
+    milliseconds = 1000 * (time.perf_counter() - start)
+    for doc in docs:
+        msg.divider(doc.text if len(doc.text) < 72 else doc.text[:71] + "…", char="-")
+        rows = [(e.text, e.label_, f"{e._.padellm_score:.2f}") for e in doc.ents]
+        if rows:
+            msg.table(rows, header=("entity", "label", "score"), divider=True)
+        else:
+            msg.text("no entities")
+    words = sum(map(len, docs))
+    msg.good(f"{len(docs)} texts, {words} words in {milliseconds:.0f} ms on the CPU")
+    if args.page:
+        args.page.parent.mkdir(parents=True, exist_ok=True)
+        html = displacy.render(docs, style="ent", page=True, jupyter=False)
+        args.page.write_text(html, "utf8")
+        msg.good(f"Entities drawn in {args.page}")
+
+
+if __name__ == "__main__":
+    main()

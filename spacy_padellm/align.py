@@ -1,0 +1,239 @@
+"""Alignment of generated strings to character offsets of the text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from unicodedata import category, normalize
+
+from .mentions import Mention, Status
+
+# Start and end (exclusive) of an occurrence, in characters of the text
+_Place = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedMention:
+    """A mention and where it is in the text.
+
+    mention (Mention): The mention.
+    start (int | None): Offset of its first character; None if dropped.
+    end (int | None): Offset after its last character; None if dropped.
+    status (Status): "exact": the text has the string as it is; "normalised": it
+        has the string but for Unicode form, case or blanks; "dropped": not found,
+        or mentioned more often than the text has it.
+    """
+
+    mention: Mention
+    start: int | None
+    end: int | None
+    status: Status
+
+
+def align(
+    mentions: Sequence[Mention],
+    text: str,
+    *,
+    starts: Collection[int],
+    ends: Collection[int],
+) -> list[AlignedMention]:
+    """Find the characters that generated mentions stand for.
+
+    Mentions of equal label and string, ordered by index, go to the occurrences
+    of the string: first to those that are whole tokens, in text order, then to
+    the others, in text order; no two of them overlap. A string without any exact
+    occurrence is looked for with Unicode form (NFKC), case and the length of
+    blanks forgiven, and if that fails too, with all blanks forgiven. Mentions of
+    different labels or strings may be given the same characters.
+
+    An occurrence found with differences forgiven neither begins nor ends with a
+    blank or inside a character with its combining marks. An exact occurrence has
+    a blank at its edge if and only if the string has.
+
+    mentions (Sequence[Mention]): The mentions of one text.
+    text (str): The text.
+    starts (Collection[int]): The characters at which tokens of the text start.
+    ends (Collection[int]): The characters at which they end (exclusive).
+    RETURNS (list[AlignedMention]): One for each mention, in input order.
+    """
+    aligned = [AlignedMention(mention, None, None, "dropped") for mention in mentions]
+    groups: dict[str, dict[str, list[int]]] = {}
+    for i, mention in enumerate(mentions):
+        if mention.text and not mention.text.isspace():
+            by_label = groups.setdefault(mention.text, {})
+            by_label.setdefault(mention.label, []).append(i)
+    source = _Source(text)
+    token_starts = frozenset(starts)
+    token_ends = frozenset(ends)
+    for string, by_label in groups.items():
+        status, occurrences = source.find(string)
+        places = _choose_places(occurrences, token_starts, token_ends)
+        for members in by_label.values():
+            members.sort(key=lambda i: mentions[i].index)
+            # Members without a place stay dropped
+            for i, (start, end) in zip(members, places, strict=False):
+                aligned[i] = AlignedMention(mentions[i], start, end, status)
+    return aligned
+
+
+def _choose_places(
+    occurrences: Sequence[_Place], starts: Collection[int], ends: Collection[int]
+) -> list[_Place]:
+    """Order the occurrences of a string by preference, without overlaps.
+
+    occurrences (Sequence[_Place]): All occurrences in text order; they may overlap.
+    starts (Collection[int]): The characters at which tokens start.
+    ends (Collection[int]): The characters at which tokens end (exclusive).
+    RETURNS (list[_Place]): Whole-token occurrences in text order, then others in
+        text order.
+    """
+    whole: list[_Place] = []
+    reached = 0
+    for start, end in occurrences:
+        if start >= reached and start in starts and end in ends:
+            whole.append((start, end))
+            reached = end
+    others: list[_Place] = []
+    reached = 0
+    following = 0
+    for start, end in occurrences:
+        while following < len(whole) and whole[following][1] <= start:
+            following += 1
+        free = following == len(whole) or end <= whole[following][0]
+        if free and start >= reached:
+            others.append((start, end))
+            reached = end
+    return whole + others
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Characters that normalise together, and their normal form without blanks.
+
+    form (str): Normal form; empty for a blank.
+    start (int): Offset of the first character in the source.
+    end (int): Offset after the last character in the source.
+    """
+
+    form: str
+    start: int
+    end: int
+
+
+class _Normalised:
+    """A normalised string with the way back to the offsets of its source.
+
+    chunks (Sequence[_Chunk]): The chunks of the source.
+    blank (str): What a run of blanks becomes; none are kept at the edges.
+    """
+
+    def __init__(self, chunks: Sequence[_Chunk], *, blank: str) -> None:
+        forms: list[str] = []
+        # Normalised offset at which a chunk starts or ends -> offset in the source
+        self._starts: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+        length = 0
+        after_blank = False
+        for chunk in chunks:
+            if not chunk.form:
+                after_blank = True
+                continue
+            if after_blank and forms:
+                forms.append(blank)
+                length += len(blank)
+            after_blank = False
+            self._starts[length] = chunk.start
+            forms.append(chunk.form)
+            length += len(chunk.form)
+            self._ends[length] = chunk.end
+        self.text = "".join(forms)
+
+    def find(self, string: str) -> list[_Place]:
+        """All occurrences of a normalised string, as offsets of the source.
+
+        string (str): The string, not empty, in the normal form of `self.text`.
+        RETURNS (list[_Place]): Those that start and end with a chunk, in text order.
+        """
+        return [
+            (self._starts[start], self._ends[start + len(string)])
+            for start in _find_all(self.text, string)
+            if start in self._starts and start + len(string) in self._ends
+        ]
+
+
+class _Source:
+    """A text to search, normalised once and only if need be."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @cached_property
+    def _chunks(self) -> list[_Chunk]:
+        return _split(self._text)
+
+    @cached_property
+    def _spaced(self) -> _Normalised:
+        return _Normalised(self._chunks, blank=" ")
+
+    @cached_property
+    def _solid(self) -> _Normalised:
+        return _Normalised(self._chunks, blank="")
+
+    def find(self, string: str) -> tuple[Status, list[_Place]]:
+        """All occurrences of a string, with as little forgiven as will do.
+
+        string (str): The string, not blank.
+        RETURNS (tuple[Status, list[_Place]]): How it was found, and where, in text
+            order; occurrences may overlap.
+        """
+        size = len(string)
+        exact = [(start, start + size) for start in _find_all(self._text, string)]
+        if exact:
+            return "exact", exact
+        chunks = _split(string)
+        found = self._spaced.find(_Normalised(chunks, blank=" ").text)
+        if not found:
+            found = self._solid.find(_Normalised(chunks, blank="").text)
+        return ("normalised", found) if found else ("dropped", [])
+
+
+def _find_all(text: str, string: str) -> Iterator[int]:
+    """Yield all start offsets of a non-empty string, of overlapping ones too."""
+    start = text.find(string)
+    while start >= 0:
+        yield start
+        start = text.find(string, start + 1)
+
+
+def _split(text: str) -> list[_Chunk]:
+    """Cut a text into the smallest pieces that normalise independently."""
+    chunks = []
+    start = 0
+    for end in range(1, len(text) + 1):
+        if end == len(text) or not _continues(text, start, end):
+            chunks.append(_Chunk(_normal_form(text[start:end]), start, end))
+            start = end
+    return chunks
+
+
+def _continues(text: str, start: int, i: int) -> bool:
+    """Whether the character at `i` belongs to the chunk that begins at `start`."""
+    char = text[i]
+    # A mark after a blank stands alone, so that no chunk begins with a blank
+    if char.isascii() or text[start].isspace():
+        return False
+    # Decomposed, because half-width Japanese voicing marks are letters by category
+    if category(normalize("NFKD", char)[0]).startswith("M"):
+        return True
+    # Hangul jamo compose without being marks
+    chunk = text[start:i]
+    apart = normalize("NFKC", chunk) + normalize("NFKC", char)
+    return normalize("NFKC", chunk + char) != apart
+
+
+def _normal_form(chunk: str) -> str:
+    """Forgive Unicode form and case, and remove blanks."""
+    # Again after folding: "ΐ" folds to three characters, its capital form to two
+    form = normalize("NFKC", normalize("NFKC", chunk).casefold())
+    return "".join(form.split())

@@ -1,0 +1,570 @@
+"""The component: spaCy's contracts, and the order in which the rooms are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import srsly
+import torch
+from spacy import util
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Optimizer
+
+from spacy_padellm.decoding.base import Decoder
+from spacy_padellm.errors import Errors
+from spacy_padellm.holder import ModelHolder
+from spacy_padellm.mentions import Dedup
+from spacy_padellm.model import TreeModel, get_holder
+from spacy_padellm.prompt import PRESETS, Prompt
+from spacy_padellm.scratch import make_lm
+from spacy_padellm.settings import TaskSettings, settle
+from spacy_padellm.spans import (
+    AlignmentMode,
+    DocMentions,
+    Existing,
+    annotate,
+    gold_spans,
+    place_mentions,
+)
+from spacy_padellm.training import (
+    GoldText,
+    TrainingSettings,
+    apply_step,
+    batches,
+    make_optimizer,
+    make_trees,
+)
+from spacy_padellm.windows import SpanGetter, Window, make_windows
+
+DEFAULT_SCORE_WEIGHTS = {
+    "ents_f": 1.0,
+    "ents_p": 0.0,
+    "ents_r": 0.0,
+    "ents_per_type": None,
+    "strings_f": 0.0,
+    "strings_p": 0.0,
+    "strings_r": 0.0,
+    "strings_per_type": None,
+}
+DEFAULT_CONFIG = {
+    "model": {
+        "@architectures": "spacy-padellm.CausalLM.v1",
+        "name": "bundled-en",
+        "revision": None,
+        "dtype": "auto",
+        "device": "auto",
+        "trust_remote_code": False,
+        "lora": None,
+    },
+    "labels": {},
+    "prompt": None,
+    "decoder": {
+        "@misc": "spacy-padellm.TreeDecoder.v1",
+        "max_mentions": 32,
+        "max_mention_tokens": 64,
+        "max_batch_tokens": 1024,
+        "draft_tokens": 4,
+    },
+    "span_getter": {
+        "@span_getters": "spacy-transformers.strided_spans.v1",
+        "window": 128,
+        "stride": 96,
+    },
+    "training": {
+        "@misc": "spacy-padellm.Training.v1",
+        "mention_prefix_loss": True,
+        "max_batch_tokens": 4096,
+        "gradient_checkpointing": False,
+    },
+    "scorer": {"@scorers": "spacy-padellm.NerScorer.v1", "spans_key": "padellm"},
+    "spans_key": "padellm",
+    "threshold": 0.0,
+    "dedup": "on",
+    "alignment_mode": "expand",
+    "existing": "overwrite",
+}
+
+
+@Language.factory(
+    "padellm_ner",
+    assigns=["doc.ents", "doc.spans", "token.ent_iob", "token.ent_type"],
+    default_config=DEFAULT_CONFIG,
+    default_score_weights=DEFAULT_SCORE_WEIGHTS,
+)
+def make_padellm_ner(
+    nlp: Language,
+    name: str,
+    model: Any,
+    labels: dict[str, str],
+    prompt: Any,
+    decoder: Any,
+    span_getter: Callable[[list[Doc]], list[list[Span]]],
+    training: Any,
+    scorer: Callable[..., dict[str, Any]] | None,
+    spans_key: str,
+    threshold: float,
+    dedup: str,
+    alignment_mode: str,
+    existing: str,
+) -> PaDeLLMNER:
+    """Make the component; see `PaDeLLMNER`."""
+    return PaDeLLMNER(
+        nlp.vocab,
+        model,
+        name=name,
+        labels=labels,
+        prompt=prompt,
+        decoder=decoder,
+        span_getter=span_getter,
+        training=training,
+        scorer=scorer,
+        spans_key=spans_key,
+        threshold=threshold,
+        dedup=dedup,
+        alignment_mode=alignment_mode,
+        existing=existing,
+    )
+
+
+class PaDeLLMNER(TrainablePipe):
+    """Named-entity recognition by count-then-mention decoding of a causal LM."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: TreeModel,
+        *,
+        name: str,
+        labels: Mapping[str, str],
+        prompt: Prompt | None,
+        decoder: Decoder,
+        span_getter: SpanGetter,
+        training: TrainingSettings,
+        scorer: Callable[..., dict[str, Any]] | None,
+        spans_key: str,
+        threshold: float,
+        dedup: str,
+        alignment_mode: str,
+        existing: str,
+    ) -> None:
+        """Make the component; nothing is loaded yet.
+
+        vocab (Vocab): The pipeline's vocabulary.
+        model (TreeModel): `spacy-padellm.CausalLM.v1` or `SmallCausalLM.v1`.
+        name (str): The component's name in the pipeline.
+        labels (Mapping[str, str]): Label -> its name in the prompt; empty takes those
+            of the model or of the training data.
+        prompt (Prompt | None): The prompt; None takes the model's.
+        decoder (Decoder): Texts and labels to mentions.
+        span_getter (SpanGetter): Cuts Docs into the windows that the model reads.
+        training (TrainingSettings): How it is trained.
+        scorer (Callable | None): Scores examples.
+        spans_key (str): Where in `doc.spans` all mentions go, with their scores.
+        threshold (float): Lowest probability of an entity of `doc.ents`, in 0..1.
+        dedup (str): "on", "off" or "reversed": of a string under several labels, the
+            likeliest keeps it, all do, or the least likely (paper, section 3.3).
+        alignment_mode (str): "strict", "contract" or "expand": of a mention that cuts
+            a token.
+        existing (str): "overwrite" or "keep" the entities that a Doc has already.
+        RAISES (ValueError): On unknown settings, or labels or a prompt that contradict
+            the model's.
+        """
+        for setting, value, known in (
+            ("dedup", dedup, Dedup),
+            ("alignment_mode", alignment_mode, AlignmentMode),
+            ("existing", existing, Existing),
+        ):
+            if value not in get_args(known):
+                choices = ", ".join(get_args(known))
+                message = Errors.P143.format(
+                    value=value, setting=setting, name=name, known=choices
+                )
+                raise ValueError(message)
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.scorer = scorer
+        self.prompt = self._own_prompt = prompt
+        self.decoder = decoder
+        self.span_getter = span_getter
+        self.training = training
+        self.cfg: dict[str, Any] = {
+            "labels": {},
+            "threshold": threshold,
+            "spans_key": spans_key,
+            "dedup": dedup,
+            "alignment_mode": alignment_mode,
+            "existing": existing,
+        }
+        self._optimizer: torch.optim.AdamW | None = None
+        self._updates = 0
+        self._hub_asked = False
+        self._settle(labels, self.holder.settings)
+
+    @property
+    def holder(self) -> ModelHolder:
+        """The model's holder."""
+        return get_holder(self.model)
+
+    # Labels
+
+    @property
+    def labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The labels."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> dict[str, str]:  # type: ignore[override]
+        """Label -> its name in the prompt, as `spacy init labels` writes it."""
+        return dict(self.cfg["labels"])
+
+    def add_label(self, label: str, name: str | None = None) -> int:
+        """Add a label.
+
+        label (str): The label.
+        name (str | None): Its name in the prompt; None takes the label itself.
+        RETURNS (int): 1 if it is new, else 0.
+        RAISES (ValueError): If it is no string, or known to the model by another name.
+        """
+        if not isinstance(label, str) or not label:
+            kind = type(label).__name__
+            raise ValueError(Errors.P141.format(label=label, kind=kind))
+        if label in self.cfg["labels"]:
+            return 0
+        labels = {**self.cfg["labels"], label: name or label}
+        self._settle(labels, self.holder.settings)
+        return 1
+
+    def _set_labels(self, labels: Mapping[str, str]) -> None:
+        self.cfg["labels"] = dict(labels)
+        for label in labels:
+            # a label first seen in a memory zone would be freed with it
+            self.vocab.strings.add(label)
+
+    def _settle(self, labels: Mapping[str, str], carried: TaskSettings | None) -> None:
+        settled, self.prompt = settle(
+            labels=labels,
+            prompt=self.prompt,
+            carried=carried,
+            source=self.holder.origin,
+        )
+        self._set_labels(settled)
+
+    def _ready(self) -> tuple[dict[str, str], Prompt]:
+        """The labels and the prompt to work with.
+
+        RAISES (ValueError): If there are none.
+        """
+        if not self._hub_asked:
+            self._settle(self.cfg["labels"], self.holder.hub_settings())
+            self._hub_asked = True
+        if not self.cfg["labels"]:
+            raise ValueError(Errors.P140.format(name=self.name))
+        if self.prompt is None:
+            if self.holder.empty:
+                raise ValueError(Errors.P130)
+            raise ValueError(Errors.P144.format(name=self.name))
+        return self.cfg["labels"], self.prompt
+
+    # Prediction
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Find the entities of one Doc."""
+        return next(self._annotated([doc]), doc)
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Find the entities of a stream of Docs.
+
+        stream (Iterable[Doc]): The Docs.
+        batch_size (int): How many are looked at together; the decoder cuts them into
+            batches by tokens.
+        YIELDS (Doc): The same Docs in the same order. One that fails is given to the
+            error handler, and left out if that does not raise.
+        """
+        for docs in util.minibatch(stream, size=batch_size):
+            yield from self._annotated(docs)
+
+    def predict(self, docs: Iterable[Doc]) -> list[DocMentions]:
+        """Find mentions without touching the Docs.
+
+        docs (Iterable[Doc]): The Docs; blank ones have no mention.
+        RETURNS (list[DocMentions]): One for each Doc.
+        RAISES (ValueError): If labels or prompt are missing, the model cannot be
+            loaded, or a text does not fit it.
+        """
+        docs = list(docs)
+        windows = make_windows(docs, self.span_getter)
+        if not windows:
+            return [DocMentions() for _ in docs]
+        labels, prompt = self._ready()
+        lm = self.holder.lm()
+        lm.model.eval()
+        texts = [window.text for window in windows]
+        mentions = self.decoder(lm, lm.tokens_of(prompt), texts, labels)
+        return place_mentions(docs, windows, mentions, dedup=self.cfg["dedup"])
+
+    def set_annotations(
+        self, docs: Iterable[Doc], predictions: Sequence[DocMentions]
+    ) -> None:
+        """Write `doc.spans[spans_key]` and `doc.ents`."""
+        for doc, found in zip(docs, predictions, strict=True):
+            annotate(
+                doc,
+                found,
+                spans_key=self.cfg["spans_key"],
+                alignment_mode=self.cfg["alignment_mode"],
+                threshold=self.cfg["threshold"],
+                existing=self.cfg["existing"],
+            )
+
+    def _annotated(self, docs: Sequence[Doc]) -> Iterator[Doc]:
+        try:
+            self.set_annotations(docs, self.predict(docs))
+        except Exception as error:
+            if len(docs) == 1:
+                self.get_error_handler()(self.name, self, list(docs), error)
+                return
+            # find the Docs that fail, and save the others
+            for doc in docs:
+                yield from self._annotated([doc])
+        else:
+            yield from docs
+
+    # Training
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: dict[str, str] | list[str] | None = None,
+    ) -> None:
+        """Find the labels, and make a model that starts from scratch.
+
+        get_examples (Callable[[], Iterable[Example]]): Gives examples of the training
+            data.
+        nlp (Language | None): The pipeline.
+        labels (dict[str, str] | list[str] | None): Label -> its name in the prompt, or
+            labels that are their own names; None takes the config's, the model's, or
+            those of the examples.
+        RAISES (ValueError): If there are no labels, or the examples have others.
+        """
+        validate_get_examples(get_examples, "PaDeLLMNER.initialize")
+        if labels is not None:
+            named = labels if isinstance(labels, dict) else {k: k for k in labels}
+            self._settle(named, self.holder.settings)
+        found = {
+            span.label_
+            for example in get_examples()
+            for span in gold_spans(example.reference, self.cfg["spans_key"]) or []
+        }
+        if self.labels:
+            for label in sorted(found):
+                self._check_label(label)
+        else:
+            self._set_labels({label: label for label in sorted(found)})
+        if self.holder.empty:
+            if self.prompt is None:
+                self.prompt = PRESETS["compact"]
+            _, prompt = self._ready()
+            texts = [example.reference.text for example in get_examples()]
+            names = list(self.cfg["labels"].values())
+            shape = self.model.attrs["shape"]
+            special_tokens = prompt.special_tokens
+            self.holder.put(
+                lambda: make_lm(texts + names, shape, special_tokens=special_tokens)
+            )
+        self._ready()
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Add the gradient of a batch; a step follows if `sgd` is given.
+
+        examples (Iterable[Example]): The batch; examples without gold annotation are
+            left out.
+        drop (float): Not used: causal LMs are fine-tuned without dropout.
+        sgd (Optimizer | None): The optimizer.
+        losses (dict[str, float] | None): The mean loss is added under the name.
+        RETURNS (dict[str, float]): The losses.
+        RAISES (ValueError): If a gold label is unknown, a text does not fit the model,
+            or the loss is no number.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "PaDeLLMNER.update")
+        golds = self._gold_texts(examples)
+        if golds:
+            labels, prompt = self._ready()
+            lm = self.holder.trainable(prompt.special_tokens)
+            lm.model.train()
+            if self.training.gradient_checkpointing:
+                # the reentrant kind gives adapters no gradient
+                lm.model.gradient_checkpointing_enable({"use_reentrant": False})
+            trees = make_trees(
+                lm,
+                golds,
+                prompt=lm.tokens_of(prompt),
+                labels=labels,
+                mention_prefix_loss=self.training.mention_prefix_loss,
+            )
+            total = sum(sum(tree.weights) for tree in trees)
+            for batch in batches(trees, self.training.max_batch_tokens):
+                loss, backprop = self.model.begin_update(batch)
+                backprop(1 / total)
+                losses[self.name] += float(loss) / total
+            self._updates += 1
+        if sgd is not None:
+            self.finish_update(sgd)
+        return losses
+
+    def finish_update(self, sgd: Optimizer) -> None:
+        """Apply the mean gradient of the updates since the last step.
+
+        RAISES (ValueError): If `sgd` averages parameters.
+        """
+        if self._updates == 0:
+            return
+        if self._optimizer is None:
+            self._optimizer = make_optimizer(self.holder.lm())
+        apply_step(self._optimizer, sgd, scale=1 / self._updates)
+        self._updates = 0
+
+    def _gold_texts(self, examples: Sequence[Example]) -> list[GoldText]:
+        """The windows of the annotated examples, with the mentions that lie inside."""
+        golds = []
+        annotated = [
+            (example, spans)
+            for example in examples
+            if (spans := gold_spans(example.reference, self.cfg["spans_key"]))
+            is not None
+        ]
+        docs = [example.predicted for example, _ in annotated]
+        for window in make_windows(docs, self.span_getter):
+            spans = annotated[window.doc][1]
+            golds.append(GoldText(window.text, self._mentions_inside(window, spans)))
+        return golds
+
+    def _mentions_inside(
+        self, window: Window, spans: Sequence[Span]
+    ) -> dict[str, list[str]]:
+        end = window.start + len(window.text)
+        mentions: dict[str, list[str]] = {}
+        for span in sorted(spans, key=lambda span: (span.start_char, span.end_char)):
+            self._check_label(span.label_)
+            if window.start <= span.start_char and span.end_char <= end:
+                mentions.setdefault(span.label_, []).append(span.text)
+        return mentions
+
+    def _check_label(self, label: str) -> None:
+        if label not in self.cfg["labels"]:
+            known = ", ".join(self.labels)
+            message = Errors.P142.format(label=label, name=self.name, known=known)
+            raise ValueError(message)
+
+    # Saving
+
+    def to_disk(
+        self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
+    ) -> None:
+        """Write the component; its model becomes a Hugging Face folder, `model`.
+
+        path (str | Path): The component's folder.
+        exclude (Iterable[str]): "vocab", "cfg", "model".
+        """
+        has_model = "model" not in exclude and not self.holder.empty
+        cfg = {**self.cfg, "model_saved": has_model}
+        writers: dict[str, Callable[[Path], None]] = {
+            "cfg": lambda p: srsly.write_json(p, cfg),
+            "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
+        }
+        if has_model:
+            settings = self._task_settings()
+            writers["model"] = lambda p: self.holder.save(p, settings)
+        util.to_disk(path, writers, exclude)
+
+    def from_disk(
+        self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
+    ) -> PaDeLLMNER:
+        """Read what `to_disk` wrote; the weights are loaded at first use.
+
+        path (str | Path): The component's folder.
+        exclude (Iterable[str]): "vocab", "cfg", "model".
+        RAISES (ValueError): If files are missing.
+        """
+        path = Path(path)
+        if "cfg" not in exclude:
+            if not (path / "cfg").is_file():
+                raise ValueError(Errors.P146.format(path=path, file="cfg"))
+            self._load_cfg(srsly.read_json(path / "cfg"))
+        if "vocab" not in exclude and (path / "vocab").is_dir():
+            self.vocab.from_disk(path / "vocab", exclude=exclude)
+        if "model" not in exclude:
+            if (path / "model").is_dir():
+                self.holder.open(path / "model")
+                self.prompt = self._own_prompt
+            elif self.cfg.get("model_saved"):
+                raise ValueError(Errors.P145.format(path=path, name=self.name))
+        self._loaded()
+        return self
+
+    def to_bytes(self, *, exclude: Iterable[str] = util.SimpleFrozenList()) -> bytes:
+        """The component as bytes.
+
+        exclude (Iterable[str]): "vocab", "cfg", "model".
+        RAISES (ValueError): If the model is too large for one message (4 GiB).
+        """
+        writers: dict[str, Callable[[], Any]] = {
+            "cfg": lambda: srsly.json_dumps(self.cfg),
+            "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
+        }
+        if not self.holder.empty:
+            settings = self._task_settings()
+            writers["model"] = lambda: self.holder.to_files(settings)
+        return util.to_bytes(writers, exclude)
+
+    def from_bytes(
+        self, bytes_data: bytes, *, exclude: Iterable[str] = util.SimpleFrozenList()
+    ) -> PaDeLLMNER:
+        """Read what `to_bytes` gave.
+
+        exclude (Iterable[str]): "vocab", "cfg", "model".
+        """
+        readers: dict[str, Callable[[Any], Any]] = {
+            "cfg": lambda data: self._load_cfg(srsly.json_loads(data)),
+            "vocab": lambda data: self.vocab.from_bytes(data, exclude=exclude),
+            "model": self._load_files,
+        }
+        util.from_bytes(bytes_data, readers, exclude)
+        self._loaded()
+        return self
+
+    def _task_settings(self) -> TaskSettings:
+        labels, prompt = self._ready()
+        return TaskSettings(labels, prompt)
+
+    def _load_cfg(self, cfg: dict[str, Any]) -> None:
+        self.cfg = cfg
+        self._set_labels(cfg["labels"])
+
+    def _load_files(self, files: dict[str, bytes]) -> None:
+        self.holder.from_files(files)
+        self.prompt = self._own_prompt
+
+    def _loaded(self) -> None:
+        self._optimizer = None
+        self._updates = 0
+        self._hub_asked = False
+        self._settle(self.cfg["labels"], self.holder.settings)

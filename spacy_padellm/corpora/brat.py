@@ -1,0 +1,72 @@
+"""brat's standoff format: a .txt file and its .ann beside it, one doc a pair."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .files import COMPRESSED, plain_name, read_lines, read_text
+from .records import BadLine, CharSpan, Record, span_problem
+
+OFFSETS = re.compile(r"(\S+) (\d+) (\d+)")
+
+
+def read_brat(path: Path) -> Iterator[Record | BadLine]:
+    """Read a pair of brat files.
+
+    path (Path): The .txt file, or an .ann file to report it has no .txt.
+    YIELDS (Record | BadLine): The text with its text-bound annotations (lines
+        `T...`), and one BadLine for each of them that is left out. Relations,
+        events, attributes, notes and normalisations are passed over.
+    """
+    other = ".txt" if plain_name(path).suffix == ".ann" else ".ann"
+    partner = _find(plain_name(path).with_suffix(other))
+    if partner is None:
+        # Missing annotation is not an empty one
+        yield BadLine(path, 0, f"no {other} file beside it")
+    elif other == ".ann":
+        yield from _read_pair(path, partner)
+
+
+def _find(path: Path) -> Path | None:
+    """Find a file that may be compressed."""
+    names = (path, *(path.with_name(path.name + suffix) for suffix in COMPRESSED))
+    return next((name for name in names if name.is_file()), None)
+
+
+def _read_pair(text_path: Path, ann_path: Path) -> Iterator[Record | BadLine]:
+    """Read a text and its annotations."""
+    text = read_text(text_path)
+    spans: list[CharSpan] = []
+    for number, line in enumerate(read_lines(ann_path), start=1):
+        if not line.startswith("T"):
+            continue
+        try:
+            spans.append(_span(text, line))
+        except ValueError as error:
+            yield BadLine(ann_path, number, str(error))
+    yield Record(text, tuple(spans), line=1)
+
+
+def _span(text: str, line: str) -> CharSpan:
+    """Read one `T1<tab>LABEL start end<tab>string` line; ValueError if bad."""
+    fields = line.split("\t")
+    if len(fields) != 3:
+        raise ValueError("not three columns with tabs between them")
+    _, place, mention = fields
+    if ";" in place:
+        raise ValueError(
+            f"discontinuous mention ({place}); a span has one start and end"
+        )
+    match = OFFSETS.fullmatch(place)
+    if match is None:
+        raise ValueError(f"{place!r} is not a label, a start and an end")
+    span = int(match[2]), int(match[3]), match[1]
+    if problem := span_problem(text, span):
+        raise ValueError(problem)
+    found = text[span[0] : span[1]]
+    # brat writes the string of a mention over two lines on one
+    if re.sub(r"\s", " ", found) != re.sub(r"\s", " ", mention):
+        raise ValueError(f"the text at {span[0]}-{span[1]} is {found!r}")
+    return span

@@ -1,0 +1,131 @@
+"""CoNLL-like files: one token and tag a line, a blank line between sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .conll_layout import (
+    DOCSTART,
+    Layout,
+    find_layout,
+    may_be_comment,
+    split_columns,
+)
+from .files import read_lines
+from .records import BadLine, CharSpan, Record
+
+
+@dataclass(slots=True)
+class Sentence:
+    """The lines of one sentence.
+
+    text (str | None): The value of its `# text = ` comment.
+    rows (list[tuple[int, list[str]]]): Line numbers, from 1, and columns.
+    """
+
+    text: str | None = None
+    rows: list[tuple[int, list[str]]] = field(default_factory=list)
+
+
+def read_conll(
+    path: Path, *, joiner: str, tag_column: int | None, token_column: int | None
+) -> Iterator[Record | BadLine]:
+    """Read a CoNLL-like file.
+
+    path (Path): The file.
+    joiner (str): What stands between tokens where the file does not hold the
+        text: " ", or "" for Chinese.
+    tag_column (int | None): Column of the tags, negative from the right, or None
+        to find it by inspection.
+    token_column (int | None): The same for the tokens.
+    YIELDS (Record | BadLine): One a sentence; bad with its first malformed line.
+    """
+    lines = read_lines(path)
+    if not any(map(str.strip, lines)):
+        return
+    layout = find_layout(path, lines, tag_column=tag_column, token_column=token_column)
+    for sentence in _sentences(lines, layout):
+        problems = [
+            BadLine(path, line, f"{problem}; its sentence is left out")
+            for line, row in sentence.rows
+            if (problem := layout.problem(row))
+        ]
+        yield problems[0] if problems else _record(sentence, layout, joiner)
+
+
+def _sentences(lines: list[str], layout: Layout) -> Iterator[Sentence]:
+    """Group lines to sentences, without comments and document starts."""
+    sentence = Sentence()
+    for number, line in enumerate([*lines, ""], start=1):
+        row = split_columns(line, tabs=layout.tabs)
+        if not line.strip() or DOCSTART in row:
+            if sentence.rows:
+                yield sentence
+            sentence = Sentence()
+        elif may_be_comment(line) and layout.problem(row):
+            key, _, value = line[1:].partition("=")
+            if key.strip() == "text":
+                sentence.text = value.strip()
+        else:
+            sentence.rows.append((number, row))
+
+
+def _record(sentence: Sentence, layout: Layout, joiner: str) -> Record:
+    """Join the tokens of a well-formed sentence to a text."""
+    words = [row[layout.token] for _, row in sentence.rows]
+    tags = [row[layout.tag] for _, row in sentence.rows]
+    line = sentence.rows[0][0]
+    text = sentence.text or ""
+    starts = _word_starts(text, words)
+    real = starts is not None
+    if starts is None:
+        text = joiner.join(words)
+        starts = [0]
+        for word in words:
+            starts.append(starts[-1] + len(word) + len(joiner))
+    spans: list[CharSpan] = [
+        (starts[first], starts[last] + len(words[last]), label)
+        for first, last, label in decode_tags(tags)
+    ]
+    if real or not joiner:
+        return Record(text, tuple(spans), line)
+    spaces = [True] * (len(words) - 1) + [False]
+    return Record(text, tuple(spans), line, words=words, spaces=spaces)
+
+
+def _word_starts(text: str, words: list[str]) -> list[int] | None:
+    """Place the words in a text in order; None unless only blanks lie between."""
+    starts: list[int] = []
+    end = 0
+    for word in words:
+        start = text.find(word, end)
+        if start < 0 or text[end:start].strip():
+            return None
+        starts.append(start)
+        end = start + len(word)
+    return None if text[end:].strip() else starts
+
+
+def decode_tags(tags: list[str]) -> Iterator[tuple[int, int, str]]:
+    """Turn the tags of a sentence to mentions.
+
+    One rule reads IOB1, IOB2, BIOES, BILUO and BMES alike: I, M, E and L go on
+    with a mention of their label and start one where none is open.
+
+    tags (list[str]): Well-formed tags such as "O" and "B-PER".
+    YIELDS (tuple[int, int, str]): First token, last token and label.
+    """
+    start: int | None = None
+    for index, tag in enumerate(tags):
+        prefix, _, label = tag.partition("-")
+        if start is None or prefix in ("B", "S", "U"):
+            start = index
+        following = tags[index + 1] if index + 1 < len(tags) else "O"
+        goes_on = following[0] in "IMEL" and following[2:] == label
+        if prefix == "O":
+            start = None
+        elif not goes_on or prefix in ("E", "L", "S", "U"):
+            yield start, index, label
+            start = None

@@ -1,0 +1,129 @@
+"""Which columns of a CoNLL-like file hold the tokens and the tags."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import Errors
+from .records import ConversionError
+
+TAG = re.compile(r"O|[BIESLUM]-\S.*")
+"""Tags of IOB1, IOB2, BIOES, BILUO and BMES."""
+
+DOCSTART = "-DOCSTART-"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How to read the lines of one file.
+
+    tabs (bool): Columns are separated by single tabs, not by blanks.
+    width (int): Number of columns.
+    token (int): Column of the tokens, from 0.
+    tag (int): Column of the tags, from 0.
+    """
+
+    tabs: bool
+    width: int
+    token: int
+    tag: int
+
+    def problem(self, row: list[str]) -> str | None:
+        """Say what is wrong with a line.
+
+        row (list[str]): The columns of the line.
+        RETURNS (str | None): The reason, or None.
+        """
+        if len(row) != self.width:
+            separated = "tabs" if self.tabs else "blanks"
+            return (
+                f"{len(row)} column(s) separated by {separated}, "
+                f"{self.width} in the rest of the file"
+            )
+        if not row[self.token]:
+            return "the token is empty"
+        if not TAG.fullmatch(row[self.tag]):
+            return f"{row[self.tag]!r} is not a tag"
+        return None
+
+
+def split_columns(line: str, *, tabs: bool) -> list[str]:
+    """Split a line into columns.
+
+    line (str): The line.
+    tabs (bool): Split at every tab, else at runs of blanks and tabs.
+    RETURNS (list[str]): The columns.
+    """
+    # Not str.split(): it also splits at U+00A0 and U+3000, which tokens hold
+    return line.split("\t") if tabs else re.split(r"[ \t]+", line.strip(" \t"))
+
+
+def may_be_comment(line: str) -> bool:
+    """Tell whether a line may be a comment; "#" may also be a token.
+
+    line (str): The line.
+    RETURNS (bool): Whether it starts with "#" and a blank, or is "#".
+    """
+    return line.startswith("# ") or line == "#"
+
+
+def find_layout(
+    path: Path,
+    lines: list[str],
+    *,
+    tag_column: int | None,
+    token_column: int | None,
+) -> Layout:
+    """Find the layout of a file by inspection.
+
+    path (Path): The file, for messages.
+    lines (list[str]): Its lines.
+    tag_column (int | None): The column of the tags if given, negative from the
+        right; else the last one most of whose values are tags.
+    token_column (int | None): The same for the tokens; else the first one that
+        holds neither tags nor token numbers.
+    RETURNS (Layout): The layout.
+    """
+    data = [x for x in lines if x.strip() and not may_be_comment(x)]
+    tabs = 2 * sum("\t" in line for line in data) > len(data)
+    rows = [split_columns(line, tabs=tabs) for line in data if DOCSTART not in line]
+    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+    columns = list(zip(*(row for row in rows if len(row) == width), strict=True))
+    tag, token = tag_column, token_column
+    if tag is None:
+        tag = next((i for i in reversed(range(width)) if _mostly(TAG, columns[i])), 0)
+        if width < 2 or not _mostly(TAG, columns[tag]):
+            raise ConversionError(Errors.P209.format(path=path))
+    if token is None:
+        token = _token_column(columns, tag % max(width, 1))
+    allowed = range(-width, width)
+    if tag not in allowed or token not in allowed or (tag - token) % width == 0:
+        raise ConversionError(
+            Errors.P210.format(
+                path=path,
+                tag=tag,
+                token=token,
+                width=width,
+                first=-width,
+                last=width - 1,
+            )
+        )
+    return Layout(tabs=tabs, width=width, token=token % width, tag=tag % width)
+
+
+def _token_column(columns: list[tuple[str, ...]], tag: int) -> int:
+    """Choose the first column beside the tags that is not token numbers."""
+    others = [i for i in range(len(columns)) if i != tag]
+    if len(others) > 1 and _mostly(re.compile(r"\d+"), columns[others[0]]):
+        return others[1]
+    return others[0] if others else tag
+
+
+def _mostly(pattern: re.Pattern[str], values: tuple[str, ...]) -> bool:
+    """Tell whether more than half of the values match."""
+    return 2 * sum(pattern.fullmatch(value) is not None for value in values) > len(
+        values
+    )

@@ -1,0 +1,173 @@
+"""Convert a file or folder of NER data to one `.spacy` file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+
+from ..errors import Errors
+from .brat import read_brat
+from .cluener import read_cluener
+from .conll import read_conll
+from .docs import annotate, count_overlaps, first_overlap, make_doc
+from .files import source_files
+from .jsonl import read_jsonl
+from .paper import read_paper
+from .records import BadLine, ConversionError, Record, record_problem
+
+Reader = Callable[[Path], Iterator[Record | BadLine]]
+
+JOINERS = {"en": " ", "zh": ""}
+"""Languages, and what stands between tokens where a file holds no text."""
+
+SUFFIXES = {
+    "paper": {".json", ".jsonl"},
+    "conll": {".conll", ".conllu", ".iob", ".iob2", ".bio", ".tsv", ".txt"},
+    "brat": {".txt", ".ann"},
+    "jsonl": {".json", ".jsonl"},
+    "cluener": {".json", ".jsonl"},
+}
+"""Formats, and which files of a folder are theirs."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a conversion did, in counts.
+
+    files (int): Files read.
+    docs (int): Docs written.
+    labels (Counter[str]): Mentions written, by label.
+    overlaps (Counter[str]): Mentions that overlap others, by kind.
+    outside_ents (int): Mentions in `doc.spans` that `doc.ents` cannot hold.
+    duplicates (int): Mentions merged: the same offsets and label once more.
+    split_docs (int): Docs with a token split where a mention cuts it.
+    bad (list[BadLine]): What was left out.
+    """
+
+    files: int = 0
+    docs: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    overlaps: Counter[str] = field(default_factory=Counter)
+    outside_ents: int = 0
+    duplicates: int = 0
+    split_docs: int = 0
+    bad: list[BadLine] = field(default_factory=list)
+
+
+def convert(
+    source: Path,
+    target: Path,
+    *,
+    data_format: str,
+    lang: str,
+    flat: bool,
+    spans_key: str,
+    tag_column: int | None = None,
+    token_column: int | None = None,
+) -> Report:
+    """Convert NER data to a `.spacy` file that `spacy.Corpus.v1` reads.
+
+    source (Path): A file or a folder, plain or compressed.
+    target (Path): The file to write; its folder is made.
+    data_format (str): A key of `SUFFIXES`.
+    lang (str): A key of `JOINERS`.
+    flat (bool): Write `doc.ents` only; overlapping mentions are an error.
+    spans_key (str): Group of `doc.spans` for all mentions unless `flat`.
+    tag_column (int | None): conll only: column of the tags, None to find it.
+    token_column (int | None): conll only: column of the tokens, None to find it.
+    RETURNS (Report): What was written and what was left out.
+    """
+    if target.suffix != ".spacy" or target.is_dir():
+        raise ConversionError(Errors.P211.format(path=target))
+    if lang not in JOINERS:
+        raise ConversionError(Errors.P203.format(lang=lang, langs=", ".join(JOINERS)))
+    reader = _reader(
+        data_format, lang=lang, tag_column=tag_column, token_column=token_column
+    )
+    report = Report()
+    # User data is not needed: offsets, labels and spacing are all there is
+    docbin = DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=False)
+    nlp = spacy.blank(lang)
+    key = None if flat else spans_key
+    files = source_files(
+        source, data_format=data_format, suffixes=SUFFIXES[data_format]
+    )
+    for path in files:
+        for item in reader(path):
+            if isinstance(item, Record) and (problem := record_problem(item)):
+                item = BadLine(path, item.line, problem)
+            if isinstance(item, BadLine):
+                report.bad.append(item)
+            else:
+                docbin.add(_make_gold(nlp, item, path=path, key=key, report=report))
+    report.files = len(files)
+    _check_result(source, report)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    docbin.to_disk(target)
+    return report
+
+
+def _reader(
+    data_format: str, *, lang: str, tag_column: int | None, token_column: int | None
+) -> Reader:
+    """Choose the reader of a format."""
+    conll = partial(
+        read_conll,
+        joiner=JOINERS[lang],
+        tag_column=tag_column,
+        token_column=token_column,
+    )
+    readers: dict[str, Reader] = {
+        "paper": read_paper,
+        "conll": conll,
+        "brat": read_brat,
+        "jsonl": read_jsonl,
+        "cluener": read_cluener,
+    }
+    if data_format not in readers:
+        raise ConversionError(
+            Errors.P200.format(format=data_format, formats=", ".join(readers))
+        )
+    if data_format != "conll" and (tag_column, token_column) != (None, None):
+        raise ConversionError(Errors.P212.format(format=data_format))
+    return readers[data_format]
+
+
+def _make_gold(
+    nlp: Language, record: Record, *, path: Path, key: str | None, report: Report
+) -> Doc:
+    """Make the annotated Doc of a record and count it."""
+    spans = sorted(set(record.spans))
+    overlap = first_overlap(spans)
+    if overlap and key is None:
+        first, second = (f"{record.text[s:e]!r} ({x})" for s, e, x in overlap)
+        raise ConversionError(
+            Errors.P206.format(path=path, line=record.line, first=first, second=second)
+        )
+    doc, was_split = make_doc(nlp, record)
+    annotate(doc, spans, spans_key=key)
+    report.docs += 1
+    report.labels.update(label for _, _, label in spans)
+    report.overlaps.update(count_overlaps(spans) if overlap else ())
+    report.outside_ents += len(spans) - len(doc.ents)
+    report.duplicates += len(record.spans) - len(spans)
+    report.split_docs += was_split
+    return doc
+
+
+def _check_result(source: Path, report: Report) -> None:
+    """Refuse to write a result that cannot be trained on."""
+    if not report.docs:
+        first = f", the first: {report.bad[0]}" if report.bad else ""
+        raise ConversionError(
+            Errors.P204.format(path=source, bad=len(report.bad), first=first)
+        )
+    if not report.labels:
+        raise ConversionError(Errors.P205.format(path=source, docs=report.docs))

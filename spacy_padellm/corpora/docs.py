@@ -1,0 +1,94 @@
+"""From records to annotated Docs, without losing a mention."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.util import filter_spans
+
+from .records import CharSpan, Record
+
+
+def make_doc(nlp: Language, record: Record) -> tuple[Doc, bool]:
+    """Make the Doc of a record, with tokens split where a mention cuts them.
+
+    nlp (Language): Gives the tokenizer and the vocab.
+    record (Record): A record without problem.
+    RETURNS (tuple[Doc, bool]): The Doc, not annotated, with `doc.text` equal to
+        `record.text`, and whether a token had to be split.
+    """
+    if record.words is None:
+        doc = nlp.make_doc(record.text)
+    else:
+        doc = Doc(nlp.vocab, words=record.words, spaces=record.spaces)
+    starts = {start for start, _, _ in record.spans}
+    ends = {end for _, end, _ in record.spans}
+    words: list[str] = []
+    spaces: list[bool] = []
+    for token in doc:
+        end = token.idx + len(token)
+        inner = [i for i in range(token.idx + 1, end) if i in starts or i in ends]
+        pieces = [record.text[i:j] for i, j in pairwise((token.idx, *inner, end))]
+        space = bool(token.whitespace_)
+        # The blank after a token is part of a mention's edge: a token of its own
+        if space and (end in starts or end + 1 in ends):
+            pieces.append(" ")
+            space = False
+        words.extend(pieces)
+        spaces.extend([False] * (len(pieces) - 1) + [space])
+    if len(words) == len(doc):
+        return doc, False
+    return Doc(nlp.vocab, words=words, spaces=spaces), True
+
+
+def annotate(doc: Doc, spans: Sequence[CharSpan], *, spans_key: str | None) -> None:
+    """Set the mentions on a Doc; one without mentions is annotated all the same.
+
+    doc (Doc): A Doc with token boundaries at every start and end; set in place.
+    spans (Sequence[CharSpan]): The mentions, without duplicates.
+    spans_key (str | None): Group of `doc.spans` for all of them, None for no
+        group. `doc.ents` gets those that do not overlap, longest first.
+    """
+    first = {token.idx: token.i for token in doc}
+    after = {token.idx + len(token): token.i + 1 for token in doc}
+    mentions = [Span(doc, first[s], after[e], label=label) for s, e, label in spans]
+    if spans_key is not None:
+        doc.spans[spans_key] = mentions
+    doc.set_ents(filter_spans(mentions))
+
+
+def first_overlap(spans: Sequence[CharSpan]) -> tuple[CharSpan, CharSpan] | None:
+    """Find two mentions that share a character.
+
+    spans (Sequence[CharSpan]): The mentions, sorted.
+    RETURNS (tuple[CharSpan, CharSpan] | None): The first such pair.
+    """
+    return next((pair for pair in pairwise(spans) if pair[1][0] < pair[0][1]), None)
+
+
+def count_overlaps(spans: Sequence[CharSpan]) -> Counter[str]:
+    """Count the mentions that overlap others.
+
+    spans (Sequence[CharSpan]): The mentions, without duplicates.
+    RETURNS (Counter[str]): Mentions by kind: "nested" (inside a longer one),
+        "crossing" (shares a part with one), "labelled twice" (same offsets as
+        one with another label). A mention can be of more than one kind.
+    """
+    kinds: Counter[str] = Counter()
+    for start, end, label in spans:
+        mine: set[str] = set()
+        for other_start, other_end, other_label in spans:
+            if (start, end) == (other_start, other_end):
+                mine.update(["labelled twice"] if label != other_label else [])
+            elif other_start <= start and end <= other_end:
+                mine.add("nested")
+            elif not (start <= other_start and other_end <= end) and (
+                other_start < end and start < other_end
+            ):
+                mine.add("crossing")
+        kinds.update(mine)
+    return kinds

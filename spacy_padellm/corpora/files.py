@@ -1,0 +1,88 @@
+"""Source files: plain or compressed, single or a folder of them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import Errors
+from .records import BadLine, ConversionError
+
+COMPRESSED = {".gz": gzip.decompress, ".xz": lzma.decompress}
+BOM = "\ufeff"
+UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error, UnicodeDecodeError)
+
+
+def plain_name(path: Path) -> Path:
+    """Take a compression suffix off a path.
+
+    path (Path): The path of a file.
+    RETURNS (Path): The path without a trailing .gz or .xz.
+    """
+    return path.with_suffix("") if path.suffix in COMPRESSED else path
+
+
+def source_files(path: Path, *, data_format: str, suffixes: set[str]) -> list[Path]:
+    """List the files to convert.
+
+    path (Path): A file, taken whatever its suffix, or a folder.
+    data_format (str): Name of the format, for the message.
+    suffixes (set[str]): Which files of a folder fit, compressed or not.
+    RETURNS (list[Path]): The files, sorted by name.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ConversionError(Errors.P201.format(path=path))
+    inside = (file for file in path.iterdir() if file.is_file())
+    files = sorted(file for file in inside if plain_name(file).suffix in suffixes)
+    if not files:
+        names = ", ".join(sorted(suffixes))
+        raise ConversionError(
+            Errors.P202.format(path=path, format=data_format, suffixes=names)
+        )
+    return files
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 file, decompressed by its suffix.
+
+    path (Path): The file.
+    RETURNS (str): Its text, line ends and a byte-order mark as they stand.
+    """
+    try:
+        data = path.read_bytes()
+        return COMPRESSED.get(path.suffix, bytes)(data).decode("utf-8")
+    except UNREADABLE as error:
+        raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the lines of a UTF-8 file, decompressed by its suffix.
+
+    path (Path): The file.
+    RETURNS (list[str]): The lines without line ends and byte-order mark.
+    """
+    # Not splitlines(): it also splits at U+0085 and U+2028, which texts hold
+    lines = read_text(path).removeprefix(BOM).split("\n")
+    return [line.removesuffix("\r") for line in lines]
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadLine]:
+    """Read a file of one JSON value a line; blank lines are passed over.
+
+    path (Path): The file.
+    YIELDS (tuple[int, Any] | BadLine): Line number, from 1, and the value.
+    """
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield BadLine(path, number, f"not one JSON value a line: {error}")

@@ -1,0 +1,68 @@
+"""JSON lines as doccano, prodigy and spaCy write them: a text and its spans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .files import read_json_lines
+from .records import BadLine, CharSpan, Record, is_int
+
+KEYS = ("spans", "entities", "ents", "label")
+"""Where the mentions may stand: prodigy, doccano and spaCy, displaCy, doccano."""
+
+FIELDS = (("start", "end"), ("start_offset", "end_offset"))
+"""Names of the offsets in a mention: prodigy and spaCy, doccano."""
+
+
+def read_jsonl(path: Path) -> Iterator[Record | BadLine]:
+    """Read a file of `{"text", "spans": [...]}` lines.
+
+    path (Path): The file.
+    YIELDS (Record | BadLine): One a line; offsets are characters, ends exclusive.
+    """
+    for item in read_json_lines(path):
+        if isinstance(item, BadLine):
+            yield item
+            continue
+        line, value = item
+        try:
+            yield _record(value, line)
+        except ValueError as error:
+            yield BadLine(path, line, str(error))
+
+
+def _record(value: Any, line: int) -> Record:
+    """Make the record of one line; ValueError with the reason if it is bad."""
+    if not (isinstance(value, dict) and isinstance(value.get("text"), str)):
+        raise ValueError("not an object with a text")
+    # prodigy keeps rejected and ignored examples in its export
+    answer = value.get("answer", "accept")
+    if answer != "accept":
+        raise ValueError(f'its "answer" is {answer!r}, not "accept"')
+    spans = tuple(map(_span, _mentions(value)))
+    return Record(value["text"], spans, line)
+
+
+def _mentions(value: dict[str, Any]) -> list[Any]:
+    """Find the list of mentions; an empty list is annotated, no list is not."""
+    lists = {key: value[key] for key in KEYS if isinstance(value.get(key), list)}
+    if not lists:
+        raise ValueError(f"no annotation: none of {', '.join(KEYS)} is a list")
+    filled = [key for key in lists if lists[key]]
+    if len(filled) > 1:
+        raise ValueError(f"more than one list of mentions: {', '.join(filled)}")
+    return lists[filled[0]] if filled else []
+
+
+def _span(mention: Any) -> CharSpan:
+    """Read a mention: an object or `[start, end, label]`."""
+    if isinstance(mention, dict):
+        fields = next((pair for pair in FIELDS if pair[0] in mention), FIELDS[0])
+        mention = [mention.get(key) for key in (*fields, "label")]
+    if isinstance(mention, list) and len(mention) == 3:
+        start, end, label = mention
+        if is_int(start) and is_int(end) and isinstance(label, str):
+            return start, end, label
+    raise ValueError("a mention is neither {start, end, label} nor [start, end, label]")

@@ -1,0 +1,1 @@
+"""Decoders: texts and labels in, mentions out."""

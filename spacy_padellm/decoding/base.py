@@ -1,0 +1,134 @@
+"""The `Decoder` protocol, and what its implementations share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from spacy_padellm.errors import Errors, Warnings
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.mentions import Mention
+from spacy_padellm.prompt import MAX_COUNT_TOKENS, CountBranches, PromptTokens
+
+logger = logging.getLogger("spacy_padellm")
+
+
+class Decoder(Protocol):
+    """Finds mentions of labels in texts."""
+
+    def __call__(
+        self,
+        lm: LanguageModel,
+        prompt: PromptTokens,
+        texts: Sequence[str],
+        labels: Mapping[str, str],
+        *,
+        forced: Forced | None = None,
+    ) -> list[list[Mention]]:
+        """Decode.
+
+        lm (LanguageModel): The model.
+        prompt (PromptTokens): The prompt, bound to the model's tokenizer.
+        texts (Sequence[str]): The texts, none of them blank.
+        labels (Mapping[str, str]): Label -> its name in the prompt.
+        forced (Forced | None): Answers to give instead of the model's, which still
+            does all its work: to measure speed with any weights.
+        RETURNS (list[list[Mention]]): For each text its mentions, by label in the
+            order of `labels`, then by index.
+        RAISES (ValueError): If a text does not fit the model's context, or the model
+            gives no numbers.
+        """
+        ...
+
+
+class Forced:
+    """Answers that a decoder is made to give."""
+
+    def __init__(
+        self, prompt: PromptTokens, mentions: Mapping[str, Mapping[str, Sequence[str]]]
+    ) -> None:
+        """Prepare the answers' tokens.
+
+        prompt (PromptTokens): The prompt in use.
+        mentions (Mapping[str, Mapping[str, Sequence[str]]]): Text -> label ->
+            mentions in text order.
+        """
+        self._prompt = prompt
+        self._mentions = mentions
+
+    def count(self, text: str, label: str) -> list[int]:
+        """The answer to a count prompt, with what ends it."""
+        count = len(self._mentions[text].get(label, ()))
+        return self._prompt.count_answer(count)
+
+    def mention(self, text: str, label: str, index: int) -> list[int]:
+        """The answer to a mention prompt, with `<eos>`."""
+        return self._prompt.mention_answer(self._mentions[text][label][index - 1])
+
+
+@dataclass(slots=True)
+class Limits:
+    """Counts how often a decoder's limits were hit, for one log line."""
+
+    max_mentions: int
+    max_mention_tokens: int
+    counts: int = 0
+    mentions: int = 0
+
+    def capped(self, count: int) -> int:
+        """A count, cut to `max_mentions`."""
+        if count > self.max_mentions:
+            self.counts += 1
+        return min(count, self.max_mentions)
+
+    def report(self) -> None:
+        if self.counts:
+            logger.warning(Warnings.W101.format(n=self.counts, limit=self.max_mentions))
+        if self.mentions:
+            limit = self.max_mention_tokens
+            logger.warning(Warnings.W102.format(n=self.mentions, limit=limit))
+
+
+def check_limits(max_mentions: int, max_mention_tokens: int) -> None:
+    """Check a decoder's settings.
+
+    RAISES (ValueError): If one is not positive.
+    """
+    for name, value in (
+        ("max_mentions", max_mentions),
+        ("max_mention_tokens", max_mention_tokens),
+    ):
+        if value < 1:
+            raise ValueError(Errors.P120.format(name=name, value=value))
+
+
+def check_context(branches: CountBranches, lm: LanguageModel) -> None:
+    """Check that a text's prompts fit the model.
+
+    RAISES (ValueError): If they do not.
+    """
+    longest = len(branches.root) + max(map(len, branches.labels))
+    # room for a count, an index and one token of a mention at the least
+    if longest + 2 * MAX_COUNT_TOKENS > lm.context:
+        tokens = branches.text[1] - branches.text[0]
+        raise ValueError(Errors.P121.format(tokens=tokens, context=lm.context))
+
+
+def greedy(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The likeliest next tokens.
+
+    logits (torch.Tensor): (reads, vocabulary).
+    RETURNS (tuple[torch.Tensor, torch.Tensor]): Tokens (int64, (reads,)) and their
+        log-probabilities (float32, (reads,)).
+    RAISES (ValueError): If there are logits that are no numbers.
+    """
+    logits = logits.float()
+    best, tokens = logits.max(dim=-1)
+    scores = best - logits.logsumexp(dim=-1)
+    if not torch.isfinite(scores).all():
+        raise ValueError(Errors.P122)
+    return tokens, scores

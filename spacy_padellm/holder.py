@@ -1,0 +1,317 @@
+"""The holder of a component's model: loads it lazily, saves it, lets it be trained."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm import (
+    ADAPTER,
+    LanguageModel,
+    choose_device,
+    choose_dtype,
+    fast_bf16,
+    find,
+    import_peft,
+    load,
+    load_shared,
+)
+from spacy_padellm.settings import FILE_NAME, TaskSettings, read_settings
+
+MESSAGE_LIMIT = 1 << 32  # bytes that msgpack can hold
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where a model comes from, and how it is placed.
+
+    name (str | None): Bundled name, folder or hub name; None for a model from
+        scratch.
+    revision (str | None): Branch, tag or commit of a hub model.
+    dtype, device (str): As in the config.
+    trust_remote_code (bool): Whether code in the model's repository may run.
+    lora (Mapping[str, Any] | None): Settings of peft's LoraConfig; None trains all
+        weights.
+    """
+
+    name: str | None
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    trust_remote_code: bool = False
+    lora: Mapping[str, Any] | None = None
+
+
+class ModelHolder:
+    """Holds a model that is loaded at first use.
+
+    As long as it is not trained, the weights are shared by all pipes of the process
+    that name the same model, and pickling or copying the holder carries no weights.
+    """
+
+    def __init__(self, source: ModelSource) -> None:
+        self.source = source
+        self._own: LanguageModel | None = None  # trained, or from bytes
+        self._own_settings: TaskSettings | None = None  # of a model from bytes
+        self._trains = False  # whether its own model is made ready for training
+        self._shared: LanguageModel | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is neither a model nor a place to load one from."""
+        return self._own is None and self.source.name is None
+
+    @property
+    def settings(self) -> TaskSettings | None:
+        """What the model's folder says of its task, where that is known by now."""
+        if self._own_settings is not None or self.source.name is None:
+            return self._own_settings
+        try:
+            folder = find(self.source.name)
+        except ValueError:
+            return None  # told at first use: a saved pipe brings a folder of its own
+        return read_settings(folder) if isinstance(folder, Path) else None
+
+    @property
+    def origin(self) -> str:
+        """The model's name for messages."""
+        return self.source.name or "a model from scratch"
+
+    def hub_settings(self) -> TaskSettings | None:
+        """The same for a model on the hub: asks the hub.
+
+        RAISES (ValueError): If there is no such model.
+        """
+        if self._own is not None or self.source.name is None:
+            return self.settings
+        if isinstance(find(self.source.name), Path):
+            return self.settings
+        from transformers.utils import cached_file
+
+        try:
+            path = cached_file(
+                self.source.name,
+                FILE_NAME,
+                revision=self.source.revision,
+                _raise_exceptions_for_missing_entries=False,
+            )
+        except OSError as error:
+            message = Errors.P116.format(name=self.source.name, error=error)
+            raise ValueError(message) from error
+        return read_settings(Path(path).parent) if path else None
+
+    # Using
+
+    def lm(self) -> LanguageModel:
+        """The model, to predict with.
+
+        RAISES (ValueError): If it cannot be loaded.
+        """
+        if self._own is not None:
+            check_fork(self._own.device)
+            return self._own
+        if self.source.name is None:
+            raise ValueError(Errors.P130)
+        device = choose_device(self.source.device)
+        check_fork(device)
+        if self._shared is None:
+            self._shared = load_shared(
+                self.source.name,
+                revision=self.source.revision,
+                dtype=choose_dtype(self.source.dtype, device),
+                device=device,
+                trust_remote_code=self.source.trust_remote_code,
+            )
+        return self._shared
+
+    def put(self, make: Callable[[], LanguageModel]) -> None:
+        """Set a model made from scratch."""
+        self._own = make()
+        self._place(self._own)
+
+    def trainable(self, special_tokens: Sequence[str]) -> LanguageModel:
+        """The model with float32 weights of its own, to be trained.
+
+        special_tokens (Sequence[str]): The prompt's, added where they are missing.
+        """
+        if self._own is None or not self._trains:
+            own = self._own or self._load_own()
+            own.add_special_tokens(special_tokens)
+            if hasattr(own.model, "peft_config"):
+                # a loaded adapter is frozen
+                own.model.set_adapter(own.model.active_adapter)
+            elif self.source.lora is not None:
+                own = self._with_lora(own)
+            self._place(own)
+            self._own, self._shared, self._trains = own, None, True
+        return self._own
+
+    def _load_own(self) -> LanguageModel:
+        if self.source.name is None:
+            raise ValueError(Errors.P130)
+        return load(
+            self.source.name,
+            revision=self.source.revision,
+            trust_remote_code=self.source.trust_remote_code,
+        )
+
+    def _place(self, lm: LanguageModel) -> None:
+        """Master weights in float32; products in the dtype asked for."""
+        device = choose_device(self.source.device)
+        lm.model.to(device=device, dtype=torch.float32)
+        dtype = self._dtype()
+        lm.autocast = dtype if dtype != torch.float32 and fast_bf16(device) else None
+
+    def _with_lora(self, lm: LanguageModel) -> LanguageModel:
+        peft = import_peft()
+        config = peft.LoraConfig(task_type="CAUSAL_LM", **(self.source.lora or {}))
+        config.base_model_name_or_path = self.source.name
+        config.revision = self.source.revision
+        return LanguageModel(peft.get_peft_model(lm.model, config), lm.tokenizer)
+
+    def _dtype(self) -> torch.dtype:
+        return choose_dtype(self.source.dtype, choose_device(self.source.device))
+
+    # Saving
+
+    def save(self, folder: Path, settings: TaskSettings) -> None:
+        """Write a Hugging Face model folder.
+
+        folder (Path): Made if it is missing, replaced if it is there.
+        settings (TaskSettings): Written beside the weights.
+        RAISES (ValueError): If the folder holds the base model of a LoRA adapter.
+        """
+        if self._own is None and self.source.name is not None:
+            source = find(self.source.name)
+            if isinstance(source, Path):
+                # byte for byte, and without reading 15 GB into memory
+                if source.resolve() != folder.resolve():
+                    _fresh(folder)
+                    shutil.copytree(source, folder, dirs_exist_ok=True)
+                write_settings(folder, settings)
+                return
+        lm = self.lm()
+        for config in getattr(lm.model, "peft_config", {}).values():
+            if Path(config.base_model_name_or_path).resolve() == folder.resolve():
+                raise ValueError(Errors.P133.format(path=folder))
+        _fresh(folder)
+        dtype = self._dtype() if lm.dtype == torch.float32 else lm.dtype
+        if hasattr(lm.model, "peft_config"):
+            lm.model.save_pretrained(folder)
+        else:
+            weights = _cast(lm.model.state_dict(), dtype)
+            lm.model.save_pretrained(folder, state_dict=weights)
+            _name_dtype(folder / "config.json", dtype)
+        lm.tokenizer.save_pretrained(folder)
+        write_settings(folder, settings)
+
+    def open(self, folder: Path) -> None:
+        """Take the model from a folder; it is loaded at first use.
+
+        RAISES (ValueError): If files are missing.
+        """
+        weights = ("model.safetensors", "model.safetensors.index.json", "*.bin")
+        files = ("config.json",), weights, ("tokenizer*", "vocab*", "*.model")
+        if (folder / ADAPTER).is_file():
+            files = (ADAPTER,), ("adapter_model.safetensors",), ("tokenizer*",)
+        for names in files:
+            if not any(next(folder.glob(name), None) for name in names):
+                raise ValueError(Errors.P114.format(path=folder, file=names[0]))
+        self.source = replace(self.source, name=str(folder))
+        self._own = self._own_settings = self._shared = None
+        self._trains = False
+
+    def to_files(self, settings: TaskSettings) -> dict[str, bytes]:
+        """The model folder's files.
+
+        RAISES (ValueError): If they exceed what one message can hold.
+        """
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
+            self.save(folder, settings)
+            size = sum(path.stat().st_size for path in folder.iterdir())
+            if size >= MESSAGE_LIMIT:
+                raise ValueError(Errors.P131.format(size=size / (1 << 30)))
+            return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+    def from_files(self, files: Mapping[str, bytes]) -> None:
+        """Take the model from a folder's files, now."""
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+            device = choose_device(self.source.device)
+            self._own = load(
+                str(folder),
+                dtype=self._dtype(),
+                device=device,
+                trust_remote_code=self.source.trust_remote_code,
+            )
+            self._own_settings = read_settings(folder)
+            self._shared, self._trains = None, False
+
+    # Copies
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ModelHolder:
+        other = ModelHolder(self.source)
+        other.__setstate__({**self.__dict__, "_own": copy.deepcopy(self._own, memo)})
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_shared": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+def check_fork(device: torch.device) -> None:
+    """Check that a device can be used in this process.
+
+    RAISES (ValueError): If it is CUDA, and the process was forked from one that used
+        CUDA.
+    """
+    if device.type == "cuda" and torch.cuda._is_in_bad_fork():
+        raise ValueError(Errors.P132)
+
+
+def write_settings(folder: Path, settings: TaskSettings) -> None:
+    (folder / FILE_NAME).write_text(settings.to_json(), "utf8")
+
+
+def _fresh(folder: Path) -> None:
+    """An empty folder: no file of an older model stays behind."""
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+
+
+def _cast(
+    weights: Mapping[str, torch.Tensor], dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """Cast weights, and let tied ones stay tied."""
+    done: dict[int, torch.Tensor] = {}
+    cast = {}
+    for name, tensor in weights.items():
+        place = tensor.data_ptr()
+        if place not in done:
+            done[place] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+        cast[name] = done[place]
+    return cast
+
+
+def _name_dtype(path: Path, dtype: torch.dtype) -> None:
+    """Let the config name the dtype that was written."""
+    config = json.loads(path.read_text("utf8"))
+    for key in ("torch_dtype", "dtype"):
+        if key in config:
+            config[key] = str(dtype).removeprefix("torch.")
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf8")

@@ -1,0 +1,384 @@
+"""Prompts: the templates, their presets, and their tokens.
+
+`Prompt` is plain settings, `PromptTokens` binds it to a tokenizer. Both stand free of
+spaCy and of the model.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.tree import common_prefix
+
+MAX_COUNT_TOKENS = 6  # tokens read of a count's answer: blank, digits, end
+COMPACT_MENTIONS = 32  # indexes with a token of their own in the compact preset
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Templates of the prompt's pieces, in the order in which they follow each other.
+
+    text (str): Holds `{text}`.
+    label (str): Holds `{label}`; the model answers it with the count.
+    count (str): Holds `{count}`, and what ends it.
+    mention (str): Holds `{n}`, the mention's index from 1; the model answers it with
+        the mention and `<eos>`.
+    none (str): The answer that means "no mention", before its `<eos>`. Both "0" and
+        an immediate `<eos>` are understood in decoding whatever stands here.
+    whole (bool): Tokenise the prompt in one go, as the authors' published checkpoints
+        were trained, instead of piece by piece.
+    special_tokens (tuple[str, ...]): Added to the tokenizer of a model that is trained
+        with this prompt.
+    """
+
+    text: str
+    label: str
+    count: str
+    mention: str
+    none: str = ""
+    whole: bool = False
+    special_tokens: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for piece in ("text", "label", "count", "mention"):
+            field = "n" if piece == "mention" else piece
+            template = getattr(self, piece)
+            try:
+                found = [f for _, f, _, _ in string.Formatter().parse(template) if f]
+            except ValueError:
+                found = []
+            if found != [field]:
+                message = Errors.P101.format(piece=piece, field=field, value=template)
+                raise ValueError(message)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON has them."""
+        settings = asdict(self)
+        settings["special_tokens"] = list(self.special_tokens)
+        return settings
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> Prompt:
+        """The reverse of `to_dict`.
+
+        RAISES (ValueError): On unknown or missing settings.
+        """
+        known = {field.name for field in fields(cls)}
+        if not {"text", "label", "count", "mention"} <= set(settings) <= known:
+            found = ", ".join(sorted(settings))
+            raise ValueError(Errors.P102.format(found=found, known=sorted(known)))
+        specials = tuple(settings.get("special_tokens", ()))
+        return cls(**{**settings, "special_tokens": specials})
+
+
+_PAPER_EN = Prompt(
+    text="text:\n{text}\n",
+    label="entity type:\n{label}\n\n<num>",
+    count="{count}\n",
+    mention="<mention {n}>",
+)
+_PAPER_ZH = Prompt(
+    text="文本:\n{text}\n",
+    label="指定NER标签:\n{label}\n\n<数量>",
+    count="{count}\n",
+    mention="<第{n}文段>",
+)
+PRESETS: dict[str, Prompt] = {
+    "paper-en": _PAPER_EN,
+    "paper-zh": _PAPER_ZH,
+    # the published English checkpoints number their mentions in Chinese
+    "released-en": Prompt(
+        text=_PAPER_EN.text,
+        label=_PAPER_EN.label,
+        count=_PAPER_EN.count,
+        mention=_PAPER_ZH.mention,
+        none="0",
+        whole=True,
+    ),
+    "released-zh": Prompt(
+        text=_PAPER_ZH.text,
+        label=_PAPER_ZH.label,
+        count=_PAPER_ZH.count,
+        mention=_PAPER_ZH.mention,
+        none="0",
+        whole=True,
+    ),
+    "compact": Prompt(
+        text="{text}",
+        label="<|label|>{label}<|count|>",
+        count="{count}<|mentions|>",
+        mention="<|mention {n}|>",
+        special_tokens=(
+            "<|label|>",
+            "<|count|>",
+            "<|mentions|>",
+            *(f"<|mention {n}|>" for n in range(1, COMPACT_MENTIONS + 1)),
+        ),
+    ),
+}
+
+
+def _around(template: str) -> tuple[str, str]:
+    """What stands before and after a template's only field."""
+    pieces = [literal for literal, *_ in string.Formatter().parse(template)]
+    return pieces[0], "".join(pieces[1:])
+
+
+def make_prompt(preset: str, **templates: str) -> Prompt:
+    """A preset, with some of its templates replaced.
+
+    preset (str): A key of PRESETS.
+    templates (str): Values for `text`, `label`, `count`, `mention`, `none`.
+    RAISES (ValueError): On an unknown preset or a template without its field.
+    """
+    if preset not in PRESETS:
+        raise ValueError(Errors.P103.format(preset=preset, known=", ".join(PRESETS)))
+    return Prompt.from_dict({**PRESETS[preset].to_dict(), **templates})
+
+
+@dataclass(frozen=True, slots=True)
+class CountBranches:
+    """Tokens that ask for the counts of a text: `root + labels[i]` is a whole prompt.
+
+    root (list[int]): What all labels share.
+    labels (list[list[int]]): The rest, for each label.
+    text (tuple[int, int]): Where the text's own tokens stand in `root`.
+    """
+
+    root: list[int]
+    labels: list[list[int]]
+    text: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MentionBranches:
+    """Tokens that ask for the mentions of a label once its count is known.
+
+    keep (int | None): How many tokens of the label's count prompt stay as they are;
+        None means all.
+    stem (list[int]): What all mentions share after these: the count.
+    mentions (list[list[int]]): The rest, for each index.
+    """
+
+    keep: int | None
+    stem: list[int]
+    mentions: list[list[int]]
+
+
+class PromptTokens:
+    """A prompt's pieces as the tokens of one tokenizer.
+
+    Only the template may hold special tokens: what looks like one in a text stays
+    plain text.
+    """
+
+    def __init__(self, prompt: Prompt, tokenizer: Any) -> None:
+        """Bind a prompt to a tokenizer.
+
+        prompt (Prompt): The templates.
+        tokenizer (transformers.PreTrainedTokenizerBase): The model's tokenizer.
+        RAISES (ValueError): If the tokenizer has no `<eos>`.
+        """
+        if tokenizer.eos_token_id is None:
+            raise ValueError(Errors.P104.format(name=tokenizer.name_or_path))
+        self.prompt = prompt
+        self.tokenizer = tokenizer
+        self.eos: int = tokenizer.eos_token_id
+        before, after = _around(prompt.text)
+        self._before = self._start() + self._template(before)
+        self._after = self._template(after)
+        self._label = lru_cache(maxsize=4096)(self._encode_label)
+        self._count = lru_cache(maxsize=1024)(self._encode_count)
+        self._index = lru_cache(maxsize=1024)(self._encode_index)
+        self._piece = lru_cache(maxsize=4096)(self._decode_token)
+        probe = self.decode(self._plain(["x"])[0])
+        self._leading_blank = probe.startswith(" ")
+
+    # Counts
+
+    def count_branches(
+        self, texts: Sequence[str], names: Sequence[str]
+    ) -> list[CountBranches]:
+        """The prompts that ask how many mentions of each label a text has.
+
+        texts (Sequence[str]): The texts.
+        names (Sequence[str]): The labels' names in the prompt, at least one.
+        RETURNS (list[CountBranches]): One for each text.
+        """
+        if self.prompt.whole:
+            return [self._whole_counts(text, names) for text in texts]
+        labels = [list(self._label(name)) for name in names]
+        branches = []
+        for ids in self._plain(texts):
+            root = self._before + ids + self._after
+            place = (len(self._before), len(self._before) + len(ids))
+            branches.append(CountBranches(root, labels, place))
+        return branches
+
+    def read_count(self, generated: Sequence[int]) -> tuple[int, bool]:
+        """Read the model's answer to a count prompt, as far as it goes.
+
+        generated (Sequence[int]): Tokens so far.
+        RETURNS (tuple[int, bool]): The count, and whether it is complete. It is once a
+            token other than a digit follows, or at MAX_COUNT_TOKENS; an answer without
+            a digit counts 0.
+        """
+        digits = ""
+        for token in generated[: MAX_COUNT_TOKENS - 1]:
+            piece = self._piece(token)
+            if piece == " " and not digits:
+                continue  # a word mark before the number
+            if not (piece if digits else piece.strip()).isdecimal():
+                return int(digits or 0), True
+            digits += piece.strip()
+        return int(digits or 0), len(generated) >= MAX_COUNT_TOKENS
+
+    def count_answer(self, count: int) -> list[int]:
+        """Tokens that the model should give for a count, with what ends them.
+
+        count (int): Number of mentions of a label.
+        """
+        before = _around(self.prompt.label)[1]
+        if count == 0:
+            none = self.prompt.none
+            return [*(self._answer(before, none) if none else []), self.eos]
+        if not self.prompt.whole:
+            return list(self._count(count))
+        return self._answer(before, self.prompt.count.format(count=count))
+
+    # Mentions
+
+    def mention_branches(
+        self, text: str, name: str, count: int, total: int
+    ) -> MentionBranches:
+        """The prompts that ask for the mentions 1..count of a label.
+
+        text (str): The text.
+        name (str): The label's name in the prompt.
+        count (int): Number of mentions to ask for, at least 1.
+        total (int): The count to state in the prompt.
+        """
+        if self.prompt.whole:
+            return self._whole_mentions(text, name, count, total)
+        return MentionBranches(
+            keep=None,
+            stem=list(self._count(total)),
+            mentions=[list(self._index(n)) for n in range(1, count + 1)],
+        )
+
+    def mention_answer(self, mention: str) -> list[int]:
+        """Tokens that the model should give for a mention, with `<eos>`."""
+        return [*self._answer(_around(self.prompt.mention)[1], mention), self.eos]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The string of generated tokens, without special tokens."""
+        text = self.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return str(text)
+
+    def decode_mentions(self, mentions: Sequence[Sequence[int]]) -> list[str]:
+        """The strings of generated mentions, without `<eos>`.
+
+        mentions (Sequence[Sequence[int]]): Tokens of each mention.
+        """
+        found = [self.decode(ids) for ids in mentions]
+        if self._leading_blank:  # the tokenizer's own, not the mention's
+            found = [mention.removeprefix(" ") for mention in found]
+        return found
+
+    # Tokens of pieces
+
+    def _start(self) -> list[int]:
+        """What the tokenizer puts before every text, such as `<bos>`."""
+        with_special = self.tokenizer("x", add_special_tokens=True)["input_ids"]
+        plain = self.tokenizer("x", add_special_tokens=False)["input_ids"]
+        at = next(
+            i
+            for i in range(len(with_special))
+            if with_special[i : i + len(plain)] == plain
+        )
+        return list(with_special[:at])
+
+    def _template(self, piece: str) -> list[int]:
+        if not piece:
+            return []
+        return list(self.tokenizer(piece, add_special_tokens=False)["input_ids"])
+
+    def _plain(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokens of strings in which nothing is a special token."""
+        if not texts:
+            return []
+        encoded = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+        )
+        return [list(ids) for ids in encoded["input_ids"]]
+
+    def _answer(self, before: str, answer: str) -> list[int]:
+        """Tokens of an answer; in prompts in one go, as they continue `before`."""
+        if self.prompt.whole:
+            prefix, joined = self._plain([before, before + answer])
+            if joined[: len(prefix)] == prefix:
+                return joined[len(prefix) :]
+        return self._plain([answer])[0]
+
+    def _encode_label(self, name: str) -> tuple[int, ...]:
+        return tuple(self._template(self.prompt.label.format(label=name)))
+
+    def _encode_count(self, count: int) -> tuple[int, ...]:
+        return tuple(self._template(self.prompt.count.format(count=count)))
+
+    def _encode_index(self, n: int) -> tuple[int, ...]:
+        return tuple(self._template(self.prompt.mention.format(n=n)))
+
+    def _decode_token(self, token: int) -> str:
+        if token in self.tokenizer.all_special_ids:
+            return "<>"
+        text = self.decode([token])
+        # a lone word mark of sentencepiece decodes to nothing
+        return text or " "
+
+    # Prompts in one go
+
+    def _whole(self, prompts: Iterable[str]) -> list[list[int]]:
+        start = self._start()
+        return [start + ids for ids in self._plain(list(prompts))]
+
+    def _whole_counts(self, text: str, names: Sequence[str]) -> CountBranches:
+        before, _ = _around(self.prompt.text)
+        stem = self.prompt.text.format(text=text)
+        prompts = [stem + self.prompt.label.format(label=name) for name in names]
+        ids = self._whole(prompts)
+        shared = min(len(path) - 1 for path in ids)
+        for path in ids[1:]:
+            shared = min(shared, common_prefix(ids[0], path))
+        place = (min(len(self._whole([before])[0]), shared), shared)
+        return CountBranches(ids[0][:shared], [path[shared:] for path in ids], place)
+
+    def _whole_mentions(
+        self, text: str, name: str, count: int, total: int
+    ) -> MentionBranches:
+        asked = self.prompt.text.format(text=text)
+        asked += self.prompt.label.format(label=name)
+        stated = asked + self.prompt.count.format(count=total)
+        ids = self._whole(
+            [asked]
+            + [stated + self.prompt.mention.format(n=n) for n in range(1, count + 1)]
+        )
+        shared = min(len(path) - 1 for path in ids[1:])
+        for path in ids[2:]:
+            shared = min(shared, common_prefix(ids[1], path))
+        keep = min(common_prefix(ids[0], ids[1]), shared)
+        return MentionBranches(
+            keep=keep,
+            stem=ids[1][keep:shared],
+            mentions=[path[shared:] for path in ids[1:]],
+        )

@@ -1,0 +1,89 @@
+"""Scores: spaCy's span scores and the paper's string micro-F."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from spacy.scorer import PRFScore, Scorer, get_ner_prf
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_padellm.spans import gold_spans
+
+
+@dataclass(frozen=True, slots=True)
+class NerScorer:
+    """The scorer of a pipe, which pickles with it; see `ner_score`."""
+
+    spans_key: str
+
+    def __call__(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score examples; spaCy's settings of the pipe are not used."""
+        return ner_score(examples, spans_key=self.spans_key)
+
+
+def make_ner_scorer(spans_key: str = "padellm") -> NerScorer:
+    """The registered `spacy-padellm.NerScorer.v1`.
+
+    spans_key (str): Where `doc.spans` holds nested mentions, gold and predicted.
+    """
+    return NerScorer(spans_key)
+
+
+def ner_score(examples: Iterable[Example], *, spans_key: str) -> dict[str, Any]:
+    """Score entities and mentions.
+
+    examples (Iterable[Example]): Examples; those whose gold is not, or only in part,
+        annotated are skipped.
+    spans_key (str): Key of the gold and predicted span groups.
+    RETURNS (dict[str, Any]): `ents_p/r/f` and `ents_per_type` of `doc.ents` (spaCy's);
+        `spans_KEY_p/r/f` of `doc.spans[KEY]` where the gold has it; `strings_p/r/f`
+        and `strings_per_type`: the paper's micro-F over (label, string) of each text,
+        positions aside, nested mentions included (section 4.1).
+    """
+    examples = list(examples)
+    scores: dict[str, Any] = dict(get_ner_prf(examples))
+    annotated = [
+        eg for eg in examples if gold_spans(eg.reference, spans_key) is not None
+    ]
+    grouped = [eg for eg in annotated if spans_key in eg.reference.spans]
+    if grouped:
+        scores |= Scorer.score_spans(
+            grouped,
+            f"spans_{spans_key}",
+            getter=lambda doc, attr: doc.spans.get(spans_key, []),
+            has_annotation=lambda doc: spans_key in doc.spans,
+            labeled=True,
+            allow_overlap=True,
+        )
+    return scores | _string_scores(annotated, spans_key)
+
+
+def _string_scores(examples: Iterable[Example], spans_key: str) -> dict[str, Any]:
+    total = PRFScore()
+    by_label: dict[str, PRFScore] = {}
+    scored = False
+    for example in examples:
+        scored = True
+        gold = _strings(example.reference, spans_key)
+        found = _strings(example.predicted, spans_key)
+        for label, string in gold.keys() | found.keys():
+            both = min(gold[label, string], found[label, string])
+            for score in (total, by_label.setdefault(label, PRFScore())):
+                score.tp += both
+                score.fp += found[label, string] - both
+                score.fn += gold[label, string] - both
+    return {
+        "strings_p": total.precision if scored else None,
+        "strings_r": total.recall if scored else None,
+        "strings_f": total.fscore if scored else None,
+        "strings_per_type": {k: v.to_dict() for k, v in sorted(by_label.items())},
+    }
+
+
+def _strings(doc: Doc, spans_key: str) -> Counter[tuple[str, str]]:
+    spans = doc.spans.get(spans_key, doc.ents)
+    return Counter((span.label_, span.text) for span in spans)

@@ -1,0 +1,164 @@
+"""From a window's mentions to spans of its Doc."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from spacy.tokens import Doc, Span, SpanGroup
+from spacy.util import filter_spans
+
+from spacy_padellm.align import align
+from spacy_padellm.mentions import (
+    Dedup,
+    Mention,
+    ScoredSpan,
+    choose_flat,
+    deduplicate,
+)
+from spacy_padellm.windows import Window
+
+AlignmentMode = Literal["strict", "contract", "expand"]
+Existing = Literal["overwrite", "keep"]
+
+
+@dataclass(slots=True)
+class DocMentions:
+    """What was found in a Doc: spans by characters, and what fits nowhere."""
+
+    spans: list[ScoredSpan] = field(default_factory=list)
+    dropped: list[Mention] = field(default_factory=list)
+
+
+def place_mentions(
+    docs: Sequence[Doc],
+    windows: Sequence[Window],
+    mentions: Sequence[Sequence[Mention]],
+    *,
+    dedup: Dedup,
+) -> list[DocMentions]:
+    """Align the mentions of all windows to their Docs.
+
+    docs (Sequence[Doc]): The Docs.
+    windows (Sequence[Window]): Their windows.
+    mentions (Sequence[Sequence[Mention]]): Of each window.
+    dedup (Dedup): Of the same string under several labels, in each window.
+    RETURNS (list[DocMentions]): For each Doc; its spans in text order.
+    """
+    found = [DocMentions() for _ in docs]
+    for window, raw in zip(windows, mentions, strict=True):
+        if not raw:
+            continue
+        kept = deduplicate(raw, dedup)
+        starts = {token.idx - window.start for token in window.span}
+        ends = {token.idx + len(token) - window.start for token in window.span}
+        result = found[window.doc]
+        first, end = window.owned
+        for aligned in align(kept, window.text, starts=starts, ends=ends):
+            if aligned.start is None or aligned.end is None:
+                result.dropped.append(aligned.mention)
+            elif first <= aligned.start + window.start < end:
+                span = ScoredSpan(
+                    start=aligned.start + window.start,
+                    end=aligned.end + window.start,
+                    label=aligned.mention.label,
+                    score=aligned.mention.score,
+                    status=aligned.status,
+                )
+                result.spans.append(span)
+    return found
+
+
+def annotate(
+    doc: Doc,
+    found: DocMentions,
+    *,
+    spans_key: str,
+    alignment_mode: AlignmentMode,
+    threshold: float,
+    existing: Existing,
+) -> None:
+    """Write a Doc's mentions to `doc.spans[spans_key]` and `doc.ents`.
+
+    The span group has all mentions in text order, nested ones too, and in its attrs
+    `scores` (list[float]), `statuses` (list[str]) and `dropped`, a list of the label,
+    text and score of the mentions that could not be aligned.
+
+    alignment_mode (AlignmentMode): What becomes of mentions that cut tokens.
+    threshold (float): Lowest score of an entity of `doc.ents`.
+    existing (Existing): Whether entities that are there already give way.
+    """
+    placed: dict[tuple[int, int, str], tuple[Span, ScoredSpan]] = {}
+    dropped = [(m.label, m.text, m.score) for m in found.dropped]
+    for scored in found.spans:
+        span = doc.char_span(
+            scored.start,
+            scored.end,
+            label=scored.label,
+            alignment_mode=alignment_mode,
+        )
+        if span is None or not len(span):
+            text = doc.text[scored.start : scored.end]
+            dropped.append((scored.label, text, scored.score))
+            continue
+        key = (span.start, -span.end, span.label_)
+        if key not in placed or placed[key][1].score < scored.score:
+            # a mention that was widened or narrowed stands where its span stands
+            fitted = replace(scored, start=span.start, end=span.end)
+            placed[key] = (span, fitted)
+    order = [placed[key] for key in sorted(placed)]
+    attrs: dict[str, Any] = {
+        "scores": [scored.score for _, scored in order],
+        "statuses": [scored.status for _, scored in order],
+        "dropped": [
+            {"label": label, "text": text, "score": score}
+            for label, text, score in dropped
+        ],
+    }
+    spans = [span for span, _ in order]
+    doc.spans[spans_key] = SpanGroup(doc, name=spans_key, attrs=attrs, spans=spans)
+    by_place = {(s.start, s.end, s.label): span for span, s in order}
+    flat = choose_flat([scored for _, scored in order if scored.score >= threshold])
+    chosen = [by_place[s.start, s.end, s.label] for s in flat]
+    doc.set_ents(_merged(doc.ents, chosen) if existing == "keep" else chosen)
+
+
+def _merged(existing: Iterable[Span], new: Iterable[Span]) -> list[Span]:
+    """The existing entities, and the new ones where there is room."""
+    kept = list(existing)
+    taken = {token.i for span in kept for token in span}
+    kept += [span for span in new if taken.isdisjoint(range(span.start, span.end))]
+    return filter_spans(kept)
+
+
+def gold_spans(doc: Doc, spans_key: str) -> list[Span] | None:
+    """A gold Doc's mentions, or None if it is not, or only in part, annotated."""
+    if spans_key in doc.spans:
+        return list(doc.spans[spans_key])
+    if all(token.ent_iob for token in doc) and len(doc):
+        return list(doc.ents)
+    return None
+
+
+def get_score(span: Span) -> float | None:
+    """The probability of a span that the component found: `span._.padellm_score`.
+
+    RETURNS (float | None): None if the component did not find it, with this label.
+    """
+    for group in span.doc.spans.values():
+        scores = group.attrs.get("scores") if "statuses" in group.attrs else None
+        if scores is None or len(scores) != len(group):
+            continue  # not the component's, or changed since
+        for other, score in zip(group, scores, strict=True):
+            if (other.start, other.end, other.label) == (
+                span.start,
+                span.end,
+                span.label,
+            ):
+                return float(score)
+    return None
+
+
+if not Span.has_extension("padellm_score"):
+    Span.set_extension("padellm_score", getter=get_score)

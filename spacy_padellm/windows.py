@@ -1,0 +1,52 @@
+"""Windows: the pieces of a Doc that the model reads, and whose mentions count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from spacy.tokens import Doc, Span
+
+SpanGetter = Callable[[list[Doc]], list[list[Span]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A piece of a Doc.
+
+    doc (int): Which Doc of the batch.
+    span (Span): The piece.
+    text (str): Its text, not blank.
+    start (int): Its first character in the Doc.
+    owned (tuple[int, int]): Characters of the Doc in which a mention must start to
+        count: where windows overlap, each owns its half.
+    """
+
+    doc: int
+    span: Span
+    text: str
+    start: int
+    owned: tuple[int, int]
+
+
+def make_windows(docs: Sequence[Doc], span_getter: SpanGetter) -> list[Window]:
+    """Cut Docs into windows; blank pieces are left out.
+
+    docs (Sequence[Doc]): The Docs, possibly empty ones.
+    span_getter (SpanGetter): One of spacy-transformers' span getters.
+    """
+    filled = [(index, doc) for index, doc in enumerate(docs) if doc.text.strip()]
+    windows = []
+    pieces = span_getter([doc for _, doc in filled])
+    for (index, doc), spans in zip(filled, pieces, strict=True):
+        start = 0
+        for place, span in enumerate(spans):
+            end = len(doc.text)
+            if place + 1 < len(spans):
+                after = spans[place + 1].start
+                end = doc[(after + max(span.end, after)) // 2].idx
+            text = span.text
+            if text.strip():
+                windows.append(Window(index, span, text, span.start_char, (start, end)))
+            start = end
+    return windows

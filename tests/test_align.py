@@ -1,0 +1,438 @@
+"""Alignment of generated strings to character offsets."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+import unicodedata
+from collections import defaultdict
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+import spacy_padellm.align as align_module
+from spacy_padellm.align import AlignedMention, align
+from spacy_padellm.mentions import Mention
+
+
+def tokens(text: str) -> dict[str, set[int]]:
+    """Token edges of a text whose tokens are words and single other characters."""
+    found = list(re.finditer(r"\w+|[^\w\s]", text))
+    return {"starts": {m.start() for m in found}, "ends": {m.end() for m in found}}
+
+
+def mentions(*strings: str, label: str = "PER") -> list[Mention]:
+    """Mentions of one label, numbered from 1."""
+    return [Mention(label, i, text, 0.5) for i, text in enumerate(strings, 1)]
+
+
+def places(strings: list[str], text: str) -> list[tuple[int | None, int | None, str]]:
+    """Start, end and status of each string, as mentions of one label."""
+    aligned = align(mentions(*strings), text, **tokens(text))
+    return [(a.start, a.end, a.status) for a in aligned]
+
+
+def found(string: str, text: str) -> tuple[str | None, str]:
+    """The characters one string is aligned to, and the status."""
+    [(start, end, status)] = places([string], text)
+    return (None if start is None else text[start:end]), status
+
+
+# Exact occurrences
+
+
+def test_align_kth_mention_goes_to_kth_occurrence() -> None:
+    assert places(["Li", "Li"], "Li met Li") == [(0, 2, "exact"), (7, 9, "exact")]
+
+
+def test_align_surplus_mentions_are_dropped() -> None:
+    assert places(["Li", "Li"], "Li met") == [(0, 2, "exact"), (None, None, "dropped")]
+
+
+def test_align_counts_by_index_and_returns_input_order() -> None:
+    second, first = Mention("PER", 7, "Li", 0.5), Mention("PER", 3, "Li", 0.5)
+    text = "Li met Li"
+    assert align([second, first], text, **tokens(text)) == [
+        AlignedMention(second, 7, 9, "exact"),
+        AlignedMention(first, 0, 2, "exact"),
+    ]
+
+
+def test_align_counts_each_string_apart() -> None:
+    text = "Wu met Li"
+    assert places(["Wu", "Li"], text) == [(0, 2, "exact"), (7, 9, "exact")]
+
+
+def test_align_counts_each_label_apart() -> None:
+    text = "Li met Li"
+    both = mentions("Li", label="PER") + mentions("Li", label="LOC")
+    assert [a.start for a in align(both, text, **tokens(text))] == [0, 0]
+
+
+def test_align_whole_token_wins_over_earlier_part_of_a_token() -> None:
+    text = "theatre in the city"
+    assert places(["the"], text) == [(11, 14, "exact")]
+
+
+def test_align_part_of_a_token_is_used_when_no_whole_one_is_left() -> None:
+    text = "USA and US"
+    assert places(["US", "US"], text) == [(8, 10, "exact"), (0, 2, "exact")]
+
+
+@pytest.mark.parametrize("text", ["the heat", "bathe, the heat"])
+def test_align_whole_token_needs_both_edges(text: str) -> None:
+    assert places(["he"], text)[0][0] == text.index("he")
+
+
+def test_align_occurrences_inside_a_token_do_not_overlap() -> None:
+    aligned = places(["aa", "aa", "aa"], "aaaaa")
+    assert aligned == [(0, 2, "exact"), (2, 4, "exact"), (None, None, "dropped")]
+
+
+def test_align_scan_does_not_hide_an_overlapping_whole_token() -> None:
+    # Tokens "a" and "aa"
+    [one, two] = align(mentions("aa", "aa"), "aaa", starts=[0, 1], ends=[1, 3])
+    assert (one.start, one.end, two.status) == (1, 3, "dropped")
+
+
+def test_align_whole_token_occurrences_do_not_overlap() -> None:
+    aligned = places(["a b a", "a b a"], "a b a b a")
+    assert aligned == [(0, 5, "exact"), (None, None, "dropped")]
+
+
+def test_align_exact_keeps_the_blank_of_the_mention() -> None:
+    assert found("件 ", "一件 衣服") == ("件 ", "exact")
+
+
+def test_align_exact_elsewhere_wins_over_earlier_normalised() -> None:
+    assert places(["Apple"], "APPLE or Apple") == [(9, 14, "exact")]
+
+
+def test_align_surplus_of_exact_is_not_looked_for_again() -> None:
+    aligned = places(["Apple", "Apple"], "APPLE or Apple")
+    assert aligned == [(9, 14, "exact"), (None, None, "dropped")]
+
+
+# Differences forgiven
+
+
+def test_align_expanding_characters_do_not_shift_offsets() -> None:
+    text = "İstanbul ve İzmir arası, Ankara"
+    assert places(["ankara"], text) == [(25, 31, "normalised")]
+
+
+@pytest.mark.parametrize(
+    ("string", "text", "expected"),
+    [
+        ("NATO", "in Nato today", "Nato"),
+        ("STRASSE", "die Straße hier", "Straße"),
+        ("office", "an oﬃce here", "oﬃce"),
+        ("i\u0307zmir", "ve İzmir", "İzmir"),
+        ("ＡＢＣ１", "the abc1 set", "abc1"),
+        ("ABC1", "the ＡＢＣ１ set", "ＡＢＣ１"),
+        ("Café", "le cafe\u0301 noir", "cafe\u0301"),
+        ("cafe\u0301", "le Café noir", "Café"),
+        ("ガス", "あｶﾞｽい", "ｶﾞｽ"),
+        (
+            "각하",
+            "the \u1100\u1161\u11a8\u1112\u1161 is",
+            "\u1100\u1161\u11a8\u1112\u1161",
+        ),
+        ("\u03aa\u0301x", "α\u0390x", "\u0390x"),
+    ],
+)
+def test_align_forgives_form_and_case(string: str, text: str, expected: str) -> None:
+    assert found(string, text) == (expected, "normalised")
+
+
+@pytest.mark.parametrize(
+    ("string", "text", "expected"),
+    [
+        ("New York", "in New\nYork today", "New\nYork"),
+        ("New York", "in New \u3000 York today", "New \u3000 York"),
+        (" York\n", "in York", "York"),
+        ("U.S .", "the U.S. army", "U.S."),
+        ("北 京", "在北京市", "北京"),
+        ("北京", "在北 京 市", "北 京"),
+        ("صلى الله عليه وسلم", "a ﷺ b", "ﷺ"),
+        ("صلى الله عليهوسلم", "a ﷺ b", "ﷺ"),
+    ],
+)
+def test_align_forgives_blanks(string: str, text: str, expected: str) -> None:
+    assert found(string, text) == (expected, "normalised")
+
+
+def test_align_equal_blanks_win_over_earlier_missing_blanks() -> None:
+    assert found("new york", "newyork or NEW  YORK") == ("NEW  YORK", "normalised")
+
+
+@pytest.mark.parametrize(
+    ("string", "text"),
+    [
+        ("STRAS", "Straße"),
+        ("se", "Straße"),
+        ("F", "oﬃce"),
+        ("E", "cafe\u0301"),
+        ("CAFE", "cafe\u0301"),
+        ("\u0301B", "e\u0301b"),
+        ("A\u0301", "a\u0327\u0301"),
+        ("가\u3000", "\u1100\u1161\u11a8"),
+    ],
+)
+def test_align_finds_no_part_of_a_normalised_character(string: str, text: str) -> None:
+    assert found(string, text) == (None, "dropped")
+
+
+def test_align_normalised_follows_order_tokens_and_count() -> None:
+    text = "USA, Us and uS"
+    assert places(["us", "us", "us", "us"], text) == [
+        (5, 7, "normalised"),
+        (12, 14, "normalised"),
+        (0, 2, "normalised"),
+        (None, None, "dropped"),
+    ]
+
+
+def test_align_mark_after_a_blank_does_not_take_the_blank() -> None:
+    assert found("\u0301A", "x \u0301a") == ("\u0301a", "normalised")
+
+
+def test_align_form_with_a_blank_inside_is_found_whole() -> None:
+    # NFKC of a lone diaeresis is a blank and a combining mark
+    assert found("¨ A", "x ¨ a") == ("¨ a", "normalised")
+
+
+@pytest.mark.parametrize("string", ["", " ", "\n\u3000"])
+def test_align_blank_mention_is_dropped(string: str) -> None:
+    assert found(string, "a \n\u3000 b") == (None, "dropped")
+
+
+def test_align_absent_mention_is_dropped() -> None:
+    assert found("Paris", "in London") == (None, "dropped")
+
+
+def test_align_empty_text_drops_all() -> None:
+    assert found("Paris", "") == (None, "dropped")
+
+
+def test_align_no_mentions_give_nothing() -> None:
+    assert align([], "Paris", starts=[0], ends=[5]) == []
+
+
+def test_align_accepts_token_edges_of_any_collection() -> None:
+    [one] = align(mentions("he"), "the he", starts=(0, 4), ends=range(3, 7, 3))
+    assert one.start == 4
+
+
+# Random texts against a brute force
+
+ALPHABET = [
+    *"aaabbAB",
+    *"  \n\u3000\u00a0.",
+    *"éeE\u0301\u0327",
+    *"İi\u0307ıI",
+    *"ßsS\u1e9e",
+    *"ﬁfF",
+    *"Ａａ１1",
+    *"中中国",
+    *"ガカｶﾞ\u3099",
+    *"가각\u1100\u1161\u11a8\u314f",
+]
+
+
+def normal(string: str, blank: str) -> str:
+    """Normal form of a whole string, by Unicode's definition and not by chunks."""
+    form = unicodedata.normalize("NFKC", string).casefold()
+    return blank.join(unicodedata.normalize("NFKC", form).split())
+
+
+def is_cut(text: str, i: int) -> bool:
+    """Whether a text may be cut at `i`: no mark follows, and nothing composes."""
+    if i in (0, len(text)) or text[i - 1].isspace() or text[i].isspace():
+        return True
+    marked = unicodedata.normalize("NFKD", text[i])[0] in "\u0301\u0307\u0327\u3099"
+    halves = [unicodedata.normalize("NFKC", half) for half in (text[:i], text[i:])]
+    return not marked and "".join(halves) == unicodedata.normalize("NFKC", text)
+
+
+def brute_occurrences(string: str, text: str) -> tuple[str, list[tuple[int, int]]]:
+    """Try all substrings of the text."""
+    if not string.strip():
+        return "dropped", []
+    spans = [(i, j) for i in range(len(text)) for j in range(i + 1, len(text) + 1)]
+    exact = [(i, j) for i, j in spans if text[i:j] == string]
+    if exact:
+        return "exact", exact
+    cuts = [is_cut(text, i) for i in range(len(text) + 1)]
+    for blank in (" ", ""):
+        wanted = normal(string, blank)
+        hits = [
+            (i, j)
+            for i, j in spans
+            if cuts[i] and cuts[j] and not text[i].isspace()
+            if not text[j - 1].isspace() and normal(text[i:j], blank) == wanted
+        ]
+        if hits:
+            return "normalised", hits
+    return "dropped", []
+
+
+def brute_align(
+    items: list[Mention], text: str, starts: set[int], ends: set[int]
+) -> list[AlignedMention]:
+    """Give out the occurrences one by one, with a set of the characters taken."""
+    result: dict[int, AlignedMention] = {}
+    seen: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for i in sorted(range(len(items)), key=lambda i: (items[i].index, i)):
+        item = items[i]
+        status, occurrences = brute_occurrences(item.text, text)
+        whole = [o for o in occurrences if o[0] in starts and o[1] in ends]
+        taken: set[int] = set()
+        places = []
+        for start, end in whole + [o for o in occurrences if o not in whole]:
+            if taken.isdisjoint(range(start, end)):
+                taken.update(range(start, end))
+                places.append((start, end))
+        k = seen[item.label, item.text]
+        seen[item.label, item.text] += 1
+        if k < len(places):
+            result[i] = AlignedMention(item, *places[k], status)
+        else:
+            result[i] = AlignedMention(item, None, None, "dropped")
+    return [result[i] for i in range(len(items))]
+
+
+def perturb(string: str, rng: random.Random) -> str:
+    """Change what alignment forgives, or a character more."""
+    changes = [
+        str.upper,
+        str.casefold,
+        lambda s: unicodedata.normalize("NFKC", s),
+        lambda s: unicodedata.normalize("NFKD", s),
+        lambda s: " ".join(s.split()),
+        lambda s: "".join(s.split()),
+        lambda s: " ".join(s),
+        lambda s: f"\n{s} ",
+        lambda s: s + rng.choice(ALPHABET),
+        lambda s: s[1:],
+    ]
+    for change in rng.sample(changes, rng.randint(0, 2)):
+        string = change(string)
+    return string
+
+
+def random_case(rng: random.Random) -> tuple[list[Mention], str, set[int], set[int]]:
+    """A text, its token edges and mentions that are mostly from it, often repeated."""
+    letters = rng.sample(ALPHABET, rng.randint(1, 6))
+    text = "".join(rng.choices(letters, k=rng.randint(0, 11)))
+    cuts = sorted(rng.sample(range(len(text) + 1), rng.randint(0, len(text) + 1)))
+    pairs = [
+        (i, j)
+        for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)
+        if text[i:j].strip()
+    ]
+    strings = []
+    for _ in range(rng.randint(1, 2)):
+        start = rng.randint(0, len(text))
+        strings.append(perturb(text[start : start + rng.randint(1, 4)], rng))
+    items = [
+        Mention(rng.choice("AAAB"), rng.randint(1, 3), rng.choice(strings), 0.5)
+        for _ in range(rng.randint(1, 4))
+    ]
+    return items, text, {i for i, _ in pairs}, {j for _, j in pairs}
+
+
+def test_align_equals_brute_force() -> None:
+    rng = random.Random(0)
+    statuses: defaultdict[str, int] = defaultdict(int)
+    for _ in range(30_000):
+        items, text, starts, ends = random_case(rng)
+        aligned = align(items, text, starts=starts, ends=ends)
+        assert aligned == brute_align(items, text, starts, ends), text
+        for one in aligned:
+            statuses[one.status] += 1
+    # Each way of finding was really met
+    assert min(statuses[s] for s in ("exact", "normalised", "dropped")) > 5000
+
+
+STRINGS = st.text(st.sampled_from(ALPHABET), max_size=5)
+
+
+@settings(max_examples=2000, deadline=None)
+@given(
+    st.lists(STRINGS, max_size=5),
+    st.text(st.sampled_from(ALPHABET), max_size=30),
+    st.sets(st.integers(0, 30)),
+)
+def test_align_results_are_valid(
+    strings: list[str], text: str, edges: set[int]
+) -> None:
+    taken: defaultdict[str, set[int]] = defaultdict(set)
+    aligned = align(mentions(*strings), text, starts=edges, ends=edges)
+    assert [a.mention.text for a in aligned] == strings
+    for one in aligned:
+        if one.start is None or one.end is None:
+            assert (one.start, one.end, one.status) == (None, None, "dropped")
+            continue
+        assert 0 <= one.start < one.end <= len(text)
+        characters = text[one.start : one.end]
+        string = one.mention.text
+        if one.status == "exact":
+            assert characters == string
+        else:
+            assert one.status == "normalised"
+            assert characters == characters.strip()
+            assert string not in text
+            assert normal(characters, "") == normal(string, "")
+        assert taken[string].isdisjoint(range(one.start, one.end))
+        taken[string].update(range(one.start, one.end))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(max_size=20), st.data())
+def test_align_any_unicode_is_found_in_another_form(
+    text: str, data: st.DataObject
+) -> None:
+    form = data.draw(st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
+    string = unicodedata.normalize(form, text)
+    [one] = align(mentions(string), f"x {text} y", starts=[], ends=[])
+    assert (one.status == "dropped") == (not text.strip())
+
+
+# Cost
+
+
+@pytest.fixture
+def normalised_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every string that is normalised from now on."""
+    split = align_module._split
+    seen: list[str] = []
+
+    def record(text: str) -> list[align_module._Chunk]:
+        seen.append(text)
+        return split(text)
+
+    monkeypatch.setattr(align_module, "_split", record)
+    return seen
+
+
+def test_align_exact_mentions_normalise_nothing(normalised_texts: list[str]) -> None:
+    places(["Li", "Wu"], "Li met Wu")
+    assert normalised_texts == []
+
+
+def test_align_normalises_the_text_once(normalised_texts: list[str]) -> None:
+    places(["LI", "WU", "W u", "Bo"], "Li met Wu")
+    assert normalised_texts.count("Li met Wu") == 1
+
+
+def test_align_long_text_takes_no_quadratic_time() -> None:
+    rng = random.Random(0)
+    text = "".join(rng.choices("ab cdé中国 \n", k=50_000))
+    strings = [text[i : i + 6].upper() for i in range(0, 50_000, 50)]
+    # With other blanks, then with blanks that the text has not
+    strings = [f"{s} " if i % 2 else " ".join(s) for i, s in enumerate(strings)]
+    began = time.process_time()
+    places(strings, text)
+    assert time.process_time() - began < 2  # a quarter of a second as of writing

@@ -1,0 +1,72 @@
+"""brat pairs: what is read, what is reported, what is passed over."""
+
+import lzma
+
+import pytest
+
+from spacy_padellm.corpora.brat import read_brat
+from spacy_padellm.corpora.records import BadLine, Record
+
+TEXT = "Ann met Bo\nLee in Paris."
+
+
+def read(tmp_path, ann, *, text=TEXT):
+    path = tmp_path / "a.txt"
+    path.write_bytes(text.encode())
+    (tmp_path / "a.ann").write_bytes(ann.encode())
+    return list(read_brat(path))
+
+
+def test_corpora_brat_reads_text_bound_annotations_only(tmp_path):
+    ann = "T1\tPER 0 3\tAnn\nR1\tMet Arg1:T1 Arg2:T2\nE1\tX:T1\nA1\tN T1\n"
+    ann += "#1\tNote T1\thm\nN1\tReference T1 w:1\tAnn\n*\tEquiv T1 T2\n"
+    (record,) = read(tmp_path, ann)
+    assert record == Record(TEXT, ((0, 3, "PER"),), 1)
+
+
+def test_corpora_brat_mention_over_two_lines(tmp_path):
+    (record,) = read(tmp_path, "T1\tPER 8 14\tBo Lee\n")
+    assert record.spans == ((8, 14, "PER"),)
+
+
+def test_corpora_brat_counts_both_characters_of_crlf(tmp_path):
+    (record,) = read(tmp_path, "T1\tPER 4 6\tBo\n", text="Hi\r\nBo")
+    assert record.text == "Hi\r\nBo"
+    assert record.spans == ((4, 6, "PER"),)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("T1\tPER 0 3;8 10\tAnn Bo", "discontinuous"),
+        ("T1\tPER 0 3", "not three columns"),
+        ("T1\tPER 0 x\tAnn", "is not a label, a start and an end"),
+        ("T1\tPER 0 99\tAnn", "is not within"),
+        ("T1\tPER 1 4\tAnn", "the text at 1-4 is 'nn '"),
+    ],
+)
+def test_corpora_brat_bad_annotation_leaves_the_others(tmp_path, line, reason):
+    bad, record = read(tmp_path, f"{line}\nT2\tLOC 18 23\tParis\n")
+    assert reason in bad.reason
+    assert (bad.line, bad.path.name) == (1, "a.ann")
+    assert record.spans == ((18, 23, "LOC"),)
+
+
+def test_corpora_brat_empty_ann_is_annotated(tmp_path):
+    (record,) = read(tmp_path, "")
+    assert record.spans == ()
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.ann"])
+def test_corpora_brat_file_without_partner_is_bad(tmp_path, name):
+    (tmp_path / name).write_text("x", encoding="utf-8")
+    (bad,) = read_brat(tmp_path / name)
+    assert isinstance(bad, BadLine)
+    assert str(bad).startswith(f"{tmp_path / name}: no ")
+
+
+def test_corpora_brat_compressed_pair(tmp_path):
+    (tmp_path / "a.txt.xz").write_bytes(lzma.compress(TEXT.encode()))
+    (tmp_path / "a.ann").write_bytes(b"T1\tPER 0 3\tAnn\n")
+    (record,) = read_brat(tmp_path / "a.txt.xz")
+    assert record.spans == ((0, 3, "PER"),)

@@ -1,0 +1,197 @@
+"""Conversion to DocBin: texts, spans and annotation survive; nothing is lost."""
+
+import gzip
+import json
+import lzma
+import random
+
+import pytest
+import spacy
+from spacy.tokens import DocBin
+from spacy.training import Corpus
+
+from spacy_padellm.corpora.convert import convert
+from spacy_padellm.corpora.docs import count_overlaps
+
+
+def jsonl(path, rows):
+    lines = [json.dumps({"text": text, "spans": spans}) for text, spans in rows]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def run(source, *, data_format="jsonl", lang="en", flat=False, **options):
+    target = source.parent / "out" / "gold.spacy"
+    report = convert(
+        source,
+        target,
+        data_format=data_format,
+        lang=lang,
+        flat=flat,
+        spans_key="padellm",
+        **options,
+    )
+    vocab = spacy.blank(lang).vocab
+    return report, list(DocBin().from_disk(target).get_docs(vocab))
+
+
+def gold(doc):
+    return [(s.start_char, s.end_char, s.label_) for s in doc.spans["padellm"]]
+
+
+def ents(doc):
+    return [(s.start_char, s.end_char, s.label_) for s in doc.ents]
+
+
+NESTED = [[0, 16, "ORG"], [14, 16, "LOC"], [14, 16, "GPE"]]
+NESTED_TEXT = "University of LA won"
+
+
+def test_corpora_round_trip_keeps_nested_mentions(tmp_path):
+    _, (doc,) = run(jsonl(tmp_path / "a.jsonl", [(NESTED_TEXT, NESTED)]))
+    assert doc.text == NESTED_TEXT
+    assert sorted(gold(doc)) == sorted(map(tuple, NESTED))
+    assert ents(doc) == [(0, 16, "ORG")]
+
+
+def test_corpora_doc_without_mention_is_annotated(tmp_path):
+    source = jsonl(tmp_path / "a.jsonl", [("none here", []), ("Bo", [[0, 2, "PER"]])])
+    _, (doc, _) = run(source)
+    assert doc.has_annotation("ENT_IOB")
+    assert doc.ents == ()
+    assert gold(doc) == []
+
+
+def test_corpora_flat_writes_no_span_group(tmp_path):
+    source = jsonl(tmp_path / "a.jsonl", [("Bo", [[0, 2, "PER"]])])
+    _, (doc,) = run(source, flat=True)
+    assert dict(doc.spans) == {}
+    assert ents(doc) == [(0, 2, "PER")]
+
+
+def test_corpora_mention_inside_token_splits_it(tmp_path):
+    rows = [("preBrexittalks", [[3, 9, "EVENT"]]), ("Bo", [[0, 2, "PER"]])]
+    report, (doc, _) = run(jsonl(tmp_path / "a.jsonl", rows))
+    assert doc.text == "preBrexittalks"
+    assert gold(doc) == [(3, 9, "EVENT")]
+    assert report.split_docs == 1
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [("买件 来", (1, 3)), ("买 件来", (1, 3)), ("a  b", (1, 2)), ("a b ", (2, 4))],
+)
+def test_corpora_mention_with_edge_blank_is_kept(tmp_path, lang, text, span):
+    source = jsonl(tmp_path / "a.jsonl", [(text, [[*span, "HC"]])])
+    _, (doc,) = run(source, lang=lang)
+    assert doc.text == text
+    assert gold(doc) == [(*span, "HC")]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_corpora_any_text_and_span_survive(tmp_path, lang):
+    rng = random.Random(0)
+    alphabet = "a1中文 .,-'\x85\x80\u3000\ufffd\ue000\u200d😀é\t\n\r\xa0"
+    rows = []
+    for _ in range(200):
+        text = "x" + "".join(rng.choices(alphabet, k=rng.randint(0, 12)))
+        places = [sorted(rng.choices(range(len(text) + 1), k=2)) for _ in range(3)]
+        rows.append((text, sorted({(s, e, "A") for s, e in places if s < e})))
+    report, docs = run(jsonl(tmp_path / "a.jsonl", rows), lang=lang)
+    assert [doc.text for doc in docs] == [text for text, _ in rows]
+    assert [gold(doc) for doc in docs] == [spans for _, spans in rows]
+    assert report.bad == []
+
+
+def test_corpora_words_of_the_source_are_the_tokens(tmp_path):
+    source = tmp_path / "a.conll"
+    source.write_text("can't\tO\nU.N.-led\tB-X\n", encoding="utf-8")
+    _, (doc,) = run(source, data_format="conll")
+    assert [token.text for token in doc] == ["can't", "U.N.-led"]
+    assert doc.text == "can't U.N.-led"
+    assert not doc.has_unknown_spaces
+
+
+def test_corpora_duplicates_are_merged_and_counted(tmp_path):
+    spans = [[0, 2, "PER"], [0, 2, "PER"], [0, 2, "ORG"]]
+    report, (doc,) = run(jsonl(tmp_path / "a.jsonl", [("Bo ran", spans)]))
+    assert sorted(gold(doc)) == [(0, 2, "ORG"), (0, 2, "PER")]
+    assert report.duplicates == 1
+
+
+def test_corpora_every_mention_is_written_or_reported(tmp_path):
+    rows = [
+        (NESTED_TEXT, [*NESTED, NESTED[0]]),
+        ("Bo", [[0, 3, "PER"]]),
+        ("Bo", [[0, 2, ""]]),
+        ("pre-Brexit", [[4, 10, "E"], [2, 6, "E"]]),
+    ]
+    report, docs = run(jsonl(tmp_path / "a.jsonl", rows))
+    written = sum(len(doc.spans["padellm"]) for doc in docs)
+    # Each bad row above holds one mention
+    reported = report.duplicates + len(report.bad)
+    assert written + reported == sum(len(spans) for _, spans in rows)
+    assert written == report.labels.total()
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (" ", "blank"),
+        ("", "blank"),
+        ("\ud800 x", "surrogate"),
+    ],
+)
+def test_corpora_text_without_doc_is_bad(tmp_path, row, reason):
+    source = jsonl(tmp_path / "a.jsonl", [("Bo", [[0, 2, "PER"]]), (row, [])])
+    report, docs = run(source)
+    assert len(docs) == 1
+    assert [reason in bad.reason for bad in report.bad] == [True]
+    assert report.bad[0].line == 2
+
+
+def test_corpora_counts_kinds_of_overlap():
+    spans = [(0, 9, "A"), (2, 4, "A"), (2, 4, "B"), (3, 12, "A"), (12, 14, "A")]
+    kinds = count_overlaps(spans)
+    # (2, 4) twice in (0, 9), and both cross (3, 12), which crosses (0, 9)
+    assert kinds == {"nested": 2, "labelled twice": 2, "crossing": 4}
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [("gz", gzip), ("xz", lzma)])
+def test_corpora_reads_compressed_file(tmp_path, suffix, pack):
+    plain = jsonl(tmp_path / "a.jsonl", [("Bo", [[0, 2, "PER"]])])
+    packed = tmp_path / f"a.jsonl.{suffix}"
+    packed.write_bytes(pack.compress(plain.read_bytes()))
+    report, _ = run(packed)
+    assert report.labels == {"PER": 1}
+
+
+def test_corpora_folder_takes_fitting_files_sorted(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    jsonl(folder / "b.jsonl", [("Bo", [[0, 2, "PER"]])])
+    first = jsonl(folder / "a.jsonl", [("Ann", [[0, 3, "PER"]])])
+    (folder / "a.json.gz").write_bytes(gzip.compress(first.read_bytes()))
+    (folder / "README.md").write_text("no data", encoding="utf-8")
+    report, docs = run(folder)
+    assert [doc.text for doc in docs] == ["Ann", "Ann", "Bo"]
+    assert report.files == 3
+
+
+def test_corpora_brat_folder_counts_each_text_once(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.txt").write_text("Bo ran", encoding="utf-8")
+        (folder / f"{name}.ann").write_text("T1\tPER 0 2\tBo\n", encoding="utf-8")
+    report, docs = run(folder, data_format="brat")
+    assert len(docs) == 2
+    assert report.bad == []
+
+
+def test_corpora_result_is_read_by_spacy_corpus(tmp_path):
+    run(jsonl(tmp_path / "a.jsonl", [(NESTED_TEXT, NESTED), ("none", [])]))
+    examples = list(Corpus(tmp_path / "out" / "gold.spacy")(spacy.blank("en")))
+    assert [len(eg.reference.spans["padellm"]) for eg in examples] == [3, 0]
+    assert examples[0].predicted.text == NESTED_TEXT

@@ -1,0 +1,92 @@
+"""Conversion: what cannot be converted is an error that names its remedy."""
+
+import gzip
+
+import pytest
+
+from spacy_padellm.corpora.convert import convert
+from spacy_padellm.corpora.records import ConversionError
+
+GOOD = '{"text": "Bo", "spans": [[0, 2, "PER"]]}\n'
+
+
+def run(source, *, data_format="jsonl", lang="en", flat=False, **options):
+    target = source.parent / options.pop("target", "out/gold.spacy")
+    convert(
+        source,
+        target,
+        data_format=data_format,
+        lang=lang,
+        flat=flat,
+        spans_key="padellm",
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "No text could be read"),
+        (b"{}\n[1]", "2 bad lines, the first: .*a.jsonl:1: not an object"),
+        (b'{"text": "Bo", "spans": []}', "None of the 1 texts"),
+        (b"\xff\xfe", "UTF-8"),
+    ],
+    ids=["empty", "all-bad", "no-labels", "not-utf8"],
+)
+def test_corpora_useless_file_is_an_error(tmp_path, content, message):
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(ConversionError, match=message):
+        run(tmp_path / "a.jsonl")
+    assert not (tmp_path / "out").exists()
+
+
+CORRUPT = gzip.compress(b"x" * 99)[:10] + b"\xff" * 20
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz"])
+@pytest.mark.parametrize(
+    "content", [b"not packed", CORRUPT, b""], ids=["plain", "cut", "empty"]
+)
+def test_corpora_broken_archive_is_an_error(tmp_path, suffix, content):
+    source = tmp_path / f"a.jsonl.{suffix}"
+    source.write_bytes(content)
+    with pytest.raises(ConversionError, match=r"Could not read|No text could be read"):
+        run(source)
+
+
+def test_corpora_missing_input_is_an_error(tmp_path):
+    with pytest.raises(ConversionError, match="Input not found"):
+        run(tmp_path / "none.jsonl")
+
+
+def test_corpora_folder_without_fitting_file_is_an_error(tmp_path):
+    with pytest.raises(ConversionError, match=r"\.json, \.jsonl"):
+        run(tmp_path)
+
+
+def test_corpora_unknown_format_is_an_error(tmp_path):
+    with pytest.raises(ConversionError, match="paper, conll, brat, jsonl, cluener"):
+        run(tmp_path, data_format="xml")
+
+
+def test_corpora_unknown_language_is_an_error(tmp_path):
+    with pytest.raises(ConversionError, match="en, zh"):
+        run(tmp_path, lang="de")
+
+
+def test_corpora_columns_of_other_formats_are_an_error(tmp_path):
+    with pytest.raises(ConversionError, match="Drop them"):
+        run(tmp_path, tag_column=0)
+
+
+def test_corpora_target_needs_its_suffix(tmp_path):
+    (tmp_path / "a.jsonl").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(ConversionError, match=r"ends in \.spacy"):
+        run(tmp_path / "a.jsonl", target="out.json")
+
+
+def test_corpora_flat_overlap_is_an_error_with_its_place(tmp_path):
+    nested = '{"text": "LA Times", "spans": [[0, 8, "ORG"], [0, 2, "LOC"]]}\n'
+    (tmp_path / "a.jsonl").write_text(GOOD + nested, encoding="utf-8")
+    with pytest.raises(ConversionError, match=r"a\.jsonl:2: .*Drop --flat"):
+        run(tmp_path / "a.jsonl", flat=True)

@@ -1,0 +1,93 @@
+"""JSON lines and CLUENER: the shapes of mentions and lines that are bad."""
+
+import json
+
+import pytest
+
+from spacy_padellm.corpora.cluener import read_cluener
+from spacy_padellm.corpora.jsonl import read_jsonl
+from spacy_padellm.corpora.records import BadLine
+
+TEXT = "Ann met Bo"
+
+
+def read(reader, tmp_path, *rows):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return list(reader(path))
+
+
+@pytest.mark.parametrize("key", ["spans", "entities", "ents", "label"])
+@pytest.mark.parametrize(
+    "mention",
+    [
+        [8, 10, "PER"],
+        {"start": 8, "end": 10, "label": "PER", "token_start": 2},
+        {"id": 7, "start_offset": 8, "end_offset": 10, "label": "PER"},
+    ],
+    ids=["list", "prodigy", "doccano"],
+)
+def test_corpora_jsonl_reads_shape(tmp_path, key, mention):
+    (record,) = read(read_jsonl, tmp_path, {"text": TEXT, key: [mention]})
+    assert record.spans == ((8, 10, "PER"),)
+
+
+def test_corpora_jsonl_empty_list_is_annotated(tmp_path):
+    (record,) = read(read_jsonl, tmp_path, {"text": TEXT, "spans": []})
+    assert record.spans == ()
+
+
+def test_corpora_jsonl_class_label_beside_spans_is_passed_over(tmp_path):
+    row = {"text": TEXT, "label": "NEWS", "spans": [[0, 3, "PER"]]}
+    (record,) = read(read_jsonl, tmp_path, row)
+    assert record.spans == ((0, 3, "PER"),)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [TEXT],
+        {"spans": []},
+        {"text": TEXT},
+        {"text": TEXT, "spans": None},
+        {"text": TEXT, "spans": [], "answer": "reject"},
+        {"text": TEXT, "spans": [[0, 3, "A"]], "entities": [[0, 3, "A"]]},
+        {"text": TEXT, "spans": [[0, 3]]},
+        {"text": TEXT, "spans": [["0", 3, "A"]]},
+        {"text": TEXT, "spans": [[0, 3.0, "A"]]},
+        {"text": TEXT, "spans": [{"start": 0, "label": "A"}]},
+        {"text": TEXT, "spans": [[0, 3, None]]},
+    ],
+)
+def test_corpora_jsonl_malformed_line_is_bad(tmp_path, row):
+    (bad,) = read(read_jsonl, tmp_path, row)
+    assert isinstance(bad, BadLine)
+    assert bad.line == 1
+
+
+def test_corpora_cluener_reads_inclusive_ends(tmp_path):
+    row = {
+        "text": "京沪京",
+        "label": {"loc": {"京": [[0, 0], [2, 2]]}, "x": {"沪京": [[1, 2]]}},
+    }
+    (record,) = read(read_cluener, tmp_path, row)
+    assert record.spans == ((0, 1, "loc"), (2, 3, "loc"), (1, 3, "x"))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": 0, "text": "京沪"},
+        {"label": {}},
+        ["京沪"],
+        {"text": "京沪", "label": {"loc": ["京"]}},
+        {"text": "京沪", "label": {"loc": {"京": 0}}},
+        {"text": "京沪", "label": {"loc": {"京": [[0]]}}},
+        {"text": "京沪", "label": {"loc": {"京": [[0, 1]]}}},
+        {"text": "京沪", "label": {"loc": {"沪": [[-1, -1]]}}},
+        {"text": "京沪", "label": {"loc": {"沪": [[0, 0]]}}},
+    ],
+)
+def test_corpora_cluener_malformed_line_is_bad(tmp_path, row):
+    (bad,) = read(read_cluener, tmp_path, row)
+    assert isinstance(bad, BadLine)

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import make_tokenizer
+from hypothesis import given, settings, strategies as st
+
+from spacy_padellm.prompt import (
+    MAX_COUNT_TOKENS,
+    PRESETS,
+    Prompt,
+    PromptTokens,
+    make_prompt,
+)
+from spacy_padellm.settings import TaskSettings
+
+TOKENIZER = make_tokenizer()
+
+
+def make_tokens(preset: str) -> PromptTokens:
+    prompt = make_prompt(preset)
+    tokenizer = make_tokenizer()
+    special = {"additional_special_tokens": list(prompt.special_tokens)}
+    tokenizer.add_special_tokens(special)
+    return PromptTokens(prompt, tokenizer)
+
+
+@pytest.fixture(scope="module", params=sorted(PRESETS))
+def tokens(request: pytest.FixtureRequest) -> PromptTokens:
+    return make_tokens(request.param)
+
+
+def rendered(tokens: PromptTokens, ids: list[int]) -> str:
+    text = tokens.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    return str(text)
+
+
+def test_prompt_count_branches_render_the_template(tokens: PromptTokens) -> None:
+    names = ["person", "location"]
+    (branches,) = tokens.count_branches(["Paris , France"], names)
+    for name, ids in zip(names, branches.labels, strict=True):
+        wanted = tokens.prompt.text.format(text="Paris , France")
+        wanted += tokens.prompt.label.format(label=name)
+        assert rendered(tokens, branches.root + ids) == wanted
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_prompt_mention_branches_render_the_template(
+    tokens: PromptTokens, count: int
+) -> None:
+    text, name = "Paris , France", "location"
+    (branches,) = tokens.count_branches([text], [name])
+    asked = tokens.mention_branches(text, name, count, count)
+    path = (branches.root + branches.labels[0])[: asked.keep] + asked.stem
+    assert len(asked.mentions) == count
+    for n, ids in enumerate(asked.mentions, start=1):
+        wanted = tokens.prompt.text.format(text=text)
+        wanted += tokens.prompt.label.format(label=name)
+        wanted += tokens.prompt.count.format(count=count)
+        wanted += tokens.prompt.mention.format(n=n)
+        assert rendered(tokens, path + ids) == wanted
+
+
+def test_prompt_text_place_holds_the_text(tokens: PromptTokens) -> None:
+    (branches,) = tokens.count_branches(["Angela Merkel"], ["person", "x"])
+    start, end = branches.text
+    assert "Angela Merkel" in rendered(tokens, branches.root[start:end])
+
+
+@pytest.mark.parametrize("text", ["</s>", "a <|label|> b", "<|mention 1|>", "<num>"])
+def test_prompt_special_tokens_in_text_stay_text(
+    tokens: PromptTokens, text: str
+) -> None:
+    (branches,) = tokens.count_branches([text], ["person"])
+    start, end = branches.text
+    special = set(tokens.tokenizer.all_special_ids)
+    assert not special & set(branches.root[start:end])
+    assert text in rendered(tokens, branches.root)
+
+
+@given(st.integers(1, 9999))
+@settings(max_examples=100, deadline=None)
+def test_prompt_reads_the_count_it_states(count: int) -> None:
+    for preset in ("paper-en", "released-zh"):
+        tokens = PromptTokens(PRESETS[preset], TOKENIZER)
+        answer = tokens.count_answer(count)
+        assert tokens.read_count(answer) == (count, True)
+
+
+@pytest.mark.parametrize("answer", ["0", "</s>", "0\n", "none", "-1", "²"])
+def test_prompt_reads_no_mention(answer: str) -> None:
+    tokens = PromptTokens(PRESETS["paper-en"], TOKENIZER)
+    ids = TOKENIZER(answer)["input_ids"] + [tokens.eos]
+    assert tokens.read_count(ids) == (0, True)
+
+
+def test_prompt_count_is_incomplete_until_its_end() -> None:
+    tokens = PromptTokens(PRESETS["paper-en"], TOKENIZER)
+    digits = TOKENIZER("12")["input_ids"]
+    assert tokens.read_count(digits[:1]) == (1, False)
+    assert tokens.read_count(digits) == (12, False)
+
+
+def test_prompt_count_ends_at_the_limit() -> None:
+    tokens = PromptTokens(PRESETS["paper-en"], TOKENIZER)
+    digits = TOKENIZER("1234567")["input_ids"][:MAX_COUNT_TOKENS]
+    assert tokens.read_count(digits) == (12345, True)
+
+
+@pytest.mark.parametrize("mention", ["Paris", "New York", "北京", "U.S ."])
+def test_prompt_mention_answer_decodes_to_the_mention(
+    tokens: PromptTokens, mention: str
+) -> None:
+    *ids, eos = tokens.mention_answer(mention)
+    assert eos == tokens.eos
+    assert tokens.decode_mentions([ids]) == [mention]
+
+
+def test_prompt_none_answers() -> None:
+    paper = PromptTokens(PRESETS["paper-en"], TOKENIZER)
+    released = PromptTokens(PRESETS["released-en"], TOKENIZER)
+    assert paper.count_answer(0) == [paper.eos]
+    assert rendered(released, released.count_answer(0)) == "0</s>"
+
+
+def test_prompt_without_eos_is_an_error() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.eos_token = None
+    with pytest.raises(ValueError, match="no <eos> token"):
+        PromptTokens(PRESETS["paper-en"], tokenizer)
+
+
+@pytest.mark.parametrize(
+    "templates",
+    [{"text": "no field"}, {"label": "{text}"}, {"mention": "{n}{n}"}, {"count": "{"}],
+)
+def test_prompt_template_without_its_field_is_an_error(templates: dict) -> None:
+    with pytest.raises(ValueError, match="must hold"):
+        make_prompt("paper-en", **templates)
+
+
+def test_prompt_unknown_preset_is_an_error() -> None:
+    with pytest.raises(ValueError, match="Unknown prompt preset 'papre'"):
+        make_prompt("papre")
+
+
+def test_prompt_custom_template_replaces_a_preset() -> None:
+    prompt = make_prompt("paper-en", label="{label}: ")
+    assert prompt.label == "{label}: "
+    assert prompt.mention == PRESETS["paper-en"].mention
+
+
+def test_prompt_literal_braces_are_kept() -> None:
+    prompt = make_prompt("paper-en", text="{{{text}}}\n")
+    tokens = PromptTokens(prompt, TOKENIZER)
+    (branches,) = tokens.count_branches(["a {b}"], ["x"])
+    assert rendered(tokens, branches.root) == "{a {b}}\n"
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_prompt_survives_json(preset: str) -> None:
+    settings = TaskSettings({"PER": "人"}, PRESETS[preset])
+    assert TaskSettings.from_json(settings.to_json(), source="x") == settings
+
+
+def test_prompt_unknown_settings_are_an_error() -> None:
+    settings = json.loads(TaskSettings({}, PRESETS["paper-en"]).to_json())["prompt"]
+    with pytest.raises(ValueError, match="Correct the names"):
+        Prompt.from_dict({**settings, "suffix": "x"})

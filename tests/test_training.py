@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from conftest import CONFIGS, make_lm
+from thinc.api import Adam
+
+from benchmarks.unrolled import unroll
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.prompt import PRESETS
+from spacy_padellm.schedules import warmup_cosine
+from spacy_padellm.training import (
+    GoldText,
+    TrainingTree,
+    apply_step,
+    batches,
+    make_optimizer,
+    make_trees,
+    tree_loss,
+)
+
+LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
+WORDS = ["Angela", "Merkel", "Berlin", "Paris", "2", "10", ",", "北京", "New"]
+
+
+def random_golds(seed: int, count: int) -> list[GoldText]:
+    rng = random.Random(seed)
+    golds = []
+    for _ in range(count):
+        words = rng.choices(WORDS, k=rng.randint(1, 14))
+        mentions: dict[str, list[str]] = {}
+        for place in range(len(words)):
+            if rng.random() < 0.3:
+                piece = " ".join(words[place : place + rng.randint(1, 3)])
+                mentions.setdefault(rng.choice(list(LABELS)), []).append(piece)
+        golds.append(GoldText(" ".join(words), mentions))
+    return golds
+
+
+def trees_of(
+    lm: LanguageModel, golds: list[GoldText], preset: str, *, prefix: bool = True
+) -> list[TrainingTree]:
+    lm.add_special_tokens(PRESETS[preset].special_tokens)
+    return make_trees(
+        lm,
+        golds,
+        prompt=lm.tokens_of(PRESETS[preset]),
+        labels=LABELS,
+        mention_prefix_loss=prefix,
+    )
+
+
+def gradient(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
+    lm.model.zero_grad()
+    total = sum(sum(tree.weights) for tree in trees)
+    (tree_loss(lm, trees) / total).backward()
+    return torch.cat([p.grad.flatten() for p in lm.model.parameters()])
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("kind", sorted(CONFIGS))
+def test_training_tree_gradient_equals_unrolled_examples(
+    kind: str, preset: str, prefix: bool
+) -> None:
+    lm = make_lm(kind)
+    lm.model.float()
+    trees = trees_of(lm, random_golds(1, 4), preset, prefix=prefix)
+    wanted = gradient(lm, [example for tree in trees for example in unroll(tree)])
+    found = gradient(lm, trees)
+    assert (found - wanted).norm() / wanted.norm() < 1e-4
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_training_unrolled_examples_are_the_papers(preset: str) -> None:
+    lm = make_lm("llama")
+    text, mentions = "Merkel met Macron in Paris", ["Merkel", "Macron"]
+    (tree,) = trees_of(lm, [GoldText(text, {"PER": mentions})], preset)
+    prompt = PRESETS[preset]
+    found = []
+    for example in unroll(tree):
+        ((_, ids),) = example.chains
+        assert example.targets[-1] == lm.tokenizer.eos_token_id
+        found.append(lm.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+    asked = [
+        prompt.text.format(text=text) + prompt.label.format(label=name)
+        for name in LABELS.values()
+    ]
+    assert sorted(found) == sorted(
+        [
+            *(
+                asked[0]
+                + prompt.count.format(count=2)
+                + prompt.mention.format(n=n)
+                + mention
+                for n, mention in enumerate(mentions, start=1)
+            ),
+            asked[1] + prompt.none,
+            asked[2] + prompt.none,
+        ]
+    )
+
+
+def test_training_loss_starts_at_the_count() -> None:
+    lm = make_lm("llama")
+    text = "Merkel"
+    (tree,) = trees_of(lm, [GoldText(text, {"PER": ["Merkel"]})], "paper-en")
+    example = next(e for e in unroll(tree) if len(e.targets) > 1)
+    learnt = lm.tokenizer.decode(example.targets, clean_up_tokenization_spaces=False)
+    assert learnt == "1\n<mention 1>Merkel</s>"
+
+
+def test_training_mention_prefix_can_be_left_out_of_the_loss() -> None:
+    lm = make_lm("llama")
+    golds = [GoldText("Merkel", {"PER": ["Merkel"]})]
+    (tree,) = trees_of(lm, golds, "paper-en", prefix=False)
+    example = next(e for e in unroll(tree) if len(e.targets) > 1)
+    learnt = lm.tokenizer.decode(example.targets, clean_up_tokenization_spaces=False)
+    assert learnt == "1\nMerkel</s>"
+
+
+def test_training_batches_keep_all_trees_and_the_limit() -> None:
+    lm = make_lm("llama")
+    trees = trees_of(lm, random_golds(2, 40), "paper-en")
+    cut = list(batches(trees, 400))
+    assert sorted(id(t) for batch in cut for t in batch) == sorted(map(id, trees))
+    assert all(len(b) * max(t.size for t in b) <= 400 for b in cut if len(b) > 1)
+
+
+def test_training_batches_add_up_to_one_gradient() -> None:
+    lm = make_lm("qwen3")
+    trees = trees_of(lm, random_golds(3, 12), "compact")
+    wanted = gradient(lm, trees)
+    lm.model.zero_grad()
+    total = sum(sum(tree.weights) for tree in trees)
+    for batch in batches(trees, 200):
+        (tree_loss(lm, batch) / total).backward()
+    found = torch.cat([p.grad.flatten() for p in lm.model.parameters()])
+    assert (found - wanted).norm() / wanted.norm() < 1e-4
+
+
+def test_training_step_is_adamw_with_spacys_settings() -> None:
+    lm, other = make_lm("llama"), make_lm("llama")
+    trees = trees_of(lm, random_golds(4, 3), "paper-en")
+    sgd = Adam(0.01, beta1=0.8, beta2=0.9, L2=0.1, grad_clip=0.5, use_averages=False)
+    optimizer = make_optimizer(lm)
+    gradient(lm, trees)
+    apply_step(optimizer, sgd, scale=0.5)
+    gradient(other, trees)
+    for parameter in other.model.parameters():
+        parameter.grad *= 0.5
+    torch.nn.utils.clip_grad_norm_(other.model.parameters(), 0.5)
+    norms = [p for p in other.model.parameters() if p.dim() < 2]
+    rest = [p for p in other.model.parameters() if p.dim() > 1]
+    groups = [{"params": rest}, {"params": norms, "weight_decay": 0.0}]
+    torch.optim.AdamW(groups, lr=0.01, betas=(0.8, 0.9), weight_decay=0.1).step()
+    for a, b in zip(lm.model.parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_training_averages_are_an_error() -> None:
+    lm = make_lm("llama")
+    with pytest.raises(ValueError, match="Set use_averages = false"):
+        apply_step(make_optimizer(lm), Adam(0.01, use_averages=True), scale=1)
+
+
+def test_training_nan_loss_is_an_error() -> None:
+    lm = make_lm("llama")
+    trees = trees_of(lm, random_golds(5, 1), "paper-en")
+    torch.nn.init.constant_(lm.model.model.norm.weight, torch.nan)
+    with pytest.raises(ValueError, match="Lower the learning rate"):
+        tree_loss(lm, trees)
+
+
+def test_training_warmup_cosine_rises_and_falls() -> None:
+    rates = warmup_cosine(1.0, warmup_steps=4, total_steps=12)
+    found = [next(rates) for _ in range(15)]
+    assert found[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert found[8] == pytest.approx(0.5)
+    assert found[4:13] == sorted(found[4:13], reverse=True)
+    assert found[12:] == [0.0, 0.0, 0.0]
