@@ -69,7 +69,7 @@ DEFAULT_CONFIG = {
         "max_mentions": 32,
         "max_mention_tokens": 64,
         "max_batch_tokens": 1024,
-        "draft_tokens": 4,
+        "draft_tokens": 6,
     },
     "span_getter": {
         "@span_getters": "spacy-transformers.strided_spans.v1",
@@ -215,12 +215,12 @@ class PaDeLLMNER(TrainablePipe):
     # Labels
 
     @property
-    def labels(self) -> tuple[str, ...]:  # type: ignore[override]
+    def labels(self) -> tuple[str, ...]:
         """The labels."""
         return tuple(self.cfg["labels"])
 
     @property
-    def label_data(self) -> dict[str, str]:  # type: ignore[override]
+    def label_data(self) -> dict[str, str]:
         """Label -> its name in the prompt, as `spacy init labels` writes it."""
         return dict(self.cfg["labels"])
 

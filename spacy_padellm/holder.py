@@ -219,10 +219,13 @@ class ModelHolder:
 
         RAISES (ValueError): If files are missing.
         """
-        weights = ("model.safetensors", "model.safetensors.index.json", "*.bin")
-        files = ("config.json",), weights, ("tokenizer*", "vocab*", "*.model")
+        files: list[tuple[str, ...]] = [
+            ("config.json",),
+            ("model.safetensors", "model.safetensors.index.json", "*.bin"),
+            ("tokenizer*", "vocab*", "*.model"),
+        ]
         if (folder / ADAPTER).is_file():
-            files = (ADAPTER,), ("adapter_model.safetensors",), ("tokenizer*",)
+            files = [("adapter_model.safetensors",), ("tokenizer*",)]
         for names in files:
             if not any(next(folder.glob(name), None) for name in names):
                 raise ValueError(Errors.P114.format(path=folder, file=names[0]))

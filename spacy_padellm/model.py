@@ -12,7 +12,7 @@ from spacy_padellm.holder import ModelHolder, ModelSource
 from spacy_padellm.scratch import SmallShape
 from spacy_padellm.training import TrainingTree, tree_loss
 
-TreeModel = Model[Sequence[TrainingTree], torch.Tensor]
+TreeModel = Model[Sequence[TrainingTree], Any]
 
 
 def make_causal_lm(
@@ -88,7 +88,7 @@ def _wrap(holder: ModelHolder, *, shape: SmallShape | None = None) -> TreeModel:
 
 def _forward(
     model: TreeModel, trees: Sequence[TrainingTree], is_train: bool
-) -> tuple[torch.Tensor, Callable[[float], list[Any]]]:
+) -> tuple[Any, Callable[[float], list[Any]]]:
     """The trees' summed loss; its backprop takes the factor of the gradient."""
     lm = get_holder(model).lm()
     with torch.set_grad_enabled(is_train):

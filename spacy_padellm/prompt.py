@@ -161,12 +161,15 @@ class MentionBranches:
 
     keep (int | None): How many tokens of the label's count prompt stay as they are;
         None means all.
-    stem (list[int]): What all mentions share after these: the count.
+    stem (list[int]): What all mentions share after these.
+    counted (int): How many tokens of the stem belong to the count; those after it
+        begin `<mention n>`.
     mentions (list[list[int]]): The rest, for each index.
     """
 
     keep: int | None
     stem: list[int]
+    counted: int
     mentions: list[list[int]]
 
 
@@ -212,10 +215,10 @@ class PromptTokens:
         """
         if self.prompt.whole:
             return [self._whole_counts(text, names) for text in texts]
-        labels = [list(self._label(name)) for name in names]
+        shared, labels = _split_shared([self._label(name) for name in names])
         branches = []
         for ids in self._plain(texts):
-            root = self._before + ids + self._after
+            root = self._before + ids + self._after + shared
             place = (len(self._before), len(self._before) + len(ids))
             branches.append(CountBranches(root, labels, place))
         return branches
@@ -265,11 +268,9 @@ class PromptTokens:
         """
         if self.prompt.whole:
             return self._whole_mentions(text, name, count, total)
-        return MentionBranches(
-            keep=None,
-            stem=list(self._count(total)),
-            mentions=[list(self._index(n)) for n in range(1, count + 1)],
-        )
+        counted = list(self._count(total))
+        shared, mentions = _split_shared([self._index(n) for n in range(1, count + 1)])
+        return MentionBranches(None, counted + shared, len(counted), mentions)
 
     def mention_answer(self, mention: str) -> list[int]:
         """Tokens that the model should give for a mention, with `<eos>`."""
@@ -356,12 +357,9 @@ class PromptTokens:
         before, _ = _around(self.prompt.text)
         stem = self.prompt.text.format(text=text)
         prompts = [stem + self.prompt.label.format(label=name) for name in names]
-        ids = self._whole(prompts)
-        shared = min(len(path) - 1 for path in ids)
-        for path in ids[1:]:
-            shared = min(shared, common_prefix(ids[0], path))
-        place = (min(len(self._whole([before])[0]), shared), shared)
-        return CountBranches(ids[0][:shared], [path[shared:] for path in ids], place)
+        root, labels = _split_shared(self._whole(prompts))
+        place = (min(len(self._whole([before])[0]), len(root)), len(root))
+        return CountBranches(root, labels, place)
 
     def _whole_mentions(
         self, text: str, name: str, count: int, total: int
@@ -369,16 +367,19 @@ class PromptTokens:
         asked = self.prompt.text.format(text=text)
         asked += self.prompt.label.format(label=name)
         stated = asked + self.prompt.count.format(count=total)
-        ids = self._whole(
-            [asked]
-            + [stated + self.prompt.mention.format(n=n) for n in range(1, count + 1)]
-        )
-        shared = min(len(path) - 1 for path in ids[1:])
-        for path in ids[2:]:
-            shared = min(shared, common_prefix(ids[1], path))
-        keep = min(common_prefix(ids[0], ids[1]), shared)
-        return MentionBranches(
-            keep=keep,
-            stem=ids[1][keep:shared],
-            mentions=[path[shared:] for path in ids[1:]],
-        )
+        prompts = [
+            stated + self.prompt.mention.format(n=n) for n in range(1, count + 1)
+        ]
+        label, counted, *paths = self._whole([asked, stated, *prompts])
+        shared, mentions = _split_shared(paths)
+        keep = min(common_prefix(label, shared), len(shared))
+        end = max(keep, common_prefix(counted, shared))
+        return MentionBranches(keep, shared[keep:], end - keep, mentions)
+
+
+def _split_shared(paths: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
+    """The common beginning of token lists, and the rests, none of them empty."""
+    shared = min(len(path) for path in paths) - 1
+    for path in paths[1:]:
+        shared = min(shared, common_prefix(paths[0], path))
+    return list(paths[0][:shared]), [list(path[shared:]) for path in paths]

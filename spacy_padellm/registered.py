@@ -34,7 +34,7 @@ def make_tree_decoder(
     max_mentions: int = 32,
     max_mention_tokens: int = 64,
     max_batch_tokens: int = 1024,
-    draft_tokens: int = 4,
+    draft_tokens: int = 6,
 ) -> Decoder:
     """`spacy-padellm.TreeDecoder.v1`; see `TreeDecoder`."""
     return TreeDecoder(

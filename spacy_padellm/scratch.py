@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from tokenizers import (
@@ -43,7 +44,7 @@ class SmallShape:
 
 def learn_tokenizer(
     texts: Iterable[str], *, vocab_size: int, special_tokens: Sequence[str]
-) -> PreTrainedTokenizerFast:
+) -> Any:
     """Learn a byte-level BPE tokenizer.
 
     Digits and Han characters are tokens of their own, so that a mention's tokens are
@@ -53,6 +54,7 @@ def learn_tokenizer(
     texts (Iterable[str]): The training texts.
     vocab_size (int): Tokens at most.
     special_tokens (Sequence[str]): The prompt's special tokens.
+    RETURNS (transformers.PreTrainedTokenizerFast): The tokenizer.
     """
     texts = list(texts)
     tokenizer = Tokenizer(models.BPE())

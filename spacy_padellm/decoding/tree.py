@@ -35,7 +35,7 @@ class TreeDecoder:
     max_mentions: int = 32
     max_mention_tokens: int = 64
     max_batch_tokens: int = 1024
-    draft_tokens: int = 4
+    draft_tokens: int = 6
 
     def __post_init__(self) -> None:
         check_limits(self.max_mentions, self.max_mention_tokens)

@@ -136,9 +136,10 @@ class TreeRun:
         self.tree.select(live)
         self.cache.select(torch.tensor(live, device=self.lm.device))
         renumbered = {row: new for new, row in enumerate(live)}
-        for branch in (*counting, *generating):
-            branch.row = renumbered[branch.row]
+        for mention in generating:
+            mention.row = renumbered[mention.row]
         for count in counting:
+            count.row = renumbered[count.row]
             for guess in count.guesses:
                 guess.row = count.row
         self.reads = [(renumbered[row], slot) for row, slot in self.reads]

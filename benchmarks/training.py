@@ -1,0 +1,102 @@
+"""Training on token trees against the paper's separate examples: one epoch of each.
+
+python -m benchmarks.training CORPUS.spacy --texts 600 --json OUT.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from pathlib import Path
+
+import torch
+from wasabi import msg
+
+from benchmarks.decoding import NAMES, choose_gold, make_lm, read_corpus
+from benchmarks.unrolled import unroll
+from spacy_padellm.lm import LanguageModel, choose_device, fast_bf16
+from spacy_padellm.prompt import PRESETS
+from spacy_padellm.training import (
+    GoldText,
+    TrainingTree,
+    batches,
+    make_optimizer,
+    make_trees,
+    tree_loss,
+)
+
+TEXTS_A_STEP = 32
+MAX_BATCH_TOKENS = 2048
+
+
+def epoch(lm: LanguageModel, steps: list[list[TrainingTree]]) -> float:
+    """Train once over the steps; gives seconds."""
+    optimizer = make_optimizer(lm)
+    start = time.perf_counter()
+    for trees in steps:
+        total = sum(sum(tree.weights) for tree in trees)
+        for batch in batches(trees, MAX_BATCH_TOKENS):
+            (tree_loss(lm, batch) / total).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--shape", default="7M")
+    parser.add_argument("--texts", type=int, default=600)
+    parser.add_argument("--preset", choices=PRESETS, default="paper-en")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    device = choose_device("auto")
+    docs = read_corpus(args.corpus)
+    gold = choose_gold(docs, args.texts)
+    lm = make_lm(args.shape, [doc.text for doc in docs], device)
+    lm.model.float()
+    lm.autocast = torch.bfloat16 if fast_bf16(device) else None
+    lm.model.train()
+    found = sorted({label for mentions in gold.values() for label in mentions})
+    trees = make_trees(
+        lm,
+        [GoldText(text, mentions) for text, mentions in gold.items()],
+        prompt=lm.tokens_of(PRESETS[args.preset]),
+        labels={label: NAMES.get(label, label.lower()) for label in found},
+        mention_prefix_loss=True,
+    )
+    random.Random(0).shuffle(trees)
+    steps = [trees[i : i + TEXTS_A_STEP] for i in range(0, len(trees), TEXTS_A_STEP)]
+    unrolled = [[e for tree in step for e in unroll(tree)] for step in steps]
+    epoch(lm, steps[:2])
+    results = {}
+    for name, run in (("tree", steps), ("separate examples", unrolled)):
+        tokens = sum(tree.size for step in run for tree in step)
+        results[name] = {"tokens": tokens, "seconds": epoch(lm, run)}
+    tree, separate = results["tree"], results["separate examples"]
+    results["tree"]["share_of_tokens"] = tree["tokens"] / separate["tokens"]
+    results["tree"]["faster"] = separate["seconds"] / tree["seconds"]
+    msg.table(
+        [(n, r["tokens"], f"{r['seconds']:.1f}") for n, r in results.items()],
+        header=("training on", "tokens an epoch", "seconds an epoch"),
+        divider=True,
+    )
+    share, faster = results["tree"]["share_of_tokens"], results["tree"]["faster"]
+    msg.info(f"The tree reads {share:.0%} of the tokens and is {faster:.2f}x as fast")
+    if args.json:
+        facts = {
+            "shape": args.shape,
+            "preset": args.preset,
+            "texts": len(gold),
+            "threads": torch.get_num_threads(),
+            "device": str(device),
+            "torch": torch.__version__,
+            "results": results,
+        }
+        args.json.write_text(json.dumps(facts, indent=2) + "\n", "utf8")
+
+
+if __name__ == "__main__":
+    main()

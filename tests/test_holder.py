@@ -1,0 +1,186 @@
+"""The holder: when a model is loaded, and what its folders are."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import model_folder
+
+import spacy_padellm.holder as holder_module
+from spacy_padellm.holder import ModelHolder, ModelSource
+from spacy_padellm.settings import TaskSettings, read_settings
+
+
+def make_holder(name: Path | str | None = None, **settings: Any) -> ModelHolder:
+    source = ModelSource(
+        str(name or model_folder()), **{"dtype": "float32", "device": "cpu", **settings}
+    )
+    return ModelHolder(source)
+
+
+@pytest.fixture
+def settings() -> TaskSettings:
+    found = read_settings(model_folder())
+    assert found is not None
+    return found
+
+
+def test_holder_without_a_name_is_empty() -> None:
+    assert ModelHolder(ModelSource(None)).empty
+
+
+def test_holder_of_a_folder_is_not_empty() -> None:
+    assert not make_holder().empty
+
+
+@pytest.mark.parametrize("use", ["lm", "trainable"])
+def test_holder_that_is_empty_tells_how_to_make_a_model(use: str) -> None:
+    holder = ModelHolder(ModelSource(None))
+    with pytest.raises(ValueError, match="The model is not there yet: it is made from"):
+        holder.lm() if use == "lm" else holder.trainable([])
+
+
+def test_holder_reads_the_folders_settings(settings: TaskSettings) -> None:
+    assert make_holder().settings == settings
+
+
+def test_holder_of_a_missing_folder_has_no_settings() -> None:
+    assert make_holder("/no/such/folder").settings is None
+
+
+def test_holder_of_a_hub_name_has_no_settings_unasked() -> None:
+    assert make_holder("owner/model").settings is None
+
+
+def test_holder_gives_the_same_model_again() -> None:
+    holder = make_holder()
+    assert holder.lm() is holder.lm()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_holder_dtype_of_the_weights(dtype: str) -> None:
+    assert make_holder(dtype=dtype).lm().dtype == getattr(torch, dtype)
+
+
+def test_holder_dtypes_are_not_shared() -> None:
+    assert make_holder().lm() is not make_holder(dtype="bfloat16").lm()
+
+
+def test_holder_model_that_changed_is_loaded_again(
+    tmp_path: Path, settings: TaskSettings
+) -> None:
+    make_holder().save(tmp_path, settings)
+    before = make_holder(tmp_path).lm()
+    holder = make_holder()
+    holder.trainable([])
+    with torch.no_grad():
+        holder.lm().model.get_input_embeddings().weight.mul_(2)
+    holder.save(tmp_path, settings)
+    after = make_holder(tmp_path).lm()
+    weights = [lm.model.get_input_embeddings().weight for lm in (before, after)]
+    assert torch.equal(2 * weights[0], weights[1])
+
+
+def test_holder_trainable_is_made_once() -> None:
+    holder = make_holder()
+    assert holder.trainable([]) is holder.trainable([]) is holder.lm()
+
+
+def test_holder_trainable_adds_special_tokens() -> None:
+    lm = make_holder().trainable(["<|brand new|>"])
+    assert len(lm.tokenizer("<|brand new|>")["input_ids"]) == 1
+
+
+def test_holder_saved_folder_is_complete(
+    tmp_path: Path, settings: TaskSettings
+) -> None:
+    holder = make_holder()
+    holder.trainable([])
+    holder.save(tmp_path / "new", settings)
+    make_holder().open(tmp_path / "new")
+    assert read_settings(tmp_path / "new") == settings
+
+
+def test_holder_unchanged_model_is_copied_byte_for_byte(
+    tmp_path: Path, settings: TaskSettings
+) -> None:
+    make_holder().save(tmp_path, settings)
+    copied = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert copied == {p.name: p.read_bytes() for p in model_folder().iterdir()}
+
+
+def test_holder_save_writes_new_settings(
+    tmp_path: Path, settings: TaskSettings
+) -> None:
+    new = TaskSettings({"PER": "person"}, settings.prompt)
+    make_holder().save(tmp_path, new)
+    assert read_settings(tmp_path) == new
+
+
+def test_holder_files_come_back(settings: TaskSettings) -> None:
+    holder = ModelHolder(ModelSource(None, dtype="float32", device="cpu"))
+    holder.from_files(make_holder().to_files(settings))
+    assert holder.settings == settings
+    assert holder.lm().model.state_dict().keys() == (
+        make_holder().lm().model.state_dict().keys()
+    )
+
+
+def test_holder_files_that_are_too_large_are_told(
+    monkeypatch: pytest.MonkeyPatch, settings: TaskSettings
+) -> None:
+    monkeypatch.setattr(holder_module, "MESSAGE_LIMIT", 1000)
+    with pytest.raises(ValueError, match="more than to_bytes can hold"):
+        make_holder().to_files(settings)
+
+
+def test_holder_opened_folder_replaces_the_trained_model() -> None:
+    holder = make_holder()
+    own = holder.trainable([])
+    holder.open(model_folder())
+    assert holder.lm() is not own
+
+
+def test_holder_pickle_carries_no_shared_weights() -> None:
+    holder = make_holder()
+    holder.lm()
+    assert len(pickle.dumps(holder)) < 1000
+
+
+def test_holder_pickle_of_a_small_model_can_be_used() -> None:
+    holder = make_holder()
+    holder.trainable([])
+    other = pickle.loads(pickle.dumps(holder))
+    assert other.lm().model.num_parameters() == holder.lm().model.num_parameters()
+
+
+def test_holder_deepcopy_shares_shared_weights() -> None:
+    holder = make_holder()
+    holder.lm()
+    assert copy.deepcopy(holder).lm() is holder.lm()
+
+
+def test_holder_deepcopy_has_trained_weights_of_its_own() -> None:
+    holder = make_holder()
+    holder.trainable([])
+    assert copy.deepcopy(holder).lm() is not holder.lm()
+
+
+def test_holder_forked_process_is_told_that_cuda_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda._is_in_bad_fork", lambda: True)
+    with pytest.raises(ValueError, match="CUDA cannot be used in a process forked"):
+        holder_module.check_fork(torch.device("cuda"))
+
+
+def test_holder_forked_process_can_use_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda._is_in_bad_fork", lambda: True)
+    assert make_holder().lm().device.type == "cpu"
