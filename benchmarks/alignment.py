@@ -1,0 +1,95 @@
+"""What alignment keeps: gold mentions given as strings, aligned, annotated, compared.
+
+A perfect model gives each gold mention as a string with its index. This measures how
+many of them come back at their own place in `doc.spans`, nested ones too.
+
+    python -m benchmarks.alignment LANG CORPUS.spacy [LANG CORPUS.spacy ...] --json OUT
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy.tokens import Doc, DocBin
+from spacy_transformers.span_getters import get_doc_spans
+from wasabi import msg
+
+from spacy_padellm.mentions import Mention
+from spacy_padellm.spans import annotate, place_mentions
+from spacy_padellm.windows import make_windows
+
+SPANS_KEY = "padellm"
+
+
+def gold_mentions(doc: Doc) -> list[Mention]:
+    """The gold mentions as a perfect model gives them: no places."""
+    spans = sorted(
+        doc.spans.get(SPANS_KEY, doc.ents), key=lambda s: (s.start_char, s.end_char)
+    )
+    counts: dict[str, int] = {}
+    mentions = []
+    for span in spans:
+        counts[span.label_] = index = counts.get(span.label_, 0) + 1
+        mentions.append(Mention(span.label_, index, span.text, 1.0))
+    return mentions
+
+
+def measure(lang: str, path: Path) -> dict[str, Any]:
+    """How many gold mentions come back, of all and of the nested ones."""
+    result = {"docs": 0, "gold": 0, "kept": 0, "nested": 0, "nested_kept": 0}
+    for gold in DocBin().from_disk(path).get_docs(spacy.blank(lang).vocab):
+        doc = gold.copy()
+        doc.spans.pop(SPANS_KEY, None)
+        windows = make_windows([doc], get_doc_spans)
+        mentions = gold_mentions(gold)
+        (found,) = place_mentions(
+            [doc], windows, [mentions] * len(windows), dedup="off"
+        )
+        annotate(
+            doc,
+            found,
+            spans_key=SPANS_KEY,
+            alignment_mode="expand",
+            threshold=0.0,
+            existing="overwrite",
+        )
+        spans = gold.spans.get(SPANS_KEY, gold.ents)
+        wanted = {(s.start, s.end, s.label_) for s in spans}
+        nested = {
+            a
+            for a in wanted
+            if any(a != b and b[0] <= a[0] and a[1] <= b[1] for b in wanted)
+        }
+        kept = wanted & {(s.start, s.end, s.label_) for s in doc.spans[SPANS_KEY]}
+        result["docs"] += 1
+        result["gold"] += len(wanted)
+        result["kept"] += len(kept)
+        result["nested"] += len(nested)
+        result["nested_kept"] += len(nested & kept)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpora", nargs="+", metavar="LANG CORPUS")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    pairs = zip(args.corpora[::2], args.corpora[1::2], strict=True)
+    results = {Path(path).stem: measure(lang, Path(path)) for lang, path in pairs}
+    rows = [
+        (name, r["docs"], r["gold"], f"{r['kept'] / r['gold']:.2%}", r["nested"])
+        + (r["nested_kept"],)
+        for name, r in results.items()
+    ]
+    header = ("corpus", "docs", "gold mentions", "kept", "nested", "nested kept")
+    msg.table(rows, header=header, divider=True)
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2) + "\n", "utf8")
+
+
+if __name__ == "__main__":
+    main()
