@@ -81,8 +81,7 @@ def main() -> None:
     pairs = zip(args.corpora[::2], args.corpora[1::2], strict=True)
     results = {Path(path).stem: measure(lang, Path(path)) for lang, path in pairs}
     rows = [
-        (name, r["docs"], r["gold"], f"{r['kept'] / r['gold']:.2%}", r["nested"])
-        + (r["nested_kept"],)
+        (name, *(r[k] for k in ("docs", "gold", "kept", "nested", "nested_kept")))
         for name, r in results.items()
     ]
     header = ("corpus", "docs", "gold mentions", "kept", "nested", "nested kept")

@@ -110,6 +110,10 @@ class Errors:
         "The LoRA adapter was trained on the base model in {path}, and saving there "
         "would delete that model. Save the pipeline in another folder."
     )
+    P134 = (
+        "The LoRA settings do not fit: {error}. Correct "
+        "[components.padellm_ner.model.lora]; its keys are those of peft.LoraConfig."
+    )
 
     # The component: P14x
     P140 = (

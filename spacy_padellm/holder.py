@@ -145,12 +145,12 @@ class ModelHolder:
         """
         if self._own is None or not self._trains:
             own = self._own or self._load_own()
-            own.add_special_tokens(special_tokens)
+            new_tokens = own.add_special_tokens(special_tokens)
             if hasattr(own.model, "peft_config"):
                 # a loaded adapter is frozen
                 own.model.set_adapter(own.model.active_adapter)
             elif self.source.lora is not None:
-                own = self._with_lora(own)
+                own = self._with_lora(own, new_tokens)
             self._place(own)
             self._own, self._shared, self._trains = own, None, True
         return self._own
@@ -171,12 +171,23 @@ class ModelHolder:
         dtype = self._dtype()
         lm.autocast = dtype if dtype != torch.float32 and fast_bf16(device) else None
 
-    def _with_lora(self, lm: LanguageModel) -> LanguageModel:
+    def _with_lora(self, lm: LanguageModel, new_tokens: list[int]) -> LanguageModel:
+        """Put adapters on a model; the embeddings of new tokens are learnt too."""
         peft = import_peft()
-        config = peft.LoraConfig(task_type="CAUSAL_LM", **(self.source.lora or {}))
-        config.base_model_name_or_path = self.source.name
-        config.revision = self.source.revision
-        return LanguageModel(peft.get_peft_model(lm.model, config), lm.tokenizer)
+        settings: dict[str, Any] = dict(self.source.lora or {})
+        if new_tokens:
+            embeddings = lm.model.get_input_embeddings()
+            names = [n for n, m in lm.model.named_modules() if m is embeddings]
+            name = names[0].rpartition(".")[2]
+            settings["trainable_token_indices"] = {name: new_tokens}
+        try:
+            config = peft.LoraConfig(task_type="CAUSAL_LM", **settings)
+            config.base_model_name_or_path = self.source.name
+            config.revision = self.source.revision
+            model = peft.get_peft_model(lm.model, config)
+        except (TypeError, ValueError) as error:
+            raise ValueError(Errors.P134.format(error=error)) from error
+        return LanguageModel(model, lm.tokenizer)
 
     def _dtype(self) -> torch.dtype:
         return choose_dtype(self.source.dtype, choose_device(self.source.device))
@@ -206,7 +217,8 @@ class ModelHolder:
         _fresh(folder)
         dtype = self._dtype() if lm.dtype == torch.float32 else lm.dtype
         if hasattr(lm.model, "peft_config"):
-            lm.model.save_pretrained(folder)
+            # the base model has the other embeddings
+            lm.model.save_pretrained(folder, save_embedding_layers=False)
         else:
             weights = _cast(lm.model.state_dict(), dtype)
             lm.model.save_pretrained(folder, state_dict=weights)

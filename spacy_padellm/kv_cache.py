@@ -22,6 +22,7 @@ class TreeCache(Cache):
 
         capacity (int): Slots a row to make room for; more are added when needed.
         """
+        self.layers: list[Any] = []  # transformers 5 looks for sliding ones here
         self.capacity = capacity
         self.start = 0
         self.length = 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +62,21 @@ class LanguageModel:
             self._prompts[prompt] = PromptTokens(prompt, self.tokenizer)
         return self._prompts[prompt]
 
-    def add_special_tokens(self, tokens: Sequence[str]) -> None:
-        """Register special tokens that the tokenizer does not know yet."""
+    def add_special_tokens(self, tokens: Sequence[str]) -> list[int]:
+        """Register special tokens that the tokenizer does not know yet.
+
+        RETURNS (list[int]): The new ones.
+        """
         known = self.tokenizer.get_added_vocab()
         new = [token for token in tokens if token not in known]
         if new:
-            self.tokenizer.add_special_tokens(
-                {"additional_special_tokens": new},
-                replace_additional_special_tokens=False,
-            )
+            self.tokenizer.add_tokens(new, special_tokens=True)
             fit_vocabulary(self.model, self.tokenizer)
             # the projection may be another module now
             self._hook.remove()
             self._hook_projection()
             self._prompts.clear()
+        return [int(self.tokenizer.convert_tokens_to_ids(token)) for token in new]
 
     def _hook_projection(self) -> None:
         head = self.model.get_output_embeddings()
@@ -268,7 +270,7 @@ def load(
         return _load_adapter(source, dtype, device, trust_remote_code)
     elif not (source / "config.json").is_file():
         raise ValueError(Errors.P114.format(path=source, file="config.json"))
-    try:
+    with _told(source):
         config = AutoConfig.from_pretrained(source, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -278,15 +280,7 @@ def load(
             **{"dtype" if _NEW_NAMES else "torch_dtype": dtype},
             **options,
         )
-    except SafetensorError as error:
-        raise ValueError(Errors.P115.format(name=source, error=error)) from error
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(Errors.P116.format(name=source, error=error)) from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ValueError(
-            Errors.P117.format(name=source, count=len(missing), first=missing[0])
-        )
+    _check_complete(source, report["missing_keys"])
     return LanguageModel(model.to(device or "cpu").eval(), tokenizer)
 
 
@@ -298,7 +292,9 @@ def _load_adapter(
 ) -> LanguageModel:
     """Load a LoRA adapter on the base model that it names."""
     peft = import_peft()
-    config = peft.PeftConfig.from_pretrained(folder)
+    with _told(folder):
+        config = peft.PeftConfig.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
     base = load(
         config.base_model_name_or_path,
         revision=config.revision,
@@ -306,10 +302,32 @@ def _load_adapter(
         device=device,
         trust_remote_code=trust_remote_code,
     )
-    tokenizer = AutoTokenizer.from_pretrained(folder)
     fit_vocabulary(base.model, tokenizer)
-    model = peft.PeftModel.from_pretrained(base.model, folder)
+    model = peft.PeftModel(base.model, config)
+    with _told(folder):
+        report = model.load_adapter(folder, "default")
+    missing = [key for key in report.missing_keys if "lora_" in key]
+    _check_complete(folder, missing)
     return LanguageModel(model.to(dtype).eval(), tokenizer)
+
+
+@contextmanager
+def _told(source: Path | str) -> Iterator[None]:
+    """Turn the many ways in which loading fails into two messages."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(Errors.P115.format(name=source, error=error)) from error
+    except Exception as error:
+        # transformers and peft raise whatever a broken file leads to
+        raise ValueError(Errors.P116.format(name=source, error=error)) from error
+
+
+def _check_complete(source: Path | str, missing: Iterable[str]) -> None:
+    names = sorted(missing)
+    if names:
+        message = Errors.P117.format(name=source, count=len(names), first=names[0])
+        raise ValueError(message)
 
 
 def import_peft() -> Any:
@@ -325,9 +343,17 @@ def import_peft() -> Any:
 
 
 def fit_vocabulary(model: Any, tokenizer: Any) -> None:
-    """Give the model an embedding for each token of the tokenizer."""
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    """Give the model an embedding for each token of the tokenizer.
+
+    New ones start as the mean of the others, the same in each process.
+    """
+    known = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) <= known:
+        return
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.no_grad():
+        for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+            layer.weight[known:] = layer.weight[:known].mean(dim=0)
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:

@@ -192,6 +192,8 @@ class PromptTokens:
         self.prompt = prompt
         self.tokenizer = tokenizer
         self.eos: int = tokenizer.eos_token_id
+        added = tokenizer.added_tokens_decoder.items()
+        self._special = {token for token, content in added if content.special}
         before, after = _around(prompt.text)
         self._before = self._start() + self._template(before)
         self._after = self._template(after)
@@ -341,7 +343,7 @@ class PromptTokens:
         return tuple(self._template(self.prompt.mention.format(n=n)))
 
     def _decode_token(self, token: int) -> str:
-        if token in self.tokenizer.all_special_ids:
+        if token in self._special:
             return "<>"
         text = self.decode([token])
         # a lone word mark of sentencepiece decodes to nothing

@@ -52,10 +52,10 @@ def random_texts(seed: int, count: int) -> list[str]:
 
 
 class ManyCounts(PromptTokens):
-    """Takes two of three tokens for digits: random models seldom say real ones."""
+    """Takes four of five tokens for digits: random models seldom say real ones."""
 
     def _decode_token(self, token: int) -> str:
-        if token % 3 and token != self.eos:
+        if token % 5 and token != self.eos:
             return str(token % 10)
         return super()._decode_token(token)
 

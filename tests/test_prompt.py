@@ -21,8 +21,8 @@ TOKENIZER = make_tokenizer()
 def make_tokens(preset: str) -> PromptTokens:
     prompt = make_prompt(preset)
     tokenizer = make_tokenizer()
-    special = {"additional_special_tokens": list(prompt.special_tokens)}
-    tokenizer.add_special_tokens(special)
+    special = list(prompt.special_tokens)
+    tokenizer.add_tokens(special, special_tokens=True)
     return PromptTokens(prompt, tokenizer)
 
 
@@ -74,7 +74,7 @@ def test_prompt_special_tokens_in_text_stay_text(
 ) -> None:
     (branches,) = tokens.count_branches([text], ["person"])
     start, end = branches.text
-    special = set(tokens.tokenizer.all_special_ids)
+    special = tokens._special
     assert not special & set(branches.root[start:end])
     assert text in rendered(tokens, branches.root)
 

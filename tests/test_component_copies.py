@@ -1,0 +1,156 @@
+"""Pickles, copies, processes and shared weights."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from helpers import (
+    DOC_SPANS,
+    GOLD,
+    TEXT,
+    TOO_LONG,
+    entities,
+    initialised,
+    make_nlp,
+    pipe_of,
+    predictions,
+    same_weights,
+    swallow,
+    train,
+    trained,
+    weights_of,
+)
+from spacy.language import Language
+
+
+def test_component_copies_pickle_predicts_the_same() -> None:
+    nlp = trained()
+    before = predictions(nlp)
+    assert predictions(pickle.loads(pickle.dumps(nlp))) == before
+
+
+def test_component_copies_pickle_of_a_used_pipe_carries_no_weights() -> None:
+    nlp = trained()
+    nlp(TEXT)
+    size = sum(tensor.nbytes for tensor in weights_of(nlp).values())
+    data = pickle.dumps(pipe_of(nlp).model)
+    assert len(data) < 2000 < size
+
+
+def test_component_copies_pickle_of_a_trained_pipe_carries_its_weights() -> None:
+    nlp = trained()
+    train(nlp, steps=2)
+    other = pickle.loads(pickle.dumps(nlp))
+    assert same_weights(weights_of(other), weights_of(nlp))
+    assert predictions(other) == predictions(nlp)
+
+
+def test_component_copies_pickle_of_a_trained_pipe_can_be_trained() -> None:
+    nlp = initialised()
+    train(nlp, steps=2)
+    other = pickle.loads(pickle.dumps(nlp))
+    before = weights_of(other)
+    train(other, steps=1)
+    assert not same_weights(weights_of(other), before)
+
+
+def test_component_copies_pickle_keeps_labels_added() -> None:
+    nlp = make_nlp()
+    pipe_of(nlp).add_label("PER", "person")
+    other = pickle.loads(pickle.dumps(nlp))
+    assert pipe_of(other).label_data == {"PER": "person"}
+
+
+def test_component_copies_deepcopy_predicts_the_same() -> None:
+    nlp = trained()
+    assert predictions(copy.deepcopy(nlp)) == predictions(nlp)
+
+
+def test_component_copies_deepcopy_shares_untrained_weights() -> None:
+    nlp = trained()
+    nlp(TEXT)
+    assert lm_of(copy.deepcopy(nlp)) is lm_of(nlp)
+
+
+def test_component_copies_deepcopy_of_a_trained_pipe_predicts_the_same() -> None:
+    nlp = trained()
+    train(nlp, steps=2)
+    assert predictions(copy.deepcopy(nlp)) == predictions(nlp)
+
+
+def test_component_copies_deepcopy_is_trained_alone() -> None:
+    nlp = trained()
+    train(nlp, steps=1)
+    before = weights_of(nlp)
+    train(copy.deepcopy(nlp), steps=1)
+    assert same_weights(weights_of(nlp), before)
+
+
+def test_component_copies_deepcopy_can_be_trained() -> None:
+    nlp = trained()
+    train(nlp, steps=1)
+    other = copy.deepcopy(nlp)
+    train(other, steps=1)
+    assert not same_weights(weights_of(other), weights_of(nlp))
+
+
+def test_component_copies_sourced_pipe_is_the_same() -> None:
+    nlp, other = trained(), make_nlp()
+    other.add_pipe("padellm_ner", name="sourced", source=nlp)
+    assert other.get_pipe("sourced") is nlp.get_pipe("padellm_ner")
+
+
+# Shared weights
+
+
+def lm_of(nlp: Language) -> object:
+    return pipe_of(nlp).holder.lm()
+
+
+def test_component_copies_pipes_of_one_model_share_it() -> None:
+    one, other = trained(), trained(threshold=0.5)
+    assert lm_of(one) is lm_of(other)
+
+
+def test_component_copies_trained_pipe_has_a_model_of_its_own() -> None:
+    one, other = trained(), trained()
+    train(one, steps=1)
+    assert lm_of(one) is not lm_of(other)
+
+
+def test_component_copies_model_is_not_loaded_before_it_is_used() -> None:
+    assert pipe_of(trained()).holder._shared is None
+
+
+# Processes
+
+
+@pytest.mark.timeout(90)
+def test_component_copies_two_processes_find_the_same() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        nlp = trained()
+        before = [entities(nlp(text)) for text in GOLD]
+        docs = list(nlp.pipe(GOLD, n_process=2, batch_size=2))
+    finally:
+        torch.set_num_threads(threads)
+    assert [entities(doc) for doc in docs] == before
+    assert all(0 < ent._.padellm_score <= 1 for doc in docs for ent in doc.ents)
+
+
+@pytest.mark.timeout(90)
+def test_component_copies_two_processes_lose_only_the_bad_doc() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        nlp = trained(span_getter=DOC_SPANS)
+        nlp.set_error_handler(swallow([]))
+        texts = [TEXT, TOO_LONG, *GOLD]
+        docs = list(nlp.pipe(texts, n_process=2, batch_size=2))
+    finally:
+        torch.set_num_threads(threads)
+    assert [doc.text for doc in docs] == [TEXT, *GOLD]

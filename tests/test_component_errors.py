@@ -1,0 +1,269 @@
+"""What is said when a saved component or its model is broken."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+import torch
+from helpers import (
+    LABELS,
+    NAME,
+    TEXT,
+    gold_examples,
+    make_nlp,
+    model_folder,
+    named,
+    trained,
+    trained_folder,
+)
+from safetensors.torch import load_file, save_file
+from spacy.language import Language
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the trained pipeline."""
+    shutil.copytree(trained_folder(), tmp_path / "nlp")
+    return tmp_path / "nlp"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A copy of its model."""
+    shutil.copytree(model_folder(), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def use(model: Path | str, **settings: Any) -> None:
+    trained(model=named(model, model=settings))(TEXT)
+
+
+def change(path: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Edit a JSON file in place."""
+    content = json.loads(path.read_text("utf8"))
+    edit(content)
+    path.write_text(json.dumps(content), "utf8")
+
+
+def change_weights(
+    folder: Path, edit: Callable[[dict[str, torch.Tensor]], Any]
+) -> None:
+    weights = load_file(folder / "model.safetensors")
+    edit(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+# Saved pipelines
+
+
+def test_component_errors_missing_model_folder(folder: Path) -> None:
+    shutil.rmtree(folder / NAME / "model")
+    message = r'no model folder, though.* or load with exclude=\["padellm_ner"\]'
+    with pytest.raises(ValueError, match=message):
+        spacy.load(folder)
+
+
+def test_component_errors_missing_model_folder_may_be_excluded(folder: Path) -> None:
+    shutil.rmtree(folder / NAME / "model")
+    assert spacy.load(folder, exclude=[NAME]).pipe_names == []
+
+
+def test_component_errors_missing_cfg(folder: Path) -> None:
+    (folder / NAME / "cfg").unlink()
+    with pytest.raises(ValueError, match=r"has no file 'cfg'\. Restore it, or save"):
+        spacy.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("config.json", "config.json"),
+        ("model.safetensors", "model.safetensors"),
+        ("tokenizer", "tokenizer"),
+    ],
+)
+def test_component_errors_missing_file(folder: Path, name: str, told: str) -> None:
+    for path in (folder / NAME / "model").glob(f"{name}*"):
+        path.unlink()
+    message = rf"model folder .*model has no {told}.*\. Restore the file, or save"
+    with pytest.raises(ValueError, match=message):
+        spacy.load(folder)
+
+
+def test_component_errors_labels_contradict_the_models(folder: Path) -> None:
+    path = folder / NAME / "model" / "padellm.json"
+    change(path, lambda settings: settings["labels"].update(PER="human"))
+    with pytest.raises(ValueError, match="calls label 'PER' 'person', but the model"):
+        spacy.load(folder)
+
+
+def test_component_errors_unreadable_padellm_json(folder: Path) -> None:
+    (folder / NAME / "model" / "padellm.json").write_text("{", "utf8")
+    with pytest.raises(ValueError, match=r"Cannot read .*padellm\.json: .*restore it"):
+        spacy.load(folder)
+
+
+# Models
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./nowhere", "a/b/c", "~/none"])
+def test_component_errors_missing_folder(name: str) -> None:
+    with pytest.raises(ValueError, match=f"There is no model folder {name}"):
+        make_nlp(model=named(name), labels=LABELS)(TEXT)
+
+
+def test_component_errors_missing_folder_is_told_by_initialize() -> None:
+    nlp = make_nlp(model=named("/no/such/folder"), labels=LABELS)
+    with pytest.raises(ValueError, match="There is no model folder /no/such/folder"):
+        nlp.initialize(lambda: gold_examples(nlp))
+
+
+def test_component_errors_hub_model_that_is_not_reached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True, raising=False)
+    cache = "transformers.utils.hub.TRANSFORMERS_CACHE"
+    monkeypatch.setattr(cache, str(tmp_path), raising=False)
+    message = r"from 'no-one/no-model': .*\. Check that the name is right"
+    nlp = make_nlp(model=named("no-one/no-model"), labels=LABELS, prompt=PROMPT)
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        nlp(TEXT)
+
+
+PROMPT = {"@misc": "spacy-padellm.Prompt.v1", "preset": "paper-en"}
+
+
+def test_component_errors_model_without_config(model: Path) -> None:
+    (model / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"model folder .* has no config\.json"):
+        use(model)
+
+
+def test_component_errors_model_without_tokenizer(model: Path) -> None:
+    for path in model.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(ValueError, match="Could not load a causal language model"):
+        use(model)
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, 20000])
+def test_component_errors_truncated_weights(model: Path, size: int) -> None:
+    path = model / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"weights of .* are corrupt .* Copy or"):
+        use(model)
+
+
+def test_component_errors_missing_weights(model: Path) -> None:
+    name = "model.layers.1.mlp.up_proj.weight"
+    change_weights(model, lambda weights: weights.pop(name))
+    with pytest.raises(ValueError, match=rf"lacks 1 of its weights.*{name}\. Copy"):
+        use(model)
+
+
+def test_component_errors_unknown_architecture(model: Path) -> None:
+    change(
+        model / "config.json", lambda config: config.update(model_type="brontosaurus")
+    )
+    message = r"(?s)Could not load .*brontosaurus.*transformers knows the architecture"
+    with pytest.raises(ValueError, match=message):
+        use(model)
+
+
+def test_component_errors_config_that_is_no_json(model: Path) -> None:
+    (model / "config.json").write_text("{", "utf8")
+    with pytest.raises(ValueError, match="Could not load a causal language model"):
+        use(model)
+
+
+def test_component_errors_tokenizer_without_eos(model: Path) -> None:
+    (model / "special_tokens_map.json").write_text("{}", "utf8")
+    change(model / "tokenizer_config.json", lambda config: config.pop("eos_token"))
+    with pytest.raises(ValueError, match=r"tokenizer of .* has no <eos> token.* Set"):
+        use(model)
+
+
+def test_component_errors_weights_that_are_no_numbers(model: Path) -> None:
+    change_weights(model, lambda weights: weights["model.norm.weight"].fill_(torch.nan))
+    with pytest.raises(ValueError, match="gave logits that are no numbers"):
+        use(model)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_component_errors_cuda_that_is_absent(device: str) -> None:
+    message = (
+        rf"device '{device}' was asked for, but torch sees 0 CUDA device\(s\)\. Set"
+    )
+    with pytest.raises(ValueError, match=message):
+        use(model_folder(), device=device)
+
+
+def test_component_errors_unknown_device() -> None:
+    with pytest.raises(ValueError, match=r"Unknown device 'gpu'\. Use 'auto'"):
+        use(model_folder(), device="gpu")
+
+
+def test_component_errors_unknown_dtype() -> None:
+    with pytest.raises(ValueError, match=r"Unknown dtype 'float8'\. Use 'auto' or one"):
+        use(model_folder(), dtype="float8")
+
+
+@pytest.mark.parametrize("lora", [{"rank": 4}, {"r": 4, "target_modules": ["none"]}])
+def test_component_errors_lora_settings(lora: dict[str, Any]) -> None:
+    nlp = trained(model=named(model_folder(), model={"lora": lora}))
+    with pytest.raises(ValueError, match=r"The LoRA settings do not fit: .*Correct"):
+        nlp.update(gold_examples(nlp))
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_component_errors_truncated_adapter(tmp_path: Path, size: int) -> None:
+    lora = {"r": 4, "target_modules": ["q_proj"]}
+    nlp = trained(model=named(model_folder(), model={"lora": lora}))
+    nlp.update(gold_examples(nlp))
+    nlp.to_disk(tmp_path)
+    path = tmp_path / NAME / "model" / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"weights of .* are corrupt"):
+        spacy.load(tmp_path)(TEXT)
+
+
+# Settings that contradict the model
+
+
+def test_component_errors_label_by_another_name() -> None:
+    with pytest.raises(ValueError, match="calls label 'PER' 'human', but the model"):
+        trained(labels={"PER": "human"})
+
+
+def test_component_errors_another_prompt() -> None:
+    with pytest.raises(ValueError, match="prompt is not the one that the model"):
+        trained(prompt=PROMPT)
+
+
+def bare(model: Path, **config: Any) -> Language:
+    """A pipeline on a model that does not say what it was trained for."""
+    (model / "padellm.json").unlink()
+    return trained(model=named(model), **config)
+
+
+def test_component_errors_no_labels(model: Path) -> None:
+    with pytest.raises(ValueError, match=r"'padellm_ner' has no labels\. Give them"):
+        bare(model)(TEXT)
+
+
+def test_component_errors_no_prompt(model: Path) -> None:
+    message = r"No prompt is known for component 'padellm_ner'.* Give \[components"
+    with pytest.raises(ValueError, match=message):
+        bare(model, labels=LABELS)(TEXT)
+
+
+def test_component_errors_saving_without_labels(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no labels"):
+        bare(model).to_disk(tmp_path / "nlp")

@@ -1,0 +1,173 @@
+"""Labels: where they come from, and how they are added."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import srsly
+from helpers import LABELS, NAME, gold_examples, make_nlp, pipe_of, trained
+from spacy.language import Language
+from spacy.training import Example
+
+
+def initialize(nlp: Language, **settings: Any) -> Language:
+    """Initialise with settings as [initialize.components.padellm_ner] gives them."""
+    examples = gold_examples(nlp)
+    nlp.config["initialize"]["components"][NAME] = settings
+    nlp.initialize(lambda: examples)
+    return nlp
+
+
+def test_component_labels_of_the_examples() -> None:
+    nlp = initialize(make_nlp())
+    assert pipe_of(nlp).label_data == {"LOC": "LOC", "ORG": "ORG", "PER": "PER"}
+
+
+def test_component_labels_of_the_config() -> None:
+    nlp = initialize(make_nlp(labels=LABELS))
+    assert pipe_of(nlp).label_data == LABELS
+
+
+def test_component_labels_argument_with_names() -> None:
+    nlp = initialize(make_nlp(), labels=LABELS)
+    assert pipe_of(nlp).label_data == LABELS
+
+
+def test_component_labels_argument_as_a_list() -> None:
+    nlp = initialize(make_nlp(), labels=["PER", "ORG", "LOC", "X"])
+    assert pipe_of(nlp).labels == ("PER", "ORG", "LOC", "X")
+
+
+def test_component_labels_argument_replaces_the_configs() -> None:
+    nlp = initialize(make_nlp(labels={"OLD": "old"}), labels=LABELS)
+    assert pipe_of(nlp).label_data == LABELS
+
+
+def test_component_labels_of_the_model() -> None:
+    assert pipe_of(trained()).label_data == LABELS
+
+
+def test_component_labels_may_choose_from_the_models() -> None:
+    nlp = trained(labels={"PER": "person"})
+    assert pipe_of(nlp).labels == ("PER",)
+
+
+def test_component_labels_of_init_labels_file_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    srsly.write_json(path, pipe_of(trained()).label_data)
+    nlp = make_nlp()
+    reader = {"@readers": "spacy.read_labels.v1", "path": str(path)}
+    initialize(nlp, labels=reader)
+    assert pipe_of(nlp).label_data == LABELS
+
+
+def test_component_labels_data_is_json() -> None:
+    data = pipe_of(trained()).label_data
+    assert json.loads(json.dumps(data)) == data
+
+
+def test_component_labels_data_is_a_copy() -> None:
+    pipe = pipe_of(trained())
+    pipe.label_data["X"] = "x"
+    assert "X" not in pipe.labels
+
+
+def test_component_labels_are_in_nlp_pipe_labels() -> None:
+    assert trained().pipe_labels[NAME] == list(LABELS)
+
+
+def test_component_labels_bare_initialize_with_configured_ones() -> None:
+    nlp = make_nlp(labels=LABELS)
+    nlp.initialize()
+    assert nlp("x y z").has_annotation("ENT_IOB")
+
+
+def test_component_labels_bare_initialize_without_any_is_told() -> None:
+    with pytest.raises(ValueError, match=r"'padellm_ner' has no labels. Give them in"):
+        make_nlp().initialize()
+
+
+def test_component_labels_unknown_in_the_examples_are_told() -> None:
+    nlp = make_nlp(labels={"PER": "person"})
+    with pytest.raises(ValueError, match=r"gold annotation has the label 'LOC'.*PER\."):
+        initialize(nlp)
+
+
+def test_component_labels_initialize_needs_a_function() -> None:
+    with pytest.raises(TypeError, match="E930"):
+        pipe_of(make_nlp()).initialize([])  # type: ignore[arg-type]
+
+
+def test_component_labels_initialize_of_a_loaded_model_keeps_its_weights() -> None:
+    nlp = initialize(trained())
+    assert nlp("Bob met Anna .").ents
+
+
+def test_component_labels_unannotated_examples_give_none() -> None:
+    nlp = make_nlp(labels={"PER": "person"})
+    doc = nlp.make_doc("Bob in Paris")
+    nlp.initialize(lambda: [Example(doc, doc)])
+    assert pipe_of(nlp).labels == ("PER",)
+
+
+# add_label
+
+
+def test_component_labels_add_label_is_new_once() -> None:
+    pipe = pipe_of(make_nlp())
+    assert [pipe.add_label("PER"), pipe.add_label("PER")] == [1, 0]
+
+
+def test_component_labels_add_label_names_it_after_itself() -> None:
+    pipe = pipe_of(make_nlp())
+    pipe.add_label("PER")
+    assert pipe.label_data == {"PER": "PER"}
+
+
+def test_component_labels_add_label_takes_a_name() -> None:
+    pipe = pipe_of(make_nlp())
+    pipe.add_label("PER", "person")
+    assert pipe.label_data == {"PER": "person"}
+
+
+def test_component_labels_add_label_is_known_to_the_vocabulary() -> None:
+    nlp = make_nlp()
+    pipe_of(nlp).add_label("VERY_RARE_LABEL")
+    assert "VERY_RARE_LABEL" in nlp.vocab.strings
+
+
+@pytest.mark.parametrize("label", [3, None, b"PER", ""])
+def test_component_labels_add_label_of_another_kind_is_told(label: Any) -> None:
+    with pytest.raises(ValueError, match="label must be a non-empty string, but"):
+        pipe_of(make_nlp()).add_label(label)
+
+
+def test_component_labels_add_label_extends_the_models() -> None:
+    pipe = pipe_of(trained())
+    pipe.add_label("NEW")
+    assert pipe.labels == (*LABELS, "NEW")
+
+
+def contradicted() -> Language:
+    nlp = trained(labels={"PER": "person"})
+    with pytest.raises(ValueError, match="config calls label 'ORG' 'x'"):
+        pipe_of(nlp).add_label("ORG", "x")
+    return nlp
+
+
+def test_component_labels_add_label_that_contradicts_the_model_is_told() -> None:
+    contradicted()
+
+
+def test_component_labels_add_label_that_failed_leaves_the_labels() -> None:
+    assert pipe_of(contradicted()).labels == ("PER",)
+
+
+def test_component_labels_outlive_a_memory_zone() -> None:
+    nlp = make_nlp(labels={"VERY_RARE_LABEL": "rare"})
+    with nlp.memory_zone():
+        nlp.vocab.strings.add("VERY_RARE_LABEL")
+    assert "VERY_RARE_LABEL" in nlp.vocab.strings

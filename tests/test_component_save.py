@@ -1,0 +1,344 @@
+"""Saving and loading pipelines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import spacy
+import torch
+from conftest import make_lm
+from helpers import (
+    GOLD,
+    LABELS,
+    NAME,
+    entities,
+    make_nlp,
+    model_folder,
+    named,
+    pipe_of,
+    predictions,
+    same_weights,
+    train,
+    trained,
+    trained_folder,
+    weights_of,
+)
+from spacy.language import Language
+
+from spacy_padellm.prompt import PRESETS
+
+LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the trained pipeline."""
+    shutil.copytree(trained_folder(), tmp_path / "nlp")
+    return tmp_path / "nlp"
+
+
+def weights_file(folder: Path) -> bytes:
+    return (folder / NAME / "model" / "model.safetensors").read_bytes()
+
+
+def moved_base(tmp_path: Path) -> tuple[Path, Path]:
+    """A pipeline's folder, and the model's that its config names."""
+    base = tmp_path / "base"
+    shutil.copytree(model_folder(), base)
+    trained(model=named(base)).to_disk(tmp_path / "nlp")
+    return tmp_path / "nlp", base
+
+
+# Disk
+
+
+def test_component_save_loaded_pipeline_finds_the_same() -> None:
+    nlp = spacy.load(trained_folder())
+    assert [entities(nlp(text)) for text in GOLD][:3] == list(GOLD.values())[:3]
+
+
+def test_component_save_twice_gives_the_same_weights(tmp_path: Path) -> None:
+    spacy.load(trained_folder()).to_disk(tmp_path)
+    assert weights_file(tmp_path) == weights_file(trained_folder())
+
+
+def test_component_save_of_trained_weights_is_stable(tmp_path: Path) -> None:
+    nlp = spacy.load(trained_folder())
+    train(nlp, steps=1)
+    for name in ("one", "two"):
+        nlp.to_disk(tmp_path / name)
+    assert weights_file(tmp_path / "one") == weights_file(tmp_path / "two")
+    assert weights_file(tmp_path / "one") != weights_file(trained_folder())
+
+
+def test_component_save_trained_pipeline_predicts_the_same(tmp_path: Path) -> None:
+    nlp = spacy.load(trained_folder())
+    train(nlp, steps=2)
+    nlp.to_disk(tmp_path)
+    assert predictions(spacy.load(tmp_path)) == predictions(nlp)
+
+
+def test_component_save_loaded_pipeline_predicts_the_same(tmp_path: Path) -> None:
+    nlp = spacy.load(trained_folder())
+    nlp.to_disk(tmp_path)
+    assert predictions(spacy.load(tmp_path)) == predictions(nlp)
+
+
+def test_component_save_keeps_labels_and_prompt(tmp_path: Path) -> None:
+    spacy.load(trained_folder()).to_disk(tmp_path)
+    pipe = pipe_of(spacy.load(tmp_path))
+    assert (pipe.label_data, pipe.prompt) == (LABELS, PRESETS["compact"])
+
+
+def test_component_save_keeps_settings_that_were_changed(tmp_path: Path) -> None:
+    nlp = trained()
+    pipe_of(nlp).cfg["threshold"] = 0.75
+    nlp.to_disk(tmp_path)
+    assert pipe_of(spacy.load(tmp_path)).cfg["threshold"] == 0.75
+
+
+def test_component_save_over_its_own_folder(folder: Path) -> None:
+    before = predictions(spacy.load(trained_folder()))
+    nlp = spacy.load(folder)
+    nlp.to_disk(folder)
+    assert predictions(spacy.load(folder)) == predictions(nlp) == before
+
+
+def test_component_save_over_its_own_folder_once_used(folder: Path) -> None:
+    nlp = spacy.load(folder)
+    before = predictions(nlp)
+    nlp.to_disk(folder)
+    assert predictions(spacy.load(folder)) == predictions(nlp) == before
+
+
+def test_component_save_over_its_own_folder_once_trained(folder: Path) -> None:
+    nlp = spacy.load(folder)
+    untrained = predictions(nlp)
+    train(nlp, steps=2)
+    nlp.to_disk(folder)
+    assert predictions(spacy.load(folder)) == predictions(nlp) != untrained
+
+
+def test_component_save_leaves_no_old_file_behind(folder: Path) -> None:
+    old = folder / NAME / "model" / "old.safetensors"
+    old.write_bytes(b"old")
+    nlp = spacy.load(folder)
+    train(nlp, steps=1)
+    nlp.to_disk(folder)
+    assert not old.exists()
+
+
+def test_component_save_is_independent_of_the_named_model(tmp_path: Path) -> None:
+    saved, base = moved_base(tmp_path)
+    shutil.rmtree(base)
+    nlp = spacy.load(saved)
+    assert predictions(nlp) == predictions(trained())
+
+
+def test_component_save_is_not_bound_to_a_newer_prompt(tmp_path: Path) -> None:
+    saved, base = moved_base(tmp_path)
+    settings = json.loads((base / "padellm.json").read_text("utf8"))
+    settings["prompt"] = PRESETS["paper-en"].to_dict()
+    (base / "padellm.json").write_text(json.dumps(settings), "utf8")
+    assert pipe_of(spacy.load(saved)).prompt == PRESETS["compact"]
+
+
+def test_component_save_can_be_moved(folder: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    folder.rename(moved)
+    assert predictions(spacy.load(moved)) == predictions(trained())
+
+
+def test_component_save_dtype_of_the_weights(tmp_path: Path) -> None:
+    nlp = trained(model=named(model_folder(), model={"dtype": "bfloat16"}))
+    train(nlp, steps=1)
+    nlp.to_disk(tmp_path)
+    nlp = spacy.load(tmp_path)
+    assert pipe_of(nlp).holder.lm().dtype == torch.bfloat16
+    config = json.loads((tmp_path / NAME / "model" / "config.json").read_text("utf8"))
+    assert config["torch_dtype"] == "bfloat16"
+
+
+def test_component_save_tied_embeddings_once(tmp_path: Path) -> None:
+    nlp = trained()
+    train(nlp, steps=1)
+    nlp.to_disk(tmp_path)
+    assert len(weights_file(tmp_path)) == len(weights_file(trained_folder()))
+
+
+def test_component_save_untrained_small_model_has_no_folder(tmp_path: Path) -> None:
+    make_nlp(labels=LABELS).to_disk(tmp_path)
+    assert not (tmp_path / NAME / "model").exists()
+    assert pipe_of(spacy.load(tmp_path)).label_data == LABELS
+
+
+# Exclusions
+
+
+def test_component_save_without_model_has_no_folder(tmp_path: Path) -> None:
+    pipe_of(trained()).to_disk(tmp_path, exclude=["model", "vocab"])
+    assert [path.name for path in tmp_path.iterdir()] == ["cfg"]
+
+
+def test_component_save_without_model_loads_the_named_one(tmp_path: Path) -> None:
+    nlp, other = trained(), trained()
+    pipe_of(nlp).cfg["threshold"] = 0.25
+    pipe_of(nlp).to_disk(tmp_path, exclude=["model"])
+    pipe_of(other).from_disk(tmp_path)
+    assert pipe_of(other).cfg["threshold"] == 0.25
+    assert predictions(other) == predictions(nlp)
+
+
+def test_component_save_loading_without_model_keeps_the_own(tmp_path: Path) -> None:
+    nlp = trained()
+    train(nlp, steps=1)
+    before = weights_of(nlp)
+    pipe_of(nlp).from_disk(trained_folder() / NAME, exclude=["model"])
+    assert same_weights(weights_of(nlp), before)
+
+
+def test_component_save_loading_without_cfg_keeps_the_own() -> None:
+    nlp = trained(threshold=0.25)
+    pipe_of(nlp).from_disk(trained_folder() / NAME, exclude=["cfg"])
+    assert pipe_of(nlp).cfg["threshold"] == 0.25
+
+
+def test_component_save_loading_forgets_the_training(tmp_path: Path) -> None:
+    nlp = trained()
+    train(nlp, steps=1)
+    pipe_of(nlp).from_disk(trained_folder() / NAME)
+    assert predictions(nlp) == predictions(trained())
+
+
+def test_component_save_pipeline_without_the_component(tmp_path: Path) -> None:
+    trained().to_disk(tmp_path, exclude=[NAME])
+    assert not (tmp_path / NAME).exists()
+
+
+# Bytes
+
+
+def test_component_save_bytes_predict_the_same() -> None:
+    nlp = trained()
+    copy = trained().from_bytes(nlp.to_bytes())
+    assert predictions(copy) == predictions(nlp)
+
+
+def test_component_save_bytes_of_a_trained_pipeline() -> None:
+    nlp = trained()
+    train(nlp, steps=2)
+    copy = trained().from_bytes(nlp.to_bytes())
+    assert same_weights(weights_of(copy), weights_of(nlp))
+
+
+def test_component_save_bytes_into_an_empty_pipeline() -> None:
+    nlp = trained()
+    copy = make_nlp().from_bytes(nlp.to_bytes())
+    assert predictions(copy) == predictions(nlp)
+
+
+def test_component_save_bytes_are_independent_of_the_folder(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(model_folder(), base)
+    nlp, copy = trained(model=named(base)), trained(model=named(base))
+    data = nlp.to_bytes()
+    shutil.rmtree(base)
+    assert predictions(copy.from_bytes(data)) == predictions(trained())
+
+
+def test_component_save_bytes_come_back_to_disk(tmp_path: Path) -> None:
+    copy = make_nlp().from_bytes(trained().to_bytes())
+    copy.to_disk(tmp_path)
+    assert predictions(spacy.load(tmp_path)) == predictions(trained())
+
+
+def test_component_save_bytes_without_model_are_small() -> None:
+    pipe = pipe_of(trained())
+    small = pipe.to_bytes(exclude=["model", "vocab"])
+    assert len(small) < 1000 < len(pipe.to_bytes(exclude=["vocab"]))
+
+
+def test_component_save_bytes_without_model_keep_the_settings() -> None:
+    nlp, other = trained(threshold=0.25), trained()
+    data = pipe_of(nlp).to_bytes(exclude=["model"])
+    pipe_of(other).from_bytes(data)
+    assert pipe_of(other).cfg["threshold"] == 0.25
+    assert predictions(other) == predictions(nlp)
+
+
+def test_component_save_bytes_of_an_untrained_small_model() -> None:
+    copy = make_nlp().from_bytes(make_nlp(labels=LABELS).to_bytes())
+    assert pipe_of(copy).label_data == LABELS
+
+
+# Adapters
+
+
+def adapted(base: Path) -> Language:
+    nlp = trained(model=named(base, model={"lora": LORA}))
+    train(nlp, steps=2)
+    return nlp
+
+
+def test_component_save_adapter_names_its_base(tmp_path: Path) -> None:
+    adapted(model_folder()).to_disk(tmp_path)
+    model = tmp_path / NAME / "model"
+    config = json.loads((model / "adapter_config.json").read_text("utf8"))
+    assert config["base_model_name_or_path"] == str(model_folder())
+    assert not (model / "model.safetensors").exists()
+
+
+def test_component_save_adapter_predicts_the_same(tmp_path: Path) -> None:
+    nlp = adapted(model_folder())
+    nlp.to_disk(tmp_path)
+    copy = spacy.load(tmp_path)
+    assert predictions(copy) == predictions(nlp) != predictions(trained())
+
+
+def test_component_save_adapter_in_bytes_predicts_the_same() -> None:
+    nlp = adapted(model_folder())
+    copy = trained().from_bytes(nlp.to_bytes())
+    assert predictions(copy) == predictions(nlp)
+
+
+def test_component_save_adapter_can_be_trained_on(tmp_path: Path) -> None:
+    adapted(model_folder()).to_disk(tmp_path)
+    nlp = spacy.load(tmp_path)
+    before = weights_of(nlp)
+    train(nlp, steps=1)
+    assert not same_weights(weights_of(nlp), before)
+
+
+def test_component_save_adapter_keeps_learnt_special_tokens(tmp_path: Path) -> None:
+    base = make_lm("llama")
+    base.model.save_pretrained(tmp_path / "base")
+    base.tokenizer.save_pretrained(tmp_path / "base")
+    model = {
+        "@architectures": "spacy-padellm.CausalLM.v1",
+        "name": str(tmp_path / "base"),
+        "lora": LORA,
+        "dtype": "float32",
+    }
+    prompt = {"@misc": "spacy-padellm.Prompt.v1", "preset": "compact"}
+    nlp = make_nlp(model=model, prompt=prompt, labels=LABELS)
+    train(nlp, steps=2)
+    nlp.to_disk(tmp_path / "saved")
+    copy = spacy.load(tmp_path / "saved")
+    embeddings = []
+    for pipeline in (nlp, copy):
+        lm = pipe_of(pipeline).holder.lm()
+        tokens = lm.tokenizer.convert_tokens_to_ids(["<|label|>", "<|count|>"])
+        embeddings.append(lm.model.get_input_embeddings()(torch.tensor(tokens)))
+    assert torch.equal(*embeddings)
+    assert not torch.equal(embeddings[0][0], embeddings[0][1])
+    assert predictions(copy) == predictions(nlp)
+
+
+def test_component_save_adapter_over_its_base_is_refused(folder: Path) -> None:
+    nlp = adapted(folder / NAME / "model")
+    with pytest.raises(ValueError, match="would delete that model"):
+        nlp.to_disk(folder)
+    assert predictions(trained(model=named(folder / NAME / "model")))

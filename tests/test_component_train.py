@@ -1,0 +1,408 @@
+"""Training: update, finish_update and what they refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import (
+    DOC_SPANS,
+    GOLD,
+    LABELS,
+    NAME,
+    NESTED,
+    TEXT,
+    TOO_LONG,
+    adam,
+    gold_doc,
+    gold_examples,
+    initialised,
+    model_folder,
+    named,
+    pipe_of,
+    predictions,
+    same_weights,
+    train,
+    trained,
+    weights_of,
+)
+from spacy.language import Language
+from spacy.tokens import Span
+from spacy.training import Example
+
+from spacy_padellm.prompt import PRESETS
+
+LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
+
+
+def gradients(nlp: Language) -> list[torch.Tensor]:
+    parameters = pipe_of(nlp).holder.lm().model.parameters()
+    return [p.grad.clone() for p in parameters if p.grad is not None]
+
+
+def loss_of(nlp: Language, examples: list[Example]) -> float:
+    return pipe_of(nlp).update(examples)[NAME]
+
+
+def unannotated(nlp: Language) -> Example:
+    return Example(nlp.make_doc(TEXT), nlp.make_doc(TEXT))
+
+
+# Losses
+
+
+def test_component_train_losses_fall() -> None:
+    losses = train(initialised(), steps=20)
+    assert losses[-1] < losses[0] / 2
+
+
+def test_component_train_changes_predictions() -> None:
+    nlp = trained()
+    example = Example(nlp.make_doc(TEXT), gold_doc(nlp, TEXT, []))
+    train(nlp, steps=10, examples=[example])
+    assert nlp(TEXT).ents == ()
+
+
+def test_component_train_losses_are_added() -> None:
+    nlp = initialised()
+    losses = {NAME: 10.0, "other": 1.0}
+    expected = 10 + loss_of(nlp, gold_examples(nlp))
+    pipe_of(nlp).update(gold_examples(nlp), losses=losses)
+    assert losses == {NAME: pytest.approx(expected), "other": 1.0}
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_component_train_loss_is_there_without_gold(count: int) -> None:
+    nlp = initialised()
+    assert pipe_of(nlp).update([unannotated(nlp)] * count, losses={}) == {NAME: 0.0}
+
+
+def test_component_train_step_without_gold_changes_nothing() -> None:
+    nlp = initialised()
+    before = weights_of(nlp)
+    nlp.update([unannotated(nlp)], sgd=adam())
+    assert same_weights(weights_of(nlp), before)
+
+
+def test_component_train_unannotated_docs_are_left_out() -> None:
+    nlp = initialised()
+    examples = gold_examples(nlp)
+    assert loss_of(nlp, [*examples, unannotated(nlp)]) == loss_of(nlp, examples)
+
+
+def test_component_train_partly_annotated_docs_are_left_out() -> None:
+    nlp = initialised()
+    gold = nlp.make_doc(TEXT)
+    gold.set_ents([Span(gold, 0, 2, "PER")], default="missing")
+    assert loss_of(nlp, [Example(nlp.make_doc(TEXT), gold)]) == 0
+
+
+def test_component_train_doc_without_entities_is_learnt() -> None:
+    nlp = initialised()
+    example = Example(nlp.make_doc(TEXT), gold_doc(nlp, TEXT, []))
+    assert loss_of(nlp, [example]) > 0
+
+
+def test_component_train_blank_docs_are_left_out() -> None:
+    nlp = initialised()
+    examples = [Example(nlp.make_doc(t), gold_doc(nlp, t, [])) for t in ("", " ")]
+    assert loss_of(nlp, examples) == 0
+
+
+def test_component_train_nested_mentions_are_learnt() -> None:
+    nlp = initialised()
+    nested = gold_doc(nlp, NESTED, GOLD[NESTED])
+    flat = nested.copy()
+    del flat.spans["padellm"]
+    losses = [
+        loss_of(nlp, [Example(nlp.make_doc(NESTED), gold)]) for gold in (nested, flat)
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_component_train_does_not_touch_the_docs() -> None:
+    nlp = initialised()
+    [example, *_] = gold_examples(nlp)
+    before = example.predicted.to_bytes(), example.reference.to_bytes()
+    nlp.update([example], sgd=adam())
+    assert (example.predicted.to_bytes(), example.reference.to_bytes()) == before
+
+
+@pytest.mark.parametrize("max_batch_tokens", [1, 100])
+def test_component_train_batches_by_tokens_have_the_same_loss(
+    max_batch_tokens: int,
+) -> None:
+    whole = initialised()
+    cut = initialised(training={"max_batch_tokens": max_batch_tokens})
+    losses = [loss_of(nlp, gold_examples(nlp)) for nlp in (whole, cut)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_component_train_batches_by_tokens_have_the_same_gradient() -> None:
+    whole, cut = initialised(), initialised(training={"max_batch_tokens": 1})
+    for nlp in (whole, cut):
+        loss_of(nlp, gold_examples(nlp))
+    for one, other in zip(gradients(whole), gradients(cut), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_component_train_gradient_is_that_of_the_mean() -> None:
+    once, twice = initialised(), initialised()
+    loss_of(once, gold_examples(once))
+    loss_of(twice, gold_examples(twice) * 2)
+    for one, other in zip(gradients(once), gradients(twice), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_component_train_drop_changes_nothing() -> None:
+    nlp = initialised()
+    pipe, examples = pipe_of(nlp), gold_examples(nlp)
+    assert pipe.update(examples, drop=0.9) == pipe.update(examples, drop=0.0)
+
+
+# Steps
+
+
+def test_component_train_without_sgd_waits_for_the_step() -> None:
+    nlp = initialised()
+    before = weights_of(nlp)
+    pipe_of(nlp).update(gold_examples(nlp))
+    assert same_weights(weights_of(nlp), before)
+
+
+def test_component_train_language_makes_its_own_optimizer() -> None:
+    nlp = initialised()
+    before = weights_of(nlp)
+    nlp.update(gold_examples(nlp))
+    assert not same_weights(weights_of(nlp), before)
+
+
+def test_component_train_finish_update_makes_the_step() -> None:
+    nlp = initialised()
+    before = weights_of(nlp)
+    pipe_of(nlp).update(gold_examples(nlp))
+    pipe_of(nlp).finish_update(adam())
+    assert not same_weights(weights_of(nlp), before)
+
+
+def test_component_train_second_finish_update_does_nothing() -> None:
+    nlp, sgd = initialised(), adam()
+    nlp.update(gold_examples(nlp), sgd=sgd)
+    after = weights_of(nlp)
+    pipe_of(nlp).finish_update(sgd)
+    assert same_weights(weights_of(nlp), after)
+
+
+def test_component_train_gradients_are_gone_after_the_step() -> None:
+    nlp = initialised()
+    nlp.update(gold_examples(nlp), sgd=adam())
+    assert gradients(nlp) == []
+
+
+def test_component_train_two_updates_of_a_batch_make_the_step_of_one() -> None:
+    once, twice = initialised(), initialised()
+    for nlp, times in ((once, 1), (twice, 2)):
+        for _ in range(times):
+            pipe_of(nlp).update(gold_examples(nlp))
+        pipe_of(nlp).finish_update(adam(eps=1.0))
+    pairs = zip(weights_of(once).values(), weights_of(twice).values(), strict=True)
+    for one, other in pairs:
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_component_train_two_updates_make_the_step_of_their_mean() -> None:
+    first, second, both = initialised(), initialised(), initialised()
+    parts = [slice(0, 2), slice(2, 5)]
+    for nlp, part in zip((first, second), parts, strict=True):
+        pipe_of(nlp).update(gold_examples(nlp)[part])
+    mean = [
+        (a + b) / 2 for a, b in zip(gradients(first), gradients(second), strict=True)
+    ]
+    for part in parts:
+        pipe_of(both).update(gold_examples(both)[part])
+    before = [p.detach().clone() for p in parameters_of(both)]
+    # with such an eps Adam's first step is the gradient itself
+    pipe_of(both).finish_update(adam(1e6, eps=1e6, grad_clip=0.0))
+    steps = [a - b for a, b in zip(before, parameters_of(both), strict=True)]
+    for step, gradient in zip(steps, mean, strict=True):
+        torch.testing.assert_close(step, gradient, rtol=1e-3, atol=1e-5)
+
+
+def parameters_of(nlp: Language) -> list[torch.Tensor]:
+    return list(pipe_of(nlp).holder.lm().model.parameters())
+
+
+def test_component_train_learning_rate_of_zero_changes_nothing() -> None:
+    nlp = initialised()
+    before = weights_of(nlp)
+    nlp.update(gold_examples(nlp), sgd=adam(0.0))
+    assert same_weights(weights_of(nlp), before)
+
+
+def test_component_train_averages_are_refused() -> None:
+    nlp = initialised()
+    with pytest.raises(ValueError, match="use_averages = true is not supported"):
+        nlp.update(gold_examples(nlp), sgd=adam(use_averages=True))
+
+
+def test_component_train_use_params_without_averages_is_harmless() -> None:
+    nlp, sgd = initialised(), adam()
+    nlp.update(gold_examples(nlp), sgd=sgd)
+    before = weights_of(nlp)
+    with nlp.use_params(sgd.averages or {}):
+        assert same_weights(weights_of(nlp), before)
+
+
+def test_component_train_resume_training_goes_on() -> None:
+    nlp = trained()
+    nlp.resume_training(sgd=adam())
+    before = weights_of(nlp)
+    nlp.update(gold_examples(nlp), sgd=adam())
+    assert not same_weights(weights_of(nlp), before)
+
+
+def test_component_train_frozen_pipe_is_not_trained() -> None:
+    nlp = initialised()
+    before = weights_of(nlp)
+    losses: dict[str, float] = {}
+    nlp.update(gold_examples(nlp), sgd=adam(), losses=losses, exclude=[NAME])
+    assert losses == {}
+    assert same_weights(weights_of(nlp), before)
+
+
+def test_component_train_disabled_pipe_is_not_trained() -> None:
+    nlp = initialised()
+    before = weights_of(nlp)
+    with nlp.select_pipes(disable=[NAME]):
+        nlp.update(gold_examples(nlp), sgd=adam())
+    assert same_weights(weights_of(nlp), before)
+
+
+# Errors
+
+
+def test_component_train_unknown_gold_label_is_told() -> None:
+    nlp = initialised()
+    example = Example(nlp.make_doc(TEXT), gold_doc(nlp, TEXT, [("met", "VERB")]))
+    message = r"the label 'VERB', which component 'padellm_ner' .* Known: LOC, ORG, PER"
+    with pytest.raises(ValueError, match=message):
+        nlp.update([example])
+
+
+def test_component_train_text_that_does_not_fit_is_told() -> None:
+    nlp = initialised(span_getter=DOC_SPANS)
+    example = Example(nlp.make_doc(TOO_LONG), gold_doc(nlp, TOO_LONG, []))
+    with pytest.raises(ValueError, match="does not fit the model, which takes 128"):
+        nlp.update([example])
+
+
+def test_component_train_examples_must_be_examples() -> None:
+    nlp = initialised()
+    with pytest.raises(TypeError, match="E978"):
+        pipe_of(nlp).update([nlp.make_doc(TEXT)])  # type: ignore[list-item]
+
+
+def test_component_train_loss_that_is_no_number_is_told() -> None:
+    nlp = initialised()
+    with torch.no_grad():
+        parameters_of(nlp)[0].fill_(float("nan"))
+    with pytest.raises(ValueError, match="training loss is no number"):
+        nlp.update(gold_examples(nlp), sgd=adam())
+
+
+# Whose weights
+
+
+def test_component_train_does_not_change_other_pipes_of_the_model() -> None:
+    other = trained()
+    before = predictions(other)
+    train(trained(), steps=2)
+    assert predictions(other) == before
+
+
+def test_component_train_does_not_change_the_models_folder() -> None:
+    train(trained(), steps=2)
+    assert all(score > 0.9 for doc in predictions(trained()) for *_, score in doc)
+
+
+def test_component_train_weights_are_float32() -> None:
+    nlp = trained(model=named(model_folder(), model={"dtype": "bfloat16"}))
+    train(nlp, steps=1)
+    assert pipe_of(nlp).holder.lm().dtype == torch.float32
+
+
+def test_component_train_weights_from_bytes_become_float32() -> None:
+    model = named(model_folder(), model={"dtype": "bfloat16"})
+    nlp = trained(model=model).from_bytes(trained(model=model).to_bytes())
+    train(nlp, steps=1)
+    assert pipe_of(nlp).holder.lm().dtype == torch.float32
+
+
+def test_component_train_adds_the_prompts_special_tokens(tmp_path: Path) -> None:
+    folder = without_settings(tmp_path)
+    prompt = {
+        "@misc": "spacy-padellm.Prompt.v1",
+        "preset": "compact",
+        "label": "<new>{label}<|count|>",
+    }
+    nlp = trained(model=named(folder), prompt=prompt, labels=LABELS)
+    assert train(nlp, steps=1)[0] > 0
+
+
+def without_settings(folder: Path) -> Path:
+    """A copy of the trained model that does not say what it was trained for."""
+    for path in model_folder().iterdir():
+        if path.name != "padellm.json":
+            (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_component_train_prompt_of_another_model_can_be_learnt(tmp_path: Path) -> None:
+    folder = without_settings(tmp_path)
+    prompt = {"@misc": "spacy-padellm.Prompt.v1", "preset": "paper-en"}
+    nlp = trained(model=named(folder), prompt=prompt, labels=LABELS)
+    losses = train(nlp, steps=5)
+    assert pipe_of(nlp).prompt == PRESETS["paper-en"]
+    assert losses[-1] < losses[0]
+
+
+# Gradient checkpointing and adapters
+
+
+def checkpointed(**config: Any) -> list[list[float]]:
+    """The losses without and with gradient checkpointing."""
+    losses = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        settings = {"gradient_checkpointing": checkpointing}
+        losses.append(train(trained(training=settings, **config), steps=3, rate=1e-3))
+    return losses
+
+
+def test_component_train_gradient_checkpointing_has_the_same_losses() -> None:
+    without, with_it = checkpointed()
+    assert with_it == pytest.approx(without, rel=1e-4)
+
+
+def test_component_train_gradient_checkpointing_of_an_adapter() -> None:
+    without, with_it = checkpointed(model=named(model_folder(), model={"lora": LORA}))
+    assert with_it == pytest.approx(without, rel=1e-4)
+    assert with_it[0] != with_it[-1]
+
+
+def test_component_train_adapter_leaves_the_base_weights() -> None:
+    nlp = trained(model=named(model_folder(), model={"lora": LORA}))
+    before = weights_of(trained())
+    train(nlp, steps=2)
+    after = weights_of(nlp)
+    place = "model.layers.0.mlp.up_proj.weight"
+    assert torch.equal(before[place], after[f"base_model.model.{place}"])
+
+
+def test_component_train_adapter_has_few_weights() -> None:
+    nlp = trained(model=named(model_folder(), model={"lora": LORA}))
+    train(nlp, steps=1)
+    trainable = [p for p in parameters_of(nlp) if p.requires_grad]
+    assert len(trainable) == 8  # two matrices for two projections of two layers

@@ -1,0 +1,106 @@
+"""`padellm.json`, and how it is brought together with the config."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spacy_padellm.prompt import PRESETS
+from spacy_padellm.settings import FILE_NAME, TaskSettings, read_settings, settle
+
+PROMPT = PRESETS["paper-en"]
+CARRIED = TaskSettings({"PER": "person", "ORT": "Ort "}, PROMPT)
+
+
+def settled(labels: dict[str, str]) -> dict[str, str]:
+    return settle(labels=labels, prompt=None, carried=CARRIED, source="m")[0]
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_settings_survive_json(preset: str) -> None:
+    settings = TaskSettings({"PER": "person", "地名": "地 "}, PRESETS[preset])
+    assert TaskSettings.from_json(settings.to_json(), source="x") == settings
+
+
+def test_settings_file_holds_plain_unicode() -> None:
+    assert "地名" in TaskSettings({"地名": "x"}, PROMPT).to_json()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"labels": {"A": "a"}}',
+        '{"labels": ["A"], "prompt": {}}',
+        '{"labels": {"A": "a"}, "prompt": {"text": "{text}"}}',
+        '{"labels": {"A": "a"}, "prompt": null}',
+    ],
+)
+def test_settings_unreadable_file_is_told(text: str, tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text(text, "utf8")
+    with pytest.raises(ValueError, match=r"Cannot read .*padellm.json.* restore it"):
+        read_settings(tmp_path)
+
+
+def test_settings_of_a_folder_without_the_file_are_none(tmp_path: Path) -> None:
+    assert read_settings(tmp_path) is None
+
+
+def test_settings_are_read_from_a_folder(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text(CARRIED.to_json(), "utf8")
+    assert read_settings(tmp_path) == CARRIED
+
+
+def test_settings_unknown_prompt_setting_is_told() -> None:
+    raw = json.loads(CARRIED.to_json())
+    raw["prompt"]["colour"] = "red"
+    with pytest.raises(ValueError, match="colour"):
+        TaskSettings.from_json(json.dumps(raw), source="x")
+
+
+def test_settings_settle_without_a_models_keeps_the_configs() -> None:
+    given = {"A": "a"}
+    got = settle(labels=given, prompt=PROMPT, carried=None, source="m")
+    assert got == (given, PROMPT)
+
+
+def test_settings_settle_takes_the_models_labels() -> None:
+    assert settled({}) == CARRIED.labels
+
+
+def test_settings_settle_takes_the_models_prompt() -> None:
+    assert settle(labels={}, prompt=None, carried=CARRIED, source="m")[1] == PROMPT
+
+
+def test_settings_settle_lets_the_config_choose_labels() -> None:
+    assert settled({"PER": "person"}) == {"PER": "person"}
+
+
+def test_settings_settle_lets_the_config_add_labels() -> None:
+    labels = {"PER": "person", "NEW": "new"}
+    assert settled(labels) == labels
+
+
+def test_settings_settle_refuses_another_name() -> None:
+    with pytest.raises(ValueError, match=r"calls label 'PER' 'human'.*with 'person'"):
+        settled({"PER": "human"})
+
+
+def test_settings_settle_refuses_another_prompt() -> None:
+    with pytest.raises(ValueError, match="not the one that the model 'm' was"):
+        settle(labels={}, prompt=PRESETS["compact"], carried=CARRIED, source="m")
+
+
+def test_settings_settle_accepts_the_same_prompt() -> None:
+    got = settle(labels={}, prompt=PROMPT, carried=CARRIED, source="m")
+    assert got[1] == PROMPT
+
+
+def test_settings_settled_labels_are_a_copy() -> None:
+    settled({})["X"] = "x"
+    assert "X" not in CARRIED.labels

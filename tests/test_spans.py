@@ -1,0 +1,267 @@
+"""From mentions to `doc.spans` and `doc.ents`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import spacy
+from spacy.tokens import Doc, DocBin, Span, SpanGroup
+from spacy_transformers.span_getters import configure_strided_spans
+
+from spacy_padellm.mentions import Mention, ScoredSpan
+from spacy_padellm.spans import DocMentions, annotate, gold_spans, place_mentions
+from spacy_padellm.windows import make_windows
+
+NLP = spacy.blank("en")
+TEXT = "The Bank of Paris closed ."
+
+
+def scored(
+    string: str, label: str = "ORG", score: float = 0.5, *, text: str = TEXT
+) -> ScoredSpan:
+    start = text.index(string)
+    return ScoredSpan(start, start + len(string), label, score, "exact")
+
+
+def annotated(*spans: ScoredSpan, doc: Doc | None = None, **settings: Any) -> Doc:
+    doc = NLP.make_doc(TEXT) if doc is None else doc
+    dropped = settings.pop("dropped", [])
+    options = {
+        "spans_key": "padellm",
+        "alignment_mode": "expand",
+        "threshold": 0.0,
+        "existing": "overwrite",
+    }
+    annotate(doc, DocMentions(list(spans), dropped), **{**options, **settings})
+    return doc
+
+
+def group(doc: Doc) -> list[tuple[str, str]]:
+    return [(span.text, span.label_) for span in doc.spans["padellm"]]
+
+
+def ents(doc: Doc) -> list[tuple[str, str]]:
+    return [(ent.text, ent.label_) for ent in doc.ents]
+
+
+def place(doc: Doc, mentions: list[list[Mention]], size: int, step: int) -> DocMentions:
+    windows = make_windows([doc], configure_strided_spans(size, step))
+    assert len(windows) == len(mentions)
+    [result] = place_mentions([doc], windows, mentions, dedup="on")
+    return result
+
+
+# Places
+
+
+def test_spans_mention_in_the_overlap_counts_once() -> None:
+    doc = NLP.make_doc("a b c Bob e f")
+    bob = Mention("PER", 1, "Bob", 0.5)
+    result = place(doc, [[bob], [bob]], 4, 2)
+    assert [(s.start, s.end) for s in result.spans] == [(6, 9)]
+
+
+def test_spans_mention_that_repeats_across_windows_counts_each_time() -> None:
+    doc = NLP.make_doc("Bob b c d e Bob")
+    bob = Mention("PER", 1, "Bob", 0.5)
+    result = place(doc, [[bob], [bob]], 4, 3)
+    assert [s.start for s in result.spans] == [0, 12]
+
+
+def test_spans_mention_that_is_not_in_the_text_is_dropped() -> None:
+    ghost = Mention("PER", 1, "Ghost", 0.5)
+    result = place(NLP.make_doc("a b"), [[ghost]], 4, 4)
+    assert (result.spans, result.dropped) == ([], [ghost])
+
+
+@pytest.mark.parametrize(
+    ("dedup", "labels"),
+    [("on", ["LOC"]), ("reversed", ["PER"]), ("off", ["PER", "LOC"])],
+)
+def test_spans_dedup_is_done(dedup: Any, labels: list[str]) -> None:
+    doc = NLP.make_doc("in Paris")
+    windows = make_windows([doc], configure_strided_spans(8, 8))
+    mentions = [Mention("PER", 1, "Paris", 0.4), Mention("LOC", 1, "Paris", 0.6)]
+    [result] = place_mentions([doc], windows, [mentions], dedup=dedup)
+    assert [s.label for s in result.spans] == labels
+
+
+# Annotation
+
+
+def test_spans_nested_mentions_are_all_kept_in_the_group() -> None:
+    doc = annotated(scored("Paris", "LOC"), scored("Bank of Paris"))
+    assert group(doc) == [("Bank of Paris", "ORG"), ("Paris", "LOC")]
+
+
+def test_spans_the_likelier_of_nested_mentions_is_the_entity() -> None:
+    doc = annotated(scored("Paris", "LOC", 0.4), scored("Bank of Paris", score=0.6))
+    assert ents(doc) == [("Bank of Paris", "ORG")]
+
+
+def test_spans_threshold_is_the_lowest_score_of_an_entity() -> None:
+    low, exact = scored("Bank", score=0.49), scored("Paris", score=0.5)
+    assert ents(annotated(low, exact, threshold=0.5)) == [("Paris", "ORG")]
+
+
+def test_spans_mentions_below_the_threshold_stay_in_the_group() -> None:
+    doc = annotated(scored("Bank", score=0.1), threshold=0.5)
+    assert group(doc) == [("Bank", "ORG")]
+
+
+def test_spans_mention_below_the_threshold_takes_no_place() -> None:
+    unsure, sure = scored("Bank of Paris", score=0.4), scored("Paris", "LOC", 0.9)
+    assert ents(annotated(unsure, sure, threshold=0.5)) == [("Paris", "LOC")]
+
+
+def test_spans_nothing_found_is_marked_outside() -> None:
+    doc = annotated()
+    assert doc.has_annotation("ENT_IOB")
+    assert all(token.ent_iob_ == "O" for token in doc)
+
+
+def test_spans_empty_doc_has_an_empty_group() -> None:
+    doc = annotated(doc=NLP.make_doc(""))
+    assert (list(doc.spans["padellm"]), doc.ents) == ([], ())
+
+
+@pytest.mark.parametrize(
+    ("mode", "texts"),
+    [("strict", []), ("contract", ["of"]), ("expand", ["Bank of Paris"])],
+)
+def test_spans_mention_that_cuts_tokens(mode: str, texts: list[str]) -> None:
+    doc = annotated(scored("nk of Par"), alignment_mode=mode)
+    assert [text for text, _ in group(doc)] == texts
+
+
+@pytest.mark.parametrize("mode", ["strict", "contract"])
+def test_spans_mention_that_no_token_fits_is_dropped(mode: str) -> None:
+    doc = annotated(scored("ari", score=0.25), alignment_mode=mode)
+    dropped = [{"label": "ORG", "text": "ari", "score": 0.25}]
+    assert (group(doc), doc.spans["padellm"].attrs["dropped"]) == ([], dropped)
+
+
+def test_spans_mentions_that_widen_to_one_span_keep_the_best_score() -> None:
+    doc = annotated(scored("Par", score=0.3), scored("aris", score=0.7))
+    assert group(doc) == [("Paris", "ORG")]
+    assert doc.spans["padellm"].attrs["scores"] == [0.7]
+
+
+def test_spans_mentions_that_widen_over_each_other_are_flat_in_ents() -> None:
+    doc = annotated(scored("Ban", score=0.3), scored("nk of", score=0.7))
+    assert ents(doc) == [("Bank of", "ORG")]
+
+
+def test_spans_attrs_are_in_the_order_of_the_spans() -> None:
+    doc = annotated(scored("Paris", "LOC", 0.25), scored("Bank", score=0.75))
+    attrs = doc.spans["padellm"].attrs
+    assert (attrs["scores"], attrs["statuses"]) == ([0.75, 0.25], ["exact", "exact"])
+
+
+def test_spans_attrs_survive_a_doc_bin() -> None:
+    ghost = Mention("PER", 1, "Ghost", 0.125)
+    doc = annotated(scored("Paris", score=0.25), dropped=[ghost])
+    data = DocBin(docs=[doc]).to_bytes()
+    [copy] = DocBin().from_bytes(data).get_docs(NLP.vocab)
+    assert copy.spans["padellm"].attrs == {
+        "scores": [0.25],
+        "statuses": ["exact"],
+        "dropped": [{"label": "PER", "text": "Ghost", "score": 0.125}],
+    }
+
+
+# Entities that are there already
+
+
+def with_ent(start: int, end: int) -> Doc:
+    doc = NLP.make_doc(TEXT)
+    doc.set_ents([Span(doc, start, end, "OLD")])
+    return doc
+
+
+def test_spans_overwrite_replaces_all_existing_entities() -> None:
+    doc = annotated(scored("Paris"), doc=with_ent(0, 1))
+    assert ents(doc) == [("Paris", "ORG")]
+
+
+def test_spans_keep_adds_where_there_is_room() -> None:
+    doc = annotated(scored("Paris"), doc=with_ent(0, 1), existing="keep")
+    assert ents(doc) == [("The", "OLD"), ("Paris", "ORG")]
+
+
+def test_spans_keep_lets_existing_entities_win() -> None:
+    found = scored("Bank of Paris", score=1.0)
+    assert ents(annotated(found, doc=with_ent(3, 4), existing="keep")) == [
+        ("Paris", "OLD")
+    ]
+
+
+def test_spans_keep_marks_a_fresh_doc_outside() -> None:
+    assert annotated(existing="keep").has_annotation("ENT_IOB")
+
+
+# Scores of spans
+
+
+def test_spans_score_of_a_mention() -> None:
+    doc = annotated(scored("Paris", score=0.25))
+    assert doc.spans["padellm"][0]._.padellm_score == 0.25
+
+
+def test_spans_score_of_an_entity() -> None:
+    doc = annotated(scored("Bank", score=0.75), scored("Paris", score=0.25))
+    assert [ent._.padellm_score for ent in doc.ents] == [0.75, 0.25]
+
+
+def test_spans_score_of_labels_on_one_place_differ() -> None:
+    doc = annotated(scored("Paris", "A", 0.25), scored("Paris", "B", 0.75))
+    assert [s._.padellm_score for s in doc.spans["padellm"]] == [0.25, 0.75]
+
+
+def test_spans_score_of_another_span_is_none() -> None:
+    doc = annotated(scored("Paris"))
+    assert doc[0:2]._.padellm_score is None
+
+
+def test_spans_score_under_another_label_is_none() -> None:
+    doc = annotated(scored("Paris"))
+    assert Span(doc, 3, 4, "OTHER")._.padellm_score is None
+
+
+def test_spans_score_is_not_that_of_another_component() -> None:
+    doc = NLP.make_doc(TEXT)
+    span = Span(doc, 3, 4, "ORG")
+    doc.spans["sc"] = SpanGroup(doc, attrs={"scores": [0.5]}, spans=[span])
+    assert span._.padellm_score is None
+
+
+def test_spans_score_is_none_once_the_group_was_changed() -> None:
+    doc = annotated(scored("Paris"))
+    doc.spans["padellm"].append(doc[0:1])
+    assert doc[0:1]._.padellm_score is None
+
+
+# Gold
+
+
+def test_spans_gold_of_an_unannotated_doc_is_none() -> None:
+    assert gold_spans(NLP.make_doc(TEXT), "padellm") is None
+
+
+def test_spans_gold_of_a_partly_annotated_doc_is_none() -> None:
+    doc = NLP.make_doc(TEXT)
+    doc.set_ents([Span(doc, 3, 4, "LOC")], default="missing")
+    assert gold_spans(doc, "padellm") is None
+
+
+def test_spans_gold_of_a_doc_without_entities_is_empty() -> None:
+    doc = NLP.make_doc(TEXT)
+    doc.set_ents([])
+    assert gold_spans(doc, "padellm") == []
+
+
+def test_spans_gold_prefers_the_group() -> None:
+    doc = annotated(scored("Bank of Paris"), scored("Paris", "LOC"))
+    assert len(gold_spans(doc, "padellm") or []) == 2
+    assert len(gold_spans(doc, "other") or []) == 1

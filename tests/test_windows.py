@@ -1,0 +1,93 @@
+"""Windows and what each of them owns."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import spacy
+from spacy.tokens import Doc, Span
+from spacy_transformers.span_getters import (
+    configure_get_doc_spans,
+    configure_get_sent_spans,
+    configure_strided_spans,
+)
+
+from spacy_padellm.windows import Window, make_windows
+
+NLP = spacy.blank("en")
+
+
+def strided(doc: Doc, window: int, stride: int) -> list[Window]:
+    return make_windows([doc], configure_strided_spans(window, stride))
+
+
+def words(count: int) -> Doc:
+    return NLP.make_doc(" ".join(f"w{i}" for i in range(count)))
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 7, 8, 11, 12, 13, 40])
+@pytest.mark.parametrize(("window", "stride"), [(8, 6), (6, 6), (8, 1), (4, 6)])
+def test_windows_each_character_has_one_owner(
+    count: int, window: int, stride: int
+) -> None:
+    doc = words(count)
+    owned = [w.owned for w in strided(doc, window, stride)]
+    assert owned[0][0] == 0
+    assert owned[-1][1] == len(doc.text)
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(owned))
+
+
+@pytest.mark.parametrize("count", [5, 12, 13, 40])
+def test_windows_own_only_what_they_read(count: int) -> None:
+    for window in strided(words(count), 8, 6):
+        assert window.start <= window.owned[0]
+        assert window.owned[1] <= window.start + len(window.text) + 1
+
+
+def test_windows_overlap_is_parted_in_its_middle() -> None:
+    doc = words(12)
+    first, second = strided(doc, 8, 4)[:2]
+    assert first.owned[1] == second.owned[0] == doc[6].idx
+
+
+def test_windows_text_is_the_docs_from_its_start() -> None:
+    doc = words(20)
+    for window in strided(doc, 8, 6):
+        end = window.start + len(window.text)
+        assert window.text == doc.text[window.start : end] == window.span.text
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\n \t"])
+def test_windows_blank_doc_has_none(text: str) -> None:
+    assert make_windows([NLP.make_doc(text)], configure_get_doc_spans()) == []
+
+
+def test_windows_blank_docs_do_not_shift_the_numbers_of_others() -> None:
+    docs = [NLP.make_doc(text) for text in ("", "one", "  ", "two")]
+    windows = make_windows(docs, configure_get_doc_spans())
+    assert [(w.doc, w.text) for w in windows] == [(1, "one"), (3, "two")]
+
+
+def test_windows_blank_piece_is_left_out() -> None:
+    doc = Doc(NLP.vocab, words=["a", "\n", "b"], spaces=[False] * 3)
+    windows = strided(doc, 1, 1)
+    assert [w.text for w in windows] == ["a", "b"]
+
+
+def test_windows_sentences_follow_each_other() -> None:
+    doc = Doc(NLP.vocab, words=list("ab.cd."), sent_starts=[1, 0, 0, 1, 0, 0])
+    windows = make_windows([doc], configure_get_sent_spans())
+    assert [w.text for w in windows] == ["a b .", "c d ."]
+    assert windows[0].owned[1] == windows[1].owned[0] == doc[3].idx
+
+
+def test_windows_gap_between_pieces_is_owned_by_the_first() -> None:
+    doc = words(10)
+
+    def ends(docs: list[Doc]) -> list[list[Span]]:
+        return [[doc[:3], doc[7:]] for doc in docs]
+
+    first, second = make_windows([doc], ends)
+    assert first.owned == (0, doc[7].idx)
+    assert second.owned == (doc[7].idx, len(doc.text))
