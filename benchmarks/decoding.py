@@ -61,10 +61,10 @@ def make_lm(shape: str, texts: list[str], device: torch.device) -> LanguageModel
         eos_token_id=tokenizer.eos_token_id,
     )
     torch.manual_seed(0)
-    dtype = choose_dtype("auto", device)
     with torch.device(device):
-        model = AutoModelForCausalLM.from_config(config, torch_dtype=dtype)
-    return LanguageModel(model.eval(), tokenizer)
+        model = AutoModelForCausalLM.from_config(config)
+    dtype = choose_dtype("auto", device)
+    return LanguageModel(model.to(dtype).eval(), tokenizer)
 
 
 def read_corpus(path: Path) -> list[Doc]:

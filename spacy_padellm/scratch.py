@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from tokenizers import (
     Regex,
     Tokenizer,
@@ -111,7 +110,5 @@ def make_lm(
         bos_token_id=None,
     )
     # on short rows plain products train faster than the fused attention
-    model = AutoModelForCausalLM.from_config(
-        config, torch_dtype=torch.float32, attn_implementation="eager"
-    )
-    return LanguageModel(model.eval(), tokenizer)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    return LanguageModel(model.float().eval(), tokenizer)

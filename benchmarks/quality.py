@@ -1,0 +1,95 @@
+"""Scores of a pipeline, or of the bundled model, on converted corpora.
+
+    python -m benchmarks.quality NAME=CORPUS.spacy [...] --model training/model-best \
+        --labels PER,LOC,ORG --json OUT.json
+
+`--labels` leaves out the labels that a corpus does not annotate; `--rename` gives the
+corpus's labels other names, e.g. person=PER,location=LOC,group=ORG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin, Span
+from spacy.training import Example
+from wasabi import msg
+
+NAME = "padellm_ner"
+SPANS_KEY = "padellm"
+
+
+def read_gold(
+    nlp: Language, path: Path, *, labels: set[str], names: dict[str, str]
+) -> Iterator[Doc]:
+    """The corpus's Docs with renamed labels; other labels are left out."""
+    for doc in DocBin().from_disk(path).get_docs(nlp.vocab):
+        gold = doc.copy()
+        spans = [
+            Span(gold, span.start, span.end, names.get(span.label_, span.label_))
+            for span in doc.spans.get(SPANS_KEY, doc.ents)
+        ]
+        gold.spans.pop(SPANS_KEY, None)
+        gold.set_ents([span for span in spans if span.label_ in labels])
+        yield gold
+
+
+def without_others(doc: Doc, labels: set[str]) -> Doc:
+    """Leave out what is predicted of labels that the corpus does not annotate."""
+    doc.spans.pop(SPANS_KEY, None)
+    doc.set_ents([span for span in doc.ents if span.label_ in labels])
+    return doc
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpora", nargs="+", metavar="NAME=CORPUS")
+    parser.add_argument("--model", help="a pipeline; without it the bundled model")
+    parser.add_argument("--labels", help="comma-separated; without it all")
+    parser.add_argument("--rename", default="", help="old=new, comma-separated")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    if args.model:
+        nlp = spacy.load(args.model)
+    else:
+        nlp = spacy.blank("en")
+        nlp.add_pipe(NAME)
+    pipe: Any = nlp.get_pipe(NAME)
+    labels = set(args.labels.split(",")) if args.labels else set(pipe.labels)
+    names = dict(pair.split("=") for pair in args.rename.split(",") if pair)
+    nlp("The first text loads the model .")
+    results = {}
+    for corpus in args.corpora:
+        name, _, path = corpus.partition("=")
+        golds = list(read_gold(nlp, Path(path), labels=labels, names=names))
+        # predicted on the real text, with the pipeline's own tokenizer
+        start = time.perf_counter()
+        docs = list(nlp.pipe([gold.text for gold in golds], batch_size=256))
+        seconds = time.perf_counter() - start
+        docs = [without_others(doc, labels) for doc in docs]
+        pairs = zip(docs, golds, strict=True)
+        scores = pipe.score([Example(doc, gold) for doc, gold in pairs])
+        words = sum(len(doc) for doc in docs)
+        results[name] = {
+            **scores,
+            "texts": len(docs),
+            "words_per_second": words / seconds,
+        }
+        msg.info(
+            f"{name}: span F1 {scores['ents_f']:.3f}, string F1 "
+            f"{scores['strings_f']:.3f} ({len(docs)} texts, "
+            f"{words / seconds:.0f} words/s)"
+        )
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2) + "\n", "utf8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.language import Language
+
+from spacy_padellm.lm import BUNDLED
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def nlp() -> Language:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("padellm_ner")
+    return nlp
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Angela Merkel met Emmanuel Macron in Berlin .",
+        "Angela Merkel met Emmanuel Macron in Berlin.",
+    ],
+)
+def test_bundled_model_finds_entities(nlp: Language, text: str) -> None:
+    doc = nlp(text)
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [
+        ("Angela Merkel", "PER"),
+        ("Emmanuel Macron", "PER"),
+        ("Berlin", "LOC"),
+    ]
+    assert all(0 < ent._.padellm_score <= 1 for ent in doc.ents)
+
+
+def test_bundled_model_takes_long_texts(nlp: Language) -> None:
+    doc = nlp("Angela Merkel met Emmanuel Macron in Berlin . " * 60)
+    found = [ent.text for ent in doc.ents]
+    assert found.count("Berlin") > 50
+
+
+def test_bundled_model_results_do_not_depend_on_the_batch() -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("padellm_ner", config={"model": {"dtype": "float32"}})
+    texts = [
+        "Paris , France .",
+        "Nobody spoke .",
+        "The European Central Bank raised its rates in Frankfurt on Thursday .",
+        "LONDON 1996-08-30",
+        "Apollo 11 landed on the Moon with Neil Armstrong and Buzz Aldrin aboard .",
+    ] * 6
+    together = list(nlp.pipe(texts))
+    for text, doc in zip(texts, together, strict=True):
+        alone = nlp(text)
+        spans, single = doc.spans["padellm"], alone.spans["padellm"]
+        assert [(s.text, s.start, s.label_) for s in spans] == [
+            (s.text, s.start, s.label_) for s in single
+        ]
+        assert spans.attrs["scores"] == pytest.approx(single.attrs["scores"], abs=1e-4)
+
+
+def test_bundled_model_is_small_and_has_a_card() -> None:
+    folder = BUNDLED["bundled-en"]
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    assert size < 16 * 1024 * 1024
+    assert (folder / "MODEL_CARD.md").is_file()
+
+
+def test_readme_first_example_runs_as_written(capsys: pytest.CaptureFixture) -> None:
+    readme = (REPOSITORY / "README.md").read_text("utf8")
+    example = re.search(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    assert example
+    exec(example.group(1), {})
+    assert "('Berlin', 'LOC', " in capsys.readouterr().out
+
+
+def test_import_of_the_package_is_light() -> None:
+    code = (
+        "import sys, spacy_padellm; "
+        "assert not {'torch', 'spacy', 'transformers', 'thinc'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "module", ["tree", "prompt", "mentions", "align", "lm", "decoding.tree"]
+)
+def test_import_of_the_rooms_without_spacy(module: str) -> None:
+    code = (
+        f"import sys, spacy_padellm.{module}; "
+        "assert not {'spacy', 'thinc'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
