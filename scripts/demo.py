@@ -50,7 +50,8 @@ def main() -> None:
     msg.good(f"{len(docs)} texts, {words} words in {milliseconds:.0f} ms on the CPU")
     if args.page:
         args.page.parent.mkdir(parents=True, exist_ok=True)
-        html = displacy.render(docs, style="ent", page=True, jupyter=False)
+        found = [doc for doc in docs if doc.ents]
+        html = displacy.render(found, style="ent", page=True, jupyter=False)
         args.page.write_text(html, "utf8")
         msg.good(f"Entities drawn in {args.page}")
 

@@ -225,6 +225,9 @@ class ModelHolder:
             _name_dtype(folder / "config.json", dtype)
         lm.tokenizer.save_pretrained(folder)
         write_settings(folder, settings)
+        for path in folder.iterdir():
+            # safetensors writes files that only their owner can read
+            shutil.copymode(folder / FILE_NAME, path)
 
     def open(self, folder: Path) -> None:
         """Take the model from a folder; it is loaded at first use.

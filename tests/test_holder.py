@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import model_folder
+from helpers import NAME, model_folder, trained
 
 import spacy_padellm.holder as holder_module
 from spacy_padellm.holder import ModelHolder, ModelSource
@@ -184,3 +184,10 @@ def test_holder_forked_process_can_use_the_cpu(
 ) -> None:
     monkeypatch.setattr("torch.cuda._is_in_bad_fork", lambda: True)
     assert make_holder().lm().device.type == "cpu"
+
+
+def test_holder_saved_weights_are_as_readable_as_the_settings(tmp_path: Path) -> None:
+    trained().to_disk(tmp_path)
+    folder = tmp_path / NAME / "model"
+    modes = {path.stat().st_mode for path in folder.iterdir()}
+    assert modes == {(folder / "padellm.json").stat().st_mode}
