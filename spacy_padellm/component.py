@@ -73,8 +73,8 @@ DEFAULT_CONFIG = {
     },
     "span_getter": {
         "@span_getters": "spacy-transformers.strided_spans.v1",
-        "window": 128,
-        "stride": 96,
+        "window": 32,
+        "stride": 24,
     },
     "training": {
         "@misc": "spacy-padellm.Training.v1",
