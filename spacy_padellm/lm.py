@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,8 +18,6 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.kv_cache import TreeCache
 from spacy_padellm.prompt import Prompt, PromptTokens
 from spacy_padellm.tree import Step
-
-logger = logging.getLogger("spacy_padellm")
 
 BUNDLED = {"bundled-en": Path(__file__).parent / "models" / "en"}
 ADAPTER = "adapter_config.json"
