@@ -14,18 +14,13 @@ from pathlib import Path
 import torch
 from wasabi import msg
 
-from benchmarks.decoding import NAMES, choose_gold, make_lm, read_corpus
 from benchmarks.unrolled import unroll
+from spacy_padellm.benchmark.gold import choose, names_of, read_gold
+from spacy_padellm.benchmark.shapes import SHAPES, make_shaped
 from spacy_padellm.lm import LanguageModel, choose_device, fast_bf16
 from spacy_padellm.prompt import PRESETS
-from spacy_padellm.training import (
-    GoldText,
-    TrainingTree,
-    batches,
-    make_optimizer,
-    make_trees,
-    tree_loss,
-)
+from spacy_padellm.targets import TrainingTree, make_trees
+from spacy_padellm.training import batches, make_optimizer, tree_loss
 
 TEXTS_A_STEP = 32
 MAX_BATCH_TOKENS = 2048
@@ -47,24 +42,22 @@ def epoch(lm: LanguageModel, steps: list[list[TrainingTree]]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--shape", default="7M")
+    parser.add_argument("--shape", choices=SHAPES, default="7M")
     parser.add_argument("--texts", type=int, default=600)
     parser.add_argument("--preset", choices=PRESETS, default="paper-en")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     device = choose_device("auto")
-    docs = read_corpus(args.corpus)
-    gold = choose_gold(docs, args.texts)
-    lm = make_lm(args.shape, [doc.text for doc in docs], device)
-    lm.model.float()
+    corpus = read_gold(args.corpus, lang="en")
+    gold = choose(corpus, args.texts)
+    texts = [each.text for each in corpus]
+    lm = make_shaped(args.shape, texts, device=device, dtype=torch.float32, seed=0)
     lm.autocast = torch.bfloat16 if fast_bf16(device) else None
     lm.model.train()
-    found = sorted({label for mentions in gold.values() for label in mentions})
     trees = make_trees(
-        lm,
-        [GoldText(text, mentions) for text, mentions in gold.items()],
-        prompt=lm.tokens_of(PRESETS[args.preset]),
-        labels={label: NAMES.get(label, label.lower()) for label in found},
+        lm.tokens_of(PRESETS[args.preset]),
+        gold,
+        names_of(gold),
         mention_prefix_loss=True,
     )
     random.Random(0).shuffle(trees)

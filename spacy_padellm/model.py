@@ -10,7 +10,8 @@ from thinc.api import Model
 
 from spacy_padellm.holder import ModelHolder, ModelSource
 from spacy_padellm.scratch import SmallShape
-from spacy_padellm.training import TrainingTree, tree_loss
+from spacy_padellm.targets import TrainingTree
+from spacy_padellm.training import tree_loss
 
 TreeModel = Model[Sequence[TrainingTree], Any]
 

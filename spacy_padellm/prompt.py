@@ -9,7 +9,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from spacy_padellm.errors import Errors
@@ -256,6 +256,20 @@ class PromptTokens:
             return list(self._count(count))
         return self._answer(before, self.prompt.count.format(count=count))
 
+    @cached_property
+    def count_start(self) -> tuple[int, ...]:
+        """Tokens that the answers 1 to 9 to a count prompt all begin with."""
+        answers = [self.count_answer(count) for count in range(1, 10)]
+        return tuple(answers[0][: common_prefix(answers[0], answers[-1])])
+
+    @cached_property
+    def count_digits(self) -> tuple[int, ...]:
+        """What follows `count_start` in the answers 1 to 9; empty if they are alike."""
+        place = len(self.count_start)
+        answers = [self.count_answer(count) for count in range(1, 10)]
+        digits = tuple(answer[place] for answer in answers)
+        return digits if len(set(digits)) == len(digits) else ()
+
     # Mentions
 
     def mention_branches(
@@ -294,6 +308,34 @@ class PromptTokens:
         if self._leading_blank:  # the tokenizer's own, not the mention's
             found = [mention.removeprefix(" ") for mention in found]
         return found
+
+    def piece(self, token: int) -> str:
+        """A token's string, to find it in a text.
+
+        A special token, or a part of a character, is a character of its own.
+        """
+        piece = self._piece(token)
+        if "\ufffd" in piece or token in self._special:
+            return chr(0xF0000 + token % 0xFFFF)
+        return piece
+
+    def tokens_at(self, text: str, place: int) -> set[int]:
+        """The tokens whose string (see `piece`) stands at a place of a text."""
+        longest = min(self._longest, len(text) - place)
+        pieces = (text[place : place + size] for size in range(1, longest + 1))
+        return {t for piece in pieces for t in self._tokens_of.get(piece, ())}
+
+    @cached_property
+    def _tokens_of(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for token in range(len(self.tokenizer)):
+            if token not in self._special:
+                found.setdefault(self.piece(token), []).append(token)
+        return found
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._tokens_of))
 
     # Tokens of pieces
 

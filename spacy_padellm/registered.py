@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from spacy_padellm.decoding.augmented import AugmentedDecoder
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.onestep import OneStepDecoder
+from spacy_padellm.decoding.server import ServerDecoder
+from spacy_padellm.decoding.server_client import DEFAULT_KEY
+from spacy_padellm.decoding.structured import StructuredDecoder
 from spacy_padellm.decoding.tree import TreeDecoder
 from spacy_padellm.prompt import Prompt, make_prompt
 from spacy_padellm.training import TrainingSettings
@@ -34,7 +41,8 @@ def make_tree_decoder(
     max_mentions: int = 32,
     max_mention_tokens: int = 64,
     max_batch_tokens: int = 1024,
-    draft_tokens: int = 6,
+    draft_tokens: int = 4,
+    devices: Sequence[str] = (),
 ) -> Decoder:
     """`spacy-padellm.TreeDecoder.v1`; see `TreeDecoder`."""
     return TreeDecoder(
@@ -42,15 +50,72 @@ def make_tree_decoder(
         max_mention_tokens=max_mention_tokens,
         max_batch_tokens=max_batch_tokens,
         draft_tokens=draft_tokens,
+        devices=tuple(devices),
     )
 
 
 def make_batch_decoder(
-    *, max_mentions: int = 32, max_mention_tokens: int = 64
+    *,
+    max_mentions: int = 32,
+    max_mention_tokens: int = 64,
+    max_batch_tokens: int | None = None,
+    devices: Sequence[str] = (),
 ) -> Decoder:
     """`spacy-padellm.BatchDecoder.v1`; see `BatchDecoder`."""
     return BatchDecoder(
-        max_mentions=max_mentions, max_mention_tokens=max_mention_tokens
+        max_mentions=max_mentions,
+        max_mention_tokens=max_mention_tokens,
+        max_batch_tokens=max_batch_tokens,
+        devices=tuple(devices),
+    )
+
+
+def make_one_step_decoder(
+    *, max_mentions: int = 32, max_batch_tokens: int = 1024
+) -> Decoder:
+    """`spacy-padellm.OneStepDecoder.v1`; see `OneStepDecoder`."""
+    return OneStepDecoder(max_mentions=max_mentions, max_batch_tokens=max_batch_tokens)
+
+
+def make_structured_decoder(
+    *, max_mentions: int = 32, max_batch_tokens: int = 1024
+) -> Decoder:
+    """`spacy-padellm.StructuredDecoder.v1`; see `StructuredDecoder`."""
+    return StructuredDecoder(
+        max_mentions=max_mentions, max_batch_tokens=max_batch_tokens
+    )
+
+
+def make_augmented_decoder(
+    *, max_mentions: int = 32, max_batch_tokens: int = 1024
+) -> Decoder:
+    """`spacy-padellm.AugmentedDecoder.v1`; see `AugmentedDecoder`."""
+    return AugmentedDecoder(
+        max_mentions=max_mentions, max_batch_tokens=max_batch_tokens
+    )
+
+
+def make_server_decoder(
+    base_url: str,
+    *,
+    model: str | None = None,
+    api_key_env: str = DEFAULT_KEY,
+    max_mentions: int = 32,
+    max_mention_tokens: int = 64,
+    max_concurrency: int = 64,
+    max_retries: int = 6,
+    timeout: float = 120.0,
+) -> Decoder:
+    """`spacy-padellm.ServerDecoder.v1`; see `ServerDecoder`."""
+    return ServerDecoder(
+        base_url,
+        model=model,
+        api_key_env=api_key_env,
+        max_mentions=max_mentions,
+        max_mention_tokens=max_mention_tokens,
+        max_concurrency=max_concurrency,
+        max_retries=max_retries,
+        timeout=timeout,
     )
 
 

@@ -18,22 +18,6 @@ ROOT = -1  # the parent of a tree's first token
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """The slots of one forward pass.
-
-    ids (int64, (rows, width)): Tokens; 0 in padding.
-    positions (int64, (rows, width)): Depths in the tree, from 0.
-    visible (bool, (rows, width, start + width)): Which slots each token attends to.
-    start (int): The first slot of the pass.
-    """
-
-    ids: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int64]
-    visible: npt.NDArray[np.bool_]
-    start: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Chain:
     """Tokens that follow each other; `above` says which slots before them they see."""
 
@@ -43,95 +27,105 @@ class _Chain:
     ids: Sequence[int]
 
 
-class _Row:
-    """One text's tree."""
+class TokenTree:
+    """One text's tree, grown pass by pass.
 
-    def __init__(self) -> None:
-        self.filled = 0
-        self.chains: list[_Chain] = []
-        self.chain_of: list[int] = []  # slot -> place in `chains`, -1 for padding
-        self.closed = 0  # chains of the passes before
-
-
-class TreeBatch:
-    """Token trees of several texts, a row each, grown pass by pass.
-
-    A node is named by its slot in the row, which is also its place in the cache of
-    keys and values. Rows are padded to one width at the end of each pass, so slots
-    of all rows stay in step.
+    A node is named by its slot, which is also its place in the cache of keys and
+    values: slots are numbered in the order in which tokens come.
     """
 
-    def __init__(self, rows: int) -> None:
-        """Make empty trees.
+    __slots__ = ("_chain_of", "_chains", "_closed", "filled", "start")
 
-        rows (int): Number of texts.
-        """
-        self._rows = [_Row() for _ in range(rows)]
-        self.start = 0  # first slot of the pass that is being filled
+    def __init__(self) -> None:
+        self.filled = 0  # the next free slot
+        self.start = 0  # the first slot of the pass that is being filled
+        self._chains: list[_Chain] = []
+        self._chain_of: list[int] = []  # slot -> place in `_chains`
+        self._closed = 0  # chains of the passes before
 
     @property
-    def rows(self) -> int:
-        """Number of texts."""
-        return len(self._rows)
+    def width(self) -> int:
+        """Tokens added since the last pass."""
+        return self.filled - self.start
 
-    def extend(self, row: int, parent: int, ids: Sequence[int]) -> int:
+    def extend(self, parent: int, ids: Sequence[int]) -> int:
         """Hang a chain of tokens under a node; no two chains are ever merged.
 
-        row (int): The text.
         parent (int): Slot of the parent, or ROOT.
         ids (Sequence[int]): The chain's tokens, at least one.
         RETURNS (int): Slot of the chain's last token; the others stand before it.
         """
-        tree = self._rows[row]
-        first, depth = tree.filled, 0
+        first, depth = self.filled, 0
         above = np.zeros(first, dtype=np.bool_)
         if parent != ROOT:
-            chain = tree.chains[tree.chain_of[parent]]
+            chain = self._chains[self._chain_of[parent]]
             above[: chain.first] = chain.above
             above[chain.first : parent + 1] = True
             depth = chain.depth + parent - chain.first + 1
-        tree.chain_of += [len(tree.chains)] * len(ids)
-        tree.chains.append(_Chain(first, depth, above, ids))
-        tree.filled += len(ids)
-        return tree.filled - 1
+        self._chain_of += [len(self._chains)] * len(ids)
+        self._chains.append(_Chain(first, depth, above, ids))
+        self.filled += len(ids)
+        return self.filled - 1
 
-    def depth(self, row: int, slot: int) -> int:
+    def depth(self, slot: int) -> int:
         """A node's distance from its root in tokens."""
-        tree = self._rows[row]
-        chain = tree.chains[tree.chain_of[slot]]
+        chain = self._chains[self._chain_of[slot]]
         return chain.depth + slot - chain.first
 
-    def filled(self, row: int) -> int:
-        """The next free slot of a row."""
-        return self._rows[row].filled
+    def close(
+        self,
+        ids: npt.NDArray[np.int64],
+        positions: npt.NDArray[np.int64],
+        visible: npt.NDArray[np.bool_],
+    ) -> None:
+        """Close the pass: write down what was added since the last one.
 
-    def advance(self) -> Step:
-        """Close the pass: pad the rows and give what was added since the last one."""
-        start = self.start
-        end = max(tree.filled for tree in self._rows)
-        ids = np.zeros((self.rows, end - start), dtype=np.int64)
-        positions = np.zeros_like(ids)
-        visible = np.zeros((self.rows, end - start, end), dtype=np.bool_)
-        for row, tree in enumerate(self._rows):
-            for chain in tree.chains[tree.closed :]:
-                size = len(chain.ids)
-                a, b = chain.first - start, chain.first - start + size
-                ids[row, a:b] = chain.ids
-                positions[row, a:b] = np.arange(chain.depth, chain.depth + size)
-                visible[row, a:b, : chain.first] = chain.above
-                visible[row, a:b, chain.first : chain.first + size] = _triangle(size)
-            # padding sees itself alone: no real token sees it, no softmax is empty
-            pad = np.arange(tree.filled, end)
-            visible[row, pad - start, pad] = True
-            tree.chain_of += [-1] * len(pad)
-            tree.closed = len(tree.chains)
-            tree.filled = end
-        self.start = end
-        return Step(ids=ids, positions=positions, visible=visible, start=start)
+        ids (int64, (width,)): Takes the tokens.
+        positions (int64, (width,)): Takes their depths, from 0.
+        visible (bool, (width, at least filled)): False throughout; takes which slots
+            each token attends to.
+        """
+        for chain in self._chains[self._closed :]:
+            first, size = chain.first, len(chain.ids)
+            a, b = first - self.start, first - self.start + size
+            ids[a:b] = chain.ids
+            positions[a:b] = np.arange(chain.depth, chain.depth + size)
+            visible[a:b, :first] = chain.above
+            if size == 1:
+                visible[a, first] = True
+            else:
+                visible[a:b, first : first + size] = _triangle(size)
+        self._closed = len(self._chains)
+        self.start = self.filled
 
-    def select(self, rows: Sequence[int]) -> None:
-        """Keep these rows only, in this order."""
-        self._rows = [self._rows[row] for row in rows]
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Trees side by side, a row each, for a pass without a cache.
+
+    ids (int64, (rows, width)): Tokens; 0 in padding.
+    positions (int64, (rows, width)): Depths in the tree, from 0.
+    visible (bool, (rows, width, width)): Which slots each token attends to.
+    """
+
+    ids: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    visible: npt.NDArray[np.bool_]
+
+
+def side_by_side(trees: Sequence[TokenTree]) -> Step:
+    """Close the only pass of several trees, padded to one width."""
+    width = max(tree.filled for tree in trees)
+    ids = np.zeros((len(trees), width), dtype=np.int64)
+    positions = np.zeros_like(ids)
+    visible = np.zeros((len(trees), width, width), dtype=np.bool_)
+    for row, tree in enumerate(trees):
+        filled = tree.filled
+        tree.close(ids[row, :filled], positions[row, :filled], visible[row, :filled])
+        # padding sees itself alone: no real token sees it, no softmax is empty
+        pad = np.arange(filled, width)
+        visible[row, pad, pad] = True
+    return Step(ids=ids, positions=positions, visible=visible)
 
 
 _TRIANGLE = np.tril(np.ones((64, 64), dtype=np.bool_))

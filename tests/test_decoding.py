@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, cycle
 
 import pytest
 import torch
@@ -15,14 +16,14 @@ from transformers import (
     MistralConfig,
 )
 
-from spacy_padellm.decoding.base import Decoder, Forced
+from spacy_padellm.decoding.base import Decoder, Forced, decode
 from spacy_padellm.decoding.batch import BatchDecoder
-from spacy_padellm.decoding.drafting import draft
+from spacy_padellm.decoding.source import Source
 from spacy_padellm.decoding.support import why_no_tree
-from spacy_padellm.decoding.tree import TreeDecoder
+from spacy_padellm.decoding.tree import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import PRESETS, PromptTokens
+from spacy_padellm.prompt import MAX_COUNT_TOKENS, PRESETS, PromptTokens
 
 LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
 WORDS = [
@@ -54,10 +55,13 @@ def random_texts(seed: int, count: int) -> list[str]:
 class ManyCounts(PromptTokens):
     """Takes nearly all tokens for digits: random models seldom say real ones."""
 
-    def _decode_token(self, token: int) -> str:
-        if token % 11 and token != self.eos:
-            return str(1 + token % 9)
-        return super()._decode_token(token)
+    def read_count(self, generated: Sequence[int]) -> tuple[int, bool]:
+        digits = ""
+        for token in generated[: MAX_COUNT_TOKENS - 1]:
+            if token % 11 == 0 or token == self.eos:
+                return int(digits or 0), True
+            digits += str(1 + token % 9)
+        return int(digits or 0), len(generated) >= MAX_COUNT_TOKENS
 
 
 def prepare(kind: str, preset: str) -> tuple[LanguageModel, PromptTokens]:
@@ -93,14 +97,14 @@ def test_decoding_tree_equals_separate_sequences(kind: str, preset: str) -> None
     lm, prompt = prepare(kind, preset)
     assert why_no_tree(lm, 100) == ""
     texts = random_texts(seed=sum(map(ord, kind + preset)), count=16)
-    wanted = BatchDecoder(**LIMITS)(lm, prompt, texts, LABELS)
+    wanted = decode(BatchDecoder(**LIMITS), lm, prompt, texts, LABELS)
     assert sum(map(len, wanted)) > 20
     for draft_tokens in (0, 3):
         for size in (1, 100_000):
             decoder = TreeDecoder(
                 **LIMITS, draft_tokens=draft_tokens, max_batch_tokens=size
             )
-            assert same(decoder(lm, prompt, texts, LABELS), wanted)
+            assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
 
 
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=5))
@@ -110,8 +114,8 @@ def test_decoding_tree_equals_separate_sequences_for_any_text(
 ) -> None:
     lm, prompt = llama
     texts = [f"a{text}" for text in texts]
-    found = TreeDecoder(**LIMITS)(lm, prompt, texts, LABELS)
-    assert same(found, BatchDecoder(**LIMITS)(lm, prompt, texts, LABELS))
+    found = decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
+    assert same(found, decode(BatchDecoder(**LIMITS), lm, prompt, texts, LABELS))
 
 
 def test_decoding_batch_equals_one_token_at_a_time(
@@ -119,38 +123,130 @@ def test_decoding_batch_equals_one_token_at_a_time(
 ) -> None:
     lm, prompt = llama
     for text in random_texts(seed=3, count=8):
-        (found,) = BatchDecoder(**LIMITS)(lm, prompt, [text], LABELS)
+        (found,) = decode(BatchDecoder(**LIMITS), lm, prompt, [text], LABELS)
         assert same([found], [one_token_at_a_time(lm, prompt, text)])
 
 
-def one_token_at_a_time(
-    lm: LanguageModel, prompt: PromptTokens, text: str
-) -> list[Mention]:
-    def generate(ids: list[int], limit: int) -> tuple[list[int], float]:
-        new: list[int] = []
-        probability = 1.0
-        while len(new) < limit:
-            with torch.inference_mode():
-                logits = lm.model(torch.tensor([ids + new]), use_cache=False).logits
-            chances = logits[0, -1].softmax(-1)
-            token = int(chances.argmax())
-            if token == prompt.eos:
-                break
-            new.append(token)
-            probability *= float(chances[token])
-        return new, probability
+Allowed = Callable[[list[int], int], bool]
 
+
+def generate(
+    lm: LanguageModel, eos: int, ids: list[int], limit: int, allowed: Allowed | None
+) -> tuple[list[int], float]:
+    """The likeliest of the allowed tokens, one after the other."""
+    new: list[int] = []
+    probability = 1.0
+    while len(new) < limit:
+        with torch.inference_mode():
+            logits = lm.model(torch.tensor([ids + new]), use_cache=False).logits
+        chances = logits[0, -1].softmax(-1)
+        order = chances.argsort(descending=True, stable=True).tolist()
+        token = next(t for t in order if allowed is None or allowed(new, t))
+        if token == eos:
+            break
+        new.append(token)
+        probability *= float(chances[token])
+    return new, probability
+
+
+def one_token_at_a_time(
+    lm: LanguageModel,
+    prompt: PromptTokens,
+    text: str,
+    *,
+    allowed: Allowed | None = None,
+    count_of: Callable[[list[int]], tuple[int, list[float]]] | None = None,
+) -> list[Mention]:
     mentions = []
     (branches,) = prompt.count_branches([text], list(LABELS.values()))
     for (label, name), ids in zip(LABELS.items(), branches.labels, strict=True):
-        count, _ = prompt.read_count(generate(branches.root + ids, 6)[0])
+        if count_of is None:
+            answer, _ = generate(lm, prompt.eos, branches.root + ids, 6, None)
+            count, reached = prompt.read_count(answer)[0], [1.0] * 9
+        else:
+            count, reached = count_of(branches.root + ids)
         if not count:
             continue
         asked = prompt.mention_branches(text, name, min(count, 4), count)
         for n, tail in enumerate(asked.mentions, start=1):
-            new, score = generate(branches.root + ids + asked.stem + tail, 7)
-            mentions.append(Mention(label, n, prompt.decode(new), score))
+            whole = branches.root + ids + asked.stem + tail
+            new, score = generate(lm, prompt.eos, whole, 7, allowed)
+            string = prompt.decode(new)
+            mentions.append(Mention(label, n, string, score * reached[n - 1]))
     return mentions
+
+
+def test_decoding_from_text_takes_the_likeliest_tokens_that_keep_to_the_text(
+    llama: tuple[LanguageModel, PromptTokens],
+) -> None:
+    lm, prompt = llama
+    decoder = TreeDecoder(**LIMITS, from_text=True)
+    for text in random_texts(seed=6, count=8):
+        (branches,) = prompt.count_branches([text], list(LABELS.values()))
+        source = "".join(map(prompt.piece, branches.root[slice(*branches.text)]))
+        firsts = {0, *accumulate(map(len, map(prompt.piece, prompt._plain([text])[0])))}
+        firsts |= {place + 1 for place in firsts if source[place:].startswith(" ")}
+
+        def allowed(
+            new: list[int],
+            token: int,
+            source: str = source,
+            firsts: set[int] = firsts,
+        ) -> bool:
+            if token == prompt.eos:
+                return bool(new)
+            piece = prompt.piece(token)
+            before = "".join(map(prompt.piece, new)).removeprefix(" ")
+            if not before:
+                return any(source.startswith(piece, place) for place in firsts)
+            return before + piece in source
+
+        (found,) = decode(decoder, lm, prompt, [text], LABELS)
+        assert same([found], [one_token_at_a_time(lm, prompt, text, allowed=allowed)])
+
+
+@given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=3))
+@settings(max_examples=25, deadline=None)
+def test_decoding_from_text_invents_nothing(
+    llama: tuple[LanguageModel, PromptTokens], texts: list[str]
+) -> None:
+    lm, prompt = llama
+    texts = [f"a{text}" for text in texts]
+    found = decode(TreeDecoder(**LIMITS, from_text=True), lm, prompt, texts, LABELS)
+    for text, mentions in zip(texts, found, strict=True):
+        for mention in mentions:
+            # the last token may be a part of a character
+            assert mention.text.strip("\ufffd") in text
+
+
+@pytest.mark.parametrize("preset", ["compact", "paper-en"])
+def test_decoding_count_is_the_highest_that_is_likely_enough(preset: str) -> None:
+    lm = make_lm("llama")
+    lm.add_special_tokens(PRESETS[preset].special_tokens)
+    prompt = PromptTokens(PRESETS[preset], lm.tokenizer)
+
+    def count_of(ids: list[int]) -> tuple[int, list[float]]:
+        with torch.inference_mode():
+            logits = lm.model(torch.tensor([ids]), use_cache=False).logits
+        chances = logits[0, -1].softmax(-1)
+        each = [float(chances[prompt.count_answer(n)[0]]) for n in range(1, 10)]
+        reached = [sum(each[n:]) for n in range(9)]
+        count = sum(chance >= least for chance in reached)
+        answer, _ = generate(lm, prompt.eos, ids, 6, None)
+        if prompt.read_count(answer[:1])[0] == count:
+            count, _ = prompt.read_count(answer)  # which may have more digits
+        return count, reached
+
+    counts = set()
+    for text, least in zip(
+        random_texts(seed=8, count=24), cycle([0.0005, 0.002, 0.008, 0.03])
+    ):
+        decoder = TreeDecoder(**LIMITS, min_count_probability=least)
+        (found,) = decode(decoder, lm, prompt, [text], LABELS)
+        wanted = one_token_at_a_time(lm, prompt, text, count_of=count_of)
+        counts |= {len([m for m in wanted if m.label == label]) for label in LABELS}
+        assert same([found], [wanted])
+    assert len(counts) > 1
 
 
 @pytest.mark.parametrize(
@@ -171,7 +267,7 @@ def test_decoding_forced_gives_the_gold_mentions(preset: str, decoder: Decoder) 
         "nothing": {},
         " ".join(many): {"ORG": many},
     }
-    found = decoder(lm, prompt, list(gold), LABELS, forced=Forced(prompt, gold))
+    found = decode(decoder, lm, prompt, list(gold), LABELS, forced=Forced(prompt, gold))
     for mentions, wanted in zip(found, gold.values(), strict=True):
         strings: dict[str, list[str]] = {}
         for mention in mentions:
@@ -186,7 +282,7 @@ def test_decoding_limits_are_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     lm, prompt = llama
-    found = decoder(lm, prompt, random_texts(seed=4, count=6), LABELS)
+    found = decode(decoder, lm, prompt, random_texts(seed=4, count=6), LABELS)
     assert max(mention.index for text in found for mention in text) == 4
     assert "over max_mentions = 4" in caplog.text
     assert "reached max_mention_tokens = 7" in caplog.text
@@ -200,7 +296,7 @@ def test_decoding_text_longer_than_the_context_is_an_error(
     lm.model.config.max_position_embeddings = 60
     prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
     with pytest.raises(ValueError, match="does not fit the model, which takes 60"):
-        decoder(lm, prompt, ["short", "long " * 60], LABELS)
+        decode(decoder, lm, prompt, ["short", "long " * 60], LABELS)
 
 
 @pytest.mark.parametrize("decoder", [TreeDecoder(**LIMITS), BatchDecoder(**LIMITS)])
@@ -215,7 +311,7 @@ def test_decoding_stays_within_the_context(decoder: Decoder) -> None:
     config.n_positions = longest + 12
     model = AutoModelForCausalLM.from_config(config).eval()
     small = LanguageModel(model, lm.tokenizer)
-    assert len(decoder(small, prompt, [text], LABELS)) == 1
+    assert len(decode(decoder, small, prompt, [text], LABELS)) == 1
 
 
 @pytest.mark.parametrize("decoder", [TreeDecoder(), BatchDecoder()])
@@ -224,7 +320,7 @@ def test_decoding_nan_is_an_error(decoder: Decoder) -> None:
     prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
     torch.nn.init.constant_(lm.model.model.norm.weight, torch.nan)
     with pytest.raises(ValueError, match=r'dtype = "float32"'):
-        decoder(lm, prompt, ["a text"], LABELS)
+        decode(decoder, lm, prompt, ["a text"], LABELS)
 
 
 @pytest.mark.parametrize("setting", ["max_mentions", "max_mention_tokens"])
@@ -250,9 +346,9 @@ def test_decoding_model_that_reads_no_trees_is_decoded_separately(
     lm = LanguageModel(model.eval(), tokenizer)
     prompt = ManyCounts(PRESETS["paper-en"], tokenizer)
     texts = random_texts(seed=5, count=4)
-    found = TreeDecoder(**LIMITS)(lm, prompt, texts, LABELS)
-    TreeDecoder(**LIMITS)(lm, prompt, texts, LABELS)
-    assert same(found, BatchDecoder(**LIMITS)(lm, prompt, texts, LABELS))
+    found = decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
+    decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
+    assert same(found, decode(BatchDecoder(**LIMITS), lm, prompt, texts, LABELS))
     assert caplog.text.count(f"the model ({kind}) computes other outputs") == 1
 
 
@@ -274,20 +370,86 @@ def test_decoding_sliding_window_shorter_than_the_text_is_decoded_separately(
     lm = LanguageModel(AutoModelForCausalLM.from_config(config).eval(), tokenizer)
     prompt = ManyCounts(PRESETS["paper-en"], tokenizer)
     texts = ["short", "Berlin " * 50]
-    found = TreeDecoder(**LIMITS)(lm, prompt, texts, LABELS)
-    assert same(found, BatchDecoder(**LIMITS)(lm, prompt, texts, LABELS))
+    found = decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
+    assert same(found, decode(BatchDecoder(**LIMITS), lm, prompt, texts, LABELS))
     assert "longer than the model's sliding window of 48" in caplog.text
 
 
-def test_decoding_flash_attention_is_decoded_separately() -> None:
+def test_decoding_does_not_depend_on_the_batch(
+    llama: tuple[LanguageModel, PromptTokens],
+) -> None:
+    lm, prompt = llama
+    texts = random_texts(seed=11, count=64)
+    alone = [
+        decode(TreeDecoder(**LIMITS), lm, prompt, [text], LABELS) for text in texts
+    ]
+    wanted = [mentions for (mentions,) in alone]
+    for max_batch_tokens in (64, 300, 4096):
+        decoder = TreeDecoder(**LIMITS, max_batch_tokens=max_batch_tokens)
+        assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
+        backwards = decode(decoder, lm, prompt, texts[::-1], LABELS)
+        assert same(backwards[::-1], wanted)
+
+
+def test_decoding_replicas_give_the_same_in_order(
+    llama: tuple[LanguageModel, PromptTokens],
+) -> None:
+    lm, _ = llama
+    prompt = ManyCounts(PRESETS["paper-en"], lm.tokenizer)
+    texts = random_texts(seed=12, count=150)
+    wanted = decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
+    decoder = TreeDecoder(**LIMITS, devices=("cpu", "cpu"))
+    assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
+
+
+def test_decoding_text_that_fails_spares_the_others() -> None:
     lm = make_lm("llama")
-    lm.model.config._attn_implementation = "flash_attention_2"
-    assert "flash_attention_2" in why_no_tree(lm, 10)
+    lm.model.config.max_position_embeddings = 60
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    texts = ["short", "long " * 60, "brief"]
+    found = list(TreeDecoder(**LIMITS).stream(lm, prompt, texts, LABELS))
+    assert [isinstance(mentions, ValueError) for mentions in found] == [0, 1, 0]
 
 
-def test_decoding_draft_follows_the_first_place() -> None:
-    text = [1, 2, 3, 1, 2, 4, 5]
-    assert draft(text, [1, 2], 2) == [3, 1]
-    assert draft(text, [2, 4], 4) == [5]
-    assert draft(text, [9], 4) == []
-    assert draft(text, [1, 2], 0) == []
+def test_decoding_stream_reads_no_further_than_it_looks_ahead(
+    llama: tuple[LanguageModel, PromptTokens],
+) -> None:
+    lm, prompt = llama
+    taken = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield "Berlin"
+
+    stream = TreeDecoder(**LIMITS).stream(lm, prompt, texts(), LABELS)
+    next(stream)
+    assert taken <= 2 * LOOK_AHEAD
+
+
+def test_decoding_draft_follows_a_place_that_holds_all_tokens(
+    llama: tuple[LanguageModel, PromptTokens],
+) -> None:
+    _, prompt = llama
+    source = Source([21, 22, 23, 21, 22, 24, 25], prompt)
+    assert source.draft([21, 22], 2) == [23, 21]
+    assert source.draft([22, 24], 4) == [25]
+    assert source.draft([29], 4) == []
+    assert source.draft([21, 22], 0) == []
+
+
+def test_decoding_draft_takes_a_first_word_without_its_blank() -> None:
+    prompt = PromptTokens(PRESETS["paper-en"], make_lm("llama").tokenizer)
+    blank, plain = prompt.tokenizer([" Angela Merkel", "Angela Merkel"])["input_ids"]
+    assert blank[: len(plain)] != plain
+    assert blank[-1] == plain[-1]
+    assert Source(blank, prompt).draft(plain[:-1], 100) == plain[-1:]
+
+
+def test_decoding_draft_prefers_the_start_of_a_word() -> None:
+    prompt = PromptTokens(PRESETS["paper-en"], make_lm("llama").tokenizer)
+    text = prompt.tokenizer("Xa (a1")["input_ids"]
+    (a,) = prompt.tokenizer("a")["input_ids"]
+    (one,) = prompt.tokenizer("1")["input_ids"]
+    assert Source(text, prompt).draft([a], 1) == [one]

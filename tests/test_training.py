@@ -11,13 +11,11 @@ from benchmarks.unrolled import unroll
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PRESETS
 from spacy_padellm.schedules import warmup_cosine
+from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 from spacy_padellm.training import (
-    GoldText,
-    TrainingTree,
     apply_step,
     batches,
     make_optimizer,
-    make_trees,
     tree_loss,
 )
 
@@ -43,13 +41,8 @@ def trees_of(
     lm: LanguageModel, golds: list[GoldText], preset: str, *, prefix: bool = True
 ) -> list[TrainingTree]:
     lm.add_special_tokens(PRESETS[preset].special_tokens)
-    return make_trees(
-        lm,
-        golds,
-        prompt=lm.tokens_of(PRESETS[preset]),
-        labels=LABELS,
-        mention_prefix_loss=prefix,
-    )
+    prompt = lm.tokens_of(PRESETS[preset])
+    return make_trees(prompt, golds, LABELS, mention_prefix_loss=prefix)
 
 
 def gradient(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
@@ -127,6 +120,14 @@ def test_training_batches_keep_all_trees_and_the_limit() -> None:
     cut = list(batches(trees, 400))
     assert sorted(id(t) for batch in cut for t in batch) == sorted(map(id, trees))
     assert all(len(b) * max(t.size for t in b) <= 400 for b in cut if len(b) > 1)
+
+
+def test_training_text_longer_than_the_context_is_an_error() -> None:
+    lm = make_lm("llama")
+    trees = trees_of(lm, random_golds(2, 4), "paper-en")
+    lm.model.config.max_position_embeddings = 20
+    with pytest.raises(ValueError, match="does not fit the model, which takes 20"):
+        tree_loss(lm, trees)
 
 
 def test_training_batches_add_up_to_one_gradient() -> None:

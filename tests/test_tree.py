@@ -5,9 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from spacy_padellm.kv_cache import TreeCache
+from spacy_padellm import attention
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.tree import ROOT, TreeBatch, common_prefix
+from spacy_padellm.packing import pack
+from spacy_padellm.row_cache import RowCache
+from spacy_padellm.tree import ROOT, TokenTree, common_prefix, side_by_side
 
 # a row: passes, of chains, of (which node is the parent, number of tokens)
 CHAINS = st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 6)), max_size=5)
@@ -22,78 +24,150 @@ def brute_force(parents: dict[int, int], slot: int) -> list[int]:
     return path
 
 
+def check(tree: TokenTree, parents: dict[int, int], slot: int, seen: list[int]) -> None:
+    path = brute_force(parents, slot)
+    assert seen == path
+    assert tree.depth(slot) == len(path) - 1
+
+
+def grow(
+    tree: TokenTree, parents: dict[int, int], chains: list[tuple[int, int]]
+) -> list[int]:
+    """Hang chains anywhere; gives the new slots."""
+    start = tree.filled
+    for pick, size in chains:
+        nodes = sorted(parents)
+        parent = nodes[pick % len(nodes)] if nodes else ROOT
+        first = tree.filled
+        end = tree.extend(parent, list(range(1, size + 1)))
+        assert end == first + size - 1
+        for slot in range(first, end + 1):
+            parents[slot] = parent if slot == first else slot - 1
+    return list(range(start, tree.filled))
+
+
 @given(ROWS)
-@settings(max_examples=300, deadline=None)
-def test_tree_mask_and_positions_equal_ancestors(rows: list) -> None:
-    passes = max(map(len, rows))
-    batch = TreeBatch(len(rows))
+@settings(max_examples=200, deadline=None)
+def test_tree_packed_mask_and_positions_equal_ancestors(rows: list) -> None:
+    trees = [TokenTree() for _ in rows]
     parents: list[dict[int, int]] = [{} for _ in rows]
-    for place in range(passes):
-        start = batch.start
-        for row, chains in enumerate(rows):
-            for pick, size in chains[place] if place < len(chains) else []:
-                nodes = sorted(parents[row])
-                parent = nodes[pick % len(nodes)] if nodes else ROOT
-                first = batch.filled(row)
-                end = batch.extend(row, parent, list(range(1, size + 1)))
-                assert end == first + size - 1
-                for slot in range(first, end + 1):
-                    parents[row][slot] = parent if slot == first else slot - 1
-        step = batch.advance()
-        assert step.start == start
-        for row in range(len(rows)):
-            for offset in range(step.ids.shape[1]):
-                seen = np.flatnonzero(step.visible[row, offset]).tolist()
-                slot = start + offset
-                if slot not in parents[row]:
-                    assert seen == [slot]
-                    continue
-                path = brute_force(parents[row], slot)
-                assert seen == path
-                assert step.positions[row, offset] == len(path) - 1
-                assert batch.depth(row, slot) == len(path) - 1
+    old = 0
+    for place in range(max(map(len, rows))):
+        # a new row joins in each pass, and each row has something new in it
+        joined = min(len(rows), place + 1)
+        new = []
+        for row in range(joined):
+            chains = rows[row][place % len(rows[row])] or [(0, 1)]
+            new.append(grow(trees[row], parents[row], chains))
+        packed = pack(trees[:joined], old)
+        old = joined
+        assert packed.used[0] == joined
+        token = 0
+        for row, slots in enumerate(new):
+            (group,) = [g for g in packed.groups if g.rows.start <= row < g.rows.stop]
+            for offset, slot in enumerate(slots):
+                seen = group.visible[row - group.rows.start, offset]
+                check(trees[row], parents[row], slot, np.flatnonzero(seen).tolist())
+                assert packed.positions[token] == trees[row].depth(slot)
+                assert (packed.rows[token], packed.slots[token]) == (row, slot)
+                padded = (row - group.rows.start) * group.width + offset
+                within = token - group.packed.start
+                if group.unpad is None or group.pad is None:
+                    assert within == padded
+                else:
+                    assert group.unpad[within] == padded
+                    assert group.pad[padded] == within
+                token += 1
+        assert token == len(packed.ids)
 
 
-def test_tree_select_keeps_rows_in_order() -> None:
-    batch = TreeBatch(3)
-    for row in range(3):
-        batch.extend(row, ROOT, [row + 1] * (row + 1))
-    batch.advance()
-    batch.select([2, 0])
-    batch.extend(0, 2, [7])
-    batch.extend(1, 0, [8])
-    step = batch.advance()
-    assert step.ids.tolist() == [[7], [8]]
-    assert step.positions.tolist() == [[3], [1]]
+@given(ROWS)
+@settings(max_examples=100, deadline=None)
+def test_tree_side_by_side_equals_ancestors(rows: list) -> None:
+    trees = [TokenTree() for _ in rows]
+    parents: list[dict[int, int]] = [{} for _ in rows]
+    for tree, known, passes in zip(trees, parents, rows, strict=True):
+        grow(tree, known, [(0, 2), *(chain for chains in passes for chain in chains)])
+    step = side_by_side(trees)
+    for row, tree in enumerate(trees):
+        for slot in range(step.ids.shape[1]):
+            seen = np.flatnonzero(step.visible[row, slot]).tolist()
+            if slot < tree.filled:
+                check(tree, parents[row], slot, seen)
+                assert step.positions[row, slot] == tree.depth(slot)
+            else:
+                assert seen == [slot]
 
 
 def test_tree_logits_equal_separate_sequences(lm: LanguageModel) -> None:
-    batch, cache = TreeBatch(1), TreeCache(4)
-    stem, left, right = [5, 6, 7, 8], [9, 10], [11, 12, 13]
-    root = batch.extend(0, ROOT, stem)
-    first = lm.logits(batch.advance(), [root], cache=cache)
-    ends = [batch.extend(0, root, left), batch.extend(0, root, right)]
-    step = batch.advance()
-    reads = [end - step.start for end in ends]
-    second = lm.logits(step, reads, cache=cache)
-    found = torch.cat((first, second))
-    for row, ids in enumerate((stem, stem + left, stem + right)):
-        with torch.inference_mode():
+    # two trees, the second of which joins in the second pass
+    tree, other, cache = TokenTree(), TokenTree(), RowCache()
+    stem, left, right, alone = [5, 6, 7, 8], [9, 10], [11, 12, 13], [4, 3, 2, 1, 9]
+    root = tree.extend(ROOT, stem)
+    with torch.inference_mode():
+        first = lm.read(pack([tree], 0), [root], cache)
+        ends = [tree.extend(root, left), tree.extend(root, right)]
+        reads = [*(end - len(stem) for end in ends), 4 + other.extend(ROOT, alone) + 1]
+        second = lm.read(pack([tree, other], 1), reads, cache)
+        found = torch.cat((first, second))
+        for row, ids in enumerate((stem, stem + left, stem + right, alone)):
             wanted = lm.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
-        torch.testing.assert_close(found[row], wanted, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(found[row], wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_tree_cache_grows_without_loss() -> None:
-    cache = TreeCache(2)
-    states = torch.randn(1, 2, 9, 4)
-    for start, end in ((0, 2), (2, 3), (3, 9)):
-        for layer in range(2):
-            keys, values = cache.update(
-                states[:, :, start:end], 2 * states[:, :, start:end], layer
-            )
-            assert torch.equal(keys, states[:, :, :end])
-            assert torch.equal(values, 2 * states[:, :, :end])
-    assert cache.get_seq_length() == 9
+def test_tree_large_pass_equals_separate_sequence(llama: LanguageModel) -> None:
+    # so many scores that the fused attention takes them
+    ids = [5 + i % 300 for i in range(700)]
+    tree = TokenTree()
+    end = tree.extend(ROOT, ids)
+    assert 4 * len(ids) ** 2 > attention._FEW_SCORES
+    with torch.inference_mode():
+        found = llama.read(pack([tree], 0), [end], RowCache())[0]
+        wanted = llama.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def write(cache: RowCache, rows: list[int], slots: list[int]) -> torch.Tensor:
+    """Put random keys and values in; gives the keys, which are half the values."""
+    states = torch.randn(1, 2, len(rows), 4)
+    places = cache.places(np.array(rows), np.array(slots))
+    for layer in range(2):
+        keys, values = cache.write(layer, states, 2 * states, places)
+        assert torch.equal(2 * keys, values)
+    return states[0].transpose(0, 1)
+
+
+def keys_of(cache: RowCache, rows: list[int], slots: list[int]) -> torch.Tensor:
+    nothing = torch.zeros(1, 2, 0, 4)
+    keys, _ = cache.write(1, nothing, nothing, torch.zeros(0, dtype=torch.long))
+    return keys[rows, slots]
+
+
+@pytest.mark.parametrize("size", [(2, 3), (9, 3), (2, 40), (60, 200)])
+def test_tree_cache_grows_without_loss(size: tuple[int, int]) -> None:
+    cache = RowCache()
+    cache.reserve(2, 3)
+    rows, slots = [0, 0, 0, 1], [0, 1, 2, 1]
+    states = write(cache, rows, slots)
+    cache.reserve(*size)
+    assert torch.equal(keys_of(cache, rows, slots), states)
+
+
+def test_tree_cache_shrinks_without_loss() -> None:
+    cache = RowCache()
+    cache.reserve(200, 200)
+    states = write(cache, [0, 1], [2, 1])
+    cache.reserve(2, 3)
+    assert cache.rows * cache.slots < 200
+    assert torch.equal(keys_of(cache, [0, 1], [2, 1]), states)
+
+
+def test_tree_cache_row_takes_the_place_of_another() -> None:
+    cache = RowCache()
+    cache.reserve(3, 4)
+    states = write(cache, [0, 1, 2, 2], [0, 0, 0, 1])
+    cache.move(2, 0, 2)
+    assert torch.equal(keys_of(cache, [0, 0, 1], [0, 1, 0]), states[[2, 3, 1]])
 
 
 @pytest.mark.parametrize(

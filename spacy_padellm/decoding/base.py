@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 
@@ -13,36 +13,85 @@ from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import MAX_COUNT_TOKENS, CountBranches, PromptTokens
+from spacy_padellm.targets import GoldText, TrainingTree
 
 logger = logging.getLogger("spacy_padellm")
 
 
-class Decoder(Protocol):
-    """Finds mentions of labels in texts."""
+# what a decoder found in a text, or why it could not read it
+Found = list[Mention] | Exception
 
-    def __call__(
+
+class Decoder(Protocol):
+    """Finds mentions of labels in texts.
+
+    needs_weights (bool): Whether it runs the model in this process; if not, it is
+        given no `lm`.
+    """
+
+    needs_weights: ClassVar[bool]
+
+    def stream(
         self,
-        lm: LanguageModel,
+        lm: LanguageModel | None,
         prompt: PromptTokens,
-        texts: Sequence[str],
+        texts: Iterable[str],
         labels: Mapping[str, str],
         *,
         forced: Forced | None = None,
-    ) -> list[list[Mention]]:
-        """Decode.
+    ) -> Iterator[Found]:
+        """Decode texts as they come, looking ahead no further than it pays.
 
-        lm (LanguageModel): The model.
+        lm (LanguageModel | None): The model.
         prompt (PromptTokens): The prompt, bound to the model's tokenizer.
-        texts (Sequence[str]): The texts, none of them blank.
+        texts (Iterable[str]): The texts, none of them blank.
         labels (Mapping[str, str]): Label -> its name in the prompt.
         forced (Forced | None): Answers to give instead of the model's, which still
             does all its work: to measure speed with any weights.
-        RETURNS (list[list[Mention]]): For each text its mentions, by label in the
-            order of `labels`, then by index.
-        RAISES (ValueError): If a text does not fit the model's context, or the model
-            gives no numbers.
+        YIELDS (list[Mention] | Exception): For each text, in order, its mentions by
+            label in the order of `labels`, then by index; or what went wrong with it,
+            such as a ValueError for a text that does not fit the model's context.
+        RAISES (Exception): What no text can be decoded for.
         """
         ...
+
+    def targets(
+        self,
+        prompt: PromptTokens,
+        golds: Sequence[GoldText],
+        labels: Mapping[str, str],
+        *,
+        mention_prefix_loss: bool,
+    ) -> list[TrainingTree]:
+        """What a model is trained on to answer this decoder, a tree for each text.
+
+        prompt (PromptTokens): The prompt, bound to the model's tokenizer.
+        golds (Sequence[GoldText]): The texts with their gold mentions.
+        labels (Mapping[str, str]): Label -> its name in the prompt.
+        mention_prefix_loss (bool): Whether the tokens of `<mention n>` are learnt.
+        """
+        ...
+
+
+def decode(
+    decoder: Decoder,
+    lm: LanguageModel | None,
+    prompt: PromptTokens,
+    texts: Sequence[str],
+    labels: Mapping[str, str],
+    *,
+    forced: Forced | None = None,
+) -> list[list[Mention]]:
+    """Decode texts at once; see `Decoder.stream`.
+
+    RAISES (Exception): What went wrong with the first text that failed.
+    """
+    found = []
+    for mentions in decoder.stream(lm, prompt, texts, labels, forced=forced):
+        if isinstance(mentions, Exception):
+            raise mentions
+        found.append(mentions)
+    return found
 
 
 class Forced:
@@ -58,16 +107,20 @@ class Forced:
             mentions in text order.
         """
         self._prompt = prompt
-        self._mentions = mentions
+        self.gold = mentions
+
+    def bound(self, prompt: PromptTokens) -> Forced:
+        """The same answers in the tokens of another tokenizer, as a replica has it."""
+        return self if prompt is self._prompt else Forced(prompt, self.gold)
 
     def count(self, text: str, label: str) -> list[int]:
         """The answer to a count prompt, with what ends it."""
-        count = len(self._mentions[text].get(label, ()))
+        count = len(self.gold[text].get(label, ()))
         return self._prompt.count_answer(count)
 
     def mention(self, text: str, label: str, index: int) -> list[int]:
         """The answer to a mention prompt, with `<eos>`."""
-        return self._prompt.mention_answer(self._mentions[text][label][index - 1])
+        return self._prompt.mention_answer(self.gold[text][label][index - 1])
 
 
 @dataclass(slots=True)
@@ -118,17 +171,24 @@ def check_context(branches: CountBranches, lm: LanguageModel) -> None:
         raise ValueError(Errors.P121.format(tokens=tokens, context=lm.context))
 
 
-def greedy(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The likeliest next tokens.
 
     logits (torch.Tensor): (reads, vocabulary).
     RETURNS (tuple[torch.Tensor, torch.Tensor]): Tokens (int64, (reads,)) and their
-        log-probabilities (float32, (reads,)).
-    RAISES (ValueError): If there are logits that are no numbers.
+        log-probabilities (float32, (reads,)), NaN where logits are no numbers.
     """
     logits = logits.float()
     best, tokens = logits.max(dim=-1)
-    scores = best - logits.logsumexp(dim=-1)
+    return tokens, best - logits.logsumexp(dim=-1)
+
+
+def greedy(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same, checked.
+
+    RAISES (ValueError): If there are logits that are no numbers.
+    """
+    tokens, scores = likeliest(logits)
     if not torch.isfinite(scores).all():
         raise ValueError(Errors.P122)
     return tokens, scores

@@ -11,9 +11,10 @@ import torch
 
 from spacy_padellm.decoding.base import logger
 from spacy_padellm.errors import Warnings
-from spacy_padellm.kv_cache import TreeCache
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.tree import ROOT, TreeBatch
+from spacy_padellm.packing import pack
+from spacy_padellm.row_cache import RowCache
+from spacy_padellm.tree import ROOT, TokenTree
 
 _reasons: weakref.WeakKeyDictionary[LanguageModel, str] = weakref.WeakKeyDictionary()
 _warned: weakref.WeakKeyDictionary[LanguageModel, bool] = weakref.WeakKeyDictionary()
@@ -57,13 +58,9 @@ def _sliding_window(config: Any) -> int | None:
 
 
 def _model_reason(lm: LanguageModel) -> str:
-    config = lm.model.config
-    attention = getattr(config, "_attn_implementation", None)
-    if attention not in (None, "eager", "sdpa"):
-        return Warnings.R101.format(attention=attention)
     if _reads_trees(lm):
         return ""
-    return Warnings.R102.format(kind=config.model_type)
+    return Warnings.R102.format(kind=lm.model.config.model_type)
 
 
 def _reads_trees(lm: LanguageModel) -> bool:
@@ -71,18 +68,16 @@ def _reads_trees(lm: LanguageModel) -> bool:
     vocabulary = lm.model.get_input_embeddings().weight.shape[0]
     ids = [1 + i % (vocabulary - 1) for i in range(12)]
     stem, one, two = ids[:6], ids[6:9], ids[9:12]
-    tree = TreeBatch(1)
-    root = tree.extend(0, ROOT, stem)
-    cache = TreeCache(16)
+    tree = TokenTree()
+    root = tree.extend(ROOT, stem)
+    cache = RowCache()
     try:
         # models warn of positions and masks that they do not take
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            lm.logits(tree.advance(), [root], cache=cache)
-            ends = [tree.extend(0, root, branch) for branch in (one, two)]
-            step = tree.advance()
-            reads = [end - step.start for end in ends]
-            found = lm.logits(step, reads, cache=cache).float()
+            lm.read(pack([tree], 0), [root], cache)
+            reads = [tree.extend(root, branch) - len(stem) for branch in (one, two)]
+            found = lm.read(pack([tree], 1), reads, cache).float()
             for row, branch in enumerate((one, two)):
                 sequence = torch.from_numpy(np.array([stem + branch]))
                 output = lm.model(sequence.to(lm.device), use_cache=False)
@@ -92,6 +87,6 @@ def _reads_trees(lm: LanguageModel) -> bool:
                 # far more
                 if not error < 0.05:
                     return False
-    except (TypeError, ValueError, AttributeError, RuntimeError, IndexError):
-        return False  # the model takes no such mask, positions or cache
+    except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError):
+        return False  # the model's attention is not transformers' interface
     return True

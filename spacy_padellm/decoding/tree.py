@@ -9,16 +9,29 @@ of greedy decoding of separate sequences.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar
 
-from spacy_padellm.decoding.base import Forced, Limits, check_context, check_limits
+from spacy_padellm.decoding.base import (
+    Forced,
+    Found,
+    Limits,
+    check_context,
+    check_limits,
+)
 from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.decoding.support import warn_unsupported, why_no_tree
-from spacy_padellm.decoding.tree_run import TreeRun
+from spacy_padellm.decoding.tree_run import TreeRun, Waiting
+from spacy_padellm.decoding.tree_text import Choice, TreeText
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.prompt import CountBranches, PromptTokens
+from spacy_padellm.targets import GoldText, TrainingTree, make_trees
+
+LOOK_AHEAD = 512  # texts that are tokenised, and sorted by length, together
+REPLICA_TEXTS = 64  # texts that a replica takes at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,78 +40,164 @@ class TreeDecoder:
 
     max_mentions (int): Mentions of one label in one text at the most.
     max_mention_tokens (int): Tokens of a mention at the most.
-    max_batch_tokens (int): Tokens of the first pass over a batch of texts, padding
-        included; one text may exceed it.
-    draft_tokens (int): Tokens to draft from the text in each pass; 0 drafts nothing.
+    max_batch_tokens (int): Tokens of a pass; one text may exceed it.
+    draft_tokens (int): Tokens of a mention to draft from the text in each pass; 0
+        drafts nothing.
+    min_count_probability (float | None): A label's count is the highest number of
+        mentions that is reached with at least this probability, in 0..1, and a
+        mention's score is multiplied by the probability that the count reaches its
+        index. Low values find more. None takes the likeliest count (the paper's).
+    from_text (bool): Leave out tokens that would make a mention another string than
+        one of the text.
+    devices (tuple[str, ...]): Where to put replicas of the model, over which texts are
+        spread; none means the model's own device.
     """
 
     max_mentions: int = 32
     max_mention_tokens: int = 64
     max_batch_tokens: int = 1024
-    draft_tokens: int = 6
+    draft_tokens: int = 4
+    min_count_probability: float | None = None
+    from_text: bool = False
+    devices: tuple[str, ...] = ()
+    needs_weights: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_limits(self.max_mentions, self.max_mention_tokens)
 
-    def __call__(
+    def stream(
         self,
-        lm: LanguageModel,
+        lm: LanguageModel | None,
         prompt: PromptTokens,
-        texts: Sequence[str],
+        texts: Iterable[str],
         labels: Mapping[str, str],
         *,
         forced: Forced | None = None,
-    ) -> list[list[Mention]]:
+    ) -> Iterator[Found]:
         """See `Decoder`."""
-        branches = prompt.count_branches(texts, list(labels.values()))
-        found: list[list[Mention]] = [[] for _ in texts]
+        assert lm is not None
         limits = Limits(self.max_mentions, self.max_mention_tokens)
-        separate: list[int] = []
-        sizes = []
-        for index, branch in enumerate(branches):
-            check_context(branch, lm)
-            length = len(branch.root) + max(map(len, branch.labels))
-            if reason := why_no_tree(lm, length + self.max_mention_tokens):
-                warn_unsupported(lm, reason)
-                separate.append(index)
-            sizes.append(len(branch.root) + sum(map(len, branch.labels)))
-        together = sorted(set(range(len(texts))) - set(separate), key=sizes.__getitem__)
-        for batch in _batches(together, sizes, self.max_batch_tokens):
-            run = TreeRun(
-                lm,
-                prompt,
-                texts=[texts[index] for index in batch],
-                branches=[branches[index] for index in batch],
-                labels=labels,
-                limits=limits,
-                draft_tokens=self.draft_tokens,
-                forced=forced,
-            )
-            mentions = run.decode()
-            for index, text_mentions in zip(batch, mentions, strict=True):
-                found[index] = text_mentions
-        if separate:
-            decoder = BatchDecoder(
-                max_mentions=self.max_mentions,
-                max_mention_tokens=self.max_mention_tokens,
-            )
-            rest = [texts[index] for index in separate]
-            mentions = decoder(lm, prompt, rest, labels, forced=forced)
-            for index, text_mentions in zip(separate, mentions, strict=True):
-                found[index] = text_mentions
+        replicas = make_replicas(lm, prompt, self.devices)
+
+        def decode(replica: Replica, some: Iterable[str]) -> Iterator[Found]:
+            given = forced and forced.bound(replica.prompt)
+            return _Work(self, replica, labels, limits, given).decode(some)
+
+        if len(replicas) == 1:
+            yield from decode(replicas[0], texts)
+        else:
+            source = iter(texts)
+            pieces = iter(lambda: list(islice(source, REPLICA_TEXTS)), [])
+            for found in spread(replicas, pieces, lambda *item: list(decode(*item))):
+                yield from found
         limits.report()
-        return found
+
+    def targets(
+        self,
+        prompt: PromptTokens,
+        golds: Sequence[GoldText],
+        labels: Mapping[str, str],
+        *,
+        mention_prefix_loss: bool,
+    ) -> list[TrainingTree]:
+        """See `Decoder`."""
+        return make_trees(
+            prompt, golds, labels, mention_prefix_loss=mention_prefix_loss
+        )
 
 
-def _batches(
-    order: Sequence[int], sizes: Sequence[int], max_tokens: int
-) -> Iterator[list[int]]:
-    """Cut texts, sorted by size, into batches of at most `max_tokens`, padded."""
-    batch: list[int] = []
-    for index in order:
-        if batch and sizes[index] * (len(batch) + 1) > max_tokens:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What decoding on one replica needs."""
+
+    decoder: TreeDecoder
+    replica: Replica
+    labels: Mapping[str, str]
+    limits: Limits
+    forced: Forced | None
+
+    def decode(self, texts: Iterable[str]) -> Iterator[Found]:
+        """Decode texts; gives what was found in each, in order."""
+        found: dict[int, Found] = {}  # by the text's place in the stream
+        run = TreeRun(
+            self.replica.lm,
+            self._waiting(texts, found),
+            max_batch_tokens=self.decoder.max_batch_tokens,
+            draft_tokens=self.decoder.draft_tokens,
+        )
+        place = 0
+        for key, mentions in run:
+            found[key] = mentions
+            while place in found:
+                yield found.pop(place)
+                place += 1
+        while place in found:  # the last ones needed no pass
+            yield found.pop(place)
+            place += 1
+
+    def _waiting(
+        self, texts: Iterable[str], found: dict[int, Found]
+    ) -> Iterator[Waiting]:
+        """The texts' trees, sorted by length within the look-ahead.
+
+        What needs no tree goes to `found`.
+        """
+        prompt, lm = self.replica.prompt, self.replica.lm
+        source, names = iter(texts), list(self.labels.values())
+        start = 0
+        descending = False
+        while some := list(islice(source, LOOK_AHEAD)):
+            ready = []
+            asked = prompt.count_branches(some, names)
+            for key, (text, branches) in enumerate(
+                zip(some, asked, strict=True), start
+            ):
+                try:
+                    check_context(branches, lm)
+                except ValueError as error:
+                    found[key] = error
+                    continue
+                if self._is_separate(branches):
+                    found[key] = self._separately(text)
+                else:
+                    ready.append((_size(branches), key, text, branches))
+            # up and down in turns: where two such pieces meet, sizes are alike
+            ready.sort(key=lambda one: one[0], reverse=descending)
+            descending = not descending
+            start += len(some)
+            for size, key, text, branches in ready:
+                yield Waiting(key, size, self._plant(text, branches))
+
+    def _plant(self, text: str, branches: CountBranches) -> TreeText:
+        return TreeText(
+            self.replica.prompt,
+            text,
+            branches,
+            labels=self.labels,
+            limits=self.limits,
+            choice=Choice(self.decoder.min_count_probability, self.decoder.from_text),
+            context=self.replica.lm.context,
+            forced=self.forced,
+        )
+
+    def _is_separate(self, branches: CountBranches) -> bool:
+        """Whether a text must be decoded as separate sequences."""
+        lm = self.replica.lm
+        longest = len(branches.root) + max(map(len, branches.labels))
+        reason = why_no_tree(lm, longest + self.decoder.max_mention_tokens)
+        if reason:
+            warn_unsupported(lm, reason)
+        return bool(reason)
+
+    def _separately(self, text: str) -> Found:
+        limits = self.decoder.max_mentions, self.decoder.max_mention_tokens
+        lm, prompt = self.replica.lm, self.replica.prompt
+        stream = BatchDecoder(*limits).stream(
+            lm, prompt, [text], self.labels, forced=self.forced
+        )
+        return next(stream)
+
+
+def _size(branches: CountBranches) -> int:
+    """Tokens of a text's first pass."""
+    return len(branches.root) + sum(map(len, branches.labels))

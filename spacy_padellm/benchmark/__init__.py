@@ -1,0 +1,1 @@
+"""The benchmark: every decoder and its peers side by side, in one run."""

@@ -1,0 +1,122 @@
+"""The decoders that are compared, and what they are watched for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar
+
+from spacy_padellm.decoding.augmented import AugmentedDecoder
+from spacy_padellm.decoding.base import Decoder, Forced, Found
+from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.onestep import OneStepDecoder
+from spacy_padellm.decoding.structured import StructuredDecoder
+from spacy_padellm.decoding.tree import TreeDecoder
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.mentions import Mention
+from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.targets import GoldText, TrainingTree
+
+BATCH = "batch"
+BATCH_MANY = "batch-many"
+STRUCT = "struct"
+# these answer the same prompts: a model trained for one serves all
+COUNT_THEN_MENTION = ("tree", "tree-no-drafts", BATCH, BATCH_MANY)
+MULTI = "multi"  # the paper's simulation on the batch decoder, measured apart
+DECODERS: dict[str, Callable[[], Decoder]] = {
+    "tree": TreeDecoder,
+    "tree-no-drafts": lambda: TreeDecoder(draft_tokens=0),
+    BATCH: BatchDecoder,
+    BATCH_MANY: lambda: BatchDecoder(max_batch_tokens=TreeDecoder().max_batch_tokens),
+    MULTI: BatchDecoder,
+    "onestep": OneStepDecoder,
+    STRUCT: StructuredDecoder,
+    "aug": AugmentedDecoder,
+}
+
+
+def make_decoders(names: Iterable[str], **limits: int) -> dict[str, Decoder]:
+    """Decoders by name.
+
+    names (Iterable[str]): Keys of DECODERS.
+    limits (int): Settings such as `max_mentions`, for the decoders that have them.
+    """
+    made: dict[str, Decoder] = {}
+    for name in names:
+        decoder: Any = DECODERS[name]()
+        known = {f.name for f in fields(decoder)}
+        own = {k: v for k, v in limits.items() if k in known}
+        made[name] = replace(decoder, **own)
+    return made
+
+
+def decoders_for(own: Decoder, names: Iterable[str]) -> dict[str, Decoder]:
+    """The decoders of these that answer the same prompts as a model's own one.
+
+    own (Decoder): The decoder that the model was trained with; kept as it is set.
+    names (Iterable[str]): Keys of DECODERS.
+    """
+    if not isinstance(own, TreeDecoder | BatchDecoder):
+        kinds = (name for name, make in DECODERS.items() if make is type(own))
+        return {next(kinds, type(own).__name__): own}
+    chosen = make_decoders(
+        (name for name in names if name in COUNT_THEN_MENTION),
+        max_mentions=own.max_mentions,
+        max_mention_tokens=own.max_mention_tokens,
+    )
+    if isinstance(own, TreeDecoder):
+        trees = {"tree": own, "tree-no-drafts": replace(own, draft_tokens=0)}
+        chosen = {name: trees.get(name, made) for name, made in chosen.items()}
+    return chosen
+
+
+@dataclass(slots=True)
+class Watched:
+    """A decoder that notes what it gives, and gives forced answers if there are any.
+
+    A Decoder itself, so that a pipeline runs it as it runs any other.
+    """
+
+    decoder: Decoder
+    forced: Forced | None = None
+    found: dict[str, list[Mention]] = field(default_factory=dict)
+    needs_weights: ClassVar[bool] = True
+
+    def stream(
+        self,
+        lm: LanguageModel | None,
+        prompt: PromptTokens,
+        texts: Iterable[str],
+        labels: Mapping[str, str],
+        *,
+        forced: Forced | None = None,
+    ) -> Iterator[Found]:
+        """See `Decoder`.
+
+        RAISES (Exception): What went wrong with a text: no figure may leave one out.
+        """
+        asked: list[str] = []
+
+        def passed() -> Iterator[str]:
+            for text in texts:
+                asked.append(text)
+                yield text
+
+        found = self.decoder.stream(
+            lm, prompt, passed(), labels, forced=forced or self.forced
+        )
+        for place, mentions in enumerate(found):
+            if isinstance(mentions, Exception):
+                raise mentions
+            self.found[asked[place]] = mentions
+            yield mentions
+
+    def targets(
+        self,
+        prompt: PromptTokens,
+        golds: Sequence[GoldText],
+        labels: Mapping[str, str],
+        **settings: Any,
+    ) -> list[TrainingTree]:
+        """See `Decoder`."""
+        return self.decoder.targets(prompt, golds, labels, **settings)

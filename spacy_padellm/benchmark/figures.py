@@ -1,0 +1,76 @@
+"""What follows from the measurements: floors, lengths, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from spacy_padellm.benchmark import floors
+from spacy_padellm.benchmark.decoders import Watched
+from spacy_padellm.benchmark.measure import Result
+from spacy_padellm.benchmark.subjects import Subject, share_given
+from spacy_padellm.decoding.base import Decoder
+from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.targets import GoldText
+
+
+def add_figures(
+    results: Mapping[str, Result],
+    subject: Subject,
+    golds: Sequence[GoldText],
+) -> dict[str, Any]:
+    """Add to the results of a model's decoders what its gold answers tell.
+
+    results (Mapping[str, Result]): Decoder's name -> its result.
+    subject (Subject): The model.
+    golds (Sequence[GoldText]): The texts and their mentions.
+    RETURNS (dict[str, Any]): The model's facts.
+    """
+    weights, speed = floors.sizes(subject.lm), floors.speeds(subject.lm)
+    needs = floors.needs(subject.prompt, golds, subject.labels)
+    alone = sum(floors.floor_alone(need, weights, speed) for need in needs)
+    stream = sum(floors.floor_product(need, weights, speed) for need in needs)
+    for name, result in results.items():
+        watched = subject.decoders[name]
+        result.floor, result.stream_floor = alone, stream
+        result.tokens_a_sequence, result.sequences = lengths(
+            watched, subject.prompt, golds, subject.labels
+        )
+        if watched.forced is not None:
+            result.emitted = share_given(watched, golds)
+    texts = len(golds)
+    return {
+        "name": subject.name,
+        "parameters": sum(p.numel() for p in subject.lm.model.parameters()),
+        "dtype": str(subject.lm.dtype).removeprefix("torch."),
+        "labels": dict(subject.labels),
+        "weights": asdict(weights),
+        "speeds": asdict(speed),
+        "fewest_passes_a_text": sum(need.passes for need in needs) / texts,
+        "tree_tokens_a_text": sum(need.tokens for need in needs) / texts,
+        "floor_ms_alone": 1000 * alone / texts,
+        "floor_ms_stream": 1000 * stream / texts,
+    }
+
+
+def lengths(
+    decoder: Watched | Decoder,
+    prompt: PromptTokens,
+    golds: Sequence[GoldText],
+    labels: Mapping[str, str],
+) -> tuple[float, float]:
+    """How long a decoder's gold answers are (the paper's Table 8).
+
+    RETURNS (tuple[float, float]): Generated tokens a sequence, its `<eos>` included,
+        and sequences a text.
+    """
+    trees = decoder.targets(prompt, golds, labels, mention_prefix_loss=False)
+    tokens = sum(sum(tree.weights) for tree in trees)
+    ends = sum(
+        weight
+        for tree in trees
+        for target, weight in zip(tree.targets, tree.weights, strict=True)
+        if target == prompt.eos
+    )
+    return tokens / ends, ends / len(golds)

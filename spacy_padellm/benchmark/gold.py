@@ -1,0 +1,183 @@
+"""The texts to measure on, with their gold mentions."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.targets import GoldText
+
+SPANS_KEY = "padellm"
+NAMES = {
+    "PER": "person",
+    "LOC": "location",
+    "ORG": "organization",
+    "MISC": "miscellaneous",
+}
+# the entity types of OntoNotes, for runs with many labels
+MANY_LABELS = (
+    "person", "organization", "location", "nationality or group", "facility",
+    "country or city", "product", "event", "work of art", "law", "language", "date",
+    "time", "percent", "money", "quantity", "ordinal", "cardinal",
+)  # fmt: skip
+
+
+def read_gold(path: Path, *, lang: str) -> list[GoldText]:
+    """The texts of a corpus.
+
+    path (Path): A .spacy corpus, which needs spaCy, or JSON lines.
+    lang (str): Language of a .spacy corpus.
+    RAISES (ValueError): If there is no such file, or it is no such corpus.
+    """
+    if not path.is_file():
+        raise ValueError(Errors.P201.format(path=path))
+    golds = _read_docs(path, lang) if path.suffix == ".spacy" else _read_lines(path)
+    golds = [gold for gold in golds if gold.text.strip()]
+    if not any(gold.mentions for gold in golds):
+        raise ValueError(Errors.P164.format(path=path))
+    return golds
+
+
+def _read_docs(path: Path, lang: str) -> list[GoldText]:
+    try:
+        from spacy_padellm.benchmark.pipelines import read_docs
+    except ImportError as error:
+        raise ValueError(Errors.P165.format(path=path)) from error
+    golds = []
+    for doc in read_docs(path, lang=lang):
+        mentions: dict[str, list[str]] = {}
+        spans = doc.spans.get(SPANS_KEY, doc.ents)
+        for span in sorted(spans, key=lambda s: (s.start_char, s.end_char)):
+            mentions.setdefault(span.label_, []).append(span.text)
+        golds.append(GoldText(doc.text, mentions))
+    return golds
+
+
+def _read_lines(path: Path) -> list[GoldText]:
+    golds = []
+    lines = path.read_text("utf8").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+            mentions = {
+                str(label): [str(mention) for mention in found]
+                for label, found in value["mentions"].items()
+            }
+            golds.append(GoldText(str(value["text"]), mentions))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            message = Errors.P166.format(path=path, line=number, error=error)
+            raise ValueError(message) from error
+    return golds
+
+
+def write_gold(path: Path, golds: Sequence[GoldText]) -> None:
+    """Write texts as JSON lines."""
+    with path.open("w", encoding="utf8") as file:
+        for gold in golds:
+            value = {"text": gold.text, "mentions": dict(gold.mentions)}
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def choose(golds: Sequence[GoldText], count: int) -> list[GoldText]:
+    """Distinct texts, spread evenly over the corpus.
+
+    count (int): How many; all if there are fewer.
+    """
+    distinct = list({gold.text: gold for gold in golds}.values())
+    wanted = min(count, len(distinct))
+    return [distinct[place * len(distinct) // wanted] for place in range(wanted)]
+
+
+def join(
+    golds: Sequence[GoldText], *, size: int, count: int, tokens: Callable[[str], int]
+) -> list[GoldText]:
+    """Long texts of successive ones.
+
+    size (int): Tokens of each at the least.
+    count (int): How many; fewer if the texts do not suffice.
+    tokens (Callable[[str], int]): Tokens of a text.
+    RAISES (ValueError): If all texts together are shorter.
+    """
+    joined: list[GoldText] = []
+    part: list[GoldText] = []
+    length = 0
+    for gold in golds:
+        part.append(gold)
+        length += tokens(gold.text)
+        if length < size:
+            continue
+        mentions: dict[str, list[str]] = {}
+        for piece in part:
+            for label, found in piece.mentions.items():
+                mentions.setdefault(label, []).extend(found)
+        joined.append(GoldText(" ".join(piece.text for piece in part), mentions))
+        part, length = [], 0
+        if len(joined) == count:
+            break
+    if not joined:
+        raise ValueError(Errors.P167.format(size=size, found=length))
+    return joined
+
+
+def with_labels(golds: Sequence[GoldText], count: int) -> list[GoldText]:
+    """Texts with another number of labels.
+
+    With fewer than the texts have, the most frequent ones stay. With more, the
+    mentions are dealt out anew: each distinct string to one label, in turn.
+
+    count (int): Number of labels.
+    """
+    found = Counter(
+        label
+        for gold in golds
+        for label, mentions in gold.mentions.items()
+        for _ in mentions
+    )
+    if count <= len(found):
+        kept = {label for label, _ in found.most_common(count)}
+        return [
+            GoldText(g.text, {k: v for k, v in g.mentions.items() if k in kept})
+            for g in golds
+        ]
+    names = _label_names(count)
+    turn = cycle(names)
+    dealt: dict[str, str] = {}
+    changed = []
+    for gold in golds:
+        mentions: dict[str, list[str]] = {}
+        for text_mentions in gold.mentions.values():
+            for mention in text_mentions:
+                if mention not in dealt:
+                    dealt[mention] = next(turn)
+                mentions.setdefault(dealt[mention], []).append(mention)
+        ordered = {k: _in_text_order(gold.text, v) for k, v in mentions.items()}
+        changed.append(GoldText(gold.text, ordered))
+    return changed
+
+
+def _in_text_order(text: str, mentions: Sequence[str]) -> list[str]:
+    """Sort strings by where they stand; equal ones stand one after the other."""
+    searched: dict[str, int] = {}
+    places = []
+    for mention in mentions:
+        place = text.find(mention, searched.get(mention, 0))
+        searched[mention] = place + 1
+        places.append((place, mention))
+    return [mention for _, mention in sorted(places)]
+
+
+def _label_names(count: int) -> list[str]:
+    more = (f"{name} {n}" for n in range(2, count + 2) for name in MANY_LABELS)
+    return list(islice((*MANY_LABELS, *more), count))
+
+
+def names_of(golds: Sequence[GoldText]) -> dict[str, str]:
+    """Label -> its name in the prompt, for all labels of the texts."""
+    found = sorted({label for gold in golds for label in gold.mentions})
+    return {label: NAMES.get(label, label.lower()) for label in found}

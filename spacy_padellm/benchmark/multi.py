@@ -1,0 +1,54 @@
+"""PaDeLLM-Multi as the paper simulates it: one sequence a GPU, the slowest counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spacy_padellm.benchmark.measure import wait
+from spacy_padellm.decoding.base import Decoder, Forced, decode
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.targets import GoldText
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedMulti:
+    """Runs the sequences of a text one by one.
+
+    A label's count and one of its mentions are one sequence: the decoder reads the
+    text for that label alone, forced to that mention alone.
+
+    decoder (Decoder): Decodes each sequence, without another beside it.
+    lm (LanguageModel): The model.
+    prompt (PromptTokens): The prompt.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    golds (Mapping[str, GoldText]): Text -> its gold mentions.
+    """
+
+    decoder: Decoder
+    lm: LanguageModel
+    prompt: PromptTokens
+    labels: Mapping[str, str]
+    golds: Mapping[str, GoldText]
+
+    def __call__(self, text: str) -> float:
+        """Read a text; gives the seconds of its slowest sequence."""
+        slowest = 0.0
+        for label, name in self.labels.items():
+            found = self.golds[text].mentions.get(label, ())
+            for mentions in [[mention] for mention in found] or [[]]:
+                forced = Forced(self.prompt, {text: {label: mentions}})
+                start = time.perf_counter()
+                decode(
+                    self.decoder,
+                    self.lm,
+                    self.prompt,
+                    [text],
+                    {label: name},
+                    forced=forced,
+                )
+                wait(self.lm.device)
+                slowest = max(slowest, time.perf_counter() - start)
+        return slowest

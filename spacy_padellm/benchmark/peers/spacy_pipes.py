@@ -1,0 +1,94 @@
+"""spaCy's own entity recognisers as peers: the small one and a transformer."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from spacy import registry
+from spacy.cli.init_config import init_config
+from spacy.language import Language
+from spacy.schemas import ConfigSchemaTraining
+from spacy.training import Example
+from spacy.util import load_model_from_config
+from tokenizers import ByteLevelBPETokenizer
+from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
+
+from spacy_padellm.benchmark.pipelines import search_mentions
+from spacy_padellm.targets import GoldText
+
+BATCH_TEXTS = 32
+SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+ROBERTA_BASE: dict[str, Any] = {
+    "vocab_size": 50_265,
+    "max_position_embeddings": 514,
+    "type_vocab_size": 1,
+}
+
+
+def small_ner(
+    golds: Sequence[GoldText], *, lang: str, steps: int, seed: int
+) -> Language:
+    """spaCy's `ner` on `tok2vec`, as `spacy init config` writes it for speed.
+
+    golds (Sequence[GoldText]): What it is initialised and trained on.
+    lang (str): The language.
+    steps (int): Training steps; 0 only initialises it.
+    seed (int): Of the order of the texts.
+    """
+    config = init_config(lang=lang, pipeline=["ner"], optimize="efficiency", gpu=False)
+    return _ready(load_model_from_config(config, auto_fill=True), golds, steps, seed)
+
+
+def transformer_ner(
+    golds: Sequence[GoldText],
+    *,
+    lang: str,
+    steps: int,
+    seed: int,
+    sizes: dict[str, Any] | None = None,
+) -> Language:
+    """spaCy's `ner` on a transformer of roberta-base's shape with random weights.
+
+    golds, lang, steps, seed: See `small_ner`.
+    sizes (dict[str, Any] | None): Of RobertaConfig, over those of roberta-base.
+    """
+    config = init_config(lang=lang, pipeline=["ner"], optimize="efficiency", gpu=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        texts = [gold.text for gold in golds]
+        _save_roberta(folder, texts, {**ROBERTA_BASE, **(sizes or {})})
+        config["components"]["transformer"]["model"]["name"] = str(folder)
+        nlp = load_model_from_config(config, auto_fill=True)
+        return _ready(nlp, golds, steps, seed)
+
+
+def _save_roberta(folder: Path, texts: list[str], sizes: dict[str, Any]) -> None:
+    """A model folder as spacy-transformers loads it; the tokenizer is learnt here."""
+    learnt = ByteLevelBPETokenizer()
+    learnt.train_from_iterator(
+        texts,
+        vocab_size=sizes["vocab_size"],
+        special_tokens=SPECIAL_TOKENS,
+        show_progress=False,
+    )
+    learnt.save_model(str(folder))
+    files = [str(folder / name) for name in ("vocab.json", "merges.txt")]
+    RobertaTokenizerFast(*files).save_pretrained(folder)
+    RobertaModel(RobertaConfig(**sizes)).save_pretrained(folder)
+
+
+def _ready(nlp: Language, golds: Sequence[GoldText], steps: int, seed: int) -> Language:
+    examples = [Example(nlp.make_doc(g.text), search_mentions(nlp, g)) for g in golds]
+    nlp.initialize(lambda: examples)
+    settings = nlp.config.interpolate()["training"]
+    optimizer = registry.resolve(settings, schema=ConfigSchemaTraining)["optimizer"]
+    chance = random.Random(seed)
+    for _ in range(steps):
+        batch = chance.sample(examples, min(BATCH_TEXTS, len(examples)))
+        nlp.update(batch, sgd=optimizer)
+        optimizer.step_schedules()
+    return nlp

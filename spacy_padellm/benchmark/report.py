@@ -1,0 +1,167 @@
+"""The tables: ratios first, then what they come from."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from spacy_padellm.benchmark.decoders import BATCH, STRUCT
+from spacy_padellm.benchmark.measure import Result, percentile
+
+VLLM = "vllm"
+SPACY_NER = "ner"
+
+
+def ratios(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """How many times as fast as the references each one is.
+
+    One text at a time: by the mean latency. As a stream: by texts a second; against
+    PaDeLLM-Batch and AutoReg-Struct also where these read one text after the other.
+
+    results (Sequence[Result]): All of one run.
+    RETURNS (dict[str, dict[str, float]]): Name -> "alone_REFERENCE" and
+        "stream_REFERENCE" -> ratio.
+    """
+    # of several models the first is the reference
+    by_kind = {result.kind: result for result in reversed(results)}
+    found: dict[str, dict[str, float]] = {}
+    for result in results:
+        own = found.setdefault(result.name, {})
+        for name in (BATCH, STRUCT, VLLM, SPACY_NER):
+            reference = by_kind.get(name)
+            if reference is None:
+                continue
+            own[f"alone_{name}"] = reference.latency / result.latency
+            mine, theirs = result.texts_a_second, reference.texts_a_second
+            if mine is not None and theirs is not None:
+                own[f"stream_{name}"] = mine / theirs
+            if mine is not None and name in (BATCH, STRUCT):
+                own[f"stream_alone_{name}"] = mine * reference.latency
+    return found
+
+
+def ratio_table(results: Sequence[Result]) -> str:
+    """How many times as fast: the paper's Figure 3, and more."""
+    found = ratios(results)
+    columns = list(dict.fromkeys(key for own in found.values() for key in own))
+    heads = [_ratio_head(key) for key in columns]
+    rows = [
+        [name, *(_times(own.get(key)) for key in columns)]
+        for name, own in found.items()
+    ]
+    return table(["faster than", *heads], rows) if columns else ""
+
+
+def _ratio_head(key: str) -> str:
+    kind, _, name = key.rpartition("_")
+    return {
+        "alone": f"{name}: alone",
+        "stream": f"{name}: stream",
+        "stream_alone": f"{name} alone: stream",
+    }[kind]
+
+
+def result_table(results: Sequence[Result], *, stream: str) -> str:
+    """What was measured.
+
+    stream (str): What "stream" stands for.
+    """
+    heads = [
+        "", "ms alone", "median", "p90", f"texts/s ({stream})", "words/s", "passes",
+        "tokens", "tokens/seq", "MB alone", "MB stream", "x floor", "x floor stream",
+        "given", "span F1", "string F1", "as batch",
+    ]  # fmt: skip
+    return table(heads, [_row(result) for result in results])
+
+
+def _row(result: Result) -> list[str]:
+    texts = len(result.latencies)
+    work, seconds = result.work, result.stream_seconds
+    alone = sum(result.latencies)
+    return [
+        result.name,
+        _number(1000 * result.latency),
+        _number(1000 * statistics.median(result.latencies)),
+        _number(1000 * percentile(result.latencies, 0.9)),
+        _number(result.texts_a_second),
+        _number(result.words / seconds if seconds else None),
+        _number(work.passes / texts if work else None),
+        _number(work.tokens / texts if work else None),
+        _number(result.tokens_a_sequence),
+        _number(_mega(result.memory)),
+        _number(_mega(result.stream_memory)),
+        _times(alone / result.floor if result.floor else None),
+        _times(
+            seconds / result.stream_floor if seconds and result.stream_floor else None
+        ),
+        _percent(result.emitted),
+        _percent(result.scores.get("ents_f")),
+        _percent(result.scores.get("strings_f")),
+        _percent(result.scores.get("as_batch")),
+    ]
+
+
+def model_line(model: Mapping[str, Any]) -> str:
+    """A model's size, what its texts need, and what the machine reaches with it.
+
+    model (Mapping[str, Any]): What `figures.add_figures` gives.
+    """
+    speeds = model["speeds"]
+    return (
+        f"{model['name']}: {model['parameters'] / 1e6:.1f} M parameters, "
+        f"{model['dtype']}; at least {model['fewest_passes_a_text']:.2f} passes and "
+        f"{model['tree_tokens_a_text']:.1f} tokens a text; weights read once in "
+        f"{1000 * speeds['read_seconds']:.3g} ms ({speeds['bandwidth'] / 1e9:.3g} GB/s)"
+        f", products at {speeds['product_rate'] / 1e12:.3g} Tflop/s; floor "
+        f"{model['floor_ms_alone']:.3g} ms a text alone, "
+        f"{model['floor_ms_stream']:.3g} ms in a stream"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns that line up; those without any value are left out."""
+    kept = [c for c in range(len(head)) if not c or any(row[c] != "-" for row in rows)]
+    lines = [[line[c] for c in kept] for line in (head, *rows)]
+    widths = [max(len(line[c]) for line in lines) for c in range(len(kept))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _mega(size: int | None) -> float | None:
+    return None if size is None else size / 1e6
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _times(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}x"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def to_json(
+    results: Sequence[Result], facts: Mapping[str, Any], *, stream: str
+) -> dict[str, Any]:
+    """All of a run.
+
+    facts (Mapping[str, Any]): The machine, the settings, the models.
+    """
+    return {
+        "ratios": ratios(results),
+        **facts,
+        "stream": stream,
+        "results": [result.to_json() for result in results],
+    }

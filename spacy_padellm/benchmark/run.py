@@ -1,0 +1,278 @@
+"""One run of the benchmark: everything that is asked for, side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spacy_padellm.benchmark.chart import check_matplotlib, draw
+from spacy_padellm.benchmark.decoders import BATCH, MULTI
+from spacy_padellm.benchmark.figures import add_figures
+from spacy_padellm.benchmark.gold import (
+    choose,
+    join,
+    names_of,
+    read_gold,
+    with_labels,
+    write_gold,
+)
+from spacy_padellm.benchmark.machine import machine_facts
+from spacy_padellm.benchmark.measure import Entry, Result, measure
+from spacy_padellm.benchmark.report import (
+    model_line,
+    ratio_table,
+    result_table,
+    to_json,
+)
+from spacy_padellm.benchmark.settings import Settings, parse
+from spacy_padellm.benchmark.shapes import make_shaped
+from spacy_padellm.benchmark.subjects import (
+    Subject,
+    forced_subject,
+    multi_entry,
+    share_alike,
+    string_f1,
+    trained_subject,
+)
+from spacy_padellm.lm import LanguageModel, choose_device, choose_dtype
+from spacy_padellm.prompt import PRESETS
+from spacy_padellm.targets import GoldText
+
+
+def main(arguments: Sequence[str], *, prog: str) -> int:
+    """The command.
+
+    arguments (Sequence[str]): What follows its name.
+    prog (str): Its name.
+    RETURNS (int): The exit code.
+    """
+    try:
+        settings = parse(arguments, prog=prog)
+        run(settings, command=" ".join([prog, *arguments]))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(settings: Settings, *, command: str) -> None:
+    """Measure, and tell the figures.
+
+    settings (Settings): What is asked for.
+    command (str): The command line, for the JSON.
+    RAISES (ValueError): If something is missing; nothing was measured then.
+    """
+    # whatever can be missing is told before anything is measured
+    if settings.chart is not None:
+        check_matplotlib()
+    for path in (settings.json, settings.chart):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    corpus = read_gold(settings.gold, lang=settings.lang)
+    if settings.write_gold is not None:
+        write_gold(settings.write_gold, corpus)
+        print(f"{len(corpus)} texts: {settings.write_gold}")
+        return
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    lang = settings.lang if find_spec("spacy") else None
+    subjects, golds = _subjects(settings, corpus, lang)
+    device = subjects[0].lm.device
+    entries = [entry for subject in subjects for entry in subject.entries()]
+    if settings.forced and MULTI in settings.decoders:
+        entries.append(multi_entry(subjects[0], golds))
+    peers = _peers(settings, golds) if lang else {}
+    entries += [_peer_entry(kind, nlp) for kind, nlp in peers.items()]
+    texts = [gold.text for gold in golds]
+    words = _words(texts, lang)
+    outside = _vllm(settings, subjects[0], golds, words) if settings.vllm else None
+    results = measure(
+        entries, texts, words=words, repeats=settings.repeats, device=device
+    )
+    facts: dict[str, Any] = {
+        "command": command,
+        "machine": machine_facts(device),
+        "settings": {k: _plain(v) for k, v in asdict(settings).items()},
+        "texts": len(texts),
+        "words": words,
+    }
+    by_name = {result.name: result for result in results}
+    facts["models"] = [
+        add_figures(subject.results(by_name), subject, golds) for subject in subjects
+    ]
+    if not settings.forced or (peers and settings.train_peers):
+        _add_scores(settings, subjects, peers, by_name, golds)
+    if outside is not None:
+        result, facts["vllm"] = outside
+        results.append(result)
+    _tell(settings, results, facts, stream="nlp.pipe" if lang else "decoder.stream")
+
+
+# What is measured
+
+
+def _subjects(
+    settings: Settings, corpus: list[GoldText], lang: str | None
+) -> tuple[list[Subject], list[GoldText]]:
+    """The models with their decoders, and the texts chosen for them."""
+    if not settings.forced:
+        trained = [
+            trained_subject(
+                name,
+                decoders=settings.decoders,
+                device=settings.device,
+                dtype=settings.dtype,
+                lang=lang,
+                prefix=f"{Path(name).name}: " if len(settings.models) > 1 else "",
+            )
+            for name in settings.models
+        ]
+        return trained, _choose(settings, corpus, trained[0].lm)
+    device = choose_device(settings.device or "auto")
+    lm = make_shaped(
+        settings.shape,
+        [gold.text for gold in corpus],
+        device=device,
+        dtype=choose_dtype(settings.dtype or "auto", device),
+        seed=settings.seed,
+    )
+    golds = _choose(settings, corpus, lm)
+    subject = forced_subject(
+        lm,
+        lm.tokens_of(PRESETS[settings.preset]),
+        names_of(golds),
+        golds,
+        name=settings.shape,
+        decoders=settings.decoders,
+        lang=lang,
+    )
+    return [subject], golds
+
+
+def _choose(
+    settings: Settings, corpus: list[GoldText], lm: LanguageModel
+) -> list[GoldText]:
+    if settings.labels is not None:
+        corpus = with_labels(corpus, settings.labels)
+    if settings.long is None:
+        return choose(corpus, settings.texts)
+
+    def tokens(text: str) -> int:
+        return len(lm.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    return join(corpus, size=settings.long, count=settings.texts, tokens=tokens)
+
+
+def _peers(settings: Settings, golds: list[GoldText]) -> dict[str, Any]:
+    if not settings.peers:
+        return {}
+    from spacy_padellm.benchmark.peers.spacy_pipes import small_ner, transformer_ner
+
+    makers = {"ner": small_ner, "transformer": transformer_ner}
+    return {
+        kind: makers[kind](
+            golds,
+            lang=settings.lang,
+            steps=settings.train_peers,
+            seed=settings.seed,
+        )
+        for kind in settings.peers
+    }
+
+
+def _peer_entry(kind: str, nlp: Any) -> Entry:
+    def stream(texts: Sequence[str]) -> None:
+        for _ in nlp.pipe(texts):
+            pass
+
+    return Entry(f"spaCy {kind}", kind, nlp, stream)
+
+
+def _words(texts: list[str], lang: str | None) -> int:
+    """Tokens of spaCy's tokenizer; without spaCy what stands between blanks."""
+    if lang is None:
+        return sum(len(text.split()) for text in texts)
+    from spacy_padellm.benchmark.pipelines import count_words
+
+    return count_words(texts, lang=lang)
+
+
+def _vllm(
+    settings: Settings, subject: Subject, golds: list[GoldText], words: int
+) -> tuple[Result, str]:
+    from spacy_padellm.benchmark.peers.vllm_peer import measure_vllm
+
+    assert settings.vllm is not None
+    return measure_vllm(
+        settings.vllm,
+        subject.lm,
+        subject.prompt,
+        golds,
+        subject.labels,
+        words=words,
+        repeats=settings.repeats,
+        seed=settings.seed,
+    )
+
+
+# What is told
+
+
+def _add_scores(
+    settings: Settings,
+    subjects: list[Subject],
+    peers: dict[str, Any],
+    results: dict[str, Result],
+    golds: list[GoldText],
+) -> None:
+    """Score what is trained."""
+    docs = None
+    if find_spec("spacy"):
+        from spacy_padellm.benchmark.pipelines import gold_docs, score
+
+        # with other labels the corpus's own annotation is not the gold one
+        own = settings.gold.suffix == ".spacy" and settings.labels is None
+        docs = gold_docs(settings.gold if own else None, golds, lang=settings.lang)
+    for subject in [] if settings.forced else subjects:
+        for name, result in subject.results(results).items():
+            decoder = subject.decoders[name]
+            if docs is None:
+                result.scores = {"strings_f": string_f1(decoder, golds)}
+            else:
+                result.scores = score(subject.use(decoder), docs)
+            if BATCH in subject.decoders:
+                reference = subject.decoders[BATCH]
+                result.scores["as_batch"] = share_alike(decoder, reference)
+    if docs is not None and settings.train_peers:
+        for kind, nlp in peers.items():
+            results[f"spaCy {kind}"].scores = score(nlp, docs)
+
+
+def _tell(
+    settings: Settings, results: list[Result], facts: dict[str, Any], *, stream: str
+) -> None:
+    """Print the tables; write the JSON and the chart."""
+    print(ratio_table(results), result_table(results, stream=stream), sep="\n\n")
+    for model in facts["models"]:
+        print(f"\n{model_line(model)}")
+    machine = ", ".join(f"{k} {v}" for k, v in facts["machine"].items() if v)
+    print(f"\n{facts['texts']} texts of {facts['words']} words; {machine}")
+    if settings.json is not None:
+        written = json.dumps(to_json(results, facts, stream=stream), indent=2)
+        settings.json.write_text(written + "\n", "utf8")
+    if settings.chart is not None:
+        names = ", ".join(model["name"] for model in facts["models"])
+        title = f"{names}: {facts['texts']} texts on {facts['machine']['device']}"
+        draw(results, settings.chart, title=title, stream=stream)
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it."""
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,144 @@
+"""What a run of the benchmark is asked for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spacy_padellm.benchmark.decoders import DECODERS
+from spacy_padellm.benchmark.shapes import SHAPES
+from spacy_padellm.errors import Errors
+from spacy_padellm.prompt import PRESETS
+
+PEERS = ("ner", "transformer")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A run's settings; `make_parser` tells what each means."""
+
+    gold: Path
+    forced: bool
+    models: tuple[str, ...]
+    shape: str
+    preset: str
+    texts: int
+    labels: int | None
+    long: int | None
+    decoders: tuple[str, ...]
+    peers: tuple[str, ...]
+    train_peers: int
+    vllm: str | None
+    device: str | None
+    dtype: str | None
+    threads: int | None
+    repeats: int
+    seed: int
+    lang: str
+    json: Path | None
+    chart: Path | None
+    write_gold: Path | None
+
+
+def make_parser(prog: str) -> argparse.ArgumentParser:
+    """The command's options.
+
+    prog (str): The command's name, for its help.
+    RETURNS (argparse.ArgumentParser): The parser.
+    """
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Measure every decoder and its peers side by side, in one run.",
+    )
+    add = parser.add_argument
+    add(
+        "gold",
+        type=Path,
+        metavar="GOLD",
+        help="a .spacy corpus, or JSON lines of "
+        '{"text": ..., "mentions": {label: [mention, ...]}}',
+    )
+    add(
+        "--forced",
+        action="store_true",
+        help="random weights; decoders are made to give the gold mentions",
+    )
+    add(
+        "--model",
+        action="append",
+        default=[],
+        dest="models",
+        metavar="MODEL",
+        help="a trained pipeline, a model's folder, bundled-en; repeatable",
+    )
+    add("--shape", choices=SHAPES, default="70M", help="size of the random model")
+    add("--preset", choices=PRESETS, default="paper-en", help="prompt with --forced")
+    add("--texts", type=int, default=40, help="how many, spread over the corpus")
+    add(
+        "--labels",
+        type=int,
+        help="deal the mentions to so many labels, or keep the most frequent ones",
+    )
+    add("--long", type=int, metavar="TOKENS", help="join texts to about that length")
+    add("--decoders", default=",".join(DECODERS), help="default: %(default)s")
+    add(
+        "--peers",
+        default=",".join(PEERS),
+        help="spaCy's own pipes; default: %(default)s; '' for none",
+    )
+    add(
+        "--train-peers",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="train spaCy's pipes on the same texts; 0 initialises them",
+    )
+    add("--vllm", metavar="PYTHON", help="interpreter of an environment with vLLM")
+    add(
+        "--device",
+        help="auto, cpu, cuda, cuda:1, ...; default: a pipeline's own, or auto",
+    )
+    add("--dtype", help="auto, float32, bfloat16, float16; default: as --device")
+    add("--threads", type=int, help="torch's threads on the CPU")
+    add("--repeats", type=int, default=3, help="the median of so many runs counts")
+    add("--seed", type=int, default=0, help="of random weights")
+    add("--lang", default="en", help="language of the pipelines")
+    add("--json", type=Path, metavar="OUT", help="write all figures")
+    add("--chart", type=Path, metavar="OUT.png", help="draw them (needs matplotlib)")
+    add(
+        "--write-gold",
+        type=Path,
+        metavar="OUT.jsonl",
+        help="only write the corpus as JSON lines, which need no spaCy",
+    )
+    return parser
+
+
+def parse(arguments: Sequence[str], *, prog: str) -> Settings:
+    """Read the command line.
+
+    arguments (Sequence[str]): What follows the command's name.
+    prog (str): The command's name.
+    RETURNS (Settings): The settings.
+    RAISES (ValueError): If the options contradict each other or name something
+        unknown.
+    """
+    options = vars(make_parser(prog).parse_args(list(arguments)))
+    options["models"] = tuple(options["models"])
+    for option, known in (("decoders", tuple(DECODERS)), ("peers", PEERS)):
+        names = tuple(name for name in options[option].split(",") if name)
+        for name in names:
+            if name not in known:
+                raise ValueError(
+                    Errors.P161.format(option=option, name=name, known=", ".join(known))
+                )
+        options[option] = names
+    for option in ("texts", "labels", "long", "threads", "repeats"):
+        if options[option] is not None and options[option] < 1:
+            raise ValueError(Errors.P162.format(option=option, value=options[option]))
+    settings = Settings(**options)
+    if settings.write_gold is None and settings.forced == bool(settings.models):
+        raise ValueError(Errors.P163)
+    return settings

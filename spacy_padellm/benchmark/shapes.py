@@ -1,0 +1,102 @@
+"""Models of a given shape with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
+
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.prompt import PRESETS
+from spacy_padellm.scratch import learn_tokenizer
+
+# tokens learnt from the benchmark's texts; the rest of the vocabulary stays unused
+LEARNT_TOKENS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A decoder's sizes.
+
+    hidden, intermediate (int): Widths.
+    layers, heads, key_value_heads, head_size (int): Of the attention.
+    vocabulary (int): Rows of the embeddings.
+    context (int): Longest sequence in tokens.
+    llama (bool): Llama with a vocabulary projection of its own, instead of Qwen3 with
+        tied embeddings.
+    """
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    head_size: int
+    vocabulary: int
+    context: int = 32_768
+    llama: bool = False
+
+
+SHAPES = {
+    "tiny": Shape(32, 64, 2, 2, 2, 16, 1_000),
+    "7M": Shape(256, 768, 6, 4, 4, 64, 8_000),
+    "70M": Shape(512, 1536, 12, 8, 4, 64, 50_000),
+    "0.6B": Shape(1024, 3072, 28, 16, 8, 128, 151_936),
+    # Llama-2-7B's
+    "7B": Shape(4096, 11008, 32, 32, 32, 128, 32_000, context=4096, llama=True),
+}
+
+
+def make_shaped(
+    name: str,
+    texts: Iterable[str],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    seed: int,
+) -> LanguageModel:
+    """A model with random weights, made on the device in the dtype.
+
+    name (str): A key of SHAPES.
+    texts (Iterable[str]): What the tokenizer is learnt from.
+    device (torch.device): Where the weights are made.
+    dtype (torch.dtype): Of the weights.
+    seed (int): Of the weights.
+    """
+    shape = SHAPES[name]
+    texts = list(texts)
+    if not shape.llama:
+        # many texts without blanks: like Qwen's, the tokenizer puts none before a text,
+        # so that a count is one token; Llama's puts one, which is a token of its own
+        texts += [word for text in texts for word in text.split()]
+    tokenizer = learn_tokenizer(
+        texts,
+        vocab_size=min(LEARNT_TOKENS, shape.vocabulary),
+        special_tokens=PRESETS["compact"].special_tokens,
+    )
+    sizes: dict[str, Any] = {
+        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.key_value_heads,
+        "head_dim": shape.head_size,
+        "max_position_embeddings": shape.context,
+        "tie_word_embeddings": not shape.llama,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.eos_token_id,
+    }
+    config = LlamaConfig(**sizes) if shape.llama else Qwen3Config(**sizes)
+    old = transformers.__version__.startswith("4.")
+    torch.manual_seed(seed)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(
+            config, **{"torch_dtype" if old else "dtype": dtype}
+        )
+    return LanguageModel(model.eval(), tokenizer)

@@ -1,0 +1,245 @@
+"""What is measured: a model with the decoders that run on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spacy_padellm.benchmark.decoders import (
+    BATCH,
+    MULTI,
+    Watched,
+    decoders_for,
+    make_decoders,
+)
+from spacy_padellm.benchmark.measure import Entry, Result
+from spacy_padellm.benchmark.multi import SimulatedMulti
+from spacy_padellm.decoding.base import Forced
+from spacy_padellm.decoding.tree import TreeDecoder
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm import LanguageModel, choose_device, choose_dtype, find, load
+from spacy_padellm.mentions import Mention, deduplicate
+from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.settings import read_settings
+from spacy_padellm.targets import GoldText
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+
+@dataclass(slots=True)
+class Subject:
+    """A model and its decoders.
+
+    name (str): The model's.
+    lm (LanguageModel): The model.
+    prompt (PromptTokens): Its prompt.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    decoders (dict[str, Watched]): Decoder by name.
+    nlp (Language | None): The pipeline that runs them, where spaCy is installed.
+    prefix (str): Of the decoders' names in the tables, where there are more models.
+    """
+
+    name: str
+    lm: LanguageModel
+    prompt: PromptTokens
+    labels: Mapping[str, str]
+    decoders: dict[str, Watched]
+    nlp: Language | None
+    prefix: str = ""
+
+    def entries(self) -> list[Entry]:
+        """Each decoder, run by the pipeline or, without spaCy, on its own."""
+        make = self._alone if self.nlp is None else self._in_pipeline
+        return [
+            Entry(self.prefix + name, name, *make(decoder), self.lm)
+            for name, decoder in self.decoders.items()
+        ]
+
+    def results(self, measured: Mapping[str, Result]) -> dict[str, Result]:
+        """Decoder's name -> its result.
+
+        measured (Mapping[str, Result]): Name in the tables -> result.
+        """
+        return {name: measured[self.prefix + name] for name in self.decoders}
+
+    def use(self, decoder: Watched) -> Any:
+        """Let the pipeline run a decoder; gives the pipeline."""
+        from spacy_padellm.benchmark.pipelines import pipe_of
+
+        assert self.nlp is not None
+        pipe_of(self.nlp).decoder = decoder
+        return self.nlp
+
+    def _in_pipeline(
+        self, decoder: Watched
+    ) -> tuple[Callable[[str], None], Callable[[Sequence[str]], None]]:
+        def one(text: str) -> None:
+            self.use(decoder)(text)
+
+        def stream(texts: Sequence[str]) -> None:
+            for _ in self.use(decoder).pipe(texts):
+                pass
+
+        return one, stream
+
+    def _alone(
+        self, decoder: Watched
+    ) -> tuple[Callable[[str], None], Callable[[Sequence[str]], None]]:
+        def stream(texts: Sequence[str]) -> None:
+            for _ in decoder.stream(self.lm, self.prompt, texts, self.labels):
+                pass
+
+        def one(text: str) -> None:
+            stream([text])
+
+        return one, stream
+
+
+def forced_subject(
+    lm: LanguageModel,
+    prompt: PromptTokens,
+    labels: dict[str, str],
+    golds: Sequence[GoldText],
+    *,
+    name: str,
+    decoders: Sequence[str],
+    lang: str | None,
+) -> Subject:
+    """A model whose decoders are made to give the gold mentions.
+
+    lm (LanguageModel): The model.
+    prompt (PromptTokens): The prompt.
+    labels (dict[str, str]): Label -> its name in the prompt.
+    golds (Sequence[GoldText]): The texts and their mentions.
+    name (str): The model's.
+    decoders (Sequence[str]): Names of decoders.
+    lang (str | None): Of the pipeline; None runs the decoders without spaCy.
+    """
+    counts = [len(found) for gold in golds for found in gold.mentions.values()]
+    lengths = [
+        len(prompt.mention_answer(mention))
+        for gold in golds
+        for found in gold.mentions.values()
+        for mention in found
+    ]
+    forced = Forced(prompt, {gold.text: gold.mentions for gold in golds})
+    made = make_decoders(
+        (name for name in decoders if name != MULTI),
+        # no limit may cut the gold mentions off
+        max_mentions=max(32, *counts),
+        max_mention_tokens=max(64, *lengths),
+    )
+    nlp = None
+    if lang is not None:
+        from spacy_padellm.benchmark.pipelines import forced_pipeline
+
+        nlp = forced_pipeline(lm, prompt.prompt, labels, lang=lang)
+    watched = {name: Watched(decoder, forced) for name, decoder in made.items()}
+    return Subject(name, lm, prompt, labels, watched, nlp)
+
+
+def multi_entry(subject: Subject, golds: Sequence[GoldText]) -> Entry:
+    """The paper's simulation of PaDeLLM-Multi on a forced subject's model."""
+    (decoder,) = make_decoders([BATCH], max_mention_tokens=subject.lm.context).values()
+    simulated = SimulatedMulti(
+        decoder,
+        subject.lm,
+        subject.prompt,
+        subject.labels,
+        {gold.text: gold for gold in golds},
+    )
+    return Entry(f"{MULTI} (simulated)", MULTI, simulated, None)
+
+
+def trained_subject(
+    name: str,
+    *,
+    decoders: Sequence[str],
+    device: str | None,
+    dtype: str | None,
+    lang: str | None,
+    prefix: str,
+) -> Subject:
+    """A trained model with the decoders that it was trained for.
+
+    name (str): See `pipelines.load_pipeline`; without spaCy a model's folder.
+    decoders (Sequence[str]): Names of decoders, of which those are taken that answer
+        the prompts the model was trained on.
+    device, dtype (str | None): Of the model; None leaves them as configured.
+    lang (str | None): Of a pipeline made here; None runs the decoders without spaCy.
+    prefix (str): See `Subject`.
+    RAISES (ValueError): If there is no such model.
+    """
+    if lang is not None:
+        from spacy_padellm.benchmark.pipelines import load_pipeline, pipe_of
+
+        nlp = load_pipeline(name, lang=lang, device=device, dtype=dtype)
+        nlp("The first text loads the model .")
+        pipe = pipe_of(nlp)
+        lm, prompt = pipe.holder.lm(), pipe.prompt
+        assert prompt is not None
+        labels, own = pipe.label_data, pipe.decoder
+    else:
+        nlp = None
+        source = find(name)
+        settings = read_settings(source) if isinstance(source, Path) else None
+        if settings is None:
+            raise ValueError(Errors.P168.format(name=name))
+        placed = choose_device(device or "auto")
+        lm = load(name, device=placed, dtype=choose_dtype(dtype or "auto", placed))
+        labels, prompt, own = settings.labels, settings.prompt, TreeDecoder()
+    chosen = decoders_for(own, decoders)
+    watched = {kind: Watched(decoder) for kind, decoder in chosen.items()}
+    return Subject(name, lm, lm.tokens_of(prompt), labels, watched, nlp, prefix)
+
+
+def share_given(decoder: Watched, golds: Sequence[GoldText]) -> float | None:
+    """The share of the gold mentions that a decoder gave, None if there are none.
+
+    decoder (Watched): A decoder that has read the texts whole.
+    golds (Sequence[GoldText]): The texts and their mentions.
+    """
+    given = total = 0
+    for gold in golds:
+        wanted = Counter((k, m) for k, found in gold.mentions.items() for m in found)
+        found = Counter((m.label, m.text) for m in decoder.found.get(gold.text, ()))
+        given += (wanted & found).total()
+        total += wanted.total()
+    return given / total if total else None
+
+
+def string_f1(decoder: Watched, golds: Sequence[GoldText]) -> float:
+    """The paper's micro-F over (label, string) of each text, positions aside.
+
+    decoder (Watched): A decoder that has read the texts whole.
+    golds (Sequence[GoldText]): The texts and their mentions.
+    """
+    both = given = total = 0
+    for gold in golds:
+        wanted = Counter((k, m) for k, found in gold.mentions.items() for m in found)
+        kept = deduplicate(decoder.found.get(gold.text, []))
+        found = Counter((mention.label, mention.text) for mention in kept)
+        both += (wanted & found).total()
+        given += found.total()
+        total += wanted.total()
+    return 2 * both / (given + total) if given + total else 0.0
+
+
+def share_alike(decoder: Watched, other: Watched) -> float:
+    """The share of the texts in which two decoders found the same mentions.
+
+    Each as it read them last: in a stream, the batch may tip a tie in low precision.
+    """
+
+    def strings(found: Sequence[Mention]) -> list[tuple[str, int, str]]:
+        return [(mention.label, mention.index, mention.text) for mention in found]
+
+    same = [
+        strings(found) == strings(other.found[text])
+        for text, found in decoder.found.items()
+    ]
+    return sum(same) / len(same)

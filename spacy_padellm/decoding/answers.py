@@ -1,0 +1,185 @@
+"""What the paper's baselines share: all mentions in the answer to one prompt."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from spacy_padellm.decoding.base import Forced, Found, Limits, logger
+from spacy_padellm.decoding.batching import Asked, Reading, stream_found
+from spacy_padellm.decoding.generation import Generated, generate
+from spacy_padellm.decoding.replicas import Replica, make_replicas
+from spacy_padellm.decoding.writing import Piece, answer_tokens, text_branches
+from spacy_padellm.errors import Warnings
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.mentions import Mention
+from spacy_padellm.prompt import CountBranches, PromptTokens
+from spacy_padellm.targets import GoldText, TrainingTree
+from spacy_padellm.tree import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """How a baseline asks, and how its answers are written.
+
+    by_label (bool): Whether each label is asked for apart, by the text's and the
+        label's template; if not, one answer to the text's template holds all labels.
+    write (Callable): (text with its gold mentions, label -> name) -> the answer.
+    read (Callable): (answer, label -> name) -> label -> its mentions in order; never
+        raises, whatever the answer is.
+    room (Callable): (prompt, label -> name) -> a function from the tokens of a text to
+        the tokens that its answer may take.
+    """
+
+    by_label: bool
+    write: Callable[[GoldText, Mapping[str, str]], list[str]]
+    read: Callable[[str, Mapping[str, str]], dict[str, list[Piece]]]
+    room: Callable[[PromptTokens, Mapping[str, str]], Callable[[int], int]]
+
+    def groups(self, labels: Mapping[str, str]) -> list[dict[str, str]]:
+        """The labels of each prompt of a text."""
+        if self.by_label:
+            return [{label: name} for label, name in labels.items()]
+        return [dict(labels)]
+
+    def ask(
+        self, prompt: PromptTokens, texts: Sequence[str], labels: Mapping[str, str]
+    ) -> list[CountBranches]:
+        """The prompts of texts."""
+        if self.by_label:
+            return prompt.count_branches(texts, list(labels.values()))
+        return text_branches(prompt, texts)
+
+    def tokens(
+        self, prompt: PromptTokens, gold: GoldText, labels: Mapping[str, str]
+    ) -> list[list[int]]:
+        """The answers to a text's prompts, each with `<eos>`."""
+        template = prompt.prompt.label if self.by_label else prompt.prompt.text
+        return [
+            answer_tokens(prompt, template, self.write(gold, group))
+            for group in self.groups(labels)
+        ]
+
+
+def stream_answers(
+    form: AnswerFormat,
+    lm: LanguageModel,
+    prompt: PromptTokens,
+    texts: Iterable[str],
+    labels: Mapping[str, str],
+    *,
+    max_mentions: int,
+    max_batch_tokens: int,
+    forced: Forced | None,
+) -> Iterator[Found]:
+    """Decode texts by answers of a format; see `Decoder.stream`."""
+    room = form.room(prompt, labels)
+
+    def read(replica: Replica, asked: Sequence[Asked]) -> list[Reading]:
+        told: list[list[int]] | None = None
+        sequences = [sequence for item in asked for sequence in item.sequences]
+        limits = []
+        for item in asked:
+            start, end = item.branches.text
+            limits += [room(end - start)] * len(item.branches.labels)
+        if forced is not None:
+            golds = [GoldText(item.text, forced.gold[item.text]) for item in asked]
+            told = [ids for gold in golds for ids in form.tokens(prompt, gold, labels)]
+            limits = [len(ids) for ids in told]
+        answers = generate([replica], sequences, limits, forced=told)
+        size = len(form.groups(labels))
+        return [
+            _read_text(form, prompt, answers[i : i + size], labels, max_mentions)
+            for i in range(0, len(answers), size)
+        ]
+
+    def report(over: int, cut: int) -> None:
+        Limits(max_mentions, 0, over).report()
+        if cut:
+            logger.warning(Warnings.W104.format(n=cut))
+
+    yield from stream_found(
+        lm,
+        texts,
+        ask=lambda some: form.ask(prompt, some, labels),
+        read=read,
+        report=report,
+        replicas=make_replicas(lm, prompt, ()),
+        max_batch_tokens=max_batch_tokens,
+    )
+
+
+def _read_text(
+    form: AnswerFormat,
+    prompt: PromptTokens,
+    answers: Sequence[Generated],
+    labels: Mapping[str, str],
+    max_mentions: int,
+) -> Reading:
+    """Read a text's answers."""
+    over = 0
+    found: dict[str, list[Mention]] = {}
+    for group, answer in zip(form.groups(labels), answers, strict=True):
+        text, score = _scorer(prompt, answer)
+        for label, pieces in form.read(text, group).items():
+            over += len(pieces) > max_mentions
+            found[label] = [
+                Mention(label, n, piece.text, score(piece.start, piece.end))
+                for n, piece in enumerate(pieces[:max_mentions], start=1)
+            ]
+    mentions = [mention for label in labels for mention in found.get(label, ())]
+    return Reading(mentions, over, sum(answer.cut for answer in answers))
+
+
+def _scorer(
+    prompt: PromptTokens, answer: Generated
+) -> tuple[str, Callable[[int, int], float]]:
+    """The string of an answer, and the probability of a part of it.
+
+    A part's probability is the product of those of all tokens that hold one of its
+    characters: a token that reaches over its edge counts too.
+    """
+    string = prompt.decode(answer.ids)
+    beginnings = {0: "", len(answer.ids): string}
+
+    def beginning(size: int) -> str:
+        if size not in beginnings:
+            beginnings[size] = prompt.decode(answer.ids[:size])
+        return beginnings[size]
+
+    def score(start: int, end: int) -> float:
+        sizes = range(len(answer.ids) + 1)
+        # bisection, as each look decodes a beginning of the answer; the last character
+        # is there once no half of it is shown as a replacement character
+        first = bisect_right(sizes, start, key=lambda n: len(beginning(n))) - 1
+        last = bisect_left(
+            sizes, True, key=lambda n: beginning(n).startswith(string[:end])
+        )
+        return math.exp(sum(answer.scores[first : max(last, first + 1)]))
+
+    return string, score
+
+
+def answer_trees(
+    form: AnswerFormat,
+    prompt: PromptTokens,
+    golds: Sequence[GoldText],
+    labels: Mapping[str, str],
+) -> list[TrainingTree]:
+    """Training trees: a branch for each prompt of a text, with its answer.
+
+    Each token of an answer, `<eos>` included, weighs 1.
+    """
+    trees = []
+    asked = form.ask(prompt, [gold.text for gold in golds], labels)
+    for gold, branches in zip(golds, asked, strict=True):
+        tree = TrainingTree()
+        root = tree.extend(ROOT, branches.root)
+        answers = form.tokens(prompt, gold, labels)
+        for ids, (*answer, eos) in zip(branches.labels, answers, strict=True):
+            end = tree.extend(root, ids)
+            tree.predict(tree.extend(end, answer, weight=1), eos, 1)
+        trees.append(tree)
+    return trees

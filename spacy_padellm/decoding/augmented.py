@@ -1,0 +1,162 @@
+r"""`AugmentedDecoder`: the text again, with its mentions marked.
+
+The paper's AutoReg-Aug: `[Japan LOC], co-hosts of ...`, with the labels' names in the
+prompt. Brackets of the text and of names are written `\[` and `\]`. If one label's name
+ends with another's, as "geo location" with "location", a mention "Baden geo" of the
+latter is read as "Baden" of the former.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from spacy_padellm.decoding.answers import (
+    AnswerFormat,
+    answer_trees,
+    stream_answers,
+)
+from spacy_padellm.decoding.base import Forced, Found
+from spacy_padellm.decoding.batching import check_settings
+from spacy_padellm.decoding.placing import outermost, place_gold
+from spacy_padellm.decoding.writing import (
+    SLACK,
+    Piece,
+    answer_tokens,
+    escape,
+    read_item,
+)
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.targets import GoldText, TrainingTree
+
+_MARKS = "[]"
+_BRACKET = re.compile(r"\\.|[\[\]]", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentedDecoder:
+    """Decode each text as itself with its mentions marked, several texts as one batch.
+
+    It knows no nested mentions: of overlapping gold mentions the outermost is learnt.
+
+    max_mentions (int): Mentions of one label in one text at the most.
+    max_batch_tokens (int): Tokens of the prompts of a batch, padding included; one text
+        may exceed it.
+    """
+
+    max_mentions: int = 32
+    max_batch_tokens: int = 1024
+    needs_weights: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_settings(
+            max_mentions=self.max_mentions, max_batch_tokens=self.max_batch_tokens
+        )
+
+    def stream(
+        self,
+        lm: LanguageModel | None,
+        prompt: PromptTokens,
+        texts: Iterable[str],
+        labels: Mapping[str, str],
+        *,
+        forced: Forced | None = None,
+    ) -> Iterator[Found]:
+        """See `Decoder`."""
+        assert lm is not None
+        return stream_answers(
+            AUGMENTED,
+            lm,
+            prompt,
+            texts,
+            labels,
+            max_mentions=self.max_mentions,
+            max_batch_tokens=self.max_batch_tokens,
+            forced=forced,
+        )
+
+    def targets(
+        self,
+        prompt: PromptTokens,
+        golds: Sequence[GoldText],
+        labels: Mapping[str, str],
+        *,
+        mention_prefix_loss: bool,
+    ) -> list[TrainingTree]:
+        """See `Decoder`; there is no `<mention n>` here that could be learnt."""
+        return answer_trees(AUGMENTED, prompt, golds, labels)
+
+
+def write_answer(gold: GoldText, labels: Mapping[str, str]) -> list[str]:
+    """Write a text with its mentions marked."""
+    pieces = []
+    reached = 0
+    mentions = {label: gold.mentions.get(label, ()) for label in labels}
+    for place in outermost(place_gold(gold.text, mentions)):
+        before = escape(gold.text[reached : place.start], _MARKS)
+        mention = escape(gold.text[place.start : place.end], _MARKS)
+        # the blank before a mention goes with its bracket, as blanks go with words
+        blank = " " if before.endswith(" ") else ""
+        name = escape(labels[place.label], _MARKS)
+        pieces += [before.removesuffix(" "), f"{blank}[", mention, f" {name}]"]
+        reached = place.end
+    return [*pieces, escape(gold.text[reached:], _MARKS)]
+
+
+def read_answer(answer: str, labels: Mapping[str, str]) -> dict[str, list[Piece]]:
+    """Read the mentions that are marked.
+
+    Only what brackets hold is read: the rest may differ from the text. A bracket that
+    is not closed is read up to the next one.
+    """
+    # a name that another one ends with is looked for after it
+    names = sorted(
+        ((escape(name, _MARKS).strip(), label) for label, name in labels.items()),
+        key=lambda pair: -len(pair[0]),
+    )
+    found: dict[str, list[Piece]] = {}
+    opened: int | None = None
+    for mark in _BRACKET.finditer(answer):
+        if mark.group() not in _MARKS:
+            continue
+        if opened is not None:
+            _read_marked(answer, opened, mark.start(), names, found)
+        opened = mark.end() if mark.group() == "[" else None
+    if opened is not None:
+        _read_marked(answer, opened, len(answer), names, found)
+    return found
+
+
+def _read_marked(
+    answer: str,
+    start: int,
+    end: int,
+    names: Sequence[tuple[str, str]],
+    found: dict[str, list[Piece]],
+) -> None:
+    """Read `mention name`, if it ends with the name of a label."""
+    marked = answer[start:end].rstrip()
+    for name, label in names:
+        mention = marked.removesuffix(name)
+        if len(mention) < len(marked) and mention[-1:].isspace():
+            found.setdefault(label, []).extend(
+                read_item(answer, start, start + len(mention))
+            )
+            return
+
+
+def _room(prompt: PromptTokens, labels: Mapping[str, str]) -> Callable[[int], int]:
+    marks = max(
+        len(answer_tokens(prompt, prompt.prompt.text, ["[", f" {name}]"]))
+        for name in labels.values()
+    )
+    # at the most each second token of the text is a mention
+    return lambda text_tokens: text_tokens + (text_tokens // 2 + 1) * marks + SLACK
+
+
+AUGMENTED = AnswerFormat(
+    by_label=False, write=write_answer, read=read_answer, room=_room
+)

@@ -1,0 +1,96 @@
+"""Where gold mentions stand in their text, of which only the strings are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The characters of a gold mention."""
+
+    start: int
+    end: int
+    label: str
+
+
+def place_gold(text: str, mentions: Mapping[str, Sequence[str]]) -> list[Place]:
+    """Find gold mentions in their text.
+
+    A string may stand in the text more often than it is a mention. Chosen is, in this
+    order of preference: a place clear of the mentions placed before, one after the
+    label's mention before, one outside longer mentions that hold the string, one of
+    whole words, the first one.
+
+    text (str): The text.
+    mentions (Mapping[str, Sequence[str]]): Label -> mention strings in text order.
+    RETURNS (list[Place]): One for each mention that the text has, by label.
+    """
+    strings = {mention for some in mentions.values() for mention in some}
+    drawbacks = {string: _drawbacks(text, string, strings) for string in strings}
+    places: list[Place] = []
+    for label, some in mentions.items():
+        reached = 0
+        for mention in some:
+            size = len(mention)
+            ranked = [
+                (
+                    _overlaps(places, start, start + size),
+                    start < reached,
+                    drawback,
+                    start,
+                )
+                for start, drawback in drawbacks[mention].items()
+            ]
+            if ranked:
+                *_, start = min(ranked)
+                places.append(Place(start, start + size, label))
+                reached = start + 1
+    return places
+
+
+def outermost(places: Iterable[Place]) -> Iterator[Place]:
+    """Places that do not overlap, in text order.
+
+    Of nested ones the outermost is kept, of others that overlap the first, of equal
+    ones the first given.
+    """
+    reached = 0
+    for place in sorted(places, key=lambda place: (place.start, -place.end)):
+        if place.start >= reached:
+            yield place
+            reached = place.end
+
+
+def _drawbacks(
+    text: str, string: str, others: Iterable[str]
+) -> dict[int, tuple[bool, bool]]:
+    """Whether each place of a string is inside a longer one, and cuts a word."""
+    longer = [
+        (start, start + len(other))
+        for other in others
+        if len(other) > len(string) and string in other
+        for start in _find_all(text, other)
+    ]
+    drawbacks = {}
+    for start in _find_all(text, string):
+        end = start + len(string)
+        inside = any(a <= start and end <= b for a, b in longer)
+        drawbacks[start] = (inside, _cuts_word(text, start) or _cuts_word(text, end))
+    return drawbacks
+
+
+def _overlaps(places: Iterable[Place], start: int, end: int) -> bool:
+    return any(place.start < end and start < place.end for place in places)
+
+
+def _find_all(text: str, string: str) -> Iterator[int]:
+    start = text.find(string)
+    while start >= 0:
+        yield start
+        start = text.find(string, start + 1)
+
+
+def _cuts_word(text: str, at: int) -> bool:
+    return 0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum()

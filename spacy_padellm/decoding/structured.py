@@ -1,0 +1,146 @@
+r"""`StructuredDecoder`: one answer with the mentions of all labels.
+
+The paper's AutoReg-Struct: `((PER): (Cuttitta), (LOC): (Italy, Rome), (ORG): (NULL))`,
+with the labels' names in the prompt. Parentheses in a mention or name are written
+`\(` and `\)`, and a mention NULL is written `\NULL`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from spacy_padellm.decoding.answers import (
+    AnswerFormat,
+    answer_trees,
+    stream_answers,
+)
+from spacy_padellm.decoding.base import Forced, Found
+from spacy_padellm.decoding.batching import check_settings
+from spacy_padellm.decoding.writing import (
+    SLACK,
+    Piece,
+    answer_tokens,
+    escape,
+    read_list,
+    unescape,
+    write_list,
+)
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.targets import GoldText, TrainingTree
+
+_NULL = "NULL"
+_MARKS = "()"
+_HEADER = re.compile(r"\(((?:\\.|[^()\\])*)\)\s*:\s*\(", re.DOTALL)
+_CLOSE = re.compile(r"\\.|\)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class StructuredDecoder:
+    """Decode one structured answer for each text, those of several texts as one batch.
+
+    max_mentions (int): Mentions of one label in one text at the most.
+    max_batch_tokens (int): Tokens of the prompts of a batch, padding included; one text
+        may exceed it.
+    """
+
+    max_mentions: int = 32
+    max_batch_tokens: int = 1024
+    needs_weights: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_settings(
+            max_mentions=self.max_mentions, max_batch_tokens=self.max_batch_tokens
+        )
+
+    def stream(
+        self,
+        lm: LanguageModel | None,
+        prompt: PromptTokens,
+        texts: Iterable[str],
+        labels: Mapping[str, str],
+        *,
+        forced: Forced | None = None,
+    ) -> Iterator[Found]:
+        """See `Decoder`."""
+        assert lm is not None
+        return stream_answers(
+            STRUCTURED,
+            lm,
+            prompt,
+            texts,
+            labels,
+            max_mentions=self.max_mentions,
+            max_batch_tokens=self.max_batch_tokens,
+            forced=forced,
+        )
+
+    def targets(
+        self,
+        prompt: PromptTokens,
+        golds: Sequence[GoldText],
+        labels: Mapping[str, str],
+        *,
+        mention_prefix_loss: bool,
+    ) -> list[TrainingTree]:
+        """See `Decoder`; there is no `<mention n>` here that could be learnt."""
+        return answer_trees(STRUCTURED, prompt, golds, labels)
+
+
+def write_answer(gold: GoldText, labels: Mapping[str, str]) -> list[str]:
+    """Write the mentions of all labels."""
+    pieces = []
+    before = "("
+    for label, name in labels.items():
+        mentions = gold.mentions.get(label, ())
+        before += f"({escape(name, _MARKS)}): ("
+        if mentions:
+            written = write_list(mentions, marks=_MARKS)
+            if written == [_NULL]:
+                written = [rf"\{_NULL}"]
+            pieces += [before, *written]
+            before = "), "
+        else:
+            before += f"{_NULL}), "
+    return [*pieces, before.removesuffix(", ") + ")"]
+
+
+def read_answer(answer: str, labels: Mapping[str, str]) -> dict[str, list[Piece]]:
+    """Read the mentions of all labels.
+
+    Unknown labels are left out, and the repeats of a label. Where a parenthesis is not
+    closed, the list goes to the next label.
+    """
+    known: dict[str, str] = {}
+    for key, name in labels.items():
+        known.setdefault(name.strip(), key)
+    found: dict[str, list[Piece]] = {}
+    headers = list(_HEADER.finditer(answer))
+    limits = [*(header.start() for header in headers[1:]), len(answer)]
+    for header, end in zip(headers, limits, strict=False):
+        label = known.get(unescape(header.group(1)).strip())
+        if label is None or label in found:
+            continue
+        start = header.end()
+        closed = (
+            m.start() for m in _CLOSE.finditer(answer, start, end) if m.group() == ")"
+        )
+        end = next(closed, end)
+        null = answer[start:end].strip() == _NULL
+        found[label] = [] if null else read_list(answer, start, end)
+    return found
+
+
+def _room(prompt: PromptTokens, labels: Mapping[str, str]) -> Callable[[int], int]:
+    empty = write_answer(GoldText("", {}), labels)
+    frame = len(answer_tokens(prompt, prompt.prompt.text, empty))
+    # at the most each token of the text is a mention, with a comma after it
+    return lambda text_tokens: frame + 2 * text_tokens + SLACK
+
+
+STRUCTURED = AnswerFormat(
+    by_label=False, write=write_answer, read=read_answer, room=_room
+)

@@ -1,0 +1,341 @@
+"""One text's token tree as it is decoded: its counts, then its mentions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from spacy_padellm.decoding.base import Forced, Limits
+from spacy_padellm.decoding.source import Source
+from spacy_padellm.mentions import Mention
+from spacy_padellm.prompt import CountBranches, PromptTokens
+from spacy_padellm.tree import ROOT, TokenTree
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a pass read of one text.
+
+    tokens (Sequence[int]): The likeliest token after each of the text's reads.
+    scores (Sequence[float]): Their log-probabilities.
+    chances (Sequence[float]): The probabilities of the tokens asked for.
+    pick (Callable[[int, Sequence[int]], tuple[int, float]]): The likeliest of some
+        tokens after a read, with its log-probability.
+    """
+
+    tokens: Sequence[int]
+    scores: Sequence[float]
+    chances: Sequence[float]
+    pick: Callable[[int, Sequence[int]], tuple[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How counts and mentions are chosen; the defaults are the paper's.
+
+    min_count_probability (float | None): See `TreeDecoder`.
+    from_text (bool): See `TreeDecoder`.
+    """
+
+    min_count_probability: float | None = None
+    from_text: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _MentionBranch:
+    """A mention being generated.
+
+    `end` is the slot of its last token that is sure, `read` the pass's read that
+    shows what follows there; the reads after it show what follows the draft.
+    """
+
+    label: str
+    index: int
+    end: int
+    read: int
+    forced: list[int] | None
+    generated: list[int] = field(default_factory=list)
+    drafted: list[int] = field(default_factory=list)
+    score: float = 0.0  # log-probability, of the count's reaching this index as well
+
+
+@dataclass(eq=False, slots=True)
+class _CountBranch:
+    """A label whose count is being read, with the mentions of the count so far.
+
+    `read` is the pass's read that shows the next token; the reads after it show what
+    follows the draft. `chances` is the first of its probabilities among those asked
+    for: of each drafted token, then of the digits.
+    """
+
+    label: str
+    start: int  # slot of the prompt's first token after the root
+    end: int  # slot of its last one
+    read: int
+    forced: list[int] | None
+    drafted: tuple[int, ...] = ()
+    chances: int | None = None
+    reached: Sequence[float] = ()  # probabilities of at least 1, 2, ... mentions
+    decided: bool = False
+    generated: list[int] = field(default_factory=list)
+    guesses: list[_MentionBranch] = field(default_factory=list)
+
+
+class TreeText:
+    """Grows the tree of one text pass by pass."""
+
+    def __init__(
+        self,
+        prompt: PromptTokens,
+        text: str,
+        branches: CountBranches,
+        *,
+        labels: Mapping[str, str],
+        limits: Limits,
+        choice: Choice,
+        context: int,
+        forced: Forced | None,
+    ) -> None:
+        """Plant the labels.
+
+        prompt (PromptTokens): The prompt.
+        text (str): The text.
+        branches (CountBranches): Its count prompts.
+        labels (Mapping[str, str]): Label -> its name in the prompt.
+        limits (Limits): On counts and mentions.
+        choice (Choice): How counts and mentions are chosen.
+        context (int): The longest sequence in tokens that the model takes.
+        forced (Forced | None): Answers to give instead of the model's.
+        """
+        self.tree = TokenTree()
+        self.reads: list[int] = []  # slots after which tokens are read in this pass
+        # reads and tokens whose probabilities are asked for
+        self.chances: list[tuple[int, int]] = []
+        self._prompt = prompt
+        self._text = text
+        self._branches = branches
+        self._labels = labels
+        self._limits = limits
+        self._context = context
+        self._forced = forced
+        self._choice = choice if forced is None else Choice()
+        self._source = Source(branches.root[slice(*branches.text)], prompt)
+        self._counting: list[_CountBranch] = []
+        self._generating: list[_MentionBranch] = []
+        self._done: list[_MentionBranch] = []
+        self._plant_labels()
+
+    def take(self, reading: Reading, *, draft_tokens: int) -> bool:
+        """Take what a pass read, and plant what the next one shall read.
+
+        reading (Reading): What it read.
+        draft_tokens (int): Tokens of each mention to draft at most.
+        RETURNS (bool): Whether there is anything left to read.
+        """
+        self._reading = reading
+        self.reads, self.chances = [], []
+        undecided = []
+        for count in self._counting:
+            if self._count_goes_on(count):
+                undecided.append(count)
+            else:
+                self._generating += count.guesses
+        self._counting = undecided
+        going = self._generating
+        self._generating = [b for b in going if self._mention_goes_on(b, draft_tokens)]
+        return bool(self._counting or self._generating)
+
+    def mentions(self) -> list[Mention]:
+        """The mentions, by label, then by index."""
+        order = {label: place for place, label in enumerate(self._labels)}
+        self._done.sort(key=lambda branch: (order[branch.label], branch.index))
+        strings = self._prompt.decode_mentions([b.generated for b in self._done])
+        return [
+            Mention(branch.label, branch.index, string, math.exp(branch.score))
+            for branch, string in zip(self._done, strings, strict=True)
+        ]
+
+    def _read(self, slot: int) -> int:
+        """Ask for what follows a slot; gives the number of the read."""
+        self.reads.append(slot)
+        return len(self.reads) - 1
+
+    # Counts
+
+    def _plant_labels(self) -> None:
+        root = self.tree.extend(ROOT, self._branches.root)
+        for label, ids in zip(self._labels, self._branches.labels, strict=True):
+            end = self.tree.extend(root, ids)
+            forced = None
+            if self._forced is not None:
+                forced = self._forced.count(self._text, label)
+            start = end - len(ids) + 1
+            # most tokenizers of words put a blank before every number
+            drafted = self._prompt.count_start
+            branch = _CountBranch(label, start, end, self._read(end), forced, drafted)
+            if drafted:
+                last = self.tree.extend(end, drafted)
+                for slot in range(last - len(drafted) + 1, last + 1):
+                    self._read(slot)
+            if self._choice.min_count_probability is not None:
+                self._ask_chances(branch)
+            self._counting.append(branch)
+
+    def _ask_chances(self, branch: _CountBranch) -> None:
+        """Ask for the distribution of a count."""
+        digits = self._prompt.count_digits
+        if digits:
+            branch.chances = len(self.chances)
+            pairs = enumerate(branch.drafted, start=branch.read)
+            self.chances += pairs
+            last = branch.read + len(branch.drafted)
+            self.chances += [(last, digit) for digit in digits]
+
+    def _count_goes_on(self, branch: _CountBranch) -> bool:
+        """Take the next tokens of a count; its guesses stand if it was complete."""
+        if branch.decided:
+            return False
+        if branch.chances is not None and self._decide(branch):
+            return branch.decided
+        for offset in range(len(branch.drafted) + 1):
+            token = self._reading.tokens[branch.read + offset]
+            if branch.forced is not None:
+                token = branch.forced[len(branch.generated)]
+            branch.generated.append(token)
+            count, complete = self._prompt.read_count(branch.generated)
+            if complete:
+                # the guesses were planted for the digits before this token
+                if count:
+                    self._limits.capped(count)
+                else:
+                    branch.guesses = []
+                return False
+            if offset == len(branch.drafted) or token != branch.drafted[offset]:
+                break
+        branch.drafted = ()
+        self._plant_mentions(branch, count)
+        return True
+
+    def _decide(self, branch: _CountBranch) -> bool:
+        """Set a count to the highest that is reached with enough probability.
+
+        RETURNS (bool): Whether it is another one than the likeliest, which goes its
+            usual way.
+        """
+        at = branch.chances or 0
+        chances = self._reading.chances
+        before = math.prod(chances[at : at + len(branch.drafted)])
+        at += len(branch.drafted)
+        digits = chances[at : at + len(self._prompt.count_digits)]
+        sums = list(accumulate(before * chance for chance in reversed(digits)))
+        branch.reached = sums[::-1]
+        branch.chances = None
+        least = self._choice.min_count_probability or 0.0
+        count = sum(chance >= least for chance in branch.reached)
+        read = self._reading.tokens[branch.read : branch.read + len(branch.drafted) + 1]
+        likeliest, _ = self._prompt.read_count(read)
+        if tuple(read[:-1]) != branch.drafted:
+            likeliest = 0
+        if count == likeliest:
+            return False
+        if count:
+            answer = self._prompt.count_answer(count)
+            branch.generated = answer[: len(branch.drafted) + 1]
+            branch.decided = True
+            self._plant_mentions(branch, count)
+        return True
+
+    def _plant_mentions(self, branch: _CountBranch, count: int) -> None:
+        """Guess that the count is complete: ask for its mentions and for its end."""
+        generated = branch.generated
+        branch.guesses = []
+        read_at = None
+        if count:
+            asked = min(count, self._limits.max_mentions)
+            name = self._labels[branch.label]
+            prompts = self._prompt.mention_branches(self._text, name, asked, count)
+            stem = branch.end
+            if prompts.keep is not None:
+                stem = self._path_slot(branch, prompts.keep - 1)
+            if prompts.stem:
+                first = self.tree.filled
+                stem = self.tree.extend(stem, prompts.stem)
+                if prompts.keep is None and _starts(prompts.stem, generated):
+                    read_at = first + len(generated) - 1
+            for n, ids in enumerate(prompts.mentions, start=1):
+                end = self.tree.extend(stem, ids)
+                forced = None
+                if self._forced is not None:
+                    forced = self._forced.mention(self._text, branch.label, n)
+                guess = _MentionBranch(branch.label, n, end, self._read(end), forced)
+                if n <= len(branch.reached):
+                    guess.score = math.log(branch.reached[n - 1] or 1e-30)
+                branch.guesses.append(guess)
+        if read_at is None:
+            # the prompt's tokens for the count are others than the model's
+            read_at = self.tree.extend(branch.end, generated)
+        branch.read = self._read(read_at)
+
+    def _path_slot(self, branch: _CountBranch, place: int) -> int:
+        """Slot of the token at this place of a label's prompt."""
+        root = len(self._branches.root)
+        return place if place < root else branch.start + place - root
+
+    # Mentions
+
+    def _mention_goes_on(self, branch: _MentionBranch, draft_tokens: int) -> bool:
+        """Take the next tokens of a mention, and ask for those after them."""
+        for offset in range(len(branch.drafted) + 1):
+            token, score = self._next(branch, branch.read + offset)
+            if token == self._prompt.eos:
+                self._done.append(branch)
+                return False
+            branch.generated.append(token)
+            branch.score += score
+            if self._is_too_long(branch):
+                self._limits.mentions += 1
+                self._done.append(branch)
+                return False
+            if offset == len(branch.drafted) or token != branch.drafted[offset]:
+                break
+            branch.end += 1
+        self._feed(branch, draft_tokens)
+        return True
+
+    def _next(self, branch: _MentionBranch, read: int) -> tuple[int, float]:
+        """A mention's next token and its log-probability."""
+        token, score = self._reading.tokens[read], self._reading.scores[read]
+        generated = branch.generated
+        if branch.forced is not None:
+            return branch.forced[len(generated)], score
+        if not self._choice.from_text or self._source.fits(generated, token):
+            return token, score
+        allowed = self._source.allowed(generated)
+        return self._reading.pick(read, allowed) if allowed else (token, score)
+
+    def _is_too_long(self, branch: _MentionBranch) -> bool:
+        if len(branch.generated) == self._limits.max_mention_tokens:
+            return True
+        # the position that the next token would be read at
+        return self.tree.depth(branch.end) + 2 >= self._context
+
+    def _feed(self, branch: _MentionBranch, draft_tokens: int) -> None:
+        """Put in the last token and a draft of the next ones; read after each."""
+        room = min(
+            self._limits.max_mention_tokens - len(branch.generated),
+            self._context - self.tree.depth(branch.end) - 2,
+        )
+        size = min(draft_tokens, room - 1)
+        branch.drafted = self._source.draft(branch.generated, size)
+        ids = [branch.generated[-1], *branch.drafted]
+        last = self.tree.extend(branch.end, ids)
+        branch.end = last - len(branch.drafted)
+        branch.read = self._read(branch.end)
+        for slot in range(branch.end + 1, last + 1):
+            self._read(slot)
+
+
+def _starts(ids: Sequence[int], beginning: Sequence[int]) -> bool:
+    return list(ids[: len(beginning)]) == list(beginning)

@@ -1,0 +1,170 @@
+r"""How the baselines' answers are written: their tokens, and lists of mentions.
+
+What a mention shares with the marks of a format is written with a backslash before it,
+as is the backslash itself, so that an answer can be read back: `Paris\, Texas`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spacy_padellm.prompt import CountBranches, PromptTokens
+
+# tokens that an answer may take over its estimate: a word without the blank before it
+# is often more tokens than in the text
+SLACK = 8
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_COMMA = re.compile(r",(?=\s|$)")
+_ITEM_END = re.compile(r"\\.|,(?=\s|$)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A mention as it stands in an answer.
+
+    text (str): The mention.
+    start, end (int): Its characters in the answer, which may hold backslashes more.
+    """
+
+    text: str
+    start: int
+    end: int
+
+
+# Prompts and tokens
+
+
+def text_branches(prompt: PromptTokens, texts: Sequence[str]) -> list[CountBranches]:
+    """The text's template alone as a prompt, which a line break ends.
+
+    prompt (PromptTokens): The prompt.
+    texts (Sequence[str]): The texts.
+    RETURNS (list[CountBranches]): For each text, one empty branch.
+    """
+    template = prompt.prompt
+    branches = []
+    for text, asked in zip(texts, prompt.count_branches(texts, [""]), strict=True):
+        start, end = asked.text
+        if template.whole:
+            stem = template.text.format(text=text)
+            if not _after(template.text, "text"):
+                stem += _end_of_text(prompt)
+            counted = template.text.format(text=text) + template.label.format(label="")
+            stem_ids, counted_ids = _plain(prompt, [stem, counted])
+            path = asked.root + asked.labels[0]
+            # what the tokenizer puts before every text, such as <bos>
+            root = path[: len(path) - len(counted_ids)] + stem_ids
+            end = len(root)
+        else:
+            after = prompt.tokenizer(_end_of_text(prompt), add_special_tokens=False)
+            root = asked.root[:end] + list(after["input_ids"])
+        branches.append(CountBranches(root, [[]], (start, end)))
+    return branches
+
+
+def answer_tokens(
+    prompt: PromptTokens, template: str, pieces: Sequence[str]
+) -> list[int]:
+    """Tokens of an answer, with `<eos>`.
+
+    Like the prompt, it is tokenised piece by piece or in one go. Where the tokenizer
+    puts a blank before every piece, a piece's own blank is left to it: a mention then
+    is the same tokens in the answer as in the text.
+
+    prompt (PromptTokens): The prompt.
+    template (str): The template that the answer follows.
+    pieces (Sequence[str]): The answer, cut where a mention begins and ends.
+    """
+    answer = "".join(pieces)
+    if not answer:
+        return [prompt.eos]
+    if prompt.prompt.whole:
+        before = _end_of_text(prompt)
+        if template == prompt.prompt.label:
+            before = _after(template, "label")
+        prefix, joined = _plain(prompt, [before, before + answer])
+        if joined[: len(prefix)] != prefix:
+            return [*_plain(prompt, [answer])[0], prompt.eos]
+        return [*joined[len(prefix) :], prompt.eos]
+    if _puts_blanks(prompt):
+        pieces = [piece.removeprefix(" ") for piece in pieces]
+    tokens = _plain(prompt, [piece for piece in pieces if piece])
+    return [*(token for ids in tokens for token in ids), prompt.eos]
+
+
+def _plain(prompt: PromptTokens, strings: Sequence[str]) -> list[list[int]]:
+    """Tokens of strings in which nothing is a special token."""
+    encoded = prompt.tokenizer(
+        list(strings), add_special_tokens=False, split_special_tokens=True
+    )
+    return [list(ids) for ids in encoded["input_ids"]]
+
+
+def _puts_blanks(prompt: PromptTokens) -> bool:
+    """Whether the tokenizer puts a blank before every string."""
+    return " x" in prompt.decode(_plain(prompt, ["x"])[0] * 2)
+
+
+def _end_of_text(prompt: PromptTokens) -> str:
+    """What stands between a text and the answer that follows it."""
+    return _after(prompt.prompt.text, "text") or "\n"
+
+
+def _after(template: str, field: str) -> str:
+    """What stands after a template's only field."""
+    return template.format(**{field: "\0"}).partition("\0")[2]
+
+
+# Lists of mentions
+
+
+def escape(string: str, marks: str) -> str:
+    """Write a backslash before each of some marks, and before backslashes."""
+    return re.sub(f"[{re.escape(marks)}\\\\]", r"\\\g<0>", string)
+
+
+def unescape(string: str) -> str:
+    """The reverse of `escape`."""
+    return _ESCAPED.sub(r"\1", string)
+
+
+def write_list(mentions: Sequence[str], *, marks: str = "") -> list[str]:
+    """Write mentions, separated by ", ".
+
+    mentions (Sequence[str]): The mentions.
+    marks (str): Marks of the format around the list.
+    RETURNS (list[str]): The list, cut where a mention begins and ends.
+    """
+    pieces: list[str] = []
+    for mention in mentions:
+        # a comma inside a number or word separates nothing
+        item = _COMMA.sub(r"\\,", escape(mention, marks))
+        pieces += [",", f" {item}"] if pieces else [item]
+    return pieces
+
+
+def read_list(answer: str, start: int, end: int) -> list[Piece]:
+    """Read the mentions of a list; blanks around them and empty items are left out.
+
+    answer (str): The answer.
+    start, end (int): The list's characters in it.
+    """
+    found = []
+    begun = start
+    ends = [
+        m.start() for m in _ITEM_END.finditer(answer, start, end) if m.group() == ","
+    ]
+    for stop in (*ends, end):
+        found += read_item(answer, begun, stop)
+        begun = stop + 1
+    return found
+
+
+def read_item(answer: str, start: int, end: int) -> list[Piece]:
+    """Read the mention between two characters, if it is not blank."""
+    raw = answer[start:end]
+    start += len(raw) - len(raw.lstrip())
+    raw = raw.strip()
+    return [Piece(unescape(raw), start, start + len(raw))] if raw else []

@@ -1,0 +1,75 @@
+"""Keys and values of token trees: a row each, written once and read in place."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+_SMALL = 1024  # slots of all rows that are not worth giving back
+
+
+class RowCache:
+    """The keys and values of all layers of a model, for several trees.
+
+    Trees take the rows 0, 1, ...; a tree's slots are those of its `TokenTree`.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0  # there is room for
+        self.slots = 0
+        self._keys: list[torch.Tensor] = []
+        self._values: list[torch.Tensor] = []
+
+    def reserve(self, rows: int, slots: int) -> None:
+        """Make room for rows and slots, and give back room that is far too much.
+
+        What is in them stays.
+        """
+        enough = rows <= self.rows and slots <= self.slots
+        if enough and self.rows * self.slots <= 4 * rows * slots + _SMALL:
+            return
+        kept = slice(min(rows, self.rows)), slice(min(slots, self.slots))
+        self.rows = rows + (rows // 4 if self.rows else 0)
+        self.slots = slots + slots // 4
+        for store in (self._keys, self._values):
+            for layer, old in enumerate(store):
+                # zeros: what no token sees must still be numbers
+                store[layer] = old.new_zeros(self.rows, self.slots, *old.shape[2:])
+                store[layer][kept] = old[kept]
+
+    def places(
+        self, rows: npt.NDArray[np.int64], slots: npt.NDArray[np.int64]
+    ) -> torch.Tensor:
+        """Numbers of tokens within the cache, from their rows and slots."""
+        return torch.from_numpy(rows * self.slots + slots)
+
+    def write(
+        self,
+        layer: int,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        places: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write a layer's new keys and values, and give all of that layer's.
+
+        key, value (torch.Tensor): (1, heads, tokens, head size).
+        places (torch.Tensor): Where the cache keeps each token.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): (rows, slots, heads, head size).
+        """
+        for store, new in ((self._keys, key), (self._values, value)):
+            heads, _, size = new.shape[1:]
+            if layer == len(store):
+                store.append(new.new_zeros(self.rows, self.slots, heads, size))
+            flat = store[layer].view(self.rows * self.slots, heads, size)
+            flat[places] = new[0].transpose(0, 1)
+        return self._keys[layer], self._values[layer]
+
+    def move(self, source: int, target: int, slots: int) -> None:
+        """Let a row take the place of another one.
+
+        slots (int): How many of its slots are in use.
+        """
+        for store in (self._keys, self._values):
+            for buffer in store:
+                buffer[target, :slots] = buffer[source, :slots]

@@ -1,0 +1,126 @@
+"""Training targets: gold mentions as token trees with loss weights.
+
+A tree holds what the paper unrolls into one example for each mention (section 3.2):
+its loss and its gradient are the same, because a token that several examples share
+weighs as many times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from spacy_padellm.prompt import CountBranches, PromptTokens
+from spacy_padellm.tree import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class GoldText:
+    """A text and its gold mentions.
+
+    mentions (Mapping[str, Sequence[str]]): Label -> mention strings in text order.
+    """
+
+    text: str
+    mentions: Mapping[str, Sequence[str]]
+
+
+@dataclass(slots=True)
+class TrainingTree:
+    """A text's token tree, with what is to be predicted where.
+
+    chains (list[tuple[int, list[int]]]): Parent and tokens of each chain; tokens are
+        numbered in this order.
+    places, targets (list[int]): After which token which token is to be predicted.
+    weights (list[float]): How many of the paper's examples hold each prediction.
+    """
+
+    chains: list[tuple[int, list[int]]] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    size: int = 0
+
+    def extend(self, parent: int, ids: Sequence[int], *, weight: float = 0) -> int:
+        """Hang a chain of tokens under a node.
+
+        weight (float): Of the prediction of each of these tokens.
+        RETURNS (int): The chain's last token, or the parent of an empty chain.
+        """
+        if not ids:
+            return parent
+        if weight:
+            for place, target in enumerate(ids, start=self.size - 1):
+                self.predict(parent if place < self.size else place, target, weight)
+        self.chains.append((parent, list(ids)))
+        self.size += len(ids)
+        return self.size - 1
+
+    def predict(self, place: int, target: int, weight: float) -> None:
+        """Let the token after `place` be learnt."""
+        self.places.append(place)
+        self.targets.append(target)
+        self.weights.append(weight)
+
+
+def make_tree(
+    gold: GoldText,
+    branches: CountBranches,
+    *,
+    prompt: PromptTokens,
+    labels: Mapping[str, str],
+    mention_prefix_loss: bool,
+) -> TrainingTree:
+    """Lay a text's examples out as one tree.
+
+    gold (GoldText): The text and its mentions.
+    branches (CountBranches): Its count prompts.
+    prompt (PromptTokens): The prompt.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    mention_prefix_loss (bool): Whether `<mention n>` is learnt.
+    """
+    tree = TrainingTree()
+    root = tree.extend(ROOT, branches.root)
+    for (label, name), ids in zip(labels.items(), branches.labels, strict=True):
+        end = tree.extend(root, ids)
+        mentions = gold.mentions.get(label, ())
+        if not mentions:
+            *answer, eos = prompt.count_answer(0)
+            tree.predict(tree.extend(end, answer, weight=1), eos, 1)
+            continue
+        count = len(mentions)
+        prompts = prompt.mention_branches(gold.text, name, count, count)
+        if prompts.keep is not None:
+            back = len(branches.root) + len(ids) - prompts.keep
+            end = end - back if back < len(ids) else root - (back - len(ids))
+        counted = prompts.stem[: prompts.counted]
+        stem = tree.extend(end, counted, weight=count)
+        prefix_weight = int(mention_prefix_loss)
+        shared = prompts.stem[prompts.counted :]
+        stem = tree.extend(stem, shared, weight=count * prefix_weight)
+        for mention, prefix in zip(mentions, prompts.mentions, strict=True):
+            end = tree.extend(stem, prefix, weight=prefix_weight)
+            *answer, eos = prompt.mention_answer(mention)
+            tree.predict(tree.extend(end, answer, weight=1), eos, 1)
+    return tree
+
+
+def make_trees(
+    prompt: PromptTokens,
+    golds: Sequence[GoldText],
+    labels: Mapping[str, str],
+    *,
+    mention_prefix_loss: bool,
+) -> list[TrainingTree]:
+    """The trees of several texts; see `make_tree`."""
+    asked = prompt.count_branches([gold.text for gold in golds], list(labels.values()))
+    return [
+        make_tree(
+            gold,
+            branches,
+            prompt=prompt,
+            labels=labels,
+            mention_prefix_loss=mention_prefix_loss,
+        )
+        for gold, branches in zip(golds, asked, strict=True)
+    ]

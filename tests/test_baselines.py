@@ -1,0 +1,373 @@
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+import torch
+from conftest import make_lm
+from transformers import GenerationConfig
+
+from spacy_padellm.decoding.augmented import AugmentedDecoder
+from spacy_padellm.decoding.base import Decoder, Forced, decode
+from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.batching import LOOK_AHEAD, Asked, Reading, stream_found
+from spacy_padellm.decoding.generation import cut_batches, generate
+from spacy_padellm.decoding.onestep import OneStepDecoder
+from spacy_padellm.decoding.replicas import Replica
+from spacy_padellm.decoding.structured import StructuredDecoder
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.mentions import Mention
+from spacy_padellm.prompt import PRESETS, PromptTokens
+from spacy_padellm.scratch import SmallShape, make_lm as make_scratch_lm
+from spacy_padellm.targets import GoldText
+
+LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
+BASELINES = [OneStepDecoder, StructuredDecoder, AugmentedDecoder]
+GOLD: dict[str, dict[str, list[str]]] = {
+    "Angela Merkel met Macron in New York.": {
+        "PER": ["Angela Merkel", "Macron"],
+        "LOC": ["New York"],
+    },
+    "nothing": {},
+    r"Paris, Texas (US) [sic] \ , the end": {
+        "LOC": ["Paris, Texas (US)"],
+        "ORG": ["[sic]"],
+    },
+    "北京 ½ NULL": {"LOC": ["北京"], "ORG": ["NULL"]},
+}
+SHAPE = SmallShape(
+    vocab_size=300,
+    hidden_size=16,
+    intermediate_size=16,
+    layers=1,
+    heads=2,
+    key_value_heads=2,
+    context=512,
+)
+
+
+def scratch(preset: str) -> LanguageModel:
+    texts = [*GOLD, "The Bank of Paris closed .", "Bob met Anna in Rome ."]
+    specials = PRESETS[preset].special_tokens
+    return make_scratch_lm(texts, SHAPE, special_tokens=specials)
+
+
+def pretrained(preset: str) -> LanguageModel:
+    lm = make_lm("llama")
+    lm.add_special_tokens(PRESETS[preset].special_tokens)
+    return lm
+
+
+def strings(mentions: Sequence[Mention]) -> dict[str, list[str]]:
+    """Label -> mentions; checks that they are numbered from 1."""
+    found: dict[str, list[str]] = {}
+    for mention in mentions:
+        found.setdefault(mention.label, []).append(mention.text)
+        assert mention.index == len(found[mention.label])
+    return found
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Random models hit the limits all the time."""
+    with caplog.at_level(logging.WARNING, logger="spacy_padellm"):
+        yield
+
+
+# Forced answers and scores
+
+
+@pytest.mark.parametrize("make", [pretrained, scratch])
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("decoder", BASELINES)
+def test_baselines_forced_gives_the_gold_mentions(
+    decoder: Callable[[], Decoder], preset: str, make: Callable[[str], LanguageModel]
+) -> None:
+    lm = make(preset)
+    prompt = PromptTokens(PRESETS[preset], lm.tokenizer)
+    found = decode(
+        decoder(), lm, prompt, list(GOLD), LABELS, forced=Forced(prompt, GOLD)
+    )
+    assert [strings(mentions) for mentions in found] == list(GOLD.values())
+
+
+@pytest.mark.parametrize("preset", ["paper-en", "released-en", "compact"])
+@pytest.mark.parametrize("decoder", BASELINES)
+def test_baselines_scores_are_the_probabilities_of_the_mentions_tokens(
+    decoder: Callable[[], Decoder], preset: str
+) -> None:
+    lm = pretrained(preset)
+    # the weights of these models make next tokens all but sure
+    lm.model.lm_head.weight.data *= 0.05
+    prompt = PromptTokens(PRESETS[preset], lm.tokenizer)
+    text = "Angela Merkel met nobody."
+    gold = {"PER": ["Angela Merkel"]}
+    (found,) = decode(
+        decoder(), lm, prompt, [text], LABELS, forced=Forced(prompt, {text: gold})
+    )
+    (tree,) = decoder().targets(
+        prompt, [GoldText(text, gold)], LABELS, mention_prefix_loss=True
+    )
+    # the first branch holds the mention: the tokens of the prompt, then of the answer
+    *asked, answer = [ids for _, ids in tree.chains[: 3 if len(tree.chains) > 2 else 2]]
+    ids = [token for chain in asked for token in chain] + answer
+    mention = lm.tokenizer("Angela Merkel", add_special_tokens=False)["input_ids"]
+    start = next(i for i in range(len(ids)) if ids[-len(answer) + i :][:2] == mention)
+    start += len(ids) - len(answer)
+    with torch.inference_mode():
+        logits = lm.model(torch.tensor([ids])).logits[0].float()
+    chances = logits.softmax(-1)
+    wanted = [float(chances[start + i - 1, mention[i]]) for i in range(2)]
+    assert found[0].score == pytest.approx(math.prod(wanted), rel=1e-4)
+    assert 1e-9 < found[0].score < 0.9
+
+
+def test_baselines_score_counts_tokens_that_share_a_character() -> None:
+    """A character of several tokens, of which each is one byte."""
+    lm = pretrained("paper-en")
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    forced = Forced(prompt, {"x 龘 y": {"ORG": ["龘", "y"]}})
+    (found,) = decode(
+        OneStepDecoder(), lm, prompt, ["x 龘 y"], {"ORG": "o"}, forced=forced
+    )
+    (branches,) = prompt.count_branches(["x 龘 y"], ["o"])
+    ids = branches.root + branches.labels[0]
+    answer = lm.tokenizer("龘", add_special_tokens=False)["input_ids"]
+    assert len(answer) == 3
+    with torch.inference_mode():
+        logits = lm.model(torch.tensor([ids + answer])).logits[0].float()
+    scores = logits.log_softmax(-1)[len(ids) - 1 : -1].gather(
+        1, torch.tensor(answer)[:, None]
+    )
+    assert found[0].score == pytest.approx(math.exp(float(scores.sum())), rel=1e-4)
+
+
+# Training targets
+
+
+@pytest.mark.parametrize("preset", ["paper-en", "released-en"])
+@pytest.mark.parametrize(
+    ("decoder", "answer"),
+    [
+        (StructuredDecoder(), "((person): (Ann, Bob), (location): (NULL))"),
+        (AugmentedDecoder(), "[Ann person] met [Bob person] ."),
+    ],
+)
+def test_baselines_targets_are_the_prompt_with_its_answer(
+    decoder: Decoder, answer: str, preset: str
+) -> None:
+    lm = pretrained(preset)
+    prompt = PromptTokens(PRESETS[preset], lm.tokenizer)
+    gold = GoldText("Ann met Bob .", {"PER": ["Ann", "Bob"]})
+    labels = {"PER": "person", "LOC": "location"}
+    (tree,) = decoder.targets(prompt, [gold], labels, mention_prefix_loss=True)
+    (_, asked), (parent, learnt) = tree.chains
+    assert prompt.decode(asked) == "text:\nAnn met Bob .\n"
+    assert prompt.decode(learnt) == answer
+    assert parent == len(asked) - 1
+    assert tree.targets == [*learnt, prompt.eos]
+    assert tree.places == list(range(parent, tree.size))
+    assert tree.weights == [1] * len(tree.targets)
+
+
+def test_baselines_onestep_targets_are_a_branch_for_each_label() -> None:
+    lm = pretrained("paper-en")
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    gold = GoldText("Ann met Bob .", {"LOC": [], "PER": ["Ann", "Bob"]})
+    labels = {"PER": "person", "LOC": "location"}
+    (tree,) = OneStepDecoder().targets(prompt, [gold], labels, mention_prefix_loss=True)
+    (_, root), (_, person), (_, answer), (_, location) = tree.chains
+    assert [prompt.decode(root + ids) for ids in (person, location)] == [
+        f"text:\nAnn met Bob .\nentity type:\n{name}\n\n<num>"
+        for name in labels.values()
+    ]
+    assert prompt.decode(answer) == "Ann, Bob"
+    assert tree.targets == [*answer, prompt.eos, prompt.eos]
+    assert tree.places[-1] == tree.size - 1
+
+
+# Batches
+
+
+def test_generation_of_a_sequence_does_not_depend_on_its_batch() -> None:
+    for kind in ("llama", "gpt2", "gemma2"):
+        lm = make_lm(kind)
+        replica = Replica(lm, PromptTokens(PRESETS["paper-en"], lm.tokenizer))
+        rng = torch.Generator().manual_seed(0)
+        sequences = [
+            torch.randint(1, 380, (size,), generator=rng).tolist()
+            for size in (1, 3, 9, 9, 20)
+        ]
+        limits = [4, 12, 1, 7, 5]
+        together = generate([replica], sequences, limits)
+        for sequence, limit, row in zip(sequences, limits, together, strict=True):
+            (alone,) = generate([replica], [sequence], [limit])
+            assert alone.ids == row.ids
+            assert alone.cut == row.cut == (len(row.ids) == limit)
+            assert alone.scores == pytest.approx(row.scores, abs=1e-5)
+
+
+def test_generation_leaves_out_the_checkpoints_own_settings() -> None:
+    lm = make_lm("llama")
+    replica = Replica(lm, PromptTokens(PRESETS["paper-en"], lm.tokenizer))
+    plain = generate([replica], [[5, 6, 7]], [12])
+    own = GenerationConfig(do_sample=True, temperature=9.0, repetition_penalty=5.0)
+    lm.model.generation_config = own
+    assert generate([replica], [[5, 6, 7]], [12]) == plain
+    assert lm.model.generation_config is own
+
+
+def test_generation_without_room_in_the_context_is_an_error() -> None:
+    lm = make_lm("llama")
+    lm.model.config.max_position_embeddings = 8
+    replica = Replica(lm, PromptTokens(PRESETS["paper-en"], lm.tokenizer))
+    (full,) = generate([replica], [[5] * 7], [9])
+    assert len(full.ids) <= 1
+    with pytest.raises(ValueError, match="takes 8 tokens"):
+        generate([replica], [[5], [5] * 8], [9, 9])
+
+
+def test_batching_cuts_by_tokens_with_padding() -> None:
+    shapes = [(2, 5), (1, 3), (1, 4), (1, 40), (2, 5)]
+    assert list(cut_batches(shapes, 20)) == [[1, 2, 0], [4], [3]]
+    assert list(cut_batches(shapes, None)) == [[1, 2, 0, 4, 3]]
+    assert list(cut_batches([], 20)) == []
+
+
+@pytest.mark.parametrize("size", [200, 100_000])
+@pytest.mark.parametrize("decoder", BASELINES)
+def test_baselines_results_do_not_depend_on_the_batch(
+    decoder: Callable[..., Decoder], size: int
+) -> None:
+    lm = pretrained("paper-en")
+    lm.model.lm_head.weight.data *= 0.05
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    forced = Forced(prompt, GOLD)
+    made = decoder(max_batch_tokens=size)
+    found = decode(made, lm, prompt, list(GOLD), LABELS, forced=forced)
+    for text, mentions in zip(GOLD, found, strict=True):
+        (alone,) = decode(decoder(), lm, prompt, [text], LABELS, forced=forced)
+        assert strings(mentions) == strings(alone) == GOLD[text]
+        scores = [mention.score for mention in alone]
+        assert [m.score for m in mentions] == pytest.approx(scores, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "decoder", [*BASELINES, lambda: BatchDecoder(max_batch_tokens=500)]
+)
+def test_baselines_look_ahead_is_bounded(decoder: Callable[[], Decoder]) -> None:
+    lm = pretrained("paper-en")
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    taken = itertools.count()
+    texts = (text for text in itertools.repeat("nothing") if next(taken) >= 0)
+    forced = Forced(prompt, GOLD)
+    stream = decoder().stream(lm, prompt, texts, LABELS, forced=forced)
+    assert next(stream) == []
+    assert next(taken) <= LOOK_AHEAD
+
+
+# Limits and errors
+
+
+@pytest.mark.parametrize("decoder", BASELINES)
+def test_baselines_cut_answers_are_reported(
+    decoder: Callable[[], Decoder], caplog: pytest.LogCaptureFixture
+) -> None:
+    lm = pretrained("paper-en")
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    # a model that never ends an answer
+    with torch.no_grad():
+        lm.model.lm_head.weight[prompt.eos] = 0
+    decode(decoder(), lm, prompt, ["some words"], LABELS)
+    answers = len(LABELS) if decoder is OneStepDecoder else 1
+    assert f"{answers} answer(s) reached the number of tokens" in caplog.text
+
+
+@pytest.mark.parametrize("decoder", BASELINES)
+def test_baselines_max_mentions_is_reported(
+    decoder: Callable[..., Decoder], caplog: pytest.LogCaptureFixture
+) -> None:
+    lm = pretrained("paper-en")
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    gold = {"a b c": {"PER": ["a", "b", "c"]}}
+    (found,) = decode(
+        decoder(max_mentions=2),
+        lm,
+        prompt,
+        list(gold),
+        LABELS,
+        forced=Forced(prompt, gold),
+    )
+    assert strings(found) == {"PER": ["a", "b"]}
+    assert "1 count(s) were over max_mentions = 2" in caplog.text
+
+
+@pytest.mark.parametrize("decoder", [*BASELINES, BatchDecoder])
+def test_baselines_text_longer_than_the_context_fails_alone(
+    decoder: Callable[[], Decoder],
+) -> None:
+    lm = pretrained("paper-en")
+    lm.model.config.max_position_embeddings = 60
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    texts = ["short", "long " * 60, "short too", "long " * 61]
+    found = list(decoder().stream(lm, prompt, texts, LABELS))
+    assert [isinstance(mentions, ValueError) for mentions in found] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_batching_a_text_that_fails_leaves_its_batch(llama: LanguageModel) -> None:
+    prompt = PromptTokens(PRESETS["paper-en"], llama.tokenizer)
+    batches = []
+
+    def read(replica: Replica, asked: Sequence[Asked]) -> list[Reading]:
+        batches.append([item.text for item in asked])
+        if "bad" in batches[-1]:
+            raise ValueError("bad")
+        return [Reading([Mention("A", 1, item.text, 1.0)]) for item in asked]
+
+    texts = ["one", "bad", "two"]
+    found = list(
+        stream_found(
+            llama,
+            texts,
+            ask=lambda some: prompt.count_branches(some, ["person"]),
+            read=read,
+            report=lambda over, cut: None,
+            replicas=[Replica(llama, prompt)],
+            max_batch_tokens=10_000,
+        )
+    )
+    assert isinstance(found[1], ValueError)
+    assert [m.text for some in (found[0], found[2]) for m in some] == ["one", "two"]
+    assert len(batches) == 4
+
+
+@pytest.mark.parametrize("decoder", BASELINES)
+def test_baselines_nan_is_an_error(decoder: Callable[[], Decoder]) -> None:
+    lm = pretrained("paper-en")
+    torch.nn.init.constant_(lm.model.model.norm.weight, torch.nan)
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    with pytest.raises(ValueError, match=r'dtype = "float32"'):
+        decode(decoder(), lm, prompt, ["a text"], LABELS)
+
+
+@pytest.mark.parametrize("setting", ["max_mentions", "max_batch_tokens"])
+@pytest.mark.parametrize("decoder", [*BASELINES, BatchDecoder])
+def test_baselines_setting_under_one_is_an_error(
+    decoder: Callable[..., Decoder], setting: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{setting} is 0"):
+        decoder(**{setting: 0})
+
+
+@pytest.mark.parametrize("decoder", [*BASELINES, BatchDecoder])
+def test_baselines_decoders_can_be_pickled(decoder: Callable[[], Decoder]) -> None:
+    assert pickle.loads(pickle.dumps(decoder())) == decoder()
