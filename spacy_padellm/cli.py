@@ -9,6 +9,9 @@ import typer
 from spacy.cli import app
 from wasabi import msg
 
+from .analysis.command import analyze_cli
+from .annotate.command import annotate_cli
+from .benchmark.command import PASSED_ON, benchmark_cli
 from .corpora.convert import JOINERS, SUFFIXES, Report, convert
 from .corpora.records import ConversionError
 
@@ -20,6 +23,11 @@ padellm_cli = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(padellm_cli)
+padellm_cli.command("benchmark", context_settings=PASSED_ON, add_help_option=False)(
+    benchmark_cli
+)
+padellm_cli.command("analyze")(analyze_cli)
+padellm_cli.command("annotate")(annotate_cli)
 
 
 @padellm_cli.command("convert")

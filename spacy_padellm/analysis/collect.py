@@ -1,0 +1,178 @@
+"""Runs a pipe over gold Docs, and keeps what its decoder gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.util import minibatch
+
+from spacy_padellm.analysis.inputs import GoldDoc
+from spacy_padellm.analysis.kinds import GoldMention, WindowCase
+from spacy_padellm.component import PaDeLLMNER
+from spacy_padellm.decoding.base import Decoder, Found
+from spacy_padellm.mentions import Mention
+from spacy_padellm.windows import Window, make_windows
+
+BATCH_SIZE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDoc:
+    """What a pipe made of a gold Doc.
+
+    windows (list[WindowCase]): What the model read and gave.
+    scored (list[tuple[str, float, bool]]): Label and score of each final span, and
+        whether it is a gold mention.
+    cut (int): Gold mentions that no window holds as a whole.
+    """
+
+    windows: list[WindowCase]
+    scored: list[tuple[str, float, bool]]
+    cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedDoc:
+    """A gold Doc that could not be decoded, and why."""
+
+    text: str
+    error: Exception
+
+
+def read_docs(
+    nlp: Language,
+    pipe: PaDeLLMNER,
+    golds: Iterable[GoldDoc],
+    *,
+    labels: Sequence[str],
+) -> Iterator[ReadDoc | FailedDoc]:
+    """Run a pipe, and the pipes before it, over gold Docs.
+
+    All labels of the pipe are decoded, as de-duplication compares them.
+
+    nlp (Language): The pipeline; it tokenises the texts.
+    pipe (PaDeLLMNER): Its component.
+    golds (Iterable[GoldDoc]): The gold Docs.
+    labels (Sequence[str]): The labels whose mentions to keep.
+    YIELDS (ReadDoc | FailedDoc): For each gold Doc, in order.
+    """
+    names = [name for name, _ in nlp.pipeline]
+    place = next(i for i, (_, proc) in enumerate(nlp.pipeline) if proc is pipe)
+    for batch in minibatch(golds, size=BATCH_SIZE):
+        texts = [gold.text for gold in batch]
+        docs = list(nlp.pipe(texts, disable=names[place:]))
+        errors: dict[int, Exception] = {}
+        with _watched(pipe, errors) as recorded:
+            # the Docs are annotated in place; those that fail are left out
+            for _ in pipe.pipe(docs):
+                pass
+        for gold, doc in zip(batch, docs, strict=True):
+            if id(doc) in errors:
+                yield FailedDoc(gold.text, errors[id(doc)])
+            else:
+                yield _read(doc, gold, pipe=pipe, recorded=recorded, labels=labels)
+
+
+def _read(
+    doc: Doc,
+    gold: GoldDoc,
+    *,
+    pipe: PaDeLLMNER,
+    recorded: dict[str, list[Mention]],
+    labels: Sequence[str],
+) -> ReadDoc:
+    cases = []
+    held: set[GoldMention] = set()
+    for window in make_windows([doc], pipe.span_getter):
+        inside = _inside(window, gold.mentions)
+        held.update(inside)
+        cases.append(
+            WindowCase(
+                text=window.text,
+                tokens=[
+                    (token.idx - window.start, token.idx - window.start + len(token))
+                    for token in window.span
+                ],
+                golds=[
+                    GoldMention(m.start - window.start, m.end - window.start, m.label)
+                    for m in inside
+                ],
+                mentions=[m for m in recorded[window.text] if m.label in labels],
+            )
+        )
+    right = set(gold.mentions)
+    spans = doc.spans[pipe.cfg["spans_key"]]
+    scored = [
+        (
+            span.label_,
+            float(score),
+            GoldMention(span.start_char, span.end_char, span.label_) in right,
+        )
+        for span, score in zip(spans, spans.attrs["scores"], strict=True)
+        if span.label_ in labels
+    ]
+    return ReadDoc(cases, scored, len(right - held))
+
+
+def _inside(window: Window, mentions: Sequence[GoldMention]) -> list[GoldMention]:
+    """The gold mentions that a window holds as a whole, as in training."""
+    end = window.start + len(window.text)
+    return [m for m in mentions if window.start <= m.start and m.end <= end]
+
+
+@contextmanager
+def _watched(
+    pipe: PaDeLLMNER, errors: dict[int, Exception]
+) -> Iterator[dict[str, list[Mention]]]:
+    """Note what a pipe's decoder gives, and which Docs fail.
+
+    errors (dict[int, Exception]): Gets the error of each Doc that fails, by its id.
+    YIELDS (dict[str, list[Mention]]): Gets the mentions of each text.
+    """
+    decoder, handler = pipe.decoder, pipe.get_error_handler()
+    recorded: dict[str, list[Mention]] = {}
+
+    def note(name: str, proc: Any, docs: list[Doc], error: Exception) -> None:
+        errors.update((id(doc), error) for doc in docs)
+
+    pipe.decoder = cast(Decoder, _Recorder(decoder, recorded))
+    pipe.set_error_handler(note)
+    try:
+        yield recorded
+    finally:
+        pipe.decoder = decoder
+        pipe.set_error_handler(handler)
+
+
+class _Recorder:
+    """Gives what another decoder gives, and notes the mentions of each text."""
+
+    def __init__(self, decoder: Decoder, recorded: dict[str, list[Mention]]) -> None:
+        self._decoder = decoder
+        self._recorded = recorded
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._decoder, name)
+
+    def stream(
+        self, lm: Any, prompt: Any, texts: Iterable[str], labels: Any, **options: Any
+    ) -> Iterator[Found]:
+        """See `Decoder`."""
+        asked: list[str] = []
+
+        def noted() -> Iterator[str]:
+            for text in texts:
+                asked.append(text)
+                yield text
+
+        stream = self._decoder.stream(lm, prompt, noted(), labels, **options)
+        # the decoder reads ahead, but gives the texts in order
+        for place, found in enumerate(stream):
+            if not isinstance(found, Exception):
+                self._recorded[asked[place]] = found
+            yield found

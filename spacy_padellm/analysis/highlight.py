@@ -1,0 +1,96 @@
+"""Gold and generated mentions of a window, drawn by displaCy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from itertools import pairwise
+
+from spacy import displacy
+
+from spacy_padellm.analysis.kinds import GoldMention, Judgement, Place, WindowCase
+
+PALETTE = (
+    "#ffd8a8",
+    "#b2f2bb",
+    "#a5d8ff",
+    "#eebefa",
+    "#ffec99",
+    "#99e9f2",
+    "#ffc9c9",
+    "#d8f5a2",
+    "#d0bfff",
+    "#ffdeeb",
+)
+
+
+def label_colors(labels: Iterable[str]) -> dict[str, str]:
+    """A colour for each label, as displaCy wants them."""
+    # the renderer takes a label as it is, so it gets an escaped one
+    return {
+        escape(label): PALETTE[place % len(PALETTE)]
+        for place, label in enumerate(labels)
+    }
+
+
+def gold_markup(case: WindowCase, colors: Mapping[str, str]) -> str:
+    """A window with its gold mentions.
+
+    case (WindowCase): The window.
+    colors (Mapping[str, str]): Of `label_colors`.
+    """
+    return _markup(case, set(case.golds), colors)
+
+
+def predicted_markup(
+    case: WindowCase, judgement: Judgement, colors: Mapping[str, str]
+) -> str:
+    """A window with its generated mentions, as far as they stand in the text."""
+    placed = {
+        GoldMention(found.start, found.end, found.mention.label)
+        for found in (judged.aligned for judged in judgement.mentions)
+        if found.start is not None and found.end is not None
+    }
+    return _markup(case, placed, colors)
+
+
+def _markup(
+    case: WindowCase, mentions: set[GoldMention], colors: Mapping[str, str]
+) -> str:
+    ordered = sorted(mentions)
+    nested = any(one.end > other.start for one, other in pairwise(ordered))
+    doc: dict[str, object]
+    if nested:
+        doc = {
+            "tokens": [case.text[start:end] for start, end in case.tokens],
+            "spans": [_token_span(mention, case.tokens) for mention in ordered],
+        }
+    else:
+        doc = {
+            "text": case.text,
+            "ents": [
+                {"start": m.start, "end": m.end, "label": escape(m.label)}
+                for m in ordered
+            ],
+        }
+    return displacy.render(
+        doc,
+        style="span" if nested else "ent",
+        manual=True,
+        jupyter=False,
+        options={"colors": dict(colors)},
+    )
+
+
+def _token_span(mention: GoldMention, tokens: Sequence[Place]) -> dict[str, object]:
+    """A mention by tokens; one that cuts a token takes it whole."""
+    inside = [
+        i
+        for i, (start, end) in enumerate(tokens)
+        if start < mention.end and mention.start < end
+    ]
+    return {
+        "start_token": inside[0],
+        "end_token": inside[-1] + 1,
+        "label": escape(mention.label),
+    }

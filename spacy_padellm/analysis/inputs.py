@@ -1,0 +1,114 @@
+"""What an analysis reads: the pipeline, and the gold Docs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+
+from spacy_padellm.analysis.kinds import GoldMention
+from spacy_padellm.analysis.options import AnalysisError
+from spacy_padellm.component import PaDeLLMNER
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm import BUNDLED
+from spacy_padellm.spans import gold_spans
+
+
+@dataclass(frozen=True, slots=True)
+class GoldDoc:
+    """A text with its gold mentions; places are characters."""
+
+    text: str
+    mentions: Sequence[GoldMention]
+
+
+@dataclass(slots=True)
+class GoldCorpus:
+    """The annotated Docs of a corpus.
+
+    docs (list[GoldDoc]): The Docs.
+    skipped (int): Docs left out, as they are not, or only in part, annotated.
+    other_labels (Counter[str]): Mentions left out, by label.
+    """
+
+    docs: list[GoldDoc] = field(default_factory=list)
+    skipped: int = 0
+    other_labels: Counter[str] = field(default_factory=Counter)
+
+
+def load_pipeline(name: str) -> tuple[Language, PaDeLLMNER]:
+    """Load a pipeline and its model.
+
+    name (str): A bundled model, such as "bundled-en", a pipeline folder or package.
+    RETURNS (tuple[Language, PaDeLLMNER]): The pipeline and its component, the first
+        one if there are several.
+    RAISES (AnalysisError): If that cannot be done.
+    """
+    try:
+        if name in BUNDLED:
+            nlp = spacy.blank(name.removeprefix("bundled-"))
+            nlp.add_pipe("padellm_ner", config={"model": {"name": name}})
+        else:
+            nlp = spacy.load(name)
+        pipes = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, PaDeLLMNER)]
+        if not pipes:
+            known = ", ".join(nlp.pipe_names) or "none"
+            raise AnalysisError(Errors.P190.format(name=name, known=known))
+        pipes[0](nlp.make_doc("The first text loads the model ."))
+    except (OSError, ValueError) as error:
+        raise AnalysisError(str(error)) from error
+    return nlp, pipes[0]
+
+
+def read_gold(
+    path: Path,
+    nlp: Language,
+    *,
+    labels: Sequence[str],
+    names: Mapping[str, str],
+    spans_key: str,
+    limit: int | None,
+) -> GoldCorpus:
+    """Read the gold Docs of a corpus.
+
+    path (Path): A `.spacy` file.
+    nlp (Language): Gives the vocab.
+    labels (Sequence[str]): The labels to keep.
+    names (Mapping[str, str]): Label of the corpus -> label of the pipe.
+    spans_key (str): Where `doc.spans` holds the mentions; if not, `doc.ents`.
+    limit (int | None): How many annotated Docs to read; None for all.
+    RAISES (AnalysisError): If the file cannot be read, or no Doc is annotated.
+    """
+    if not path.is_file():
+        raise AnalysisError(Errors.P191.format(path=path))
+    corpus = GoldCorpus()
+    for doc in _docs(path, nlp):
+        spans = gold_spans(doc, spans_key)
+        if spans is None:
+            corpus.skipped += 1
+            continue
+        mentions = set()
+        for span in spans:
+            label = names.get(span.label_, span.label_)
+            if label in labels:
+                mentions.add(GoldMention(span.start_char, span.end_char, label))
+            else:
+                corpus.other_labels[label] += 1
+        corpus.docs.append(GoldDoc(doc.text, sorted(mentions)))
+        if len(corpus.docs) == limit:
+            break
+    if not corpus.docs:
+        raise AnalysisError(Errors.P193.format(path=path, docs=corpus.skipped))
+    return corpus
+
+
+def _docs(path: Path, nlp: Language) -> list[Doc]:
+    try:
+        return list(DocBin().from_disk(path).get_docs(nlp.vocab))
+    except Exception as error:  # a broken file raises errors of many libraries
+        raise AnalysisError(Errors.P192.format(path=path, error=error)) from error

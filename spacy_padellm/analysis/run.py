@@ -1,0 +1,73 @@
+"""The analysis of a pipe on a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from spacy.language import Language
+
+from spacy_padellm.analysis.collect import FailedDoc, read_docs
+from spacy_padellm.analysis.examples import Examples
+from spacy_padellm.analysis.inputs import GoldDoc
+from spacy_padellm.analysis.kinds import judge
+from spacy_padellm.analysis.options import AnalysisError
+from spacy_padellm.analysis.tally import Analysis
+from spacy_padellm.component import PaDeLLMNER
+from spacy_padellm.errors import Errors
+
+EXAMPLES_PER_KIND = 4
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of a corpus.
+
+    analysis (Analysis): The totals.
+    examples (Examples): Examples of errors.
+    texts (int): Texts analysed.
+    cut (int): Gold mentions that no window holds as a whole.
+    failed (list[FailedDoc]): Texts that could not be decoded.
+    """
+
+    analysis: Analysis
+    examples: Examples
+    texts: int = 0
+    cut: int = 0
+    failed: list[FailedDoc] = field(default_factory=list)
+
+
+def analyse(
+    nlp: Language,
+    pipe: PaDeLLMNER,
+    golds: Iterable[GoldDoc],
+    *,
+    labels: Sequence[str],
+) -> Result:
+    """Analyse what a pipe makes of gold Docs.
+
+    nlp (Language): The pipeline.
+    pipe (PaDeLLMNER): Its component.
+    golds (Iterable[GoldDoc]): The gold Docs, all of whose mentions have one of
+        `labels`.
+    labels (Sequence[str]): The labels to analyse.
+    RAISES (AnalysisError): If no text can be decoded.
+    """
+    result = Result(Analysis.of(labels), Examples(EXAMPLES_PER_KIND))
+    for read in read_docs(nlp, pipe, golds, labels=labels):
+        if isinstance(read, FailedDoc):
+            result.failed.append(read)
+            continue
+        result.texts += 1
+        result.cut += read.cut
+        for case in read.windows:
+            judgement = judge(case)
+            result.analysis.add_window(case, judgement)
+            result.examples.add_window(case, judgement, labels)
+        for label, score, right in read.scored:
+            result.analysis.add_scored(label, score, right=right)
+    if result.failed and not result.texts:
+        failed = result.failed
+        message = Errors.P196.format(texts=len(failed), error=failed[0].error)
+        raise AnalysisError(message)
+    return result

@@ -1,0 +1,1 @@
+"""Annotating corpora that outgrow one process: shards, workers, Ray."""

@@ -1,0 +1,42 @@
+"""Files of Docs: spaCy's DocBin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import pyarrow as pa
+from spacy.tokens import DocBin
+from spacy.vocab import Vocab
+
+from spacy_padellm.errors import Errors
+
+from .files import AnnotateError, ShardError, open_file
+from .records import Cut, Layout, Record, even_cuts
+
+
+def inspect_docs(path: str, *, keep: Sequence[str], shard_size: int) -> Layout:
+    """Count a file's Docs.
+
+    RAISES (AnnotateError): If columns are to be kept: there are none.
+    """
+    if keep:
+        message = Errors.P405.format(path=path, column=keep[0], known="text")
+        raise AnnotateError(message)
+    return Layout(even_cuts(len(_open(path)), shard_size), pa.schema([]))
+
+
+def read_docs(path: str, cut: Cut, vocab: Vocab) -> Iterator[Record]:
+    """Read a range of Docs, with what annotation they have."""
+    docs = _open(path).get_docs(vocab)
+    for row, doc in enumerate(islice(docs, cut.start, cut.stop), cut.start):
+        yield Record(row, doc.text, doc=doc)
+
+
+def _open(path: str) -> DocBin:
+    with open_file(path) as file:
+        data = file.read()
+    try:
+        return DocBin(store_user_data=True).from_bytes(data)
+    except Exception as error:  # what is raised depends on which byte is broken
+        raise ShardError(Errors.P403.format(path=path, error=error)) from error

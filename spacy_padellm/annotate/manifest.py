@@ -1,0 +1,122 @@
+"""The manifest: what a run is made of, so that no other one goes on with it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from spacy_padellm.errors import Errors
+
+from .files import AnnotateError, InputFile, open_fs
+from .output import MANIFEST, exists, list_names, whole_file
+from .plan import Plan, Shard
+from .records import Cut
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What two runs must share for their shards to be the same.
+
+    pipeline (str): The hash of its content.
+    text_column (str): Where the text is.
+    keep_columns (tuple[str, ...]): Columns kept.
+    format (str): Of the output.
+    shard_size (int): Most rows of a shard.
+    inputs (tuple[InputFile, ...]): The input files, in order.
+    """
+
+    pipeline: str
+    text_column: str
+    keep_columns: tuple[str, ...]
+    format: str
+    shard_size: int
+    inputs: tuple[InputFile, ...]
+
+
+def open_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> Plan:
+    """Begin a run, or go on with the one that the output folder holds.
+
+    output (str): The output folder; made if it is missing.
+    identity (Identity): Of the run.
+    make_plan (Callable[[], Plan]): Looks at all inputs; called for a new run.
+    RETURNS (Plan): The run's shards.
+    RAISES (AnnotateError): If the folder belongs to another run, or cannot be written.
+    """
+    path = f"{output}/{MANIFEST}"
+    if not exists(path):
+        names = list_names(output) - {"unfinished"}
+        if names:
+            error = f"it holds {min(names)}"
+            raise AnnotateError(Errors.P413.format(path=output, error=error))
+        plan = make_plan()
+        with whole_file(output, path) as file:
+            file.write(_to_json(identity, plan))
+        return plan
+    fs, inside = open_fs(path)
+    try:
+        manifest = json.loads(fs.cat_file(inside))
+        difference = _difference(manifest["run"], _run(identity))
+        plan = _plan_from(manifest)
+    except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
+        message = Errors.P413.format(path=output, error=f"{MANIFEST}: {error}")
+        raise AnnotateError(message) from error
+    if difference:
+        raise AnnotateError(Errors.P412.format(path=output, difference=difference))
+    return plan
+
+
+def _run(identity: Identity) -> dict[str, Any]:
+    """The identity as JSON values."""
+    run: dict[str, Any] = json.loads(json.dumps(asdict(identity)))
+    return run
+
+
+def _to_json(identity: Identity, plan: Plan) -> bytes:
+    places = {file.path: place for place, file in enumerate(identity.inputs)}
+    manifest = {
+        "run": _run(identity),
+        "columns": {field.name: str(field.type) for field in plan.columns},
+        # the types' names above are for people, and not all can be read back
+        "schema": base64.b64encode(plan.columns.serialize()).decode(),
+        "shards": [
+            [places[shard.path], shard.cut.start, shard.cut.stop, shard.cut.offset]
+            for shard in plan.shards
+        ],
+    }
+    return json.dumps(manifest, ensure_ascii=False).encode() + b"\n"
+
+
+def _plan_from(manifest: dict[str, Any]) -> Plan:
+    inputs = manifest["run"]["inputs"]
+    shards = [
+        Shard(index, inputs[file]["path"], inputs[file]["format"], Cut(*cut))
+        for index, (file, *cut) in enumerate(manifest["shards"])
+    ]
+    schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(manifest["schema"])))
+    return Plan(shards, schema)
+
+
+def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    """What tells two runs apart, for people; nothing if they are the same."""
+    if theirs["pipeline"] != ours["pipeline"]:
+        return "it was annotated by another pipeline, or an older state of it"
+    for name in ("text_column", "keep_columns", "format", "shard_size"):
+        if theirs[name] != ours[name]:
+            return f"its {name} is {theirs[name]!r}, not {ours[name]!r}"
+    before = {file["path"]: file for file in theirs["inputs"]}
+    now = {file["path"]: file for file in ours["inputs"]}
+    for path in [*before, *now]:
+        if path not in now:
+            return f"the input {path} is missing now"
+        if path not in before:
+            return f"the input {path} is new"
+        if before[path] != now[path]:
+            return f"the input {path} has changed"
+    if theirs["inputs"] != ours["inputs"]:
+        return "its inputs are in another order"
+    return ""

@@ -1,0 +1,129 @@
+"""The plan of a run: which shards there are, and what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from spacy_padellm.errors import Errors
+
+from .docs import inspect_docs
+from .files import AnnotateError, InputFile, reading
+from .lines import inspect_lines
+from .records import Cut, Layout
+from .tables import inspect_parquet
+
+READERS = 8  # files looked at at a time; most of it is waiting
+OWN_COLUMNS = ("text", "entities")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A unit of work: a range of rows of a file, and one file of the output.
+
+    index (int): Its place in the output.
+    path (str), format (str): The file.
+    cut (Cut): The rows.
+    """
+
+    index: int
+    path: str
+    format: str
+    cut: Cut
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return self.cut.stop - self.cut.start
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All shards of a run.
+
+    shards (list[Shard]): In the order of the inputs.
+    columns (pa.Schema): The columns to keep, alike in all files.
+    """
+
+    shards: list[Shard]
+    columns: pa.Schema
+
+
+def make_plan(
+    files: Sequence[InputFile],
+    *,
+    text_column: str,
+    keep: Sequence[str],
+    shard_size: int,
+) -> Plan:
+    """Look at all files, and cut them into shards.
+
+    files (Sequence[InputFile]): The input.
+    text_column (str): Where the text is.
+    keep (Sequence[str]): Columns to keep.
+    shard_size (int): Most rows of a shard.
+    RAISES (AnnotateError): If a file is broken, or lacks a column, or two files
+        differ in a column's type, or there is nothing to annotate.
+    """
+    for name in keep:
+        if name in OWN_COLUMNS or keep.count(name) > 1:
+            raise AnnotateError(Errors.P410.format(column=name))
+
+    def inspect(file: InputFile) -> Layout:
+        return _inspect(file, text_column=text_column, keep=keep, shard_size=shard_size)
+
+    with ThreadPoolExecutor(READERS) as pool:
+        layouts = list(pool.map(inspect, files))
+    shards: list[Shard] = []
+    for file, layout in zip(files, layouts, strict=True):
+        for cut in layout.cuts:
+            shards.append(Shard(len(shards), file.path, file.format, cut))
+    if not shards:
+        raise AnnotateError(Errors.P411.format(files=len(files)))
+    return Plan(shards, _common_columns(files, layouts))
+
+
+def _inspect(
+    file: InputFile, *, text_column: str, keep: Sequence[str], shard_size: int
+) -> Layout:
+    with reading(file.path):
+        if file.format == "parquet":
+            return inspect_parquet(
+                file.path, text_column=text_column, keep=keep, shard_size=shard_size
+            )
+        if file.format == "spacy":
+            return inspect_docs(file.path, keep=keep, shard_size=shard_size)
+        return inspect_lines(
+            file.path,
+            data_format=file.format,
+            text_column=text_column,
+            keep=keep,
+            shard_size=shard_size,
+        )
+
+
+def _common_columns(files: Sequence[InputFile], layouts: Sequence[Layout]) -> pa.Schema:
+    """The kept columns with types that hold the values of all files."""
+    common = pa.schema([])
+    for file, layout in zip(files, layouts, strict=True):
+        try:
+            common = pa.unify_schemas(
+                [common, layout.columns], promote_options="permissive"
+            )
+        except pa.ArrowException as error:
+            column = next(
+                field.name
+                for field in layout.columns
+                if common.field(field.name).type != field.type
+            )
+            message = Errors.P407.format(column=column, path=file.path, error=error)
+            raise AnnotateError(message) from error
+    # a column that no file has a value for
+    fields = [
+        pa.field(field.name, pa.string() if field.type == pa.null() else field.type)
+        for field in common
+    ]
+    return pa.schema(fields)

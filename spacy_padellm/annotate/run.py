@@ -1,0 +1,142 @@
+"""A run, from the inputs to the finished output folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spacy_padellm.errors import Errors
+
+from .files import AnnotateError, find_inputs, full_path
+from .manifest import Identity, open_run
+from .output import UNFINISHED, join_rejected, remove, unfinished_shards
+from .pipeline import find_pipeline, fingerprint
+from .plan import Plan, Shard, make_plan
+from .progress import progress
+from .run_local import Failures, check_gpus, run_here, run_processes
+from .worker import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user asks for.
+
+    pipeline (str): Folder or package.
+    inputs (Sequence[str]): Files, globs, folders.
+    output (str): The output folder.
+    text_column (str): Where the text is.
+    keep_columns (Sequence[str]): Columns to keep.
+    output_format (str): "parquet" or "spacy".
+    shard_size (int): Most rows of a shard.
+    workers (int): How many.
+    gpus_per_worker (float): GPUs of each.
+    ray (str | None): Address of a Ray cluster, "local", or None for no Ray.
+    """
+
+    pipeline: str
+    inputs: Sequence[str]
+    output: str
+    text_column: str
+    keep_columns: Sequence[str]
+    output_format: str
+    shard_size: int
+    workers: int
+    gpus_per_worker: float
+    ray: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to.
+
+    rows (int): Of all shards.
+    shards (int): How many there are.
+    found_done (int): How many an earlier run had done.
+    rejected (int): Bad records.
+    """
+
+    rows: int
+    shards: int
+    found_done: int
+    rejected: int
+
+
+def run(settings: Settings) -> Outcome:
+    """Annotate what is not annotated yet.
+
+    RAISES (AnnotateError): If the run cannot begin or go on, or shards failed.
+    """
+    pipeline, folder = find_pipeline(settings.pipeline)
+    output = full_path(settings.output)
+    inputs = find_inputs(settings.inputs, output=output)
+    identity = Identity(
+        pipeline=fingerprint(folder),
+        text_column=settings.text_column,
+        keep_columns=tuple(settings.keep_columns),
+        format=settings.output_format,
+        shard_size=settings.shard_size,
+        inputs=tuple(inputs),
+    )
+
+    def plan_anew() -> Plan:
+        return make_plan(
+            inputs,
+            text_column=settings.text_column,
+            keep=settings.keep_columns,
+            shard_size=settings.shard_size,
+        )
+
+    plan = open_run(output, identity, plan_anew)
+    todo = unfinished_shards(output, plan.shards, settings.output_format)
+    job = Job(
+        pipeline=pipeline,
+        fingerprint=identity.pipeline,
+        output=output,
+        output_format=settings.output_format,
+        text_column=settings.text_column,
+        columns=plan.columns,
+    )
+    failures = _annotate(job, plan, todo, settings) if todo else {}
+    finished = [shard for shard in plan.shards if shard.index not in failures]
+    rejected = join_rejected(output, finished)
+    if failures:
+        message = Errors.P416.format(
+            failed=len(failures),
+            total=len(plan.shards),
+            first=failures[min(failures)].rstrip("."),
+        )
+        raise AnnotateError(message)
+    # left behind by processes that were killed
+    remove(f"{output}/{UNFINISHED}")
+    return Outcome(
+        rows=sum(shard.rows for shard in plan.shards),
+        shards=len(plan.shards),
+        found_done=len(plan.shards) - len(todo),
+        rejected=rejected,
+    )
+
+
+def _annotate(
+    job: Job, plan: Plan, todo: Sequence[Shard], settings: Settings
+) -> Failures:
+    total = sum(shard.rows for shard in plan.shards)
+    left = sum(shard.rows for shard in todo)
+    workers, gpus = settings.workers, settings.gpus_per_worker
+    with progress(total, total - left) as report:
+        if settings.ray is not None:
+            from .run_ray import run_ray
+
+            return run_ray(
+                job,
+                todo,
+                address=settings.ray,
+                workers=workers,
+                gpus_per_worker=gpus,
+                report=report,
+            )
+        check_gpus(workers, gpus)
+        if workers == 1:
+            return run_here(job, todo, report=report)
+        return run_processes(
+            job, todo, workers=workers, gpus_per_worker=gpus, report=report
+        )

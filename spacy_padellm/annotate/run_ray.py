@@ -1,0 +1,160 @@
+"""Annotating on Ray Data: one actor a worker holds the pipeline."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from spacy_padellm.errors import Errors
+
+from .files import AnnotateError, ShardError, open_fs
+from .output import list_names, remove, writing
+from .pipeline import find_pipeline, fingerprint, load_pipeline
+from .plan import Shard
+from .run_local import ATTEMPTS, Failures, Report, check_gpus, died_message
+from .worker import Job, annotate_shard
+
+LOCAL = "local"
+ATTEMPTS_FOLDER = "attempts"
+CONNECT_SECONDS = 10
+MAX_BLOCKS = 10_000  # more would weigh on the driver, and gain nothing
+
+
+class AnnotateShards:
+    """The actor: takes numbers of shards, and gives what became of each."""
+
+    def __init__(self, job: Job, shards: Sequence[Shard]) -> None:
+        self._job = job
+        self._shards = shards
+        self._error = ""
+        try:
+            if fingerprint(find_pipeline(job.pipeline)[1]) != job.fingerprint:
+                raise AnnotateError(Errors.P419.format(name=job.pipeline))
+            self._nlp = load_pipeline(job.pipeline)
+        except AnnotateError as error:
+            # raised here, Ray would start the actor again and again
+            self._error = str(error)
+
+    def __call__(self, batch: pa.Table) -> Iterator[dict[str, list[Any]]]:
+        """Annotate shards: `failed` says why one failed, `stop` why all will."""
+        for place in batch.column("item").to_pylist():
+            failed, stop = "", self._error
+            shard = self._shards[place]
+            if not stop:
+                try:
+                    if count_attempt(self._job.output, shard) > ATTEMPTS:
+                        raise ShardError(died_message(shard))
+                    annotate_shard(self._nlp, self._job, shard)
+                except ShardError as error:
+                    failed = str(error)
+                except AnnotateError as error:
+                    stop = str(error)
+            yield {"place": [place], "failed": [failed], "stop": [stop]}
+
+
+def count_attempt(output: str, shard: Shard) -> int:
+    """Note that a shard is begun, and say how often it was.
+
+    Ray does a shard again whose worker died, without end.
+    """
+    folder = f"{output}/{ATTEMPTS_FOLDER}"
+    fs, inside = open_fs(folder)
+    name = f"part-{shard.index:06d}."
+    with writing(folder):
+        fs.makedirs(inside, exist_ok=True)
+        fs.touch(f"{inside}/{name}{uuid4().hex}")
+        return sum(other.startswith(name) for other in list_names(folder))
+
+
+def run_ray(
+    job: Job,
+    shards: Sequence[Shard],
+    *,
+    address: str,
+    workers: int,
+    gpus_per_worker: float,
+    report: Report,
+) -> Failures:
+    """Annotate on a Ray cluster.
+
+    job (Job): The run.
+    shards (Sequence[Shard]): What is to be done.
+    address (str): Of the cluster, as `ray.init` takes it; "local" starts one here.
+    workers (int): How many actors.
+    gpus_per_worker (float): GPUs of each.
+    report (Callable[[int], None]): Is told how many more texts were read.
+    RETURNS (dict[int, str]): Why shards failed, by index.
+    RAISES (AnnotateError): If the run cannot go on.
+    """
+    started: dict[str, Any] = {}
+    if address == LOCAL:
+        check_gpus(workers, gpus_per_worker)
+        # the processes share the cores, few as these may be
+        started = {"num_cpus": workers, "include_dashboard": False}
+    try:
+        check_address(address)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **started)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        raise AnnotateError(Errors.P421.format(error=error, address=address)) from error
+    attempts = f"{job.output}/{ATTEMPTS_FOLDER}"
+    try:
+        # those of a driver that was killed do not count
+        remove(attempts)
+        failures = _run(job, shards, workers, gpus_per_worker, report)
+        remove(attempts)
+    except ray.exceptions.RayError as error:
+        raise AnnotateError(Errors.P421.format(error=error, address=address)) from error
+    finally:
+        ray.shutdown()
+    return failures
+
+
+def check_address(address: str) -> None:
+    """Knock at a cluster's door: Ray itself would try for minutes.
+
+    RAISES (OSError): If nobody is there.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+
+
+def _run(
+    job: Job,
+    shards: Sequence[Shard],
+    workers: int,
+    gpus_per_worker: float,
+    report: Report,
+) -> Failures:
+    # it would write over the progress bar
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    results = ray.data.from_items(
+        list(range(len(shards))),
+        override_num_blocks=min(len(shards), MAX_BLOCKS),
+    ).map_batches(
+        AnnotateShards,
+        batch_size=1,
+        batch_format="pyarrow",
+        fn_constructor_args=(job, list(shards)),
+        compute=ActorPoolStrategy(size=min(workers, len(shards))),
+        num_cpus=1,
+        num_gpus=gpus_per_worker,
+    )
+    failures: Failures = {}
+    for result in results.iter_rows():
+        if result["stop"]:
+            raise AnnotateError(result["stop"])
+        shard = shards[result["place"]]
+        if result["failed"]:
+            failures[shard.index] = result["failed"]
+        report(shard.rows)
+    return failures

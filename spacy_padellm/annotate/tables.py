@@ -1,0 +1,90 @@
+"""Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spacy_padellm.errors import Errors
+
+from .files import AnnotateError, open_file
+from .records import BadRecord, Cut, Layout, Record, even_cuts
+
+READ_ROWS = 1000
+
+
+def inspect_parquet(
+    path: str, *, text_column: str, keep: Sequence[str], shard_size: int
+) -> Layout:
+    """Read a file's footer.
+
+    RAISES (AnnotateError): If a column is missing, or the text column holds no text.
+    """
+    with open_file(path) as raw:
+        file = pq.ParquetFile(raw)
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+    for name in (text_column, *keep):
+        if name not in schema.names:
+            known = ", ".join(schema.names)
+            message = Errors.P405.format(path=path, column=name, known=known)
+            raise AnnotateError(message)
+    kind = _plain(schema.field(text_column).type)
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        message = Errors.P406.format(path=path, column=text_column, kind=kind)
+        raise AnnotateError(message)
+    kept = [pa.field(name, _plain(schema.field(name).type)) for name in keep]
+    return Layout(even_cuts(rows, shard_size), pa.schema(kept))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type of a column's values when written without a dictionary."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def read_parquet(
+    path: str, cut: Cut, *, text_column: str, columns: pa.Schema
+) -> Iterator[Record | BadRecord]:
+    """Read a range of rows, without holding more than a batch of them."""
+    with open_file(path) as raw:
+        file = pq.ParquetFile(raw)
+        groups, row = _row_groups(file.metadata, cut)
+        names = list(dict.fromkeys([text_column, *columns.names]))
+        for batch in file.iter_batches(READ_ROWS, row_groups=groups, columns=names):
+            first, last = max(cut.start - row, 0), min(cut.stop - row, len(batch))
+            texts = batch.column(text_column)
+            kept = [batch.column(field.name).cast(field.type) for field in columns]
+            for place in range(first, last):
+                scalars = [column[place] for column in kept]
+                yield _record(row + place, texts[place], scalars, columns)
+            row += len(batch)
+            if row >= cut.stop:
+                return
+        raise EOFError(f"it ended at row {row}, and was longer before")
+
+
+def _row_groups(metadata: pq.FileMetaData, cut: Cut) -> tuple[list[int], int]:
+    """The row groups that hold the range, and the first row of the first."""
+    groups: list[int] = []
+    first = row = 0
+    for group in range(metadata.num_row_groups):
+        end = row + metadata.row_group(group).num_rows
+        if row < cut.stop and cut.start < end:
+            first = first if groups else row
+            groups.append(group)
+        row = end
+    return groups, first
+
+
+def _record(
+    row: int, text: pa.Scalar, scalars: list[pa.Scalar], columns: pa.Schema
+) -> Record | BadRecord:
+    try:
+        string = text.as_py()
+    except UnicodeDecodeError as error:
+        return BadRecord(row, f"not UTF-8: {error}", None)
+    if string is None:
+        content = {n: s.as_py() for n, s in zip(columns.names, scalars, strict=True)}
+        return BadRecord(row, "no text: null", content)
+    return Record(row, string, scalars)

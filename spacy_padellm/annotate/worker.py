@@ -1,0 +1,188 @@
+"""What a worker does: annotates one shard after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+from spacy_padellm.errors import Errors
+
+from .docs import read_docs
+from .files import ShardError, reading
+from .lines import read_jsonl, read_text
+from .output import exists, shard_path, whole_file, write_rejected
+from .pipeline import told_once
+from .plan import Shard
+from .records import BadRecord, Record
+from .tables import read_parquet
+from .writers import WRITERS, Annotated, columns_of
+
+# what is in memory at a time
+BATCH_TEXTS = 2000
+BATCH_CHARS = 2_000_000
+# so many texts do not fail one after the other for what they are
+TOO_MANY_FAILED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What all workers of a run must know.
+
+    pipeline (str): The pipeline's folder or package.
+    fingerprint (str): The hash of its content.
+    output (str): The output folder.
+    output_format (str): "parquet" or "spacy".
+    text_column (str): Where the text is.
+    columns (pa.Schema): The columns to keep.
+    """
+
+    pipeline: str
+    fingerprint: str
+    output: str
+    output_format: str
+    text_column: str
+    columns: pa.Schema
+
+
+def annotate_shard(
+    nlp: Language,
+    job: Job,
+    shard: Shard,
+    *,
+    report: Callable[[int], None] = lambda texts: None,
+) -> None:
+    """Annotate a shard, unless it is done, and write its file.
+
+    nlp (Language): The pipeline.
+    job (Job): The run.
+    shard (Shard): The shard.
+    report (Callable[[int], None]): Is told how many more texts were read.
+    RAISES (ShardError): If the file cannot be read, or every text failed.
+    RAISES (AnnotateError): If nothing can be written.
+    """
+    path = shard_path(job.output, shard, job.output_format)
+    if exists(path):
+        report(shard.rows)
+        return
+    bad: list[BadRecord] = []
+    # what a shard adds to the vocabulary goes with it: memory stays flat
+    with whole_file(job.output, path) as file, nlp.memory_zone(), told_once():
+        records = read_records(job, shard, nlp.vocab)
+        batches = _annotated(nlp, job, shard, records, bad=bad, report=report)
+        WRITERS[job.output_format].write(file, batches, job.columns)
+        # before the shard has its name: from then on it is done
+        write_rejected(job.output, shard, bad)
+
+
+def read_records(job: Job, shard: Shard, vocab: Vocab) -> Iterator[Record | BadRecord]:
+    """Read a shard's rows.
+
+    RAISES (ShardError): If the file cannot be read.
+    """
+    path, cut = shard.path, shard.cut
+    with reading(path):
+        if shard.format == "text":
+            yield from read_text(path, cut)
+        elif shard.format == "spacy":
+            yield from read_docs(path, cut, vocab)
+        else:
+            read = read_parquet if shard.format == "parquet" else read_jsonl
+            yield from read(path, cut, text_column=job.text_column, columns=job.columns)
+
+
+def _annotated(
+    nlp: Language,
+    job: Job,
+    shard: Shard,
+    records: Iterable[Record | BadRecord],
+    *,
+    bad: list[BadRecord],
+    report: Callable[[int], None],
+) -> Iterator[list[Annotated]]:
+    """Annotate records in batches; what fails is added to `bad`."""
+    keep = WRITERS[job.output_format].keep
+    texts = failed = 0
+    for batch in _batches(records, bad):
+        kept, reasons = annotate_texts(nlp, batch, keep=keep, report=report)
+        for record in batch:
+            if record.row in reasons:
+                content = {"text": record.text, **columns_of(record, job.columns)}
+                bad.append(BadRecord(record.row, reasons[record.row], content))
+        texts += len(batch)
+        failed += len(reasons)
+        yield [(r, kept[r.row]) for r in batch if r.row in kept]
+    report(shard.rows - texts)
+    if failed == texts >= TOO_MANY_FAILED:
+        # this is not about single texts: a broken GPU must not reject a corpus
+        reason = bad[-1].reason
+        raise ShardError(Errors.P420.format(texts=texts, reason=reason))
+
+
+def _batches(
+    records: Iterable[Record | BadRecord], bad: list[BadRecord]
+) -> Iterator[list[Record]]:
+    """Gather good records in batches of bounded size, and the bad ones apart."""
+    batch: list[Record] = []
+    chars = 0
+    for record in records:
+        if isinstance(record, BadRecord):
+            bad.append(record)
+            continue
+        batch.append(record)
+        chars += len(record.text)
+        if len(batch) == BATCH_TEXTS or chars >= BATCH_CHARS:
+            yield batch
+            batch, chars = [], 0
+    if batch:
+        yield batch
+
+
+def annotate_texts(
+    nlp: Language,
+    records: list[Record],
+    *,
+    keep: Callable[[Doc], object],
+    report: Callable[[int], None],
+) -> tuple[dict[int, object], dict[int, str]]:
+    """Run the pipeline over texts.
+
+    nlp (Language): The pipeline.
+    records (list[Record]): The texts, each with a row of its own.
+    keep (Callable[[Doc], object]): What is kept of a Doc.
+    report (Callable[[int], None]): Is told how many more texts were read.
+    RETURNS (tuple[dict[int, object], dict[int, str]]): Row -> what was kept, and
+        row -> reason of those that failed.
+    """
+    kept: dict[int, object] = {}
+    reasons: dict[int, str] = {}
+
+    def note(name: str, pipe: object, docs: list[Doc], error: Exception) -> None:
+        for doc in docs:
+            reasons[doc._context] = f"{name}: {type(error).__name__}: {error}"
+
+    def docs_of(records: Iterable[Record]) -> Iterator[tuple[Doc, int]]:
+        for record in records:
+            try:
+                doc = nlp.make_doc(record.text) if record.doc is None else record.doc
+                yield doc, record.row
+            except Exception as error:  # any tokenizer may fail
+                reasons[record.row] = f"tokenizer: {type(error).__name__}: {error}"
+
+    nlp.set_error_handler(note)  # type: ignore[arg-type]  # it may return
+    for doc, row in nlp.pipe(docs_of(records), as_tuples=True):
+        kept[row] = keep(doc)
+        report(1)
+    # some components give up a whole batch for one of its Docs
+    for record in records:
+        if record.row not in kept:
+            reasons[record.row] = "the pipeline left it out"
+            for doc, row in nlp.pipe(docs_of([record]), as_tuples=True):
+                kept[row] = keep(doc)
+                del reasons[row]
+            report(1)
+    return kept, reasons

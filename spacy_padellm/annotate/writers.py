@@ -1,0 +1,104 @@
+"""From annotated Docs to the files of the output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from spacy.tokens import Doc, DocBin
+
+from spacy_padellm.spans import get_score
+
+from .records import Record
+
+ENTITY = pa.struct(
+    [
+        pa.field("start", pa.int64()),
+        pa.field("end", pa.int64()),
+        pa.field("label", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("score", pa.float64()),
+    ]
+)
+# a record, and what is kept of its Doc
+Annotated = tuple[Record, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """An output format.
+
+    keep (Callable[[Doc], Any]): What is kept of a Doc.
+    write (Callable[[IO[bytes], Iterable[list[Annotated]], pa.Schema], None]): Write
+        batches to a file, with the columns kept.
+    """
+
+    keep: Callable[[Doc], Any]
+    write: Callable[[IO[bytes], Iterable[list[Annotated]], pa.Schema], None]
+
+
+def entities_of(doc: Doc) -> list[dict[str, Any]]:
+    """The entities; those that the component did not find have no score."""
+    return [
+        {
+            "start": ent.start_char,
+            "end": ent.end_char,
+            "label": ent.label_,
+            "text": ent.text,
+            "score": get_score(ent),
+        }
+        for ent in doc.ents
+    ]
+
+
+def write_parquet(
+    file: IO[bytes], batches: Iterable[list[Annotated]], columns: pa.Schema
+) -> None:
+    """One row a text: the kept columns, the text, its entities."""
+    own = [pa.field("text", pa.string()), pa.field("entities", pa.list_(ENTITY))]
+    schema = pa.schema([*columns, *own])
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in batches:
+            arrays = [
+                _column([record.columns[place] for record, _ in batch], field.type)
+                for place, field in enumerate(columns)
+            ]
+            arrays.append(pa.array([record.text for record, _ in batch], pa.string()))
+            arrays.append(pa.array([ents for _, ents in batch], pa.list_(ENTITY)))
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+
+def _column(scalars: list[pa.Scalar], kind: pa.DataType) -> pa.Array:
+    # Arrow does not take the null of a list type
+    return pa.array([s if s.is_valid else None for s in scalars], kind)
+
+
+def write_spacy(
+    file: IO[bytes], batches: Iterable[list[Annotated]], columns: pa.Schema
+) -> None:
+    """A DocBin; the kept columns are in `doc.user_data["columns"]`."""
+    docs = DocBin(store_user_data=True)
+    for batch in batches:
+        for record, doc in batch:
+            if columns:
+                doc.user_data["columns"] = columns_of(record, columns)
+            docs.add(doc)
+    file.write(docs.to_bytes())
+
+
+def columns_of(record: Record, columns: pa.Schema) -> dict[str, Any]:
+    """The kept columns as JSON values."""
+    values = [scalar.as_py() for scalar in record.columns]
+    named = dict(zip(columns.names, values, strict=True))
+    plain: dict[str, Any] = json.loads(json.dumps(named, default=str))
+    return plain
+
+
+WRITERS = {
+    "parquet": Writer(keep=entities_of, write=write_parquet),
+    "spacy": Writer(keep=lambda doc: doc, write=write_spacy),
+}

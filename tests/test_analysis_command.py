@@ -1,0 +1,257 @@
+"""`python -m spacy padellm analyze` with a small trained model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from helpers import (
+    DOC_SPANS,
+    GOLD,
+    LABELS,
+    TEXT,
+    TOO_LONG,
+    gold_doc,
+    pipe_of,
+    trained,
+)
+from spacy.tokens import DocBin
+from typer.testing import CliRunner
+
+from spacy_padellm.analysis.collect import ReadDoc, read_docs
+from spacy_padellm.analysis.inputs import GoldDoc
+from spacy_padellm.cli import padellm_cli
+from spacy_padellm.decoding.base import decode
+
+Golds = Mapping[str, Sequence[tuple[str, str]]]
+ACME = "Acme hired Bob in London ."
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The trained pipeline, which reads each Doc as one window."""
+    nlp = trained(span_getter=DOC_SPANS, labels=LABELS)
+    folder = tmp_path_factory.mktemp("model")
+    nlp.to_disk(folder)
+    return str(folder)
+
+
+def write_corpus(path: Path, golds: Golds, *, empty: Sequence[str] = ()) -> Path:
+    nlp = spacy.blank("en")
+    docs = [gold_doc(nlp, text, mentions) for text, mentions in golds.items()]
+    DocBin(docs=[*docs, *map(nlp.make_doc, empty)]).to_disk(path)
+    return path
+
+
+def invoke(*arguments: str | Path) -> tuple[int, str]:
+    given = ["analyze", *map(str, arguments)]
+    result = CliRunner().invoke(padellm_cli, given)
+    return result.exit_code, " ".join(result.output.split())
+
+
+def figures(model: str, folder: Path, golds: Golds, *options: str) -> dict[str, Any]:
+    corpus = write_corpus(folder / "gold.spacy", golds)
+    code, output = invoke(model, corpus, "--json", folder / "out.json", *options)
+    assert code == 0, output
+    loaded = json.loads((folder / "out.json").read_text("utf8"))
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def test_analysis_command_finds_no_error_where_there_is_none(
+    model: str, tmp_path: Path
+) -> None:
+    found = figures(model, tmp_path, {TEXT: GOLD[TEXT], ACME: GOLD[ACME]})
+    mentions = len(GOLD[TEXT]) + len(GOLD[ACME])
+    assert found["all"]["predicted"]["correct"] == mentions
+    assert found["all"]["gold"] == {
+        "total": mentions,
+        "correct": mentions,
+        "index": 0,
+        "label": 0,
+        "boundary": 0,
+        "missed": 0,
+    }
+    assert found["all"]["counts"]["right"] == 2 * len(LABELS)
+    assert found["all"]["f1"] == 1
+
+
+def test_analysis_command_sorts_errors_into_kinds(model: str, tmp_path: Path) -> None:
+    # the model finds Anna Smith, Bob and Paris: the gold annotation says otherwise
+    gold = [("Anna", "PER"), ("met", "PER"), ("Bob", "ORG"), ("in", "LOC")]
+    found = figures(model, tmp_path, {TEXT: gold})
+    per, org, loc = (found["labels"][label] for label in ("PER", "ORG", "LOC"))
+    assert (per["predicted"]["boundary"], per["predicted"]["label"]) == (1, 1)
+    assert (per["gold"]["boundary"], per["gold"]["missed"]) == (1, 1)
+    assert org["gold"]["label"] == 1
+    assert (loc["predicted"]["spurious"], loc["gold"]["missed"]) == (1, 1)
+    assert (org["counts"]["too_low"], per["counts"]["right"]) == (1, 1)
+    assert found["confusions"] == [{"gold": "ORG", "predicted": "PER", "mentions": 1}]
+    assert found["all"]["calibration"]["spans"] == 3
+    assert found["all"]["calibration"]["expected_calibration_error"] > 0.5
+
+
+def test_analysis_command_writes_a_page(model: str, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "gold.spacy", {TEXT: [("Anna", "PER")]})
+    code, output = invoke(model, corpus, "--html", tmp_path / "new" / "page.html")
+    page = (tmp_path / "new" / "page.html").read_text("utf8")
+    assert (code, page.count("<svg")) == (0, 5), output
+    assert "boundary; gold: PER" in page
+
+
+def test_analysis_command_labels_and_names(model: str, tmp_path: Path) -> None:
+    golds = {TEXT: [("Anna Smith", "human"), ("Bob", "human"), ("met", "verb")]}
+    options = ("--labels", "PER", "--rename", "human=PER")
+    found = figures(model, tmp_path, golds, *options)
+    assert list(found["labels"]) == ["PER"]
+    assert found["all"]["predicted"]["correct"] == found["all"]["gold"]["total"] == 2
+    assert found["other_labels"] == {"verb": 1}
+
+
+def test_analysis_command_limit(model: str, tmp_path: Path) -> None:
+    assert figures(model, tmp_path, GOLD, "--limit", "2")["texts"] == 2
+
+
+def test_analysis_command_leaves_out_what_is_not_annotated(
+    model: str, tmp_path: Path
+) -> None:
+    corpus = write_corpus(tmp_path / "a.spacy", {TEXT: GOLD[TEXT]}, empty=["Hi ."])
+    code, output = invoke(model, corpus)
+    assert code == 0
+    assert "1 text(s) without gold annotation were left out" in output
+
+
+def test_analysis_command_leaves_out_what_fails(model: str, tmp_path: Path) -> None:
+    golds = {TOO_LONG: [("Bob", "PER")], TEXT: GOLD[TEXT]}
+    corpus = write_corpus(tmp_path / "a.spacy", golds)
+    code, output = invoke(model, corpus)
+    assert code == 0
+    assert "1 text(s) could not be decoded and were left out" in output
+    assert "does not fit the model" in output
+
+
+def test_analysis_command_counts_mentions_that_no_window_holds(tmp_path: Path) -> None:
+    getter = {
+        "@span_getters": "spacy-transformers.strided_spans.v1",
+        "window": 3,
+        "stride": 3,
+    }
+    trained(span_getter=getter, labels=LABELS).to_disk(tmp_path / "nlp")
+    # the model reads "Anna Smith met", "Bob in Paris" and "."
+    gold = [("Anna Smith", "PER"), ("met Bob", "PER"), ("Bob in Paris", "LOC")]
+    found = figures(str(tmp_path / "nlp"), tmp_path, {TEXT: gold})
+    assert (found["windows"], found["cut_mentions"]) == (3, 1)
+    assert found["all"]["gold"]["total"] == 2
+
+
+def test_analysis_reads_what_the_decoder_gives() -> None:
+    nlp = trained(span_getter=DOC_SPANS)
+    pipe = pipe_of(nlp)
+    decoder = pipe.decoder
+    texts = list(GOLD)
+    golds = [GoldDoc(text, []) for text in texts]
+    read = list(read_docs(nlp, pipe, golds, labels=pipe.labels))
+    lm = pipe.holder.lm()
+    assert pipe.prompt is not None
+    expected = decode(decoder, lm, lm.tokens_of(pipe.prompt), texts, pipe.label_data)
+    found = [case for doc in read if isinstance(doc, ReadDoc) for case in doc.windows]
+    assert [case.text for case in found] == texts
+    assert [case.mentions for case in found] == expected
+    assert pipe.decoder is decoder
+
+
+def test_analysis_takes_the_spans_of_the_pipes_before() -> None:
+    getter = {"@span_getters": "spacy-transformers.sent_spans.v1"}
+    nlp = trained(span_getter=getter)
+    nlp.add_pipe("sentencizer", first=True)
+    golds = [GoldDoc(f"{TEXT} {ACME}", [])]
+    (read,) = read_docs(nlp, pipe_of(nlp), golds, labels=("PER",))
+    assert isinstance(read, ReadDoc)
+    assert [case.text for case in read.windows] == [TEXT, ACME]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--labels", "PER,XYZ"), "Give --labels as a comma-separated list of: LOC"),
+        (("--labels", ""), "Give --labels as"),
+        (("--rename", "person"), "Cannot read 'person' of --rename. Give pairs"),
+        (("--json", "."), "Cannot write .: it is a folder. Name a file"),
+    ],
+)
+def test_analysis_command_wrong_option(
+    model: str, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    corpus = write_corpus(tmp_path / "gold.spacy", {TEXT: GOLD[TEXT]})
+    code, output = invoke(model, corpus, *options)
+    assert code == 1
+    assert message in output
+
+
+def test_analysis_command_missing_data(model: str, tmp_path: Path) -> None:
+    code, output = invoke(model, tmp_path / "no.spacy")
+    assert code == 1
+    assert "There is no file" in output
+
+
+@pytest.mark.parametrize("keep", [0, 40])
+def test_analysis_command_broken_data(model: str, tmp_path: Path, keep: int) -> None:
+    corpus = write_corpus(tmp_path / "gold.spacy", {TEXT: GOLD[TEXT]})
+    corpus.write_bytes(corpus.read_bytes()[:keep])
+    code, output = invoke(model, corpus)
+    assert code == 1
+    assert "as a .spacy file" in output
+
+
+def test_analysis_command_data_without_annotation(model: str, tmp_path: Path) -> None:
+    code, output = invoke(model, write_corpus(tmp_path / "a.spacy", {}, empty=["Hi"]))
+    assert code == 1
+    assert "None of the 1 texts" in output
+
+
+def test_analysis_command_every_text_fails(model: str, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "gold.spacy", {TOO_LONG: [("Bob", "PER")]})
+    code, output = invoke(model, corpus)
+    assert code == 1
+    assert "None of the 1 texts could be decoded" in output
+
+
+def test_analysis_command_pipeline_without_the_component(tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    nlp.to_disk(tmp_path / "nlp")
+    corpus = write_corpus(tmp_path / "gold.spacy", {TEXT: GOLD[TEXT]})
+    code, output = invoke(tmp_path / "nlp", corpus)
+    assert code == 1
+    assert "has no component 'padellm_ner'" in output
+    assert "sentencizer" in output
+
+
+def test_analysis_command_no_such_pipeline(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "gold.spacy", {TEXT: GOLD[TEXT]})
+    code, output = invoke("no_such_pipeline", corpus)
+    assert code == 1
+    assert "[E050]" in output
+
+
+def test_analysis_command_takes_the_bundled_model(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "gold.spacy", {"Paris , France .": []})
+    code, output = invoke("bundled-en", corpus)
+    assert code == 0
+    assert "1 texts as 1 windows: bundled-en" in output
+
+
+def test_analysis_kinds_import_neither_spacy_nor_torch() -> None:
+    code = (
+        "import sys\n"
+        "import spacy_padellm.analysis.tally, spacy_padellm.analysis.calibration\n"
+        "import spacy_padellm.analysis.examples, spacy_padellm.analysis.report\n"
+        "assert not {'spacy', 'thinc', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

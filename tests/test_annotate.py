@@ -1,0 +1,419 @@
+"""`spacy padellm annotate`: what comes out for what goes in."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import spacy
+from annotate_helpers import (
+    TEXTS,
+    annotate,
+    contents,
+    rejected,
+    rows,
+    shards,
+    some_texts,
+    write_jsonl,
+    write_parquet,
+)
+from helpers import DOC_SPANS, NAME, TOO_LONG, entities, trained, trained_folder
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+
+from spacy_padellm.annotate.progress import progress
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Path:
+    return trained_folder()
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, list[tuple[str, str]]]:
+    """Text -> its entities, as the pipeline finds them."""
+    nlp = spacy.load(trained_folder())
+    return {text: entities(nlp(text)) for text in TEXTS}
+
+
+def found(output: Path) -> list[tuple[str, list[tuple[str, str]]]]:
+    return [
+        (row["text"], [(ent["text"], ent["label"]) for ent in row["entities"]])
+        for row in rows(output)
+    ]
+
+
+def test_annotate_finds_what_the_pipeline_finds(
+    pipeline: Path, expected: dict[str, list[tuple[str, str]]], tmp_path: Path
+) -> None:
+    texts = some_texts(25)
+    source = write_jsonl(tmp_path / "in.jsonl", texts)
+    output = tmp_path / "out"
+    code, words = annotate(pipeline, source, "--output", output, "--shard-size", 10)
+    assert code == 0, words
+    assert "25 rows in 3 shards" in words
+    assert found(output) == [(text, expected[text]) for text in texts]
+    assert any(entities for _, entities in found(output))
+
+
+def test_annotate_entity_has_its_place_and_score(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", TEXTS)
+    annotate(pipeline, source, "-o", tmp_path / "out")
+    for row in rows(tmp_path / "out"):
+        doc = spacy.load(pipeline)(row["text"])
+        scores = [ent._.padellm_score for ent in doc.ents]
+        for entity in row["entities"]:
+            place = row["text"][entity["start"] : entity["end"]]
+            assert place == entity["text"]
+        assert [e["score"] for e in row["entities"]] == pytest.approx(scores, abs=1e-5)
+
+
+def test_annotate_entity_of_another_pipe_has_no_score(tmp_path: Path) -> None:
+    nlp = trained(existing="keep")
+    ruler = nlp.add_pipe("entity_ruler", before=NAME)
+    ruler.add_patterns([{"label": "VERB", "pattern": "met"}])  # type: ignore[attr-defined]
+    nlp.to_disk(tmp_path / "nlp")
+    source = write_jsonl(tmp_path / "in.jsonl", TEXTS[:1])
+    annotate(tmp_path / "nlp", source, "-o", tmp_path / "out")
+    (row,) = rows(tmp_path / "out")
+    scores = {e["text"]: e["score"] for e in row["entities"]}
+    assert scores["met"] is None
+    assert 0 < scores["Bob"] <= 1
+
+
+def test_annotate_keeps_columns_of_parquet_with_their_types(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    columns = {
+        "when": pa.array([1, None, 3, 4, 5], pa.timestamp("ns")),
+        "price": pa.array([Decimal("1.10")] * 5, pa.decimal128(5, 2)),
+        "tags": pa.array([["a"], [], None, ["b", "c"], ["d"]]),
+        "site": pa.array(["x", "y", "x", "x", None]).dictionary_encode(),
+    }
+    source = write_parquet(tmp_path / "in.parquet", TEXTS, **columns)
+    keep = ("--keep-columns", "id,when,price,tags,site")
+    code, words = annotate(
+        pipeline, source, "-o", tmp_path / "out", "--shard-size", 2, *keep
+    )
+    assert code == 0, words
+    table = pq.read_table(tmp_path / "out" / "shards")
+    columns["site"] = columns["site"].cast(pa.string())
+    assert table.column_names == ["id", *columns, "text", "entities"]
+    for name, column in columns.items():
+        assert table[name].combine_chunks().equals(column), name
+
+
+def test_annotate_columns_of_files_that_differ_are_widened(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "Bob", "n": 1, "s": null}\n')
+    (tmp_path / "b.jsonl").write_text('{"text": "Bob", "n": 2.5, "s": "x"}\n')
+    options = ("--keep-columns", "n,s")
+    code, words = annotate(
+        pipeline, tmp_path / "*.jsonl", "-o", tmp_path / "out", *options
+    )
+    assert code == 0, words
+    kept = [(row["n"], row["s"]) for row in rows(tmp_path / "out")]
+    assert kept == [(1.0, None), (2.5, "x")]
+
+
+def test_annotate_text_column(pipeline: Path, tmp_path: Path) -> None:
+    source = write_parquet(tmp_path / "in.parquet", [1] * 5, body=TEXTS)
+    annotate(pipeline, source, "-o", tmp_path / "out", "--text-column", "body")
+    assert [text for text, _ in found(tmp_path / "out")] == TEXTS
+
+
+def write_as(suffix: str, folder: Path, texts: list[str]) -> Path:
+    """Write texts to a file of a format."""
+    path = folder / f"in{suffix}"
+    if suffix == ".parquet":
+        return write_parquet(path, texts)
+    if suffix == ".spacy":
+        nlp = spacy.blank("en")
+        DocBin(docs=map(nlp.make_doc, texts)).to_disk(path)
+        return path
+    if ".jsonl" in suffix:
+        data = write_jsonl(folder / "plain", texts).read_bytes()
+    else:
+        data = "\n".join(texts).encode()
+    if suffix.endswith(".gz"):
+        # two members, as appending to a file makes them
+        half = len(data) // 2
+        data = gzip.compress(data[:half]) + gzip.compress(data[half:])
+    if suffix.endswith(".zst"):
+        data = pa.compress(data, codec="zstd", asbytes=True)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        ".parquet",
+        ".jsonl",
+        ".jsonl.gz",
+        ".jsonl.zst",
+        ".txt",
+        ".txt.gz",
+        ".txt.zst",
+        ".spacy",
+    ],
+)
+def test_annotate_reads_every_format(
+    pipeline: Path,
+    expected: dict[str, list[tuple[str, str]]],
+    tmp_path: Path,
+    suffix: str,
+) -> None:
+    texts = some_texts(11)
+    source = write_as(suffix, tmp_path, texts)
+    code, words = annotate(pipeline, source, "-o", tmp_path / "out", "--shard-size", 4)
+    assert code == 0, words
+    assert found(tmp_path / "out") == [(text, expected[text]) for text in texts]
+    assert len(shards(tmp_path / "out")) == 3
+
+
+def test_annotate_text_lines_are_texts_whatever_they_hold(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    lines = ["", "a\u2028b", " ", "x\x0cy", "end"]
+    data = b"\xef\xbb\xbf" + "\r\n".join(lines).encode() + b"\n"
+    (tmp_path / "in.txt").write_bytes(data)
+    annotate(pipeline, tmp_path / "in.txt", "-o", tmp_path / "out", "--shard-size", 2)
+    assert [row["text"] for row in rows(tmp_path / "out")] == lines
+
+
+def test_annotate_docs_keep_their_tokens(pipeline: Path, tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    doc = Doc(nlp.vocab, words=["Bob", "met", "Anna", "Smi", "th"], spaces=None)
+    DocBin(docs=[doc]).to_disk(tmp_path / "in.spacy")
+    source, output = tmp_path / "in.spacy", tmp_path / "out"
+    annotate(pipeline, source, "-o", output, "--format", "spacy")
+    (read,) = DocBin().from_disk(shards(output)[0]).get_docs(nlp.vocab)
+    assert [token.text for token in read] == [token.text for token in doc]
+    assert read.has_annotation("ENT_IOB")
+
+
+def test_annotate_writes_docs(
+    pipeline: Path, expected: dict[str, list[tuple[str, str]]], tmp_path: Path
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", TEXTS)
+    output = tmp_path / "out"
+    options = ("--format", "spacy", "--keep-columns", "id", "--shard-size", 3)
+    code, words = annotate(pipeline, source, "-o", output, *options)
+    assert code == 0, words
+    vocab = spacy.blank("en").vocab
+    docs = [
+        doc
+        for path in shards(output)
+        for doc in DocBin(store_user_data=True).from_disk(path).get_docs(vocab)
+    ]
+    assert [(d.text, entities(d)) for d in docs] == [(t, expected[t]) for t in TEXTS]
+    assert [doc.user_data["columns"]["id"] for doc in docs] == list(range(len(TEXTS)))
+    assert all("scores" in doc.spans["padellm"].attrs for doc in docs)
+
+
+def test_annotate_folder_is_searched_in_order(pipeline: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "b" / "c").mkdir(parents=True)
+    (folder / "_hidden").mkdir()
+    for place, name in enumerate(("a", "b/c/x", "d")):
+        write_jsonl(folder / f"{name}.jsonl", [TEXTS[place]])
+    write_jsonl(folder / "_hidden" / "x.jsonl", ["hidden"])
+    (folder / "_SUCCESS").touch()
+    annotate(pipeline, folder, "-o", tmp_path / "out")
+    assert [row["text"] for row in rows(tmp_path / "out")] == TEXTS[:3]
+
+
+def test_annotate_glob_and_repeated_file_are_read_once(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    first = write_jsonl(tmp_path / "a.jsonl", TEXTS[:1])
+    write_jsonl(tmp_path / "b.jsonl", TEXTS[1:2])
+    annotate(pipeline, tmp_path / "*.jsonl", first, "-o", tmp_path / "out")
+    assert [row["text"] for row in rows(tmp_path / "out")] == TEXTS[:2]
+
+
+def test_annotate_output_in_the_input_folder_is_no_input(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    write_parquet(tmp_path / "in.parquet", TEXTS)
+    command = (pipeline, tmp_path, "-o", tmp_path / "out")
+    assert annotate(*command)[0] == 0
+    assert annotate(*command)[0] == 0
+    assert len(rows(tmp_path / "out")) == len(TEXTS)
+
+
+def test_annotate_other_file_systems(pipeline: Path, tmp_path: Path) -> None:
+    source = write_parquet(tmp_path / "in.parquet", TEXTS)
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/corpus/in.parquet", source.read_bytes())
+    command = (pipeline, "memory://corpus/*.parquet", "-o", "memory://annotated")
+    try:
+        code, words = annotate(*command, "--shard-size", 2)
+        assert code == 0, words
+        names = memory.ls("/annotated/shards", detail=False)
+        tables = [pq.read_table(memory.open(name)) for name in sorted(names)]
+        texts = [text for table in tables for text in table["text"].to_pylist()]
+        assert texts == TEXTS
+        assert memory.ls("/annotated", detail=False) == [
+            "/annotated/manifest.json",
+            "/annotated/shards",
+        ]
+    finally:
+        memory.store.clear()
+        memory.pseudo_dirs[:] = [""]
+
+
+@pytest.mark.slow
+def test_annotate_workers_give_the_same_bytes(pipeline: Path, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [*some_texts(40), None])
+    options = ("--shard-size", 5, "--keep-columns", "id")
+    annotate(pipeline, source, "-o", tmp_path / "one", *options)
+    code, words = annotate(
+        pipeline, source, "-o", tmp_path / "two", *options, "--workers", 2
+    )
+    assert code == 3, words
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "shown"), [(Terminal, True), (io.StringIO, False)])
+def test_annotate_progress_is_shown_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], shown: bool
+) -> None:
+    error = stream()
+    monkeypatch.setattr("sys.stderr", error)
+    with progress(100, 40) as report:
+        report(60)
+    assert ("100/100" in error.getvalue()) is shown
+    assert ("texts/s" in error.getvalue()) is shown
+
+
+# Bad records
+
+
+def test_annotate_bad_lines_are_rejected(pipeline: Path, tmp_path: Path) -> None:
+    lines = [
+        b'{"id": 0, "text": "Bob met Anna ."}',
+        b"{",
+        b"",
+        b'["Bob"]',
+        b'{"id": 4}',
+        b'{"id": 5, "text": 7}',
+        b'{"id": "six", "text": "Bob"}',
+        b'{"id": 7, "text": "B\xffb"}',
+        b'{"id": 8, "text": "B\\ud800b"}',
+        b'{"text": "Anna"}',
+        b'{"id": 10, "text": "Anna"}',
+    ]
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(b"\n".join(lines))
+    output = tmp_path / "out"
+    options = ("--keep-columns", "id", "--shard-size", 4)
+    code, words = annotate(pipeline, source, "-o", output, *options)
+    assert code == 3
+    assert "7 records rejected" in words
+    assert [row["id"] for row in rows(output)] == [0, None, 10]
+    bad = rejected(output)
+    assert [record["row"] for record in bad] == [2, 4, 5, 6, 7, 8, 9]
+    reasons = [
+        "Expecting property name",
+        "not a JSON object",
+        "'text' is null",
+        "'text' is int",
+        "'id' is string, not int64",
+        "can't decode byte",
+        "surrogates not allowed",
+    ]
+    for record, reason in zip(bad, reasons, strict=True):
+        assert reason in record["reason"]
+        assert record["file"] == str(source)
+    assert bad[4]["content"] == lines[6].decode()
+    assert bad[6]["content"] == {"text": "B\ud800b", "id": 8}
+
+
+def test_annotate_null_of_parquet_is_rejected(pipeline: Path, tmp_path: Path) -> None:
+    source = write_parquet(tmp_path / "in.parquet", ["Bob", None, "Anna"])
+    output = tmp_path / "out"
+    code, _ = annotate(pipeline, source, "-o", output, "--keep-columns", "id")
+    assert code == 3
+    assert [row["id"] for row in rows(output)] == [0, 2]
+    (bad,) = rejected(output)
+    assert (bad["row"], bad["content"]) == (2, {"id": 1})
+
+
+def test_annotate_text_that_fails_is_rejected(
+    expected: dict[str, list[tuple[str, str]]], tmp_path: Path
+) -> None:
+    # reads whole texts, and this one does not fit its model
+    trained(span_getter=DOC_SPANS).to_disk(tmp_path / "nlp")
+    texts = [*TEXTS[:2], TOO_LONG, *TEXTS[2:]]
+    source = write_parquet(tmp_path / "in.parquet", texts)
+    output = tmp_path / "out"
+    code, words = annotate(tmp_path / "nlp", source, "-o", output)
+    assert code == 3, words
+    assert found(output) == [(text, expected[text]) for text in TEXTS]
+    (bad,) = rejected(output)
+    assert bad["content"] == {"text": TOO_LONG}
+    assert "does not fit the model" in bad["reason"]
+
+
+class Careless:
+    """A component that gives up all Docs of a batch for one of them."""
+
+    def __call__(self, doc: Doc) -> Doc:
+        return next(self.pipe([doc]))  # type: ignore[call-overload]
+
+    def pipe(self, stream, *, batch_size=128):  # type: ignore[no-untyped-def]
+        for docs in spacy.util.minibatch(stream, batch_size):
+            try:
+                if any("Acme" in doc.text for doc in docs):
+                    raise RuntimeError("Acme again")
+                yield from docs
+            except RuntimeError as error:
+                self.error_handler("careless", self, docs, error)
+
+    def set_error_handler(self, error_handler):  # type: ignore[no-untyped-def]
+        self.error_handler = error_handler
+
+
+@Language.factory("careless")
+def make_careless(nlp: Language, name: str) -> Careless:
+    return Careless()
+
+
+def test_annotate_texts_of_a_failed_batch_come_out_in_order(tmp_path: Path) -> None:
+    nlp = trained()
+    nlp.add_pipe("careless")
+    nlp.to_disk(tmp_path / "nlp")
+    texts = some_texts(12)
+    source = write_parquet(tmp_path / "in.parquet", texts)
+    output = tmp_path / "out"
+    code, words = annotate(tmp_path / "nlp", source, "-o", output)
+    assert code == 3, words
+    assert [row["text"] for row in rows(output)] == [
+        t for t in texts if "Acme" not in t
+    ]
+    bad = [place for place, text in enumerate(texts, 1) if "Acme" in text]
+    assert [record["row"] for record in rejected(output)] == bad
+    assert {r["reason"] for r in rejected(output)} == {
+        "careless: RuntimeError: Acme again"
+    }

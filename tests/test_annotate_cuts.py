@@ -1,0 +1,108 @@
+"""Cutting input files: the shards' rows together are the file's rows."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import given, settings, strategies as st
+
+from spacy_padellm.annotate.files import find_inputs, format_of
+from spacy_padellm.annotate.lines import cut_lines, read_lines
+from spacy_padellm.annotate.records import BadRecord, Record
+from spacy_padellm.annotate.tables import inspect_parquet, read_parquet
+
+LINES = st.lists(st.sampled_from([b"", b"a", b"bcd", b"e" * 20]), max_size=30)
+
+
+class Trickle(io.BytesIO):
+    """A file that gives a few bytes at a time."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(7, size or 7))
+
+
+@given(LINES, st.integers(1, 8), st.booleans())
+@settings(deadline=None)
+def test_annotate_cuts_lines_wherever_blocks_end(
+    lines: list[bytes], size: int, ended: bool
+) -> None:
+    data = b"\n".join(lines) + (b"\n" if ended and lines else b"")
+    whole = data.split(b"\n")
+    if whole[-1] == b"":
+        whole.pop()
+    cuts = cut_lines(Trickle(data), size)
+    assert [cut.start for cut in cuts] == list(range(0, len(whole), size))
+    for cut in cuts:
+        rest = data[cut.offset :].split(b"\n")
+        assert rest[: cut.stop - cut.start] == whole[cut.start : cut.stop]
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 100])
+def test_annotate_cuts_lines_are_read_once(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "in.txt"
+    path.write_bytes(b"".join(b"%d\n" % number for number in range(11)))
+    with path.open("rb") as file:
+        cuts = cut_lines(file, size)
+    read = [pair for cut in cuts for pair in read_lines(str(path), cut)]
+    assert read == [(number, b"%d" % number) for number in range(11)]
+
+
+@pytest.mark.parametrize("group", [1, 2, 5, 11, 50])
+@pytest.mark.parametrize("size", [1, 3, 4, 100])
+def test_annotate_cuts_parquet_rows_are_read_once(
+    tmp_path: Path, group: int, size: int
+) -> None:
+    path = tmp_path / "in.parquet"
+    texts = [f"text {number}" for number in range(11)]
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=group)
+    layout = inspect_parquet(str(path), text_column="text", keep=[], shard_size=size)
+    read: list[Record | BadRecord] = []
+    for cut in layout.cuts:
+        records = read_parquet(
+            str(path), cut, text_column="text", columns=layout.columns
+        )
+        read.extend(records)
+    assert [record.row for record in read] == list(range(11))
+    assert [r.text for r in read if isinstance(r, Record)] == texts
+
+
+def test_annotate_cuts_file_that_became_shorter_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "in.txt"
+    path.write_bytes(b"a\nb\nc\n")
+    with path.open("rb") as file:
+        (cut,) = cut_lines(file, 10)
+    path.write_bytes(b"a\nb\n")
+    with pytest.raises(EOFError, match="it ended at line 2"):
+        list(read_lines(str(path), cut))
+
+
+@pytest.mark.parametrize(
+    ("name", "data_format"),
+    [
+        ("s3://bucket/a.parquet", "parquet"),
+        ("a.JSONL.GZ", "jsonl"),
+        ("a.b.txt.zst", "text"),
+        ("a.spacy", "spacy"),
+        ("a.parquet.gz", None),
+        ("a.json", None),
+        ("parquet", None),
+    ],
+)
+def test_annotate_cuts_format_is_told_by_the_name(
+    name: str, data_format: str | None
+) -> None:
+    assert format_of(name) == data_format
+
+
+def test_annotate_cuts_name_with_glob_characters_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "in[1].txt"
+    path.write_text("Bob\n")
+    (file,) = find_inputs([str(path)], output=str(tmp_path / "out"))
+    assert file.path == str(path)

@@ -1,0 +1,350 @@
+"""`spacy padellm annotate`: what is said of bad input, and that nothing is lost."""
+
+from __future__ import annotations
+
+import gzip
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import spacy
+import torch
+from annotate_helpers import (
+    TEXTS,
+    annotate,
+    contents,
+    rows,
+    shards,
+    some_texts,
+    write_jsonl,
+    write_parquet,
+)
+from helpers import DOC_SPANS, NAME, TOO_LONG, trained, trained_folder
+from spacy.tokens import DocBin
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Path:
+    return trained_folder()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_parquet(tmp_path / "in.parquet", some_texts(12))
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def fails(*arguments: object, saying: str) -> None:
+    """The command fails, with these words."""
+    code, words = annotate(*arguments)
+    assert code == 1, words
+    assert saying in words
+
+
+# Inputs
+
+
+def test_annotate_errors_empty_folder(
+    pipeline: Path, output: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    saying = f"No file to annotate in {tmp_path}/in. Give files, globs or folders of"
+    fails(pipeline, tmp_path / "in", "-o", output, saying=saying)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("name", ["none.parquet", "none/*.jsonl", "in.csv"])
+def test_annotate_errors_no_such_input(
+    pipeline: Path, output: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "in.csv").write_text("text\n")
+    saying = f"No file to annotate in {tmp_path}/{name}"
+    fails(pipeline, tmp_path / name, "-o", output, saying=saying)
+
+
+def test_annotate_errors_folder_of_several_formats(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    (source.parent / "README.txt").write_text("Not a corpus.")
+    saying = "holds files of several formats: parquet, text. Give a glob instead"
+    fails(pipeline, source.parent, "-o", output, saying=saying)
+
+
+def test_annotate_errors_file_system_that_is_unknown(
+    pipeline: Path, output: Path
+) -> None:
+    saying = "Cannot open the file system of nowhere://in"
+    fails(pipeline, "nowhere://in", "-o", output, saying=saying)
+
+
+def test_annotate_errors_files_without_a_text(
+    pipeline: Path, output: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in.txt").touch()
+    saying = "There is no text in the 1 input file(s)"
+    fails(pipeline, tmp_path / "in.txt", "-o", output, saying=saying)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl.gz", ".jsonl.zst", ".spacy"])
+def test_annotate_errors_half_written_file(
+    pipeline: Path, source: Path, output: Path, suffix: str
+) -> None:
+    path = source.with_name(f"half{suffix}")
+    data = source.read_bytes()
+    lines = b'{"text": "Bob met Anna ."}\n' * 50
+    if suffix.endswith(".gz"):
+        data = gzip.compress(lines)
+    if suffix.endswith(".zst"):
+        data = pa.compress(lines, codec="zstd", asbytes=True)
+    if suffix == ".spacy":
+        data = DocBin(docs=map(spacy.blank("en"), TEXTS)).to_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    saying = f"Cannot read {path}: "
+    fails(pipeline, source, path, "-o", output, saying=saying)
+    assert not output.exists()
+
+
+def test_annotate_errors_broken_page_leaves_the_other_shards(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    table = pa.table({"text": some_texts(12)})
+    broken = source.with_name("broken.parquet")
+    pq.write_table(table, broken, row_group_size=3, compression="gzip")
+    data = bytearray(broken.read_bytes())
+    data[4:120] = bytes(116)  # in the first row group; the footer is sound
+    broken.write_bytes(data)
+    command = (pipeline, broken, source, "-o", output, "--shard-size", 6)
+    fails(*command, saying=f"1 of 4 shards are not done: Cannot read {broken}: ")
+    done = [path.name for path in shards(output)]
+    assert done == [f"part-00000{place}.parquet" for place in (1, 2, 3)]
+    assert len(rows(output)) == 18
+    before = contents(output)
+    fails(*command, saying="1 of 4 shards are not done")
+    assert contents(output) == before
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+@pytest.mark.parametrize(
+    "options", [("--text-column", "body"), ("--keep-columns", "id,body")]
+)
+def test_annotate_errors_column_that_is_missing(
+    pipeline: Path, output: Path, tmp_path: Path, suffix: str, options: tuple[str, str]
+) -> None:
+    path = tmp_path / f"in.{suffix}"
+    (write_parquet if suffix == "parquet" else write_jsonl)(path, TEXTS)
+    saying = f"{path} has no column 'body'. Its columns: id, text. Name the text with"
+    fails(pipeline, path, "-o", output, *options, saying=saying)
+
+
+@pytest.mark.parametrize("suffix", ["txt", "spacy"])
+def test_annotate_errors_columns_of_files_without_columns(
+    pipeline: Path, output: Path, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"in.{suffix}"
+    path.write_text("Bob\n")
+    if suffix == "spacy":
+        DocBin(docs=[spacy.blank("en")("Bob")]).to_disk(path)
+    saying = f"{path} has no column 'id'. Its columns: text."
+    fails(pipeline, path, "-o", output, "--keep-columns", "id", saying=saying)
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("parquet", "int64"), ("jsonl", "int")])
+def test_annotate_errors_column_that_is_no_text(
+    pipeline: Path, output: Path, tmp_path: Path, suffix: str, kind: str
+) -> None:
+    path = tmp_path / f"in.{suffix}"
+    (write_parquet if suffix == "parquet" else write_jsonl)(path, TEXTS)
+    saying = f"The column 'id' of {path} holds no text, but {kind}. Name the column"
+    fails(pipeline, path, "-o", output, "--text-column", "id", saying=saying)
+
+
+def test_annotate_errors_column_of_two_types(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    other = source.with_name("other.parquet")
+    pq.write_table(pa.table({"id": ["a"], "text": ["Bob"]}), other)
+    saying = f"The column 'id' cannot be kept: its values in {other} are of another"
+    options = ("--keep-columns", "id")
+    fails(pipeline, source, other, "-o", output, *options, saying=saying)
+
+
+@pytest.mark.parametrize("keep", ["text", "id,id", "entities"])
+def test_annotate_errors_column_kept_twice(
+    pipeline: Path, source: Path, output: Path, keep: str
+) -> None:
+    saying = "cannot be kept: the output would hold it twice"
+    fails(pipeline, source, "-o", output, "--keep-columns", keep, saying=saying)
+
+
+# Pipelines
+
+
+@pytest.mark.parametrize("name", ["no_such_package", "/no/such/folder"])
+def test_annotate_errors_no_such_pipeline(
+    source: Path, output: Path, name: str
+) -> None:
+    saying = f"The pipeline '{name}' cannot be used: there is no config.cfg"
+    fails(name, source, "-o", output, saying=saying)
+
+
+def test_annotate_errors_pipeline_without_the_component(
+    source: Path, output: Path, tmp_path: Path
+) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    nlp.to_disk(tmp_path / "nlp")
+    saying = "has no 'padellm_ner', only: sentencizer. Give a pipeline with it"
+    fails(tmp_path / "nlp", source, "-o", output, saying=saying)
+
+
+def test_annotate_errors_broken_model_rejects_no_text(
+    source: Path, output: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained_folder(), tmp_path / "nlp")
+    weights = tmp_path / "nlp" / NAME / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    fails(tmp_path / "nlp", source, "-o", output, saying="are corrupt")
+    assert not (output / "rejected").exists()
+
+
+def test_annotate_errors_all_texts_fail(output: Path, tmp_path: Path) -> None:
+    trained(span_getter=DOC_SPANS).to_disk(tmp_path / "nlp")
+    source = write_jsonl(tmp_path / "in.jsonl", [*[TOO_LONG] * 10, *TEXTS])
+    command = (tmp_path / "nlp", source, "-o", output, "--shard-size", 10)
+    saying = "1 of 2 shards are not done: all of its 10 texts failed, the last because"
+    fails(*command, saying=saying)
+    assert [path.name for path in shards(output)] == ["part-000001.parquet"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_annotate_errors_gpus_that_are_not_there(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    options = ("--workers", 2, "--gpus-per-worker", 0.5)
+    saying = "2 worker(s) of 0.5 GPU(s) each need more than the 0 there are"
+    fails(pipeline, source, "-o", output, *options, saying=saying)
+
+
+# Outputs
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        (("--shard-size", 5), "its shard_size is 10000, not 5"),
+        (("--format", "spacy"), "its format is 'parquet', not 'spacy'"),
+        (("--keep-columns", "id"), "its keep_columns is [], not ['id']"),
+    ],
+)
+def test_annotate_errors_output_of_other_options(
+    pipeline: Path,
+    source: Path,
+    output: Path,
+    options: tuple[object, ...],
+    difference: str,
+) -> None:
+    annotate(pipeline, source, "-o", output)
+    before = contents(output)
+    saying = f"{output} belongs to another run: {difference}. Give another --output"
+    fails(pipeline, source, "-o", output, *options, saying=saying)
+    assert contents(output) == before
+
+
+def test_annotate_errors_output_of_another_pipeline(
+    pipeline: Path, source: Path, output: Path, tmp_path: Path
+) -> None:
+    annotate(pipeline, source, "-o", output)
+    trained(threshold=0.9).to_disk(tmp_path / "nlp")
+    saying = "belongs to another run: it was annotated by another pipeline"
+    fails(tmp_path / "nlp", source, "-o", output, saying=saying)
+
+
+def test_annotate_errors_input_that_has_changed(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    annotate(pipeline, source, "-o", output)
+    write_parquet(source, some_texts(13))
+    saying = f"belongs to another run: the input {source} has changed"
+    fails(pipeline, source, "-o", output, saying=saying)
+
+
+def test_annotate_errors_input_that_is_new(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    annotate(pipeline, source, "-o", output)
+    other = write_parquet(source.with_name("other.parquet"), TEXTS)
+    saying = f"belongs to another run: the input {other} is new"
+    fails(pipeline, source, other, "-o", output, saying=saying)
+
+
+def test_annotate_errors_output_folder_of_something_else(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    output.mkdir()
+    (output / "thesis.tex").write_text("years of work")
+    saying = f"{output} is not empty, and no earlier run made it (it holds thesis.tex)"
+    fails(pipeline, source, "-o", output, saying=saying)
+    assert [path.name for path in output.iterdir()] == ["thesis.tex"]
+
+
+def test_annotate_errors_manifest_that_is_broken(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    annotate(pipeline, source, "-o", output)
+    (output / "manifest.json").write_text("{")
+    before = contents(output)
+    fails(pipeline, source, "-o", output, saying="no earlier run made it (manifest")
+    assert contents(output) == before
+
+
+def test_annotate_errors_output_that_is_a_file(
+    pipeline: Path, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").write_text("mine")
+    saying = f"Cannot write {tmp_path}/out/manifest.json: "
+    fails(pipeline, source, "-o", tmp_path / "out", saying=saying)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file grow further: writing fails as on a full disk."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+@pytest.mark.parametrize("output_format", ["parquet", "spacy"])
+def test_annotate_errors_no_space_left(
+    pipeline: Path, output: Path, tmp_path: Path, output_format: str
+) -> None:
+    # what cannot be compressed, after a first shard that fits
+    noise = "".join(chr(0x4E00 + place * 7919 % 20000) for place in range(10_000))
+    columns = {"noise": [*[""] * 5, noise]}
+    source = write_parquet(tmp_path / "in.parquet", some_texts(6), **columns)
+    options = ("--shard-size", 5, "--format", output_format, "--keep-columns", "noise")
+    command = (pipeline, source, "-o", output, *options)
+    with largest_file(20_000):
+        fails(*command, saying="No space left to write")
+    assert len(shards(output)) == 1
+    assert list((output / "unfinished").iterdir()) == []
+    code, words = annotate(*command)
+    assert code == 0, words
+    assert "Done before: 1 of 2 shards" in words
+    assert len(shards(output)) == 2

@@ -1,0 +1,234 @@
+"""`python -m spacy padellm benchmark`, from the command line to its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+import torch
+from helpers import GOLD, gold_doc, model_folder, trained_folder
+from spacy.tokens import DocBin
+from typer.testing import CliRunner
+
+from spacy_padellm.benchmark import chart
+from spacy_padellm.benchmark.decoders import DECODERS, MULTI
+from spacy_padellm.benchmark.run import main
+from spacy_padellm.benchmark.settings import parse
+from spacy_padellm.cli import padellm_cli
+
+# the model that the helpers train knows these texts by heart
+TEXTS = dict(list(GOLD.items())[:3])
+DECODER_NAMES = [name for name in DECODERS if name != MULTI]
+FORCED = ["--forced", "--shape", "tiny", "--dtype", "float32", "--device", "cpu"]
+BLOCKED = """
+import runpy, sys
+sys.modules["spacy"] = sys.modules["thinc"] = None
+runpy.run_module("spacy_padellm.benchmark", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    nlp = spacy.blank("en")
+    docs = [gold_doc(nlp, text, mentions) for text, mentions in TEXTS.items()]
+    path = tmp_path_factory.mktemp("gold") / "gold.spacy"
+    DocBin(docs=docs, store_user_data=True).to_disk(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def forced(corpus: Path) -> dict[str, Any]:
+    """A run of everything on random weights; its JSON, its output and its chart."""
+    out, png = corpus.parent / "out.json", corpus.parent / "out.png"
+    files = ["--json", str(out), "--chart", str(png)]
+    options = ["--repeats", "1", "--peers", "ner", *FORCED, *files]
+    result = CliRunner().invoke(padellm_cli, ["benchmark", str(corpus), *options])
+    assert result.exit_code == 0, result.output
+    found = json.loads(out.read_text("utf8"))
+    return {**found, "output": result.output, "png": png.read_bytes()}
+
+
+def by_name(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {result["name"]: result for result in found["results"]}
+
+
+# With spaCy
+
+
+def test_benchmark_command_measures_every_decoder_and_peer(
+    forced: dict[str, Any],
+) -> None:
+    results = by_name(forced)
+    assert list(results) == [*DECODER_NAMES, "multi (simulated)", "spaCy ner"]
+    for name, result in results.items():
+        assert len(result["latencies"]) == len(TEXTS)
+        assert min(result["latencies"]) > 0
+        assert (result["texts_a_second"] is None) == (name == "multi (simulated)")
+    assert forced["stream"] == "nlp.pipe"
+
+
+def test_benchmark_command_forces_every_decoder_to_the_gold(
+    forced: dict[str, Any],
+) -> None:
+    results = by_name(forced)
+    assert {results[name]["emitted"] for name in DECODER_NAMES} == {1.0}
+
+
+def test_benchmark_command_tells_work_and_floors(forced: dict[str, Any]) -> None:
+    results = by_name(forced)
+    (model,) = forced["models"]
+    passes = {name: results[name]["work"]["passes"] for name in DECODER_NAMES}
+    fewest = round(model["fewest_passes_a_text"] * len(TEXTS))
+    assert fewest <= passes["tree"] <= passes["tree-no-drafts"] <= passes["batch"]
+    assert passes["batch"] < passes["struct"]
+    tokens = {name: results[name]["work"]["tokens"] for name in DECODER_NAMES}
+    assert tokens["tree"] < tokens["batch"]
+    assert results["tree"]["tokens_a_sequence"] < results["struct"]["tokens_a_sequence"]
+    assert results["tree"]["floor"] > 0
+    alone = sum(results["tree"]["latencies"])
+    times = alone / results["tree"]["floor"]
+    assert results["tree"]["times_floor"] == pytest.approx(times)
+
+
+def test_benchmark_command_tells_the_ratios_first(forced: dict[str, Any]) -> None:
+    assert forced["output"].lstrip().startswith("faster than")
+    assert next(iter(forced)) == "ratios"
+    results, ratios = by_name(forced), forced["ratios"]
+    latency = {name: results[name]["mean_ms"] for name in ("tree", "batch", "struct")}
+    for name in ("batch", "struct"):
+        wanted = latency[name] / latency["tree"]
+        assert ratios["tree"][f"alone_{name}"] == pytest.approx(wanted)
+    assert ratios["tree"]["stream_ner"] > 0
+
+
+def test_benchmark_command_draws_a_png(forced: dict[str, Any]) -> None:
+    assert forced["png"].startswith(b"\x89PNG")
+
+
+def test_benchmark_command_tells_the_machine(forced: dict[str, Any]) -> None:
+    machine = forced["machine"]
+    assert machine["torch"] == torch.__version__
+    assert machine["threads"] >= 1
+    assert machine["device"] == "cpu"
+    assert forced["models"][0]["dtype"] == "float32"
+
+
+def test_benchmark_command_scores_a_trained_pipeline(
+    corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.json"
+    options = ["--model", str(trained_folder()), "--peers", "", "--repeats", "1"]
+    options += ["--decoders", "tree,batch,struct", "--json", str(out)]
+    assert main([str(corpus), *options], prog="benchmark") == 0
+    results = by_name(json.loads(out.read_text("utf8")))
+    # not struct: the model was trained on other prompts
+    assert list(results) == ["tree", "batch"]
+    for result in results.values():
+        assert result["scores"]["strings_f"] == 1.0
+        assert result["scores"]["ents_f"] == 1.0
+        assert result["scores"]["as_batch"] == 1.0
+        assert result["emitted"] is None
+
+
+def test_benchmark_command_joins_long_texts_with_many_labels(
+    corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "out.json"
+    options = ["--long", "20", "--labels", "7", "--texts", "1", "--repeats", "1"]
+    options += ["--decoders", "tree,batch", "--peers", "", "--json", str(out)]
+    assert main([str(corpus), *options, *FORCED], prog="benchmark") == 0
+    found = json.loads(out.read_text("utf8"))
+    assert found["texts"] == 1
+    assert len(found["models"][0]["labels"]) > 3
+    assert {result["emitted"] for result in found["results"]} == {1.0}
+
+
+def test_benchmark_command_passes_help_on() -> None:
+    result = CliRunner().invoke(padellm_cli, ["benchmark", "--help"])
+    assert result.exit_code == 0
+    assert "--write-gold" in result.output
+
+
+# Without spaCy
+
+
+def run_blocked(folder: Path, *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BLOCKED, *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_benchmark_runs_forced_where_spacy_is_not_installed(
+    corpus: Path, tmp_path: Path
+) -> None:
+    gold = tmp_path / "gold.jsonl"
+    assert main([str(corpus), "--write-gold", str(gold)], prog="benchmark") == 0
+    options = ["--decoders", "tree,batch", "--repeats", "1", "--json", "out.json"]
+    run_blocked(tmp_path, str(gold), *FORCED, *options)
+    found = json.loads((tmp_path / "out.json").read_text("utf8"))
+    assert found["stream"] == "decoder.stream"
+    assert {name: r["emitted"] for name, r in by_name(found).items()} == {
+        "tree": 1.0,
+        "batch": 1.0,
+    }
+
+
+def test_benchmark_scores_a_model_where_spacy_is_not_installed(
+    corpus: Path, tmp_path: Path
+) -> None:
+    gold = tmp_path / "gold.jsonl"
+    assert main([str(corpus), "--write-gold", str(gold)], prog="benchmark") == 0
+    options = ["--decoders", "tree", "--repeats", "1", "--json", "out.json"]
+    run_blocked(tmp_path, str(gold), "--model", str(model_folder()), *options)
+    (result,) = json.loads((tmp_path / "out.json").read_text("utf8"))["results"]
+    assert result["scores"] == {"strings_f": 1.0}
+
+
+# Messages
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "Give either --forced"),
+        (["--forced", "--model", "bundled-en"], "Give either --forced"),
+        (["--forced", "--decoders", "tree,bush"], "Unknown name 'bush' in --decoders"),
+        (["--forced", "--peers", "gpt"], "Unknown name 'gpt' in --peers"),
+        (["--forced", "--repeats", "0"], "--repeats is 0"),
+    ],
+)
+def test_benchmark_settings_that_make_no_run_are_told(
+    options: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse(["gold.jsonl", *options], prog="benchmark")
+
+
+def test_benchmark_command_names_the_extra_before_it_measures(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(chart, "find_spec", lambda name: None)
+    arguments = [str(corpus), *FORCED, "--chart", "out.png"]
+    assert main(arguments, prog="benchmark") == 1
+    told = capsys.readouterr()
+    assert "spacy-padellm[benchmark]" in told.err
+    assert told.out == ""
+
+
+def test_benchmark_command_tells_a_missing_corpus(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["no.jsonl", "--forced"], prog="benchmark") == 1
+    assert "Input not found: no.jsonl" in capsys.readouterr().err

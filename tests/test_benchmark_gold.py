@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.tokens import DocBin
+
+from spacy_padellm.benchmark.gold import (
+    choose,
+    join,
+    names_of,
+    read_gold,
+    with_labels,
+    write_gold,
+)
+from spacy_padellm.targets import GoldText
+
+GOLD = [
+    GoldText("Bo saw Al in Rome .", {"PER": ["Bo", "Al"], "LOC": ["Rome"]}),
+    GoldText("No one came .", {}),
+    GoldText("Al met Al .", {"PER": ["Al", "Al"]}),
+]
+
+
+def test_benchmark_gold_comes_back_from_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "gold.jsonl"
+    write_gold(path, GOLD)
+    assert read_gold(path, lang="en") == GOLD
+
+
+def test_benchmark_gold_of_docs_holds_nested_mentions_in_text_order(
+    tmp_path: Path,
+) -> None:
+    nlp = spacy.blank("en")
+    doc = nlp("The Bank of Paris met Bo")
+    doc.spans["padellm"] = [
+        doc.char_span(22, 24, "PER"),
+        doc.char_span(12, 17, "LOC"),
+        doc.char_span(4, 17, "PER"),
+    ]
+    DocBin(docs=[doc]).to_disk(tmp_path / "gold.spacy")
+    (gold,) = read_gold(tmp_path / "gold.spacy", lang="en")
+    assert gold.mentions == {"PER": ["Bank of Paris", "Bo"], "LOC": ["Paris"]}
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"text": "a"}', '{"text": "a", "mentions": ["b"]}']
+)
+def test_benchmark_gold_names_the_bad_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "gold.jsonl"
+    write_gold(path, GOLD[:1])
+    path.write_text(path.read_text("utf8") + line, "utf8")
+    with pytest.raises(ValueError, match="line 2, cannot be read"):
+        read_gold(path, lang="en")
+
+
+def test_benchmark_gold_without_mentions_is_refused(tmp_path: Path) -> None:
+    write_gold(tmp_path / "gold.jsonl", GOLD[1:2])
+    with pytest.raises(ValueError, match="has a mention"):
+        read_gold(tmp_path / "gold.jsonl", lang="en")
+
+
+def test_benchmark_gold_chooses_distinct_texts_over_the_whole_corpus() -> None:
+    corpus = [GoldText(f"text {n // 2}", {}) for n in range(20)]
+    chosen = [gold.text for gold in choose(corpus, 5)]
+    assert chosen == ["text 0", "text 2", "text 4", "text 6", "text 8"]
+
+
+def test_benchmark_gold_joins_texts_and_their_mentions() -> None:
+    joined = join(GOLD, size=6, count=9, tokens=lambda text: len(text.split()))
+    assert [gold.text for gold in joined] == [
+        "Bo saw Al in Rome .",
+        "No one came . Al met Al .",
+    ]
+    assert joined[1].mentions == {"PER": ["Al", "Al"]}
+
+
+def test_benchmark_gold_too_short_to_join_is_told() -> None:
+    with pytest.raises(ValueError, match="have 14 tokens"):
+        join(GOLD, size=99, count=1, tokens=lambda text: len(text.split()))
+
+
+def test_benchmark_gold_deals_mentions_to_more_labels() -> None:
+    first, none, last = with_labels(GOLD, 18)
+    names = [name for name, found in first.mentions.items() for _ in found]
+    assert len(set(names)) == 3
+    assert none.mentions == {}
+    # the same string has one label everywhere, and keeps its repeats
+    assert list(last.mentions.values()) == [["Al", "Al"]]
+    assert first.mentions[next(iter(last.mentions))] == ["Al"]
+
+
+def test_benchmark_gold_keeps_text_order_among_dealt_mentions() -> None:
+    text = "d a c b d"
+    mentions = {"X": ["a", "b"], "Y": ["d", "c", "d"]}
+    (dealt,) = with_labels([GoldText(text, mentions)], 3)
+    for found in dealt.mentions.values():
+        assert found == sorted(found, key=text.index)
+    assert sum(map(len, dealt.mentions.values())) == 5
+
+
+def test_benchmark_gold_keeps_the_most_frequent_of_fewer_labels() -> None:
+    assert [gold.mentions for gold in with_labels(GOLD, 1)] == [
+        {"PER": ["Bo", "Al"]},
+        {},
+        {"PER": ["Al", "Al"]},
+    ]
+
+
+def test_benchmark_gold_names_labels_for_the_prompt() -> None:
+    assert names_of(GOLD) == {"LOC": "location", "PER": "person"}

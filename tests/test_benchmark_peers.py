@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from spacy_padellm.benchmark.peers.spacy_pipes import small_ner, transformer_ner
+from spacy_padellm.benchmark.peers.vllm_peer import measure_vllm, rounds
+from spacy_padellm.benchmark.pipelines import score, search_mentions
+from spacy_padellm.benchmark.shapes import make_shaped
+from spacy_padellm.decoding.base import Forced, decode
+from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.prompt import PRESETS
+from spacy_padellm.targets import GoldText
+
+LABELS = {"LOC": "location", "PER": "person"}
+GOLD = [
+    GoldText("Bo saw Al in New York .", {"PER": ["Bo", "Al"], "LOC": ["New York"]}),
+    GoldText("Al met Al .", {"PER": ["Al", "Al"]}),
+]
+
+
+@pytest.fixture(scope="module")
+def lm() -> LanguageModel:
+    texts = [gold.text for gold in GOLD]
+    device = torch.device("cpu")
+    return make_shaped("tiny", texts, device=device, dtype=torch.float32, seed=0)
+
+
+@pytest.mark.parametrize("preset", ["paper-en", "released-en", "compact"])
+def test_benchmark_peers_send_vllm_the_sequences_of_the_batch_decoder(
+    lm: LanguageModel, preset: str
+) -> None:
+    prompt, gold = lm.tokens_of(PRESETS[preset]), GOLD[0]
+    read: list[tuple[int, int]] = []
+
+    def note(module: object, args: tuple[torch.Tensor, ...]) -> None:
+        read.append((args[0].shape[0], args[0].shape[1]))
+
+    hook = lm.model.get_input_embeddings().register_forward_pre_hook(note)
+    forced = Forced(prompt, {gold.text: gold.mentions})
+    decode(BatchDecoder(), lm, prompt, [gold.text], LABELS, forced=forced)
+    hook.remove()
+    counts, mentions = rounds(prompt, gold, LABELS)
+    # the passes that read whole prompts, padded to the longest
+    wanted = [(len(r), max(len(ids) for ids, _ in r)) for r in (counts, mentions)]
+    assert [shape for shape in read if shape[1] > 1] == wanted
+    assert [length for _, length in mentions] == [
+        len(prompt.mention_answer(mention)) for mention in ("New York", "Bo", "Al")
+    ]
+
+
+def test_benchmark_peers_tell_why_vllm_did_not_run(lm: LanguageModel) -> None:
+    prompt = lm.tokens_of(PRESETS["paper-en"])
+    with pytest.raises(ValueError, match="No module named 'vllm'"):
+        measure_vllm(
+            sys.executable, lm, prompt, GOLD, LABELS, words=9, repeats=1, seed=0
+        )
+
+
+def test_benchmark_peers_search_repeated_mentions_in_turn() -> None:
+    nlp = small_ner(GOLD, lang="en", steps=0, seed=0)
+    doc = search_mentions(nlp, GOLD[1])
+    assert [(ent.start, ent.text, ent.label_) for ent in doc.ents] == [
+        (0, "Al", "PER"),
+        (2, "Al", "PER"),
+    ]
+
+
+def test_benchmark_peers_train_spacys_ner() -> None:
+    nlp = small_ner(GOLD, lang="en", steps=60, seed=0)
+    docs = [search_mentions(nlp, gold) for gold in GOLD]
+    assert score(nlp, docs)["ents_f"] == 1.0
+
+
+def test_benchmark_peers_make_a_transformer_without_a_hub() -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes |= {"intermediate_size": 16, "vocab_size": 400}
+    nlp = transformer_ner(GOLD, lang="en", steps=1, seed=0, sizes=sizes)
+    docs = list(nlp.pipe([gold.text for gold in GOLD]))
+    assert docs[0]._.trf_data.model_output.last_hidden_state.shape[-1] == 16
