@@ -3,6 +3,7 @@
     python -m benchmarks.quality NAME=CORPUS.spacy [...] --model training/model-best \
         --labels PER,LOC,ORG --json OUT.json
 
+`--decoder min_count_probability=0.4,from_text=true` changes settings of the decoder;
 `--labels` leaves out the labels that a corpus does not annotate; `--rename` gives the
 corpus's labels other names, e.g. person=PER,location=LOC,group=ORG.
 """
@@ -13,6 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from wasabi import msg
+
+from spacy_padellm.scoring import make_ner_scorer
 
 NAME = "padellm_ner"
 SPANS_KEY = "padellm"
@@ -54,6 +58,9 @@ def main() -> None:
     parser.add_argument("--model", help="a pipeline; without it the bundled model")
     parser.add_argument("--labels", help="comma-separated; without it all")
     parser.add_argument("--rename", default="", help="old=new, comma-separated")
+    parser.add_argument(
+        "--decoder", default="", help="settings of it, name=value, comma-separated"
+    )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     if args.model:
@@ -61,9 +68,15 @@ def main() -> None:
     else:
         nlp = spacy.blank("en")
         nlp.add_pipe(NAME)
-    pipe: Any = nlp.get_pipe(NAME)
-    labels = set(args.labels.split(",")) if args.labels else set(pipe.labels)
+    # a pipeline without the component, such as a plain spaCy one, is scored alike
+    known = {label for name in ("ner", NAME) for label in nlp.pipe_labels.get(name, ())}
+    labels = set(args.labels.split(",")) if args.labels else known
     names = dict(pair.split("=") for pair in args.rename.split(",") if pair)
+    if args.decoder:
+        pipe: Any = nlp.get_pipe(NAME)
+        pairs = (pair.split("=") for pair in args.decoder.split(","))
+        pipe.decoder = replace(pipe.decoder, **{k: json.loads(v) for k, v in pairs})
+    score = make_ner_scorer(spans_key=SPANS_KEY)
     nlp("The first text loads the model .")
     results = {}
     for corpus in args.corpora:
@@ -74,8 +87,8 @@ def main() -> None:
         docs = list(nlp.pipe([gold.text for gold in golds], batch_size=256))
         seconds = time.perf_counter() - start
         docs = [without_others(doc, labels) for doc in docs]
-        pairs = zip(docs, golds, strict=True)
-        scores = pipe.score([Example(doc, gold) for doc, gold in pairs])
+        both = zip(docs, golds, strict=True)
+        scores = score([Example(doc, gold) for doc, gold in both])
         words = sum(len(doc) for doc in docs)
         results[name] = {
             **scores,

@@ -1,35 +1,81 @@
 """Make the bundled model's training corpus from converted corpora.
 
-Each corpus is taken twice: as it is, and as running text, one to three sentences at a
-time with the spacing of ordinary writing. Labels are renamed to PER, LOC, ORG, MISC.
+Each gold corpus is taken as it is and as running text, one to three sentences at a
+time with the spacing of ordinary writing, and both again with other names in the place
+of most mentions, so that a model learns to read names it does not know. Labels are
+renamed to PER, LOC, ORG, MISC. Silver corpora (scripts/silver.py) are taken once.
 
-    python scripts/mixed_corpus.py OUTPUT.spacy INPUT.spacy [INPUT.spacy ...]
+    python scripts/mixed_corpus.py OUTPUT.spacy GOLD.spacy [...] --silver SILVER.spacy
 """
 
 from __future__ import annotations
 
+import argparse
 import random
-import sys
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import spacy
 from spacy.tokens import Doc, DocBin, Span
 
 SPANS_KEY = "padellm"
+# labels of WNUT-17 and CrossNER; those missing here are no names and left out
 NAMES = {
-    "person": "PER",
-    "location": "LOC",
-    "group": "ORG",
-    "corporation": "ORG",
-    "product": "MISC",
-    "creative-work": "MISC",
+    "PER": "person politician writer scientist researcher musicalartist",
+    "LOC": "location country astronomicalobject",
+    "ORG": "group corporation organisation politicalparty university band",
+    "MISC": "product creative-work misc award election event book album song poem "
+    "magazine academicjournal conference programlang",
 }
+LABELS = {old: new for new, olds in NAMES.items() for old in [new, *olds.split()]}
 NO_BLANK_BEFORE = {*".,;:!?)]}%", "'s", "'S", "n't", "'re", "'ve", "'ll", "'m", "'d"}
 NO_BLANK_AFTER = {*"([{$#@"}
+SWAPPED = 0.7  # share of mentions that get another name
+INVENTED = 0.25  # share of the other names that are made up
+LOWER, UPPER = 0.04, 0.03  # share of texts
+# fmt: off
+SYLLABLES = [
+    "ka", "mi", "to", "ran", "del", "sor", "vin", "ba", "lo", "gre", "thar", "ne",
+    "uk", "ji", "wen", "os", "mar", "fi", "zel", "dro", "ha", "an", "berg", "ton",
+    "ville", "son", "ov", "ski", "ez", "ham", "ley", "ia", "stein", "wood", "ford",
+    "a", "e", "i", "o", "en", "or", "el", "us", "cha", "sha", "pra", "qui", "nor",
+    "bla", "tri", "ste", "ph", "gu", "ya", "xi", "zhou", "lin", "mo", "sen", "bri",
+    "cal", "pen", "do", "ru",
+]
+# fmt: on
 
 
-def rename(label: str) -> str:
-    return NAMES.get(label, label)
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words, whether a blank follows each, and mentions as (start, end, label)."""
+
+    words: list[str]
+    blanks: list[bool]
+    mentions: list[tuple[int, int, str]]
+
+    def to_doc(self, vocab: spacy.Vocab) -> Doc:
+        doc = Doc(vocab, words=self.words, spaces=self.blanks)
+        doc.set_ents([Span(doc, *mention) for mention in self.mentions])
+        return doc
+
+
+def read(path: Path, vocab: spacy.Vocab) -> list[Text]:
+    """A corpus with renamed labels."""
+    texts = []
+    for doc in DocBin().from_disk(path).get_docs(vocab):
+        gold = doc.spans.get(SPANS_KEY, doc.ents)
+        mentions = [
+            (span.start, span.end, LABELS[span.label_])
+            for span in gold
+            if span.label_ in LABELS
+        ]
+        if len(doc):
+            words = [token.text for token in doc]
+            blanks = [bool(token.whitespace_) for token in doc]
+            texts.append(Text(words, blanks, sorted(mentions)))
+    return texts
 
 
 def spaces(words: Sequence[str]) -> list[bool]:
@@ -47,52 +93,118 @@ def spaces(words: Sequence[str]) -> list[bool]:
                 after[i] = False
             elif i:
                 after[i - 1] = False
-    if words:
-        after[-1] = False
     return after
 
 
-def join(vocab: spacy.Vocab, docs: Sequence[Doc], *, running: bool) -> Doc:
-    """One Doc of several, with renamed labels."""
+def join(texts: Sequence[Text]) -> Text:
+    """Texts as one running text with the spacing of ordinary writing."""
     words: list[str] = []
     blanks: list[bool] = []
-    spans = []
-    for doc in docs:
+    mentions = []
+    for text in texts:
         start = len(words)
         if blanks:
             blanks[-1] = True
-        words += [token.text for token in doc]
-        given = [bool(token.whitespace_) for token in doc]
-        plain = running and all(given[:-1])
-        blanks += spaces([token.text for token in doc]) if plain else given
-        gold = doc.spans.get(SPANS_KEY, doc.ents)
-        spans += [(start + s.start, start + s.end, rename(s.label_)) for s in gold]
-    joined = Doc(vocab, words=words, spaces=blanks)
-    joined.set_ents([Span(joined, *span) for span in spans])
-    return joined
+        words += text.words
+        blanks += spaces(text.words) if all(text.blanks[:-1]) else text.blanks
+        mentions += [(start + a, start + b, label) for a, b, label in text.mentions]
+    blanks[-1] = False
+    return Text(words, blanks, mentions)
 
 
-def running_texts(docs: Sequence[Doc], rng: random.Random) -> Iterator[list[Doc]]:
+def running(texts: Sequence[Text], rng: random.Random) -> Iterator[Text]:
     """Consecutive sentences, one to three at a time."""
     place = 0
-    while place < len(docs):
+    while place < len(texts):
         count = rng.choice((1, 1, 2, 3))
-        yield list(docs[place : place + count])
+        yield join(texts[place : place + count])
         place += count
 
 
-def main(output: str, *inputs: str) -> None:
-    rng = random.Random(0)
+def invent(rng: random.Random) -> list[str]:
+    """A name that nobody has."""
+    words = []
+    for _ in range(rng.choice((1, 1, 2))):
+        count = rng.choice((1, 2, 2, 3))
+        words.append("".join(rng.choice(SYLLABLES) for _ in range(count)))
+    return [word.capitalize() if rng.random() < 0.9 else word for word in words]
+
+
+def swap(
+    text: Text, pool: Mapping[str, Sequence[list[str]]], rng: random.Random
+) -> Text:
+    """The text with other names in the place of most of its mentions."""
+    words: list[str] = []
+    blanks: list[bool] = []
+    mentions = []
+    place = 0
+    for start, end, label in text.mentions:
+        if start < place:
+            continue  # nested in the mention before
+        words += text.words[place:start]
+        blanks += text.blanks[place:start]
+        name = text.words[start:end]
+        if rng.random() < SWAPPED:
+            made_up = rng.random() < INVENTED
+            name = invent(rng) if made_up else rng.choice(pool[label])
+        mentions.append((len(words), len(words) + len(name), label))
+        words += name
+        blanks += [True] * (len(name) - 1) + [text.blanks[end - 1]]
+        place = end
+    words += text.words[place:]
+    blanks += text.blanks[place:]
+    return Text(words, blanks, mentions)
+
+
+def recase(text: Text, rng: random.Random) -> Text:
+    """A few texts all in lower or upper case, as users type them."""
+    chance = rng.random()
+    if chance < LOWER:
+        return Text([word.lower() for word in text.words], text.blanks, text.mentions)
+    if chance < LOWER + UPPER:
+        return Text([word.upper() for word in text.words], text.blanks, text.mentions)
+    return text
+
+
+def mix(gold: Sequence[Sequence[Text]], rng: random.Random) -> Iterator[Text]:
+    """All gold corpora in their four forms."""
+    pool: dict[str, list[list[str]]] = defaultdict(list)
+    for texts in gold:
+        for text in texts:
+            for start, end, label in text.mentions:
+                pool[label].append(text.words[start:end])
+    for texts in gold:
+        plain = [*texts, *running(texts, rng)]
+        yield from plain
+        again = [*texts, *running(texts, rng)]
+        yield from (swap(text, pool, rng) for text in again if text.mentions)
+
+
+def write(path: Path, texts: Iterable[Text], vocab: spacy.Vocab) -> None:
+    corpus = DocBin(store_user_data=False)
+    for text in texts:
+        corpus.add(text.to_doc(vocab))
+    corpus.to_disk(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("gold", type=Path, nargs="+")
+    parser.add_argument("--silver", type=Path, nargs="*", default=[])
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
     vocab = spacy.blank("en").vocab
-    mixed = []
-    for path in inputs:
-        docs = [doc for doc in DocBin().from_disk(path).get_docs(vocab) if len(doc)]
-        mixed += [join(vocab, [doc], running=False) for doc in docs]
-        mixed += [join(vocab, d, running=True) for d in running_texts(docs, rng)]
-    rng.shuffle(mixed)
-    DocBin(docs=mixed, store_user_data=False).to_disk(output)
-    print(f"{len(mixed)} texts, {sum(len(doc.ents) for doc in mixed)} mentions")
+    texts = list(mix([read(path, vocab) for path in args.gold], rng))
+    for path in args.silver:
+        texts += read(path, vocab)
+    texts = [recase(text, rng) for text in texts]
+    rng.shuffle(texts)
+    write(args.output, texts, vocab)
+    count = sum(len(text.mentions) for text in texts)
+    print(f"{len(texts)} texts, {count} mentions")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -1,0 +1,72 @@
+"""Annotate sentences of plain text with a trained pipeline: silver training data.
+
+    python scripts/silver.py PIPELINE OUTPUT.spacy FOLDER [...] --sentences 50000
+
+Takes the .txt files of the folders in random order, unwraps their lines, cuts them
+into sentences and annotates as many as are asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import spacy
+from spacy.tokens import DocBin
+
+SHORTEST, LONGEST = 5, 60  # tokens of a sentence
+FILE_SHARE = 400  # sentences of one file at most
+# after a mark that ends a sentence, before a capital; not after initials and titles
+SENTENCE_END = re.compile(
+    r"(?<![A-Z])(?<!Mr|Dr|St)(?<!Mrs)([.!?]['\"”’]?)\s+(?=[A-Z\"“])"
+)
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """Paragraphs with their hard-wrapped lines joined."""
+    for piece in re.split(r"\n\s*\n|\n(?=\s+[A-Z])", text):
+        yield " ".join(piece.split())
+
+
+def sentences(path: Path, rng: random.Random) -> list[str]:
+    """A random part of a file's sentences."""
+    text = path.read_text("utf8", errors="replace").replace("\ufeff", "")
+    found = []
+    for paragraph in paragraphs(text):
+        marked = SENTENCE_END.sub(lambda match: match[1] + "\n", paragraph)
+        for sentence in marked.split("\n"):
+            if SHORTEST <= len(sentence.split()) <= LONGEST:
+                found.append(sentence)
+    return rng.sample(found, min(len(found), FILE_SHARE))
+
+
+def collect(folders: Sequence[Path], rng: random.Random) -> Iterator[str]:
+    files = sorted(path for folder in folders for path in folder.rglob("*.txt"))
+    rng.shuffle(files)
+    for path in files:
+        yield from sentences(path, rng)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pipeline")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--sentences", type=int, default=50_000)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    nlp = spacy.load(args.pipeline)
+    texts = islice(collect(args.folders, random.Random(args.seed)), args.sentences)
+    corpus = DocBin(store_user_data=False)
+    for doc in nlp.pipe(texts, batch_size=512):
+        corpus.add(doc)
+    corpus.to_disk(args.output)
+    print(f"{len(corpus)} sentences")
+
+
+if __name__ == "__main__":
+    main()
