@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from spacy.attrs import IDX, LENGTH
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.util import filter_spans
 
@@ -51,22 +52,24 @@ def place_mentions(
         if not raw:
             continue
         kept = deduplicate(raw, dedup)
-        starts = {token.idx - window.start for token in window.span}
-        ends = {token.idx + len(token) - window.start for token in window.span}
+        span: Any = window.span  # spaCy's stubs lack to_array
+        places, lengths = span.to_array([IDX, LENGTH]).astype(int).T
+        starts = set((places - window.start).tolist())
+        ends = set((places + lengths - window.start).tolist())
         result = found[window.doc]
         first, end = window.owned
         for aligned in align(kept, window.text, starts=starts, ends=ends):
             if aligned.start is None or aligned.end is None:
                 result.dropped.append(aligned.mention)
             elif first <= aligned.start + window.start < end:
-                span = ScoredSpan(
+                scored = ScoredSpan(
                     start=aligned.start + window.start,
                     end=aligned.end + window.start,
                     label=aligned.mention.label,
                     score=aligned.mention.score,
                     status=aligned.status,
                 )
-                result.spans.append(span)
+                result.spans.append(scored)
     return found
 
 

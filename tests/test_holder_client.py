@@ -1,0 +1,53 @@
+"""The holder's tokenizer for decoders that need no weights."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+
+from spacy_padellm.holder import ModelHolder, ModelSource
+from spacy_padellm.lm import BUNDLED
+from spacy_padellm.prompt import PRESETS
+
+PROMPT = PRESETS["compact"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model folder without weights."""
+    for path in BUNDLED["bundled-en"].glob("*token*"):
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def test_holder_client_needs_only_the_tokenizer(folder: Path) -> None:
+    found = ModelHolder(ModelSource(str(folder))).client_tokens(PROMPT)
+    wanted = ModelHolder(ModelSource("bundled-en")).lm().tokens_of(PROMPT)
+    texts = ["Paris <|label|> 北京"]
+    assert found.count_branches(texts, ["x"]) == wanted.count_branches(texts, ["x"])
+
+
+def test_holder_client_opens_a_folder_without_weights(folder: Path) -> None:
+    holder = ModelHolder(ModelSource("bundled-en"))
+    holder.open(folder, weights=False)
+    assert holder.client_tokens(PROMPT).tokenizer.name_or_path == str(folder)
+    with pytest.raises(ValueError, match=r"has no config\.json"):
+        holder.open(folder)
+
+
+def test_holder_client_copies_load_tokenizers_of_their_own(folder: Path) -> None:
+    holder = ModelHolder(ModelSource(str(folder)))
+    own = holder.client_tokens(PROMPT)
+    for other in (copy.deepcopy(holder), pickle.loads(pickle.dumps(holder))):
+        assert other.client_tokens(PROMPT).tokenizer is not own.tokenizer
+    assert holder.client_tokens(PROMPT) is own
+
+
+def test_holder_client_without_a_tokenizer_is_told(tmp_path: Path) -> None:
+    holder = ModelHolder(ModelSource(str(tmp_path)))
+    with pytest.raises(ValueError, match="Could not load"):
+        holder.client_tokens(PROMPT)

@@ -1,0 +1,271 @@
+"""`ServerDecoder` against a real HTTP server with a small model."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import pytest
+
+pytest.importorskip("openai")
+
+from conftest import make_lm
+from small_server import SmallServer
+from test_decoding import LABELS, LIMITS, prepare, random_texts, same
+
+from spacy_padellm.decoding.base import Forced, decode
+from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.server import AHEAD, ServerDecoder
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.mentions import Mention
+from spacy_padellm.prompt import PRESETS, PromptTokens
+from spacy_padellm.targets import GoldText
+
+TEXTS = random_texts(seed=5, count=6)
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Random models hit the limits all the time."""
+    with caplog.at_level(logging.WARNING, logger="spacy_padellm"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def model() -> tuple[LanguageModel, PromptTokens]:
+    return prepare("llama", "paper-en")
+
+
+@pytest.fixture(scope="module")
+def wanted(model: tuple[LanguageModel, PromptTokens]) -> list[list[Mention]]:
+    return decode(BatchDecoder(**LIMITS), *model, TEXTS, LABELS)
+
+
+@pytest.fixture
+def server(model: tuple[LanguageModel, PromptTokens]) -> Iterator[SmallServer]:
+    with SmallServer(model[0]) as server:
+        yield server
+
+
+@pytest.fixture
+def prompt(model: tuple[LanguageModel, PromptTokens]) -> PromptTokens:
+    return model[1]
+
+
+def decoder(server: SmallServer, **settings: Any) -> ServerDecoder:
+    return ServerDecoder(server.url, **{**LIMITS, "max_retries": 0, **settings})
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_server_equals_separate_sequences(preset: str) -> None:
+    lm, prompt = prepare("llama", preset)
+    wanted = decode(BatchDecoder(**LIMITS), lm, prompt, TEXTS, LABELS)
+    assert sum(map(len, wanted)) > 10
+    with SmallServer(lm) as server:
+        assert same(decode(decoder(server), None, prompt, TEXTS, LABELS), wanted)
+
+
+@pytest.mark.parametrize("style", ["strings", "content"])
+def test_server_reads_ids_wherever_they_stand(
+    style: str,
+    model: tuple[LanguageModel, PromptTokens],
+    wanted: list[list[Mention]],
+) -> None:
+    lm, prompt = model
+    with SmallServer(lm, style=style) as server:
+        assert same(decode(decoder(server), None, prompt, TEXTS, LABELS), wanted)
+
+
+def test_server_gets_all_prompts_of_a_round_in_one_request(
+    server: SmallServer, prompt: PromptTokens
+) -> None:
+    (found,) = decode(decoder(server), None, prompt, TEXTS[:1], LABELS)
+    _, counts, mentions = server.asked
+    (branches,) = prompt.count_branches(TEXTS[:1], list(LABELS.values()))
+    assert counts["prompt"] == [branches.root + ids for ids in branches.labels]
+    assert len(mentions["prompt"]) == len(found) > 1
+
+
+def test_server_stops_a_count_where_it_is_complete(server: SmallServer) -> None:
+    prompt = PromptTokens(PRESETS["paper-en"], server.lm.tokenizer)
+    decode(decoder(server), None, prompt, TEXTS[:1], LABELS)
+    newline = prompt.count_answer(7)[-1]
+    assert prompt.decode([newline]) == "\n"
+    assert newline in server.asked[1]["stop_token_ids"]
+
+
+def test_server_works_on_several_texts_up_to_the_limit(
+    server: SmallServer, prompt: PromptTokens
+) -> None:
+    three = threading.Barrier(3, timeout=20)
+
+    def meet(path: str, body: dict[str, Any]) -> None:
+        # the first counts of three texts wait for each other
+        if path == "/v1/completions" and 2 <= len(server.asked) <= 4:
+            three.wait()
+
+    server.fault = meet
+    decode(decoder(server, max_concurrency=3), None, prompt, TEXTS, LABELS)
+    assert server.most_under_way == 3
+
+
+def test_server_asks_mentions_of_a_text_before_counts_of_the_last(
+    server: SmallServer, prompt: PromptTokens
+) -> None:
+    decode(decoder(server, max_concurrency=2), None, prompt, TEXTS, LABELS)
+    counts = len(LABELS)
+    rounds = [len(body["prompt"]) == counts for body in server.asked[1:]]
+    assert rounds != sorted(rounds, reverse=True)
+
+
+def test_server_stream_reads_ahead_no_further_than_it_pays(
+    server: SmallServer, prompt: PromptTokens
+) -> None:
+    taken = []
+
+    def texts() -> Iterator[str]:
+        for number in range(100):
+            taken.append(number)
+            yield TEXTS[0]
+
+    held = threading.Event()
+
+    def hold(path: str, body: dict[str, Any]) -> None:
+        if path == "/v1/models":
+            held.wait(20)
+
+    server.fault = hold
+    stream = decoder(server, max_concurrency=2).stream(None, prompt, texts(), LABELS)
+    first = threading.Thread(target=next, args=(stream,))
+    first.start()
+    while not server.requests:
+        pass
+    held.set()
+    first.join()
+    assert len(taken) == 2 * AHEAD
+    stream.close()
+
+
+def test_server_stream_gives_what_is_ready_before_it_reads_more(
+    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+) -> None:
+    found: list[Any] = []
+
+    def texts() -> Iterator[str]:
+        yield TEXTS[0]
+        while len(server.asked) < 3 or server.under_way:
+            pass  # a source that waits for the first text's requests
+        yield from TEXTS[1:3]
+
+    for mentions in decoder(server).stream(None, prompt, texts(), LABELS):
+        found.append(mentions)
+    assert same(found, wanted[:3])
+
+
+def test_server_is_checked_once(server: SmallServer, prompt: PromptTokens) -> None:
+    one = decoder(server)
+    for _ in range(2):
+        decode(one, None, prompt, TEXTS[:2], LABELS)
+    paths = [path for path, _ in server.requests]
+    assert paths.count("/v1/models") == paths.count("/detokenize") == 1
+
+
+def test_server_gives_an_error_for_a_text_that_is_too_long(
+    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+) -> None:
+    texts = [TEXTS[0], "Berlin " * 300, TEXTS[1]]
+    server.context = 200
+    before, error, after = decoder(server).stream(None, prompt, texts, LABELS)
+    assert isinstance(error, ValueError)
+    assert "does not fit the model, which takes 200 tokens" in str(error)
+    assert same([before, after], wanted[:2])
+
+
+def test_server_tells_what_it_cut(
+    server: SmallServer, prompt: PromptTokens, caplog: pytest.LogCaptureFixture
+) -> None:
+    decode(decoder(server, max_mentions=1), None, prompt, TEXTS, LABELS)
+    assert "max_mentions = 1" in caplog.text
+    assert "max_mention_tokens = 7" in caplog.text
+
+
+def test_server_refuses_forced_answers(
+    server: SmallServer, prompt: PromptTokens
+) -> None:
+
+    forced = Forced(prompt, {})
+    with pytest.raises(ValueError, match="cannot be forced"):
+        decode(decoder(server), None, prompt, TEXTS, LABELS, forced=forced)
+
+
+def test_server_targets_are_those_of_separate_sequences(prompt: PromptTokens) -> None:
+    golds = [GoldText(TEXTS[0], {"PER": ["Merkel"]})]
+    one = ServerDecoder("http://localhost/v1")
+    assert one.targets(
+        prompt, golds, LABELS, mention_prefix_loss=True
+    ) == BatchDecoder().targets(prompt, golds, LABELS, mention_prefix_loss=True)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "deepcopy"])
+def test_server_copies_have_connections_of_their_own(
+    kind: str, server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+) -> None:
+    one = decoder(server)
+    decode(one, None, prompt, TEXTS[:1], LABELS)
+    other = pickle.loads(pickle.dumps(one)) if kind == "pickle" else copy.deepcopy(one)
+    assert other == one
+    assert same(decode(other, None, prompt, TEXTS, LABELS), wanted)
+    paths = [path for path, _ in server.requests]
+    assert paths.count("/v1/models") == 2
+
+
+forked: tuple[ServerDecoder, PromptTokens]  # what a forked process inherits
+
+
+def in_fork(texts: list[str]) -> list[list[Mention]]:
+    one, prompt = forked
+    return decode(one, None, prompt, texts, LABELS)
+
+
+def test_server_connection_is_left_alone_by_forked_processes(
+    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+) -> None:
+    global forked
+    forked = decoder(server), prompt
+    assert same(in_fork(TEXTS[:3]), wanted[:3])
+    with ProcessPoolExecutor(2, get_context("fork")) as pool:
+        for found in pool.map(in_fork, [TEXTS, TEXTS]):
+            assert same(found, wanted)
+    assert same(in_fork(TEXTS), wanted)
+
+
+def test_server_closes_its_connection_with_the_decoder(
+    server: SmallServer, prompt: PromptTokens
+) -> None:
+    before = set(threading.enumerate())
+    one = decoder(server)
+    decode(one, None, prompt, TEXTS[:2], LABELS)
+    (loop,) = [
+        thread
+        for thread in set(threading.enumerate()) - before
+        if thread.name == "spacy-padellm-server"
+    ]
+    del one
+    loop.join(timeout=10)
+    assert not loop.is_alive()
+
+
+def test_server_without_the_special_tokens_of_the_prompt_is_told(
+    server: SmallServer,
+) -> None:
+    other = make_lm("llama", seed=3)
+    other.add_special_tokens(["<|label|>"])
+    prompt = PromptTokens(PRESETS["compact"], other.tokenizer)
+    with pytest.raises(ValueError, match="has another tokenizer"):
+        decode(decoder(server), None, prompt, TEXTS, LABELS)

@@ -1,0 +1,103 @@
+"""A pipeline whose model stands on a server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("openai")
+
+import spacy
+from helpers import (
+    DOC_SPANS,
+    EMPTY,
+    GOLD,
+    TOO_LONG,
+    found,
+    make_nlp,
+    model_folder,
+    named,
+    pipe_of,
+    swallow,
+    trained,
+)
+from small_server import SmallServer
+from spacy.language import Language
+
+from spacy_padellm.lm import load
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SmallServer]:
+    with SmallServer(load(str(model_folder()))) as server:
+        yield server
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> Path:
+    """The model's folder without its weights."""
+    ignored = shutil.ignore_patterns("*.safetensors")
+    return Path(shutil.copytree(model_folder(), tmp_path / "model", ignore=ignored))
+
+
+def served(server: SmallServer, folder: Path, **settings: Any) -> Language:
+    decoder = {
+        "@misc": "spacy-padellm.ServerDecoder.v1",
+        "base_url": server.url,
+        "max_retries": 0,
+        **settings,
+    }
+    return make_nlp(model=named(folder), decoder=decoder, span_getter=DOC_SPANS)
+
+
+def test_server_pipe_finds_what_the_model_finds_in_this_process(
+    server: SmallServer, tokenizer: Path
+) -> None:
+    wanted = found(trained(span_getter=DOC_SPANS).pipe(GOLD))
+    assert found(served(server, tokenizer).pipe(GOLD)) == wanted
+    assert sum(map(len, wanted)) > 5
+
+
+@pytest.mark.parametrize("batch_size", [2, 1000])
+def test_server_pipe_gives_docs_that_fail_to_the_error_handler(
+    batch_size: int, server: SmallServer, tokenizer: Path
+) -> None:
+    nlp = served(server, tokenizer)
+    errors: list[str] = []
+    nlp.set_error_handler(swallow(errors))
+    texts = [*GOLD, TOO_LONG, EMPTY]
+    docs = list(nlp.pipe(texts, batch_size=batch_size))
+    assert [doc.text for doc in docs] == [*GOLD, EMPTY]
+    assert errors == [TOO_LONG]
+
+
+def test_server_pipe_is_saved_without_the_key(
+    server: SmallServer,
+    tokenizer: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NER_KEY", "sk-secret-123")
+    nlp = served(server, tokenizer, api_key_env="NER_KEY")
+    wanted = found(nlp.pipe(GOLD))
+    nlp.to_disk(tmp_path / "nlp")
+    files = [path for path in (tmp_path / "nlp").rglob("*") if path.is_file()]
+    assert files
+    assert not any(b"sk-secret-123" in path.read_bytes() for path in files)
+    assert "api_key_env" in (tmp_path / "nlp" / "config.cfg").read_text()
+    assert pipe_of(nlp).decoder.api_key_env == "NER_KEY"  # type: ignore[attr-defined]
+    again = spacy.load(tmp_path / "nlp")
+    assert found(again.pipe(GOLD)) == wanted
+
+
+def test_server_pipe_works_in_several_processes(
+    server: SmallServer, tokenizer: Path
+) -> None:
+    nlp = served(server, tokenizer)
+    wanted = found(nlp.pipe(GOLD))
+    assert found(nlp.pipe(GOLD, n_process=2, batch_size=2)) == wanted
+    assert found(nlp.pipe(GOLD)) == wanted
