@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import spacy
 from spacy import displacy
@@ -47,7 +48,9 @@ def main() -> None:
         else:
             msg.text("no entities")
     words = sum(map(len, docs))
-    msg.good(f"{len(docs)} texts, {words} words in {milliseconds:.0f} ms on the CPU")
+    pipe: Any = nlp.get_pipe("padellm_ner")
+    device = pipe.holder.lm().device
+    msg.good(f"{len(docs)} texts, {words} words in {milliseconds:.0f} ms on {device}")
     if args.page:
         args.page.parent.mkdir(parents=True, exist_ok=True)
         found = [doc for doc in docs if doc.ents]

@@ -232,7 +232,8 @@ class PaDeLLMNER(TrainablePipe):
 
     def __call__(self, doc: Doc) -> Doc:
         """Find the entities of one Doc."""
-        return next(self._annotated([doc]), doc)
+        annotated = list(self._annotated([doc]))
+        return annotated[0] if annotated else doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Find the entities of a stream of Docs.

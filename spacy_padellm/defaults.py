@@ -30,6 +30,8 @@ DEFAULT_CONFIG = {
         "max_mention_tokens": 64,
         "max_batch_tokens": 1024,
         "draft_tokens": 4,
+        "min_count_probability": 0.4,
+        "from_text": True,
         "devices": [],
     },
     "span_getter": {

@@ -93,6 +93,11 @@ class Errors:
         "use_averages = true is not supported: averages would hold a second copy of "
         "all weights. Set use_averages = false in [training.optimizer]."
     )
+    P125 = (
+        "The decoder's min_count_probability is {value}. Set it between 0 and 1, or to "
+        "null to take the likeliest count."
+    )
+    P126 = "The decoder's draft_tokens is {value}. Set it to 0 to draft nothing."
     P130 = (
         "The model is not there yet: it is made from scratch in training. Run "
         "'spacy train', call nlp.initialize(), or load a trained pipeline."
@@ -441,7 +446,6 @@ class Warnings:
         "allows, and were cut there: mentions after it are lost. Check that the model "
         "was trained with this decoder, and long enough to end its answers."
     )
-    R101 = "attn_implementation '{attention}' takes no tree mask; 'sdpa' does"
     R102 = (
         "the model ({kind}) computes other outputs from a tree than from its "
         "sequences, as recurrent and ALiBi models do"

@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from spacy_padellm.attention import packed_attention
 from spacy_padellm.errors import Errors
 from spacy_padellm.packing import Pass
+from spacy_padellm.prepack import prepack
 from spacy_padellm.prompt import Prompt, PromptTokens
 from spacy_padellm.row_cache import RowCache
 from spacy_padellm.tree import Step
@@ -47,16 +48,17 @@ class LanguageModel:
         self.autocast: torch.dtype | None = None  # dtype of products in training
         self._prompts: dict[Prompt, PromptTokens] = {}
         self._reader = _Reader()
-        self._lock = threading.Lock()  # one pass at a time
+        # held by whoever runs the model: a pass changes its attention and projection
+        self.alone = threading.RLock()
         self._hook_projection()
 
     def __getstate__(self) -> dict[str, Any]:
         # bound prompts are made anew: their caches cannot be pickled
-        return {**self.__dict__, "_prompts": {}, "_lock": None}
+        return {**self.__dict__, "_prompts": {}, "alone": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self.alone = threading.RLock()
 
     def tokens_of(self, prompt: Prompt) -> PromptTokens:
         """A prompt, bound to this model's tokenizer.
@@ -115,7 +117,7 @@ class LanguageModel:
         visible = torch.from_numpy(step.visible).to(device)
         mask = torch.zeros(visible.shape, dtype=dtype, device=device)
         mask.masked_fill_(~visible, torch.finfo(dtype).min)
-        with self._products():
+        with self.alone, self._products():
             return self._forward(step.ids, step.positions, mask[:, None], reads)
 
     def read(self, packed: Pass, reads: Sequence[int], cache: RowCache) -> torch.Tensor:
@@ -132,7 +134,7 @@ class LanguageModel:
         attention = packed_attention(
             self.model.config, packed, cache, device=self.device, dtype=dtype
         )
-        with self._lock, self._products(), attention:
+        with self.alone, self._products(), attention:
             return self._forward(packed.ids[None], packed.positions[None], mask, reads)
 
     def _products(self) -> torch.autocast:
@@ -258,6 +260,7 @@ def load_shared(
             device=device,
             trust_remote_code=trust_remote_code,
         )
+        prepack(lm.model)
         _loaded[key] = lm
     return lm
 

@@ -402,7 +402,8 @@ class PromptTokens:
         stem = self.prompt.text.format(text=text)
         prompts = [stem + self.prompt.label.format(label=name) for name in names]
         root, labels = _split_shared(self._whole(prompts))
-        place = (min(len(self._whole([before])[0]), len(root)), len(root))
+        begun, ended = self._whole([before, before + text])
+        place = (min(len(begun), len(root)), common_prefix(root, ended))
         return CountBranches(root, labels, place)
 
     def _whole_mentions(

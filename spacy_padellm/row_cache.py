@@ -65,6 +65,12 @@ class RowCache:
             flat[places] = new[0].transpose(0, 1)
         return self._keys[layer], self._values[layer]
 
+    def clear(self, row: int, slots: int) -> None:
+        """Forget what is in the first slots of a row."""
+        for store in (self._keys, self._values):
+            for buffer in store:
+                buffer[row, :slots] = 0
+
     def move(self, source: int, target: int, slots: int) -> None:
         """Let a row take the place of another one.
 

@@ -309,3 +309,13 @@ def test_component_predict_untrained_small_model_is_told() -> None:
     nlp = make_nlp(labels={"PER": "person"})
     with pytest.raises(ValueError, match="made from scratch in training"):
         nlp(TEXT)
+
+
+def test_component_predict_of_one_doc_reports_limits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pipeline = spacy.blank("en")
+    decoder = {"@misc": "spacy-padellm.TreeDecoder.v1", "max_mention_tokens": 1}
+    pipeline.add_pipe("padellm_ner", config={"decoder": decoder})
+    pipeline("Paris , France .")
+    assert "reached max_mention_tokens = 1" in caplog.text

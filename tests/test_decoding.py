@@ -4,6 +4,7 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, cycle
+from typing import Any
 
 import pytest
 import torch
@@ -16,11 +17,12 @@ from transformers import (
     MistralConfig,
 )
 
-from spacy_padellm.decoding.base import Decoder, Forced, decode
+from spacy_padellm.decoding.base import Decoder, Forced, Limits, decode
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.source import Source
 from spacy_padellm.decoding.support import why_no_tree
 from spacy_padellm.decoding.tree import LOOK_AHEAD, TreeDecoder
+from spacy_padellm.decoding.tree_text import Choice, Reading, TreeText
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import MAX_COUNT_TOKENS, PRESETS, PromptTokens
@@ -219,6 +221,56 @@ def test_decoding_from_text_invents_nothing(
             assert mention.text.strip("\ufffd") in text
 
 
+class OneTokenNumbers(PromptTokens):
+    """A tokenizer that has a token for 12."""
+
+    TWELVE = 300
+
+    def read_count(self, generated: Sequence[int]) -> tuple[int, bool]:
+        if generated[0] != self.TWELVE:
+            return super().read_count(generated)
+        return 12, len(generated) > 1
+
+
+@pytest.mark.parametrize("digits", [["1", "2"], ["12"]])
+def test_decoding_count_of_several_digits_keeps_its_mentions(digits: list[str]) -> None:
+    lm = make_lm("llama")
+    prompt = OneTokenNumbers(PRESETS["paper-en"], lm.tokenizer)
+    answer = [OneTokenNumbers.TWELVE]
+    if len(digits) == 2:
+        answer = [prompt.count_digits[0], prompt.count_digits[1]]
+    (branches,) = prompt.count_branches(["a text"], ["person"])
+    text = TreeText(
+        prompt,
+        "a text",
+        branches,
+        labels={"PER": "person"},
+        limits=Limits(32, 7),
+        choice=Choice(min_count_probability=0.4),
+        context=lm.context,
+        forced=None,
+    )
+    # the first digit is nearly sure; a number in one token leaves digits nothing
+    chances = [0.97, *[0.001] * 8] if len(digits) == 2 else [0.001] * 9
+    (end,) = lm.tokenizer("\n", add_special_tokens=False)["input_ids"]
+    (word,) = lm.tokenizer("a", add_special_tokens=False)["input_ids"]
+    for place, token in enumerate([*answer, end]):
+        # the count's token is the last that is read; mentions say "a", then end
+        tokens = [word] * (len(text.reads) - 1) + [token]
+        reading = Reading(tokens, [0.0] * len(tokens), chances, pick=no_pick)
+        assert text.take(reading, draft_tokens=0)
+        assert not text.chances or place == 0
+    eos = [prompt.eos] * len(text.reads)
+    assert not text.take(Reading(eos, [0.0] * len(eos), [], no_pick), draft_tokens=0)
+    assert [(m.index, m.score) for m in text.mentions()] == [
+        (n, 1.0) for n in range(1, 13)
+    ]
+
+
+def no_pick(read: int, allowed: Sequence[int]) -> tuple[int, float]:
+    raise AssertionError
+
+
 @pytest.mark.parametrize("preset", ["compact", "paper-en"])
 def test_decoding_count_is_the_highest_that_is_likely_enough(preset: str) -> None:
     lm = make_lm("llama")
@@ -235,6 +287,8 @@ def test_decoding_count_is_the_highest_that_is_likely_enough(preset: str) -> Non
         answer, _ = generate(lm, prompt.eos, ids, 6, None)
         if prompt.read_count(answer[:1])[0] == count:
             count, _ = prompt.read_count(answer)  # which may have more digits
+            if count > 9:
+                reached = [1.0] * 9  # the probabilities are those of single digits
         return count, reached
 
     counts = set()
@@ -299,9 +353,9 @@ def test_decoding_text_longer_than_the_context_is_an_error(
         decode(decoder, lm, prompt, ["short", "long " * 60], LABELS)
 
 
-@pytest.mark.parametrize("decoder", [TreeDecoder(**LIMITS), BatchDecoder(**LIMITS)])
-def test_decoding_stays_within_the_context(decoder: Decoder) -> None:
-    lm, prompt = prepare("gpt2", "paper-en")
+@pytest.mark.parametrize("preset", ["paper-en", "paper-zh"])
+def test_decoding_stays_within_the_context(preset: str) -> None:
+    lm, prompt = prepare("gpt2", preset)
     text = "2 " * 100
     (branches,) = prompt.count_branches([text], list(LABELS.values()))
     longest = len(branches.root) + max(map(len, branches.labels))
@@ -311,7 +365,16 @@ def test_decoding_stays_within_the_context(decoder: Decoder) -> None:
     config.n_positions = longest + 12
     model = AutoModelForCausalLM.from_config(config).eval()
     small = LanguageModel(model, lm.tokenizer)
-    assert len(decode(decoder, small, prompt, [text], LABELS)) == 1
+    many = {"max_mentions": 32, "max_mention_tokens": 7}
+    tree, batch = (
+        next(decoder(**many).stream(small, prompt, [text], LABELS))
+        for decoder in (TreeDecoder, BatchDecoder)
+    )
+    if isinstance(batch, Exception):
+        assert "does not fit the model" in str(batch)
+        assert "does not fit the model" in str(tree)
+    else:
+        assert same([tree], [batch])
 
 
 @pytest.mark.parametrize("decoder", [TreeDecoder(), BatchDecoder()])
@@ -323,11 +386,48 @@ def test_decoding_nan_is_an_error(decoder: Decoder) -> None:
         decode(decoder, lm, prompt, ["a text"], LABELS)
 
 
+def test_decoding_nan_of_one_text_spares_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # so that short texts follow long ones, whose rows they take
+    monkeypatch.setattr("spacy_padellm.decoding.tree.LOOK_AHEAD", 8)
+    lm, prompt = prepare("llama", "paper-en")
+    (token,) = lm.tokenizer("Z", add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        lm.model.get_input_embeddings().weight[token] = torch.nan
+    texts = [text + " x" * (i % 7) for i, text in enumerate(random_texts(13, 60))]
+    texts = [text + " Z" * (i in (5, 31)) for i, text in enumerate(texts)]
+    decoder = TreeDecoder(**LIMITS)
+    # a model may generate the token too: what fails alone shall fail
+    wanted = [next(decoder.stream(lm, prompt, [text], LABELS)) for text in texts]
+    failing = [isinstance(mentions, Exception) for mentions in wanted]
+    assert failing[5]
+    assert failing[31]
+    assert sum(failing) < 10
+    for size in (150, 400):
+        decoder = TreeDecoder(**LIMITS, max_batch_tokens=size)
+        found = list(decoder.stream(lm, prompt, texts, LABELS))
+        assert [isinstance(mentions, Exception) for mentions in found] == failing
+        good = [i for i, fails in enumerate(failing) if not fails]
+        assert same([found[i] for i in good], [wanted[i] for i in good])
+
+
+def test_decoding_negative_draft_is_an_error() -> None:
+    with pytest.raises(ValueError, match="draft_tokens is -1"):
+        TreeDecoder(draft_tokens=-1)
+
+
 @pytest.mark.parametrize("setting", ["max_mentions", "max_mention_tokens"])
 @pytest.mark.parametrize("decoder", [TreeDecoder, BatchDecoder])
 def test_decoding_limit_under_one_is_an_error(decoder: type, setting: str) -> None:
     with pytest.raises(ValueError, match=f"{setting} is 0"):
         decoder(**{setting: 0})
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 1.5])
+def test_decoding_count_probability_out_of_range_is_an_error(value: float) -> None:
+    with pytest.raises(ValueError, match=f"min_count_probability is {value}"):
+        TreeDecoder(min_count_probability=value)
 
 
 UNSUPPORTED = {
@@ -336,14 +436,18 @@ UNSUPPORTED = {
 }
 
 
+def unsupported(kind: str, tokenizer: Any) -> LanguageModel:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(UNSUPPORTED[kind](len(tokenizer)))
+    return LanguageModel(model.eval(), tokenizer)
+
+
 @pytest.mark.parametrize("kind", sorted(UNSUPPORTED))
 def test_decoding_model_that_reads_no_trees_is_decoded_separately(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokenizer = make_lm("llama").tokenizer
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(UNSUPPORTED[kind](len(tokenizer)))
-    lm = LanguageModel(model.eval(), tokenizer)
+    lm = unsupported(kind, tokenizer)
     prompt = ManyCounts(PRESETS["paper-en"], tokenizer)
     texts = random_texts(seed=5, count=4)
     found = decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
@@ -411,10 +515,11 @@ def test_decoding_text_that_fails_spares_the_others() -> None:
     assert [isinstance(mentions, ValueError) for mentions in found] == [0, 1, 0]
 
 
-def test_decoding_stream_reads_no_further_than_it_looks_ahead(
-    llama: tuple[LanguageModel, PromptTokens],
-) -> None:
-    lm, prompt = llama
+@pytest.mark.parametrize("kind", ["llama", "bloom"])
+def test_decoding_stream_reads_no_further_than_it_looks_ahead(kind: str) -> None:
+    lm, prompt = prepare("llama", "paper-en")
+    if kind == "bloom":  # which reads no trees
+        lm = unsupported(kind, lm.tokenizer)
     taken = 0
 
     def texts() -> Iterator[str]:

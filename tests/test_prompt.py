@@ -168,3 +168,14 @@ def test_prompt_unknown_settings_are_an_error() -> None:
     settings = json.loads(TaskSettings({}, PRESETS["paper-en"]).to_json())["prompt"]
     with pytest.raises(ValueError, match="Correct the names"):
         Prompt.from_dict({**settings, "suffix": "x"})
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("names", [["person"], ["person", "location"]])
+def test_prompt_place_of_the_text_holds_nothing_else(
+    preset: str, names: list[str]
+) -> None:
+    prompt = PromptTokens(PRESETS[preset], make_tokenizer())
+    (branches,) = prompt.count_branches(["Paris is big ."], names)
+    start, end = branches.text
+    assert prompt.decode(branches.root[start:end]) == "Paris is big ."

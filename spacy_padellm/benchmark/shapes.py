@@ -11,6 +11,7 @@ import transformers
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 from spacy_padellm.lm import LanguageModel
+from spacy_padellm.prepack import prepack
 from spacy_padellm.prompt import PRESETS
 from spacy_padellm.scratch import learn_tokenizer
 
@@ -99,4 +100,5 @@ def make_shaped(
         model = AutoModelForCausalLM.from_config(
             config, **{"torch_dtype" if old else "dtype": dtype}
         )
+    prepack(model)  # as models that are loaded are
     return LanguageModel(model.eval(), tokenizer)

@@ -146,16 +146,13 @@ class Limits:
             logger.warning(Warnings.W102.format(n=self.mentions, limit=limit))
 
 
-def check_limits(max_mentions: int, max_mention_tokens: int) -> None:
+def check_settings(**settings: int | None) -> None:
     """Check a decoder's settings.
 
-    RAISES (ValueError): If one is not positive.
+    RAISES (ValueError): If one is given and is not positive.
     """
-    for name, value in (
-        ("max_mentions", max_mentions),
-        ("max_mention_tokens", max_mention_tokens),
-    ):
-        if value < 1:
+    for name, value in settings.items():
+        if value is not None and value < 1:
             raise ValueError(Errors.P120.format(name=name, value=value))
 
 
@@ -182,14 +179,3 @@ def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     best, tokens = logits.max(dim=-1)
     # half the time of torch's logsumexp, which looks for the maximum again
     return tokens, -(logits - best[:, None]).exp_().sum(dim=-1).log()
-
-
-def greedy(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same, checked.
-
-    RAISES (ValueError): If there are logits that are no numbers.
-    """
-    tokens, scores = likeliest(logits)
-    if not torch.isfinite(scores).all():
-        raise ValueError(Errors.P122)
-    return tokens, scores

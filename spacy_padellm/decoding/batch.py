@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.base import Forced, Found, Limits, check_limits
+from spacy_padellm.decoding.base import Forced, Found, Limits, check_settings
 from spacy_padellm.decoding.batching import (
     Asked,
     Reading,
-    check_settings,
     stream_found,
 )
 from spacy_padellm.decoding.generation import generate
@@ -46,8 +45,11 @@ class BatchDecoder:
     needs_weights: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_limits(self.max_mentions, self.max_mention_tokens)
-        check_settings(max_batch_tokens=self.max_batch_tokens)
+        check_settings(
+            max_mentions=self.max_mentions,
+            max_mention_tokens=self.max_mention_tokens,
+            max_batch_tokens=self.max_batch_tokens,
+        )
 
     def stream(
         self,

@@ -12,7 +12,6 @@ import torch
 from spacy_padellm.decoding.base import Found, check_context
 from spacy_padellm.decoding.generation import cut_batches
 from spacy_padellm.decoding.replicas import Replica, spread
-from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import CountBranches
@@ -150,13 +149,3 @@ def _read_all(
             return [error]
     # not while the error holds on to the memory of what failed
     return [result for item in asked for result in _read_all(replica, [item], read)]
-
-
-def check_settings(**settings: int | None) -> None:
-    """Check a decoder's settings.
-
-    RAISES (ValueError): If one is given and is not positive.
-    """
-    for name, value in settings.items():
-        if value is not None and value < 1:
-            raise ValueError(Errors.P120.format(name=name, value=value))

@@ -129,7 +129,7 @@ def _generate_batch(
     # a checkpoint's own generation config may sample or punish repeats: leave it out
     model = copy.copy(replica.lm.model)
     model.generation_config = GenerationConfig()
-    with torch.inference_mode():
+    with replica.lm.alone, torch.inference_mode():
         output = model.generate(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),

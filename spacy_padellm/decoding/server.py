@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from spacy_padellm.decoding.base import Forced, Found, Limits, check_limits
+from spacy_padellm.decoding.base import Forced, Found, Limits, check_settings
 from spacy_padellm.decoding.server_check import ServedModel, ServedModels
 from spacy_padellm.decoding.server_client import (
     DEFAULT_KEY,
@@ -57,7 +57,9 @@ class ServerDecoder:
 
     def __post_init__(self) -> None:
         check_url(self.base_url)
-        check_limits(self.max_mentions, self.max_mention_tokens)
+        check_settings(
+            max_mentions=self.max_mentions, max_mention_tokens=self.max_mention_tokens
+        )
         for name, least in (("max_concurrency", 1), ("max_retries", 0), ("timeout", 0)):
             value = getattr(self, name)
             if value < least or (name == "timeout" and not value):

@@ -17,8 +17,7 @@ from spacy_padellm.decoding.answers import (
     answer_trees,
     stream_answers,
 )
-from spacy_padellm.decoding.base import Forced, Found
-from spacy_padellm.decoding.batching import check_settings
+from spacy_padellm.decoding.base import Forced, Found, check_settings
 from spacy_padellm.decoding.writing import (
     SLACK,
     Piece,

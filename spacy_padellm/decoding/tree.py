@@ -19,15 +19,16 @@ from spacy_padellm.decoding.base import (
     Found,
     Limits,
     check_context,
-    check_limits,
+    check_settings,
 )
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.decoding.support import warn_unsupported, why_no_tree
 from spacy_padellm.decoding.tree_run import TreeRun, Waiting
 from spacy_padellm.decoding.tree_text import Choice, TreeText
+from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt import CountBranches, PromptTokens
+from spacy_padellm.prompt import MAX_COUNT_TOKENS, CountBranches, PromptTokens
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 
 LOOK_AHEAD = 512  # texts that are tokenised, and sorted by length, together
@@ -63,7 +64,17 @@ class TreeDecoder:
     needs_weights: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_limits(self.max_mentions, self.max_mention_tokens)
+        check_settings(
+            max_mentions=self.max_mentions,
+            max_mention_tokens=self.max_mention_tokens,
+            max_batch_tokens=self.max_batch_tokens,
+        )
+        if self.draft_tokens < 0:
+            message = Errors.P126.format(value=self.draft_tokens)
+            raise ValueError(message)
+        least = self.min_count_probability
+        if least is not None and not 0 < least <= 1:
+            raise ValueError(Errors.P125.format(value=least))
 
     def stream(
         self,
@@ -118,16 +129,22 @@ class _Work:
 
     def decode(self, texts: Iterable[str]) -> Iterator[Found]:
         """Decode texts; gives what was found in each, in order."""
+        lm = self.replica.lm
+        if reason := why_no_tree(lm, 0):
+            warn_unsupported(lm, reason)
+            yield from self._separately(texts)
+            return
         found: dict[int, Found] = {}  # by the text's place in the stream
         run = TreeRun(
-            self.replica.lm,
+            lm,
             self._waiting(texts, found),
             max_batch_tokens=self.decoder.max_batch_tokens,
             draft_tokens=self.decoder.draft_tokens,
         )
         place = 0
-        for key, mentions in run:
-            found[key] = mentions
+        for done in run:
+            if done is not None:
+                found[done[0]] = done[1]
             while place in found:
                 yield found.pop(place)
                 place += 1
@@ -137,10 +154,10 @@ class _Work:
 
     def _waiting(
         self, texts: Iterable[str], found: dict[int, Found]
-    ) -> Iterator[Waiting]:
+    ) -> Iterator[Waiting | None]:
         """The texts' trees, sorted by length within the look-ahead.
 
-        What needs no tree goes to `found`.
+        What needs no tree goes to `found`; None follows if nothing does.
         """
         prompt, lm = self.replica.prompt, self.replica.lm
         source, names = iter(texts), list(self.labels.values())
@@ -158,13 +175,15 @@ class _Work:
                     found[key] = error
                     continue
                 if self._is_separate(branches):
-                    found[key] = self._separately(text)
+                    (found[key],) = self._separately([text])
                 else:
                     ready.append((_size(branches), key, text, branches))
             # up and down in turns: where two such pieces meet, sizes are alike
             ready.sort(key=lambda one: one[0], reverse=descending)
             descending = not descending
             start += len(some)
+            if not ready:
+                yield None
             for size, key, text, branches in ready:
                 yield Waiting(key, size, self._plant(text, branches))
 
@@ -184,18 +203,20 @@ class _Work:
         """Whether a text must be decoded as separate sequences."""
         lm = self.replica.lm
         longest = len(branches.root) + max(map(len, branches.labels))
-        reason = why_no_tree(lm, longest + self.decoder.max_mention_tokens)
+        # a count, an index and a mention may follow
+        longest += 2 * MAX_COUNT_TOKENS + self.decoder.max_mention_tokens
+        reason = why_no_tree(lm, longest)
         if reason:
             warn_unsupported(lm, reason)
         return bool(reason)
 
-    def _separately(self, text: str) -> Found:
-        limits = self.decoder.max_mentions, self.decoder.max_mention_tokens
-        lm, prompt = self.replica.lm, self.replica.prompt
-        stream = BatchDecoder(*limits).stream(
-            lm, prompt, [text], self.labels, forced=self.forced
+    def _separately(self, texts: Iterable[str]) -> Iterator[Found]:
+        decoder = BatchDecoder(
+            max_mentions=self.decoder.max_mentions,
+            max_mention_tokens=self.decoder.max_mention_tokens,
         )
-        return next(stream)
+        lm, prompt = self.replica.lm, self.replica.prompt
+        return decoder.stream(lm, prompt, texts, self.labels, forced=self.forced)
 
 
 def _size(branches: CountBranches) -> int:

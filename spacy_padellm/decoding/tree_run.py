@@ -43,7 +43,7 @@ class TreeRun:
     def __init__(
         self,
         lm: LanguageModel,
-        waiting: Iterator[Waiting],
+        waiting: Iterator[Waiting | None],
         *,
         max_batch_tokens: int,
         draft_tokens: int,
@@ -51,38 +51,42 @@ class TreeRun:
         """Prepare a run.
 
         lm (LanguageModel): The model.
-        waiting (Iterator[Waiting]): The texts, those of like size together.
+        waiting (Iterator[Waiting | None]): The texts, those of like size together;
+            None where there is none for now.
         max_batch_tokens (int): Tokens of a pass; one text may exceed it.
         draft_tokens (int): Tokens of a mention to draft in a pass.
         """
         self._lm = lm
         self._waiting = waiting
-        self._next = next(waiting, None)
+        self._next: Waiting | None = None
+        self._ended = False
         self._max_batch_tokens = max_batch_tokens
         self._draft_tokens = draft_tokens
         self._cache = RowCache()
         self._keys: list[int] = []  # of the texts in progress, by row
         self._texts: list[TreeText] = []
 
-    def __iter__(self) -> Iterator[tuple[int, Found]]:
+    def __iter__(self) -> Iterator[tuple[int, Found] | None]:
         """Run passes until every text is decoded.
 
-        YIELDS (tuple[int, Found]): A text's key and its mentions, in the order in
-            which texts are finished.
+        YIELDS (tuple[int, Found] | None): A text's key and its mentions, in the order
+            in which texts are finished; None where there was no text to decode.
         """
         while True:
             old = len(self._texts)
             self._admit()
-            if not self._texts:
+            if self._texts:
+                yield from self._pass(old)
+            elif self._ended:
                 return
-            yield from self._pass(old)
+            else:
+                yield None
 
     def _admit(self) -> None:
         """Let new texts join the pass, as many as there is room for."""
         tokens = sum(text.tree.width for text in self._texts)
         slots = max((text.tree.filled for text in self._texts), default=0)
-        while self._next is not None:
-            new = self._next
+        while (new := self._waits()) is not None:
             slots = max(slots, new.size)
             tokens += new.size
             held = slots * (len(self._texts) + 1)
@@ -91,7 +95,16 @@ class TreeRun:
                 return
             self._keys.append(new.key)
             self._texts.append(new.tree)
-            self._next = next(self._waiting, None)
+            self._next = None
+
+    def _waits(self) -> Waiting | None:
+        """The next text, if there is one for now."""
+        if self._next is None and not self._ended:
+            try:
+                self._next = next(self._waiting)
+            except StopIteration:
+                self._ended = True
+        return self._next
 
     def _pass(self, old: int) -> list[tuple[int, Found]]:
         """One pass; `old` texts were in a pass before. Gives the finished ones."""
@@ -117,14 +130,26 @@ class TreeRun:
                 partial(_pick, logits[place:end]),
             )
             place, chance = end, last
-            if any(map(math.isnan, reading.scores)):
-                ended.append((row, ValueError(Errors.P122)))
-            elif not text.take(reading, draft_tokens=self._draft_tokens):
-                ended.append((row, text.mentions()))
+            found = self._take(row, text, reading)
+            if found is not None:
+                ended.append((row, found))
         done = [(self._keys[row], found) for row, found in ended]
         for row, _ in reversed(ended):
             self._drop(row)
         return done
+
+    def _take(self, row: int, text: TreeText, reading: Reading) -> Found | None:
+        """Give a text what was read; what was found in it once it is finished."""
+        if any(map(math.isnan, reading.scores)):
+            # what the next text in this row does not see must be numbers
+            with torch.inference_mode():
+                self._cache.clear(row, text.tree.start)
+            return ValueError(Errors.P122)
+        try:
+            goes_on = text.take(reading, draft_tokens=self._draft_tokens)
+        except ValueError as error:
+            return error
+        return None if goes_on else text.mentions()
 
     def _drop(self, row: int) -> None:
         """Let a text leave: the last one takes its row."""

@@ -9,6 +9,7 @@ from itertools import accumulate
 
 from spacy_padellm.decoding.base import Forced, Limits
 from spacy_padellm.decoding.source import Source
+from spacy_padellm.errors import Errors
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import CountBranches, PromptTokens
 from spacy_padellm.tree import ROOT, TokenTree
@@ -133,6 +134,7 @@ class TreeText:
         reading (Reading): What it read.
         draft_tokens (int): Tokens of each mention to draft at most.
         RETURNS (bool): Whether there is anything left to read.
+        RAISES (ValueError): If the model's context has no room for a mention.
         """
         self._reading = reading
         self.reads, self.chances = [], []
@@ -215,6 +217,8 @@ class TreeText:
             if offset == len(branch.drafted) or token != branch.drafted[offset]:
                 break
         branch.drafted = ()
+        if count > len(branch.reached):
+            branch.reached = ()  # the probabilities are those of single digits
         self._plant_mentions(branch, count)
         return True
 
@@ -238,9 +242,13 @@ class TreeText:
         likeliest, _ = self._prompt.read_count(read)
         if tuple(read[:-1]) != branch.drafted:
             likeliest = 0
+        if likeliest > len(digits):
+            branch.reached = ()  # a number of several digits in one token
+            return False
         if count == likeliest:
             return False
         if count:
+            self._limits.capped(count)
             answer = self._prompt.count_answer(count)
             branch.generated = answer[: len(branch.drafted) + 1]
             branch.decided = True
@@ -264,6 +272,10 @@ class TreeText:
                 stem = self.tree.extend(stem, prompts.stem)
                 if prompts.keep is None and _starts(prompts.stem, generated):
                     read_at = first + len(generated) - 1
+            longest = self.tree.depth(stem) + 1 + max(map(len, prompts.mentions))
+            if longest >= self._context:
+                tokens, context = longest, self._context
+                raise ValueError(Errors.P121.format(tokens=tokens, context=context))
             for n, ids in enumerate(prompts.mentions, start=1):
                 end = self.tree.extend(stem, ids)
                 forced = None

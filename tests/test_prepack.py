@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from spacy_padellm import prepack
+from spacy_padellm.prepack import prepack as pack
+
+
+def make_layer(
+    *, bias: bool = False, dtype: torch.dtype = torch.bfloat16
+) -> torch.nn.Sequential:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(1024, 1024, bias=bias, dtype=dtype))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 3, 128, 129])
+def test_prepack_gives_the_same_products(rows: int, bias: bool) -> None:
+    model = make_layer(bias=bias)
+    x = torch.randn(1, rows, 1024, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        wanted = model(x)
+        assert pack(model) == 1
+        torch.testing.assert_close(model(x), wanted)
+
+
+def test_prepack_packed_weights_are_used_for_few_rows_only() -> None:
+    model = make_layer()
+    pack(model)
+    with torch.no_grad():
+        model(torch.ones(1, 1024, dtype=torch.bfloat16))
+        model[0].weight.zero_()
+        many = model(torch.ones(129, 1024, dtype=torch.bfloat16))
+        few = model(torch.ones(128, 1024, dtype=torch.bfloat16))
+    assert not many.any()
+    assert few.any()
+
+
+def test_prepack_copy_has_weights_of_its_own() -> None:
+    model = make_layer()
+    pack(model)
+    other = copy.deepcopy(model)
+    x = torch.randn(2, 1024, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        wanted = model(x)
+        torch.testing.assert_close(other(x), wanted)
+    assert other[0].forward.layer is other[0]
+
+
+def test_prepack_leaves_gradients_alone() -> None:
+    model = make_layer()
+    pack(model)
+    model(torch.randn(2, 1024, dtype=torch.bfloat16)).sum().backward()
+    assert model[0].weight.grad is not None
+
+
+def test_prepack_leaves_other_dtypes_and_small_layers_alone() -> None:
+    assert pack(make_layer(dtype=torch.float32)) == 0
+    small = torch.nn.Sequential(torch.nn.Linear(64, 64, dtype=torch.bfloat16))
+    assert pack(small) == 0
+
+
+def test_prepack_leaves_large_models_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepack, "MOST_BYTES", 1 << 20)
+    assert pack(make_layer()) == 0
