@@ -55,9 +55,14 @@ def draw(results: Sequence[Result], path: Path, *, title: str, stream: str) -> N
 
 def _bars(axes: Any, values: dict[str, float], label: str) -> None:
     bars = axes.barh(list(values), list(values.values()), color="tab:blue")
-    axes.bar_label(bars, fmt="%.3g", padding=3)
+    axes.bar_label(bars, fmt=_short, padding=3)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter("")  # its numbers would run into each other
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.set_xlabel(label)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
