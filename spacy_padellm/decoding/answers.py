@@ -6,8 +6,9 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from spacy_padellm.decoding.base import Forced, Found, Limits, logger
+from spacy_padellm.decoding.base import Forced, Found, Limits, check_settings, logger
 from spacy_padellm.decoding.batching import Asked, Reading, stream_found
 from spacy_padellm.decoding.generation import Generated, generate
 from spacy_padellm.decoding.replicas import Replica, make_replicas
@@ -61,6 +62,60 @@ class AnswerFormat:
             answer_tokens(prompt, template, self.write(gold, group))
             for group in self.groups(labels)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDecoder:
+    """Decode answers of a format, those of several texts as one batch.
+
+    form (AnswerFormat): The format.
+    max_mentions (int): Mentions of one label in one text at the most.
+    max_batch_tokens (int): Tokens of the prompts of a batch, padding included; one text
+        may exceed it.
+    """
+
+    form: ClassVar[AnswerFormat]
+    needs_weights: ClassVar[bool] = True
+    max_mentions: int = 32
+    max_batch_tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        check_settings(
+            max_mentions=self.max_mentions, max_batch_tokens=self.max_batch_tokens
+        )
+
+    def stream(
+        self,
+        lm: LanguageModel | None,
+        prompt: PromptTokens,
+        texts: Iterable[str],
+        labels: Mapping[str, str],
+        *,
+        forced: Forced | None = None,
+    ) -> Iterator[Found]:
+        """See `Decoder`."""
+        assert lm is not None
+        return stream_answers(
+            self.form,
+            lm,
+            prompt,
+            texts,
+            labels,
+            max_mentions=self.max_mentions,
+            max_batch_tokens=self.max_batch_tokens,
+            forced=forced,
+        )
+
+    def targets(
+        self,
+        prompt: PromptTokens,
+        golds: Sequence[GoldText],
+        labels: Mapping[str, str],
+        *,
+        mention_prefix_loss: bool,
+    ) -> list[TrainingTree]:
+        """See `Decoder`; there is no `<mention n>` here that could be learnt."""
+        return answer_trees(self.form, prompt, golds, labels)
 
 
 def stream_answers(

@@ -9,16 +9,11 @@ latter is read as "Baden" of the former.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.answers import (
-    AnswerFormat,
-    answer_trees,
-    stream_answers,
-)
-from spacy_padellm.decoding.base import Forced, Found, check_settings
+from spacy_padellm.decoding.answers import AnswerDecoder, AnswerFormat
 from spacy_padellm.decoding.placing import outermost, place_gold
 from spacy_padellm.decoding.writing import (
     SLACK,
@@ -27,66 +22,11 @@ from spacy_padellm.decoding.writing import (
     escape,
     read_item,
 )
-from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PromptTokens
-from spacy_padellm.targets import GoldText, TrainingTree
+from spacy_padellm.targets import GoldText
 
 _MARKS = "[]"
 _BRACKET = re.compile(r"\\.|[\[\]]", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class AugmentedDecoder:
-    """Decode each text as itself with its mentions marked, several texts as one batch.
-
-    It knows no nested mentions: of overlapping gold mentions the outermost is learnt.
-
-    max_mentions (int): Mentions of one label in one text at the most.
-    max_batch_tokens (int): Tokens of the prompts of a batch, padding included; one text
-        may exceed it.
-    """
-
-    max_mentions: int = 32
-    max_batch_tokens: int = 1024
-    needs_weights: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_settings(
-            max_mentions=self.max_mentions, max_batch_tokens=self.max_batch_tokens
-        )
-
-    def stream(
-        self,
-        lm: LanguageModel | None,
-        prompt: PromptTokens,
-        texts: Iterable[str],
-        labels: Mapping[str, str],
-        *,
-        forced: Forced | None = None,
-    ) -> Iterator[Found]:
-        """See `Decoder`."""
-        assert lm is not None
-        return stream_answers(
-            AUGMENTED,
-            lm,
-            prompt,
-            texts,
-            labels,
-            max_mentions=self.max_mentions,
-            max_batch_tokens=self.max_batch_tokens,
-            forced=forced,
-        )
-
-    def targets(
-        self,
-        prompt: PromptTokens,
-        golds: Sequence[GoldText],
-        labels: Mapping[str, str],
-        *,
-        mention_prefix_loss: bool,
-    ) -> list[TrainingTree]:
-        """See `Decoder`; there is no `<mention n>` here that could be learnt."""
-        return answer_trees(AUGMENTED, prompt, golds, labels)
 
 
 def write_answer(gold: GoldText, labels: Mapping[str, str]) -> list[str]:
@@ -159,3 +99,13 @@ def _room(prompt: PromptTokens, labels: Mapping[str, str]) -> Callable[[int], in
 AUGMENTED = AnswerFormat(
     by_label=False, write=write_answer, read=read_answer, room=_room
 )
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentedDecoder(AnswerDecoder):
+    """Decode each text as itself with its mentions marked, several texts as one batch.
+
+    It knows no nested mentions: of overlapping gold mentions the outermost is learnt.
+    """
+
+    form: ClassVar[AnswerFormat] = AUGMENTED

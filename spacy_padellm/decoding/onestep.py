@@ -6,72 +6,14 @@ where the text holds no mention of the label.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.answers import (
-    AnswerFormat,
-    answer_trees,
-    stream_answers,
-)
-from spacy_padellm.decoding.base import Forced, Found, check_settings
+from spacy_padellm.decoding.answers import AnswerDecoder, AnswerFormat
 from spacy_padellm.decoding.writing import SLACK, Piece, read_list, write_list
-from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PromptTokens
-from spacy_padellm.targets import GoldText, TrainingTree
-
-
-@dataclass(frozen=True, slots=True)
-class OneStepDecoder:
-    """Decode a list of mentions for each label, those of several texts as one batch.
-
-    max_mentions (int): Mentions of one label in one text at the most.
-    max_batch_tokens (int): Tokens of the prompts of a batch, padding included; one text
-        may exceed it.
-    """
-
-    max_mentions: int = 32
-    max_batch_tokens: int = 1024
-    needs_weights: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_settings(
-            max_mentions=self.max_mentions, max_batch_tokens=self.max_batch_tokens
-        )
-
-    def stream(
-        self,
-        lm: LanguageModel | None,
-        prompt: PromptTokens,
-        texts: Iterable[str],
-        labels: Mapping[str, str],
-        *,
-        forced: Forced | None = None,
-    ) -> Iterator[Found]:
-        """See `Decoder`."""
-        assert lm is not None
-        return stream_answers(
-            ONE_STEP,
-            lm,
-            prompt,
-            texts,
-            labels,
-            max_mentions=self.max_mentions,
-            max_batch_tokens=self.max_batch_tokens,
-            forced=forced,
-        )
-
-    def targets(
-        self,
-        prompt: PromptTokens,
-        golds: Sequence[GoldText],
-        labels: Mapping[str, str],
-        *,
-        mention_prefix_loss: bool,
-    ) -> list[TrainingTree]:
-        """See `Decoder`; there is no `<mention n>` here that could be learnt."""
-        return answer_trees(ONE_STEP, prompt, golds, labels)
+from spacy_padellm.targets import GoldText
 
 
 def write_answer(gold: GoldText, labels: Mapping[str, str]) -> list[str]:
@@ -92,3 +34,10 @@ def _room(prompt: PromptTokens, labels: Mapping[str, str]) -> Callable[[int], in
 
 
 ONE_STEP = AnswerFormat(by_label=True, write=write_answer, read=read_answer, room=_room)
+
+
+@dataclass(frozen=True, slots=True)
+class OneStepDecoder(AnswerDecoder):
+    """Decode a list of mentions for each label, those of several texts as one batch."""
+
+    form: ClassVar[AnswerFormat] = ONE_STEP

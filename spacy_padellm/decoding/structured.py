@@ -8,16 +8,11 @@ with the labels' names in the prompt. Parentheses in a mention or name are writt
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.answers import (
-    AnswerFormat,
-    answer_trees,
-    stream_answers,
-)
-from spacy_padellm.decoding.base import Forced, Found, check_settings
+from spacy_padellm.decoding.answers import AnswerDecoder, AnswerFormat
 from spacy_padellm.decoding.writing import (
     SLACK,
     Piece,
@@ -27,66 +22,13 @@ from spacy_padellm.decoding.writing import (
     unescape,
     write_list,
 )
-from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PromptTokens
-from spacy_padellm.targets import GoldText, TrainingTree
+from spacy_padellm.targets import GoldText
 
 _NULL = "NULL"
 _MARKS = "()"
 _HEADER = re.compile(r"\(((?:\\.|[^()\\])*)\)\s*:\s*\(", re.DOTALL)
 _CLOSE = re.compile(r"\\.|\)", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class StructuredDecoder:
-    """Decode one structured answer for each text, those of several texts as one batch.
-
-    max_mentions (int): Mentions of one label in one text at the most.
-    max_batch_tokens (int): Tokens of the prompts of a batch, padding included; one text
-        may exceed it.
-    """
-
-    max_mentions: int = 32
-    max_batch_tokens: int = 1024
-    needs_weights: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_settings(
-            max_mentions=self.max_mentions, max_batch_tokens=self.max_batch_tokens
-        )
-
-    def stream(
-        self,
-        lm: LanguageModel | None,
-        prompt: PromptTokens,
-        texts: Iterable[str],
-        labels: Mapping[str, str],
-        *,
-        forced: Forced | None = None,
-    ) -> Iterator[Found]:
-        """See `Decoder`."""
-        assert lm is not None
-        return stream_answers(
-            STRUCTURED,
-            lm,
-            prompt,
-            texts,
-            labels,
-            max_mentions=self.max_mentions,
-            max_batch_tokens=self.max_batch_tokens,
-            forced=forced,
-        )
-
-    def targets(
-        self,
-        prompt: PromptTokens,
-        golds: Sequence[GoldText],
-        labels: Mapping[str, str],
-        *,
-        mention_prefix_loss: bool,
-    ) -> list[TrainingTree]:
-        """See `Decoder`; there is no `<mention n>` here that could be learnt."""
-        return answer_trees(STRUCTURED, prompt, golds, labels)
 
 
 def write_answer(gold: GoldText, labels: Mapping[str, str]) -> list[str]:
@@ -143,3 +85,10 @@ def _room(prompt: PromptTokens, labels: Mapping[str, str]) -> Callable[[int], in
 STRUCTURED = AnswerFormat(
     by_label=False, write=write_answer, read=read_answer, room=_room
 )
+
+
+@dataclass(frozen=True, slots=True)
+class StructuredDecoder(AnswerDecoder):
+    """Decode one structured answer for each text, several texts as one batch."""
+
+    form: ClassVar[AnswerFormat] = STRUCTURED
