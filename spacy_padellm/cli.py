@@ -50,6 +50,14 @@ def convert_cli(
     spans_key: Annotated[
         str, typer.Option(help="Group of doc.spans for all mentions")
     ] = "padellm",
+    own_labels: Annotated[
+        bool,
+        typer.Option(
+            "--own-labels",
+            help="Note in each Doc which labels the input annotates, to train on it "
+            "beside inputs with other labels",
+        ),
+    ] = False,
     tag_column: Annotated[
         int | None,
         typer.Option(help="conll: column of the tags, 0 first, -1 last"),
@@ -75,6 +83,7 @@ def convert_cli(
             lang=lang,
             flat=flat,
             spans_key=spans_key,
+            own_labels=own_labels,
             tag_column=tag_column,
             token_column=token_column,
         )

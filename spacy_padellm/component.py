@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,10 +20,11 @@ from thinc.api import Optimizer
 
 from spacy_padellm.decoding.base import Decoder, Found
 from spacy_padellm.defaults import DEFAULT_CONFIG, DEFAULT_SCORE_WEIGHTS
-from spacy_padellm.doc_stream import Read, read_all, read_docs
+from spacy_padellm.doc_stream import Read, read_docs
 from spacy_padellm.errors import Errors
 from spacy_padellm.gold import gold_texts
 from spacy_padellm.holder import ModelHolder
+from spacy_padellm.label_names import LabelNames, label_names, own_labels
 from spacy_padellm.mentions import Dedup
 from spacy_padellm.model import TreeModel, get_holder
 from spacy_padellm.prompt import PRESETS, Prompt
@@ -36,6 +38,7 @@ from spacy_padellm.spans import (
     gold_spans,
     place_mentions,
 )
+from spacy_padellm.targets import GoldText
 from spacy_padellm.training import (
     TrainingSettings,
     apply_step,
@@ -57,7 +60,7 @@ def make_padellm_ner(
     nlp: Language,
     name: str,
     model: Any,
-    labels: dict[str, str],
+    labels: dict[str, str | dict[str, str]],
     prompt: Any,
     decoder: Any,
     span_getter: Callable[[list[Doc]], list[list[Span]]],
@@ -97,7 +100,7 @@ class PaDeLLMNER(TrainablePipe):
         model: TreeModel,
         *,
         name: str,
-        labels: Mapping[str, str],
+        labels: LabelNames,
         prompt: Prompt | None,
         decoder: Decoder,
         span_getter: SpanGetter,
@@ -114,8 +117,8 @@ class PaDeLLMNER(TrainablePipe):
         vocab (Vocab): The pipeline's vocabulary.
         model (TreeModel): `spacy-padellm.CausalLM.v1` or `SmallCausalLM.v1`.
         name (str): The component's name in the pipeline.
-        labels (Mapping[str, str]): Label -> its name in the prompt; empty takes those
-            of the model or of the training data.
+        labels (LabelNames): Label -> its name in the prompt, or a mapping of `name`
+            and `description`; empty takes those of the model or of the training data.
         prompt (Prompt | None): The prompt; None takes the model's.
         decoder (Decoder): Texts and labels to mentions.
         span_getter (SpanGetter): Cuts Docs into the windows that the model reads.
@@ -161,7 +164,7 @@ class PaDeLLMNER(TrainablePipe):
         self._optimizer: torch.optim.AdamW | None = None
         self._updates = 0
         self._hub_asked = False
-        self._settle(labels, self.holder.settings)
+        self._settle(label_names(labels, {}), self.holder.settings)
 
     @property
     def holder(self) -> ModelHolder:
@@ -188,14 +191,39 @@ class PaDeLLMNER(TrainablePipe):
         RETURNS (int): 1 if it is new, else 0.
         RAISES (ValueError): If it is no string, or known to the model by another name.
         """
-        if not isinstance(label, str) or not label:
-            kind = type(label).__name__
-            raise ValueError(Errors.P141.format(label=label, kind=kind))
+        named = label_names({label: name or label}, {})
         if label in self.cfg["labels"]:
             return 0
-        labels = {**self.cfg["labels"], label: name or label}
+        labels = {**self.cfg["labels"], **named}
         self._settle(labels, self.holder.settings)
         return 1
+
+    def set_labels(self, labels: LabelNames | Iterable[str]) -> None:
+        """Choose the labels to find from now on.
+
+        For one Doc alone, set `doc.user_data["padellm_labels"]` in the same way. A
+        model finds of labels that it was not trained for what it makes of their names.
+
+        labels (LabelNames | Iterable[str]): Some of the model's labels, or others;
+            label -> its name in the prompt, or a mapping of `name` and `description`.
+        RAISES (ValueError): If there are none, or one is known to the model by another
+            name.
+        """
+        names = label_names(labels, {**self._carried_labels(), **self.cfg["labels"]})
+        if not names:
+            raise ValueError(Errors.P140.format(name=self.name))
+        self._settle(names, self.holder.settings)
+
+    def _carried_labels(self) -> Mapping[str, str]:
+        carried = self.holder.settings
+        return carried.labels if carried else {}
+
+    def _doc_labels(self, own: Any) -> dict[str, str]:
+        """The labels of a Doc with this entry in its user data."""
+        known = self.cfg["labels"]
+        if own is None:
+            return dict(known)
+        return label_names(own, {**self._carried_labels(), **known})
 
     def _set_labels(self, labels: Mapping[str, str]) -> None:
         self.cfg["labels"] = dict(labels)
@@ -212,10 +240,10 @@ class PaDeLLMNER(TrainablePipe):
         )
         self._set_labels(settled)
 
-    def _ready(self) -> tuple[dict[str, str], Prompt]:
-        """The labels and the prompt to work with.
+    def _ready(self) -> Prompt:
+        """The prompt to work with, once the labels are known too.
 
-        RAISES (ValueError): If there are none.
+        RAISES (ValueError): If there is none of either.
         """
         if not self._hub_asked:
             self._settle(self.cfg["labels"], self.holder.hub_settings())
@@ -226,7 +254,7 @@ class PaDeLLMNER(TrainablePipe):
             if self.holder.empty:
                 raise ValueError(Errors.P130)
             raise ValueError(Errors.P144.format(name=self.name))
-        return self.cfg["labels"], self.prompt
+        return self.prompt
 
     # Prediction
 
@@ -258,8 +286,12 @@ class PaDeLLMNER(TrainablePipe):
         RAISES (ValueError): If labels or prompt are missing, the model cannot be
             loaded, or a text does not fit it.
         """
-        reads = read_all(list(docs), self._decode, self.span_getter)
-        return [self._place(read) for read in reads]
+        found = []
+        for read in self._reads(docs):
+            if read.error is not None:
+                raise read.error
+            found.append(self._place(read))
+        return found
 
     def set_annotations(
         self, docs: Iterable[Doc], predictions: Sequence[DocMentions]
@@ -276,7 +308,7 @@ class PaDeLLMNER(TrainablePipe):
             )
 
     def _annotated(self, docs: Iterable[Doc]) -> Iterator[Doc]:
-        for read in read_docs(docs, self._decode, self.span_getter):
+        for read in self._reads(docs):
             doc, error = read.doc, read.error
             if error is None:
                 try:
@@ -288,13 +320,23 @@ class PaDeLLMNER(TrainablePipe):
             else:
                 self.get_error_handler()(self.name, self, [doc], error)
 
-    def _decode(self, texts: Iterable[str]) -> Iterator[Found]:
+    def _reads(self, docs: Iterable[Doc]) -> Iterator[Read]:
+        # Docs in a row with the same labels of their own are decoded together
+        for own, run in groupby(docs, key=own_labels):
+            decode = partial(self._decode, own)
+            yield from read_docs(run, decode, self.span_getter)
+
+    def _decode(self, own: Any, texts: Iterable[str]) -> Iterator[Found]:
         texts = iter(texts)
         first = next(texts, None)
         if first is None:
             return  # blank Docs need no model
-        labels, prompt = self._ready()
+        prompt = self._ready()
+        labels = self._doc_labels(own)
         texts = chain((first,), texts)
+        if not labels:  # the Doc asks for none
+            yield from ([] for _ in texts)
+            return
         if not self.decoder.needs_weights:
             tokens = self.holder.client_tokens(prompt)
             yield from self.decoder.stream(None, tokens, texts, labels)
@@ -316,44 +358,52 @@ class PaDeLLMNER(TrainablePipe):
         get_examples: Callable[[], Iterable[Example]],
         *,
         nlp: Language | None = None,
-        labels: dict[str, str] | list[str] | None = None,
+        labels: dict[str, str | dict[str, str]] | list[str] | None = None,
     ) -> None:
         """Find the labels, and make a model that starts from scratch.
 
         get_examples (Callable[[], Iterable[Example]]): Gives examples of the training
             data.
         nlp (Language | None): The pipeline.
-        labels (dict[str, str] | list[str] | None): Label -> its name in the prompt, or
-            labels that are their own names; None takes the config's, the model's, or
-            those of the examples.
+        labels (dict | list | None): As `set_labels` takes them; None takes the
+            config's, the model's, or those of the examples.
         RAISES (ValueError): If there are no labels, or the examples have others.
         """
         validate_get_examples(get_examples, "PaDeLLMNER.initialize")
         if labels is not None:
-            named = labels if isinstance(labels, dict) else {k: k for k in labels}
-            self._settle(named, self.holder.settings)
-        found = {
-            span.label_
-            for example in get_examples()
-            for span in gold_spans(example.reference, self.cfg["spans_key"]) or []
-        }
-        if self.labels:
-            for label in sorted(found):
-                self._check_label(label)
-        else:
-            self._set_labels({label: label for label in sorted(found)})
+            self._settle(label_names(labels, {}), self.holder.settings)
+        found = self._find_labels(get_examples())
+        if not self.labels:
+            self._set_labels(dict(sorted(found.items())))
         if self.holder.empty:
             if self.prompt is None:
                 self.prompt = PRESETS["compact"]
-            _, prompt = self._ready()
+            prompt = self._ready()
             texts = [example.reference.text for example in get_examples()]
-            names = list(self.cfg["labels"].values())
+            names = list({**found, **self.cfg["labels"]}.values())
             shape = self.model.attrs["shape"]
             special_tokens = prompt.special_tokens
             self.holder.put(
                 lambda: make_lm(texts + names, shape, special_tokens=special_tokens)
             )
         self._ready()
+
+    def _find_labels(self, examples: Iterable[Example]) -> dict[str, str]:
+        """The labels of examples, with their names in the prompt.
+
+        RAISES (ValueError): If the component has labels, and an example has others.
+        """
+        found: dict[str, str] = {}
+        for example in examples:
+            own = own_labels(example.reference)
+            if own is not None:
+                found.update(self._doc_labels(own))
+                continue
+            for span in gold_spans(example.reference, self.cfg["spans_key"]) or []:
+                if self.labels:
+                    self._check_label(span.label_, self.labels)
+                found.setdefault(span.label_, span.label_)
+        return found
 
     def update(
         self,
@@ -378,25 +428,24 @@ class PaDeLLMNER(TrainablePipe):
         losses.setdefault(self.name, 0.0)
         examples = list(examples)
         validate_examples(examples, "PaDeLLMNER.update")
-        golds = gold_texts(
-            examples,
-            self.span_getter,
-            spans_key=self.cfg["spans_key"],
-            check_label=self._check_label,
-        )
-        if golds:
-            labels, prompt = self._ready()
+        asked = self._golds(examples)
+        if asked:
+            prompt = self._ready()
             lm = self.holder.trainable(prompt.special_tokens)
             lm.model.train()
             if self.training.gradient_checkpointing:
                 # the reentrant kind gives adapters no gradient
                 lm.model.gradient_checkpointing_enable({"use_reentrant": False})
-            trees = self.decoder.targets(
-                lm.tokens_of(prompt),
-                golds,
-                labels,
-                mention_prefix_loss=self.training.mention_prefix_loss,
-            )
+            trees = [
+                tree
+                for labels, golds in asked
+                for tree in self.decoder.targets(
+                    lm.tokens_of(prompt),
+                    golds,
+                    labels,
+                    mention_prefix_loss=self.training.mention_prefix_loss,
+                )
+            ]
             total = sum(sum(tree.weights) for tree in trees)
             for batch in batches(trees, self.training.max_batch_tokens):
                 loss, backprop = self.model.begin_update(batch)
@@ -406,6 +455,24 @@ class PaDeLLMNER(TrainablePipe):
         if sgd is not None:
             self.finish_update(sgd)
         return losses
+
+    def _golds(
+        self, examples: Iterable[Example]
+    ) -> list[tuple[dict[str, str], list[GoldText]]]:
+        """The gold texts, those with the same labels together."""
+        asked = []
+        ordered = sorted(examples, key=lambda eg: repr(own_labels(eg.reference)))
+        for own, run in groupby(ordered, key=lambda eg: own_labels(eg.reference)):
+            labels = self._doc_labels(own)
+            golds = gold_texts(
+                list(run),
+                self.span_getter,
+                spans_key=self.cfg["spans_key"],
+                check_label=partial(self._check_label, known=labels),
+            )
+            if golds and labels:
+                asked.append((labels, golds))
+        return asked
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Apply the mean gradient of the updates since the last step.
@@ -419,10 +486,11 @@ class PaDeLLMNER(TrainablePipe):
         apply_step(self._optimizer, sgd, scale=1 / self._updates)
         self._updates = 0
 
-    def _check_label(self, label: str) -> None:
-        if label not in self.cfg["labels"]:
-            known = ", ".join(self.labels)
-            message = Errors.P142.format(label=label, name=self.name, known=known)
+    def _check_label(self, label: str, known: Collection[str]) -> None:
+        if label not in known:
+            message = Errors.P142.format(
+                label=label, name=self.name, known=", ".join(known)
+            )
             raise ValueError(message)
 
     # Saving
@@ -504,8 +572,8 @@ class PaDeLLMNER(TrainablePipe):
         return self
 
     def _task_settings(self) -> TaskSettings:
-        labels, prompt = self._ready()
-        return TaskSettings(labels, prompt)
+        prompt = self._ready()
+        return TaskSettings(self.cfg["labels"], prompt)
 
     def _load_cfg(self, cfg: dict[str, Any]) -> None:
         self.cfg = cfg

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from spacy.tokens import Doc
@@ -127,18 +127,3 @@ def _read_alone(doc: Doc, decode: Decode, span_getter: SpanGetter) -> Read:
     except _Failed as failure:
         return Read(doc, error=failure.error)
     return read
-
-
-def read_all(
-    docs: Sequence[Doc], decode: Decode, span_getter: SpanGetter
-) -> list[Read]:
-    """The same for a few Docs.
-
-    RAISES (Exception): What went wrong with the first one that failed.
-    """
-    found = []
-    for read in read_docs(docs, decode, span_getter):
-        if read.error is not None:
-            raise read.error
-        found.append(read)
-    return found

@@ -152,6 +152,15 @@ class Errors:
         "The pipeline folder {path} has no file '{file}'. Restore it, or save the "
         "pipeline again with nlp.to_disk."
     )
+    P147 = (
+        "Labels must be a list of labels or a mapping of labels to names, but are "
+        '{value!r}. Give e.g. ["PER", "LOC"] or {{"PER": "person"}}.'
+    )
+    P148 = (
+        "The name of the label '{label}' in the prompt must be a non-empty string or a "
+        "mapping of 'name' and 'description', but is {value!r}. Give e.g. "
+        '{{"name": "medication", "description": "drugs and vaccines"}}.'
+    )
 
     # Analysis: P19x
     P190 = (

@@ -47,8 +47,9 @@ def learn_tokenizer(
     """Learn a byte-level BPE tokenizer.
 
     Digits and Han characters are tokens of their own, so that a mention's tokens are
-    tokens of the text. If words are parted by blanks, a text starts with one, so that
-    a word is the same token at the start of a text or mention as inside.
+    tokens of the text. If words are parted by blanks, a text that starts with no Han
+    character starts with a blank, so that a word is the same token at the start of a
+    text or mention as inside.
 
     texts (Iterable[str]): The training texts.
     vocab_size (int): Tokens at most.
@@ -59,7 +60,12 @@ def learn_tokenizer(
     tokenizer = Tokenizer(models.BPE())
     blanks = sum(" " in text for text in texts)
     if blanks * 2 > len(texts):
-        tokenizer.normalizer = normalizers.Prepend(" ")
+        tokenizer.normalizer = normalizers.Sequence(
+            [
+                normalizers.Prepend(" "),
+                normalizers.Replace(Regex(r"\A (?=\p{Han})"), ""),
+            ]
+        )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated"),

@@ -1,10 +1,13 @@
 """`python -m spacy padellm convert`: report, exit codes and errors."""
 
 import pytest
+import spacy
 from spacy.cli import app
+from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
 from spacy_padellm.cli import padellm_cli
+from spacy_padellm.label_names import LABELS_KEY
 
 GOOD = '{"text": "Bo ran", "spans": [[0, 2, "PER"]]}\n'
 
@@ -69,3 +72,10 @@ def test_corpora_cli_takes_column_numbers(tmp_path, column):
     code, output, _ = invoke(tmp_path, "Bo B-PER\n", *options, data_format="conll")
     assert code == 0
     assert "1 docs with 1 mentions" in output
+
+
+def test_corpora_cli_own_labels(tmp_path):
+    code, _, target = invoke(tmp_path, GOOD, "--own-labels")
+    (doc,) = DocBin().from_disk(target).get_docs(spacy.blank("en").vocab)
+    assert code == 0
+    assert list(doc.user_data[LABELS_KEY]) == ["PER"]

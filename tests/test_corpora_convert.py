@@ -12,6 +12,7 @@ from spacy.training import Corpus
 
 from spacy_padellm.corpora.convert import convert
 from spacy_padellm.corpora.docs import count_overlaps
+from spacy_padellm.label_names import LABELS_KEY
 
 
 def jsonl(path, rows):
@@ -195,3 +196,14 @@ def test_corpora_result_is_read_by_spacy_corpus(tmp_path):
     examples = list(Corpus(tmp_path / "out" / "gold.spacy")(spacy.blank("en")))
     assert [len(eg.reference.spans["padellm"]) for eg in examples] == [3, 0]
     assert examples[0].predicted.text == NESTED_TEXT
+
+
+def test_corpora_own_labels_are_those_of_the_whole_source(tmp_path):
+    rows = [("Bo ran", [(0, 2, "PER")]), ("Oslo", [(0, 4, "LOC")]), ("no", [])]
+    _, docs = run(jsonl(tmp_path / "a.jsonl", rows), own_labels=True)
+    assert [list(doc.user_data[LABELS_KEY]) for doc in docs] == [["LOC", "PER"]] * 3
+
+
+def test_corpora_own_labels_are_left_out_by_default(tmp_path):
+    _, docs = run(jsonl(tmp_path / "a.jsonl", [("Bo ran", [(0, 2, "PER")])]))
+    assert LABELS_KEY not in docs[0].user_data

@@ -13,6 +13,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
 from ..errors import Errors
+from ..label_names import LABELS_KEY
 from .brat import read_brat
 from .cluener import read_cluener
 from .conll import read_conll
@@ -69,6 +70,7 @@ def convert(
     lang: str,
     flat: bool,
     spans_key: str,
+    own_labels: bool = False,
     tag_column: int | None = None,
     token_column: int | None = None,
 ) -> Report:
@@ -80,6 +82,8 @@ def convert(
     lang (str): A key of `JOINERS`.
     flat (bool): Write `doc.ents` only; overlapping mentions are an error.
     spans_key (str): Group of `doc.spans` for all mentions unless `flat`.
+    own_labels (bool): Note in each Doc's user data which labels the source annotates,
+        so that it can be trained on beside sources that annotate others.
     tag_column (int | None): conll only: column of the tags, None to find it.
     token_column (int | None): conll only: column of the tokens, None to find it.
     RETURNS (Report): What was written and what was left out.
@@ -92,8 +96,7 @@ def convert(
         data_format, lang=lang, tag_column=tag_column, token_column=token_column
     )
     report = Report()
-    # User data is not needed: offsets, labels and spacing are all there is
-    docbin = DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=False)
+    docs = []
     nlp = spacy.blank(lang)
     key = None if flat else spans_key
     files = source_files(
@@ -106,11 +109,15 @@ def convert(
             if isinstance(item, BadLine):
                 report.bad.append(item)
             else:
-                docbin.add(_make_gold(nlp, item, path=path, key=key, report=report))
+                docs.append(_make_gold(nlp, item, path=path, key=key, report=report))
     report.files = len(files)
     _check_result(source, report)
+    if own_labels:
+        for doc in docs:
+            doc.user_data[LABELS_KEY] = sorted(report.labels)
     target.parent.mkdir(parents=True, exist_ok=True)
-    docbin.to_disk(target)
+    attrs = ["ENT_IOB", "ENT_TYPE"]
+    DocBin(attrs=attrs, docs=docs, store_user_data=own_labels).to_disk(target)
     return report
 
 

@@ -1,0 +1,197 @@
+"""Labels of single Docs, labels changed at run time, and labels with descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from helpers import (
+    GOLD,
+    LABELS,
+    NAME,
+    TEXT,
+    found,
+    gold_doc,
+    initialised,
+    make_nlp,
+    pipe_of,
+    trained,
+)
+from hypothesis import given, settings, strategies as st
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from spacy_padellm.label_names import label_names
+
+KEY = "padellm_labels"
+
+
+def doc_with(nlp: Language, text: str, labels: Any) -> Doc:
+    doc = nlp.make_doc(text)
+    if labels is not None:
+        doc.user_data[KEY] = labels
+    return doc
+
+
+def examples_with(nlp: Language, labels: Sequence[str]) -> list[Example]:
+    """The gold examples, annotated with some of the labels only, which they name."""
+    examples = []
+    for text, mentions in GOLD.items():
+        kept = [(string, label) for string, label in mentions if label in labels]
+        reference = gold_doc(nlp, text, kept)
+        reference.user_data[KEY] = list(labels)
+        examples.append(Example(nlp.make_doc(text), reference))
+    return examples
+
+
+def test_component_doc_labels_choose_from_the_models() -> None:
+    nlp = trained()
+    doc = nlp(doc_with(nlp, TEXT, ["PER"]))
+    assert found([doc]) == [[("Anna Smith", "PER"), ("Bob", "PER")]]
+
+
+def test_component_doc_labels_leave_other_docs_alone() -> None:
+    nlp = trained()
+    nlp(doc_with(nlp, TEXT, ["PER"]))
+    assert {ent.label_ for ent in nlp(TEXT).ents} == {"PER", "LOC"}
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(sorted(GOLD)),
+            st.sampled_from([None, ("PER",), ("LOC", "ORG"), ()]),
+        ),
+        max_size=12,
+    ),
+    st.sampled_from([2, 256]),
+)
+def test_component_doc_labels_mixed_in_a_stream(
+    asked: list[tuple[str, tuple[str, ...] | None]], batch_size: int
+) -> None:
+    nlp = trained()
+    alone = [nlp(doc_with(nlp, *each)) for each in asked]
+    docs = (doc_with(nlp, *each) for each in asked)
+    streamed = list(nlp.pipe(docs, batch_size=batch_size))
+    assert [doc.text for doc in streamed] == [text for text, _ in asked]
+    assert found(streamed) == found(alone)
+
+
+def test_component_doc_labels_none_asked_is_annotated_without_entities() -> None:
+    nlp = trained()
+    doc = nlp(doc_with(nlp, TEXT, []))
+    assert doc.ents == ()
+    assert doc.has_annotation("ENT_IOB")
+
+
+def test_component_doc_labels_unknown_to_the_model_do_not_fail() -> None:
+    nlp = trained()
+    doc = nlp(doc_with(nlp, TEXT, {"DRUG": "medication", "PER": "person"}))
+    assert {ent.label_ for ent in doc.ents} <= {"DRUG", "PER"}
+
+
+@pytest.mark.parametrize("bad", ["PER", 3, [1], {"PER": 5}, {"PER": {"nam": "x"}}])
+def test_component_doc_labels_bad_ones_cost_their_doc_only(bad: Any) -> None:
+    nlp = trained()
+    failed: list[tuple[str, str]] = []
+    nlp.set_error_handler(
+        lambda name, pipe, docs, error: failed.append((docs[0].text, str(error)))
+    )
+    asked = [("Bob met Anna .", None), (TEXT, bad), ("Anna Smith left Acme .", None)]
+    docs = list(nlp.pipe([doc_with(nlp, *each) for each in asked]))
+    assert [doc.text for doc in docs] == [asked[0][0], asked[2][0]]
+    ((text, message),) = failed
+    assert text == TEXT
+    assert "abel" in message
+    assert "Give " in message
+
+
+# set_labels
+
+
+def test_component_doc_labels_set_labels_chooses() -> None:
+    nlp = trained()
+    pipe_of(nlp).set_labels(["LOC"])
+    assert found([nlp(TEXT)]) == [[("Paris", "LOC")]]
+
+
+def test_component_doc_labels_set_labels_knows_the_models_names() -> None:
+    pipe = pipe_of(trained())
+    pipe.set_labels(["LOC"])
+    pipe.set_labels(["PER", "LOC"])
+    assert pipe.label_data == {"PER": LABELS["PER"], "LOC": LABELS["LOC"]}
+
+
+def test_component_doc_labels_set_labels_refuses_none() -> None:
+    with pytest.raises(ValueError, match=r"has no labels\. Give them"):
+        pipe_of(trained()).set_labels([])
+
+
+def test_component_doc_labels_set_labels_refuses_another_name() -> None:
+    with pytest.raises(ValueError, match="'human'"):
+        pipe_of(trained()).set_labels({"PER": "human"})
+
+
+# Descriptions
+
+
+def test_component_doc_labels_description_follows_the_name() -> None:
+    label = {"name": "medication", "description": "drugs and vaccines"}
+    nlp = make_nlp(labels={"MED": label, "PER": "person"})
+    assert pipe_of(nlp).label_data == {
+        "MED": "medication: drugs and vaccines",
+        "PER": "person",
+    }
+
+
+def test_component_doc_labels_description_without_a_name() -> None:
+    assert label_names({"MED": {"description": "drugs"}}, {}) == {"MED": "MED: drugs"}
+
+
+def test_component_doc_labels_description_is_saved(tmp_path: Any) -> None:
+    nlp = initialised(labels={**LABELS, "MED": {"name": "m", "description": "d"}})
+    nlp.to_disk(tmp_path)
+    loaded = make_nlp().from_disk(tmp_path)
+    assert pipe_of(loaded).label_data["MED"] == "m: d"
+
+
+# Training
+
+
+def test_component_doc_labels_train_on_the_docs_own() -> None:
+    losses = []
+    for labels in (LABELS, {"PER": LABELS["PER"]}):
+        torch.manual_seed(0)
+        nlp = trained(labels=labels)
+        losses.append(nlp.update(examples_with(nlp, ["PER"]))[NAME])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_component_doc_labels_train_on_several_sets_at_once() -> None:
+    nlp = trained()
+    one, other = examples_with(nlp, ["PER"]), examples_with(nlp, ["LOC", "ORG"])
+    golds = pipe_of(nlp)._golds([*one, *other, *one])
+    assert [(list(labels), len(texts)) for labels, texts in golds] == [
+        (["LOC", "ORG"], len(other)),
+        (["PER"], 2 * len(one)),
+    ]
+
+
+def test_component_doc_labels_gold_with_another_label_is_told() -> None:
+    nlp = trained()
+    reference = gold_doc(nlp, TEXT, GOLD[TEXT])
+    reference.user_data[KEY] = ["PER"]
+    example = Example(nlp.make_doc(TEXT), reference)
+    with pytest.raises(ValueError, match=r"has the label 'LOC'.*Known: PER\."):
+        nlp.update([example])
+
+
+def test_component_doc_labels_initialize_collects_them() -> None:
+    nlp = make_nlp()
+    examples = [*examples_with(nlp, ["PER", "X"]), *examples_with(nlp, ["LOC", "ORG"])]
+    nlp.initialize(lambda: examples)
+    assert pipe_of(nlp).labels == ("LOC", "ORG", "PER", "X")
