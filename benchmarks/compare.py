@@ -1,0 +1,236 @@
+"""The paper's comparison (its Tables 3 and 6) at small scale, on equal terms.
+
+    python -m benchmarks.compare training/base --output training/compare \
+        --json benchmarks/results/compare.json
+
+One pretrained model is fine-tuned for each method on the same five data sets together,
+each text with the labels of its own set, on as many texts in as many steps, and scored
+on each development part. Trained pipelines stay in the output folder, with their
+scores: a second run does what is missing. The corpora are converted with --own-labels:
+CORPORA/train/SET.spacy and CORPORA/dev/SET.spacy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy.tokens import Doc, DocBin
+from spacy.training import Example
+from wasabi import msg
+
+from spacy_padellm.benchmark.figures import lengths
+from spacy_padellm.label_names import LABELS_KEY
+from spacy_padellm.scoring import make_ner_scorer
+from spacy_padellm.targets import GoldText
+
+NAME = "padellm_ner"
+SPANS_KEY = "padellm"
+SETS = {
+    "conll03": "en",
+    "weibo": "zh",
+    "resume": "zh",
+    "youku": "zh",
+    "ecommerce": "zh",
+}
+TIMED = 100  # texts read one at a time
+PLAIN = {"min_count_probability": None, "from_text": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a trained pipeline is read.
+
+    decoder (Mapping[str, Any]): Settings of its decoder that are changed.
+    dedup (str): As in the component's config.
+    """
+
+    decoder: Mapping[str, Any] = field(default_factory=dict)
+    dedup: str = "on"
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What is trained, and in which ways it is read.
+
+    settings (Mapping[str, str]): Setting of the component -> its value.
+    readings (Mapping[str, Reading]): Name in the tables -> how.
+    """
+
+    settings: Mapping[str, str]
+    readings: Mapping[str, Reading]
+
+
+def _baseline(name: str, decoder: str) -> Method:
+    return Method({"decoder.@misc": f"spacy-padellm.{decoder}.v1"}, {name: Reading()})
+
+
+METHODS = {
+    "padellm": Method(
+        {},
+        {
+            "PaDeLLM": Reading(PLAIN),
+            "PaDeLLM, de-duplication off": Reading(PLAIN, "off"),
+            "PaDeLLM, de-duplication reversed": Reading(PLAIN, "reversed"),
+            "PaDeLLM, from the text": Reading({**PLAIN, "from_text": True}),
+            "PaDeLLM, our default decoding": Reading(),
+        },
+    ),
+    "onestep": _baseline("OneStep", "OneStepDecoder"),
+    "struct": _baseline("AutoReg-Struct", "StructuredDecoder"),
+    "aug": _baseline("AutoReg-Aug", "AugmentedDecoder"),
+    "no-index-loss": Method(
+        {"training.mention_prefix_loss": "false"},
+        {"PaDeLLM, `<mention n>` not learnt": Reading(PLAIN)},
+    ),
+}
+
+
+def train(
+    base: Path, folder: Path, method: Method, *, corpora: Path, steps: int
+) -> float:
+    """Fine-tune the model in a process of its own.
+
+    RETURNS (float): Seconds.
+    RAISES (subprocess.CalledProcessError): If it fails.
+    """
+    command = [
+        *(sys.executable, "-m", "spacy", "train", "configs/compare.cfg"),
+        *("--output", str(folder), "--paths.model", str(base)),
+        *("--paths.train", str(corpora / "train")),
+        *("--paths.dev", str(corpora / "few.spacy")),
+        *("--training.max_steps", str(steps)),
+        *("--training.eval_frequency", str(steps)),
+    ]
+    for setting, value in method.settings.items():
+        command += [f"--components.{NAME}.{setting}", value]
+    start = time.monotonic()
+    subprocess.run(command, check=True)
+    return time.monotonic() - start
+
+
+def write_few(corpora: Path) -> None:
+    """A corpus of few texts for `spacy train`, which insists on scoring one."""
+    vocab = spacy.blank("en").vocab
+    docs = DocBin().from_disk(corpora / "dev" / "conll03.spacy").get_docs(vocab)
+    DocBin(docs=islice(docs, 4)).to_disk(corpora / "few.spacy")
+
+
+def gold_text(doc: Doc) -> GoldText:
+    """A Doc's mentions by label."""
+    mentions: dict[str, list[str]] = {}
+    for span in sorted(doc.spans[SPANS_KEY], key=lambda span: (span.start, span.end)):
+        mentions.setdefault(span.label_, []).append(span.text)
+    return GoldText(doc.text, mentions)
+
+
+def read(folder: Path, corpus: Path, reading: Reading) -> dict[str, float]:
+    """Score a trained pipeline, and time it one text at a time."""
+    nlp = spacy.load(folder)
+    pipe: Any = nlp.get_pipe(NAME)
+    pipe.decoder = replace(pipe.decoder, **reading.decoder)
+    pipe.cfg["dedup"] = reading.dedup
+    golds = list(DocBin().from_disk(corpus).get_docs(nlp.vocab))
+    pipe.set_labels(golds[0].user_data[LABELS_KEY])
+    texts = [gold.text for gold in golds]
+    # one pipeline reads both languages: the tokens are the gold ones
+    blank = (
+        Doc(
+            nlp.vocab,
+            words=[token.text for token in gold],
+            spaces=[bool(token.whitespace_) for token in gold],
+        )
+        for gold in golds
+    )
+    docs = nlp.pipe(blank, batch_size=256)
+    pairs = zip(docs, golds, strict=True)
+    scores = make_ner_scorer(spans_key=SPANS_KEY)([Example(*pair) for pair in pairs])
+    times = []
+    for text in texts[:TIMED]:
+        start = time.perf_counter()
+        nlp(text)
+        times.append(time.perf_counter() - start)
+    prompt = pipe.holder.lm().tokens_of(pipe.prompt)
+    tokens, sequences = lengths(
+        pipe.decoder, prompt, [gold_text(gold) for gold in golds], pipe.label_data
+    )
+    return {
+        "string_f": scores["strings_f"],
+        "string_p": scores["strings_p"],
+        "string_r": scores["strings_r"],
+        "span_f": scores["ents_f"],
+        "ms_a_text": 1000 * statistics.median(times),
+        "tokens_a_sequence": tokens,
+        "sequences_a_text": sequences,
+    }
+
+
+def table(results: Mapping[str, Mapping[str, Any]], figure: str) -> list[list[str]]:
+    """A row for each reading: a figure of each set, and their mean."""
+    names = {name: None for scores in results.values() for name in scores}
+    rows = []
+    for name in names:
+        values = [scores.get(name, {}).get(figure) for scores in results.values()]
+        known = [value for value in values if value is not None]
+        mean = statistics.fmean(known) if len(known) == len(values) else None
+        cells = ["-" if v is None else f"{v:.3f}" for v in [*values, mean]]
+        rows.append([name, *cells])
+    return rows
+
+
+def collect(output: Path) -> dict[str, dict[str, Any]]:
+    """The scores in the output folder: set -> name of the reading -> figures."""
+    results: dict[str, dict[str, Any]] = {name: {} for name in SETS}
+    for method in METHODS:
+        path = output / method / "scores.json"
+        if path.is_file():
+            for name, found in json.loads(path.read_text("utf8")).items():
+                results[name].update(found)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("base", type=Path, help="the pretrained model's folder")
+    parser.add_argument("--corpora", type=Path, default=Path("corpus/compare"))
+    parser.add_argument("--output", type=Path, default=Path("training/compare"))
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--steps", type=int, default=2000, help="of 32 texts")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    write_few(args.corpora)
+    for key in args.methods.split(","):
+        folder, method = args.output / key, METHODS[key]
+        if (folder / "scores.json").is_file():
+            continue
+        seconds = train(
+            args.base, folder, method, corpora=args.corpora, steps=args.steps
+        )
+        scores: dict[str, dict[str, Any]] = {}
+        for name in SETS:
+            dev = args.corpora / "dev" / f"{name}.spacy"
+            for title, reading in method.readings.items():
+                figures = read(folder / "model-last", dev, reading)
+                figures["training_seconds"] = seconds
+                scores.setdefault(name, {})[title] = figures
+                msg.info(f"{name}, {title}: string F1 {figures['string_f']:.3f}")
+        (folder / "scores.json").write_text(json.dumps(scores, indent=2), "utf8")
+    results = collect(args.output)
+    for figure in ("string_f", "span_f", "ms_a_text", "tokens_a_sequence"):
+        msg.table(table(results, figure), header=[figure, *results, "mean"])
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2) + "\n", "utf8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The comparison of the methods, run whole on a little data."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import spacy
+from helpers import GOLD, gold_doc
+from spacy.tokens import DocBin
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+REPOSITORY = Path(__file__).parent.parent
+SETS = ("conll03", "weibo", "resume", "youku", "ecommerce")
+
+
+def run(*args: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *args],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpora")
+    nlp = spacy.blank("en")
+    docs = [gold_doc(nlp, text, mentions) for text, mentions in GOLD.items()]
+    for doc in docs:
+        doc.user_data["padellm_labels"] = ["LOC", "ORG", "PER"]
+    for part in ("train", "dev"):
+        (folder / part).mkdir()
+        for name in SETS:
+            path = folder / part / f"{name}.spacy"
+            DocBin(docs=docs, store_user_data=True).to_disk(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, corpora: Path) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    inputs = [str(corpora / "train" / f"{name}.spacy") for name in SETS]
+    run("scripts/pretrain.py", str(folder), *inputs, "--steps", "2", "--rows", "1")
+    return folder
+
+
+def test_compare_pretrained_model_is_a_hugging_face_folder(base: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(base)
+    assert model.config.vocab_size == len(AutoTokenizer.from_pretrained(base))
+    assert not list(base.glob("*.bin"))
+
+
+def test_compare_scores_each_set_and_runs_what_is_missing(
+    base: Path, corpora: Path, tmp_path: Path
+) -> None:
+    def compare(methods: str) -> dict[str, dict[str, dict[str, float]]]:
+        run(
+            *("-m", "benchmarks.compare", str(base), "--corpora", str(corpora)),
+            *("--output", str(tmp_path), "--methods", methods, "--steps", "2"),
+            *("--json", str(tmp_path / "out.json")),
+        )
+        results: dict[str, dict[str, dict[str, float]]] = json.loads(
+            (tmp_path / "out.json").read_text("utf8")
+        )
+        return results
+
+    first = compare("onestep")
+    assert list(first) == list(SETS)
+    assert all(list(scores) == ["OneStep"] for scores in first.values())
+    (tmp_path / "onestep" / "model-last").rename(tmp_path / "away")
+    assert compare("onestep") == first
