@@ -6,8 +6,9 @@
 One pretrained model is fine-tuned for each method on the same five data sets together,
 each text with the labels of its own set, on as many texts in as many steps, and scored
 on each development part. Trained pipelines stay in the output folder, with their
-scores: a second run does what is missing. The corpora are converted with --own-labels:
-CORPORA/train/SET.spacy and CORPORA/dev/SET.spacy.
+scores: a second run does what is missing (delete scores.json to score again). The
+corpora are converted with --own-labels: CORPORA/train/SET.spacy and
+CORPORA/dev/SET.spacy.
 """
 
 from __future__ import annotations
@@ -18,19 +19,23 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import spacy
-from spacy.tokens import Doc, DocBin
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from wasabi import msg
 
+from spacy_padellm.analysis.kinds import GoldMention
+from spacy_padellm.analysis.thresholds import Candidates, Corpus, learn_thresholds
 from spacy_padellm.benchmark.figures import lengths
 from spacy_padellm.label_names import LABELS_KEY
+from spacy_padellm.mentions import ScoredSpan
 from spacy_padellm.scoring import make_ner_scorer
 from spacy_padellm.targets import GoldText
 
@@ -45,6 +50,7 @@ SETS = {
 }
 TIMED = 100  # texts read one at a time
 PLAIN = {"min_count_probability": None, "from_text": False}
+DEFAULT = {"min_count_probability": 0.3, "from_text": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +59,13 @@ class Reading:
 
     decoder (Mapping[str, Any]): Settings of its decoder that are changed.
     dedup (str): As in the component's config.
+    thresholds (bool): Whether each half of the texts is read with the thresholds by
+        label that were learnt on the other half.
     """
 
     decoder: Mapping[str, Any] = field(default_factory=dict)
     dedup: str = "on"
+    thresholds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,8 @@ METHODS = {
             "PaDeLLM, de-duplication off": Reading(PLAIN, "off"),
             "PaDeLLM, de-duplication reversed": Reading(PLAIN, "reversed"),
             "PaDeLLM, from the text": Reading({**PLAIN, "from_text": True}),
-            "PaDeLLM, our default decoding": Reading(),
+            "PaDeLLM, our default decoding": Reading(DEFAULT),
+            "PaDeLLM, and thresholds by label": Reading(DEFAULT, thresholds=True),
         },
     ),
     "onestep": _baseline("OneStep", "OneStepDecoder"),
@@ -139,21 +149,18 @@ def read(folder: Path, corpus: Path, reading: Reading) -> dict[str, float]:
     nlp = spacy.load(folder)
     pipe: Any = nlp.get_pipe(NAME)
     pipe.decoder = replace(pipe.decoder, **reading.decoder)
-    pipe.cfg["dedup"] = reading.dedup
+    pipe.cfg |= {"dedup": reading.dedup, "threshold": None}
     golds = list(DocBin().from_disk(corpus).get_docs(nlp.vocab))
     pipe.set_labels(golds[0].user_data[LABELS_KEY])
     texts = [gold.text for gold in golds]
-    # one pipeline reads both languages: the tokens are the gold ones
-    blank = (
-        Doc(
-            nlp.vocab,
-            words=[token.text for token in gold],
-            spaces=[bool(token.whitespace_) for token in gold],
-        )
-        for gold in golds
-    )
-    docs = nlp.pipe(blank, batch_size=256)
-    pairs = zip(docs, golds, strict=True)
+    pairs = [(_blank(gold), gold) for gold in golds]
+    if reading.thresholds:
+        halves = [pairs[::2], pairs[1::2]]
+        for half, thresholds in zip(halves, _thresholds(nlp, pairs), strict=True):
+            pipe.cfg["threshold"] = thresholds
+            _annotate(nlp, half)
+    else:
+        _annotate(nlp, pairs)
     scores = make_ner_scorer(spans_key=SPANS_KEY)([Example(*pair) for pair in pairs])
     times = []
     for text in texts[:TIMED]:
@@ -173,6 +180,47 @@ def read(folder: Path, corpus: Path, reading: Reading) -> dict[str, float]:
         "tokens_a_sequence": tokens,
         "sequences_a_text": sequences,
     }
+
+
+def _blank(gold: Doc) -> Doc:
+    """The Doc without annotation; one pipeline reads both languages, so the tokens
+    are the gold ones."""
+    words = [token.text for token in gold]
+    return Doc(gold.vocab, words, spaces=[bool(token.whitespace_) for token in gold])
+
+
+def _annotate(nlp: Language, pairs: Sequence[tuple[Doc, Doc]]) -> None:
+    for _ in nlp.pipe((doc for doc, _ in pairs), batch_size=256):
+        pass  # in place
+
+
+def _thresholds(
+    nlp: Language, pairs: Sequence[tuple[Doc, Doc]]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The thresholds for each half of the texts, learnt on the other."""
+    _annotate(nlp, pairs)
+    texts = [
+        Candidates(
+            frozenset(_place(span) for span in gold.spans[SPANS_KEY]),
+            [
+                ScoredSpan(s.start_char, s.end_char, s.label_, score, "exact")
+                for s, score in zip(
+                    doc.spans[SPANS_KEY],
+                    doc.spans[SPANS_KEY].attrs["scores"],
+                    strict=True,
+                )
+            ],
+        )
+        for doc, gold in pairs
+    ]
+    corpus = Corpus(texts, nested=True)  # the paper's scores are of all mentions
+    labels = sorted({mention.label for text in texts for mention in text.gold})
+    even, odd = (learn_thresholds([corpus.half(i)], labels) for i in (0, 1))
+    return odd, even
+
+
+def _place(span: Span) -> GoldMention:
+    return GoldMention(span.start_char, span.end_char, span.label_)
 
 
 def table(results: Mapping[str, Mapping[str, Any]], figure: str) -> list[list[str]]:
@@ -213,9 +261,13 @@ def main() -> None:
         folder, method = args.output / key, METHODS[key]
         if (folder / "scores.json").is_file():
             continue
-        seconds = train(
-            args.base, folder, method, corpora=args.corpora, steps=args.steps
-        )
+        times = folder / "training.json"
+        if not times.is_file():
+            seconds = train(
+                args.base, folder, method, corpora=args.corpora, steps=args.steps
+            )
+            times.write_text(json.dumps(seconds), "utf8")
+        seconds = json.loads(times.read_text("utf8"))
         scores: dict[str, dict[str, Any]] = {}
         for name in SETS:
             dev = args.corpora / "dev" / f"{name}.spacy"

@@ -3,7 +3,7 @@
     python -m benchmarks.quality NAME=CORPUS.spacy [...] --model training/model-best \
         --labels PER,LOC,ORG --json OUT.json
 
-`--decoder min_count_probability=0.4,from_text=true` changes settings of the decoder;
+`--decoder min_count_probability=0.3,from_text=true` changes settings of the decoder;
 `--labels` leaves out the labels that a corpus does not annotate; `--rename` gives the
 corpus's labels other names, e.g. person=PER,location=LOC,group=ORG.
 """

@@ -10,6 +10,7 @@ from spacy.cli import app
 from wasabi import msg
 
 from .analysis.command import analyze_cli
+from .analysis.tune_command import tune_cli
 from .annotate.command import annotate_cli
 from .benchmark.command import PASSED_ON, benchmark_cli
 from .corpora.convert import JOINERS, SUFFIXES, Report, convert
@@ -28,6 +29,7 @@ padellm_cli.command("benchmark", context_settings=PASSED_ON, add_help_option=Fal
 )
 padellm_cli.command("analyze")(analyze_cli)
 padellm_cli.command("annotate")(annotate_cli)
+padellm_cli.command("tune")(tune_cli)
 
 
 @padellm_cli.command("convert")

@@ -67,7 +67,7 @@ def make_padellm_ner(
     training: Any,
     scorer: Callable[..., dict[str, Any]] | None,
     spans_key: str,
-    threshold: float,
+    threshold: float | dict[str, float] | None,
     dedup: str,
     alignment_mode: str,
     existing: str,
@@ -107,7 +107,7 @@ class PaDeLLMNER(TrainablePipe):
         training: TrainingSettings,
         scorer: Callable[..., dict[str, Any]] | None,
         spans_key: str,
-        threshold: float,
+        threshold: float | dict[str, float] | None,
         dedup: str,
         alignment_mode: str,
         existing: str,
@@ -125,7 +125,8 @@ class PaDeLLMNER(TrainablePipe):
         training (TrainingSettings): How it is trained.
         scorer (Callable | None): Scores examples.
         spans_key (str): Where in `doc.spans` all mentions go, with their scores.
-        threshold (float): Lowest probability of an entity of `doc.ents`, in 0..1.
+        threshold (float | dict[str, float] | None): Lowest probability of a mention, in
+            0..1, or that of each label; None takes the model's, if it has any.
         dedup (str): "on", "off" or "reversed": of a string under several labels, the
             likeliest keeps it, all do, or the least likely (paper, section 3.3).
         alignment_mode (str): "strict", "contract" or "expand": of a mention that cuts
@@ -164,6 +165,7 @@ class PaDeLLMNER(TrainablePipe):
         self._optimizer: torch.optim.AdamW | None = None
         self._updates = 0
         self._hub_asked = False
+        self._model_thresholds: Mapping[str, float] = {}
         self._settle(label_names(labels, {}), self.holder.settings)
 
     @property
@@ -225,6 +227,11 @@ class PaDeLLMNER(TrainablePipe):
             return dict(known)
         return label_names(own, {**self._carried_labels(), **known})
 
+    def _threshold(self) -> float | Mapping[str, float]:
+        """The lowest probability of a mention, read at predict time."""
+        own: float | dict[str, float] | None = self.cfg["threshold"]
+        return self._model_thresholds if own is None else own
+
     def _set_labels(self, labels: Mapping[str, str]) -> None:
         self.cfg["labels"] = dict(labels)
         for label in labels:
@@ -239,6 +246,11 @@ class PaDeLLMNER(TrainablePipe):
             source=self.holder.origin,
         )
         self._set_labels(settled)
+        # thresholds were learnt for the weights as they came
+        if carried is None or self.holder.trained:
+            self._model_thresholds = {}
+        else:
+            self._model_thresholds = carried.thresholds
 
     def _ready(self) -> Prompt:
         """The prompt to work with, once the labels are known too.
@@ -303,7 +315,7 @@ class PaDeLLMNER(TrainablePipe):
                 found,
                 spans_key=self.cfg["spans_key"],
                 alignment_mode=self.cfg["alignment_mode"],
-                threshold=self.cfg["threshold"],
+                threshold=self._threshold(),
                 existing=self.cfg["existing"],
             )
 
@@ -433,6 +445,7 @@ class PaDeLLMNER(TrainablePipe):
             prompt = self._ready()
             lm = self.holder.trainable(prompt.special_tokens)
             lm.model.train()
+            self._model_thresholds = {}
             if self.training.gradient_checkpointing:
                 # the reentrant kind gives adapters no gradient
                 lm.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -572,8 +585,9 @@ class PaDeLLMNER(TrainablePipe):
         return self
 
     def _task_settings(self) -> TaskSettings:
-        prompt = self._ready()
-        return TaskSettings(self.cfg["labels"], prompt)
+        prompt, own = self._ready(), self.cfg["threshold"]
+        thresholds = own if isinstance(own, dict) else self._model_thresholds
+        return TaskSettings(self.cfg["labels"], prompt, dict(thresholds))
 
     def _load_cfg(self, cfg: dict[str, Any]) -> None:
         self.cfg = cfg

@@ -74,6 +74,11 @@ class ModelHolder:
         return self._own is None and self.source.name is None
 
     @property
+    def trained(self) -> bool:
+        """Whether the weights were made ready for training since they came."""
+        return self._trains
+
+    @property
     def settings(self) -> TaskSettings | None:
         """What the model's folder says of its task, where that is known by now."""
         if self._own_settings is not None or self.source.name is None:

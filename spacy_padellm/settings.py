@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt import Prompt
@@ -19,13 +20,21 @@ class TaskSettings:
 
     labels (dict[str, str]): Label -> its name in the prompt.
     prompt (Prompt): The templates.
+    thresholds (dict[str, float]): Label -> the lowest probability of its mentions,
+        0 for labels that are not in it.
     """
 
     labels: dict[str, str]
     prompt: Prompt
+    thresholds: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        settings = {"labels": self.labels, "prompt": self.prompt.to_dict()}
+        settings: dict[str, Any] = {
+            "labels": self.labels,
+            "prompt": self.prompt.to_dict(),
+        }
+        if self.thresholds:
+            settings["thresholds"] = self.thresholds
         return json.dumps(settings, ensure_ascii=False, indent=2) + "\n"
 
     @classmethod
@@ -38,7 +47,9 @@ class TaskSettings:
         try:
             settings = json.loads(text)
             labels = {str(k): str(v) for k, v in settings["labels"].items()}
-            return cls(labels, Prompt.from_dict(settings["prompt"]))
+            given = settings.get("thresholds", {})
+            thresholds = {str(k): float(v) for k, v in given.items()}
+            return cls(labels, Prompt.from_dict(settings["prompt"]), thresholds)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = Errors.P105.format(source=source, error=error)
             raise ValueError(message) from error

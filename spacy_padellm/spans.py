@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -79,7 +79,7 @@ def annotate(
     *,
     spans_key: str,
     alignment_mode: AlignmentMode,
-    threshold: float,
+    threshold: float | Mapping[str, float],
     existing: Existing,
 ) -> None:
     """Write a Doc's mentions to `doc.spans[spans_key]` and `doc.ents`.
@@ -89,12 +89,15 @@ def annotate(
     text and score of the mentions that could not be aligned.
 
     alignment_mode (AlignmentMode): What becomes of mentions that cut tokens.
-    threshold (float): Lowest score of an entity of `doc.ents`.
+    threshold (float | Mapping[str, float]): Lowest score of a mention; of each label,
+        and 0 for labels that have none. What is below is left out altogether.
     existing (Existing): Whether entities that are there already give way.
     """
     placed: dict[tuple[int, int, str], tuple[Span, ScoredSpan]] = {}
     dropped = [(m.label, m.text, m.score) for m in found.dropped]
     for scored in found.spans:
+        if scored.score < lowest_score(threshold, scored.label):
+            continue
         span = doc.char_span(
             scored.start,
             scored.end,
@@ -122,9 +125,14 @@ def annotate(
     spans = [span for span, _ in order]
     doc.spans[spans_key] = SpanGroup(doc, name=spans_key, attrs=attrs, spans=spans)
     by_place = {(s.start, s.end, s.label): span for span, s in order}
-    flat = choose_flat([scored for _, scored in order if scored.score >= threshold])
+    flat = choose_flat([scored for _, scored in order])
     chosen = [by_place[s.start, s.end, s.label] for s in flat]
     doc.set_ents(_merged(doc.ents, chosen) if existing == "keep" else chosen)
+
+
+def lowest_score(threshold: float | Mapping[str, float], label: str) -> float:
+    """The lowest score of a label's mentions."""
+    return threshold.get(label, 0.0) if isinstance(threshold, Mapping) else threshold
 
 
 def _merged(existing: Iterable[Span], new: Iterable[Span]) -> list[Span]:

@@ -24,6 +24,11 @@ def test_settings_survive_json(preset: str) -> None:
     assert TaskSettings.from_json(settings.to_json(), source="x") == settings
 
 
+def test_settings_with_thresholds_survive_json() -> None:
+    settings = TaskSettings({"PER": "person"}, PROMPT, {"PER": 0.25})
+    assert TaskSettings.from_json(settings.to_json(), source="x") == settings
+
+
 def test_settings_file_holds_plain_unicode() -> None:
     assert "地名" in TaskSettings({"地名": "x"}, PROMPT).to_json()
 
@@ -39,6 +44,7 @@ def test_settings_file_holds_plain_unicode() -> None:
         '{"labels": ["A"], "prompt": {}}',
         '{"labels": {"A": "a"}, "prompt": {"text": "{text}"}}',
         '{"labels": {"A": "a"}, "prompt": null}',
+        json.dumps({**json.loads(CARRIED.to_json()), "thresholds": {"A": "high"}}),
     ],
 )
 def test_settings_unreadable_file_is_told(text: str, tmp_path: Path) -> None:

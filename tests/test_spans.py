@@ -105,9 +105,15 @@ def test_spans_threshold_is_the_lowest_score_of_an_entity() -> None:
     assert ents(annotated(low, exact, threshold=0.5)) == [("Paris", "ORG")]
 
 
-def test_spans_mentions_below_the_threshold_stay_in_the_group() -> None:
-    doc = annotated(scored("Bank", score=0.1), threshold=0.5)
-    assert group(doc) == [("Bank", "ORG")]
+def test_spans_mentions_below_the_threshold_are_left_out_of_the_group() -> None:
+    low, exact = scored("Bank", score=0.49), scored("Paris", score=0.5)
+    assert group(annotated(low, exact, threshold=0.5)) == [("Paris", "ORG")]
+
+
+def test_spans_thresholds_by_label() -> None:
+    low, same = scored("Bank", "ORG", 0.3), scored("Paris", "LOC", 0.3)
+    doc = annotated(low, same, threshold={"ORG": 0.4, "PER": 0.9})
+    assert ents(doc) == [("Paris", "LOC")]
 
 
 def test_spans_mention_below_the_threshold_takes_no_place() -> None:

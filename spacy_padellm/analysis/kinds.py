@@ -59,7 +59,7 @@ HEADINGS: dict[Kind, str] = {
 
 @dataclass(frozen=True, order=True, slots=True)
 class GoldMention:
-    """A gold mention; places are characters of the window's text."""
+    """A gold mention; places are characters of the window's or the Doc's text."""
 
     start: int
     end: int

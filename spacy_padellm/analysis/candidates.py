@@ -1,0 +1,62 @@
+"""What a pipe finds in gold Docs when nothing is too unlikely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from spacy_padellm.analysis.inputs import GoldCorpus
+from spacy_padellm.analysis.kinds import GoldMention
+from spacy_padellm.analysis.thresholds import Candidates, Corpus
+from spacy_padellm.component import PaDeLLMNER
+from spacy_padellm.mentions import ScoredSpan
+
+BATCH_SIZE = 256
+
+
+def find_candidates(nlp: Language, pipe: PaDeLLMNER, gold: GoldCorpus) -> Corpus:
+    """Run a pipeline over a gold corpus, without thresholds.
+
+    Labels that the corpus does not annotate are left out of what was found. The pipe
+    has no thresholds afterwards.
+
+    nlp (Language): The pipeline.
+    pipe (PaDeLLMNER): Its component.
+    gold (GoldCorpus): The gold Docs.
+    RAISES (Exception): What the pipe raises of a text that it cannot read.
+    """
+    labels = {mention.label for doc in gold.docs for mention in doc.mentions}
+    pipe.cfg["threshold"] = 0.0
+    docs = nlp.pipe((doc.text for doc in gold.docs), batch_size=BATCH_SIZE)
+    texts = [
+        Candidates(
+            frozenset(doc.mentions),
+            [span for span in _found(read, pipe) if span.label in labels],
+        )
+        for doc, read in zip(gold.docs, docs, strict=True)
+    ]
+    return Corpus(texts, any(_overlap(doc.mentions) for doc in gold.docs))
+
+
+def _found(doc: Doc, pipe: PaDeLLMNER) -> list[ScoredSpan]:
+    group = doc.spans[pipe.cfg["spans_key"]]
+    both = zip(group, group.attrs["scores"], group.attrs["statuses"], strict=True)
+    return [
+        ScoredSpan(
+            start=span.start_char,
+            end=span.end_char,
+            label=span.label_,
+            score=float(score),
+            status=status,
+        )
+        for span, score, status in both
+    ]
+
+
+def _overlap(mentions: Sequence[GoldMention]) -> bool:
+    ordered = sorted(replace(mention, label="") for mention in mentions)
+    return any(b.start < a.end for a, b in pairwise(ordered))

@@ -1,0 +1,169 @@
+"""Thresholds by label: learning them, `padellm tune`, and what the component does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import spacy
+from helpers import (
+    DOC_SPANS,
+    GOLD,
+    LABELS,
+    TEXT,
+    entities,
+    gold_doc,
+    named,
+    pipe_of,
+    train,
+    trained,
+)
+from hypothesis import given, strategies as st
+from spacy.tokens import DocBin
+from typer.testing import CliRunner
+
+from spacy_padellm.analysis.kinds import GoldMention
+from spacy_padellm.analysis.thresholds import (
+    Candidates,
+    Corpus,
+    cross_fit,
+    learn_thresholds,
+)
+from spacy_padellm.cli import padellm_cli
+from spacy_padellm.mentions import ScoredSpan
+from spacy_padellm.settings import read_settings
+
+
+def span(start: int, label: str, score: float) -> ScoredSpan:
+    return ScoredSpan(start, start + 2, label, score, "exact")
+
+
+def text(*found: ScoredSpan, right: int) -> Candidates:
+    """Candidates of which the first few are right."""
+    gold = frozenset(GoldMention(s.start, s.end, s.label) for s in found[:right])
+    return Candidates(gold, found)
+
+
+def test_thresholds_leave_out_what_is_wrong_more_often_than_right() -> None:
+    texts = [text(span(0, "A", 0.9), span(5, "A", 0.32), right=1)] * 4
+    learnt = learn_thresholds([Corpus(texts, nested=False)], ["A", "B"])
+    assert learnt == {"A": 0.35, "B": 0.0}
+
+
+def test_thresholds_of_one_label_do_not_hold_for_another() -> None:
+    texts = [text(span(0, "A", 0.1), span(5, "B", 0.1), right=1)] * 4
+    learnt = learn_thresholds([Corpus(texts, nested=False)], ["A", "B"])
+    assert (learnt["A"], learnt["B"]) == (0.0, 0.15)
+
+
+def test_thresholds_overlapping_mentions_count_where_gold_has_them() -> None:
+    both = text(ScoredSpan(0, 9, "A", 0.9, "exact"), span(0, "A", 0.5), right=2)
+    assert Corpus([both], nested=True).f_score({}) == 1
+    assert Corpus([both], nested=False).f_score({}) == pytest.approx(2 / 3)
+
+
+def test_thresholds_cross_fit_scores_halves_by_each_others_thresholds() -> None:
+    # in each half a threshold helps that hurts the other half
+    even, odd = text(span(0, "A", 0.3), right=1), text(span(0, "A", 0.5), right=0)
+    sure = text(span(0, "A", 0.9), right=1)
+    corpus = Corpus([even, odd, sure, sure], nested=False)
+    assert cross_fit([corpus], ["A"]) == pytest.approx([(2 / 3 + 2 / 3) / 2])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(
+                st.tuples(st.integers(0, 8), st.sampled_from("AB"), st.floats(0, 1)),
+                max_size=5,
+            ),
+            st.integers(0, 5),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_thresholds_never_lose_on_what_they_are_learnt_from(
+    drawn: list[tuple[list[tuple[int, str, float]], int]],
+) -> None:
+    texts = [text(*(span(*s) for s in spans), right=right) for spans, right in drawn]
+    corpus = Corpus(texts, nested=False)
+    assert corpus.f_score(learn_thresholds([corpus], "AB")) >= corpus.f_score({})
+
+
+# The component
+
+
+def model_with(tmp_path: Path, thresholds: dict[str, float]) -> Path:
+    """The trained model with thresholds of its own."""
+    nlp = trained(threshold=thresholds)
+    nlp.to_disk(tmp_path / "nlp")
+    return tmp_path / "nlp" / "padellm_ner" / "model"
+
+
+def test_thresholds_of_the_config_by_label() -> None:
+    doc = trained(threshold={"PER": 1.1})(TEXT)
+    labels = {label for _, label in GOLD[TEXT]}
+    assert {ent.label_ for ent in doc.ents} == labels - {"PER"}
+
+
+def test_thresholds_are_saved_with_the_model(tmp_path: Path) -> None:
+    settings = read_settings(model_with(tmp_path, {"PER": 0.5}))
+    assert settings is not None
+    assert settings.thresholds == {"PER": 0.5}
+
+
+def test_thresholds_of_the_model_hold_where_the_config_has_none(tmp_path: Path) -> None:
+    folder = model_with(tmp_path, {"PER": 1.1})
+    doc = trained(model=named(folder))(TEXT)
+    assert "PER" not in {ent.label_ for ent in doc.ents}
+    doc = trained(model=named(folder), threshold=0.0)(TEXT)
+    assert "PER" in {ent.label_ for ent in doc.ents}
+
+
+def test_thresholds_of_the_model_do_not_outlive_training(tmp_path: Path) -> None:
+    nlp = trained(model=named(model_with(tmp_path, {"PER": 1.1})))
+    train(nlp, steps=1)
+    assert "PER" in {ent.label_ for ent in nlp(TEXT).ents}
+    pipe_of(nlp).add_label("NEW")
+    assert "PER" in {ent.label_ for ent in nlp(TEXT).ents}
+
+
+def test_thresholds_survive_bytes(tmp_path: Path) -> None:
+    nlp = trained(model=named(model_with(tmp_path, {"PER": 1.1})))
+    other = trained().from_bytes(nlp.to_bytes())
+    assert "PER" not in {ent.label_ for ent in other(TEXT).ents}
+
+
+# The command
+
+
+def test_thresholds_tune_replaces_those_of_a_pipeline(tmp_path: Path) -> None:
+    nlp = trained(span_getter=DOC_SPANS, labels=LABELS, threshold={"PER": 1.1})
+    nlp.to_disk(tmp_path / "nlp")
+    golds = {
+        string: [(m, "person" if label == "PER" else label) for m, label in mentions]
+        for string, mentions in GOLD.items()
+    }
+    docs = [gold_doc(nlp, string, mentions) for string, mentions in golds.items()]
+    DocBin(docs=docs).to_disk(tmp_path / "gold.spacy")
+    command = ["tune", tmp_path / "nlp", tmp_path / "gold.spacy"]
+    command += ["--rename", "person=PER", "--output", tmp_path / "tuned"]
+    command += ["--json", tmp_path / "out.json"]
+    result = CliRunner().invoke(padellm_cli, [str(part) for part in command])
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "out.json").read_text("utf8"))
+    assert [*figures["span_f"].values()] == [{"without": 1, "with": 1, "unseen": 1}]
+    tuned = spacy.load(tmp_path / "tuned")
+    assert pipe_of(tuned).cfg["threshold"] == figures["thresholds"]
+    assert entities(tuned(TEXT)) == GOLD[TEXT]
+
+
+def test_thresholds_tune_without_a_corpus_is_told(tmp_path: Path) -> None:
+    trained().to_disk(tmp_path / "nlp")
+    command = ["tune", tmp_path / "nlp", tmp_path / "no.spacy", "-o", tmp_path / "out"]
+    result = CliRunner().invoke(padellm_cli, [str(part) for part in command])
+    assert result.exit_code == 1
+    assert "There is no file" in result.output
+    assert not (tmp_path / "out" / "meta.json").exists()
