@@ -61,6 +61,9 @@ def main() -> None:
     parser.add_argument(
         "--decoder", default="", help="settings of it, name=value, comma-separated"
     )
+    parser.add_argument(
+        "--no-thresholds", action="store_true", help="leave out those of the model"
+    )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     if args.model:
@@ -76,6 +79,9 @@ def main() -> None:
         pipe: Any = nlp.get_pipe(NAME)
         pairs = (pair.split("=") for pair in args.decoder.split(","))
         pipe.decoder = replace(pipe.decoder, **{k: json.loads(v) for k, v in pairs})
+    if args.no_thresholds:
+        pipe = nlp.get_pipe(NAME)
+        pipe.cfg["threshold"] = 0.0
     score = make_ner_scorer(spans_key=SPANS_KEY)
     nlp("The first text loads the model .")
     results = {}
