@@ -27,7 +27,7 @@ from spacy_padellm.holder import ModelHolder
 from spacy_padellm.label_names import LabelNames, label_names, own_labels
 from spacy_padellm.mentions import Dedup
 from spacy_padellm.model import TreeModel, get_holder
-from spacy_padellm.prompt import PRESETS, Prompt
+from spacy_padellm.prompt import PRESETS, Prompt, PromptTokens
 from spacy_padellm.scratch import make_lm
 from spacy_padellm.settings import TaskSettings, settle
 from spacy_padellm.spans import (
@@ -38,7 +38,8 @@ from spacy_padellm.spans import (
     gold_spans,
     place_mentions,
 )
-from spacy_padellm.targets import GoldText
+from spacy_padellm.tags import add_tags
+from spacy_padellm.targets import GoldText, TrainingTree
 from spacy_padellm.training import (
     TrainingSettings,
     apply_step,
@@ -449,15 +450,11 @@ class PaDeLLMNER(TrainablePipe):
             if self.training.gradient_checkpointing:
                 # the reentrant kind gives adapters no gradient
                 lm.model.gradient_checkpointing_enable({"use_reentrant": False})
+            tokens = lm.tokens_of(prompt)
             trees = [
                 tree
                 for labels, golds in asked
-                for tree in self.decoder.targets(
-                    lm.tokens_of(prompt),
-                    golds,
-                    labels,
-                    mention_prefix_loss=self.training.mention_prefix_loss,
-                )
+                for tree in self._targets(tokens, golds, labels)
             ]
             total = sum(sum(tree.weights) for tree in trees)
             for batch in batches(trees, self.training.max_batch_tokens):
@@ -468,6 +465,22 @@ class PaDeLLMNER(TrainablePipe):
         if sgd is not None:
             self.finish_update(sgd)
         return losses
+
+    def _targets(
+        self,
+        prompt: PromptTokens,
+        golds: Sequence[GoldText],
+        labels: Mapping[str, str],
+    ) -> list[TrainingTree]:
+        trees = self.decoder.targets(
+            prompt,
+            golds,
+            labels,
+            mention_prefix_loss=self.training.mention_prefix_loss,
+        )
+        if weight := self.training.tag_loss:
+            add_tags(trees, golds, prompt=prompt, labels=labels, weight=weight)
+        return trees
 
     def _golds(
         self, examples: Iterable[Example]

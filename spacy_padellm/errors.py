@@ -36,6 +36,16 @@ class Errors:
         "The config's prompt is not the one that the model '{source}' was trained "
         "with. Remove [components.padellm_ner.prompt] to use the model's own."
     )
+    P108 = (
+        "tag_loss needs to know which characters each token of a text stands for: "
+        "train with a fast tokenizer and a prompt that is tokenised piece by piece "
+        "(not a 'released' preset), or set tag_loss = 0."
+    )
+    P109 = (
+        "tag_loss teaches each token of a text which mention it belongs to, which it "
+        "cannot know if it sees nothing of what follows it. Set prefix_lm = true in "
+        "[components.padellm_ner.prompt], or tag_loss = 0."
+    )
     P110 = (
         "Unknown device '{device}'. Use 'auto', 'cpu', 'cuda' or a numbered one such "
         "as 'cuda:1'."
@@ -98,6 +108,11 @@ class Errors:
         "null to take the likeliest count."
     )
     P126 = "The decoder's draft_tokens is {value}. Set it to 0 to draft nothing."
+    P127 = (
+        "The prompt says prefix_lm = true, but such a text cannot be read in both "
+        "directions: {reason}. Set prefix_lm = false and train the model so, or take "
+        "another one."
+    )
     P130 = (
         "The model is not there yet: it is made from scratch in training. Run "
         "'spacy train', call nlp.initialize(), or load a trained pipeline."
@@ -275,6 +290,11 @@ class Errors:
     P179 = (
         "A server's answers cannot be forced. Measure speed with a model whose answers "
         "are long enough, or with another decoder."
+    )
+    P180 = (
+        "Model servers read texts from left to right, but this model was trained with "
+        "prefix_lm = true, and would answer wrongly there. Use TreeDecoder, or train "
+        "a model with prefix_lm = false for the server."
     )
 
     # Data conversion: P2xx

@@ -38,15 +38,18 @@ def gold_texts(
         spans = annotated[window.doc][1]
         for span in spans:
             check_label(span.label_)
-        golds.append(GoldText(window.text, mentions_inside(window, spans)))
+        golds.append(gold_text(window, spans))
     return golds
 
 
-def mentions_inside(window: Window, spans: Sequence[Span]) -> dict[str, list[str]]:
-    """Label -> the mentions that a window holds as a whole, in text order."""
-    end = window.start + len(window.text)
+def gold_text(window: Window, spans: Sequence[Span]) -> GoldText:
+    """A window with the mentions that it holds as a whole."""
+    start = window.start
+    end = start + len(window.text)
     mentions: dict[str, list[str]] = {}
+    places = []
     for span in sorted(spans, key=lambda span: (span.start_char, span.end_char)):
-        if window.start <= span.start_char and span.end_char <= end:
+        if start <= span.start_char and span.end_char <= end:
             mentions.setdefault(span.label_, []).append(span.text)
-    return mentions
+            places.append((span.start_char - start, span.end_char - start, span.label_))
+    return GoldText(window.text, mentions, places)

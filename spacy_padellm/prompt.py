@@ -34,6 +34,9 @@ class Prompt:
         were trained, instead of piece by piece.
     special_tokens (tuple[str, ...]): Added to the tokenizer of a model that is trained
         with this prompt.
+    prefix_lm (bool): The tokens of the text see each other in both directions, those
+        after it what stands before them (a prefix LM: Raffel et al. 2020, section
+        3.2.1). For models that were trained so.
     """
 
     text: str
@@ -43,6 +46,7 @@ class Prompt:
     none: str = ""
     whole: bool = False
     special_tokens: tuple[str, ...] = ()
+    prefix_lm: bool = False
 
     def __post_init__(self) -> None:
         for piece in ("text", "label", "count", "mention"):
@@ -129,16 +133,18 @@ def _around(template: str) -> tuple[str, str]:
     return pieces[0], "".join(pieces[1:])
 
 
-def make_prompt(preset: str, **templates: str) -> Prompt:
+def make_prompt(preset: str, *, prefix_lm: bool = False, **templates: str) -> Prompt:
     """A preset, with some of its templates replaced.
 
     preset (str): A key of PRESETS.
+    prefix_lm (bool): See `Prompt`.
     templates (str): Values for `text`, `label`, `count`, `mention`, `none`.
     RAISES (ValueError): On an unknown preset or a template without its field.
     """
     if preset not in PRESETS:
         raise ValueError(Errors.P103.format(preset=preset, known=", ".join(PRESETS)))
-    return Prompt.from_dict({**PRESETS[preset].to_dict(), **templates})
+    settings = {**PRESETS[preset].to_dict(), "prefix_lm": prefix_lm}
+    return Prompt.from_dict({**settings, **templates})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +154,13 @@ class CountBranches:
     root (list[int]): What all labels share.
     labels (list[list[int]]): The rest, for each label.
     text (tuple[int, int]): Where the text's own tokens stand in `root`.
+    mutual (tuple[int, int]): Those of them that see each other in both directions.
     """
 
     root: list[int]
     labels: list[list[int]]
     text: tuple[int, int]
+    mutual: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +230,12 @@ class PromptTokens:
         for ids in self._plain(texts):
             root = self._before + ids + self._after + shared
             place = (len(self._before), len(self._before) + len(ids))
-            branches.append(CountBranches(root, labels, place))
+            branches.append(CountBranches(root, labels, place, self.mutual(place)))
         return branches
+
+    def mutual(self, text: tuple[int, int]) -> tuple[int, int]:
+        """Of a text's tokens those that see each other in both directions."""
+        return text if self.prompt.prefix_lm else (0, 0)
 
     def read_count(self, generated: Sequence[int]) -> tuple[int, bool]:
         """Read the model's answer to a count prompt, as far as it goes.
@@ -378,6 +390,10 @@ class PromptTokens:
     def _encode_label(self, name: str) -> tuple[int, ...]:
         return tuple(self._template(self.prompt.label.format(label=name)))
 
+    def name_tokens(self, name: str) -> list[int]:
+        """Tokens of a label's name."""
+        return self._plain([name])[0]
+
     def _encode_count(self, count: int) -> tuple[int, ...]:
         return tuple(self._template(self.prompt.count.format(count=count)))
 
@@ -390,6 +406,22 @@ class PromptTokens:
         text = self.decode([token])
         # a lone word mark of sentencepiece decodes to nothing
         return text or " "
+
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """The characters of each token of texts, as `count_branches` tokenises them.
+
+        RAISES (ValueError): If the tokenizer does not know them, or the prompt is
+            tokenised in one go.
+        """
+        if self.prompt.whole or not self.tokenizer.is_fast:
+            raise ValueError(Errors.P108)
+        encoded = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_offsets_mapping=True,
+        )
+        return [list(offsets) for offsets in encoded["offset_mapping"]]
 
     # Prompts in one go
 
@@ -404,7 +436,7 @@ class PromptTokens:
         root, labels = _split_shared(self._whole(prompts))
         begun, ended = self._whole([before, before + text])
         place = (min(len(begun), len(root)), common_prefix(root, ended))
-        return CountBranches(root, labels, place)
+        return CountBranches(root, labels, place, self.mutual(place))
 
     def _whole_mentions(
         self, text: str, name: str, count: int, total: int

@@ -24,6 +24,7 @@ def make_configured_prompt(
     count: str | None = None,
     mention: str | None = None,
     none: str | None = None,
+    prefix_lm: bool = False,
 ) -> Prompt:
     """`spacy-padellm.Prompt.v1`: a preset, with templates replaced where given."""
     given = {
@@ -33,7 +34,8 @@ def make_configured_prompt(
         "mention": mention,
         "none": none,
     }
-    return make_prompt(preset, **{k: v for k, v in given.items() if v is not None})
+    templates = {k: v for k, v in given.items() if v is not None}
+    return make_prompt(preset, prefix_lm=prefix_lm, **templates)
 
 
 def make_tree_decoder(
@@ -131,10 +133,12 @@ def make_training(
     mention_prefix_loss: bool = True,
     max_batch_tokens: int = 4096,
     gradient_checkpointing: bool = False,
+    tag_loss: float = 0.0,
 ) -> TrainingSettings:
     """`spacy-padellm.Training.v1`; see `TrainingSettings`."""
     return TrainingSettings(
         mention_prefix_loss=mention_prefix_loss,
         max_batch_tokens=max_batch_tokens,
         gradient_checkpointing=gradient_checkpointing,
+        tag_loss=tag_loss,
     )

@@ -19,10 +19,13 @@ class GoldText:
     """A text and its gold mentions.
 
     mentions (Mapping[str, Sequence[str]]): Label -> mention strings in text order.
+    places (Sequence[tuple[int, int, str]]): First character, the one after the last,
+        and label of each mention.
     """
 
     text: str
     mentions: Mapping[str, Sequence[str]]
+    places: Sequence[tuple[int, int, str]] = ()
 
 
 @dataclass(slots=True)
@@ -33,6 +36,7 @@ class TrainingTree:
         numbered in this order.
     places, targets (list[int]): After which token which token is to be predicted.
     weights (list[float]): How many of the paper's examples hold each prediction.
+    mutual (tuple[int, int]): See `TokenTree`.
     """
 
     chains: list[tuple[int, list[int]]] = field(default_factory=list)
@@ -40,6 +44,7 @@ class TrainingTree:
     targets: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     size: int = 0
+    mutual: tuple[int, int] = (0, 0)
 
     def extend(self, parent: int, ids: Sequence[int], *, weight: float = 0) -> int:
         """Hang a chain of tokens under a node.
@@ -79,7 +84,7 @@ def make_tree(
     labels (Mapping[str, str]): Label -> its name in the prompt.
     mention_prefix_loss (bool): Whether `<mention n>` is learnt.
     """
-    tree = TrainingTree()
+    tree = TrainingTree(mutual=branches.mutual)
     root = tree.extend(ROOT, branches.root)
     for (label, name), ids in zip(labels.items(), branches.labels, strict=True):
         end = tree.extend(root, ids)

@@ -25,11 +25,14 @@ class TrainingSettings:
         a batch of more is cut into several whose gradients add up.
     gradient_checkpointing (bool): Compute activations again in the backward pass:
         less memory, more time.
+    tag_loss (float): How much each token of the text counts that is to say which
+        label's mention it belongs to; see `add_tags`. For prefix LMs.
     """
 
     mention_prefix_loss: bool = True
     max_batch_tokens: int = 4096
     gradient_checkpointing: bool = False
+    tag_loss: float = 0.0
 
 
 def batches(
@@ -57,7 +60,7 @@ def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
     grown = []
     reads: list[int] = []
     for row, tree in enumerate(trees):
-        grown.append(TokenTree())
+        grown.append(TokenTree(mutual=tree.mutual))
         for parent, ids in tree.chains:
             grown[-1].extend(parent, ids)
         reads += [row * width + place for place in tree.places]

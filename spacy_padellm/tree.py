@@ -3,7 +3,8 @@
 Prompts of a text share their beginning. Laid out as a tree in one row, each shared
 token stands once; a token's position is its depth, and it attends to its ancestors
 and itself and to nothing else. A causal LM given this mask and these positions
-computes for each token exactly what it computes in the separate sequence.
+computes for each token exactly what it computes in the separate sequence. Of a prefix
+LM the tokens of the text attend to each other in both directions besides.
 """
 
 from __future__ import annotations
@@ -34,9 +35,15 @@ class TokenTree:
     values: slots are numbered in the order in which tokens come.
     """
 
-    __slots__ = ("_chain_of", "_chains", "_closed", "filled", "start")
+    __slots__ = ("_chain_of", "_chains", "_closed", "filled", "mutual", "start")
 
-    def __init__(self) -> None:
+    def __init__(self, *, mutual: tuple[int, int] = (0, 0)) -> None:
+        """Begin with an empty tree.
+
+        mutual (tuple[int, int]): First slot, and the one after the last, of the first
+            chain's tokens that all attend to each other; they come in the first pass.
+        """
+        self.mutual = mutual
         self.filled = 0  # the next free slot
         self.start = 0  # the first slot of the pass that is being filled
         self._chains: list[_Chain] = []
@@ -95,6 +102,8 @@ class TokenTree:
                 visible[a, first] = True
             else:
                 visible[a:b, first : first + size] = _triangle(size)
+        if self.start == 0:
+            visible[slice(*self.mutual), slice(*self.mutual)] = True
         self._closed = len(self._chains)
         self.start = self.filled
 

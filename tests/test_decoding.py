@@ -25,7 +25,7 @@ from spacy_padellm.decoding.tree import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree_text import Choice, Reading, TreeText
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import MAX_COUNT_TOKENS, PRESETS, PromptTokens
+from spacy_padellm.prompt import MAX_COUNT_TOKENS, PRESETS, PromptTokens, make_prompt
 
 LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
 WORDS = [
@@ -66,10 +66,13 @@ class ManyCounts(PromptTokens):
         return int(digits or 0), len(generated) >= MAX_COUNT_TOKENS
 
 
-def prepare(kind: str, preset: str) -> tuple[LanguageModel, PromptTokens]:
+def prepare(
+    kind: str, preset: str, *, prefix_lm: bool = False
+) -> tuple[LanguageModel, PromptTokens]:
     lm = make_lm(kind)
-    lm.add_special_tokens(PRESETS[preset].special_tokens)
-    return lm, ManyCounts(PRESETS[preset], lm.tokenizer)
+    prompt = make_prompt(preset, prefix_lm=prefix_lm)
+    lm.add_special_tokens(prompt.special_tokens)
+    return lm, ManyCounts(prompt, lm.tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +110,32 @@ def test_decoding_tree_equals_separate_sequences(kind: str, preset: str) -> None
                 **LIMITS, draft_tokens=draft_tokens, max_batch_tokens=size
             )
             assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "preset"),
+    [*((kind, "compact") for kind in sorted(CONFIGS)), ("llama", "released-en")],
+)
+def test_decoding_prefix_lm_tree_equals_separate_sequences(
+    kind: str, preset: str
+) -> None:
+    lm, prompt = prepare(kind, preset, prefix_lm=True)
+    texts = random_texts(seed=5, count=16)
+    wanted = decode(BatchDecoder(**LIMITS), lm, prompt, texts, LABELS)
+    assert sum(map(len, wanted)) > 20
+    many = BatchDecoder(**LIMITS, max_batch_tokens=300)
+    assert same(decode(many, lm, prompt, texts, LABELS), wanted)
+    for draft_tokens in (0, 3):
+        decoder = TreeDecoder(**LIMITS, draft_tokens=draft_tokens)
+        assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
+
+
+def test_decoding_prefix_lm_reads_what_follows() -> None:
+    lm, prompt = prepare("llama", "compact", prefix_lm=True)
+    _, causal = prepare("llama", "compact")
+    texts = random_texts(seed=6, count=8)
+    found = decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
+    assert found != decode(TreeDecoder(**LIMITS), lm, causal, texts, LABELS)
 
 
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=5))
@@ -454,6 +483,18 @@ def test_decoding_model_that_reads_no_trees_is_decoded_separately(
     decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
     assert same(found, decode(BatchDecoder(**LIMITS), lm, prompt, texts, LABELS))
     assert caplog.text.count(f"the model ({kind}) computes other outputs") == 1
+
+
+@pytest.mark.parametrize("kind", sorted(UNSUPPORTED))
+@pytest.mark.parametrize("decoder", [TreeDecoder(), BatchDecoder()])
+def test_decoding_prefix_lm_that_cannot_be_one_is_an_error(
+    kind: str, decoder: Decoder
+) -> None:
+    tokenizer = make_lm("llama").tokenizer
+    lm = unsupported(kind, tokenizer)
+    prompt = ManyCounts(make_prompt("paper-en", prefix_lm=True), tokenizer)
+    with pytest.raises(ValueError, match="Set prefix_lm = false"):
+        decode(decoder, lm, prompt, ["Berlin"], LABELS)
 
 
 def test_decoding_sliding_window_shorter_than_the_text_is_decoded_separately(

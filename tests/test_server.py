@@ -24,7 +24,7 @@ from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.server import AHEAD, ServerDecoder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import PRESETS, PromptTokens
+from spacy_padellm.prompt import PRESETS, PromptTokens, make_prompt
 from spacy_padellm.targets import GoldText
 
 TEXTS = random_texts(seed=5, count=6)
@@ -202,6 +202,15 @@ def test_server_refuses_forced_answers(
     forced = Forced(prompt, {})
     with pytest.raises(ValueError, match="cannot be forced"):
         decode(decoder(server), None, prompt, TEXTS, LABELS, forced=forced)
+
+
+def test_server_refuses_prefix_lms(
+    server: SmallServer, model: tuple[LanguageModel, PromptTokens]
+) -> None:
+    both_ways = make_prompt("paper-en", prefix_lm=True)
+    prompt = PromptTokens(both_ways, model[0].tokenizer)
+    with pytest.raises(ValueError, match="from left to right"):
+        decode(decoder(server), None, prompt, TEXTS, LABELS)
 
 
 def test_server_targets_are_those_of_separate_sequences(prompt: PromptTokens) -> None:

@@ -9,7 +9,7 @@ from thinc.api import Adam
 
 from benchmarks.unrolled import unroll
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt import PRESETS
+from spacy_padellm.prompt import PRESETS, make_prompt
 from spacy_padellm.schedules import warmup_cosine
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 from spacy_padellm.training import (
@@ -38,11 +38,16 @@ def random_golds(seed: int, count: int) -> list[GoldText]:
 
 
 def trees_of(
-    lm: LanguageModel, golds: list[GoldText], preset: str, *, prefix: bool = True
+    lm: LanguageModel,
+    golds: list[GoldText],
+    preset: str,
+    *,
+    prefix: bool = True,
+    prefix_lm: bool = False,
 ) -> list[TrainingTree]:
-    lm.add_special_tokens(PRESETS[preset].special_tokens)
-    prompt = lm.tokens_of(PRESETS[preset])
-    return make_trees(prompt, golds, LABELS, mention_prefix_loss=prefix)
+    prompt = make_prompt(preset, prefix_lm=prefix_lm)
+    lm.add_special_tokens(prompt.special_tokens)
+    return make_trees(lm.tokens_of(prompt), golds, LABELS, mention_prefix_loss=prefix)
 
 
 def gradient(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
@@ -61,6 +66,15 @@ def test_training_tree_gradient_equals_unrolled_examples(
     lm = make_lm(kind)
     lm.model.float()
     trees = trees_of(lm, random_golds(1, 4), preset, prefix=prefix)
+    wanted = gradient(lm, [example for tree in trees for example in unroll(tree)])
+    found = gradient(lm, trees)
+    assert (found - wanted).norm() / wanted.norm() < 1e-4
+
+
+@pytest.mark.parametrize("kind", sorted(CONFIGS))
+def test_training_prefix_lm_gradient_equals_unrolled_examples(kind: str) -> None:
+    lm = make_lm(kind)
+    trees = trees_of(lm, random_golds(1, 4), "compact", prefix_lm=True)
     wanted = gradient(lm, [example for tree in trees for example in unroll(tree)])
     found = gradient(lm, trees)
     assert (found - wanted).norm() / wanted.norm() < 1e-4

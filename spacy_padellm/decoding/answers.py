@@ -143,7 +143,8 @@ def stream_answers(
             golds = [GoldText(item.text, forced.gold[item.text]) for item in asked]
             told = [ids for gold in golds for ids in form.tokens(prompt, gold, labels)]
             limits = [len(ids) for ids in told]
-        answers = generate([replica], sequences, limits, forced=told)
+        mutual = [place for item in asked for place in item.mutual]
+        answers = generate([replica], sequences, limits, mutual=mutual, forced=told)
         size = len(form.groups(labels))
         return [
             _read_text(form, prompt, answers[i : i + size], labels, max_mentions)
@@ -230,7 +231,7 @@ def answer_trees(
     trees = []
     asked = form.ask(prompt, [gold.text for gold in golds], labels)
     for gold, branches in zip(golds, asked, strict=True):
-        tree = TrainingTree()
+        tree = TrainingTree(mutual=branches.mutual)
         root = tree.extend(ROOT, branches.root)
         answers = form.tokens(prompt, gold, labels)
         for ids, (*answer, eos) in zip(branches.labels, answers, strict=True):

@@ -124,6 +124,7 @@ def _decode(
         replicas,
         sequences,
         [MAX_COUNT_TOKENS] * len(sequences),
+        mutual=[place for item in asked for place in item.mutual],
         forced=told,
         counts=True,
     )
@@ -152,6 +153,7 @@ def _decode(
         replicas,
         [mention.sequence for mention in mentions],
         [limits.max_mention_tokens] * len(mentions),
+        mutual=[asked[mention.text].branches.mutual for mention in mentions],
         max_batch_tokens=room,
         forced=told,
     )

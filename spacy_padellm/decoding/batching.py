@@ -33,6 +33,11 @@ class Asked:
         return [self.branches.root + ids for ids in self.branches.labels]
 
     @property
+    def mutual(self) -> list[tuple[int, int]]:
+        """Of each prompt the tokens that see each other in both directions."""
+        return [self.branches.mutual] * len(self.branches.labels)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Number of prompts, and tokens of the longest."""
         rests = self.branches.labels

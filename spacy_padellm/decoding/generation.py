@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    DynamicCache,
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
@@ -17,7 +18,9 @@ from transformers import (
 )
 
 from spacy_padellm.decoding.replicas import Replica, spread
+from spacy_padellm.decoding.support import why_no_tree
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PromptTokens
 
 
@@ -40,6 +43,7 @@ def generate(
     sequences: Sequence[Sequence[int]],
     limits: Sequence[int],
     *,
+    mutual: Sequence[tuple[int, int]],
     max_batch_tokens: int | None = None,
     forced: Sequence[Sequence[int]] | None = None,
     counts: bool = False,
@@ -50,6 +54,8 @@ def generate(
     sequences (Sequence[Sequence[int]]): The prompts.
     limits (Sequence[int]): Tokens to generate at most for each; fewer if the model's
         context ends before.
+    mutual (Sequence[tuple[int, int]]): The tokens of each prompt that see each other
+        in both directions, not its last one.
     max_batch_tokens (int | None): Tokens of the prompts of one batch, padding included;
         None makes one batch for each replica.
     forced (Sequence[Sequence[int]] | None): Tokens to give instead of the likeliest.
@@ -74,6 +80,7 @@ def generate(
             replica,
             [sequences[i] for i in batch],
             [min(limits[i], context - len(sequences[i])) for i in batch],
+            mutual=[mutual[i] for i in batch],
             forced=None if forced is None else [forced[i] for i in batch],
             counts=counts,
         )
@@ -112,6 +119,7 @@ def _generate_batch(
     sequences: Sequence[Sequence[int]],
     limits: Sequence[int],
     *,
+    mutual: Sequence[tuple[int, int]],
     forced: Sequence[Sequence[int]] | None,
     counts: bool,
 ) -> list[Generated]:
@@ -129,10 +137,15 @@ def _generate_batch(
     # a checkpoint's own generation config may sample or punish repeats: leave it out
     model = copy.copy(replica.lm.model)
     model.generation_config = GenerationConfig()
+    ids, mask = ids.to(device), mask.to(device)
     with replica.lm.alone, torch.inference_mode():
+        read: dict[str, Any] = {}
+        if any(start < end for start, end in mutual):
+            read["past_key_values"] = _read_prompts(replica.lm, ids, mask, mutual)
         output = model.generate(
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
+            input_ids=ids,
+            attention_mask=mask,
+            **read,
             generation_config=GenerationConfig(
                 max_new_tokens=max(limits),
                 do_sample=False,
@@ -152,6 +165,41 @@ def _generate_batch(
         end = row.index(prompt.eos) if prompt.eos in row else len(row)
         rows.append(Generated(row[:end], log_probabilities[:end], end == limit))
     return rows
+
+
+def _read_prompts(
+    lm: LanguageModel,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    mutual: Sequence[tuple[int, int]],
+) -> DynamicCache:
+    """The keys and values of a prefix LM's prompts, all tokens but the last.
+
+    ids, mask (torch.Tensor): (rows, width): tokens, and 0 where padding stands.
+    mutual (Sequence[tuple[int, int]]): See `generate`.
+    RAISES (ValueError): If the model does not take such a mask.
+    """
+    if reason := why_no_tree(lm, ids.shape[1]):
+        raise ValueError(Errors.P127.format(reason=reason))
+    ids, mask = ids[:, :-1], mask[:, :-1]
+    width = ids.shape[1]
+    visible = torch.ones(width, width, dtype=torch.bool, device=ids.device).tril()
+    visible = visible & mask[:, None].bool()
+    padding = (width - mask.sum(dim=1)).tolist()
+    for row, (start, end) in enumerate(mutual):
+        inside = slice(padding[row] + start, padding[row] + end)
+        visible[row, inside, inside] = True
+    bias = torch.zeros(visible.shape, dtype=lm.dtype, device=ids.device)
+    bias.masked_fill_(~visible, torch.finfo(lm.dtype).min)
+    cache = DynamicCache()
+    lm.model(
+        input_ids=ids,
+        attention_mask=bias[:, None],
+        position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return cache
 
 
 class _Chooser(LogitsProcessor):

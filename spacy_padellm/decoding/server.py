@@ -81,10 +81,13 @@ class ServerDecoder:
         """See `Decoder`; `lm` is not used.
 
         RAISES (ValueError): If the server has not the model that is asked for, or does
-            not give what is needed, or if there are `forced` answers.
+            not give what is needed, if there are `forced` answers, or the prompt is a
+            prefix LM's.
         """
         if forced is not None:
             raise ValueError(Errors.P179)
+        if prompt.prompt.prefix_lm:
+            raise ValueError(Errors.P180)
         served = self._connect()
         limits = Limits(self.max_mentions, self.max_mention_tokens)
         job = _Job(served, prompt, dict(labels), limits)

@@ -110,7 +110,7 @@ class TreeText:
         context (int): The longest sequence in tokens that the model takes.
         forced (Forced | None): Answers to give instead of the model's.
         """
-        self.tree = TokenTree()
+        self.tree = TokenTree(mutual=branches.mutual)
         self.reads: list[int] = []  # slots after which tokens are read in this pass
         # reads and tokens whose probabilities are asked for
         self.chances: list[tuple[int, int]] = []

@@ -60,7 +60,8 @@ def text_branches(prompt: PromptTokens, texts: Sequence[str]) -> list[CountBranc
         else:
             after = prompt.tokenizer(_end_of_text(prompt), add_special_tokens=False)
             root = asked.root[:end] + list(after["input_ids"])
-        branches.append(CountBranches(root, [[]], (start, end)))
+        place = (start, end)
+        branches.append(CountBranches(root, [[]], place, prompt.mutual(place)))
     return branches
 
 

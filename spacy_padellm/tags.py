@@ -1,0 +1,67 @@
+"""An auxiliary training target: each token of a text says whose mention it is in.
+
+Counts and mentions teach few tokens of a text. A prefix LM does not predict its text,
+so that its outputs there are free to be taught as a tagger's: a token of the label's
+name inside a mention, `<eos>` outside. Decoding does not read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.targets import GoldText, TrainingTree
+
+
+def add_tags(
+    trees: Sequence[TrainingTree],
+    golds: Sequence[GoldText],
+    *,
+    prompt: PromptTokens,
+    labels: Mapping[str, str],
+    weight: float,
+) -> None:
+    """Let the tokens of texts be taught which mentions they belong to.
+
+    trees (Sequence[TrainingTree]): The texts' trees.
+    golds (Sequence[GoldText]): The texts with their mentions.
+    prompt (PromptTokens): The prompt, one of a prefix LM.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    weight (float): Of each token.
+    RAISES (ValueError): If the prompt is not a prefix LM's, or not of a kind whose
+        tokens' characters are known.
+    """
+    if not prompt.prompt.prefix_lm:
+        raise ValueError(Errors.P109)
+    tags = _tags(prompt, labels)
+    offsets = prompt.offsets([gold.text for gold in golds])
+    for tree, gold, places in zip(trees, golds, offsets, strict=True):
+        start, end = tree.mutual
+        targets = [prompt.eos] * (end - start)
+        # of nested mentions the outer one shows
+        for mention in sorted(gold.places, key=lambda place: place[1] - place[0]):
+            for slot in _inside(mention, places):
+                targets[slot] = tags[mention[2]]
+        for slot, target in enumerate(targets, start):
+            tree.predict(slot, target, weight)
+
+
+def _inside(
+    mention: tuple[int, int, str], places: Sequence[tuple[int, int]]
+) -> Iterable[int]:
+    """The tokens that share a character with a mention."""
+    start, end, _ = mention
+    return (slot for slot, (a, b) in enumerate(places) if a < end and b > start)
+
+
+def _tags(prompt: PromptTokens, labels: Mapping[str, str]) -> dict[str, int]:
+    """Label -> the first token of its name that no label before it took."""
+    taken = {prompt.eos}
+    tags = {}
+    for label, name in labels.items():
+        ids = prompt.name_tokens(name)
+        tag = next((token for token in ids if token not in taken), ids[0])
+        taken.add(tag)
+        tags[label] = tag
+    return tags
