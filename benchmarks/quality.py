@@ -4,8 +4,9 @@
         --labels PER,LOC,ORG --json OUT.json
 
 `--decoder min_count_probability=0.3,from_text=true` changes settings of the decoder;
-`--labels` leaves out the labels that a corpus does not annotate; `--rename` gives the
-corpus's labels other names, e.g. person=PER,location=LOC,group=ORG.
+`--labels` leaves out the labels that a corpus does not annotate; `--ask` has the model
+look for other labels than its own; `--rename` gives the corpus's labels other names,
+e.g. person=PER,location=LOC,group=ORG.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ def main() -> None:
     parser.add_argument("corpora", nargs="+", metavar="NAME=CORPUS")
     parser.add_argument("--model", help="a pipeline; without it the bundled model")
     parser.add_argument("--labels", help="comma-separated; without it all")
+    parser.add_argument(
+        "--ask", help="labels to ask for, comma-separated, instead of the pipeline's"
+    )
     parser.add_argument("--rename", default="", help="old=new, comma-separated")
     parser.add_argument(
         "--decoder", default="", help="settings of it, name=value, comma-separated"
@@ -71,6 +75,9 @@ def main() -> None:
     else:
         nlp = spacy.blank("en")
         nlp.add_pipe(NAME)
+    if args.ask:
+        asked: Any = nlp.get_pipe(NAME)
+        asked.set_labels(args.ask.split(","))
     # a pipeline without the component, such as a plain spaCy one, is scored alike
     known = {label for name in ("ner", NAME) for label in nlp.pipe_labels.get(name, ())}
     labels = set(args.labels.split(",")) if args.labels else known

@@ -456,7 +456,7 @@ class PaDeLLMNER(TrainablePipe):
                 for labels, golds in asked
                 for tree in self._targets(tokens, golds, labels)
             ]
-            total = sum(sum(tree.weights) for tree in trees)
+            total = sum(tree.weight for tree in trees)
             for batch in batches(trees, self.training.max_batch_tokens):
                 loss, backprop = self.model.begin_update(batch)
                 backprop(1 / total)

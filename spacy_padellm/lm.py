@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -104,13 +105,23 @@ class LanguageModel:
         """The longest sequence in tokens that the model takes."""
         return int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 30)
 
-    def logits(self, step: Step, reads: Sequence[int] | torch.Tensor) -> torch.Tensor:
+    def logits(
+        self,
+        step: Step,
+        reads: Sequence[int] | torch.Tensor,
+        *,
+        chosen: Sequence[int] = (),
+        choices: Sequence[int] = (),
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run one pass over trees side by side, as training does.
 
         step (Step): The pass.
         reads (Sequence[int] | torch.Tensor): Where next tokens are read, each as
             row * width + slot. The vocabulary is projected there only.
-        RETURNS (torch.Tensor): (reads, vocabulary), in the model's dtype.
+        chosen (Sequence[int]): Where some tokens alone are asked for.
+        choices (Sequence[int]): These tokens.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): (reads, vocabulary) and (chosen,
+            choices), in the model's dtype.
         """
         device = self.device
         dtype = self.autocast or self.dtype
@@ -118,7 +129,11 @@ class LanguageModel:
         mask = torch.zeros(visible.shape, dtype=dtype, device=device)
         mask.masked_fill_(~visible, torch.finfo(dtype).min)
         with self.alone, self._products():
-            return self._forward(step.ids, step.positions, mask[:, None], reads)
+            logits = self._forward(step.ids, step.positions, mask[:, None], reads)
+            hidden, self._reader.hidden = self._reader.hidden, None
+            assert hidden is not None
+            weight = self.model.get_output_embeddings().weight[list(choices)]
+            return logits, F.linear(hidden[list(chosen)], weight)
 
     def read(self, packed: Pass, reads: Sequence[int], cache: RowCache) -> torch.Tensor:
         """Run one pass over packed trees, as decoding does.
@@ -135,7 +150,10 @@ class LanguageModel:
             self.model.config, packed, cache, device=self.device, dtype=dtype
         )
         with self.alone, self._products(), attention:
-            return self._forward(packed.ids[None], packed.positions[None], mask, reads)
+            ids, positions = packed.ids[None], packed.positions[None]
+            logits = self._forward(ids, positions, mask, reads)
+        self._reader.hidden = None
+        return logits
 
     def _products(self) -> torch.autocast:
         return torch.autocast(
@@ -165,11 +183,13 @@ class _Reader:
 
     def __init__(self) -> None:
         self.reads: torch.Tensor | None = None
+        self.hidden: torch.Tensor | None = None  # what it was given last
 
     def __call__(self, module: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if self.reads is None:
             return None
-        return (args[0].flatten(0, 1)[self.reads][None],)
+        self.hidden = args[0].flatten(0, 1)
+        return (self.hidden[self.reads][None],)
 
 
 # Choosing

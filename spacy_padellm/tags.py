@@ -1,8 +1,9 @@
 """An auxiliary training target: each token of a text says whose mention it is in.
 
 Counts and mentions teach few tokens of a text. A prefix LM does not predict its text,
-so that its outputs there are free to be taught as a tagger's: a token of the label's
-name inside a mention, `<eos>` outside. Decoding does not read them.
+so that its outputs there are free to be taught as a tagger's: of `<eos>` and a token of
+each label's name, the label's inside a mention and `<eos>` outside are to be the
+likeliest. Decoding does not read them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt import PromptTokens
-from spacy_padellm.targets import GoldText, TrainingTree
+from spacy_padellm.targets import GoldText, Tags, TrainingTree
 
 
 def add_tags(
@@ -43,8 +44,8 @@ def add_tags(
         for mention in sorted(gold.places, key=lambda place: place[1] - place[0]):
             for slot in _inside(mention, places):
                 targets[slot] = tags[mention[2]]
-        for slot, target in enumerate(targets, start):
-            tree.predict(slot, target, weight)
+        choices = frozenset({prompt.eos, *tags.values()})
+        tree.tags = Tags(start, targets, choices, weight)
 
 
 def _inside(

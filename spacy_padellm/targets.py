@@ -28,6 +28,22 @@ class GoldText:
     places: Sequence[tuple[int, int, str]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """What tokens of a text are to choose besides; see `add_tags`.
+
+    first (int): The first of these tokens, which follow each other.
+    targets (list[int]): What each is to choose.
+    choices (frozenset[int]): What it chooses from.
+    weight (float): Of each token.
+    """
+
+    first: int
+    targets: list[int]
+    choices: frozenset[int]
+    weight: float
+
+
 @dataclass(slots=True)
 class TrainingTree:
     """A text's token tree, with what is to be predicted where.
@@ -37,6 +53,7 @@ class TrainingTree:
     places, targets (list[int]): After which token which token is to be predicted.
     weights (list[float]): How many of the paper's examples hold each prediction.
     mutual (tuple[int, int]): See `TokenTree`.
+    tags (Tags | None): What the text's tokens are to choose besides.
     """
 
     chains: list[tuple[int, list[int]]] = field(default_factory=list)
@@ -45,6 +62,13 @@ class TrainingTree:
     weights: list[float] = field(default_factory=list)
     size: int = 0
     mutual: tuple[int, int] = (0, 0)
+    tags: Tags | None = None
+
+    @property
+    def weight(self) -> float:
+        """Of all predictions together."""
+        tagged = self.tags.weight * len(self.tags.targets) if self.tags else 0.0
+        return sum(self.weights) + tagged
 
     def extend(self, parent: int, ids: Sequence[int], *, weight: float = 0) -> int:
         """Hang a chain of tokens under a node.

@@ -66,18 +66,56 @@ def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
         reads += [row * width + place for place in tree.places]
     targets = [target for tree in trees for target in tree.targets]
     weights = [weight for tree in trees for weight in tree.weights]
+    tags = _Tagging(trees, width)
     step = side_by_side(grown)
     depth = int(step.positions.max()) + 1
     if depth > lm.context:
         raise ValueError(Errors.P121.format(tokens=depth, context=lm.context))
-    logits = lm.logits(step, reads).float()
-    losses = F.cross_entropy(
-        logits, torch.tensor(targets, device=logits.device), reduction="none"
-    )
-    loss = losses @ torch.tensor(weights, dtype=torch.float32, device=logits.device)
+    logits, chosen = lm.logits(step, reads, chosen=tags.places, choices=tags.choices)
+    loss = _weighted_loss(logits, targets, weights)
+    if tags.places:
+        chosen = chosen.masked_fill(~tags.allowed.to(chosen.device), -torch.inf)
+        loss = loss + _weighted_loss(chosen, tags.targets, tags.weights)
     if not torch.isfinite(loss):
         raise ValueError(Errors.P123)
     return loss
+
+
+def _weighted_loss(
+    logits: torch.Tensor, targets: Sequence[int], weights: Sequence[float]
+) -> torch.Tensor:
+    device = logits.device
+    losses = F.cross_entropy(
+        logits.float(), torch.tensor(targets, device=device), reduction="none"
+    )
+    return losses @ torch.tensor(weights, dtype=torch.float32, device=device)
+
+
+class _Tagging:
+    """The tags of a batch of trees.
+
+    places (list[int]): Where tags are chosen, each as row * width + slot.
+    choices (list[int]): The tags of all trees.
+    targets, weights (list): The right one of `choices` and its weight, for each place.
+    allowed (torch.Tensor): (places, choices): which ones each chooses from.
+    """
+
+    def __init__(self, trees: Sequence[TrainingTree], width: int) -> None:
+        tagged = [(row, tree.tags) for row, tree in enumerate(trees) if tree.tags]
+        self.choices = sorted({c for _, tags in tagged for c in tags.choices})
+        number = {choice: n for n, choice in enumerate(self.choices)}
+        self.places: list[int] = []
+        self.targets: list[int] = []
+        self.weights: list[float] = []
+        allowed: list[list[bool]] = []
+        for row, tags in tagged:
+            size = len(tags.targets)
+            first = row * width + tags.first
+            self.places += range(first, first + size)
+            self.targets += [number[target] for target in tags.targets]
+            self.weights += [tags.weight] * size
+            allowed += [[choice in tags.choices for choice in self.choices]] * size
+        self.allowed = torch.tensor(allowed, dtype=torch.bool)
 
 
 # The step

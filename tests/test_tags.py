@@ -8,7 +8,7 @@ from helpers import DOC_SPANS, GOLD, LABELS, found, initialised, train
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PromptTokens, make_prompt
 from spacy_padellm.tags import add_tags
-from spacy_padellm.targets import GoldText, TrainingTree, make_trees
+from spacy_padellm.targets import GoldText, Tags, TrainingTree, make_trees
 from spacy_padellm.training import tree_loss
 
 TEXT = "Merkel met Macron in New York"
@@ -29,46 +29,43 @@ def prepare(
     return lm, lm.tokens_of(prompt)
 
 
-def tagged(prompt: PromptTokens, weight: float = 0.5) -> tuple[TrainingTree, int]:
-    """The tree of the text with its tags, and how many predictions it had before."""
-    (tree,) = make_trees(prompt, [GOLD_TEXT], NAMES, mention_prefix_loss=True)
-    before = len(tree.places)
-    add_tags([tree], [GOLD_TEXT], prompt=prompt, labels=NAMES, weight=weight)
-    return tree, before
+def tagged(
+    prompt: PromptTokens,
+    gold: GoldText = GOLD_TEXT,
+    *,
+    names: dict[str, str] = NAMES,
+    weight: float = 0.5,
+) -> tuple[TrainingTree, Tags]:
+    """The tree of a text, and its tags."""
+    (tree,) = make_trees(prompt, [gold], names, mention_prefix_loss=True)
+    add_tags([tree], [gold], prompt=prompt, labels=names, weight=weight)
+    assert tree.tags is not None
+    return tree, tree.tags
 
 
 @pytest.mark.parametrize("preset", ["compact", "paper-en"])
 def test_tags_name_the_label_of_each_token(preset: str) -> None:
     _, prompt = prepare(preset)
-    tree, before = tagged(prompt)
+    tree, found = tagged(prompt)
     (_, root), *_ = tree.chains
     tags: dict[int, str] = {prompt.eos: ""}
-    for label in ("PER", "LOC"):
-        tags[prompt.name_tokens(NAMES[label])[0]] = label
-    words = []
-    for place, target in zip(tree.places[before:], tree.targets[before:], strict=True):
-        if tags[target]:
-            words.append((prompt.decode([root[place]]).strip(), tags[target]))
-    pieces = {
-        label: "".join(piece for piece, tag in words if tag == label)
-        for label in ("PER", "LOC")
-    }
+    for label, name in NAMES.items():
+        tags[prompt.name_tokens(name)[0]] = label
+    assert found.choices == set(tags)
+    pieces: dict[str, str] = {}
+    for place, target in enumerate(found.targets, found.first):
+        piece = prompt.decode([root[place]]).strip()
+        pieces[tags[target]] = pieces.get(tags[target], "") + piece
     # of nested mentions the outer one shows
-    assert pieces == {"PER": "MerkelMacron", "LOC": "NewYork"}
-    assert len(tree.places) - before == len(prompt.offsets([TEXT])[0])
-    assert set(tree.weights[before:]) == {0.5}
+    assert pieces == {"PER": "MerkelMacron", "LOC": "NewYork", "": "metin"}
 
 
 def test_tags_are_different_for_names_that_begin_alike() -> None:
     _, prompt = prepare()
     names = {"PER": "person name", "LOC": "person place"}
     gold = GoldText("a b", {"PER": ["a"], "LOC": ["b"]}, [(0, 1, "PER"), (2, 3, "LOC")])
-    (tree,) = make_trees(prompt, [gold], names, mention_prefix_loss=True)
-    before = len(tree.places)
-    add_tags([tree], [gold], prompt=prompt, labels=names, weight=1)
-    targets = [target for target in tree.targets[before:] if target != prompt.eos]
-    assert len(targets) > 1
-    assert targets[0] != targets[-1]
+    _, tags = tagged(prompt, gold, names=names)
+    assert len({prompt.eos, tags.targets[0], tags.targets[-1]}) == 3
 
 
 def test_tags_add_their_weight_to_the_loss() -> None:
@@ -77,10 +74,23 @@ def test_tags_add_their_weight_to_the_loss() -> None:
     with torch.no_grad():
         without = tree_loss(lm, [plain])
         half, whole = (
-            tree_loss(lm, [tagged(prompt, weight)[0]]) - without for weight in (0.5, 1)
+            tree_loss(lm, [tagged(prompt, weight=weight)[0]]) - without
+            for weight in (0.5, 1)
         )
     assert float(half) > 0
     assert float(whole) == pytest.approx(2 * float(half), rel=1e-4)
+
+
+def test_tags_of_trees_with_other_labels_do_not_mix() -> None:
+    lm, prompt = prepare()
+    other = GoldText("Bob slept", {"MISC": ["Bob"]}, [(0, 3, "MISC")])
+    trees = [
+        tagged(prompt)[0],
+        tagged(prompt, other, names={"MISC": "miscellaneous"})[0],
+    ]
+    with torch.no_grad():
+        apart = sum(float(tree_loss(lm, [tree])) for tree in trees)
+        assert float(tree_loss(lm, trees)) == pytest.approx(apart, rel=1e-4)
 
 
 def test_tags_of_a_causal_model_are_an_error() -> None:
