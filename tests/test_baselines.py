@@ -21,7 +21,7 @@ from spacy_padellm.decoding.replicas import Replica
 from spacy_padellm.decoding.structured import StructuredDecoder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import PRESETS, PromptTokens
+from spacy_padellm.prompt import PRESETS, PromptTokens, make_prompt
 from spacy_padellm.scratch import SmallShape, make_lm as make_scratch_lm
 from spacy_padellm.targets import GoldText
 
@@ -304,6 +304,28 @@ def test_baselines_max_mentions_is_reported(
     )
     assert strings(found) == {"PER": ["a", "b"]}
     assert "1 count(s) were over max_mentions = 2" in caplog.text
+
+
+@pytest.mark.parametrize("decoder", BASELINES)
+def test_baselines_prefix_lm_reads_what_follows(decoder: Callable[[], Decoder]) -> None:
+    lm = pretrained("compact")
+    texts = list(GOLD)
+    found = []
+    for prefix_lm in (True, False):
+        prompt = PromptTokens(make_prompt("compact", prefix_lm=prefix_lm), lm.tokenizer)
+        forced = Forced(prompt, GOLD)
+        found.append(decode(decoder(), lm, prompt, texts, LABELS, forced=forced))
+        alone = [
+            decode(decoder(), lm, prompt, [text], LABELS, forced=forced)[0]
+            for text in texts
+        ]
+        scores, wanted = (
+            [mention.score for mentions in some for mention in mentions]
+            for some in (found[-1], alone)
+        )
+        assert scores == pytest.approx(wanted, abs=1e-5)
+    both_ways, causal = found
+    assert both_ways != causal
 
 
 @pytest.mark.parametrize("decoder", [*BASELINES, BatchDecoder])

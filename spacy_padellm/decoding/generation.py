@@ -43,7 +43,7 @@ def generate(
     sequences: Sequence[Sequence[int]],
     limits: Sequence[int],
     *,
-    mutual: Sequence[tuple[int, int]],
+    mutual: Sequence[tuple[int, int]] | None = None,
     max_batch_tokens: int | None = None,
     forced: Sequence[Sequence[int]] | None = None,
     counts: bool = False,
@@ -54,8 +54,8 @@ def generate(
     sequences (Sequence[Sequence[int]]): The prompts.
     limits (Sequence[int]): Tokens to generate at most for each; fewer if the model's
         context ends before.
-    mutual (Sequence[tuple[int, int]]): The tokens of each prompt that see each other
-        in both directions, not its last one.
+    mutual (Sequence[tuple[int, int]] | None): The tokens of each prompt that see each
+        other in both directions, not its last one; None are none.
     max_batch_tokens (int | None): Tokens of the prompts of one batch, padding included;
         None makes one batch for each replica.
     forced (Sequence[Sequence[int]] | None): Tokens to give instead of the likeliest.
@@ -80,7 +80,7 @@ def generate(
             replica,
             [sequences[i] for i in batch],
             [min(limits[i], context - len(sequences[i])) for i in batch],
-            mutual=[mutual[i] for i in batch],
+            mutual=[] if mutual is None else [mutual[i] for i in batch],
             forced=None if forced is None else [forced[i] for i in batch],
             counts=counts,
         )
