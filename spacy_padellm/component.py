@@ -479,6 +479,7 @@ class PaDeLLMNER(TrainablePipe):
             mention_prefix_loss=self.training.mention_prefix_loss,
         )
         if weight := self.training.tag_loss:
+            self.holder.lm().tags = True
             add_tags(trees, golds, prompt=prompt, labels=labels, weight=weight)
         return trees
 

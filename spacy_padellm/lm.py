@@ -130,18 +130,25 @@ class LanguageModel:
         mask.masked_fill_(~visible, torch.finfo(dtype).min)
         with self.alone, self._products():
             logits = self._forward(step.ids, step.positions, mask[:, None], reads)
-            hidden, self._reader.hidden = self._reader.hidden, None
-            assert hidden is not None
-            weight = self.model.get_output_embeddings().weight[list(choices)]
-            return logits, F.linear(hidden[list(chosen)], weight)
+            return logits, self._project(chosen, choices)
 
-    def read(self, packed: Pass, reads: Sequence[int], cache: RowCache) -> torch.Tensor:
+    def read(
+        self,
+        packed: Pass,
+        reads: Sequence[int],
+        cache: RowCache,
+        *,
+        chosen: Sequence[int] = (),
+        choices: Sequence[int] = (),
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run one pass over packed trees, as decoding does.
 
         packed (Pass): The pass.
         reads (Sequence[int]): Packed tokens after which next tokens are read.
         cache (RowCache): Keys and values of the passes before.
-        RETURNS (torch.Tensor): (reads, vocabulary), in the model's dtype.
+        chosen, choices (Sequence[int]): See `logits`; packed tokens here.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): (reads, vocabulary) and (chosen,
+            choices), in the model's dtype.
         """
         dtype = self.autocast or self.dtype
         # one that needs no work: attention has its own masks
@@ -152,8 +159,23 @@ class LanguageModel:
         with self.alone, self._products(), attention:
             ids, positions = packed.ids[None], packed.positions[None]
             logits = self._forward(ids, positions, mask, reads)
-        self._reader.hidden = None
-        return logits
+            return logits, self._project(chosen, choices)
+
+    def _project(self, chosen: Sequence[int], choices: Sequence[int]) -> torch.Tensor:
+        """The logits of some tokens after some of those that were read last."""
+        hidden, self._reader.hidden = self._reader.hidden, None
+        assert hidden is not None
+        head = self.model.get_output_embeddings()
+        return F.linear(hidden[list(chosen)], head.weight[list(choices)])
+
+    @property
+    def tags(self) -> bool:
+        """Whether the model was taught to tag its texts; see `add_tags`."""
+        return bool(getattr(self.model.config, "padellm_tags", False))
+
+    @tags.setter
+    def tags(self, taught: bool) -> None:
+        self.model.config.padellm_tags = taught
 
     def _products(self) -> torch.autocast:
         return torch.autocast(

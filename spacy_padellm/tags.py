@@ -3,7 +3,7 @@
 Counts and mentions teach few tokens of a text. A prefix LM does not predict its text,
 so that its outputs there are free to be taught as a tagger's: of `<eos>` and a token of
 each label's name, the label's inside a mention and `<eos>` outside are to be the
-likeliest. Decoding does not read them.
+likeliest. Decoding drafts mentions from them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def add_tags(
     """
     if not prompt.prompt.prefix_lm:
         raise ValueError(Errors.P109)
-    tags = _tags(prompt, labels)
+    tags = tag_tokens(prompt, labels)
     offsets = prompt.offsets([gold.text for gold in golds])
     for tree, gold, places in zip(trees, golds, offsets, strict=True):
         start, end = tree.mutual
@@ -56,8 +56,12 @@ def _inside(
     return (slot for slot, (a, b) in enumerate(places) if a < end and b > start)
 
 
-def _tags(prompt: PromptTokens, labels: Mapping[str, str]) -> dict[str, int]:
-    """Label -> the first token of its name that no label before it took."""
+def tag_tokens(prompt: PromptTokens, labels: Mapping[str, str]) -> dict[str, int]:
+    """Label -> the first token of its name that no label before it took.
+
+    prompt (PromptTokens): The prompt.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    """
     taken = {prompt.eos}
     tags = {}
     for label, name in labels.items():

@@ -105,10 +105,10 @@ def test_tree_logits_equal_separate_sequences(lm: LanguageModel) -> None:
     stem, left, right, alone = [5, 6, 7, 8], [9, 10], [11, 12, 13], [4, 3, 2, 1, 9]
     root = tree.extend(ROOT, stem)
     with torch.inference_mode():
-        first = lm.read(pack([tree], 0), [root], cache)
+        first, _ = lm.read(pack([tree], 0), [root], cache)
         ends = [tree.extend(root, left), tree.extend(root, right)]
         reads = [*(end - len(stem) for end in ends), 4 + other.extend(ROOT, alone) + 1]
-        second = lm.read(pack([tree, other], 1), reads, cache)
+        second, _ = lm.read(pack([tree, other], 1), reads, cache)
         found = torch.cat((first, second))
         for row, ids in enumerate((stem, stem + left, stem + right, alone)):
             wanted = lm.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
@@ -122,7 +122,7 @@ def test_tree_large_pass_equals_separate_sequence(llama: LanguageModel) -> None:
     end = tree.extend(ROOT, ids)
     assert 4 * len(ids) ** 2 > attention._FEW_SCORES
     with torch.inference_mode():
-        found = llama.read(pack([tree], 0), [end], RowCache())[0]
+        found = llama.read(pack([tree], 0), [end], RowCache())[0][0]
         wanted = llama.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 

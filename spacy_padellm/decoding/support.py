@@ -77,7 +77,7 @@ def _reads_trees(lm: LanguageModel) -> bool:
             warnings.simplefilter("ignore")
             lm.read(pack([tree], 0), [root], cache)
             reads = [tree.extend(root, branch) - len(stem) for branch in (one, two)]
-            found = lm.read(pack([tree], 1), reads, cache).float()
+            found = lm.read(pack([tree], 1), reads, cache)[0].float()
             for row, branch in enumerate((one, two)):
                 sequence = torch.from_numpy(np.array([stem + branch]))
                 output = lm.model(sequence.to(lm.device), use_cache=False)

@@ -29,6 +29,7 @@ from spacy_padellm.decoding.tree_text import Choice, TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import MAX_COUNT_TOKENS, CountBranches, PromptTokens
+from spacy_padellm.tags import tag_tokens
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 
 LOOK_AHEAD = 512  # texts that are tokenised, and sorted by length, together
@@ -92,7 +93,10 @@ class TreeDecoder:
 
         def decode(replica: Replica, some: Iterable[str]) -> Iterator[Found]:
             given = forced and forced.bound(replica.prompt)
-            return _Work(self, replica, labels, limits, given).decode(some)
+            tags: Mapping[str, int] = {}
+            if self.draft_tokens and replica.lm.tags:
+                tags = tag_tokens(replica.prompt, labels)
+            return _Work(self, replica, labels, limits, given, tags).decode(some)
 
         if len(replicas) == 1:
             yield from decode(replicas[0], texts)
@@ -126,6 +130,7 @@ class _Work:
     labels: Mapping[str, str]
     limits: Limits
     forced: Forced | None
+    tags: Mapping[str, int]  # label -> its tag, if mentions are drafted from tags
 
     def decode(self, texts: Iterable[str]) -> Iterator[Found]:
         """Decode texts; gives what was found in each, in order."""
@@ -140,6 +145,7 @@ class _Work:
             self._waiting(texts, found),
             max_batch_tokens=self.decoder.max_batch_tokens,
             draft_tokens=self.decoder.draft_tokens,
+            tags=[self.replica.prompt.eos, *self.tags.values()],
         )
         place = 0
         for done in run:
@@ -197,6 +203,7 @@ class _Work:
             choice=Choice(self.decoder.min_count_probability, self.decoder.from_text),
             context=self.replica.lm.context,
             forced=self.forced,
+            tags=list(self.tags),
         )
 
     def _is_separate(self, branches: CountBranches) -> bool:

@@ -47,6 +47,7 @@ class TreeRun:
         *,
         max_batch_tokens: int,
         draft_tokens: int,
+        tags: Sequence[int] = (),
     ) -> None:
         """Prepare a run.
 
@@ -55,8 +56,10 @@ class TreeRun:
             None where there is none for now.
         max_batch_tokens (int): Tokens of a pass; one text may exceed it.
         draft_tokens (int): Tokens of a mention to draft in a pass.
+        tags (Sequence[int]): The tokens that texts may be tagged with.
         """
         self._lm = lm
+        self._tags = tags
         self._waiting = waiting
         self._next: Waiting | None = None
         self._ended = False
@@ -111,25 +114,31 @@ class TreeRun:
         packed = pack([text.tree for text in self._texts], old)
         reads: list[int] = []
         asked: list[tuple[int, int]] = []  # reads and tokens
+        tagged: list[int] = []
         for text, start, first in zip(
             self._texts, packed.starts, packed.first_slots, strict=True
         ):
             asked += [(len(reads) + read, token) for read, token in text.chances]
             reads += [start - first + slot for slot in text.reads]
+            tagged += [start - first + slot for slot in text.tagged]
         with torch.inference_mode():
-            logits = self._lm.read(packed, reads, self._cache)
-            tokens, scores, chances = _read_off(logits, asked)
-        place = chance = 0
+            logits, chosen = self._lm.read(
+                packed, reads, self._cache, chosen=tagged, choices=self._tags
+            )
+            tokens, scores, chances, tags = _read_off(logits, asked, chosen)
+        place = chance = tag = 0
         ended: list[tuple[int, Found]] = []  # rows
         for row, text in enumerate(self._texts):
             end, last = place + len(text.reads), chance + len(text.chances)
+            until = tag + len(text.tagged)
             reading = Reading(
                 tokens[place:end],
                 scores[place:end],
                 chances[chance:last],
                 partial(_pick, logits[place:end]),
+                tags[tag:until],
             )
-            place, chance = end, last
+            place, chance, tag = end, last, until
             found = self._take(row, text, reading)
             if found is not None:
                 ended.append((row, found))
@@ -161,9 +170,13 @@ class TreeRun:
 
 
 def _read_off(
-    logits: torch.Tensor, asked: Sequence[tuple[int, int]]
-) -> tuple[list[int], list[float], list[float]]:
-    """The likeliest tokens, their log-probabilities, the probabilities asked for."""
+    logits: torch.Tensor, asked: Sequence[tuple[int, int]], chosen: torch.Tensor
+) -> tuple[list[int], list[float], list[float], list[int]]:
+    """What is read of a pass.
+
+    RETURNS (tuple): The likeliest tokens, their log-probabilities, the probabilities
+        asked for, the likeliest of the choices.
+    """
     tokens, scores = likeliest(logits)
     found = [tokens.double(), scores.double()]
     if asked:
@@ -171,10 +184,15 @@ def _read_off(
         best = logits[reads, tokens[reads]].double()
         # relative to the likeliest token, whose probability is known
         found.append(scores[reads].double() + logits[reads, wanted].double() - best)
+    if chosen.numel():
+        found.append(chosen.argmax(dim=-1).double())
     flat = torch.cat(found).tolist()  # one transfer from the device a pass
     count = len(tokens)
-    chances = [math.exp(score) for score in flat[2 * count :]]
-    return [int(token) for token in flat[:count]], flat[count : 2 * count], chances
+    end = 2 * count + len(asked)
+    chances = [math.exp(score) for score in flat[2 * count : end]]
+    tags = [int(tag) for tag in flat[end:]]
+    ids = [int(token) for token in flat[:count]]
+    return ids, flat[count : 2 * count], chances, tags
 
 
 def _pick(logits: torch.Tensor, read: int, allowed: Sequence[int]) -> tuple[int, float]:

@@ -9,6 +9,7 @@ from itertools import accumulate
 
 from spacy_padellm.decoding.base import Forced, Limits
 from spacy_padellm.decoding.source import Source
+from spacy_padellm.decoding.tag_drafts import tagged_mentions
 from spacy_padellm.errors import Errors
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import CountBranches, PromptTokens
@@ -24,12 +25,14 @@ class Reading:
     chances (Sequence[float]): The probabilities of the tokens asked for.
     pick (Callable[[int, Sequence[int]], tuple[int, float]]): The likeliest of some
         tokens after a read, with its log-probability.
+    tags (Sequence[int]): The tag of each token of the text, 0 outside mentions.
     """
 
     tokens: Sequence[int]
     scores: Sequence[float]
     chances: Sequence[float]
     pick: Callable[[int, Sequence[int]], tuple[int, float]]
+    tags: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class TreeText:
         choice: Choice,
         context: int,
         forced: Forced | None,
+        tags: Sequence[str] = (),
     ) -> None:
         """Plant the labels.
 
@@ -109,11 +113,17 @@ class TreeText:
         choice (Choice): How counts and mentions are chosen.
         context (int): The longest sequence in tokens that the model takes.
         forced (Forced | None): Answers to give instead of the model's.
+        tags (Sequence[str]): The labels that the text's tokens are tagged with: 1, 2,
+            ...; none if they are not.
         """
         self.tree = TokenTree(mutual=branches.mutual)
         self.reads: list[int] = []  # slots after which tokens are read in this pass
         # reads and tokens whose probabilities are asked for
         self.chances: list[tuple[int, int]] = []
+        # slots of the text whose tags are asked for in this pass
+        self.tagged = range(*branches.text) if tags else range(0)
+        self._tags = tags
+        self._drafts: dict[str, list[list[int]]] = {}  # by label: what is tagged
         self._prompt = prompt
         self._text = text
         self._branches = branches
@@ -138,6 +148,10 @@ class TreeText:
         """
         self._reading = reading
         self.reads, self.chances = [], []
+        if self.tagged:
+            tokens = [self._branches.root[slot] for slot in self.tagged]
+            self._drafts = tagged_mentions(tokens, reading.tags, self._tags)
+            self.tagged = range(0)
         undecided = []
         for count in self._counting:
             if self._count_goes_on(count):
@@ -276,12 +290,15 @@ class TreeText:
             if longest >= self._context:
                 tokens, context = longest, self._context
                 raise ValueError(Errors.P121.format(tokens=tokens, context=context))
+            drafts = self._drafts.get(branch.label, [])
             for n, ids in enumerate(prompts.mentions, start=1):
                 end = self.tree.extend(stem, ids)
                 forced = None
                 if self._forced is not None:
                     forced = self._forced.mention(self._text, branch.label, n)
                 guess = _MentionBranch(branch.label, n, end, self._read(end), forced)
+                if n <= len(drafts):
+                    self._draft(guess, drafts[n - 1])
                 if n <= len(branch.reached):
                     guess.score = math.log(branch.reached[n - 1] or 1e-30)
                 branch.guesses.append(guess)
@@ -332,6 +349,17 @@ class TreeText:
             return True
         # the position that the next token would be read at
         return self.tree.depth(branch.end) + 2 >= self._context
+
+    def _draft(self, branch: _MentionBranch, ids: Sequence[int]) -> None:
+        """Put in a draft of a mention that has no token yet; read after each."""
+        room = min(
+            self._limits.max_mention_tokens, self._context - self.tree.depth(branch.end)
+        )
+        branch.drafted = list(ids[: max(room - 2, 0)])
+        if branch.drafted:
+            last = self.tree.extend(branch.end, branch.drafted)
+            for slot in range(branch.end + 1, last + 1):
+                self._read(slot)
 
     def _feed(self, branch: _MentionBranch, draft_tokens: int) -> None:
         """Put in the last token and a draft of the next ones; read after each."""
