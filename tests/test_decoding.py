@@ -17,7 +17,13 @@ from transformers import (
     MistralConfig,
 )
 
-from spacy_padellm.decoding.base import Decoder, Forced, Limits, decode
+from spacy_padellm.decoding.base import (
+    Decoder,
+    Forced,
+    Limits,
+    decode,
+    likeliest,
+)
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.source import Source
 from spacy_padellm.decoding.support import why_no_tree
@@ -207,6 +213,16 @@ def one_token_at_a_time(
             string = prompt.decode(new)
             mentions.append(Mention(label, n, string, score * reached[n - 1]))
     return mentions
+
+
+@pytest.mark.parametrize("vocabulary", [50, 300_000])
+def test_decoding_likeliest_is_the_log_softmax(vocabulary: int) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(7, vocabulary).bfloat16()
+    tokens, scores = likeliest(logits)
+    wanted, best = logits.float().log_softmax(dim=-1).max(dim=-1)
+    torch.testing.assert_close(scores, wanted)
+    assert tokens.tolist() == best.tolist()
 
 
 def test_decoding_from_text_takes_the_likeliest_tokens_that_keep_to_the_text(

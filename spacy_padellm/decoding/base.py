@@ -16,7 +16,8 @@ from spacy_padellm.prompt import MAX_COUNT_TOKENS, CountBranches, PromptTokens
 from spacy_padellm.targets import GoldText, TrainingTree
 
 logger = logging.getLogger("spacy_padellm")
-
+# numbers at a time that a CPU's cache holds while several passes go over them
+_CACHED_LOGITS = 1 << 18
 
 # what a decoder found in a text, or why it could not read it
 Found = list[Mention] | Exception
@@ -175,6 +176,15 @@ def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     RETURNS (tuple[torch.Tensor, torch.Tensor]): Tokens (int64, (reads,)) and their
         log-probabilities (float32, (reads,)), NaN where logits are no numbers.
     """
+    if logits.device.type == "cpu":
+        pieces = logits.split(max(1, _CACHED_LOGITS // logits.shape[-1]))
+        read = [_likeliest(piece) for piece in pieces]
+        tokens, scores = (torch.cat(found) for found in zip(*read, strict=True))
+        return tokens, scores
+    return _likeliest(logits)
+
+
+def _likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     logits = logits.float()
     best, tokens = logits.max(dim=-1)
     # half the time of torch's logsumexp, which looks for the maximum again
