@@ -113,6 +113,10 @@ class Errors:
         "directions: {reason}. Set prefix_lm = false and train the model so, or take "
         "another one."
     )
+    P128 = (
+        "The decoder's tag_weight is {value}. Set it between 0, which leaves tags to "
+        "the drafts, and 1."
+    )
     P130 = (
         "The model is not there yet: it is made from scratch in training. Run "
         "'spacy train', call nlp.initialize(), or load a trained pipeline."

@@ -46,6 +46,7 @@ def make_tree_decoder(
     draft_tokens: int = 4,
     min_count_probability: float | None = 0.3,
     from_text: bool = True,
+    tag_weight: float = 0.5,
     devices: Sequence[str] = (),
 ) -> Decoder:
     """`spacy-padellm.TreeDecoder.v1`; see `TreeDecoder`.
@@ -59,6 +60,7 @@ def make_tree_decoder(
         draft_tokens=draft_tokens,
         min_count_probability=min_count_probability,
         from_text=from_text,
+        tag_weight=tag_weight,
         devices=tuple(devices),
     )
 

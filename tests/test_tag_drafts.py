@@ -1,37 +1,98 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import spacy
 import torch
-from helpers import DOC_SPANS, GOLD, LABELS, TEXT, found, initialised, pipe_of, train
+from helpers import (
+    DOC_SPANS,
+    GOLD,
+    LABELS,
+    TEXT,
+    entities,
+    found,
+    initialised,
+    pipe_of,
+    train,
+)
 from hypothesis import given, strategies as st
 from spacy.language import Language
 
-from spacy_padellm.decoding.tag_drafts import tagged_mentions
+from spacy_padellm.decoding.tag_drafts import share_scores, tagged_mentions
+from spacy_padellm.decoding.tree import TreeDecoder
 from spacy_padellm.lm import LanguageModel
+from spacy_padellm.mentions import Mention
+
+
+def log_chances(rows: list[list[float]]) -> npt.NDArray[np.float64]:
+    return np.log(np.array(rows, dtype=np.float64))
 
 
 def test_tag_drafts_are_the_runs_of_a_label() -> None:
-    text, tags = [10, 11, 12, 13, 14, 15], [1, 1, 0, 2, 1, 2]
-    assert tagged_mentions(text, tags, ["PER", "LOC", "ORG"]) == {
+    pieces = [" Anna", " Smith", " saw", " Paris", " Bob", "."]
+    out, per, loc = [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.2, 0.7]
+    chances = log_chances([per, [0.4, 0.5, 0.1], out, loc, per, out])
+    found = tagged_mentions(range(10, 16), pieces, chances, ["PER", "LOC"])
+    assert {k: [t.ids for t in v] for k, v in found.items()} == {
         "PER": [[10, 11], [14]],
-        "LOC": [[13], [15]],
-        "ORG": [],
+        "LOC": [[13]],
     }
+    assert [t.score for t in found["PER"]] == pytest.approx([0.5, 0.8])
 
 
-@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 3)), max_size=30))
-def test_tag_drafts_hold_each_tagged_token_once(pairs: list[tuple[int, int]]) -> None:
-    text, tags = [token for token, _ in pairs], [tag for _, tag in pairs]
-    drafts = tagged_mentions(text, tags, ["A", "B", "C"])
-    for number, label in enumerate("ABC", start=1):
-        wanted = [token for token, tag in pairs if tag == number]
-        assert [token for draft in drafts[label] for token in draft] == wanted
-        assert all(drafts[label])
+def test_tag_drafts_tokens_of_a_word_decide_together() -> None:
+    chances = log_chances([[0.6, 0.4], [0.1, 0.9], [0.9, 0.1], [0.1, 0.9]])
+    pieces = [" Leic", "ester", " ", "-"]
+    found = tagged_mentions([1, 2, 3, 4], pieces, chances, ["PER"])
+    assert [t.ids for t in found["PER"]] == [[1, 2], [4]]
+    inside = (0.4 * 0.9) ** 0.5
+    assert found["PER"][0].score == pytest.approx(inside / (inside + 0.06**0.5))
+
+
+def test_tag_drafts_take_each_chinese_character_for_a_word() -> None:
+    chances = log_chances([[0.4, 0.6], [0.9, 0.1]])
+    found = tagged_mentions([1, 2], ["京", "人"], chances, ["LOC"])
+    assert [t.ids for t in found["LOC"]] == [[1]]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([" a", "b", " ", "-", "京", "7"]), st.integers(0, 3)),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_tag_drafts_hold_tokens_of_the_text_once(pairs: list[tuple[str, int]]) -> None:
+    pieces = [piece for piece, _ in pairs]
+    rows = [[0.1 + (tag == n) for n in range(4)] for _, tag in pairs]
+    found = tagged_mentions(range(len(pairs)), pieces, log_chances(rows), "ABC")
+    ids = sorted(i for some in found.values() for tagged in some for i in tagged.ids)
+    assert len(ids) == len(set(ids))
+    for some in found.values():
+        for tagged in some:
+            assert tagged.ids == list(range(tagged.ids[0], tagged.ids[-1] + 1))
+            assert 0 < tagged.score <= 1
+
+
+def test_tag_drafts_scores_are_shared() -> None:
+    generated = [
+        Mention("PER", 1, "Bob", 0.8),
+        Mention("PER", 2, "Bob", 0.6),
+        Mention("LOC", 1, "Rome", 0.4),
+    ]
+    tagged = {"PER": [("Anna", 0.5), ("Bob", 0.9)], "LOC": []}
+    assert share_scores(generated, tagged, weight=0.25) == [
+        Mention("PER", 1, "Bob", 0.75 * 0.8 + 0.25 * 0.9),
+        Mention("PER", 2, "Bob", 0.75 * 0.6),
+        Mention("PER", 3, "Anna", 0.25 * 0.5),
+        Mention("LOC", 1, "Rome", 0.75 * 0.4),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +155,25 @@ def test_tag_drafts_are_saved_with_the_model(tagging: Language, tmp_path: Path) 
     nlp = spacy.load(tmp_path / "nlp")
     nlp("load")
     assert pipe_of(nlp).holder.lm().tags
+
+
+def test_tag_drafts_find_what_is_only_tagged(tagging: Language) -> None:
+    pipe = pipe_of(tagging)
+    decoder = pipe.decoder
+    assert isinstance(decoder, TreeDecoder)
+    # no count is ever reached with such a probability: nothing is generated
+    strict = replace(decoder, min_count_probability=1.0)
+    pipe.decoder = replace(strict, tag_weight=0.0)
+    try:
+        assert not any(found(tagging.pipe(GOLD)))
+        pipe.decoder = replace(strict, tag_weight=1.0)
+        (doc,) = tagging.pipe([TEXT])
+        assert entities(doc) == GOLD[TEXT]
+        assert all(ent._.padellm_score > 0.5 for ent in doc.ents)
+    finally:
+        pipe.decoder = decoder
+
+
+def test_tag_drafts_weight_over_one_is_an_error() -> None:
+    with pytest.raises(ValueError, match="leaves tags to"):
+        TreeDecoder(tag_weight=1.5)

@@ -1,22 +1,120 @@
-"""Drafts of whole mentions, from what a model that tags its texts has tagged."""
+"""Mentions as a model that tags its texts has tagged them; see `spacy_padellm.tags`.
+
+They are drafts of the mentions that are generated, and share in their scores.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+from spacy_padellm.mentions import Mention
+
+# characters of scripts that put no blanks between words: each is taken for a word
+_WITHOUT_BLANKS = (
+    ("\u3040", "\u30ff"),
+    ("\u3400", "\u9fff"),
+    ("\uf900", "\ufaff"),
+    ("\U00020000", "\U0003ffff"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A run of words with the same tag.
+
+    ids (list[int]): The text's tokens.
+    score (float): The tag's probability at the least sure of the words.
+    """
+
+    ids: list[int]
+    score: float
 
 
 def tagged_mentions(
-    text: Sequence[int], tags: Sequence[int], labels: Sequence[str]
-) -> dict[str, list[list[int]]]:
-    """Label -> the tokens of its mentions in text order, as they were tagged.
+    text: Sequence[int],
+    pieces: Sequence[str],
+    chances: npt.NDArray[np.float64],
+    labels: Sequence[str],
+) -> dict[str, list[Tagged]]:
+    """Label -> its mentions in text order, as they were tagged.
 
-    text (Sequence[int]): The text's tokens.
-    tags (Sequence[int]): The tag of each: 0 outside mentions, n for the n-th label.
+    The tokens of a word decide together: each word gets the tag whose probability has
+    the highest geometric mean over them.
+
+    text (Sequence[int]): The text's tokens, at least one.
+    pieces (Sequence[str]): The string of each.
+    chances (float64, (tokens, 1 + labels)): Log-probabilities of being outside
+        mentions, and of each label.
     labels (Sequence[str]): The labels.
     """
-    mentions: dict[str, list[list[int]]] = {label: [] for label in labels}
-    for tag, run in groupby(zip(text, tags, strict=True), key=lambda pair: pair[1]):
+    starts = _word_starts(pieces)
+    sizes = np.diff([*starts, len(text)])
+    means = np.exp(np.add.reduceat(chances, starts, axis=0) / sizes[:, None])
+    means /= means.sum(axis=1, keepdims=True)
+    tags, scores = means.argmax(axis=1), means.max(axis=1)
+    mentions: dict[str, list[Tagged]] = {label: [] for label in labels}
+    for tag, run in groupby(range(len(starts)), key=tags.__getitem__):
+        words = list(run)
         if tag:
-            mentions[labels[tag - 1]].append([token for token, _ in run])
+            end = starts[words[-1]] + sizes[words[-1]]
+            ids = list(text[starts[words[0]] : end])
+            score = float(scores[words].min())
+            mentions[labels[tag - 1]].append(Tagged(ids, score))
     return mentions
+
+
+def share_scores(
+    generated: Sequence[Mention],
+    tagged: Mapping[str, Sequence[tuple[str, float]]],
+    *,
+    weight: float,
+) -> list[Mention]:
+    """Weigh generated mentions and tagged ones against each other.
+
+    generated (Sequence[Mention]): By label, then by index.
+    tagged (Mapping[str, Sequence[tuple[str, float]]]): Label -> string and score of
+        each tagged mention in text order.
+    weight (float): Of the tagged ones' scores, in 0..1; the generated ones' weigh the
+        rest. What was found in one way only counts 0 in the other.
+    RETURNS (list[Mention]): By label; what was only tagged comes after the others.
+    """
+    shared = []
+    for label, spans in tagged.items():
+        left = list(spans)
+        index = 0
+        for mention in generated:
+            if mention.label != label:
+                continue
+            index = max(index, mention.index)
+            score = (1 - weight) * mention.score
+            for place, (string, tag_score) in enumerate(left):
+                if string == mention.text.strip():
+                    score += weight * tag_score
+                    del left[place]
+                    break
+            shared.append(replace(mention, score=score))
+        for number, (string, tag_score) in enumerate(left, start=index + 1):
+            shared.append(Mention(label, number, string, weight * tag_score))
+    return shared
+
+
+def _word_starts(pieces: Sequence[str]) -> list[int]:
+    """The tokens that begin a word; the first one does."""
+    starts = [0]
+    for place in range(1, len(pieces)):
+        before, after = pieces[place - 1][-1:], pieces[place][:1]
+        if not (_in_word(before) and _in_word(after)):
+            starts.append(place)
+    return starts
+
+
+def _in_word(character: str) -> bool:
+    """Whether a word may go on from or to a character; parts of one count too."""
+    if any(first <= character <= last for first, last in _WITHOUT_BLANKS):
+        return False
+    return character.isalnum() or character >= "\U000f0000"

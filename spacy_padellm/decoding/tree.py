@@ -51,6 +51,9 @@ class TreeDecoder:
         index. Low values find more. None takes the likeliest count (the paper's).
     from_text (bool): Leave out tokens that would make a mention another string than
         one of the text.
+    tag_weight (float): Of a model that was taught to tag its texts: the share of a
+        mention's score, in 0..1, that is the probability of its tags; mentions that
+        were only tagged are found too. 0 leaves tags to the drafts.
     devices (tuple[str, ...]): Where to put replicas of the model, over which texts are
         spread; none means the model's own device.
     """
@@ -61,6 +64,7 @@ class TreeDecoder:
     draft_tokens: int = 4
     min_count_probability: float | None = None
     from_text: bool = False
+    tag_weight: float = 0.0
     devices: tuple[str, ...] = ()
     needs_weights: ClassVar[bool] = True
 
@@ -73,6 +77,8 @@ class TreeDecoder:
         if self.draft_tokens < 0:
             message = Errors.P126.format(value=self.draft_tokens)
             raise ValueError(message)
+        if not 0 <= self.tag_weight <= 1:
+            raise ValueError(Errors.P128.format(value=self.tag_weight))
         least = self.min_count_probability
         if least is not None and not 0 < least <= 1:
             raise ValueError(Errors.P125.format(value=least))
@@ -94,7 +100,7 @@ class TreeDecoder:
         def decode(replica: Replica, some: Iterable[str]) -> Iterator[Found]:
             given = forced and forced.bound(replica.prompt)
             tags: Mapping[str, int] = {}
-            if self.draft_tokens and replica.lm.tags:
+            if replica.lm.tags and (self.draft_tokens or self.tag_weight):
                 tags = tag_tokens(replica.prompt, labels)
             return _Work(self, replica, labels, limits, given, tags).decode(some)
 
@@ -200,7 +206,11 @@ class _Work:
             branches,
             labels=self.labels,
             limits=self.limits,
-            choice=Choice(self.decoder.min_count_probability, self.decoder.from_text),
+            choice=Choice(
+                self.decoder.min_count_probability,
+                self.decoder.from_text,
+                self.decoder.tag_weight,
+            ),
             context=self.replica.lm.context,
             forced=self.forced,
             tags=list(self.tags),

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from spacy_padellm.decoding.base import Found, likeliest
@@ -171,11 +173,11 @@ class TreeRun:
 
 def _read_off(
     logits: torch.Tensor, asked: Sequence[tuple[int, int]], chosen: torch.Tensor
-) -> tuple[list[int], list[float], list[float], list[int]]:
+) -> tuple[list[int], list[float], list[float], npt.NDArray[np.float64]]:
     """What is read of a pass.
 
     RETURNS (tuple): The likeliest tokens, their log-probabilities, the probabilities
-        asked for, the likeliest of the choices.
+        asked for, the log-probabilities of the choices.
     """
     tokens, scores = likeliest(logits)
     found = [tokens.double(), scores.double()]
@@ -184,15 +186,14 @@ def _read_off(
         best = logits[reads, tokens[reads]].double()
         # relative to the likeliest token, whose probability is known
         found.append(scores[reads].double() + logits[reads, wanted].double() - best)
-    if chosen.numel():
-        found.append(chosen.argmax(dim=-1).double())
-    flat = torch.cat(found).tolist()  # one transfer from the device a pass
+    found.append(chosen.double().log_softmax(dim=-1).flatten())
+    flat = torch.cat(found).cpu().numpy()  # one transfer from the device a pass
     count = len(tokens)
     end = 2 * count + len(asked)
-    chances = [math.exp(score) for score in flat[2 * count : end]]
-    tags = [int(tag) for tag in flat[end:]]
-    ids = [int(token) for token in flat[:count]]
-    return ids, flat[count : 2 * count], chances, tags
+    ids = flat[:count].astype(np.int64).tolist()
+    chances = np.exp(flat[2 * count : end]).tolist()
+    tags = flat[end:].reshape(chosen.shape)
+    return ids, flat[count : 2 * count].tolist(), chances, tags
 
 
 def _pick(logits: torch.Tensor, read: int, allowed: Sequence[int]) -> tuple[int, float]:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+import numpy as np
+import numpy.typing as npt
+
 from spacy_padellm.decoding.base import Forced, Limits
 from spacy_padellm.decoding.source import Source
-from spacy_padellm.decoding.tag_drafts import tagged_mentions
+from spacy_padellm.decoding.tag_drafts import Tagged, share_scores, tagged_mentions
 from spacy_padellm.errors import Errors
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import CountBranches, PromptTokens
@@ -25,14 +28,15 @@ class Reading:
     chances (Sequence[float]): The probabilities of the tokens asked for.
     pick (Callable[[int, Sequence[int]], tuple[int, float]]): The likeliest of some
         tokens after a read, with its log-probability.
-    tags (Sequence[int]): The tag of each token of the text, 0 outside mentions.
+    tags (float64, (tokens, 1 + labels)): The log-probabilities of the tags of each
+        token of the text; see `tagged_mentions`.
     """
 
     tokens: Sequence[int]
     scores: Sequence[float]
     chances: Sequence[float]
     pick: Callable[[int, Sequence[int]], tuple[int, float]]
-    tags: Sequence[int] = ()
+    tags: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,12 @@ class Choice:
 
     min_count_probability (float | None): See `TreeDecoder`.
     from_text (bool): See `TreeDecoder`.
+    tag_weight (float): See `TreeDecoder`.
     """
 
     min_count_probability: float | None = None
     from_text: bool = False
+    tag_weight: float = 0.0
 
 
 @dataclass(eq=False, slots=True)
@@ -123,7 +129,8 @@ class TreeText:
         # slots of the text whose tags are asked for in this pass
         self.tagged = range(*branches.text) if tags else range(0)
         self._tags = tags
-        self._drafts: dict[str, list[list[int]]] = {}  # by label: what is tagged
+        self._tagged: dict[str, list[Tagged]] = {}  # by label
+        self._drafts: dict[str, list[Tagged]] = {}
         self._prompt = prompt
         self._text = text
         self._branches = branches
@@ -150,7 +157,9 @@ class TreeText:
         self.reads, self.chances = [], []
         if self.tagged:
             tokens = [self._branches.root[slot] for slot in self.tagged]
-            self._drafts = tagged_mentions(tokens, reading.tags, self._tags)
+            pieces = list(map(self._prompt.piece, tokens))
+            self._tagged = tagged_mentions(tokens, pieces, reading.tags, self._tags)
+            self._drafts = self._tagged if draft_tokens else {}
             self.tagged = range(0)
         undecided = []
         for count in self._counting:
@@ -168,10 +177,18 @@ class TreeText:
         order = {label: place for place, label in enumerate(self._labels)}
         self._done.sort(key=lambda branch: (order[branch.label], branch.index))
         strings = self._prompt.decode_mentions([b.generated for b in self._done])
-        return [
+        generated = [
             Mention(branch.label, branch.index, string, math.exp(branch.score))
             for branch, string in zip(self._done, strings, strict=True)
         ]
+        weight = self._choice.tag_weight
+        if not weight or not self._tagged:
+            return generated
+        tagged = {
+            label: [(self._prompt.decode(t.ids).strip(), t.score) for t in found]
+            for label, found in self._tagged.items()
+        }
+        return share_scores(generated, tagged, weight=weight)
 
     def _read(self, slot: int) -> int:
         """Ask for what follows a slot; gives the number of the read."""
@@ -298,7 +315,7 @@ class TreeText:
                     forced = self._forced.mention(self._text, branch.label, n)
                 guess = _MentionBranch(branch.label, n, end, self._read(end), forced)
                 if n <= len(drafts):
-                    self._draft(guess, drafts[n - 1])
+                    self._draft(guess, drafts[n - 1].ids)
                 if n <= len(branch.reached):
                     guess.score = math.log(branch.reached[n - 1] or 1e-30)
                 branch.guesses.append(guess)
