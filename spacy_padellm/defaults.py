@@ -32,6 +32,7 @@ DEFAULT_CONFIG = {
         "draft_tokens": 4,
         "min_count_probability": 0.3,
         "from_text": True,
+        "tag_weight": 0.5,
         "devices": [],
     },
     "span_getter": {
