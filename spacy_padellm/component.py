@@ -228,8 +228,9 @@ class PaDeLLMNER(TrainablePipe):
             return dict(known)
         return label_names(own, {**self._carried_labels(), **known})
 
-    def _threshold(self) -> float | Mapping[str, float]:
-        """The lowest probability of a mention, read at predict time."""
+    @property
+    def threshold(self) -> float | Mapping[str, float]:
+        """The lowest probability of a mention, or of each label's."""
         own: float | dict[str, float] | None = self.cfg["threshold"]
         return self._model_thresholds if own is None else own
 
@@ -316,7 +317,7 @@ class PaDeLLMNER(TrainablePipe):
                 found,
                 spans_key=self.cfg["spans_key"],
                 alignment_mode=self.cfg["alignment_mode"],
-                threshold=self._threshold(),
+                threshold=self.threshold,
                 existing=self.cfg["existing"],
             )
 

@@ -23,6 +23,7 @@ from helpers import (
 )
 from hypothesis import given, strategies as st
 from spacy.language import Language
+from spacy.tokens import Doc
 
 from spacy_padellm.decoding.tag_drafts import share_scores, tagged_mentions
 from spacy_padellm.decoding.tree import TreeDecoder
@@ -172,6 +173,21 @@ def test_tag_drafts_find_what_is_only_tagged(tagging: Language) -> None:
         assert all(ent._.padellm_score > 0.5 for ent in doc.ents)
     finally:
         pipe.decoder = decoder
+
+
+def test_tag_drafts_do_not_depend_on_the_batch(tagging: Language) -> None:
+    texts = [*GOLD, *reversed(GOLD)] * 3
+    together = [scored(doc) for doc in tagging.pipe(texts, batch_size=256)]
+    for text, mentions in zip(texts, together, strict=True):
+        alone = scored(tagging(text))
+        assert alone.keys() == mentions.keys()
+        assert list(alone.values()) == pytest.approx(list(mentions.values()), abs=1e-5)
+
+
+def scored(doc: Doc) -> dict[tuple[int, int, str], float]:
+    group = doc.spans["padellm"]
+    places = [(span.start, span.end, span.label_) for span in group]
+    return dict(zip(places, group.attrs["scores"], strict=True))
 
 
 def test_tag_drafts_weight_over_one_is_an_error() -> None:

@@ -16,6 +16,7 @@ from spacy_padellm.analysis.kinds import GoldMention, WindowCase
 from spacy_padellm.component import PaDeLLMNER
 from spacy_padellm.decoding.base import Decoder, Found
 from spacy_padellm.mentions import Mention
+from spacy_padellm.spans import lowest_score
 from spacy_padellm.windows import Window, make_windows
 
 BATCH_SIZE = 256
@@ -25,7 +26,7 @@ BATCH_SIZE = 256
 class ReadDoc:
     """What a pipe made of a gold Doc.
 
-    windows (list[WindowCase]): What the model read and gave.
+    windows (list[WindowCase]): What the model read and gave, over the thresholds.
     scored (list[tuple[str, float, bool]]): Label and score of each final span, and
         whether it is a gold mention.
     cut (int): Gold mentions that no window holds as a whole.
@@ -102,7 +103,12 @@ def _read(
                     GoldMention(m.start - window.start, m.end - window.start, m.label)
                     for m in inside
                 ],
-                mentions=[m for m in recorded[window.text] if m.label in labels],
+                mentions=[
+                    mention
+                    for mention in recorded[window.text]
+                    if mention.label in labels
+                    and mention.score >= lowest_score(pipe.threshold, mention.label)
+                ],
             )
         )
     right = set(gold.mentions)
