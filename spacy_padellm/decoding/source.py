@@ -26,6 +26,8 @@ class Source:
         self._prompt = prompt
         pieces = [prompt.piece(token) for token in text]
         self._string = "".join(pieces)
+        # tokens that may follow a string; all labels' mentions begin alike
+        self._after: dict[str, set[int]] = {}
         # character -> the token that starts there
         self._token_at = dict(zip(accumulate(map(len, pieces)), count(1), strict=False))
 
@@ -65,11 +67,14 @@ class Source:
     def allowed(self, generated: Sequence[int]) -> list[int]:
         """All tokens that fit; see `fits`."""
         string = self._string_of(generated)
-        if string:
-            ends = [place + len(string) for place in self._found(string)]
-        else:
-            ends = sorted(self._starts)
-        found = {t for end in ends for t in self._prompt.tokens_at(self._string, end)}
+        if string not in self._after:
+            if string:
+                ends = [place + len(string) for place in self._found(string)]
+            else:
+                ends = sorted(self._starts)
+            tokens_at = self._prompt.tokens_at
+            self._after[string] = {t for e in ends for t in tokens_at(self._string, e)}
+        found = self._after[string]
         return sorted({*found, self._prompt.eos} if generated else found)
 
     @cached_property

@@ -115,6 +115,8 @@ def _word_starts(pieces: Sequence[str]) -> list[int]:
 
 def _in_word(character: str) -> bool:
     """Whether a word may go on from or to a character; parts of one count too."""
+    if character < _WITHOUT_BLANKS[0][0]:
+        return character.isalnum()
     if any(first <= character <= last for first, last in _WITHOUT_BLANKS):
         return False
     return character.isalnum() or character >= "\U000f0000"
