@@ -39,7 +39,7 @@ def test_annotate_figures_rate_of_too_few_shards(tmp_path: Path) -> None:
     assert running_rate(output, workers=2) is None
 
 
-def test_annotate_figures_memory_grows_from_the_second_tenth_on() -> None:
+def test_annotate_figures_memory_growth_leaves_out_the_warm_up() -> None:
     samples = [(0.0, 100.0), (0.1, 200.0), (0.3, 190.0), (0.6, 230.0), (1.0, 220.0)]
     facts = Memory(peak=250.4, samples=samples).facts()
     assert facts["peak"] == 250

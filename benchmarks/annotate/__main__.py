@@ -132,8 +132,8 @@ def show_memory(results: list[dict[str, Any]]) -> None:
         divider=True,
     )
     msg.text(
-        "1/4 to 4/4: most in each quarter of the shards; growth: of the last tenth "
-        "against the second"
+        "1/4 to 4/4: most in each quarter of the shards; growth: of the last "
+        "against the first, whose start (a tenth of the run) is left out as warm-up"
     )
 
 

@@ -37,10 +37,10 @@ class Memory:
     def facts(self) -> dict[str, float | list[float | None] | None]:
         """The peak, that of each quarter, and the growth.
 
-        RETURNS (dict): "growth" is how much higher the last tenth of the run is than
-            the second, as a share: the first tenth is warm-up.
+        RETURNS (dict): "growth" is how much higher the last quarter of the run is than
+            the first, as a share; the first tenth is left out as warm-up.
         """
-        early, late = self.highest(0.1, 0.2), self.highest(0.9, 1)
+        early, late = self.highest(0.1, 0.25), self.highest(0.75, 1)
         quarters = [self.highest(n / 4, (n + 1) / 4) for n in range(4)]
         return {
             "peak": round(self.peak),
