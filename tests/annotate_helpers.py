@@ -31,6 +31,13 @@ def annotate(*arguments: object) -> tuple[int, str]:
     return result.exit_code, " ".join(result.output.split())
 
 
+def fails(*arguments: object, saying: str) -> None:
+    """The command fails, with these words."""
+    code, words = annotate(*arguments)
+    assert code == 1, words
+    assert saying in words
+
+
 def some_texts(count: int) -> list[str]:
     return [TEXTS[place % len(TEXTS)] for place in range(count)]
 

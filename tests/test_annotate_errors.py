@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import resource
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,8 +16,8 @@ import spacy
 import torch
 from annotate_helpers import (
     TEXTS,
-    annotate,
     contents,
+    fails,
     rows,
     shards,
     some_texts,
@@ -44,13 +41,6 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
     return tmp_path / "out"
-
-
-def fails(*arguments: object, saying: str) -> None:
-    """The command fails, with these words."""
-    code, words = annotate(*arguments)
-    assert code == 1, words
-    assert saying in words
 
 
 # Inputs
@@ -134,6 +124,28 @@ def test_annotate_errors_broken_page_leaves_the_other_shards(
     before = contents(output)
     fails(*command, saying="1 of 4 shards are not done")
     assert contents(output) == before
+
+
+def test_annotate_errors_docs_whose_words_are_missing(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    docs = DocBin(docs=[spacy.blank("en")("Quorft met Anna .")])
+    docs.strings.clear()
+    broken = source.with_name("broken.spacy")
+    docs.to_disk(broken)
+    command = (pipeline, broken, source, "-o", output)
+    fails(*command, saying=f"1 of 2 shards are not done: Cannot read {broken}: ")
+    assert [path.name for path in shards(output)] == ["part-000001.parquet"]
+
+
+def test_annotate_errors_link_to_nothing(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    link = source.with_name("link.parquet")
+    link.symlink_to(source.with_name("gone.parquet"))
+    saying = f"Cannot read {link}: "
+    fails(pipeline, source.parent, "-o", output, saying=saying)
+    assert not output.exists()
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
@@ -236,115 +248,3 @@ def test_annotate_errors_gpus_that_are_not_there(
     options = ("--workers", 2, "--gpus-per-worker", 0.5)
     saying = "2 worker(s) of 0.5 GPU(s) each need more than the 0 there are"
     fails(pipeline, source, "-o", output, *options, saying=saying)
-
-
-# Outputs
-
-
-@pytest.mark.parametrize(
-    ("options", "difference"),
-    [
-        (("--shard-size", 5), "its shard_size is 10000, not 5"),
-        (("--format", "spacy"), "its format is 'parquet', not 'spacy'"),
-        (("--keep-columns", "id"), "its keep_columns is [], not ['id']"),
-    ],
-)
-def test_annotate_errors_output_of_other_options(
-    pipeline: Path,
-    source: Path,
-    output: Path,
-    options: tuple[object, ...],
-    difference: str,
-) -> None:
-    annotate(pipeline, source, "-o", output)
-    before = contents(output)
-    saying = f"{output} belongs to another run: {difference}. Give another --output"
-    fails(pipeline, source, "-o", output, *options, saying=saying)
-    assert contents(output) == before
-
-
-def test_annotate_errors_output_of_another_pipeline(
-    pipeline: Path, source: Path, output: Path, tmp_path: Path
-) -> None:
-    annotate(pipeline, source, "-o", output)
-    trained(threshold=0.9).to_disk(tmp_path / "nlp")
-    saying = "belongs to another run: it was annotated by another pipeline"
-    fails(tmp_path / "nlp", source, "-o", output, saying=saying)
-
-
-def test_annotate_errors_input_that_has_changed(
-    pipeline: Path, source: Path, output: Path
-) -> None:
-    annotate(pipeline, source, "-o", output)
-    write_parquet(source, some_texts(13))
-    saying = f"belongs to another run: the input {source} has changed"
-    fails(pipeline, source, "-o", output, saying=saying)
-
-
-def test_annotate_errors_input_that_is_new(
-    pipeline: Path, source: Path, output: Path
-) -> None:
-    annotate(pipeline, source, "-o", output)
-    other = write_parquet(source.with_name("other.parquet"), TEXTS)
-    saying = f"belongs to another run: the input {other} is new"
-    fails(pipeline, source, other, "-o", output, saying=saying)
-
-
-def test_annotate_errors_output_folder_of_something_else(
-    pipeline: Path, source: Path, output: Path
-) -> None:
-    output.mkdir()
-    (output / "thesis.tex").write_text("years of work")
-    saying = f"{output} is not empty, and no earlier run made it (it holds thesis.tex)"
-    fails(pipeline, source, "-o", output, saying=saying)
-    assert [path.name for path in output.iterdir()] == ["thesis.tex"]
-
-
-def test_annotate_errors_manifest_that_is_broken(
-    pipeline: Path, source: Path, output: Path
-) -> None:
-    annotate(pipeline, source, "-o", output)
-    (output / "manifest.json").write_text("{")
-    before = contents(output)
-    fails(pipeline, source, "-o", output, saying="no earlier run made it (manifest")
-    assert contents(output) == before
-
-
-def test_annotate_errors_output_that_is_a_file(
-    pipeline: Path, source: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "out").write_text("mine")
-    saying = f"Cannot write {tmp_path}/out/manifest.json: "
-    fails(pipeline, source, "-o", tmp_path / "out", saying=saying)
-    assert (tmp_path / "out").read_text() == "mine"
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Let no file grow further: writing fails as on a full disk."""
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-
-
-@pytest.mark.parametrize("output_format", ["parquet", "spacy"])
-def test_annotate_errors_no_space_left(
-    pipeline: Path, output: Path, tmp_path: Path, output_format: str
-) -> None:
-    # what cannot be compressed, after a first shard that fits
-    noise = "".join(chr(0x4E00 + place * 7919 % 20000) for place in range(10_000))
-    columns = {"noise": [*[""] * 5, noise]}
-    source = write_parquet(tmp_path / "in.parquet", some_texts(6), **columns)
-    options = ("--shard-size", 5, "--format", output_format, "--keep-columns", "noise")
-    command = (pipeline, source, "-o", output, *options)
-    with largest_file(20_000):
-        fails(*command, saying="No space left to write")
-    assert len(shards(output)) == 1
-    assert list((output / "unfinished").iterdir()) == []
-    code, words = annotate(*command)
-    assert code == 0, words
-    assert "Done before: 1 of 2 shards" in words
-    assert len(shards(output)) == 2

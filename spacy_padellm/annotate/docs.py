@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 import pyarrow as pa
@@ -27,16 +28,30 @@ def inspect_docs(path: str, *, keep: Sequence[str], shard_size: int) -> Layout:
 
 
 def read_docs(path: str, cut: Cut, vocab: Vocab) -> Iterator[Record]:
-    """Read a range of Docs, with what annotation they have."""
+    """Read a range of Docs, with what annotation they have.
+
+    RAISES (ShardError): If the file is broken.
+    """
     docs = _open(path).get_docs(vocab)
-    for row, doc in enumerate(islice(docs, cut.start, cut.stop), cut.start):
-        yield Record(row, doc.text, doc=doc)
+    with _whole(path):
+        for row, doc in enumerate(islice(docs, cut.start, cut.stop), cut.start):
+            yield Record(row, doc.text, doc=doc)
 
 
 def _open(path: str) -> DocBin:
     with open_file(path) as file:
         data = file.read()
-    try:
+    with _whole(path):
         return DocBin(store_user_data=True).from_bytes(data)
-    except Exception as error:  # what is raised depends on which byte is broken
+
+
+@contextmanager
+def _whole(path: str) -> Iterator[None]:
+    """Tell any error as a broken file: what is raised depends on which byte it is.
+
+    RAISES (ShardError): Instead of it.
+    """
+    try:
+        yield
+    except Exception as error:
         raise ShardError(Errors.P403.format(path=path, error=error)) from error

@@ -18,6 +18,7 @@ from spacy.language import Language
 from spacy_padellm.errors import Errors
 
 from .files import AnnotateError
+from .memory import bound_kernels
 
 FACTORY = "padellm_ner"
 PROBE = "Ada Lovelace was born in London."
@@ -67,6 +68,7 @@ def load_pipeline(name: str) -> Language:
 
     RAISES (AnnotateError): If it cannot be loaded, or fails.
     """
+    bound_kernels()
     # workers share the cores; and the same threads give the same last digits
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
     try:

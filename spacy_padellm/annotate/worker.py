@@ -15,6 +15,7 @@ from spacy_padellm.errors import Errors
 from .docs import read_docs
 from .files import ShardError, reading
 from .lines import read_jsonl, read_text
+from .memory import trim
 from .output import exists, shard_path, whole_file, write_rejected
 from .pipeline import told_once
 from .plan import Shard
@@ -77,6 +78,8 @@ def annotate_shard(
         WRITERS[job.output_format].write(file, batches, job.columns)
         # before the shard has its name: from then on it is done
         write_rejected(job.output, shard, bad)
+    # tensors of many sizes leave the heap in pieces, which would add up
+    trim()
 
 
 def read_records(job: Job, shard: Shard, vocab: Vocab) -> Iterator[Record | BadRecord]:

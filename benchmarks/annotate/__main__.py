@@ -1,0 +1,156 @@
+"""Annotating a generated corpus with `spacy padellm annotate`: rate and memory.
+
+Short texts are put together from templates and words, and annotated with the bundled
+model by 1 and by 2 workers of one thread each. The memory of the command and of its
+workers is read while they run, to see whether it is flat. A control says what the
+machine itself allows: plain `nlp.pipe` in 1 and in 2 processes that share nothing.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.annotate --texts 200000 --json OUT.json
+
+With `--kill`, a worker and then the command are killed in the middle of a run; the
+command is given again, and what it wrote compared with an undisturbed run.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.annotate --kill --texts 8000 --shard-size 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from wasabi import msg
+
+from benchmarks.annotate.command import Corpus, measure
+from benchmarks.annotate.control import plain_rate
+from benchmarks.annotate.corpus import write_corpus, write_pipeline
+from benchmarks.annotate.killing import kill_and_compare
+
+BAD_EVERY = 500  # texts of a run that is killed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--texts", type=int, default=200_000)
+    parser.add_argument("--shard-size", type=int, default=10_000)
+    parser.add_argument("--workers", default="1,2", help="numbers to measure")
+    parser.add_argument(
+        "--control-texts", type=int, default=4000, help="0 leaves out the control"
+    )
+    parser.add_argument("--kill", action="store_true", help="kill and compare instead")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    numbers = [int(number) for number in args.workers.split(",")]
+    facts: dict[str, Any] = {
+        "texts": args.texts,
+        "shard_size": args.shard_size,
+        "threads_per_worker": os.environ.get("OMP_NUM_THREADS", "1"),
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        corpus = Corpus(
+            folder / "nlp", folder / "texts.jsonl", args.texts, args.shard_size
+        )
+        write_pipeline(corpus.pipeline)
+        write_corpus(
+            corpus.source, corpus.texts, bad_every=BAD_EVERY if args.kill else 0
+        )
+        if args.kill:
+            facts["killed"] = kill_and_compare(corpus, folder, workers=max(numbers))
+        else:
+            facts["control"] = {
+                number: plain_rate(
+                    corpus,
+                    processes=number,
+                    texts=min(args.control_texts, args.texts),
+                )
+                for number in numbers
+                if args.control_texts
+            }
+            facts["results"] = [
+                measure(corpus, folder / f"out-{number}", workers=number)
+                for number in numbers
+            ]
+    if args.json:
+        args.json.write_text(json.dumps(facts, indent=2) + "\n", "utf8")
+    if args.kill:
+        show_killed(facts["killed"])
+    else:
+        show_rates(facts["results"], facts["control"])
+        show_memory(facts["results"])
+
+
+def show_rates(results: list[dict[str, Any]], control: dict[int, float]) -> None:
+    """A row for each number of workers."""
+    first = results[0]
+    rows = []
+    for result in results:
+        row = [result["workers"], f"{result['seconds']:.1f}"]
+        for key in ("texts_per_second", "texts_per_second_running"):
+            row += with_factor(result[key], first[key])
+        plain = control.get(result["workers"])
+        rows.append((*row, *with_factor(plain, control.get(first["workers"]))))
+    msg.table(
+        rows,
+        header=("workers", "s", "texts/s", "x", "running", "x", "plain pipes", "x"),
+        divider=True,
+    )
+    msg.text(
+        "texts/s: of the whole command, start of Python and loading included; running: "
+        "while all workers work; plain pipes: nlp.pipe in as many processes that share "
+        "nothing, without loading"
+    )
+
+
+def with_factor(rate: float | None, first: float | None) -> tuple[str, str]:
+    """A rate, and how many times the first one it is."""
+    if rate is None or first is None:
+        return "-", "-"
+    return f"{rate:.1f}", f"{rate / first:.2f}"
+
+
+def show_memory(results: list[dict[str, Any]]) -> None:
+    """A row for each process."""
+    rows = []
+    for result in results:
+        for name, memory in result["memory_mib"].items():
+            quarters = ["-" if q is None else q for q in memory["quarters"]]
+            growth = memory["growth"]
+            grown = "-" if growth is None else f"{growth:+.1%}"
+            rows.append((result["workers"], name, memory["peak"], *quarters, grown))
+    msg.table(
+        rows,
+        header=("workers", "process", "peak MiB", "1/4", "2/4", "3/4", "4/4", "growth"),
+        divider=True,
+    )
+    msg.text(
+        "1/4 to 4/4: most in each quarter of the shards; growth: of the last "
+        "against the first, whose start (a tenth of the run) is left out as warm-up"
+    )
+
+
+def show_killed(killed: dict[str, Any]) -> None:
+    """Say what was killed when, and whether the outputs are equal.
+
+    RAISES (SystemExit): If they are not.
+    """
+    msg.text(
+        f"Of {killed['shards']} shards {killed['done_when_worker_was_killed']} were "
+        f"done when a worker was killed, {killed['done_when_command_was_killed']} when "
+        "the command was"
+    )
+    if not killed["equal"]:
+        msg.fail("The output is not that of an undisturbed run", exits=1)
+    msg.good(f"All {killed['files']} files are those of an undisturbed run")
+
+
+if __name__ == "__main__":
+    main()

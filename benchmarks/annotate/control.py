@@ -1,0 +1,78 @@
+"""What two processes gain on this machine where they share nothing but it.
+
+Each process annotates its part of the texts with `nlp.pipe`, and nothing else; loading
+is not counted. This file is also the program of such a process.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+from benchmarks.annotate.command import Corpus
+from spacy_padellm.annotate.pipeline import load_pipeline
+
+READY, GO = "ready", "go"
+
+
+def plain_rate(corpus: Corpus, *, processes: int, texts: int) -> float:
+    """Texts a second of processes that know nothing of each other.
+
+    corpus (Corpus): Where the texts are.
+    processes (int): How many.
+    texts (int): How many texts they read together.
+    RETURNS (float): From when all have loaded the pipeline until the last has finished.
+    RAISES (SystemExit): If one fails.
+    """
+    ends = [texts * place // processes for place in range(processes + 1)]
+    running = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "benchmarks.annotate.control"),
+                *(str(corpus.pipeline), str(corpus.source), str(start), str(end)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for start, end in pairwise(ends)
+    ]
+    for process in running:
+        if _hear(process) != READY:
+            raise SystemExit("A process of the control ended early")
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write(GO + "\n")
+        process.stdin.flush()
+    seconds = [float(_hear(process)) for process in running]
+    for process in running:
+        process.communicate()
+    return texts / max(seconds)
+
+
+def _hear(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def main() -> None:
+    """Be such a process."""
+    pipeline, source, start, end = sys.argv[1:]
+    nlp = load_pipeline(pipeline)
+    with Path(source).open(encoding="utf8") as file:
+        texts = [json.loads(line)["text"] for line in file][int(start) : int(end)]
+    print(READY, flush=True)
+    sys.stdin.readline()
+    begun = time.perf_counter()
+    with nlp.memory_zone():
+        for _ in nlp.pipe(texts):
+            pass
+    print(time.perf_counter() - begun, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""`spacy padellm annotate`: what a worker's memory must not grow with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from helpers import trained_folder
+
+# products of ever new shapes, as batches of texts bring them
+PROGRAM = """
+import sys
+import torch
+from spacy_padellm.annotate.memory import trim
+from spacy_padellm.annotate.pipeline import load_pipeline
+
+def products(shapes):
+    weights = torch.ones(256, 768, dtype=torch.bfloat16)
+    for rows in shapes:
+        torch.ones(rows, 256, dtype=torch.bfloat16) @ weights
+    trim()
+    with open("/proc/self/status") as status:
+        (line,) = (line for line in status if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+load_pipeline(sys.argv[1])
+before = products(range(1, 100))
+print(products(range(100, 500)) - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_annotate_memory_does_not_grow_with_shapes() -> None:
+    command = [sys.executable, "-c", PROGRAM, str(trained_folder())]
+    grown = subprocess.run(command, capture_output=True, text=True, check=True)
+    # a kernel of each shape would be 200 MiB
+    assert float(grown.stdout) < 30

@@ -1,0 +1,211 @@
+"""`spacy padellm annotate`: output folders that cannot be written, or hold another run.
+
+Nothing in them is overwritten.
+"""
+
+from __future__ import annotations
+
+import errno
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from annotate_helpers import (
+    TEXTS,
+    annotate,
+    fails,
+    rejected,
+    rows,
+    shards,
+    some_texts,
+    write_jsonl,
+    write_parquet,
+)
+from helpers import trained, trained_folder
+
+from spacy_padellm.annotate.files import AnnotateError
+from spacy_padellm.annotate.output import writing
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Path:
+    return trained_folder()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_parquet(tmp_path / "in.parquet", some_texts(12))
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def state(output: Path) -> dict[str, tuple[int, bytes]]:
+    """All files: what is in them, and the inode, which a new file would not share."""
+    files = [path for path in sorted(output.rglob("*")) if path.is_file()]
+    return {str(path): (path.stat().st_ino, path.read_bytes()) for path in files}
+
+
+def refused(output: Path, *command: object, difference: str) -> None:
+    """The command does not go on with another run, and leaves it as it is."""
+    before = state(output)
+    saying = f"{output} belongs to another run: {difference}"
+    fails(*command, "-o", output, saying=saying)
+    assert state(output) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        (("--shard-size", 5), "its shard_size is 10000, not 5. Give another --output"),
+        (("--format", "spacy"), "its format is 'parquet', not 'spacy'"),
+        (("--keep-columns", "id"), "its keep_columns is [], not ['id']"),
+        (("--text-column", "body"), "its text_column is 'text', not 'body'"),
+    ],
+)
+def test_annotate_outputs_of_other_options(
+    pipeline: Path,
+    source: Path,
+    output: Path,
+    options: tuple[object, ...],
+    difference: str,
+) -> None:
+    annotate(pipeline, source, "-o", output)
+    refused(output, pipeline, source, *options, difference=difference)
+
+
+def test_annotate_outputs_of_another_pipeline(
+    pipeline: Path, source: Path, output: Path, tmp_path: Path
+) -> None:
+    annotate(pipeline, source, "-o", output)
+    trained(threshold=0.9).to_disk(tmp_path / "nlp")
+    saying = "it was annotated by another pipeline, or an older state of it"
+    refused(output, tmp_path / "nlp", source, difference=saying)
+
+
+def test_annotate_outputs_of_other_inputs(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    annotate(pipeline, source, "-o", output)
+    other = write_parquet(source.with_name("other.parquet"), TEXTS)
+    saying = f"the input {other} is new"
+    refused(output, pipeline, source, other, difference=saying)
+    saying = f"the input {source} is missing now"
+    refused(output, pipeline, other, difference=saying)
+    write_parquet(source, some_texts(13))
+    saying = f"the input {source} has changed"
+    refused(output, pipeline, source, difference=saying)
+
+
+def test_annotate_outputs_folder_of_something_else(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    output.mkdir()
+    (output / "thesis.tex").write_text("years of work")
+    saying = f"{output} is not empty, and no earlier run made it (it holds thesis.tex)"
+    fails(pipeline, source, "-o", output, saying=saying)
+    assert [path.name for path in output.iterdir()] == ["thesis.tex"]
+
+
+def test_annotate_outputs_manifest_that_is_broken(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    annotate(pipeline, source, "-o", output)
+    (output / "manifest.json").write_text("{")
+    before = state(output)
+    fails(pipeline, source, "-o", output, saying="no earlier run made it (manifest")
+    assert state(output) == before
+
+
+def test_annotate_outputs_that_is_a_file(
+    pipeline: Path, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").write_text("mine")
+    saying = f"Cannot write {tmp_path}/out/manifest.json: "
+    fails(pipeline, source, "-o", tmp_path / "out", saying=saying)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file grow further: writing fails as on a full disk."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def noise(places: int) -> str:
+    """A text that cannot be compressed much."""
+    return "".join(chr(0x4E00 + place * 7919 % 20000) for place in range(places))
+
+
+@pytest.mark.parametrize(
+    ("output_format", "workers"),
+    [
+        ("parquet", 1),
+        ("spacy", 1),
+        pytest.param("parquet", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_annotate_outputs_no_space_for_a_shard(
+    pipeline: Path, output: Path, tmp_path: Path, output_format: str, workers: int
+) -> None:
+    columns = {"noise": [*[""] * 5, noise(10_000)]}
+    source = write_parquet(tmp_path / "in.parquet", some_texts(6), **columns)
+    options = ("--shard-size", 5, "--format", output_format, "--keep-columns", "noise")
+    command = (pipeline, source, "-o", output, *options, "--workers", workers)
+    with largest_file(20_000):
+        fails(*command, saying="No space left to write")
+    # with several workers the other shard may not have been finished
+    assert len(shards(output)) == 1 or workers > 1
+    assert workers > 1 or list((output / "unfinished").iterdir()) == []
+    before = state(output / "shards")
+    code, words = annotate(*command)
+    assert code == 0, words
+    assert f"Done before: {len(before)} of 2 shards" in words or not before
+    assert len(shards(output)) == 2
+    assert before.items() <= state(output / "shards").items()
+
+
+def test_annotate_outputs_no_space_for_the_manifest(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    with largest_file(100):
+        saying = f"No space left to write {output}/manifest.json"
+        fails(pipeline, source, "-o", output, saying=saying)
+    assert state(output) == {}
+    assert annotate(pipeline, source, "-o", output)[0] == 0
+    assert len(rows(output)) == 12
+
+
+def test_annotate_outputs_no_space_for_bad_records(
+    pipeline: Path, output: Path, tmp_path: Path
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", some_texts(5))
+    with source.open("a", encoding="utf8") as file:
+        file.write(noise(10_000) + "\n")
+    with largest_file(20_000):
+        saying = f"No space left to write {output}/rejected/part-000000.jsonl"
+        fails(pipeline, source, "-o", output, saying=saying)
+    # it would be done without them
+    assert shards(output) == []
+    assert annotate(pipeline, source, "-o", output)[0] == 3
+    assert [record["row"] for record in rejected(output)] == [6]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_annotate_outputs_full_disk_is_told_from_other_faults(code: int) -> None:
+    with pytest.raises(AnnotateError, match="No space left to write x"), writing("x"):
+        raise OSError(code, "full")
+    with pytest.raises(AnnotateError, match="Cannot write x"), writing("x"):
+        raise OSError(errno.EACCES, "not yours")
