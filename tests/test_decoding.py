@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, cycle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import CONFIGS, make_lm
@@ -52,6 +53,7 @@ WORDS = [
     "New",
     "York",
 ]
+NO_TAGS = np.zeros((0, 1))
 LIMITS = {"max_mentions": 4, "max_mention_tokens": 7}
 
 
@@ -304,11 +306,12 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(digits: list[str]) 
     for place, token in enumerate([*answer, end]):
         # the count's token is the last that is read; mentions say "a", then end
         tokens = [word] * (len(text.reads) - 1) + [token]
-        reading = Reading(tokens, [0.0] * len(tokens), chances, pick=no_pick)
+        reading = Reading(tokens, [0.0] * len(tokens), chances, no_pick, NO_TAGS)
         assert text.take(reading, draft_tokens=0)
         assert not text.chances or place == 0
     eos = [prompt.eos] * len(text.reads)
-    assert not text.take(Reading(eos, [0.0] * len(eos), [], no_pick), draft_tokens=0)
+    last = Reading(eos, [0.0] * len(eos), [], no_pick, NO_TAGS)
+    assert not text.take(last, draft_tokens=0)
     assert [(m.index, m.score) for m in text.mentions()] == [
         (n, 1.0) for n in range(1, 13)
     ]
