@@ -96,12 +96,10 @@ def llama_cpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """llama.cpp's server with the bundled model in float32."""
     folder = tmp_path_factory.mktemp("llama")
     gguf = folder / "model.gguf"
-    script = Path(__file__).with_name("make_gguf.py")
-    convert = [os.environ["VLLM_PYTHON"], str(script), os.environ["LLAMA_SOURCE"]]
-    subprocess.run([*convert, str(MODEL), str(gguf)], check=True)
-    command = [os.environ["LLAMA_SERVER"], "--model", str(gguf), "--alias", "ner"]
-    command += ["--ctx-size", "4096", "--parallel", "4", "--flash-attn", "off"]
-    command += ["--cache-type-k", "f32", "--cache-type-v", "f32"]
+    python, here = os.environ["VLLM_PYTHON"], Path(__file__).parent
+    convert = [python, str(here / "make_gguf.py"), str(MODEL), str(gguf)]
+    subprocess.run(convert, check=True)
+    command = [python, str(here / "run_llama_cpp.py"), str(gguf)]
     yield from running(Server(command, folder / "log"))
 
 
@@ -200,10 +198,11 @@ def test_servers_llama_cpp_cut_characters_are_told(
     one = decoder(llama_cpp)
     decode(one, None, prompt, TEXTS[:1], LABELS)
     connection = one.__dict__["_served"].connection
-    (first, lead, *_) = prompt.tokenizer("😀", add_special_tokens=False)["input_ids"]
-    assert prompt.decode([lead]) == "\ufffd"
+    ids = prompt.tokenizer("😀", add_special_tokens=False)["input_ids"]
+    # the character's first bytes, with or without a blank before them
+    lead = next(i for i in ids if prompt.decode([i]).endswith("\ufffd"))
     body = {
-        "prompt": [[first]],
+        "prompt": [[prompt.eos]],
         "max_tokens": 2,
         "temperature": 0,
         "logprobs": 1,
