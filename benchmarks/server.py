@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -81,20 +82,28 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "block_size": 32,  # of a short text too something is shared
     }
     environment = {
-        "VLLM_CPU_KVCACHE_SPACE": "2",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": args.cores,
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
     }
     with serving(args.vllm, engine, environment) as server:
-        decoder = ServerDecoder(f"{server.root}/v1", max_concurrency=args.concurrency)
+        decoder = ServerDecoder(
+            f"{server.root}/v1",
+            max_concurrency=args.concurrency,
+            max_retries=0,  # what is asked twice is work that offline has not
+            timeout=7200,
+        )
         # the first run of each compiles, and is not counted
         found = decode(decoder, None, work.prompt, work.texts, work.labels)
         task = folder / "task.json"
         task.write_text(json.dumps({"rounds": rounds(work, found)}))
         with offline(args.vllm, engine, environment, task) as peer:
             peer.run()
-            runs = [take_turns(server, peer, decoder, work) for _ in range(args.rounds)]
+            runs = []
+            for _ in range(args.rounds):
+                runs.append(take_turns(server, peer, decoder, work))
+                print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
     return {
         "texts": len(work.texts),
         "mentions": sum(map(len, found)),
