@@ -4,8 +4,9 @@ python -m benchmarks.server TEXTS.spacy --vllm .venv-vllm/bin/python [--shape 0.
 
 Both run the same prompts with the same settings, in turns, each beginning with an empty
 cache: offline all counts at once, then all mentions at once by `LLM.generate`; served
-what the decoder sends. The model is the bundled one, in a larger shape if one is asked
-for: its answers are the same then, with the work of a model of that shape.
+what the decoder sends. The model is one of this package, which reads from left to
+right. In a larger shape, if one is asked for, its answers are the same, with the work
+of a model of that shape.
 """
 
 from __future__ import annotations
@@ -34,12 +35,10 @@ from spacy_padellm.benchmark.shapes import SHAPES
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server import ServerDecoder
 from spacy_padellm.decoding.server_check import count_ends
-from spacy_padellm.lm import BUNDLED, load
+from spacy_padellm.lm import BUNDLED, load_tokenizer
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import MAX_COUNT_TOKENS, PromptTokens
 from spacy_padellm.settings import read_settings
-
-MODEL = BUNDLED["bundled-en"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,8 @@ def main() -> None:
     parser.add_argument("texts", type=Path)
     parser.add_argument("--vllm", required=True, help="Python of vLLM's environment")
     parser.add_argument("--limit", type=int, default=200, help="number of texts")
-    parser.add_argument("--shape", default="7M", choices=["7M", "70M", "0.6B"])
+    parser.add_argument("--model", default="bundled-en", help="or a saved folder")
+    parser.add_argument("--shape", choices=["70M", "0.6B"], help="larger than it is")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--rounds", type=int, default=3, help="repeats of each")
     parser.add_argument("--concurrency", type=int, default=64, help="texts under way")
@@ -73,8 +73,9 @@ def main() -> None:
 
 def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Measure both in turns."""
-    work = make_work(args.texts, args.limit)
-    save_model(folder / "model", args.shape, args.dtype)
+    source = BUNDLED.get(args.model, Path(args.model))
+    work = make_work(source, args.texts, args.limit)
+    save_model(source, folder / "model", shape=args.shape, dtype=args.dtype)
     engine = {
         "model": str(folder / "model"),
         "dtype": args.dtype,
@@ -107,6 +108,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "texts": len(work.texts),
         "mentions": sum(map(len, found)),
+        "model": args.model,
         "shape": args.shape,
         "dtype": args.dtype,
         "engine_cores": args.cores,
@@ -123,22 +125,24 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
-def make_work(texts: Path, limit: int) -> Work:
-    """The first texts of a corpus, with the bundled model's prompt and labels."""
-    settings = read_settings(MODEL)
+def make_work(model: Path, texts: Path, limit: int) -> Work:
+    """The first texts of a corpus, with a model's prompt and labels."""
+    settings = read_settings(model)
     assert settings is not None
     assert settings.prompt is not None
     docs = DocBin().from_disk(texts).get_docs(spacy.blank("en").vocab)
-    prompt = load("bundled-en").tokens_of(settings.prompt)
+    prompt = PromptTokens(settings.prompt, load_tokenizer(str(model)))
     taken = [doc.text for doc in islice(docs, limit)]
     return Work(prompt, dict(settings.labels), taken)
 
 
-def save_model(folder: Path, shape: str, dtype: str) -> None:
-    """Save the bundled model in a shape."""
-    model = AutoModelForCausalLM.from_pretrained(MODEL).to(getattr(torch, dtype))
-    widened(model, SHAPES[shape]).save_pretrained(folder)
-    load("bundled-en").tokenizer.save_pretrained(folder)
+def save_model(source: Path, folder: Path, *, shape: str | None, dtype: str) -> None:
+    """Save a model in a shape, with its tokenizer."""
+    model = AutoModelForCausalLM.from_pretrained(source).to(getattr(torch, dtype))
+    if shape is not None:
+        model = widened(model, SHAPES[shape])
+    model.save_pretrained(folder)
+    load_tokenizer(str(source)).save_pretrained(folder)
 
 
 def take_turns(

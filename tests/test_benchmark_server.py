@@ -10,28 +10,23 @@ import pytest
 
 pytest.importorskip("openai")
 
+from helpers import GOLD, model_folder
 from small_server import SmallServer
 
 from benchmarks.server import Work, processor, rounds
 from benchmarks.vllm_processes import Process
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server import ServerDecoder
-from spacy_padellm.lm import BUNDLED, load
+from spacy_padellm.lm import load
 from spacy_padellm.settings import read_settings
-
-TEXTS = [
-    "Angela Merkel met Emmanuel Macron in Berlin .",
-    "There was nothing new to report .",
-    "Shares of Apple and IBM rose in New York .",
-]
 
 
 def test_benchmark_server_asks_the_same_prompts_offline() -> None:
-    lm = load("bundled-en")
-    settings = read_settings(BUNDLED["bundled-en"])
+    lm = load(str(model_folder()))
+    settings = read_settings(model_folder())
     assert settings is not None
     assert settings.prompt is not None
-    work = Work(lm.tokens_of(settings.prompt), dict(settings.labels), TEXTS)
+    work = Work(lm.tokens_of(settings.prompt), dict(settings.labels), list(GOLD))
     with SmallServer(lm) as server:
         one = ServerDecoder(server.url)
         found = decode(one, None, work.prompt, work.texts, work.labels)
