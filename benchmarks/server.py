@@ -1,11 +1,12 @@
 """Throughput of `ServerDecoder` on a vLLM server, against vLLM's own offline one.
 
-python -m benchmarks.server TEXTS.spacy --vllm .venv-vllm/bin/python [--layers 6]
+python -m benchmarks.server TEXTS.spacy --vllm .venv-vllm/bin/python [--shape 0.6B]
 
-Both run the same prompts with the same settings, one after the other: offline, all
-counts at once, then all mentions at once by `LLM.generate`; served, what the decoder
-sends. The model is the bundled one. `--layers` gives it more layers that change
-nothing, so that it answers the same with as much work as a larger model.
+Both run the same prompts with the same settings, in turns, each beginning with an empty
+cache: offline all counts at once, then all mentions at once by `LLM.generate`; served
+what the decoder sends. The model is one of this package, which reads from left to
+right. In a larger shape, if one is asked for, its answers are the same, with the work
+of a model of that shape.
 """
 
 from __future__ import annotations
@@ -13,37 +14,31 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
-import socket
-import subprocess
+import statistics
+import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import spacy
 import torch
 from spacy.tokens import DocBin
+from transformers import AutoModelForCausalLM
 
+from benchmarks.vllm_processes import Offline, Process, Server, offline, serving
+from benchmarks.widen import widened
+from spacy_padellm.benchmark.shapes import SHAPES
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server import ServerDecoder
 from spacy_padellm.decoding.server_check import count_ends
-from spacy_padellm.lm import BUNDLED, LanguageModel, load
+from spacy_padellm.lm import BUNDLED, load_tokenizer
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import MAX_COUNT_TOKENS, PromptTokens
 from spacy_padellm.settings import read_settings
-
-ENGINE = {"dtype": "float32", "max_num_seqs": 128, "block_size": 32}
-ENVIRONMENT = {
-    "VLLM_CPU_KVCACHE_SPACE": "2",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,77 +55,128 @@ def main() -> None:
     parser.add_argument("texts", type=Path)
     parser.add_argument("--vllm", required=True, help="Python of vLLM's environment")
     parser.add_argument("--limit", type=int, default=200, help="number of texts")
-    parser.add_argument("--layers", type=int, default=6, help="layers of the model")
+    parser.add_argument("--model", default="bundled-en", help="or a saved folder")
+    parser.add_argument("--shape", choices=["70M", "0.6B"], help="larger than it is")
+    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--rounds", type=int, default=3, help="repeats of each")
+    parser.add_argument("--concurrency", type=int, default=64, help="texts under way")
+    parser.add_argument("--cores", default="0", help="that the engine's threads have")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
     args = parser.parse_args()
-    settings = read_settings(BUNDLED["bundled-en"])
+    with tempfile.TemporaryDirectory() as temporary:
+        result = run(args, Path(temporary))
+    shown = json.dumps(result, indent=2)
+    print(shown)
+    if args.json:
+        args.json.write_text(shown + "\n")
+
+
+def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Measure both in turns."""
+    source = BUNDLED.get(args.model, Path(args.model))
+    work = make_work(source, args.texts, args.limit)
+    save_model(source, folder / "model", shape=args.shape, dtype=args.dtype)
+    engine = {
+        "model": str(folder / "model"),
+        "dtype": args.dtype,
+        "max_num_seqs": 128,
+        "block_size": 32,  # of a short text too something is shared
+    }
+    environment = {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": args.cores,
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+    with serving(args.vllm, engine, environment) as server:
+        decoder = ServerDecoder(
+            f"{server.root}/v1",
+            max_concurrency=args.concurrency,
+            max_retries=0,  # what is asked twice is work that offline has not
+            timeout=7200,
+        )
+        # the first run of each compiles, and is not counted
+        found = decode(decoder, None, work.prompt, work.texts, work.labels)
+        task = folder / "task.json"
+        task.write_text(json.dumps({"rounds": rounds(work, found)}))
+        with offline(args.vllm, engine, environment, task) as peer:
+            peer.run()
+            runs = []
+            for _ in range(args.rounds):
+                runs.append(take_turns(server, peer, decoder, work))
+                print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
+    return {
+        "texts": len(work.texts),
+        "mentions": sum(map(len, found)),
+        "model": args.model,
+        "shape": args.shape,
+        "dtype": args.dtype,
+        "engine_cores": args.cores,
+        "cores": sorted(os.sched_getaffinity(0)),
+        "load_average": os.getloadavg(),
+        "concurrency": args.concurrency,
+        "runs": runs,
+        "ratio_median": statistics.median(each["ratio"] for each in runs),
+        "ratio_of_processor_median": statistics.median(
+            each["ratio_of_processor"] for each in runs
+        ),
+        "ratio_of_best": min(each["offline"]["seconds"] for each in runs)
+        / min(each["served"]["seconds"] for each in runs),
+    }
+
+
+def make_work(model: Path, texts: Path, limit: int) -> Work:
+    """The first texts of a corpus, with a model's prompt and labels."""
+    settings = read_settings(model)
     assert settings is not None
     assert settings.prompt is not None
-    lm = load("bundled-en")
-    docs = DocBin().from_disk(args.texts).get_docs(spacy.blank("en").vocab)
-    texts = [doc.text for doc in islice(docs, args.limit)]
-    work = Work(lm.tokens_of(settings.prompt), dict(settings.labels), texts)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        save_deeper(lm, folder / "model", args.layers)
-        found, served = time_served(work, folder, args.vllm, args.rounds)
-        prompts = offline_prompts(work, found)
-        (folder / "prompts.json").write_text(json.dumps(prompts))
-        offline = time_offline(folder, args.vllm, args.rounds)
-    result = {
-        "texts": len(texts),
-        "layers": args.layers,
-        "mentions": sum(map(len, found)),
-        "served_texts_per_second": [len(texts) / s for s in served],
-        "offline_texts_per_second": [len(texts) / s for s in offline],
-        "ratio_of_best": min(offline) / min(served),
+    docs = DocBin().from_disk(texts).get_docs(spacy.blank("en").vocab)
+    prompt = PromptTokens(settings.prompt, load_tokenizer(str(model)))
+    taken = [doc.text for doc in islice(docs, limit)]
+    return Work(prompt, dict(settings.labels), taken)
+
+
+def save_model(source: Path, folder: Path, *, shape: str | None, dtype: str) -> None:
+    """Save a model in a shape, with its tokenizer."""
+    model = AutoModelForCausalLM.from_pretrained(source).to(getattr(torch, dtype))
+    if shape is not None:
+        model = widened(model, SHAPES[shape])
+    model.save_pretrained(folder)
+    load_tokenizer(str(source)).save_pretrained(folder)
+
+
+def take_turns(
+    server: Server, peer: Offline, decoder: ServerDecoder, work: Work
+) -> dict[str, Any]:
+    """Seconds, and those of the processor, of a run served and a run offline."""
+    server.forget()
+    before, client, start = server.seconds(), time.process_time(), time.perf_counter()
+    decode(decoder, None, work.prompt, work.texts, work.labels)
+    served: dict[str, float] = {"seconds": time.perf_counter() - start}
+    served["client"] = time.process_time() - client
+    served |= spent(server, before)
+    before = peer.seconds()
+    alone = {"seconds": peer.run(), **spent(peer, before)}
+    return {
+        "served": served,
+        "offline": alone,
+        "ratio": alone["seconds"] / served["seconds"],
+        # what the ratio is on one core that nothing else uses
+        "ratio_of_processor": processor(alone) / processor(served),
     }
-    print(json.dumps(result, indent=2))
 
 
-def save_deeper(lm: LanguageModel, folder: Path, layers: int) -> None:
-    """Save the model with layers added that add nothing to the residual stream."""
-    config = type(lm.model.config)(**lm.model.config.to_dict())
-    config.num_hidden_layers = layers
-    config.layer_types = ["full_attention"] * layers
-    deeper = type(lm.model)(config)
-    deeper.load_state_dict(lm.model.state_dict(), strict=False)
-    with torch.no_grad():
-        for layer in deeper.model.layers[lm.model.config.num_hidden_layers :]:
-            layer.self_attn.o_proj.weight.zero_()
-            layer.mlp.down_proj.weight.zero_()
-    deeper.save_pretrained(folder)
-    lm.tokenizer.save_pretrained(folder)
+def processor(figures: Mapping[str, float]) -> float:
+    """Processor seconds of all processes of a run."""
+    return sum(value for name, value in figures.items() if name != "seconds")
 
 
-def time_served(
-    work: Work, folder: Path, python: str, rounds: int
-) -> tuple[list[list[Mention]], list[float]]:
-    """What the decoder finds on a server, and the seconds of each round."""
-    with serving(folder, python) as url:
-        decoder = ServerDecoder(url, max_concurrency=64)
-        seconds = []
-        # the first round compiles, fills the cache and is not counted
-        for number, texts in enumerate(renewed(work.texts, rounds + 1)):
-            start = time.perf_counter()
-            found = decode(decoder, None, work.prompt, texts, work.labels)
-            if number:
-                seconds.append(time.perf_counter() - start)
-    return found, seconds
+def spent(process: Process, before: Mapping[str, float]) -> dict[str, float]:
+    """Processor seconds since then."""
+    return {name: now - before[name] for name, now in process.seconds().items()}
 
 
-def renewed(texts: Sequence[str], rounds: int) -> Iterator[list[str]]:
-    """The same texts for each round, with another beginning, so that none is cached.
-
-    The last round has the texts as they are.
-    """
-    for number in range(rounds - 1, -1, -1):
-        yield [f"{number} {text}" if number else text for text in texts]
-
-
-def offline_prompts(
-    work: Work, found: Sequence[Sequence[Mention]]
-) -> dict[str, object]:
+def rounds(work: Work, found: Sequence[Sequence[Mention]]) -> list[dict[str, Any]]:
     """All prompts of both rounds, by what was found."""
     names = list(work.labels.values())
     counts, mentions = [], []
@@ -145,50 +191,10 @@ def offline_prompts(
                 path = sequence[: asked.keep] + asked.stem
                 mentions += [path + ids for ids in asked.mentions]
     stop = [work.prompt.eos, *count_ends(work.prompt)]
-    return {
-        "engine": ENGINE,
-        "rounds": [
-            {"prompts": counts, "max_tokens": MAX_COUNT_TOKENS, "stop": stop},
-            {"prompts": mentions, "max_tokens": 64, "stop": [work.prompt.eos]},
-        ],
-    }
-
-
-def time_offline(folder: Path, python: str, rounds: int) -> list[float]:
-    """Seconds of each round of `LLM.generate`."""
-    script = Path(__file__).with_name("vllm_offline.py")
-    command = [python, str(script), str(folder), str(rounds)]
-    environment = {**os.environ, **ENVIRONMENT}
-    subprocess.run(command, check=True, env=environment)
-    seconds: list[float] = json.loads((folder / "offline.json").read_text())
-    return seconds
-
-
-@contextmanager
-def serving(folder: Path, python: str) -> Iterator[str]:
-    """A vLLM server on loopback; gives its base URL."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    command = [python, "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", str(folder / "model"), "--enforce-eager"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    command += ["--disable-uvicorn-access-log"]
-    for name, value in ENGINE.items():
-        command += [f"--{name.replace('_', '-')}", str(value)]
-    environment = {**os.environ, **ENVIRONMENT}
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
-    try:
-        while process.poll() is None:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    return [
+        {"prompts": counts, "max_tokens": MAX_COUNT_TOKENS, "stop": stop},
+        {"prompts": mentions, "max_tokens": 64, "stop": [work.prompt.eos]},
+    ]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Time `LLM.generate` on prepared prompts; runs in vLLM's own environment.
 
-python vllm_offline.py FOLDER ROUNDS, with FOLDER/model and FOLDER/prompts.json.
+python vllm_offline.py TASK.json: for each line that comes in, one that goes out, with
+the seconds of all rounds. The first is not to be counted: it compiles.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ import time
 from pathlib import Path
 
 
-def main(folder: Path, rounds: int) -> None:
+def main(task: Path) -> None:
     from vllm import LLM, SamplingParams
 
-    work = json.loads((folder / "prompts.json").read_text())
-    llm = LLM(str(folder / "model"), enforce_eager=True, **work["engine"])
-    seconds = []
-    for number in range(rounds + 1):
+    work = json.loads(task.read_text())
+    llm = LLM(enforce_eager=True, **work["engine"])
+    for _ in sys.stdin:
         llm.reset_prefix_cache()
         start = time.perf_counter()
         for asked in work["rounds"]:
@@ -29,10 +29,9 @@ def main(folder: Path, rounds: int) -> None:
             )
             prompts = [{"prompt_token_ids": ids} for ids in asked["prompts"]]
             llm.generate(prompts, params, use_tqdm=False)
-        if number:  # the first compiles
-            seconds.append(time.perf_counter() - start)
-    (folder / "offline.json").write_text(json.dumps(seconds))
+        # a mark, as vLLM's log goes the same way
+        print("seconds", time.perf_counter() - start, flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]))

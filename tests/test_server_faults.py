@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 pytest.importorskip("openai")
 
-from small_server import Fault, SmallServer
-from test_decoding import LABELS, LIMITS, prepare, random_texts, same
+from server_faults import (
+    BAD,
+    TEXTS,
+    Answer,
+    always,
+    choices,
+    is_of,
+    once,
+    stream,
+)
+from small_server import SmallServer
+from test_decoding import LABELS, LIMITS, prepare, same
 
-from spacy_padellm.decoding.base import Found, decode
+from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.server import ServerDecoder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import PromptTokens
-
-TEXTS = random_texts(seed=7, count=5)
-BAD = TEXTS[2]
-Answer = tuple[int, dict[str, str], bytes]
 
 
 @pytest.fixture(autouse=True)
@@ -55,47 +60,6 @@ def prompt(model: tuple[LanguageModel, PromptTokens]) -> PromptTokens:
 def server(model: tuple[LanguageModel, PromptTokens]) -> Iterator[SmallServer]:
     with SmallServer(model[0]) as server:
         yield server
-
-
-def stream(
-    server: SmallServer, prompt: PromptTokens, **settings: Any
-) -> Iterator[Found]:
-    settings = {**LIMITS, "max_retries": 0, **settings}
-    return ServerDecoder(server.url, **settings).stream(None, prompt, TEXTS, LABELS)
-
-
-def is_of(prompt: PromptTokens, text: str, path: str, body: dict[str, Any]) -> bool:
-    """Whether a request asks for the counts of a text."""
-    (branches,) = prompt.count_branches([text], list(LABELS.values()))
-    counts = [branches.root + ids for ids in branches.labels]
-    return path == "/v1/completions" and body["prompt"] == counts
-
-
-def once(
-    server: SmallServer, prompt: PromptTokens, answer: Callable[[], Answer | None]
-) -> list[float]:
-    """Let the first request for one text fail; gives when it is asked."""
-    times: list[float] = []
-
-    def fault(path: str, body: dict[str, Any]) -> Answer | None:
-        if not is_of(prompt, BAD, path, body):
-            return None
-        times.append(time.monotonic())
-        return answer() if len(times) == 1 else None
-
-    server.fault = fault
-    return times
-
-
-def always(prompt: PromptTokens, answer: Answer) -> Fault:
-    def fault(path: str, body: dict[str, Any]) -> Answer | None:
-        return answer if is_of(prompt, BAD, path, body) else None
-
-    return fault
-
-
-def choices(*, of: list[dict[str, Any]]) -> Answer:
-    return 200, {}, json.dumps({"choices": of}).encode()
 
 
 FULL = {"Content-Length": "1000"}  # more than is sent
@@ -153,6 +117,24 @@ def test_server_that_is_late_is_asked_again(
     release.set()
     assert same(found, wanted)
     assert len(times) > 1
+
+
+def test_server_that_stays_late_leaves_its_text_with_the_error(
+    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+) -> None:
+    release = threading.Event()
+
+    def late(path: str, body: dict[str, Any]) -> None:
+        if is_of(prompt, BAD, path, body):
+            release.wait(30)
+
+    server.fault = late
+    found = list(stream(server, prompt, timeout=8))
+    release.set()
+    error = found.pop(2)
+    assert isinstance(error, ConnectionError)
+    assert "Timeout" in str(error)
+    assert same(found, wanted[:2] + wanted[3:])
 
 
 def test_server_that_refuses_connections_is_told(
@@ -221,138 +203,6 @@ def test_server_refusal_is_not_repeated(
     assert "too long" in str(error)
     assert same(found, wanted[:2] + wanted[3:])
     assert sum(is_of(prompt, BAD, *request) for request in server.requests) == 1
-
-
-def test_server_without_the_model_is_told_at_once(
-    server: SmallServer, prompt: PromptTokens
-) -> None:
-    with pytest.raises(ValueError, match=r"has no model large; it serves: small"):
-        list(stream(server, prompt, model="large"))
-
-
-def test_server_without_log_probabilities_is_told_at_once(
-    server: SmallServer, prompt: PromptTokens
-) -> None:
-    def fault(path: str, body: dict[str, Any]) -> Answer | None:
-        bare = {"index": 0, "text": "x", "logprobs": None, "finish_reason": "stop"}
-        return choices(of=[bare]) if path == "/v1/completions" else None
-
-    server.fault = fault
-    with pytest.raises(ValueError, match="gives no log-probabilities"):
-        list(stream(server, prompt, max_retries=3))
-    assert len(server.asked) == 1
-
-
-def test_server_without_token_ids_is_told_at_once(
-    server: SmallServer, prompt: PromptTokens
-) -> None:
-    def fault(path: str, body: dict[str, Any]) -> Answer | None:
-        logprobs = {"tokens": ["x"], "token_logprobs": [-1.0]}
-        plain = {"index": 0, "logprobs": logprobs, "finish_reason": "stop"}
-        return choices(of=[plain]) if path == "/v1/completions" else None
-
-    server.fault = fault
-    with pytest.raises(ValueError, match="gives tokens without their ids"):
-        list(stream(server, prompt))
-
-
-def test_server_with_another_tokenizer_is_told_at_once(
-    server: SmallServer, prompt: PromptTokens
-) -> None:
-    def fault(path: str, body: dict[str, Any]) -> Answer | None:
-        said = json.dumps({"prompt": "something else"}).encode()
-        return (200, {}, said) if path == "/detokenize" else None
-
-    server.fault = fault
-    with pytest.raises(ValueError, match="has another tokenizer"):
-        list(stream(server, prompt))
-
-
-def echoing(said: Callable[[str], str], prompt: PromptTokens) -> Fault:
-    """A server behind a gateway that lets only OpenAI's paths through."""
-
-    def fault(path: str, body: dict[str, Any]) -> Answer | None:
-        if path == "/detokenize":
-            return 404, {}, b"{}"
-        if not body.get("echo"):
-            return None
-        text = said(prompt.tokenizer.decode(body["prompt"]))
-        logprobs = {"tokens": ["x", "y"], "token_logprobs": [None, -1.0]}
-        return choices(of=[{"index": 0, "text": text, "logprobs": logprobs}])
-
-    return fault
-
-
-def test_server_tokenizer_is_checked_by_an_echo(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
-) -> None:
-    server.fault = echoing(lambda text: text + " more", prompt)
-    assert same(list(stream(server, prompt)), wanted)
-    server.fault = echoing(str.upper, prompt)
-    with pytest.raises(ValueError, match="has another tokenizer"):
-        list(stream(server, prompt))
-
-
-def test_server_whose_tokenizer_cannot_be_checked_is_warned_of(
-    server: SmallServer, prompt: PromptTokens, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fault(path: str, body: dict[str, Any]) -> Answer | None:
-        if path == "/detokenize" or body.get("echo"):
-            return 404, {}, b"{}"
-        return None
-
-    server.fault = fault
-    assert len(list(stream(server, prompt))) == len(TEXTS)
-    assert "Could not check" in caplog.text
-
-
-def test_server_key_comes_from_the_environment_and_goes_nowhere_else(
-    server: SmallServer,
-    prompt: PromptTokens,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setenv("NER_KEY", "sk-secret-123")
-    refusal = json.dumps({"error": {"message": "no sk-secret-123 here"}}).encode()
-    server.fault = lambda path, body: (401, {}, refusal)
-    one = ServerDecoder(server.url, api_key_env="NER_KEY")
-    with (
-        caplog.at_level(logging.DEBUG),
-        pytest.raises(ValueError, match=r"no \*\*\* here") as caught,
-    ):
-        decode(one, None, prompt, TEXTS, LABELS)
-    assert set(server.keys) == {"Bearer sk-secret-123"}
-    assert caught.value.__cause__ is None
-    assert "sk-secret-123" not in repr(one) + caplog.text
-    assert "sk-secret-123" not in str(one.__getstate__())
-
-
-def test_server_key_that_is_not_set_is_told(
-    prompt: PromptTokens, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("NER_KEY", raising=False)
-    one = ServerDecoder("http://localhost/v1", api_key_env="NER_KEY")
-    with pytest.raises(ValueError, match="NER_KEY, which api_key_env names"):
-        decode(one, None, prompt, TEXTS, LABELS)
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["localhost:8000/v1", "ftp://host/v1", "http://", "https://me:sk-1@host/v1"],
-)
-def test_server_address_that_cannot_be_saved_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="base_url") as caught:
-        ServerDecoder(url)
-    assert "sk-1" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [("max_concurrency", 0), ("max_retries", -1), ("timeout", 0.0)],
-)
-def test_server_settings_out_of_range_are_refused(setting: str, value: float) -> None:
-    with pytest.raises(ValueError, match=setting):
-        ServerDecoder("http://localhost/v1", **{setting: value})
 
 
 def test_server_given_up_in_the_middle_ends_its_requests(

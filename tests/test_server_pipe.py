@@ -25,6 +25,7 @@ from helpers import (
     swallow,
     trained,
 )
+from server_faults import Answer
 from small_server import SmallServer
 from spacy.language import Language
 
@@ -73,6 +74,41 @@ def test_server_pipe_gives_docs_that_fail_to_the_error_handler(
     docs = list(nlp.pipe(texts, batch_size=batch_size))
     assert [doc.text for doc in docs] == [*GOLD, EMPTY]
     assert errors == [TOO_LONG]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 1000])
+def test_server_pipe_gives_the_doc_that_the_server_fails_to_the_error_handler(
+    batch_size: int, server: SmallServer, tokenizer: Path
+) -> None:
+    nlp = served(server, tokenizer)
+    first, bad, *others = GOLD
+    wanted = found(nlp.pipe([first, *others]))
+
+    def fault(path: str, body: dict[str, Any]) -> Answer | None:
+        said = map(server.lm.tokenizer.decode, body.get("prompt", []))
+        return (500, {}, b"{}") if any(bad in text for text in said) else None
+
+    errors: list[str] = []
+    nlp.set_error_handler(swallow(errors))
+    server.fault = fault
+    docs = list(nlp.pipe(GOLD, batch_size=batch_size))
+    server.fault = None
+    assert errors == [bad]
+    assert [doc.text for doc in docs] == [first, *others]
+    assert found(docs) == wanted
+
+
+def test_server_pipe_gives_all_docs_to_the_error_handler_if_the_server_is_gone(
+    server: SmallServer, tokenizer: Path
+) -> None:
+    nlp = served(server, tokenizer)
+    errors: list[str] = []
+    nlp.set_error_handler(swallow(errors))
+    server.kill()
+    docs = list(nlp.pipe(GOLD, batch_size=2))
+    server.start()
+    assert not docs
+    assert errors == list(GOLD)
 
 
 def test_server_pipe_is_saved_without_the_key(

@@ -1,4 +1,4 @@
-"""`ServerDecoder` against real servers of the bundled model: `make test-servers`."""
+"""`ServerDecoder` against real servers of a small model: `make test-servers`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 if "VLLM_PYTHON" not in os.environ:
     pytest.skip("run by `make test-servers`", allow_module_level=True)
 
+from helpers import (
+    DOC_SPANS,
+    GOLD,
+    LABELS,
+    NAME,
+    SMALL,
+    gold_examples,
+    make_nlp,
+    train,
+)
 from server_process import Server, running
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
@@ -24,50 +35,52 @@ from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.server import ServerDecoder
 from spacy_padellm.decoding.server_answers import Answer, read_answers
-from spacy_padellm.lm import BUNDLED, LanguageModel, load
+from spacy_padellm.lm import LanguageModel, load
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import PromptTokens
-from spacy_padellm.settings import TaskSettings, read_settings
+from spacy_padellm.settings import read_settings
 
-MODEL = BUNDLED["bundled-en"]
 TEXTS = [
-    "Angela Merkel met Emmanuel Macron in Berlin .",
-    "Apollo 11 landed on the Moon in July 1969 with Neil Armstrong and Buzz Aldrin "
-    "aboard, while Michael Collins stayed in orbit.",
-    "The European Central Bank in Frankfurt kept its rates unchanged on Thursday. "
-    "Christine Lagarde said that growth in Germany and Italy remains weak.",
-    "Marie Curie was born in Warsaw and studied in Paris. She is the only person "
-    "with Nobel Prizes in two sciences.",
-    "Brazil beat Italy 4-1 in the final of the 1970 World Cup in Mexico City, with "
-    "goals by Pele, Gerson, Jairzinho and Carlos Alberto.",
-    "There was nothing new to report.",
-    "SOCCER - JAPAN GET LUCKY WIN , CHINA IN SURPRISE DEFEAT .",
-    "Shares of Apple, Microsoft and IBM rose in New York on Friday.",
-    "The U.N. Security Council met in Geneva , diplomats from France said .",
-    "Barack Obama visited Kenya, Ethiopia and South Africa in 2015.",
+    *GOLD,
+    "Bob met Anna Smith in London .",
+    "The Bank of London closed in Paris .",
+    "Bob left Acme .",
+    "Anna Smith hired Bob in Paris .",
+    "Acme closed .",
 ]
-
-
-def task() -> TaskSettings:
-    settings = read_settings(MODEL)
-    assert settings is not None
-    return settings
-
-
-LABELS = task().labels
+# longer than the blocks of a cache, and each with a beginning of its own
+LONG = [" ".join((TEXTS[first:] + TEXTS[:first]) * 2) for first in range(0, 10, 2)]
 
 
 @pytest.fixture(scope="module")
-def lm() -> LanguageModel:
-    """The same model in this process, in float32."""
-    return load("bundled-en")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model that reads from left to right, as servers do."""
+    torch.manual_seed(0)
+    # heads as large as vLLM's kernels want them
+    shape = {"hidden_size": 128, "intermediate_size": 256, "layers": 2}
+    model = {**SMALL, **shape, "context": 1024}
+    nlp = make_nlp(model=model, labels=LABELS, span_getter=DOC_SPANS)
+    mentions = sorted({mention for of_text in GOLD.values() for mention in of_text})
+    examples = gold_examples(nlp, {**GOLD, LONG[0]: mentions})
+    nlp.initialize(lambda: examples)
+    train(nlp, steps=60, examples=examples)
+    saved = tmp_path_factory.mktemp("nlp") / "nlp"
+    nlp.to_disk(saved)
+    return saved / NAME / "model"
 
 
 @pytest.fixture(scope="module")
-def prompt(lm: LanguageModel) -> PromptTokens:
-    settings = task().prompt
+def lm(folder: Path) -> LanguageModel:
+    """The same model in this process."""
+    return load(str(folder))
+
+
+@pytest.fixture(scope="module")
+def prompt(lm: LanguageModel, folder: Path) -> PromptTokens:
+    settings = read_settings(folder)
     assert settings is not None
-    return lm.tokens_of(settings)
+    assert settings.prompt is not None
+    return lm.tokens_of(settings.prompt)
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +91,10 @@ def wanted(lm: LanguageModel, prompt: PromptTokens) -> list[list[Mention]]:
 
 
 @pytest.fixture(scope="module")
-def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """vLLM on the CPU with the bundled model in float32."""
+def vllm(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """vLLM on the CPU with the model in float32."""
     module = "vllm.entrypoints.openai.api_server"
-    command = [os.environ["VLLM_PYTHON"], "-m", module, "--model", str(MODEL)]
+    command = [os.environ["VLLM_PYTHON"], "-m", module, "--model", str(folder)]
     command += ["--served-model-name", "ner", "--dtype", "float32", "--enforce-eager"]
     # blocks as short as sentences, or nothing of them is shared
     command += ["--block-size", "32", "--max-num-seqs", "64"]
@@ -92,17 +105,17 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def llama_cpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """llama.cpp's server with the bundled model in float32."""
-    folder = tmp_path_factory.mktemp("llama")
-    gguf = folder / "model.gguf"
-    script = Path(__file__).with_name("make_gguf.py")
-    convert = [os.environ["VLLM_PYTHON"], str(script), os.environ["LLAMA_SOURCE"]]
-    subprocess.run([*convert, str(MODEL), str(gguf)], check=True)
-    command = [os.environ["LLAMA_SERVER"], "--model", str(gguf), "--alias", "ner"]
-    command += ["--ctx-size", "4096", "--parallel", "4", "--flash-attn", "off"]
-    command += ["--cache-type-k", "f32", "--cache-type-v", "f32"]
-    yield from running(Server(command, folder / "log"))
+def llama_cpp(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """llama.cpp's server with the model in float32."""
+    made = tmp_path_factory.mktemp("llama")
+    gguf = made / "model.gguf"
+    python, here = os.environ["VLLM_PYTHON"], Path(__file__).parent
+    convert = [python, str(here / "make_gguf.py"), str(folder), str(gguf)]
+    subprocess.run(convert, check=True)
+    command = [python, str(here / "run_llama_cpp.py"), str(gguf)]
+    yield from running(Server(command, made / "log"))
 
 
 def same(
@@ -150,14 +163,13 @@ def computed_tokens(server: Server) -> float:
 def test_servers_vllm_computes_each_text_once(
     vllm: Server, prompt: PromptTokens
 ) -> None:
-    # longer than a block, and with beginnings of their own
-    texts = [" ".join(TEXTS[first:] + TEXTS[:first]) for first in range(0, 10, 2)]
     one = decoder(vllm)
     decode(one, None, prompt, TEXTS[:1], LABELS)  # the check at start-up
     before = computed_tokens(vllm)
-    found = decode(one, None, prompt, texts, LABELS)
+    found = decode(one, None, prompt, LONG, LABELS)
+    assert sum(map(len, found)) > 0
     computed = computed_tokens(vllm) - before
-    roots = [len(b.root) for b in prompt.count_branches(texts, list(LABELS.values()))]
+    roots = [len(b.root) for b in prompt.count_branches(LONG, list(LABELS.values()))]
     prompts = [len(LABELS) + len(mentions) for mentions in found]
     # what is not shared: a block that is not full, label, count and index of each
     most = sum(roots) + 2 * 32 * sum(prompts)
@@ -186,7 +198,7 @@ def swapped(tokenizer: Any) -> Any:
     """The tokenizer with two of its frequent tokens exchanged."""
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     vocabulary = content["model"]["vocab"]
-    one, other = "Ġin", "Ġof"
+    one, other = "Ġin", "Ġ."
     vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(content)),
@@ -200,10 +212,11 @@ def test_servers_llama_cpp_cut_characters_are_told(
     one = decoder(llama_cpp)
     decode(one, None, prompt, TEXTS[:1], LABELS)
     connection = one.__dict__["_served"].connection
-    (first, lead, *_) = prompt.tokenizer("😀", add_special_tokens=False)["input_ids"]
-    assert prompt.decode([lead]) == "\ufffd"
+    ids = prompt.tokenizer("😀", add_special_tokens=False)["input_ids"]
+    # the character's first bytes, with or without a blank before them
+    lead = next(i for i in ids if prompt.decode([i]).endswith("\ufffd"))
     body = {
-        "prompt": [[first]],
+        "prompt": [[prompt.eos]],
         "max_tokens": 2,
         "temperature": 0,
         "logprobs": 1,

@@ -1,0 +1,97 @@
+"""A small model in the shape of a larger one, with the answers of the small one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from spacy_padellm.benchmark.shapes import Shape
+
+MARK = 1e-3  # in a dimension that no layer reads: this row is a token
+NO_TOKEN = -1000.0  # times the norm's factor the logit of rows that stand for none
+
+
+def widened(model: Any, shape: Shape) -> Any:
+    """Embed a Qwen3 model in a larger shape.
+
+    It does the work of a model of that shape and answers the same up to rounding: what
+    is added is zero, or reads and writes only zeros.
+
+    model (transformers.Qwen3ForCausalLM): The model, with tied embeddings.
+    shape (Shape): Nowhere smaller than the model; of Qwen3.
+    RETURNS (transformers.Qwen3ForCausalLM): Another model, in the dtype of the first.
+    """
+    old = model.config
+    config = type(old).from_dict(
+        {
+            **old.to_dict(),
+            "vocab_size": shape.vocabulary,
+            "hidden_size": shape.hidden,
+            "intermediate_size": shape.intermediate,
+            "num_hidden_layers": shape.layers,
+            "num_attention_heads": shape.heads,
+            "num_key_value_heads": shape.key_value_heads,
+            "head_dim": shape.head_size,
+            "layer_types": ["full_attention"] * shape.layers,
+            # the mean of the squares is over more of them
+            "rms_norm_eps": old.rms_norm_eps * old.hidden_size / shape.hidden,
+        }
+    )
+    wide = type(model)(config).to(model.dtype)
+    with torch.no_grad():
+        for weight in wide.parameters():
+            weight.zero_()
+        for layer, source in zip(wide.model.layers, model.model.layers, strict=False):
+            _fill_layer(layer, source, old, shape)
+        _fill_ends(wide, model, shape)
+    return wide
+
+
+def _fill_layer(layer: Any, source: Any, old: Any, shape: Shape) -> None:
+    width, size = old.hidden_size, old.head_dim
+    narrower = (width / shape.hidden) ** 0.5
+    for name in ("input_layernorm", "post_attention_layernorm"):
+        getattr(layer, name).weight[:width] = getattr(source, name).weight * narrower
+    for name in ("gate_proj", "up_proj", "down_proj"):
+        small = getattr(source.mlp, name).weight
+        getattr(layer.mlp, name).weight[: small.shape[0], : small.shape[1]] = small
+    # a frequency of the rotation stands where the larger head has the same one
+    step = shape.head_size // size
+    dims = torch.arange(size // 2) * step
+    dims = torch.cat([dims, dims + shape.head_size // 2])
+    spread = {"q_proj": dims, "k_proj": dims, "v_proj": torch.arange(size)}
+    # query heads in a row share a key head: one of each such group is used
+    groups_old = old.num_attention_heads // old.num_key_value_heads
+    groups = shape.heads // shape.key_value_heads
+    heads = torch.arange(old.num_attention_heads)
+    places = heads // groups_old * groups + heads % groups_old
+    attention, given = layer.self_attn, source.self_attn
+    for name, inside in spread.items():
+        at = places if name == "q_proj" else torch.arange(old.num_key_value_heads)
+        rows = (at[:, None] * shape.head_size + inside).flatten()
+        getattr(attention, name).weight[rows, :width] = getattr(given, name).weight
+    columns = (places[:, None] * shape.head_size + torch.arange(size)).flatten()
+    output = torch.zeros_like(attention.o_proj.weight)
+    output[:width].index_copy_(1, columns, given.o_proj.weight)
+    attention.o_proj.weight.copy_(output)
+    fewer = (size / shape.head_size) ** 0.5
+    attention.k_norm.weight[dims] = given.k_norm.weight * fewer
+    # scores are divided by the root of the larger head size
+    attention.q_norm.weight[dims] = given.q_norm.weight
+
+
+def _fill_ends(wide: Any, model: Any, shape: Shape) -> None:
+    """Embeddings, and the norm before the vocabulary projection."""
+    old = model.config
+    width = old.hidden_size
+    embeddings = wide.model.embed_tokens.weight
+    embeddings[: old.vocab_size, :width] = model.model.embed_tokens.weight
+    narrower = (width / shape.hidden) ** 0.5
+    wide.model.norm.weight[:width] = model.model.norm.weight * narrower
+    if shape.vocabulary > old.vocab_size:
+        if shape.hidden == width:
+            raise ValueError("a larger vocabulary needs a larger hidden size")
+        embeddings[: old.vocab_size, width] = MARK
+        embeddings[old.vocab_size :, width] = 1.0
+        wide.model.norm.weight[width] = NO_TOKEN / MARK

@@ -1,0 +1,60 @@
+"""Faults for the tests of `ServerDecoder`, each met by one text of several."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from small_server import Fault, SmallServer
+from test_decoding import LABELS, LIMITS, random_texts
+
+from spacy_padellm.decoding.base import Found
+from spacy_padellm.decoding.server import ServerDecoder
+from spacy_padellm.prompt import PromptTokens
+
+TEXTS = random_texts(seed=7, count=5)
+BAD = TEXTS[2]
+Answer = tuple[int, dict[str, str], bytes]
+
+
+def stream(
+    server: SmallServer, prompt: PromptTokens, **settings: Any
+) -> Iterator[Found]:
+    settings = {**LIMITS, "max_retries": 0, **settings}
+    return ServerDecoder(server.url, **settings).stream(None, prompt, TEXTS, LABELS)
+
+
+def is_of(prompt: PromptTokens, text: str, path: str, body: dict[str, Any]) -> bool:
+    """Whether a request asks for the counts of a text."""
+    (branches,) = prompt.count_branches([text], list(LABELS.values()))
+    counts = [branches.root + ids for ids in branches.labels]
+    return path == "/v1/completions" and body["prompt"] == counts
+
+
+def once(
+    server: SmallServer, prompt: PromptTokens, answer: Callable[[], Answer | None]
+) -> list[float]:
+    """Let the first request for one text fail; gives when it is asked."""
+    times: list[float] = []
+
+    def fault(path: str, body: dict[str, Any]) -> Answer | None:
+        if not is_of(prompt, BAD, path, body):
+            return None
+        times.append(time.monotonic())
+        return answer() if len(times) == 1 else None
+
+    server.fault = fault
+    return times
+
+
+def always(prompt: PromptTokens, answer: Answer) -> Fault:
+    def fault(path: str, body: dict[str, Any]) -> Answer | None:
+        return answer if is_of(prompt, BAD, path, body) else None
+
+    return fault
+
+
+def choices(*, of: list[dict[str, Any]]) -> Answer:
+    return 200, {}, json.dumps({"choices": of}).encode()

@@ -1,0 +1,68 @@
+"""The server's benchmark: both sides are to do the same work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("openai")
+
+from helpers import GOLD, model_folder
+from small_server import SmallServer
+
+from benchmarks.server import Work, processor, rounds
+from benchmarks.vllm_processes import Process
+from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.server import ServerDecoder
+from spacy_padellm.lm import load
+from spacy_padellm.settings import read_settings
+
+
+def test_benchmark_server_asks_the_same_prompts_offline() -> None:
+    lm = load(str(model_folder()))
+    settings = read_settings(model_folder())
+    assert settings is not None
+    assert settings.prompt is not None
+    work = Work(lm.tokens_of(settings.prompt), dict(settings.labels), list(GOLD))
+    with SmallServer(lm) as server:
+        one = ServerDecoder(server.url)
+        found = decode(one, None, work.prompt, work.texts, work.labels)
+        asked = server.asked[1:]  # the first is the check at start-up
+    counts, mentions = rounds(work, found)
+    assert len(mentions["prompts"]) == sum(map(len, found)) > 3
+    for offline in (counts, mentions):
+        bodies = [b for b in asked if b["max_tokens"] == offline["max_tokens"]]
+        sent = [ids for body in bodies for ids in body["prompt"]]
+        assert sorted(offline["prompts"]) == sorted(sent)
+        for body in bodies:
+            assert body["stop_token_ids"] == sorted(set(offline["stop"]))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_benchmark_server_counts_the_time_of_all_descendants() -> None:
+    code = """
+import subprocess, sys, time
+depth = int(sys.argv[1])
+if depth:
+    subprocess.run([sys.executable, "-c", sys.argv[2], str(depth - 1), sys.argv[2]])
+else:
+    while time.process_time() < 0.5:
+        pass
+    print("worked", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "2", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "worked\n"
+        figures = Process(process).seconds()
+        process.communicate("")
+    assert figures["engine"] >= 0.4
+    assert processor({"seconds": 100.0, **figures}) == sum(figures.values())

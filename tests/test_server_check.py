@@ -1,0 +1,201 @@
+"""`ServerDecoder` and what it asks of a server first: its model, answers, key."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("openai")
+
+from server_faults import TEXTS, Answer, choices, stream
+from small_server import Fault, SmallServer
+from test_decoding import LABELS, LIMITS, prepare, same
+
+from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.server import ServerDecoder
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.mentions import Mention
+from spacy_padellm.prompt import PromptTokens
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Random models hit the limits all the time."""
+    with caplog.at_level(logging.WARNING, logger="spacy_padellm"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def model() -> tuple[LanguageModel, PromptTokens]:
+    return prepare("llama", "paper-en")
+
+
+@pytest.fixture(scope="module")
+def wanted(model: tuple[LanguageModel, PromptTokens]) -> list[list[Mention]]:
+    return decode(BatchDecoder(**LIMITS), *model, TEXTS, LABELS)
+
+
+@pytest.fixture
+def prompt(model: tuple[LanguageModel, PromptTokens]) -> PromptTokens:
+    return model[1]
+
+
+@pytest.fixture
+def server(model: tuple[LanguageModel, PromptTokens]) -> Iterator[SmallServer]:
+    with SmallServer(model[0]) as server:
+        yield server
+
+
+def test_server_without_the_model_is_told_at_once(
+    server: SmallServer, prompt: PromptTokens
+) -> None:
+    with pytest.raises(ValueError, match=r"has no model large; it serves: small"):
+        list(stream(server, prompt, model="large"))
+
+
+def test_server_without_a_list_of_models_is_asked_for_the_one_named(
+    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+) -> None:
+    def fault(path: str, body: dict[str, Any]) -> Answer | None:
+        if path == "/v1/models":
+            return 404, {}, b"{}"
+        if path == "/v1/completions" and body["model"] != "small":
+            return 404, {}, b'{"error": {"message": "no such model"}}'
+        return None
+
+    server.fault = fault
+    assert same(list(stream(server, prompt, model="small")), wanted)
+    with pytest.raises(ValueError, match="no such model"):
+        list(stream(server, prompt, model="large"))
+    with pytest.raises(ValueError, match="a list of models that it does not give"):
+        list(stream(server, prompt))
+
+
+def test_server_without_log_probabilities_is_told_at_once(
+    server: SmallServer, prompt: PromptTokens
+) -> None:
+    def fault(path: str, body: dict[str, Any]) -> Answer | None:
+        bare = {"index": 0, "text": "x", "logprobs": None, "finish_reason": "stop"}
+        return choices(of=[bare]) if path == "/v1/completions" else None
+
+    server.fault = fault
+    with pytest.raises(ValueError, match="gives no log-probabilities"):
+        list(stream(server, prompt, max_retries=3))
+    assert len(server.asked) == 1
+
+
+def test_server_without_token_ids_is_told_at_once(
+    server: SmallServer, prompt: PromptTokens
+) -> None:
+    def fault(path: str, body: dict[str, Any]) -> Answer | None:
+        logprobs = {"tokens": ["x"], "token_logprobs": [-1.0]}
+        plain = {"index": 0, "logprobs": logprobs, "finish_reason": "stop"}
+        return choices(of=[plain]) if path == "/v1/completions" else None
+
+    server.fault = fault
+    with pytest.raises(ValueError, match="gives tokens without their ids"):
+        list(stream(server, prompt))
+
+
+def test_server_with_another_tokenizer_is_told_at_once(
+    server: SmallServer, prompt: PromptTokens
+) -> None:
+    def fault(path: str, body: dict[str, Any]) -> Answer | None:
+        said = json.dumps({"prompt": "something else"}).encode()
+        return (200, {}, said) if path == "/detokenize" else None
+
+    server.fault = fault
+    with pytest.raises(ValueError, match="has another tokenizer"):
+        list(stream(server, prompt))
+
+
+def echoing(said: Callable[[str], str], prompt: PromptTokens) -> Fault:
+    """A server behind a gateway that lets only OpenAI's paths through."""
+
+    def fault(path: str, body: dict[str, Any]) -> Answer | None:
+        if path == "/detokenize":
+            return 404, {}, b"{}"
+        if not body.get("echo"):
+            return None
+        text = said(prompt.tokenizer.decode(body["prompt"]))
+        logprobs = {"tokens": ["x", "y"], "token_logprobs": [None, -1.0]}
+        return choices(of=[{"index": 0, "text": text, "logprobs": logprobs}])
+
+    return fault
+
+
+def test_server_tokenizer_is_checked_by_an_echo(
+    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+) -> None:
+    server.fault = echoing(lambda text: text + " more", prompt)
+    assert same(list(stream(server, prompt)), wanted)
+    server.fault = echoing(str.upper, prompt)
+    with pytest.raises(ValueError, match="has another tokenizer"):
+        list(stream(server, prompt))
+
+
+def test_server_whose_tokenizer_cannot_be_checked_is_warned_of(
+    server: SmallServer, prompt: PromptTokens, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fault(path: str, body: dict[str, Any]) -> Answer | None:
+        if path == "/detokenize" or body.get("echo"):
+            return 404, {}, b"{}"
+        return None
+
+    server.fault = fault
+    assert len(list(stream(server, prompt))) == len(TEXTS)
+    assert "Could not check" in caplog.text
+
+
+def test_server_key_comes_from_the_environment_and_goes_nowhere_else(
+    server: SmallServer,
+    prompt: PromptTokens,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("NER_KEY", "sk-secret-123")
+    refusal = json.dumps({"error": {"message": "no sk-secret-123 here"}}).encode()
+    server.fault = lambda path, body: (401, {}, refusal)
+    one = ServerDecoder(server.url, api_key_env="NER_KEY")
+    with (
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(ValueError, match=r"no \*\*\* here") as caught,
+    ):
+        decode(one, None, prompt, TEXTS, LABELS)
+    assert set(server.keys) == {"Bearer sk-secret-123"}
+    assert caught.value.__cause__ is None
+    assert "sk-secret-123" not in repr(one) + caplog.text
+    assert "sk-secret-123" not in str(one.__getstate__())
+
+
+def test_server_key_that_is_not_set_is_told(
+    prompt: PromptTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NER_KEY", raising=False)
+    one = ServerDecoder("http://localhost/v1", api_key_env="NER_KEY")
+    with pytest.raises(ValueError, match="NER_KEY, which api_key_env names"):
+        decode(one, None, prompt, TEXTS, LABELS)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8000/v1", "ftp://host/v1", "http://", "https://me:sk-1@host/v1"],
+)
+def test_server_address_that_cannot_be_saved_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="base_url") as caught:
+        ServerDecoder(url)
+    assert "sk-1" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("max_concurrency", 0), ("max_retries", -1), ("timeout", 0.0)],
+)
+def test_server_settings_out_of_range_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(ValueError, match=setting):
+        ServerDecoder("http://localhost/v1", **{setting: value})
