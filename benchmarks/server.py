@@ -108,7 +108,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "texts": len(work.texts),
         "mentions": sum(map(len, found)),
-        "model": args.model,
+        "model": Path(args.model).name,
         "shape": args.shape,
         "dtype": args.dtype,
         "engine_cores": args.cores,
