@@ -161,10 +161,25 @@ class LanguageModel:
             logits = self._forward(ids, positions, mask, reads)
             return logits, self._project(chosen, choices)
 
+    def fill(self, cache: Any, **inputs: Any) -> None:
+        """Read tokens for their keys and values alone.
+
+        cache (transformers.Cache): Takes them.
+        inputs (Any): What the model's forward takes.
+        """
+        # one token is projected, whichever
+        self._reader.reads = torch.zeros(1, dtype=torch.long, device=self.device)
+        try:
+            self.model(**inputs, past_key_values=cache, use_cache=True)
+        finally:
+            self._reader.reads = self._reader.hidden = None
+
     def _project(self, chosen: Sequence[int], choices: Sequence[int]) -> torch.Tensor:
         """The logits of some tokens after some of those that were read last."""
         hidden, self._reader.hidden = self._reader.hidden, None
         assert hidden is not None
+        if not chosen:
+            return hidden.new_zeros(0, len(choices))
         head = self.model.get_output_embeddings()
         return F.linear(hidden[list(chosen)], head.weight[list(choices)])
 

@@ -192,12 +192,11 @@ def _read_prompts(
     bias = torch.zeros(visible.shape, dtype=lm.dtype, device=ids.device)
     bias.masked_fill_(~visible, torch.finfo(lm.dtype).min)
     cache = DynamicCache()
-    lm.model(
+    lm.fill(
+        cache,
         input_ids=ids,
         attention_mask=bias[:, None],
         position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
-        past_key_values=cache,
-        use_cache=True,
     )
     return cache
 

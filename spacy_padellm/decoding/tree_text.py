@@ -372,11 +372,15 @@ class TreeText:
         room = min(
             self._limits.max_mention_tokens, self._context - self.tree.depth(branch.end)
         )
+        # what follows the draft is a token of the mention too, and has a position
         branch.drafted = list(ids[: max(room - 2, 0)])
         if branch.drafted:
-            last = self.tree.extend(branch.end, branch.drafted)
-            for slot in range(branch.end + 1, last + 1):
-                self._read(slot)
+            self._read_draft(branch.end, self.tree.extend(branch.end, branch.drafted))
+
+    def _read_draft(self, end: int, last: int) -> None:
+        """Ask for what follows each token of a draft, which stands after `end`."""
+        for slot in range(end + 1, last + 1):
+            self._read(slot)
 
     def _feed(self, branch: _MentionBranch, draft_tokens: int) -> None:
         """Put in the last token and a draft of the next ones; read after each."""
@@ -390,8 +394,7 @@ class TreeText:
         last = self.tree.extend(branch.end, ids)
         branch.end = last - len(branch.drafted)
         branch.read = self._read(branch.end)
-        for slot in range(branch.end + 1, last + 1):
-            self._read(slot)
+        self._read_draft(branch.end, last)
 
 
 def _starts(ids: Sequence[int], beginning: Sequence[int]) -> bool:
