@@ -35,6 +35,17 @@ SMALL = {
     "device": "cpu",
 }
 DOC_SPANS = {"@span_getters": "spacy-transformers.doc_spans.v1"}
+# a prefix LM that tags its texts
+TAGGING: dict[str, Any] = {
+    "labels": LABELS,
+    "prompt": {
+        "@misc": "spacy-padellm.Prompt.v1",
+        "preset": "compact",
+        "prefix_lm": True,
+    },
+    "training": {"@misc": "spacy-padellm.Training.v1", "tag_loss": 0.3},
+    "span_getter": DOC_SPANS,
+}
 TEXT = "Anna Smith met Bob in Paris ."
 NESTED = "The Bank of Paris closed ."
 EMPTY = "Nothing happened here ."

@@ -11,9 +11,8 @@ import pytest
 import spacy
 import torch
 from helpers import (
-    DOC_SPANS,
     GOLD,
-    LABELS,
+    TAGGING,
     TEXT,
     entities,
     found,
@@ -100,16 +99,7 @@ def test_tag_drafts_scores_are_shared() -> None:
 def tagging() -> Language:
     """A pipeline whose model was overfitted to the gold texts, tags included."""
     torch.manual_seed(0)
-    nlp = initialised(
-        labels=LABELS,
-        prompt={
-            "@misc": "spacy-padellm.Prompt.v1",
-            "preset": "compact",
-            "prefix_lm": True,
-        },
-        training={"@misc": "spacy-padellm.Training.v1", "tag_loss": 0.3},
-        span_getter=DOC_SPANS,
-    )
+    nlp = initialised(**TAGGING)
     train(nlp, steps=120)
     return nlp
 

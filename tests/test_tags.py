@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import make_lm
-from helpers import DOC_SPANS, GOLD, LABELS, found, initialised, train
+from helpers import GOLD, TAGGING, found, initialised, train
 
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PromptTokens, make_prompt
@@ -107,16 +107,7 @@ def test_tags_of_a_prompt_in_one_go_are_an_error() -> None:
 
 def test_tags_train_a_component() -> None:
     torch.manual_seed(0)
-    nlp = initialised(
-        labels=LABELS,
-        prompt={
-            "@misc": "spacy-padellm.Prompt.v1",
-            "preset": "compact",
-            "prefix_lm": True,
-        },
-        training={"@misc": "spacy-padellm.Training.v1", "tag_loss": 0.3},
-        span_getter=DOC_SPANS,
-    )
+    nlp = initialised(**TAGGING)
     losses = train(nlp, steps=120)
     assert losses[-1] < 0.05 * losses[0]
     wanted = [sorted(mentions) for mentions in GOLD.values()]
