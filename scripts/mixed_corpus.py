@@ -34,7 +34,7 @@ NO_BLANK_BEFORE = {*".,;:!?)]}%", "'s", "'S", "n't", "'re", "'ve", "'ll", "'m", 
 NO_BLANK_AFTER = {*"([{$#@"}
 SWAPPED = 0.7  # share of mentions that get another name
 INVENTED = 0.25  # share of the other names that are made up
-LOWER, UPPER = 0.04, 0.03  # share of texts
+LOWER, UPPER = 0.06, 0.03  # share of texts
 # fmt: off
 SYLLABLES = [
     "ka", "mi", "to", "ran", "del", "sor", "vin", "ba", "lo", "gre", "thar", "ne",
