@@ -430,7 +430,8 @@ class Errors:
     P420 = "all of its {texts} texts failed, the last because: {reason}"
     P421 = (
         "Ray failed: {error}. Check that a cluster runs at the address '{address}' "
-        "with the same versions of Python, ray and spacy-padellm, or use --ray local."
+        "with the same versions of Python, ray and spacy-padellm, and the same "
+        "RAY_AUTH_MODE and token, or use --ray local."
     )
     P422 = (
         "A worker ended {times} times while it loaded the pipeline (exit code {code}). "
@@ -478,6 +479,10 @@ class Warnings:
         "{n} answer(s) reached the number of tokens that the length of their text "
         "allows, and were cut there: mentions after it are lost. Check that the model "
         "was trained with this decoder, and long enough to end its answers."
+    )
+    W402 = (
+        "{shards} shard(s) for {workers} workers: some will wait for the others at the "
+        "end. For a new run take --shard-size {size}."
     )
     R102 = (
         "the model ({kind}) computes other outputs from a tree than from its "

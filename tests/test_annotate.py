@@ -288,6 +288,22 @@ def test_annotate_workers_give_the_same_bytes(pipeline: Path, tmp_path: Path) ->
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "warned"), [(1000, True), (10, False)])
+def test_annotate_shards_too_few_for_the_workers_are_named(
+    pipeline: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    size: int,
+    warned: bool,
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", some_texts(160))
+    options = ("--workers", 2, "--shard-size", size)
+    code, words = annotate(pipeline, source, "-o", tmp_path / "out", *options)
+    assert code == 0, words
+    assert ("take --shard-size 10." in caplog.text) is warned
+
+
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
-from spacy_padellm.errors import Errors
+from spacy_padellm.errors import Errors, Warnings
 
 from .files import AnnotateError, find_inputs, full_path
 from .manifest import Identity, open_run
@@ -15,6 +17,11 @@ from .plan import Plan, Shard, make_plan
 from .progress import progress
 from .run_local import Failures, check_gpus, run_here, run_processes
 from .worker import Job
+
+logger = logging.getLogger("spacy_padellm")
+# each worker gets about as many shards, so that the last one is a small part of the run
+SHARDS_OF_WORKER = 8
+WORTHWHILE = 10  # texts of a shard: below it the workers' start is what takes time
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,10 @@ def run(settings: Settings) -> Outcome:
         text_column=settings.text_column,
         columns=plan.columns,
     )
-    failures = _annotate(job, plan, todo, settings) if todo else {}
+    failures: Failures = {}
+    if todo:
+        _warn_of_idle_workers(plan, settings)
+        failures = _annotate(job, plan, todo, settings)
     finished = [shard for shard in plan.shards if shard.index not in failures]
     rejected = join_rejected(output, finished)
     if failures:
@@ -114,6 +124,16 @@ def run(settings: Settings) -> Outcome:
         found_done=len(plan.shards) - len(todo),
         rejected=rejected,
     )
+
+
+def _warn_of_idle_workers(plan: Plan, settings: Settings) -> None:
+    """Say so if shards are too few to keep all workers busy to the end."""
+    shards, workers = len(plan.shards), settings.workers
+    rows = sum(shard.rows for shard in plan.shards)
+    size = ceil(rows / (workers * SHARDS_OF_WORKER))
+    few = shards < workers * SHARDS_OF_WORKER // 2
+    if workers > 1 and few and size >= WORTHWHILE:
+        logger.warning(Warnings.W402.format(shards=shards, workers=workers, size=size))
 
 
 def _annotate(
