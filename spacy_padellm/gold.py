@@ -1,15 +1,87 @@
-"""From examples to the gold texts that a model is trained on."""
+"""From examples to the labels and the gold texts that a model is trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from itertools import groupby
 
 from spacy.tokens import Span
 from spacy.training import Example
 
+from spacy_padellm.errors import Errors
+from spacy_padellm.label_names import LabelsOf, own_labels
 from spacy_padellm.spans import gold_spans
 from spacy_padellm.targets import GoldText
 from spacy_padellm.windows import SpanGetter, Window, make_windows
+
+
+def gold_labels(
+    examples: Iterable[Example],
+    *,
+    name: str,
+    known: Collection[str],
+    spans_key: str,
+    labels_of: LabelsOf,
+) -> dict[str, str]:
+    """The labels of examples, with their names in the prompt.
+
+    examples (Iterable[Example]): The examples.
+    name (str): The component's name, for the error message.
+    known (Collection[str]): The component's labels, if it has any by now.
+    spans_key (str): Where `doc.spans` holds nested mentions.
+    labels_of (LabelsOf): The labels to find in a Doc.
+    RAISES (ValueError): If the component has labels, and an example has others.
+    """
+    found: dict[str, str] = {}
+    for example in examples:
+        own = own_labels(example.reference)
+        if own is not None:
+            found.update(labels_of(own))
+            continue
+        for span in gold_spans(example.reference, spans_key) or []:
+            if known:
+                _check_label(span.label_, known=known, name=name)
+            found.setdefault(span.label_, span.label_)
+    return found
+
+
+def golds_by_labels(
+    examples: Iterable[Example],
+    span_getter: SpanGetter,
+    *,
+    name: str,
+    spans_key: str,
+    labels_of: LabelsOf,
+) -> list[tuple[dict[str, str], list[GoldText]]]:
+    """The gold texts of examples, those with the same labels together.
+
+    examples (Iterable[Example]): The examples; see `gold_texts`.
+    span_getter (SpanGetter): Cuts Docs into windows.
+    name (str): The component's name, for the error message.
+    spans_key (str): Where `doc.spans` holds nested mentions.
+    labels_of (LabelsOf): The labels to find in a Doc.
+    RAISES (ValueError): If a mention has a label that is not to be found in its Doc.
+    """
+    asked = []
+    ordered = sorted(examples, key=lambda eg: repr(own_labels(eg.reference)))
+    for own, run in groupby(ordered, key=lambda eg: own_labels(eg.reference)):
+        labels = labels_of(own)
+        golds = gold_texts(
+            list(run),
+            span_getter,
+            spans_key=spans_key,
+            check_label=partial(_check_label, known=labels, name=name),
+        )
+        if golds and labels:
+            asked.append((labels, golds))
+    return asked
+
+
+def _check_label(label: str, *, known: Collection[str], name: str) -> None:
+    if label not in known:
+        known_labels = ", ".join(known)
+        raise ValueError(Errors.P142.format(label=label, name=name, known=known_labels))
 
 
 def gold_texts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from spacy.tokens import Doc
@@ -14,6 +14,8 @@ LABELS_KEY = "padellm_labels"
 
 # label -> its name, or its name and a description
 LabelNames = Mapping[str, str | Mapping[str, str]]
+# what a Doc says of its own labels -> label -> its name
+LabelsOf = Callable[[Any], dict[str, str]]
 
 
 def own_labels(doc: Doc) -> Any:

@@ -24,6 +24,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from spacy_padellm.gold import golds_by_labels
 from spacy_padellm.label_names import label_names
 
 KEY = "padellm_labels"
@@ -174,7 +175,13 @@ def test_component_doc_labels_train_on_the_docs_own() -> None:
 def test_component_doc_labels_train_on_several_sets_at_once() -> None:
     nlp = trained()
     one, other = examples_with(nlp, ["PER"]), examples_with(nlp, ["LOC", "ORG"])
-    golds = pipe_of(nlp)._golds([*one, *other, *one])
+    golds = golds_by_labels(
+        [*one, *other, *one],
+        pipe_of(nlp).span_getter,
+        name=NAME,
+        spans_key="padellm",
+        labels_of=lambda own: {label: LABELS[label] for label in own},
+    )
     assert [(list(labels), len(texts)) for labels, texts in golds] == [
         (["LOC", "ORG"], len(other)),
         (["PER"], 2 * len(one)),

@@ -1,0 +1,89 @@
+"""From Docs to their mentions, with the component's model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain, groupby
+
+from spacy.tokens import Doc
+
+from spacy_padellm.decoding.base import Decoder, Found
+from spacy_padellm.doc_stream import Read, read_docs
+from spacy_padellm.holder import ModelHolder
+from spacy_padellm.label_names import LabelsOf, own_labels
+from spacy_padellm.mentions import Dedup
+from spacy_padellm.prompt import Prompt
+from spacy_padellm.spans import DocMentions, place_mentions
+from spacy_padellm.windows import SpanGetter
+
+
+def find_mentions(
+    docs: Iterable[Doc],
+    decoder: Decoder,
+    *,
+    holder: ModelHolder,
+    span_getter: SpanGetter,
+    dedup: Dedup,
+    ready: Callable[[], Prompt],
+    labels_of: LabelsOf,
+) -> Iterator[tuple[Doc, DocMentions | Exception]]:
+    """Find the mentions of a stream of Docs.
+
+    docs (Iterable[Doc]): The Docs; blank ones need no model.
+    decoder (Decoder): Texts and labels to mentions.
+    holder (ModelHolder): The model's holder, which loads it at the first text.
+    span_getter (SpanGetter): Cuts Docs into windows.
+    dedup (Dedup): Of the same string under several labels.
+    ready (Callable[[], Prompt]): Gives the prompt, once the labels are known too.
+    labels_of (LabelsOf): Gives the labels to find in a Doc.
+    YIELDS (tuple[Doc, DocMentions | Exception]): Each Doc, in order, with what was
+        found or what went wrong.
+    """
+    # Docs in a row with the same labels of their own are decoded together
+    for own, run in groupby(docs, key=own_labels):
+        decode = partial(
+            _decode,
+            decoder=decoder,
+            holder=holder,
+            ready=ready,
+            labels_of=partial(labels_of, own),
+        )
+        for read in read_docs(run, decode, span_getter):
+            yield read.doc, _placed(read, dedup)
+
+
+def _placed(read: Read, dedup: Dedup) -> DocMentions | Exception:
+    if read.error is not None:
+        return read.error
+    try:
+        placed = place_mentions([read.doc], read.windows, read.mentions, dedup=dedup)
+    except Exception as error:
+        return error
+    return placed[0]
+
+
+def _decode(
+    texts: Iterable[str],
+    *,
+    decoder: Decoder,
+    holder: ModelHolder,
+    ready: Callable[[], Prompt],
+    labels_of: Callable[[], dict[str, str]],
+) -> Iterator[Found]:
+    texts = iter(texts)
+    first = next(texts, None)
+    if first is None:
+        return  # blank Docs need no model
+    prompt = ready()
+    labels = labels_of()
+    texts = chain((first,), texts)
+    if not labels:  # the Doc asks for none
+        yield from ([] for _ in texts)
+        return
+    if not decoder.needs_weights:
+        yield from decoder.stream(None, holder.client_tokens(prompt), texts, labels)
+        return
+    lm = holder.lm()
+    lm.model.eval()
+    yield from decoder.stream(lm, lm.tokens_of(prompt), texts, labels)

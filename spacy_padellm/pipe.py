@@ -1,0 +1,431 @@
+"""The component: spaCy's contracts, and the order in which the rooms are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spacy import util
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Optimizer
+
+from spacy_padellm.choices import check_choices
+from spacy_padellm.decoding.base import Decoder
+from spacy_padellm.errors import Errors
+from spacy_padellm.finding import find_mentions
+from spacy_padellm.gold import gold_labels, golds_by_labels
+from spacy_padellm.holder import ModelHolder
+from spacy_padellm.label_names import LabelNames, label_names
+from spacy_padellm.model import TreeModel, get_holder
+from spacy_padellm.prompt import PRESETS, Prompt
+from spacy_padellm.saving import (
+    Loaded,
+    Parts,
+    read_bytes,
+    read_folder,
+    write_bytes,
+    write_folder,
+)
+from spacy_padellm.settings import TaskSettings, settle
+from spacy_padellm.spans import DocMentions, annotate
+from spacy_padellm.training import TrainingSettings
+from spacy_padellm.updates import Updates, add_update, make_from_scratch, make_step
+from spacy_padellm.windows import SpanGetter
+
+STREAM_FROM = 256  # Docs of a batch; smaller ones are asked for to get Docs early
+
+
+class PaDeLLMNER(TrainablePipe):
+    """Named-entity recognition by count-then-mention decoding of a causal LM."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: TreeModel,
+        *,
+        name: str,
+        labels: LabelNames,
+        prompt: Prompt | None,
+        decoder: Decoder,
+        span_getter: SpanGetter,
+        training: TrainingSettings,
+        scorer: Callable[..., dict[str, Any]] | None,
+        spans_key: str,
+        threshold: float | dict[str, float] | None,
+        dedup: str,
+        alignment_mode: str,
+        existing: str,
+    ) -> None:
+        """Make the component; nothing is loaded yet.
+
+        vocab (Vocab): The pipeline's vocabulary.
+        model (TreeModel): `spacy-padellm.CausalLM.v1` or `SmallCausalLM.v1`.
+        name (str): The component's name in the pipeline.
+        labels (LabelNames): Label -> its name in the prompt, or a mapping of `name`
+            and `description`; empty takes those of the model or of the training data.
+        prompt (Prompt | None): The prompt; None takes the model's.
+        decoder (Decoder): Texts and labels to mentions.
+        span_getter (SpanGetter): Cuts Docs into the windows that the model reads.
+        training (TrainingSettings): How it is trained.
+        scorer (Callable | None): Scores examples.
+        spans_key (str): Where in `doc.spans` all mentions go, with their scores.
+        threshold (float | dict[str, float] | None): Lowest probability of a mention, in
+            0..1, or that of each label; None takes the model's, if it has any.
+        dedup (str): "on", "off" or "reversed": of a string under several labels, the
+            likeliest keeps it, all do, or the least likely (paper, section 3.3).
+        alignment_mode (str): "strict", "contract" or "expand": of a mention that cuts
+            a token.
+        existing (str): "overwrite" or "keep" the entities that a Doc has already.
+        RAISES (ValueError): On unknown settings, or labels or a prompt that contradict
+            the model's.
+        """
+        check_choices(
+            name, dedup=dedup, alignment_mode=alignment_mode, existing=existing
+        )
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.scorer = scorer
+        self.prompt = self._own_prompt = prompt
+        self.decoder = decoder
+        self.span_getter = span_getter
+        self.training = training
+        self.cfg: dict[str, Any] = {
+            "labels": {},
+            "threshold": threshold,
+            "spans_key": spans_key,
+            "dedup": dedup,
+            "alignment_mode": alignment_mode,
+            "existing": existing,
+        }
+        self._updates = Updates()
+        self._hub_asked = False
+        self._model_thresholds: Mapping[str, float] = {}
+        self._settle(label_names(labels, {}), self.holder.settings)
+
+    @property
+    def holder(self) -> ModelHolder:
+        """The model's holder."""
+        return get_holder(self.model)
+
+    # Labels
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> dict[str, str]:
+        """Label -> its name in the prompt, as `spacy init labels` writes it."""
+        return dict(self.cfg["labels"])
+
+    def add_label(self, label: str, name: str | None = None) -> int:
+        """Add a label.
+
+        label (str): The label.
+        name (str | None): Its name in the prompt; None takes the label itself.
+        RETURNS (int): 1 if it is new, else 0.
+        RAISES (ValueError): If it is no string, or known to the model by another name.
+        """
+        named = label_names({label: name or label}, {})
+        if label in self.cfg["labels"]:
+            return 0
+        labels = {**self.cfg["labels"], **named}
+        self._settle(labels, self.holder.settings)
+        return 1
+
+    def set_labels(self, labels: LabelNames | Iterable[str]) -> None:
+        """Choose the labels to find from now on.
+
+        For one Doc alone, set `doc.user_data["padellm_labels"]` in the same way. A
+        model finds of labels that it was not trained for what it makes of their names.
+
+        labels (LabelNames | Iterable[str]): Some of the model's labels, or others;
+            label -> its name in the prompt, or a mapping of `name` and `description`.
+        RAISES (ValueError): If there are none, or one is known to the model by another
+            name.
+        """
+        names = self._named(labels)
+        if not names:
+            raise ValueError(Errors.P140.format(name=self.name))
+        self._settle(names, self.holder.settings)
+
+    def _named(self, labels: LabelNames | Iterable[str]) -> dict[str, str]:
+        carried = self.holder.settings
+        known = {**(carried.labels if carried else {}), **self.cfg["labels"]}
+        return label_names(labels, known)
+
+    def _doc_labels(self, own: Any) -> dict[str, str]:
+        """The labels of a Doc with this entry in its user data."""
+        return dict(self.cfg["labels"]) if own is None else self._named(own)
+
+    @property
+    def threshold(self) -> float | Mapping[str, float]:
+        """The lowest probability of a mention, or of each label's."""
+        own: float | dict[str, float] | None = self.cfg["threshold"]
+        return self._carried_thresholds if own is None else own
+
+    @property
+    def _carried_thresholds(self) -> Mapping[str, float]:
+        # they were learnt for the weights as they came
+        return {} if self.holder.trained else self._model_thresholds
+
+    def _settle(self, labels: Mapping[str, str], carried: TaskSettings | None) -> None:
+        settled, self.prompt = settle(
+            labels=labels,
+            prompt=self.prompt,
+            carried=carried,
+            source=self.holder.origin,
+        )
+        self.cfg["labels"] = settled
+        for label in settled:
+            # a label first seen in a memory zone would be freed with it
+            self.vocab.strings.add(label)
+        self._model_thresholds = carried.thresholds if carried else {}
+
+    def _ready(self) -> Prompt:
+        """The prompt to work with, once the labels are known too.
+
+        RAISES (ValueError): If there is none of either.
+        """
+        if not self._hub_asked:
+            self._settle(self.cfg["labels"], self.holder.hub_settings())
+            self._hub_asked = True
+        if not self.cfg["labels"]:
+            raise ValueError(Errors.P140.format(name=self.name))
+        if self.prompt is None:
+            if self.holder.empty:
+                raise ValueError(Errors.P130)
+            raise ValueError(Errors.P144.format(name=self.name))
+        return self.prompt
+
+    # Prediction
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Find the entities of one Doc."""
+        annotated = list(self._annotated([doc]))
+        return annotated[0] if annotated else doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Find the entities of a stream of Docs.
+
+        stream (Iterable[Doc]): The Docs.
+        batch_size (int): How many are looked at together at least. From 256 on the
+            decoder takes texts as it needs them, without a stop between batches.
+        YIELDS (Doc): The same Docs in the same order. One that fails is given to the
+            error handler, and left out if that does not raise.
+        """
+        if batch_size >= STREAM_FROM:
+            yield from self._annotated(stream)
+        else:
+            for docs in util.minibatch(stream, size=batch_size):
+                yield from self._annotated(docs)
+
+    def predict(self, docs: Iterable[Doc]) -> list[DocMentions]:
+        """Find mentions without touching the Docs.
+
+        docs (Iterable[Doc]): The Docs; blank ones have no mention.
+        RETURNS (list[DocMentions]): One for each Doc.
+        RAISES (ValueError): If labels or prompt are missing, the model cannot be
+            loaded, or a text does not fit it.
+        """
+        results = []
+        for _, found in self._found(docs):
+            if isinstance(found, Exception):
+                raise found
+            results.append(found)
+        return results
+
+    def set_annotations(
+        self, docs: Iterable[Doc], predictions: Sequence[DocMentions]
+    ) -> None:
+        """Write `doc.spans[spans_key]` and `doc.ents`."""
+        for doc, found in zip(docs, predictions, strict=True):
+            annotate(
+                doc,
+                found,
+                spans_key=self.cfg["spans_key"],
+                alignment_mode=self.cfg["alignment_mode"],
+                threshold=self.threshold,
+                existing=self.cfg["existing"],
+            )
+
+    def _annotated(self, docs: Iterable[Doc]) -> Iterator[Doc]:
+        for doc, found in self._found(docs):
+            try:
+                if isinstance(found, Exception):
+                    raise found
+                self.set_annotations([doc], [found])
+            except Exception as error:
+                self.get_error_handler()(self.name, self, [doc], error)
+            else:
+                yield doc
+
+    def _found(
+        self, docs: Iterable[Doc]
+    ) -> Iterator[tuple[Doc, DocMentions | Exception]]:
+        return find_mentions(
+            docs,
+            self.decoder,
+            holder=self.holder,
+            span_getter=self.span_getter,
+            dedup=self.cfg["dedup"],
+            ready=self._ready,
+            labels_of=self._doc_labels,
+        )
+
+    # Training
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: dict[str, str | dict[str, str]] | list[str] | None = None,
+    ) -> None:
+        """Find the labels, and make a model that starts from scratch.
+
+        get_examples (Callable[[], Iterable[Example]]): Gives examples of the training
+            data.
+        nlp (Language | None): The pipeline.
+        labels (dict | list | None): As `set_labels` takes them; None takes the
+            config's, the model's, or those of the examples.
+        RAISES (ValueError): If there are no labels, or the examples have others.
+        """
+        validate_get_examples(get_examples, "PaDeLLMNER.initialize")
+        if labels is not None:
+            self._settle(label_names(labels, {}), self.holder.settings)
+        found = gold_labels(
+            get_examples(),
+            name=self.name,
+            known=self.labels,
+            spans_key=self.cfg["spans_key"],
+            labels_of=self._doc_labels,
+        )
+        if not self.labels:
+            self._settle(dict(sorted(found.items())), self.holder.settings)
+        if self.holder.empty:
+            if self.prompt is None:
+                self.prompt = PRESETS["compact"]
+            prompt = self._ready()
+            texts = [example.reference.text for example in get_examples()]
+            names = {**found, **self.cfg["labels"]}.values()
+            make_from_scratch(self.model, [*texts, *names], prompt=prompt)
+        self._ready()
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Add the gradient of a batch; a step follows if `sgd` is given.
+
+        examples (Iterable[Example]): The batch; examples without gold annotation are
+            left out.
+        drop (float): Not used: causal LMs are fine-tuned without dropout.
+        sgd (Optimizer | None): The optimizer.
+        losses (dict[str, float] | None): The mean loss is added under the name.
+        RETURNS (dict[str, float]): The losses.
+        RAISES (ValueError): If a gold label is unknown, a text does not fit the model,
+            or the loss is no number.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "PaDeLLMNER.update")
+        asked = golds_by_labels(
+            examples,
+            self.span_getter,
+            name=self.name,
+            spans_key=self.cfg["spans_key"],
+            labels_of=self._doc_labels,
+        )
+        if asked:
+            losses[self.name] += add_update(
+                self._updates,
+                asked,
+                model=self.model,
+                decoder=self.decoder,
+                prompt=self._ready(),
+                settings=self.training,
+            )
+        if sgd is not None:
+            self.finish_update(sgd)
+        return losses
+
+    def finish_update(self, sgd: Optimizer) -> None:
+        """Apply the mean gradient of the updates since the last step.
+
+        RAISES (ValueError): If `sgd` averages parameters.
+        """
+        if self._updates.count:
+            make_step(self._updates, self.holder.lm(), sgd)
+
+    # Saving
+
+    def to_disk(
+        self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
+    ) -> None:
+        """Write the component; its model becomes a Hugging Face folder, `model`.
+
+        path (str | Path): The component's folder.
+        exclude (Iterable[str]): "vocab", "cfg", "model".
+        """
+        write_folder(self._parts(), path, exclude=exclude)
+
+    def from_disk(
+        self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
+    ) -> PaDeLLMNER:
+        """Read what `to_disk` wrote; the weights are loaded at first use.
+
+        path (str | Path): The component's folder.
+        exclude (Iterable[str]): "vocab", "cfg", "model".
+        RAISES (ValueError): If files are missing.
+        """
+        weights = self.decoder.needs_weights
+        parts = self._parts()
+        self._take(read_folder(parts, Path(path), weights=weights, exclude=exclude))
+        return self
+
+    def to_bytes(self, *, exclude: Iterable[str] = util.SimpleFrozenList()) -> bytes:
+        """The component as bytes.
+
+        exclude (Iterable[str]): "vocab", "cfg", "model".
+        RAISES (ValueError): If the model is too large for one message (4 GiB).
+        """
+        return write_bytes(self._parts(), exclude=exclude)
+
+    def from_bytes(
+        self, bytes_data: bytes, *, exclude: Iterable[str] = util.SimpleFrozenList()
+    ) -> PaDeLLMNER:
+        """Read what `to_bytes` gave.
+
+        exclude (Iterable[str]): "vocab", "cfg", "model".
+        """
+        self._take(read_bytes(self._parts(), bytes_data, exclude=exclude))
+        return self
+
+    def _task_settings(self) -> TaskSettings:
+        prompt, own = self._ready(), self.cfg["threshold"]
+        thresholds = own if isinstance(own, dict) else self._carried_thresholds
+        return TaskSettings(self.cfg["labels"], prompt, dict(thresholds))
+
+    def _parts(self) -> Parts:
+        return Parts(self.name, self.cfg, self.vocab, self.holder, self._task_settings)
+
+    def _take(self, loaded: Loaded) -> None:
+        self.cfg = loaded.cfg
+        if loaded.model:
+            self.prompt = self._own_prompt
+        self._updates = Updates()
+        self._hub_asked = False
+        self._settle(self.cfg["labels"], self.holder.settings)

@@ -1,0 +1,116 @@
+"""The component's settings, vocabulary and model, on disk and in bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import srsly
+from spacy import util
+from spacy.vocab import Vocab
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.holder import ModelHolder
+from spacy_padellm.settings import TaskSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What of a component is saved.
+
+    name (str): The component's name, for error messages.
+    cfg (dict[str, Any]): Its settings, as JSON takes them.
+    vocab (Vocab): The pipeline's vocabulary.
+    holder (ModelHolder): The model's holder.
+    task (Callable[[], TaskSettings]): Gives what is written beside the weights; may
+        add the model's labels to `cfg`.
+    """
+
+    name: str
+    cfg: dict[str, Any]
+    vocab: Vocab
+    holder: ModelHolder
+    task: Callable[[], TaskSettings]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What was read: the vocabulary and the holder take theirs as it is read.
+
+    cfg (dict[str, Any]): The settings, those from before if there were none to read.
+    model (bool): Whether there was a model.
+    """
+
+    cfg: dict[str, Any]
+    model: bool = False
+
+
+def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> None:
+    """Write a component's folder; see `PaDeLLMNER.to_disk`."""
+    has_model = "model" not in exclude and not parts.holder.empty
+    cfg = {**parts.cfg, "model_saved": has_model}
+    writers: dict[str, Callable[[Path], None]] = {
+        "cfg": lambda p: srsly.write_json(p, cfg),
+        "vocab": lambda p: parts.vocab.to_disk(p, exclude=exclude),
+    }
+    if has_model:
+        task = parts.task()
+        writers["model"] = lambda p: parts.holder.save(p, task)
+    util.to_disk(path, writers, exclude)
+
+
+def read_folder(
+    parts: Parts, path: Path, *, weights: bool, exclude: Iterable[str]
+) -> Loaded:
+    """Read a component's folder; see `PaDeLLMNER.from_disk`.
+
+    weights (bool): Whether a model must hold weights.
+    """
+    loaded = Loaded(parts.cfg)
+    if "cfg" not in exclude:
+        if not (path / "cfg").is_file():
+            raise ValueError(Errors.P146.format(path=path, file="cfg"))
+        loaded.cfg = srsly.read_json(path / "cfg")
+    if "vocab" not in exclude and (path / "vocab").is_dir():
+        parts.vocab.from_disk(path / "vocab", exclude=exclude)
+    if "model" not in exclude:
+        if (path / "model").is_dir():
+            parts.holder.open(path / "model", weights=weights)
+            loaded.model = True
+        elif loaded.cfg.get("model_saved"):
+            raise ValueError(Errors.P145.format(path=path, name=parts.name))
+    return loaded
+
+
+def write_bytes(parts: Parts, *, exclude: Iterable[str]) -> bytes:
+    """A component as bytes; see `PaDeLLMNER.to_bytes`."""
+    writers: dict[str, Callable[[], Any]] = {
+        "cfg": lambda: srsly.json_dumps(parts.cfg),
+        "vocab": lambda: parts.vocab.to_bytes(exclude=exclude),
+    }
+    if not parts.holder.empty:
+        task = parts.task()
+        writers["model"] = lambda: parts.holder.to_files(task)
+    return util.to_bytes(writers, exclude)
+
+
+def read_bytes(parts: Parts, data: bytes, *, exclude: Iterable[str]) -> Loaded:
+    """Read what `write_bytes` gave."""
+    loaded = Loaded(parts.cfg)
+
+    def read_cfg(cfg: bytes) -> None:
+        loaded.cfg = srsly.json_loads(cfg)
+
+    def read_model(files: dict[str, bytes]) -> None:
+        parts.holder.from_files(files)
+        loaded.model = True
+
+    readers: dict[str, Callable[[Any], Any]] = {
+        "cfg": read_cfg,
+        "vocab": lambda vocab: parts.vocab.from_bytes(vocab, exclude=exclude),
+        "model": read_model,
+    }
+    util.from_bytes(data, readers, exclude)
+    return loaded

@@ -1,0 +1,109 @@
+"""The component's training: gradients of batches add up until a step is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from spacy_padellm.decoding.base import Decoder
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.model import TreeModel, get_holder
+from spacy_padellm.prompt import Prompt
+from spacy_padellm.scratch import make_lm
+from spacy_padellm.tags import add_tags
+from spacy_padellm.targets import GoldText, TrainingTree
+from spacy_padellm.training import (
+    TrainingSettings,
+    apply_step,
+    batches,
+    make_optimizer,
+)
+
+
+@dataclass(slots=True)
+class Updates:
+    """The updates since the last step, and what makes the step.
+
+    count (int): How many there were; their gradients are added up in the model.
+    optimizer (torch.optim.AdamW | None): Made for the first step.
+    """
+
+    count: int = 0
+    optimizer: torch.optim.AdamW | None = None
+
+
+def make_from_scratch(
+    model: TreeModel, texts: Sequence[str], *, prompt: Prompt
+) -> None:
+    """Make a model whose tokenizer is learnt from texts.
+
+    model (TreeModel): `spacy-padellm.SmallCausalLM.v1`.
+    texts (Sequence[str]): The texts.
+    prompt (Prompt): The prompt, whose special tokens the tokenizer gets.
+    """
+    shape, special_tokens = model.attrs["shape"], prompt.special_tokens
+    get_holder(model).put(lambda: make_lm(texts, shape, special_tokens=special_tokens))
+
+
+def add_update(
+    updates: Updates,
+    golds: Sequence[tuple[dict[str, str], list[GoldText]]],
+    *,
+    model: TreeModel,
+    decoder: Decoder,
+    prompt: Prompt,
+    settings: TrainingSettings,
+) -> float:
+    """Add the gradient of the mean loss of gold texts to the model's.
+
+    updates (Updates): The updates since the last step, of which this is one.
+    golds (Sequence[tuple[dict[str, str], list[GoldText]]]): Label -> its name in the
+        prompt, and the gold texts to find these labels in.
+    model (TreeModel): The model.
+    decoder (Decoder): What the model is to answer.
+    prompt (Prompt): The prompt.
+    settings (TrainingSettings): How the model is trained.
+    RETURNS (float): The mean loss.
+    RAISES (ValueError): If the model cannot be loaded, a text does not fit it, or the
+        loss is no number.
+    """
+    lm = get_holder(model).trainable(prompt.special_tokens)
+    lm.model.train()
+    if settings.gradient_checkpointing:
+        # the reentrant kind gives adapters no gradient
+        lm.model.gradient_checkpointing_enable({"use_reentrant": False})
+    trees: list[TrainingTree] = []
+    for labels, texts in golds:
+        tokens = lm.tokens_of(prompt)
+        targets = decoder.targets(
+            tokens, texts, labels, mention_prefix_loss=settings.mention_prefix_loss
+        )
+        if weight := settings.tag_loss:
+            lm.tags = True
+            add_tags(targets, texts, prompt=tokens, labels=labels, weight=weight)
+        trees += targets
+    total = sum(tree.weight for tree in trees)
+    mean = 0.0
+    for batch in batches(trees, settings.max_batch_tokens):
+        loss, backprop = model.begin_update(batch)
+        backprop(1 / total)
+        mean += float(loss) / total
+    updates.count += 1
+    return mean
+
+
+def make_step(updates: Updates, lm: LanguageModel, sgd: Any) -> None:
+    """Apply the mean gradient of the updates since the last step.
+
+    updates (Updates): The updates, at least one; then none.
+    lm (LanguageModel): The model.
+    sgd (thinc.api.Optimizer): `[training.optimizer]`, at its current step.
+    RAISES (ValueError): If `sgd` averages parameters.
+    """
+    if updates.optimizer is None:
+        updates.optimizer = make_optimizer(lm)
+    apply_step(updates.optimizer, sgd, scale=1 / updates.count)
+    updates.count = 0
