@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from conftest import LABELS, LIMITS, random_texts
 from small_server import Fault, SmallServer
-from test_decoding import LABELS, LIMITS, random_texts
 
 from spacy_padellm.decoding.base import Found
 from spacy_padellm.decoding.server import ServerDecoder
