@@ -13,13 +13,11 @@ from typing import Any
 
 import torch
 
+from spacy_padellm.devices import choose_device, choose_dtype, fast_bf16
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import (
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.loading import (
     ADAPTER,
-    LanguageModel,
-    choose_device,
-    choose_dtype,
-    fast_bf16,
     find,
     import_peft,
     load,

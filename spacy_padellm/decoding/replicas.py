@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from spacy_padellm.lm import LanguageModel, choose_device
+from spacy_padellm.devices import choose_device
+from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import Prompt, PromptTokens
 
 Item = TypeVar("Item")
