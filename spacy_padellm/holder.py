@@ -24,7 +24,8 @@ from spacy_padellm.loading import (
     load_shared,
     load_tokenizer,
 )
-from spacy_padellm.prompt import Prompt, PromptTokens
+from spacy_padellm.prompt import Prompt
+from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.settings import FILE_NAME, TaskSettings, read_settings
 
 MESSAGE_LIMIT = 1 << 32  # bytes that msgpack can hold

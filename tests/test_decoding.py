@@ -39,7 +39,8 @@ from spacy_padellm.decoding.tree import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree_text import Choice, Reading, TreeText
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import PRESETS, PromptTokens, make_prompt
+from spacy_padellm.prompt import PRESETS, make_prompt
+from spacy_padellm.prompt_tokens import PromptTokens
 
 pytestmark = pytest.mark.usefixtures("quiet")
 

@@ -24,7 +24,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.loading import find, load
 from spacy_padellm.mentions import Mention, deduplicate
-from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.settings import read_settings
 from spacy_padellm.targets import GoldText
 
