@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,21 +11,25 @@ from typing import Any
 
 import torch
 
+from spacy_padellm.devices import choose_device, choose_dtype, fast_bf16
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import (
-    ADAPTER,
-    LanguageModel,
-    choose_device,
-    choose_dtype,
-    fast_bf16,
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.loading import (
     find,
     import_peft,
     load,
     load_shared,
     load_tokenizer,
 )
-from spacy_padellm.prompt import Prompt, PromptTokens
-from spacy_padellm.settings import FILE_NAME, TaskSettings, read_settings
+from spacy_padellm.model_folder import check_folder, copy_folder, write_folder
+from spacy_padellm.prompt import Prompt
+from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.settings import (
+    FILE_NAME,
+    TaskSettings,
+    read_settings,
+    write_settings,
+)
 
 MESSAGE_LIMIT = 1 << 32  # bytes that msgpack can hold
 
@@ -231,30 +233,12 @@ class ModelHolder:
         if self._own is None and self.source.name is not None:
             source = find(self.source.name)
             if isinstance(source, Path):
-                # byte for byte, and without reading 15 GB into memory
-                if source.resolve() != folder.resolve():
-                    _fresh(folder)
-                    shutil.copytree(source, folder, dirs_exist_ok=True)
+                copy_folder(source, folder)
                 write_settings(folder, settings)
                 return
         lm = self.lm()
-        for config in getattr(lm.model, "peft_config", {}).values():
-            if Path(config.base_model_name_or_path).resolve() == folder.resolve():
-                raise ValueError(Errors.P133.format(path=folder))
-        _fresh(folder)
         dtype = self._dtype() if lm.dtype == torch.float32 else lm.dtype
-        if hasattr(lm.model, "peft_config"):
-            # the base model has the other embeddings
-            lm.model.save_pretrained(folder, save_embedding_layers=False)
-        else:
-            weights = _cast(lm.model.state_dict(), dtype)
-            lm.model.save_pretrained(folder, state_dict=weights)
-            _name_dtype(folder / "config.json", dtype)
-        lm.tokenizer.save_pretrained(folder)
-        write_settings(folder, settings)
-        for path in folder.iterdir():
-            # safetensors writes files that only their owner can read
-            shutil.copymode(folder / FILE_NAME, path)
+        write_folder(folder, lm, settings, dtype=dtype)
 
     def open(self, folder: Path, *, weights: bool = True) -> None:
         """Take the model from a folder; it is loaded at first use.
@@ -264,16 +248,7 @@ class ModelHolder:
             do with the tokenizer.
         RAISES (ValueError): If files are missing.
         """
-        files: list[tuple[str, ...]] = [
-            ("config.json",),
-            ("model.safetensors", "model.safetensors.index.json", "*.bin"),
-            ("tokenizer*", "vocab*", "*.model"),
-        ]
-        if (folder / ADAPTER).is_file():
-            files = [("adapter_model.safetensors",), ("tokenizer*",)]
-        for names in files if weights else files[-1:]:
-            if not any(next(folder.glob(name), None) for name in names):
-                raise ValueError(Errors.P114.format(path=folder, file=names[0]))
+        check_folder(folder, weights=weights)
         self.source = replace(self.source, name=str(folder))
         self._own = self._own_settings = self._shared = None
         self._client_tokens = None
@@ -332,37 +307,3 @@ def check_fork(device: torch.device) -> None:
     """
     if device.type == "cuda" and torch.cuda._is_in_bad_fork():
         raise ValueError(Errors.P132)
-
-
-def write_settings(folder: Path, settings: TaskSettings) -> None:
-    (folder / FILE_NAME).write_text(settings.to_json(), "utf8")
-
-
-def _fresh(folder: Path) -> None:
-    """An empty folder: no file of an older model stays behind."""
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-
-
-def _cast(
-    weights: Mapping[str, torch.Tensor], dtype: torch.dtype
-) -> dict[str, torch.Tensor]:
-    """Cast weights, and let tied ones stay tied."""
-    done: dict[int, torch.Tensor] = {}
-    cast = {}
-    for name, tensor in weights.items():
-        place = tensor.data_ptr()
-        if place not in done:
-            done[place] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-        cast[name] = done[place]
-    return cast
-
-
-def _name_dtype(path: Path, dtype: torch.dtype) -> None:
-    """Let the config name the dtype that was written."""
-    config = json.loads(path.read_text("utf8"))
-    for key in ("torch_dtype", "dtype"):
-        if key in config:
-            config[key] = str(dtype).removeprefix("torch.")
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf8")

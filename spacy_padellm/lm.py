@@ -1,38 +1,20 @@
-"""The language model: find, load, place and run a Hugging Face causal LM."""
+"""The language model: a Hugging Face causal LM that reads token trees."""
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-import transformers
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from spacy_padellm.attention import packed_attention
-from spacy_padellm.errors import Errors
 from spacy_padellm.packing import Pass
-from spacy_padellm.prepack import prepack
-from spacy_padellm.prompt import Prompt, PromptTokens
+from spacy_padellm.prompt import Prompt
+from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.row_cache import RowCache
 from spacy_padellm.tree import Step
-
-BUNDLED = {"bundled-en": Path(__file__).parent / "models" / "en"}
-ADAPTER = "adapter_config.json"
-
-_DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-_NEW_NAMES = transformers.__version__.split(".")[0] != "4"
 
 
 class LanguageModel:
@@ -229,217 +211,6 @@ class _Reader:
         return (self.hidden[self.reads][None],)
 
 
-# Choosing
-
-
-def choose_device(device: str) -> torch.device:
-    """The torch device for "auto", "cpu", "cuda", "cuda:1", ...
-
-    RAISES (ValueError): If the device is unknown or absent.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(Errors.P110.format(device=device)) from error
-    if chosen.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (chosen.index or 0) >= count:
-            raise ValueError(Errors.P111.format(device=device, count=count))
-    return chosen
-
-
-def fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 products are faster than float32 ones on the device."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, check, bool)() for check in checks)
-
-
-def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """The torch dtype for "auto", "float32", "bfloat16", "float16".
-
-    "auto" is bfloat16 where the hardware is fast at it, else float16 on CUDA and
-    float32 elsewhere.
-    RAISES (ValueError): If the dtype is unknown.
-    """
-    if dtype == "auto":
-        if fast_bf16(device):
-            return torch.bfloat16
-        return torch.float16 if device.type == "cuda" else torch.float32
-    if dtype not in _DTYPES:
-        raise ValueError(Errors.P112.format(dtype=dtype, known=", ".join(_DTYPES)))
-    return _DTYPES[dtype]
-
-
-def find(name: str) -> Path | str:
-    """The folder of a bundled or local model, or the hub name as it is.
-
-    RAISES (ValueError): If the name can only be a folder, and there is none.
-    """
-    if name in BUNDLED:
-        return BUNDLED[name]
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    if path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2:
-        raise ValueError(Errors.P113.format(name=name))
-    return name
-
-
-# Loading
-
-_loaded: weakref.WeakValueDictionary[tuple[Any, ...], LanguageModel] = (
-    weakref.WeakValueDictionary()
-)
-
-
-def load_shared(
-    name: str,
-    *,
-    revision: str | None,
-    dtype: torch.dtype,
-    device: torch.device,
-    trust_remote_code: bool,
-) -> LanguageModel:
-    """A model that all pipes of the process share: load it once, never change it."""
-    source = find(name)
-    stamp = _stamp(source) if isinstance(source, Path) else None
-    key = (str(source), revision, dtype, device, trust_remote_code, stamp)
-    lm = _loaded.get(key)
-    if lm is None:
-        lm = load(
-            name,
-            revision=revision,
-            dtype=dtype,
-            device=device,
-            trust_remote_code=trust_remote_code,
-        )
-        prepack(lm.model)
-        _loaded[key] = lm
-    return lm
-
-
-def load(
-    name: str,
-    *,
-    revision: str | None = None,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | None = None,
-    trust_remote_code: bool = False,
-) -> LanguageModel:
-    """Load a model of one's own.
-
-    name (str): A bundled model's name, a folder, or a hub name.
-    revision (str | None): Branch, tag or commit of a hub model.
-    dtype (torch.dtype): Of the weights.
-    device (torch.device | None): Where to place them; None is the CPU.
-    trust_remote_code (bool): Whether code in the model's repository may run.
-    RETURNS (LanguageModel): In evaluation mode.
-    RAISES (ValueError): If the model is missing, of an unknown architecture, corrupt
-        or incomplete.
-    """
-    source = find(name)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    if isinstance(source, str):
-        options["revision"] = revision
-    elif (source / ADAPTER).is_file():
-        return _load_adapter(source, dtype, device, trust_remote_code)
-    elif not (source / "config.json").is_file():
-        raise ValueError(Errors.P114.format(path=source, file="config.json"))
-    with _told(source):
-        config = AutoConfig.from_pretrained(source, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            source,
-            config=config,
-            output_loading_info=True,
-            **{"dtype" if _NEW_NAMES else "torch_dtype": dtype},
-            **options,
-        )
-    _check_complete(source, report["missing_keys"])
-    return LanguageModel(model.to(device or "cpu").eval(), tokenizer)
-
-
-def load_tokenizer(
-    name: str, *, revision: str | None = None, trust_remote_code: bool = False
-) -> Any:
-    """Load a model's tokenizer without its weights.
-
-    name (str): A bundled model's name, a folder, or a hub name.
-    revision (str | None): Branch, tag or commit of a hub model.
-    trust_remote_code (bool): Whether code in the model's repository may run.
-    RETURNS (transformers.PreTrainedTokenizerBase): The tokenizer.
-    RAISES (ValueError): If there is none, or it cannot be read.
-    """
-    source = find(name)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    if isinstance(source, str):
-        options["revision"] = revision
-    with _told(source):
-        return AutoTokenizer.from_pretrained(source, **options)
-
-
-def _load_adapter(
-    folder: Path,
-    dtype: torch.dtype,
-    device: torch.device | None,
-    trust_remote_code: bool,
-) -> LanguageModel:
-    """Load a LoRA adapter on the base model that it names."""
-    peft = import_peft()
-    with _told(folder):
-        config = peft.PeftConfig.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    base = load(
-        config.base_model_name_or_path,
-        revision=config.revision,
-        dtype=dtype,
-        device=device,
-        trust_remote_code=trust_remote_code,
-    )
-    fit_vocabulary(base.model, tokenizer)
-    model = peft.PeftModel(base.model, config)
-    with _told(folder):
-        report = model.load_adapter(folder, "default")
-    missing = [key for key in report.missing_keys if "lora_" in key]
-    _check_complete(folder, missing)
-    return LanguageModel(model.to(dtype).eval(), tokenizer)
-
-
-@contextmanager
-def _told(source: Path | str) -> Iterator[None]:
-    """Turn the many ways in which loading fails into two messages."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise ValueError(Errors.P115.format(name=source, error=error)) from error
-    except Exception as error:
-        # transformers and peft raise whatever a broken file leads to
-        raise ValueError(Errors.P116.format(name=source, error=error)) from error
-
-
-def _check_complete(source: Path | str, missing: Iterable[str]) -> None:
-    names = sorted(missing)
-    if names:
-        message = Errors.P117.format(name=source, count=len(names), first=names[0])
-        raise ValueError(message)
-
-
-def import_peft() -> Any:
-    """The peft package.
-
-    RAISES (ValueError): If it is not installed.
-    """
-    try:
-        import peft
-    except ImportError as error:
-        raise ValueError(Errors.P118) from error
-    return peft
-
-
 def fit_vocabulary(model: Any, tokenizer: Any) -> None:
     """Give the model an embedding for each token of the tokenizer.
 
@@ -452,10 +223,3 @@ def fit_vocabulary(model: Any, tokenizer: Any) -> None:
     with torch.no_grad():
         for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
             layer.weight[known:] = layer.weight[:known].mean(dim=0)
-
-
-def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Tells one state of a model folder from another."""
-    files = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    stats = [(entry.name, entry.stat()) for entry in files]
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)

@@ -63,6 +63,11 @@ def read_settings(folder: Path) -> TaskSettings | None:
     return TaskSettings.from_json(path.read_text("utf8"), source=str(path))
 
 
+def write_settings(folder: Path, settings: TaskSettings) -> None:
+    """Write the settings into a model folder."""
+    (folder / FILE_NAME).write_text(settings.to_json(), "utf8")
+
+
 def settle(
     *,
     labels: Mapping[str, str],

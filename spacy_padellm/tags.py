@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.targets import GoldText, Tags, TrainingTree
 
 

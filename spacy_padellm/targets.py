@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from spacy_padellm.prompt import CountBranches, PromptTokens
+from spacy_padellm.prompt_tokens import CountBranches, PromptTokens
 from spacy_padellm.tree import ROOT
 
 

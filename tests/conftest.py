@@ -1,9 +1,15 @@
-"""Small random models and the tokenizers that go with them."""
+"""What test files share: small random models, their prompts, a server, a corpus."""
 
 from __future__ import annotations
 
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
 import pytest
 import torch
+from small_server import SmallServer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
@@ -15,7 +21,12 @@ from transformers import (
     Qwen3Config,
 )
 
+from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.lm import LanguageModel
+from spacy_padellm.mentions import Mention
+from spacy_padellm.prompt import make_prompt
+from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, PromptTokens
 
 # the models are so small that a second thread only waits
 torch.set_num_threads(1)
@@ -91,3 +102,117 @@ def lm(request: pytest.FixtureRequest) -> LanguageModel:
 @pytest.fixture(scope="session")
 def llama() -> LanguageModel:
     return make_lm("llama")
+
+
+# Prompts for them, and texts
+
+LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
+WORDS = [
+    "Angela",
+    "Merkel",
+    "met",
+    "Macron",
+    "in",
+    "Berlin",
+    "Paris",
+    "2",
+    "10",
+    ",",
+    ".",
+    "北京",
+    "</s>",
+    "½",
+    "New",
+    "York",
+]
+LIMITS = {"max_mentions": 4, "max_mention_tokens": 7}
+
+
+def random_texts(seed: int, count: int) -> list[str]:
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(WORDS, k=rng.randint(1, 15))) for _ in range(count)]
+
+
+class ManyCounts(PromptTokens):
+    """Takes nearly all tokens for digits: random models seldom say real ones."""
+
+    def read_count(self, generated: Sequence[int]) -> tuple[int, bool]:
+        digits = ""
+        for token in generated[: MAX_COUNT_TOKENS - 1]:
+            if token % 11 == 0 or token == self.eos:
+                return int(digits or 0), True
+            digits += str(1 + token % 9)
+        return int(digits or 0), len(generated) >= MAX_COUNT_TOKENS
+
+
+def prepare(
+    kind: str, preset: str, *, prefix_lm: bool = False
+) -> tuple[LanguageModel, PromptTokens]:
+    lm = make_lm(kind)
+    prompt = make_prompt(preset, prefix_lm=prefix_lm)
+    lm.add_special_tokens(prompt.special_tokens)
+    return lm, ManyCounts(prompt, lm.tokenizer)
+
+
+def same(found: list[list[Mention]], wanted: list[list[Mention]]) -> bool:
+    for a, b in zip(found, wanted, strict=True):
+        assert [(m.label, m.index, m.text) for m in a] == [
+            (m.label, m.index, m.text) for m in b
+        ]
+        assert [m.score for m in a] == pytest.approx([m.score for m in b], abs=1e-5)
+    return True
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Random models hit the limits all the time."""
+    with caplog.at_level(logging.WARNING, logger="spacy_padellm"):
+        yield
+
+
+# A server, and what it is to find in the TEXTS of a test file
+
+
+@pytest.fixture(scope="module")
+def model() -> tuple[LanguageModel, PromptTokens]:
+    return prepare("llama", "paper-en")
+
+
+@pytest.fixture(scope="module")
+def wanted(
+    request: pytest.FixtureRequest, model: tuple[LanguageModel, PromptTokens]
+) -> list[list[Mention]]:
+    return decode(BatchDecoder(**LIMITS), *model, request.module.TEXTS, LABELS)
+
+
+@pytest.fixture
+def prompt(model: tuple[LanguageModel, PromptTokens]) -> PromptTokens:
+    return model[1]
+
+
+@pytest.fixture
+def server(model: tuple[LanguageModel, PromptTokens]) -> Iterator[SmallServer]:
+    with SmallServer(model[0]) as server:
+        yield server
+
+
+# A pipeline, a corpus and an output folder, for the tests of annotating
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Path:
+    from helpers import trained_folder  # some tests run where spaCy is missing
+
+    return trained_folder()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    from annotate_helpers import some_texts, write_parquet
+
+    return write_parquet(tmp_path / "in.parquet", some_texts(12))
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out"

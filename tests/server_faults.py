@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from conftest import LABELS, LIMITS, random_texts
 from small_server import Fault, SmallServer
-from test_decoding import LABELS, LIMITS, random_texts
 
 from spacy_padellm.decoding.base import Found
 from spacy_padellm.decoding.server import ServerDecoder
-from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.prompt_tokens import PromptTokens
 
 TEXTS = random_texts(seed=7, count=5)
 BAD = TEXTS[2]

@@ -34,11 +34,6 @@ from spacy_padellm.annotate.progress import progress
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Path:
-    return trained_folder()
-
-
-@pytest.fixture(scope="module")
 def expected() -> dict[str, list[tuple[str, str]]]:
     """Text -> its entities, as the pipeline finds them."""
     nlp = spacy.load(trained_folder())

@@ -27,22 +27,6 @@ from annotate_helpers import (
 from helpers import DOC_SPANS, NAME, TOO_LONG, trained, trained_folder
 from spacy.tokens import DocBin
 
-
-@pytest.fixture(scope="module")
-def pipeline() -> Path:
-    return trained_folder()
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_parquet(tmp_path / "in.parquet", some_texts(12))
-
-
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 # Inputs
 
 

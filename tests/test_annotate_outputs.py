@@ -26,25 +26,10 @@ from annotate_helpers import (
     write_jsonl,
     write_parquet,
 )
-from helpers import trained, trained_folder
+from helpers import trained
 
 from spacy_padellm.annotate.files import AnnotateError
 from spacy_padellm.annotate.output import writing
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> Path:
-    return trained_folder()
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_parquet(tmp_path / "in.parquet", some_texts(12))
-
-
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 def state(output: Path) -> dict[str, tuple[int, bytes]]:

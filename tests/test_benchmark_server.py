@@ -17,7 +17,7 @@ from benchmarks.server import Work, processor, rounds
 from benchmarks.vllm_processes import Process
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server import ServerDecoder
-from spacy_padellm.lm import load
+from spacy_padellm.loading import load
 from spacy_padellm.settings import read_settings
 
 

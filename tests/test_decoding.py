@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import logging
-import random
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, cycle
 from typing import Any
@@ -9,7 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, make_lm
+from conftest import (
+    CONFIGS,
+    LABELS,
+    LIMITS,
+    ManyCounts,
+    make_lm,
+    prepare,
+    random_texts,
+    same,
+)
 from hypothesis import given, settings, strategies as st
 from transformers import (
     AutoModelForCausalLM,
@@ -32,76 +39,17 @@ from spacy_padellm.decoding.tree import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree_text import Choice, Reading, TreeText
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import MAX_COUNT_TOKENS, PRESETS, PromptTokens, make_prompt
+from spacy_padellm.prompt import PRESETS, make_prompt
+from spacy_padellm.prompt_tokens import PromptTokens
 
-LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
-WORDS = [
-    "Angela",
-    "Merkel",
-    "met",
-    "Macron",
-    "in",
-    "Berlin",
-    "Paris",
-    "2",
-    "10",
-    ",",
-    ".",
-    "北京",
-    "</s>",
-    "½",
-    "New",
-    "York",
-]
+pytestmark = pytest.mark.usefixtures("quiet")
+
 NO_TAGS = np.zeros((0, 1))
-LIMITS = {"max_mentions": 4, "max_mention_tokens": 7}
-
-
-def random_texts(seed: int, count: int) -> list[str]:
-    rng = random.Random(seed)
-    return [" ".join(rng.choices(WORDS, k=rng.randint(1, 15))) for _ in range(count)]
-
-
-class ManyCounts(PromptTokens):
-    """Takes nearly all tokens for digits: random models seldom say real ones."""
-
-    def read_count(self, generated: Sequence[int]) -> tuple[int, bool]:
-        digits = ""
-        for token in generated[: MAX_COUNT_TOKENS - 1]:
-            if token % 11 == 0 or token == self.eos:
-                return int(digits or 0), True
-            digits += str(1 + token % 9)
-        return int(digits or 0), len(generated) >= MAX_COUNT_TOKENS
-
-
-def prepare(
-    kind: str, preset: str, *, prefix_lm: bool = False
-) -> tuple[LanguageModel, PromptTokens]:
-    lm = make_lm(kind)
-    prompt = make_prompt(preset, prefix_lm=prefix_lm)
-    lm.add_special_tokens(prompt.special_tokens)
-    return lm, ManyCounts(prompt, lm.tokenizer)
 
 
 @pytest.fixture(scope="module")
 def llama() -> tuple[LanguageModel, PromptTokens]:
     return prepare("llama", "paper-en")
-
-
-@pytest.fixture(autouse=True)
-def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Random models hit the limits all the time."""
-    with caplog.at_level(logging.WARNING, logger="spacy_padellm"):
-        yield
-
-
-def same(found: list[list[Mention]], wanted: list[list[Mention]]) -> bool:
-    for a, b in zip(found, wanted, strict=True):
-        assert [(m.label, m.index, m.text) for m in a] == [
-            (m.label, m.index, m.text) for m in b
-        ]
-        assert [m.score for m in a] == pytest.approx([m.score for m in b], abs=1e-5)
-    return True
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

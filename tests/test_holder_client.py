@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spacy_padellm.holder import ModelHolder, ModelSource
-from spacy_padellm.lm import BUNDLED
+from spacy_padellm.loading import BUNDLED
 from spacy_padellm.prompt import PRESETS
 
 PROMPT = PRESETS["compact"]

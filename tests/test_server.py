@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import pickle
 import threading
 from collections.abc import Iterator
@@ -15,47 +14,22 @@ import pytest
 
 pytest.importorskip("openai")
 
-from conftest import make_lm
+from conftest import LABELS, LIMITS, make_lm, prepare, random_texts, same
 from small_server import SmallServer
-from test_decoding import LABELS, LIMITS, prepare, random_texts, same
 
 from spacy_padellm.decoding.base import Forced, decode
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.server import AHEAD, ServerDecoder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import PRESETS, PromptTokens, make_prompt
+from spacy_padellm.prompt import PRESETS, make_prompt
+from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 
 TEXTS = random_texts(seed=5, count=6)
 
 
-@pytest.fixture(autouse=True)
-def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Random models hit the limits all the time."""
-    with caplog.at_level(logging.WARNING, logger="spacy_padellm"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def model() -> tuple[LanguageModel, PromptTokens]:
-    return prepare("llama", "paper-en")
-
-
-@pytest.fixture(scope="module")
-def wanted(model: tuple[LanguageModel, PromptTokens]) -> list[list[Mention]]:
-    return decode(BatchDecoder(**LIMITS), *model, TEXTS, LABELS)
-
-
-@pytest.fixture
-def server(model: tuple[LanguageModel, PromptTokens]) -> Iterator[SmallServer]:
-    with SmallServer(model[0]) as server:
-        yield server
-
-
-@pytest.fixture
-def prompt(model: tuple[LanguageModel, PromptTokens]) -> PromptTokens:
-    return model[1]
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def decoder(server: SmallServer, **settings: Any) -> ServerDecoder:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 pytest.importorskip("openai")
 
+from conftest import LABELS, LIMITS, same
 from server_faults import (
     BAD,
     TEXTS,
@@ -24,42 +23,13 @@ from server_faults import (
     stream,
 )
 from small_server import SmallServer
-from test_decoding import LABELS, LIMITS, prepare, same
 
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.server import ServerDecoder
-from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.prompt_tokens import PromptTokens
 
-
-@pytest.fixture(autouse=True)
-def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Random models hit the limits all the time."""
-    with caplog.at_level(logging.WARNING, logger="spacy_padellm"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def model() -> tuple[LanguageModel, PromptTokens]:
-    return prepare("llama", "paper-en")
-
-
-@pytest.fixture(scope="module")
-def wanted(model: tuple[LanguageModel, PromptTokens]) -> list[list[Mention]]:
-    return decode(BatchDecoder(**LIMITS), *model, TEXTS, LABELS)
-
-
-@pytest.fixture
-def prompt(model: tuple[LanguageModel, PromptTokens]) -> PromptTokens:
-    return model[1]
-
-
-@pytest.fixture
-def server(model: tuple[LanguageModel, PromptTokens]) -> Iterator[SmallServer]:
-    with SmallServer(model[0]) as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 FULL = {"Content-Length": "1000"}  # more than is sent

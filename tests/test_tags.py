@@ -6,7 +6,8 @@ from conftest import make_lm
 from helpers import GOLD, TAGGING, found, initialised, train
 
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt import PromptTokens, make_prompt
+from spacy_padellm.prompt import make_prompt
+from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.tags import add_tags
 from spacy_padellm.targets import GoldText, Tags, TrainingTree, make_trees
 from spacy_padellm.training import tree_loss

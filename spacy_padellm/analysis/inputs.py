@@ -15,7 +15,7 @@ from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.component import PaDeLLMNER
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import BUNDLED
+from spacy_padellm.loading import BUNDLED
 from spacy_padellm.spans import gold_spans
 
 

@@ -14,7 +14,7 @@ from spacy_padellm.decoding.structured import StructuredDecoder
 from spacy_padellm.decoding.tree import TreeDecoder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.targets import GoldText, TrainingTree
 
 BATCH = "batch"

@@ -11,7 +11,7 @@ from spacy_padellm.benchmark.decoders import Watched
 from spacy_padellm.benchmark.measure import Result
 from spacy_padellm.benchmark.subjects import Subject, share_given
 from spacy_padellm.decoding.base import Decoder
-from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 
 

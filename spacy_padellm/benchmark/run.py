@@ -41,7 +41,8 @@ from spacy_padellm.benchmark.subjects import (
     string_f1,
     trained_subject,
 )
-from spacy_padellm.lm import LanguageModel, choose_device, choose_dtype
+from spacy_padellm.devices import choose_device, choose_dtype
+from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PRESETS
 from spacy_padellm.targets import GoldText
 

@@ -19,10 +19,12 @@ from spacy_padellm.benchmark.measure import Entry, Result
 from spacy_padellm.benchmark.multi import SimulatedMulti
 from spacy_padellm.decoding.base import Forced
 from spacy_padellm.decoding.tree import TreeDecoder
+from spacy_padellm.devices import choose_device, choose_dtype
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel, choose_device, choose_dtype, find, load
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.loading import find, load
 from spacy_padellm.mentions import Mention, deduplicate
-from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.settings import read_settings
 from spacy_padellm.targets import GoldText
 

@@ -12,7 +12,7 @@ import torch
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import MAX_COUNT_TOKENS, CountBranches, PromptTokens
+from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
 from spacy_padellm.targets import GoldText, TrainingTree
 
 logger = logging.getLogger("spacy_padellm")

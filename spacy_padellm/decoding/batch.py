@@ -21,7 +21,7 @@ from spacy_padellm.decoding.generation import generate
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import MAX_COUNT_TOKENS, CountBranches, PromptTokens
+from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 
 

@@ -21,7 +21,7 @@ from spacy_padellm.decoding.replicas import Replica, spread
 from spacy_padellm.decoding.support import why_no_tree
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.prompt_tokens import PromptTokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from spacy_padellm.lm import LanguageModel, choose_device
-from spacy_padellm.prompt import Prompt, PromptTokens
+from spacy_padellm.devices import choose_device
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.prompt import Prompt
+from spacy_padellm.prompt_tokens import PromptTokens
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

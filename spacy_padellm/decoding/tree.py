@@ -28,7 +28,7 @@ from spacy_padellm.decoding.tree_run import TreeRun, Waiting
 from spacy_padellm.decoding.tree_text import Choice, TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt import MAX_COUNT_TOKENS, CountBranches, PromptTokens
+from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
 from spacy_padellm.tags import tag_tokens
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 

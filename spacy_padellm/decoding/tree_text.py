@@ -15,7 +15,7 @@ from spacy_padellm.decoding.source import Source
 from spacy_padellm.decoding.tag_drafts import Tagged, share_scores, tagged_mentions
 from spacy_padellm.errors import Errors
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import CountBranches, PromptTokens
+from spacy_padellm.prompt_tokens import CountBranches, PromptTokens
 from spacy_padellm.tree import ROOT, TokenTree
 
 

@@ -35,9 +35,10 @@ from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.server import ServerDecoder
 from spacy_padellm.decoding.server_answers import Answer, read_answers
-from spacy_padellm.lm import LanguageModel, load
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.loading import load
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import PromptTokens
+from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.settings import read_settings
 
 TEXTS = [

@@ -1,0 +1,55 @@
+"""Devices and dtypes: what the config asks for, and what the hardware is fast at."""
+
+from __future__ import annotations
+
+import torch
+
+from spacy_padellm.errors import Errors
+
+_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def choose_device(device: str) -> torch.device:
+    """The torch device for "auto", "cpu", "cuda", "cuda:1", ...
+
+    RAISES (ValueError): If the device is unknown or absent.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(Errors.P110.format(device=device)) from error
+    if chosen.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (chosen.index or 0) >= count:
+            raise ValueError(Errors.P111.format(device=device, count=count))
+    return chosen
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 products are faster than float32 ones on the device."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The torch dtype for "auto", "float32", "bfloat16", "float16".
+
+    "auto" is bfloat16 where the hardware is fast at it, else float16 on CUDA and
+    float32 elsewhere.
+    RAISES (ValueError): If the dtype is unknown.
+    """
+    if dtype == "auto":
+        if fast_bf16(device):
+            return torch.bfloat16
+        return torch.float16 if device.type == "cuda" else torch.float32
+    if dtype not in _DTYPES:
+        raise ValueError(Errors.P112.format(dtype=dtype, known=", ".join(_DTYPES)))
+    return _DTYPES[dtype]
