@@ -117,6 +117,10 @@ class Errors:
         "The decoder's tag_weight is {value}. Set it between 0, which leaves tags to "
         "the drafts, and 1."
     )
+    P129 = (
+        "The decoder's min_tag_probability is {value}. Set it to 0, which asks for all "
+        "labels, or higher, below 1."
+    )
     P130 = (
         "The model is not there yet: it is made from scratch in training. Run "
         "'spacy train', call nlp.initialize(), or load a trained pipeline."

@@ -174,6 +174,15 @@ class LanguageModel:
     def tags(self, taught: bool) -> None:
         self.model.config.padellm_tags = taught
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether taught mentions overlapped: tags show the outer ones only."""
+        return bool(getattr(self.model.config, "padellm_overlaps", False))
+
+    @overlaps.setter
+    def overlaps(self, taught: bool) -> None:
+        self.model.config.padellm_overlaps = taught
+
     def _products(self) -> torch.autocast:
         return torch.autocast(
             self.device.type, dtype=self.autocast, enabled=self.autocast is not None
@@ -183,7 +192,7 @@ class LanguageModel:
         self, ids: Any, positions: Any, mask: torch.Tensor, reads: Any
     ) -> torch.Tensor:
         device = self.device
-        self._reader.reads = torch.as_tensor(reads, device=device)
+        self._reader.reads = torch.as_tensor(reads, dtype=torch.long, device=device)
         try:
             output = self.model(
                 input_ids=torch.from_numpy(ids).to(device),

@@ -9,6 +9,7 @@ likeliest. Decoding drafts mentions from them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt_tokens import PromptTokens
@@ -46,6 +47,12 @@ def add_tags(
                 targets[slot] = tags[mention[2]]
         choices = frozenset({prompt.eos, *tags.values()})
         tree.tags = Tags(start, targets, choices, weight)
+
+
+def has_overlaps(gold: GoldText) -> bool:
+    """Whether mentions of a text overlap, so that a token has more tags than one."""
+    places = sorted(place[:2] for place in gold.places)
+    return any(start < end for (_, end), (start, _) in pairwise(places))
 
 
 def _inside(

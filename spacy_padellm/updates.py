@@ -13,7 +13,7 @@ from spacy_padellm.lm import LanguageModel
 from spacy_padellm.model import TreeModel, get_holder
 from spacy_padellm.prompt import Prompt
 from spacy_padellm.scratch import make_lm
-from spacy_padellm.tags import add_tags
+from spacy_padellm.tags import add_tags, has_overlaps
 from spacy_padellm.targets import GoldText, TrainingTree
 from spacy_padellm.training import (
     TrainingSettings,
@@ -83,6 +83,7 @@ def add_update(
         )
         if weight := settings.tag_loss:
             lm.tags = True
+            lm.overlaps = lm.overlaps or any(map(has_overlaps, texts))
             add_tags(targets, texts, prompt=tokens, labels=labels, weight=weight)
         trees += targets
     total = sum(tree.weight for tree in trees)

@@ -4,11 +4,12 @@ import pytest
 import torch
 from conftest import make_lm
 from helpers import GOLD, TAGGING, found, initialised, train
+from hypothesis import given, strategies as st
 
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import make_prompt
 from spacy_padellm.prompt_tokens import PromptTokens
-from spacy_padellm.tags import add_tags
+from spacy_padellm.tags import add_tags, has_overlaps
 from spacy_padellm.targets import GoldText, Tags, TrainingTree, make_trees
 from spacy_padellm.training import tree_loss
 
@@ -113,3 +114,13 @@ def test_tags_train_a_component() -> None:
     assert losses[-1] < 0.05 * losses[0]
     wanted = [sorted(mentions) for mentions in GOLD.values()]
     assert [sorted(doc) for doc in found(nlp.pipe(GOLD))] == wanted
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), max_size=5))
+def test_tags_overlaps_are_characters_of_two_mentions(
+    pairs: list[tuple[int, int]],
+) -> None:
+    places = [(start, start + size, "PER") for start, size in pairs]
+    covered = [place for start, end, _ in places for place in range(start, end)]
+    gold = GoldText("x" * 20, {}, places)
+    assert has_overlaps(gold) is (len(set(covered)) < len(covered))

@@ -1,10 +1,11 @@
 """`TreeDecoder`: each text is encoded once, all its labels and mentions in one tree.
 
-Pass 1 reads text and labels and gives the counts' first tokens. Pass 2 reads the
-counts and all mention prompts: it gives each mention's first token and shows whether
-the count was complete. The passes after it read the rest of the mentions, several
-tokens at once where a draft from the text holds. Tokens and probabilities are those
-of greedy decoding of separate sequences.
+Pass 1 reads text and labels and gives the counts' first tokens; if the model tags its
+texts it reads the text alone, and the tags are drafts of counts and mentions. Pass 2
+reads the counts and all mention prompts: it gives each mention's first token and shows
+whether the count was complete. The passes after it read the rest of the mentions,
+several tokens at once where a draft from the text holds. Tokens and probabilities are
+those of greedy decoding of separate sequences.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ class TreeDecoder:
     tag_weight (float): Of a model that was taught to tag its texts: the share of a
         mention's score, in 0..1, that is the probability of its tags; mentions that
         were only tagged are found too. 0 leaves tags to the drafts.
+    min_tag_probability (float): Of such a model: labels that no token of the text has
+        as its tag with at least this probability, in 0..1, are not asked for. 0 asks
+        for all, and so does a model that was taught mentions that overlap.
     devices (tuple[str, ...]): Where to put replicas of the model, over which texts are
         spread; none means the model's own device.
     """
@@ -65,6 +69,7 @@ class TreeDecoder:
     min_count_probability: float | None = None
     from_text: bool = False
     tag_weight: float = 0.0
+    min_tag_probability: float = 0.0
     devices: tuple[str, ...] = ()
     needs_weights: ClassVar[bool] = True
 
@@ -79,9 +84,15 @@ class TreeDecoder:
             raise ValueError(message)
         if not 0 <= self.tag_weight <= 1:
             raise ValueError(Errors.P128.format(value=self.tag_weight))
+        if not 0 <= self.min_tag_probability < 1:
+            raise ValueError(Errors.P129.format(value=self.min_tag_probability))
         least = self.min_count_probability
         if least is not None and not 0 < least <= 1:
             raise ValueError(Errors.P125.format(value=least))
+
+    @property
+    def _uses_tags(self) -> bool:
+        return bool(self.draft_tokens or self.tag_weight or self.min_tag_probability)
 
     def stream(
         self,
@@ -100,7 +111,7 @@ class TreeDecoder:
         def decode(replica: Replica, some: Iterable[str]) -> Iterator[Found]:
             given = forced and forced.bound(replica.prompt)
             tags: Mapping[str, int] = {}
-            if replica.lm.tags and (self.draft_tokens or self.tag_weight):
+            if replica.lm.tags and self._uses_tags:
                 tags = tag_tokens(replica.prompt, labels)
             return _Work(self, replica, labels, limits, given, tags).decode(some)
 
@@ -189,7 +200,10 @@ class _Work:
                 if self._is_separate(branches):
                     (found[key],) = self._separately([text])
                 else:
-                    ready.append((_size(branches), key, text, branches))
+                    size = len(branches.root)
+                    if not self._tags_first:
+                        size += sum(map(len, branches.labels))
+                    ready.append((size, key, text, branches))
             # up and down in turns: where two such pieces meet, sizes are alike
             ready.sort(key=lambda one: one[0], reverse=descending)
             descending = not descending
@@ -199,7 +213,14 @@ class _Work:
             for size, key, text, branches in ready:
                 yield Waiting(key, size, self._plant(text, branches))
 
+    @property
+    def _tags_first(self) -> bool:
+        """Whether texts are tagged before their labels are planted."""
+        # an answer that is forced needs all labels, and no better drafts
+        return bool(self.tags) and self.forced is None
+
     def _plant(self, text: str, branches: CountBranches) -> TreeText:
+        lm = self.replica.lm
         return TreeText(
             self.replica.prompt,
             text,
@@ -210,10 +231,12 @@ class _Work:
                 self.decoder.min_count_probability,
                 self.decoder.from_text,
                 self.decoder.tag_weight,
+                0.0 if lm.overlaps else self.decoder.min_tag_probability,
             ),
-            context=self.replica.lm.context,
+            context=lm.context,
             forced=self.forced,
             tags=list(self.tags),
+            tags_first=self._tags_first,
         )
 
     def _is_separate(self, branches: CountBranches) -> bool:
@@ -234,8 +257,3 @@ class _Work:
         )
         lm, prompt = self.replica.lm, self.replica.prompt
         return decoder.stream(lm, prompt, texts, self.labels, forced=self.forced)
-
-
-def _size(branches: CountBranches) -> int:
-    """Tokens of a text's first pass."""
-    return len(branches.root) + sum(map(len, branches.labels))

@@ -151,7 +151,7 @@ class TreeRun:
 
     def _take(self, row: int, text: TreeText, reading: Reading) -> Found | None:
         """Give a text what was read; what was found in it once it is finished."""
-        if any(map(math.isnan, reading.scores)):
+        if any(map(math.isnan, reading.scores)) or np.isnan(reading.tags).any():
             # what the next text in this row does not see must be numbers
             with torch.inference_mode():
                 self._cache.clear(row, text.tree.start)

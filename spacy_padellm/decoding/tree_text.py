@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -46,11 +47,13 @@ class Choice:
     min_count_probability (float | None): See `TreeDecoder`.
     from_text (bool): See `TreeDecoder`.
     tag_weight (float): See `TreeDecoder`.
+    min_tag_probability (float): See `TreeDecoder`.
     """
 
     min_count_probability: float | None = None
     from_text: bool = False
     tag_weight: float = 0.0
+    min_tag_probability: float = 0.0
 
 
 @dataclass(eq=False, slots=True)
@@ -77,7 +80,8 @@ class _CountBranch:
 
     `read` is the pass's read that shows the next token; the reads after it show what
     follows the draft. `chances` is the first of its probabilities among those asked
-    for: of each drafted token, then of the digits.
+    for: of each drafted token, then of the digits. `guessed` is the count that guesses
+    were planted for before it was read, and `check` the read that shows what follows.
     """
 
     label: str
@@ -88,6 +92,8 @@ class _CountBranch:
     drafted: tuple[int, ...] = ()
     chances: int | None = None
     reached: Sequence[float] = ()  # probabilities of at least 1, 2, ... mentions
+    guessed: int = 0
+    check: int = 0
     decided: bool = False
     generated: list[int] = field(default_factory=list)
     guesses: list[_MentionBranch] = field(default_factory=list)
@@ -108,8 +114,9 @@ class TreeText:
         context: int,
         forced: Forced | None,
         tags: Sequence[str] = (),
+        tags_first: bool = False,
     ) -> None:
-        """Plant the labels.
+        """Plant the text, and the labels unless its tags come first.
 
         prompt (PromptTokens): The prompt.
         text (str): The text.
@@ -121,6 +128,8 @@ class TreeText:
         forced (Forced | None): Answers to give instead of the model's.
         tags (Sequence[str]): The labels that the text's tokens are tagged with: 1, 2,
             ...; none if they are not.
+        tags_first (bool): Whether labels wait for the tags, which then draft their
+            counts as well.
         """
         self.tree = TokenTree(mutual=branches.mutual)
         self.reads: list[int] = []  # slots after which tokens are read in this pass
@@ -143,7 +152,11 @@ class TreeText:
         self._counting: list[_CountBranch] = []
         self._generating: list[_MentionBranch] = []
         self._done: list[_MentionBranch] = []
-        self._plant_labels()
+        self._root = self.tree.extend(ROOT, branches.root)
+        if not tags_first:
+            for label, ids in zip(labels, branches.labels, strict=True):
+                self._plant_label(label, ids)
+        self._tags_first = tags_first
 
     def take(self, reading: Reading, *, draft_tokens: int) -> bool:
         """Take what a pass read, and plant what the next one shall read.
@@ -161,6 +174,8 @@ class TreeText:
             self._tagged = tagged_mentions(tokens, pieces, reading.tags, self._tags)
             self._drafts = self._tagged if draft_tokens else {}
             self.tagged = range(0)
+            if self._tags_first:
+                return self._plant_tagged(reading.tags)
         undecided = []
         for count in self._counting:
             if self._count_goes_on(count):
@@ -197,24 +212,40 @@ class TreeText:
 
     # Counts
 
-    def _plant_labels(self) -> None:
-        root = self.tree.extend(ROOT, self._branches.root)
+    def _plant_tagged(self, tags: npt.NDArray[np.float64]) -> bool:
+        """Plant the labels that may have mentions, with the counts of their tags."""
+        chances = dict(zip(self._tags, np.exp(tags.max(axis=0))[1:], strict=True))
         for label, ids in zip(self._labels, self._branches.labels, strict=True):
-            end = self.tree.extend(root, ids)
-            forced = None
-            if self._forced is not None:
-                forced = self._forced.count(self._text, label)
-            start = end - len(ids) + 1
-            # most tokenizers of words put a blank before every number
-            drafted = self._prompt.count_start
-            branch = _CountBranch(label, start, end, self._read(end), forced, drafted)
-            if drafted:
-                last = self.tree.extend(end, drafted)
-                for slot in range(last - len(drafted) + 1, last + 1):
-                    self._read(slot)
-            if self._choice.min_count_probability is not None:
-                self._ask_chances(branch)
-            self._counting.append(branch)
+            if chances[label] < self._choice.min_tag_probability:
+                continue
+            branch = self._plant_label(label, ids)
+            count = len(self._drafts.get(label, ()))
+            if 0 < count <= len(self._prompt.count_digits):
+                answer = self._digit(count)
+                # the mentions may have no room, but then there may be none
+                with suppress(ValueError):
+                    branch.check = self._plant_mentions(branch, count, answer)
+                    branch.guessed = count
+        return bool(self._counting)
+
+    def _plant_label(self, label: str, ids: Sequence[int]) -> _CountBranch:
+        """Ask for a label's count."""
+        end = self.tree.extend(self._root, ids)
+        forced = None
+        if self._forced is not None:
+            forced = self._forced.count(self._text, label)
+        start = end - len(ids) + 1
+        # most tokenizers of words put a blank before every number
+        drafted = self._prompt.count_start
+        branch = _CountBranch(label, start, end, self._read(end), forced, drafted)
+        if drafted:
+            last = self.tree.extend(end, drafted)
+            for slot in range(last - len(drafted) + 1, last + 1):
+                self._read(slot)
+        if self._choice.min_count_probability is not None:
+            self._ask_chances(branch)
+        self._counting.append(branch)
+        return branch
 
     def _ask_chances(self, branch: _CountBranch) -> None:
         """Ask for the distribution of a count."""
@@ -250,7 +281,15 @@ class TreeText:
         branch.drafted = ()
         if count > len(branch.reached):
             branch.reached = ()  # the probabilities are those of single digits
-        self._plant_mentions(branch, count)
+        guessed, branch.guessed = branch.guessed, 0
+        # the model may have written it otherwise
+        if guessed and branch.generated == self._digit(guessed):
+            branch.generated.append(self._reading.tokens[branch.check])
+            count, complete = self._prompt.read_count(branch.generated)
+            if complete:
+                self._take_guesses(branch, count)
+                return False
+        branch.read = self._plant_mentions(branch, count, branch.generated)
         return True
 
     def _decide(self, branch: _CountBranch) -> bool:
@@ -278,17 +317,40 @@ class TreeText:
             return False
         if count == likeliest:
             return False
-        if count:
+        if count and count == branch.guessed:
+            self._take_guesses(branch, count)
+        elif count:
             self._limits.capped(count)
-            answer = self._prompt.count_answer(count)
-            branch.generated = answer[: len(branch.drafted) + 1]
+            branch.generated = self._digit(count)
             branch.decided = True
-            self._plant_mentions(branch, count)
+            branch.read = self._plant_mentions(branch, count, branch.generated)
+        else:
+            branch.guesses = []
         return True
 
-    def _plant_mentions(self, branch: _CountBranch, count: int) -> None:
-        """Guess that the count is complete: ask for its mentions and for its end."""
-        generated = branch.generated
+    def _digit(self, count: int) -> list[int]:
+        """The tokens of a count of one digit, without what ends them."""
+        return self._prompt.count_answer(count)[: len(self._prompt.count_start) + 1]
+
+    def _take_guesses(self, branch: _CountBranch, count: int) -> None:
+        """Let the mentions stand that were planted before the count was read."""
+        self._limits.capped(count)
+        for guess in branch.guesses:
+            self._weigh(guess, branch)
+
+    def _weigh(self, guess: _MentionBranch, branch: _CountBranch) -> None:
+        """Begin a mention's score with the probability of the count."""
+        if guess.index <= len(branch.reached):
+            guess.score = math.log(branch.reached[guess.index - 1] or 1e-30)
+
+    def _plant_mentions(
+        self, branch: _CountBranch, count: int, generated: Sequence[int]
+    ) -> int:
+        """Guess that the count is complete: ask for its mentions and for its end.
+
+        generated (Sequence[int]): The tokens of the count.
+        RETURNS (int): The read that shows what follows them.
+        """
         branch.guesses = []
         read_at = None
         if count:
@@ -298,15 +360,16 @@ class TreeText:
             stem = branch.end
             if prompts.keep is not None:
                 stem = self._path_slot(branch, prompts.keep - 1)
+            longest = self.tree.depth(stem) + 1 + len(prompts.stem)
+            longest += max(map(len, prompts.mentions))
+            if longest >= self._context:
+                tokens, context = longest, self._context
+                raise ValueError(Errors.P121.format(tokens=tokens, context=context))
             if prompts.stem:
                 first = self.tree.filled
                 stem = self.tree.extend(stem, prompts.stem)
                 if prompts.keep is None and _starts(prompts.stem, generated):
                     read_at = first + len(generated) - 1
-            longest = self.tree.depth(stem) + 1 + max(map(len, prompts.mentions))
-            if longest >= self._context:
-                tokens, context = longest, self._context
-                raise ValueError(Errors.P121.format(tokens=tokens, context=context))
             drafts = self._drafts.get(branch.label, [])
             for n, ids in enumerate(prompts.mentions, start=1):
                 end = self.tree.extend(stem, ids)
@@ -316,13 +379,12 @@ class TreeText:
                 guess = _MentionBranch(branch.label, n, end, self._read(end), forced)
                 if n <= len(drafts):
                     self._draft(guess, drafts[n - 1].ids)
-                if n <= len(branch.reached):
-                    guess.score = math.log(branch.reached[n - 1] or 1e-30)
+                self._weigh(guess, branch)
                 branch.guesses.append(guess)
         if read_at is None:
             # the prompt's tokens for the count are others than the model's
             read_at = self.tree.extend(branch.end, generated)
-        branch.read = self._read(read_at)
+        return self._read(read_at)
 
     def _path_slot(self, branch: _CountBranch, place: int) -> int:
         """Slot of the token at this place of a label's prompt."""
