@@ -66,6 +66,7 @@ class ModelHolder:
         self.source = source
         self._own: LanguageModel | None = None  # trained, or from bytes
         self._own_settings: TaskSettings | None = None  # of a model from bytes
+        self._hub_settings: TaskSettings | None = None  # once the hub was asked
         self._trains = False  # whether its own model is made ready for training
         self._shared: LanguageModel | None = None
         self._client_tokens: PromptTokens | None = None
@@ -89,7 +90,7 @@ class ModelHolder:
             folder = find(self.source.name)
         except ValueError:
             return None  # told at first use: a saved pipe brings a folder of its own
-        return read_settings(folder) if isinstance(folder, Path) else None
+        return read_settings(folder) if isinstance(folder, Path) else self._hub_settings
 
     @property
     def origin(self) -> str:
@@ -117,7 +118,8 @@ class ModelHolder:
         except OSError as error:
             message = Errors.P116.format(name=self.source.name, error=error)
             raise ValueError(message) from error
-        return read_settings(Path(path).parent) if path else None
+        self._hub_settings = read_settings(Path(path).parent) if path else None
+        return self._hub_settings
 
     # Using
 

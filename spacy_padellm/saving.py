@@ -50,9 +50,9 @@ class Loaded:
 def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> None:
     """Write a component's folder; see `PaDeLLMNER.to_disk`."""
     has_model = "model" not in exclude and not parts.holder.empty
-    cfg = {**parts.cfg, "model_saved": has_model}
     writers: dict[str, Callable[[Path], None]] = {
-        "cfg": lambda p: srsly.write_json(p, cfg),
+        # when the model's labels are there
+        "cfg": lambda p: srsly.write_json(p, {**parts.cfg, "model_saved": has_model}),
         "vocab": lambda p: parts.vocab.to_disk(p, exclude=exclude),
     }
     if has_model:
@@ -90,7 +90,7 @@ def write_bytes(parts: Parts, *, exclude: Iterable[str]) -> bytes:
         "cfg": lambda: srsly.json_dumps(parts.cfg),
         "vocab": lambda: parts.vocab.to_bytes(exclude=exclude),
     }
-    if not parts.holder.empty:
+    if "model" not in exclude and not parts.holder.empty:
         task = parts.task()
         writers["model"] = lambda: parts.holder.to_files(task)
     return util.to_bytes(writers, exclude)

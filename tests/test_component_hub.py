@@ -1,0 +1,67 @@
+"""Models by a hub name, out of the hub's cache on this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import spacy
+from helpers import GOLD, TEXT, entities, make_nlp, named, pipe_of, trained_folder
+from spacy.language import Language
+
+HUB_NAME = "some-one/some-model"
+THRESHOLDS = {"PER": 0.2, "LOC": 0.3, "ORG": 0.4}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The trained model as if it had been fetched, with thresholds."""
+    repository = tmp_path / "hub" / "models--some-one--some-model"
+    snapshot = repository / "snapshots" / "abc"
+    shutil.copytree(trained_folder() / "padellm_ner" / "model", snapshot)
+    settings = json.loads((snapshot / "padellm.json").read_text("utf8"))
+    settings["thresholds"] = THRESHOLDS
+    (snapshot / "padellm.json").write_text(json.dumps(settings), "utf8")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc", "utf8")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for name in (
+        "transformers.utils.hub.TRANSFORMERS_CACHE",
+        "huggingface_hub.constants.HF_HUB_CACHE",
+    ):
+        monkeypatch.setattr(name, str(tmp_path / "hub"), raising=False)
+
+
+@pytest.fixture
+def nlp(hub: None) -> Language:
+    return make_nlp(model=named(HUB_NAME))
+
+
+def test_component_hub_model_brings_its_labels_and_prompt(nlp: Language) -> None:
+    assert entities(nlp(TEXT)) == GOLD[TEXT]
+    assert set(pipe_of(nlp).labels) == set(THRESHOLDS)
+
+
+def test_component_hub_thresholds_outlast_new_labels(nlp: Language) -> None:
+    pipe = pipe_of(nlp)
+    nlp("load")
+    assert pipe.threshold == THRESHOLDS
+    pipe.set_labels(["PER", "LOC"])
+    assert pipe.threshold == THRESHOLDS
+
+
+def test_component_hub_model_is_saved_with_its_labels(
+    nlp: Language, tmp_path: Path
+) -> None:
+    nlp.to_disk(tmp_path / "nlp")
+    cfg = json.loads((tmp_path / "nlp/padellm_ner/cfg").read_text("utf8"))
+    assert set(cfg["labels"]) == set(THRESHOLDS)
+    again = spacy.load(tmp_path / "nlp")
+    assert pipe_of(again).threshold == THRESHOLDS
+
+
+def test_component_hub_is_not_asked_for_bytes_without_the_model() -> None:
+    pipe = pipe_of(make_nlp(model=named("no-one/no-model")))
+    assert pipe.from_bytes(pipe.to_bytes(exclude=["model"]), exclude=["model"]) is pipe
