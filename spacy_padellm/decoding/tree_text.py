@@ -213,7 +213,11 @@ class TreeText:
     # Counts
 
     def _plant_tagged(self, tags: npt.NDArray[np.float64]) -> bool:
-        """Plant the labels that may have mentions, with the counts of their tags."""
+        """Plant the labels that may have mentions, with the counts of their tags.
+
+        tags (float64, (tokens, 1 + labels)): As in `Reading`.
+        RETURNS (bool): Whether there are any.
+        """
         chances = dict(zip(self._tags, np.exp(tags.max(axis=0))[1:], strict=True))
         for label, ids in zip(self._labels, self._branches.labels, strict=True):
             if chances[label] < self._choice.min_tag_probability:
