@@ -36,7 +36,8 @@ from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.source import Source
 from spacy_padellm.decoding.support import why_no_tree
 from spacy_padellm.decoding.tree import LOOK_AHEAD, TreeDecoder
-from spacy_padellm.decoding.tree_text import Choice, Reading, TreeText
+from spacy_padellm.decoding.tree_pass import Choice, Reading
+from spacy_padellm.decoding.tree_text import TreeText
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import PRESETS, make_prompt
@@ -253,11 +254,11 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(digits: list[str]) 
     (word,) = lm.tokenizer("a", add_special_tokens=False)["input_ids"]
     for place, token in enumerate([*answer, end]):
         # the count's token is the last that is read; mentions say "a", then end
-        tokens = [word] * (len(text.reads) - 1) + [token]
+        tokens = [word] * (len(text.asked.reads) - 1) + [token]
         reading = Reading(tokens, [0.0] * len(tokens), chances, no_pick, NO_TAGS)
         assert text.take(reading, draft_tokens=0)
-        assert not text.chances or place == 0
-    eos = [prompt.eos] * len(text.reads)
+        assert not text.asked.chances or place == 0
+    eos = [prompt.eos] * len(text.asked.reads)
     last = Reading(eos, [0.0] * len(eos), [], no_pick, NO_TAGS)
     assert not text.take(last, draft_tokens=0)
     assert [(m.index, m.score) for m in text.mentions()] == [

@@ -25,8 +25,9 @@ from spacy_padellm.decoding.base import (
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.decoding.support import warn_unsupported, why_no_tree
+from spacy_padellm.decoding.tree_pass import Choice
 from spacy_padellm.decoding.tree_run import TreeRun, Waiting
-from spacy_padellm.decoding.tree_text import Choice, TreeText
+from spacy_padellm.decoding.tree_text import TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 
 from spacy_padellm.decoding.base import Found, likeliest
-from spacy_padellm.decoding.tree_text import Reading, TreeText
+from spacy_padellm.decoding.tree_pass import Reading
+from spacy_padellm.decoding.tree_text import TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.packing import pack
@@ -120,9 +121,9 @@ class TreeRun:
         for text, start, first in zip(
             self._texts, packed.starts, packed.first_slots, strict=True
         ):
-            asked += [(len(reads) + read, token) for read, token in text.chances]
-            reads += [start - first + slot for slot in text.reads]
-            tagged += [start - first + slot for slot in text.tagged]
+            asked += [(len(reads) + read, token) for read, token in text.asked.chances]
+            reads += [start - first + slot for slot in text.asked.reads]
+            tagged += [start - first + slot for slot in text.asked.tagged]
         with torch.inference_mode():
             logits, chosen = self._lm.read(
                 packed, reads, self._cache, chosen=tagged, choices=self._tags
@@ -131,8 +132,8 @@ class TreeRun:
         place = chance = tag = 0
         ended: list[tuple[int, Found]] = []  # rows
         for row, text in enumerate(self._texts):
-            end, last = place + len(text.reads), chance + len(text.chances)
-            until = tag + len(text.tagged)
+            end, last = place + len(text.asked.reads), chance + len(text.asked.chances)
+            until = tag + len(text.asked.tagged)
             reading = Reading(
                 tokens[place:end],
                 scores[place:end],
