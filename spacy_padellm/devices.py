@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from spacy_padellm.errors import Errors
@@ -11,6 +13,7 @@ _DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+_process = os.getpid()  # whose threads torch has
 
 
 def choose_device(device: str) -> torch.device:
@@ -53,3 +56,19 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype not in _DTYPES:
         raise ValueError(Errors.P112.format(dtype=dtype, known=", ".join(_DTYPES)))
     return _DTYPES[dtype]
+
+
+def enter_process(device: torch.device) -> None:
+    """Make a device usable in this process, which may be a fork of another one.
+
+    A forked process runs torch on one thread.
+    RAISES (ValueError): If the device is CUDA, and the process was forked from one that
+        used CUDA.
+    """
+    global _process
+    if device.type == "cuda" and torch.cuda._is_in_bad_fork():
+        raise ValueError(Errors.P132)
+    if os.getpid() != _process:
+        # OpenMP waits for its threads for ever, and they stayed in the other process
+        torch.set_num_threads(1)
+        _process = os.getpid()

@@ -11,7 +11,12 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.devices import choose_device, choose_dtype, fast_bf16
+from spacy_padellm.devices import (
+    choose_device,
+    choose_dtype,
+    enter_process,
+    fast_bf16,
+)
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.loading import (
@@ -129,12 +134,12 @@ class ModelHolder:
         RAISES (ValueError): If it cannot be loaded.
         """
         if self._own is not None:
-            check_fork(self._own.device)
+            enter_process(self._own.device)
             return self._own
         if self.source.name is None:
             raise ValueError(Errors.P130)
         device = choose_device(self.source.device)
-        check_fork(device)
+        enter_process(device)
         if self._shared is None:
             self._shared = load_shared(
                 self.source.name,
@@ -299,13 +304,3 @@ class ModelHolder:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-
-
-def check_fork(device: torch.device) -> None:
-    """Check that a device can be used in this process.
-
-    RAISES (ValueError): If it is CUDA, and the process was forked from one that used
-        CUDA.
-    """
-    if device.type == "cuda" and torch.cuda._is_in_bad_fork():
-        raise ValueError(Errors.P132)

@@ -12,6 +12,7 @@ import torch
 from helpers import NAME, model_folder, trained
 
 import spacy_padellm.holder as holder_module
+from spacy_padellm.devices import enter_process
 from spacy_padellm.holder import ModelHolder, ModelSource
 from spacy_padellm.settings import TaskSettings, read_settings
 
@@ -176,7 +177,7 @@ def test_holder_forked_process_is_told_that_cuda_cannot_be_used(
 ) -> None:
     monkeypatch.setattr("torch.cuda._is_in_bad_fork", lambda: True)
     with pytest.raises(ValueError, match="CUDA cannot be used in a process forked"):
-        holder_module.check_fork(torch.device("cuda"))
+        enter_process(torch.device("cuda"))
 
 
 def test_holder_forked_process_can_use_the_cpu(
