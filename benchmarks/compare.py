@@ -49,8 +49,16 @@ SETS = {
     "ecommerce": "zh",
 }
 TIMED = 50  # texts of a set, read one at a time
-PLAIN = {"min_count_probability": None, "from_text": False}
+PLAIN = {
+    "min_count_probability": None,
+    "from_text": False,
+    "tag_weight": 0.0,
+    "min_tag_probability": 0.0,
+}
 DEFAULT = {"min_count_probability": 0.3, "from_text": True}
+TAGS = {"tag_weight": 0.5, "min_tag_probability": 0.2}
+# reads texts in both directions, and is taught to tag them besides
+PREFIX = {"prompt.prefix_lm": "true", "training.tag_loss": "0.3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,20 @@ METHODS = {
     "no-index-loss": Method(
         {"training.mention_prefix_loss": "false"},
         {"PaDeLLM, `<mention n>` not learnt": Reading(PLAIN)},
+    ),
+    "prefix": Method(
+        PREFIX,
+        {
+            "PaDeLLM, prefix LM": Reading(PLAIN),
+            "PaDeLLM, prefix LM, our default decoding": Reading({**DEFAULT, **TAGS}),
+            "PaDeLLM, prefix LM, and thresholds by label": Reading(
+                {**DEFAULT, **TAGS}, thresholds=True
+            ),
+        },
+    ),
+    "prefix-aug": Method(
+        {**PREFIX, "decoder.@misc": "spacy-padellm.AugmentedDecoder.v1"},
+        {"AutoReg-Aug, prefix LM": Reading()},
     ),
 }
 

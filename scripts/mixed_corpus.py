@@ -6,11 +6,14 @@ of most mentions, so that a model learns to read names it does not know. Labels 
 renamed to PER, LOC, ORG, MISC. Silver corpora (scripts/silver.py) are taken once.
 
     python scripts/mixed_corpus.py OUTPUT.spacy GOLD.spacy [...] --silver SILVER.spacy
+
+--names takes more names from the lists of scripts/names.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,6 +37,7 @@ NO_BLANK_BEFORE = {*".,;:!?)]}%", "'s", "'S", "n't", "'re", "'ve", "'ll", "'m", 
 NO_BLANK_AFTER = {*"([{$#@"}
 SWAPPED = 0.7  # share of mentions that get another name
 INVENTED = 0.25  # share of the other names that are made up
+LISTED = 0.35  # share of the other names from lists, where there are lists
 LOWER, UPPER = 0.06, 0.03  # share of texts
 # fmt: off
 SYLLABLES = [
@@ -130,9 +134,23 @@ def invent(rng: random.Random) -> list[str]:
     return [word.capitalize() if rng.random() < 0.9 else word for word in words]
 
 
-def swap(
-    text: Text, pool: Mapping[str, Sequence[list[str]]], rng: random.Random
-) -> Text:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names by label, each as words: those of the gold corpora, and of lists."""
+
+    gold: Mapping[str, Sequence[list[str]]]
+    listed: Mapping[str, Sequence[list[str]]]
+
+    def draw(self, label: str, rng: random.Random) -> list[str]:
+        chance = rng.random()
+        if chance < INVENTED:
+            return invent(rng)
+        if chance < INVENTED + LISTED and label in self.listed:
+            return rng.choice(self.listed[label])
+        return rng.choice(self.gold[label])
+
+
+def swap(text: Text, names: Names, rng: random.Random) -> Text:
     """The text with other names in the place of most of its mentions."""
     words: list[str] = []
     blanks: list[bool] = []
@@ -145,8 +163,7 @@ def swap(
         blanks += text.blanks[place:start]
         name = text.words[start:end]
         if rng.random() < SWAPPED:
-            made_up = rng.random() < INVENTED
-            name = invent(rng) if made_up else rng.choice(pool[label])
+            name = names.draw(label, rng)
         mentions.append((len(words), len(words) + len(name), label))
         words += name
         blanks += [True] * (len(name) - 1) + [text.blanks[end - 1]]
@@ -166,18 +183,23 @@ def recase(text: Text, rng: random.Random) -> Text:
     return text
 
 
-def mix(gold: Sequence[Sequence[Text]], rng: random.Random) -> Iterator[Text]:
+def mix(
+    gold: Sequence[Sequence[Text]],
+    listed: Mapping[str, Sequence[list[str]]],
+    rng: random.Random,
+) -> Iterator[Text]:
     """All gold corpora in their four forms."""
     pool: dict[str, list[list[str]]] = defaultdict(list)
     for texts in gold:
         for text in texts:
             for start, end, label in text.mentions:
                 pool[label].append(text.words[start:end])
+    names = Names(pool, listed)
     for texts in gold:
         plain = [*texts, *running(texts, rng)]
         yield from plain
         again = [*texts, *running(texts, rng)]
-        yield from (swap(text, pool, rng) for text in again if text.mentions)
+        yield from (swap(text, names, rng) for text in again if text.mentions)
 
 
 def write(path: Path, texts: Iterable[Text], vocab: spacy.Vocab) -> None:
@@ -192,11 +214,14 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("gold", type=Path, nargs="+")
     parser.add_argument("--silver", type=Path, nargs="*", default=[])
+    parser.add_argument("--names", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     rng = random.Random(args.seed)
+    lists = json.loads(args.names.read_text("utf8")) if args.names else {}
+    listed = {label: [name.split() for name in names] for label, names in lists.items()}
     vocab = spacy.blank("en").vocab
-    texts = list(mix([read(path, vocab) for path in args.gold], rng))
+    texts = list(mix([read(path, vocab) for path in args.gold], listed, rng))
     for path in args.silver:
         texts += read(path, vocab)
     texts = [recase(text, rng) for text in texts]
