@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from wasabi import msg
 
-from benchmarks.unrolled import unroll
 from spacy_padellm.benchmark.gold import choose, names_of, read_gold
 from spacy_padellm.benchmark.shapes import SHAPES, make_shaped
 from spacy_padellm.devices import choose_device, fast_bf16
@@ -22,6 +21,7 @@ from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PRESETS
 from spacy_padellm.targets import TrainingTree, make_trees
 from spacy_padellm.training import batches, make_optimizer, tree_loss
+from spacy_padellm.unrolled import unroll
 
 TEXTS_A_STEP = 32
 MAX_BATCH_TOKENS = 2048

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing as mp
 import os
 
 import torch
@@ -13,7 +14,9 @@ _DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-_process = os.getpid()  # whose threads torch has
+# the process whose threads torch has: none yet where this one was forked before
+_forked = mp.parent_process() and mp.get_start_method(allow_none=True) in {None, "fork"}
+_process = 0 if _forked else os.getpid()
 
 
 def choose_device(device: str) -> torch.device:
@@ -27,6 +30,8 @@ def choose_device(device: str) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise ValueError(Errors.P110.format(device=device)) from error
+    if chosen.type not in {"cpu", "cuda"}:
+        raise ValueError(Errors.P110.format(device=device))
     if chosen.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (chosen.index or 0) >= count:
@@ -37,7 +42,10 @@ def choose_device(device: str) -> torch.device:
 def fast_bf16(device: torch.device) -> bool:
     """Whether bfloat16 products are faster than float32 ones on the device."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        if torch.version.hip:
+            return True
+        # older ones emulate it, slowly
+        return torch.cuda.get_device_properties(device).major >= 8
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, check, bool)() for check in checks)
 

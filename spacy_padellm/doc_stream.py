@@ -50,9 +50,11 @@ def read_docs(
         pending: deque[Read] = deque()
         try:
             yield from _read(source, pending, decode, span_getter)
+            continue
         except _Failed:
-            for read in list(pending):
-                yield _read_alone(read.doc, decode, span_getter)
+            pass  # its traceback holds the decoder's memory until here
+        for read in list(pending):
+            yield _read_alone(read.doc, decode, span_getter)
     if source.error is not None:
         raise source.error
 

@@ -81,7 +81,7 @@ class Errors:
         "LoRA needs the package peft. Install it with: pip install "
         "'spacy-padellm[peft]'"
     )
-    P120 = "The decoder's {name} is {value}. Set it to at least 1."
+    P120 = "The decoder's {name} is {value}. Set it to {least}."
     P121 = (
         "A text of {tokens} tokens does not fit the model, which takes {context} "
         "tokens with the prompt. Set [components.padellm_ner.span_getter] to cut "

@@ -205,7 +205,9 @@ class ModelHolder:
         device = choose_device(self.source.device)
         lm.model.to(device=device, dtype=torch.float32)
         dtype = self._dtype()
-        lm.autocast = dtype if dtype != torch.float32 and fast_bf16(device) else None
+        # gradients vanish in float16
+        fast = dtype == torch.bfloat16 and fast_bf16(device)
+        lm.autocast = dtype if fast else None
 
     def _with_lora(self, lm: LanguageModel, new_tokens: list[int]) -> LanguageModel:
         """Put adapters on a model; the embeddings of new tokens are learnt too."""

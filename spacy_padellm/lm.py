@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -114,6 +114,21 @@ class LanguageModel:
             logits = self._forward(step.ids, step.positions, mask[:, None], reads)
             return logits, self._project(chosen, choices)
 
+    def sequence_logits(
+        self, step: Step, reads: Sequence[int] | torch.Tensor
+    ) -> torch.Tensor:
+        """Run one pass over trees of a single path each, as sequences of their own.
+
+        step (Step): The pass; positions are not given, and padding stands at the end.
+        reads (Sequence[int] | torch.Tensor): As in `logits`.
+        RETURNS (torch.Tensor): (reads, vocabulary), in the model's dtype.
+        """
+        # padding has depth 0, as a path's first token has
+        real = torch.from_numpy(step.positions > 0).to(self.device)
+        real[:, 0] = True
+        with self.alone, self._products():
+            return self._forward(step.ids, None, real.long(), reads)
+
     def read(
         self,
         packed: Pass,
@@ -166,13 +181,14 @@ class LanguageModel:
         return F.linear(hidden[list(chosen)], head.weight[list(choices)])
 
     @property
-    def tags(self) -> bool:
-        """Whether the model was taught to tag its texts; see `add_tags`."""
-        return bool(getattr(self.model.config, "padellm_tags", False))
+    def tags(self) -> dict[str, int]:
+        """Name of a label -> the token that a text's tokens are tagged with; empty if
+        the model was not taught to tag its texts. See `add_tags`."""
+        return dict(getattr(self.model.config, "padellm_tags", {}))
 
     @tags.setter
-    def tags(self, taught: bool) -> None:
-        self.model.config.padellm_tags = taught
+    def tags(self, taught: Mapping[str, int]) -> None:
+        self.model.config.padellm_tags = dict(taught)
 
     @property
     def overlaps(self) -> bool:
@@ -193,13 +209,11 @@ class LanguageModel:
     ) -> torch.Tensor:
         device = self.device
         self._reader.reads = torch.as_tensor(reads, dtype=torch.long, device=device)
+        inputs = {"input_ids": torch.from_numpy(ids).to(device)}
+        if positions is not None:
+            inputs["position_ids"] = torch.from_numpy(positions).to(device)
         try:
-            output = self.model(
-                input_ids=torch.from_numpy(ids).to(device),
-                attention_mask=mask,
-                position_ids=torch.from_numpy(positions).to(device),
-                use_cache=False,
-            )
+            output = self.model(**inputs, attention_mask=mask, use_cache=False)
         finally:
             self._reader.reads = None
         logits: torch.Tensor = output.logits[0]

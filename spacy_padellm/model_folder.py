@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -85,10 +86,10 @@ def _cast(
     weights: Mapping[str, torch.Tensor], dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
     """Cast weights, and let tied ones stay tied."""
-    done: dict[int, torch.Tensor] = {}
+    done: dict[tuple[Any, ...], torch.Tensor] = {}
     cast = {}
     for name, tensor in weights.items():
-        place = tensor.data_ptr()
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
         if place not in done:
             done[place] = tensor.to(dtype) if tensor.is_floating_point() else tensor
         cast[name] = done[place]

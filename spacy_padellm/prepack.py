@@ -53,7 +53,9 @@ class _Packed:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         layer = self.layer
         few = x.numel() <= _MOST_ROWS * layer.in_features
-        if not few or x.dtype != torch.bfloat16 or torch.is_grad_enabled():
+        # a copy of the model may stand on another device
+        fits = x.device.type == "cpu" and x.dtype == torch.bfloat16
+        if not (few and fits) or torch.is_grad_enabled():
             return F.linear(x, layer.weight, layer.bias)
         if self.weight is None:
             plain = layer.weight.detach()

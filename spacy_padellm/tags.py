@@ -9,7 +9,7 @@ likeliest. Decoding drafts mentions from them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, count, pairwise
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt_tokens import PromptTokens
@@ -22,6 +22,7 @@ def add_tags(
     *,
     prompt: PromptTokens,
     labels: Mapping[str, str],
+    tags: Mapping[str, int],
     weight: float,
 ) -> None:
     """Let the tokens of texts be taught which mentions they belong to.
@@ -30,13 +31,14 @@ def add_tags(
     golds (Sequence[GoldText]): The texts with their mentions.
     prompt (PromptTokens): The prompt, one of a prefix LM.
     labels (Mapping[str, str]): Label -> its name in the prompt.
+    tags (Mapping[str, int]): Name -> its tag; see `tag_tokens`.
     weight (float): Of each token.
     RAISES (ValueError): If the prompt is not a prefix LM's, or not of a kind whose
         tokens' characters are known.
     """
     if not prompt.prompt.prefix_lm:
         raise ValueError(Errors.P109)
-    tags = tag_tokens(prompt, labels)
+    tag_of = {label: tags[name] for label, name in labels.items()}
     offsets = prompt.offsets([gold.text for gold in golds])
     for tree, gold, places in zip(trees, golds, offsets, strict=True):
         start, end = tree.mutual
@@ -44,8 +46,8 @@ def add_tags(
         # of nested mentions the outer one shows
         for mention in sorted(gold.places, key=lambda place: place[1] - place[0]):
             for slot in _inside(mention, places):
-                targets[slot] = tags[mention[2]]
-        choices = frozenset({prompt.eos, *tags.values()})
+                targets[slot] = tag_of[mention[2]]
+        choices = frozenset({prompt.eos, *tag_of.values()})
         tree.tags = Tags(start, targets, choices, weight)
 
 
@@ -63,17 +65,22 @@ def _inside(
     return (slot for slot, (a, b) in enumerate(places) if a < end and b > start)
 
 
-def tag_tokens(prompt: PromptTokens, labels: Mapping[str, str]) -> dict[str, int]:
-    """Label -> the first token of its name that no label before it took.
+def tag_tokens(
+    prompt: PromptTokens, names: Iterable[str], *, known: Mapping[str, int]
+) -> dict[str, int]:
+    """Name -> its tag: of a new one the first of its tokens that is no other's tag.
+
+    A tag is given once: it must not depend on which labels are asked for together.
 
     prompt (PromptTokens): The prompt.
-    labels (Mapping[str, str]): Label -> its name in the prompt.
+    names (Iterable[str]): Names of labels in the prompt.
+    known (Mapping[str, int]): The names that have tags already.
     """
-    taken = {prompt.eos}
-    tags = {}
-    for label, name in labels.items():
-        ids = prompt.name_tokens(name)
-        tag = next((token for token in ids if token not in taken), ids[0])
-        taken.add(tag)
-        tags[label] = tag
+    tags = dict(known)
+    for name in names:
+        if name not in tags:
+            taken = {prompt.eos, *tags.values()}
+            # any token will do where all of its own are taken
+            choices = chain(prompt.name_tokens(name), count())
+            tags[name] = next(token for token in choices if token not in taken)
     return tags

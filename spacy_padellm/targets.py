@@ -52,6 +52,7 @@ class TrainingTree:
         numbered in this order.
     places, targets (list[int]): After which token which token is to be predicted.
     weights (list[float]): How many of the paper's examples hold each prediction.
+    size, depth (int): Tokens, and tokens of the longest path.
     mutual (tuple[int, int]): See `TokenTree`.
     tags (Tags | None): What the text's tokens are to choose besides.
     """
@@ -61,8 +62,10 @@ class TrainingTree:
     targets: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     size: int = 0
+    depth: int = 0
     mutual: tuple[int, int] = (0, 0)
     tags: Tags | None = None
+    _depths: list[int] = field(default_factory=list, init=False, repr=False)
 
     @property
     def weight(self) -> float:
@@ -83,6 +86,9 @@ class TrainingTree:
                 self.predict(parent if place < self.size else place, target, weight)
         self.chains.append((parent, list(ids)))
         self.size += len(ids)
+        above = 0 if parent == ROOT else self._depths[parent]
+        self._depths += range(above + 1, above + len(ids) + 1)
+        self.depth = max(self.depth, above + len(ids))
         return self.size - 1
 
     def predict(self, place: int, target: int, weight: float) -> None:

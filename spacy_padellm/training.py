@@ -9,10 +9,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from spacy_padellm.decoding.support import why_no_tree
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.targets import TrainingTree
 from spacy_padellm.tree import TokenTree, side_by_side
+from spacy_padellm.unrolled import unroll
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,25 @@ def batches(
         yield batch
 
 
+def fit_trees(lm: LanguageModel, trees: Sequence[TrainingTree]) -> list[TrainingTree]:
+    """Trees as the model can read them: unrolled where it cannot read trees.
+
+    RAISES (ValueError): If it can read neither.
+    """
+    reason = why_no_tree(lm, max(tree.depth for tree in trees))
+    if not reason:
+        return list(trees)
+    if any(tree.mutual[1] for tree in trees):
+        raise ValueError(Errors.P127.format(reason=reason))
+    return [example for tree in trees for example in unroll(tree)]
+
+
 def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
     """The weighted sum of the cross-entropies of a batch of trees.
 
     Divide by the weights' sum for the mean that the paper minimises.
+
+    trees (Sequence[TrainingTree]): As `fit_trees` gives them.
     RETURNS (torch.Tensor): A float32 scalar with its gradient.
     RAISES (ValueError): If it is no number, or a tree is too deep for the model.
     """
@@ -68,14 +85,21 @@ def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
     weights = [weight for tree in trees for weight in tree.weights]
     tags = _Tagging(trees, width)
     step = side_by_side(grown)
-    depth = int(step.positions.max()) + 1
+    depth = max(tree.depth for tree in trees)
     if depth > lm.context:
         raise ValueError(Errors.P121.format(tokens=depth, context=lm.context))
+    if why_no_tree(lm, depth):
+        logits = lm.sequence_logits(step, reads)
+        return _number(_weighted_loss(logits, targets, weights))
     logits, chosen = lm.logits(step, reads, chosen=tags.places, choices=tags.choices)
     loss = _weighted_loss(logits, targets, weights)
     if tags.places:
         chosen = chosen.masked_fill(~tags.allowed.to(chosen.device), -torch.inf)
         loss = loss + _weighted_loss(chosen, tags.targets, tags.weights)
+    return _number(loss)
+
+
+def _number(loss: torch.Tensor) -> torch.Tensor:
     if not torch.isfinite(loss):
         raise ValueError(Errors.P123)
     return loss

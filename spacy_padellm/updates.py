@@ -13,12 +13,13 @@ from spacy_padellm.lm import LanguageModel
 from spacy_padellm.model import TreeModel, get_holder
 from spacy_padellm.prompt import Prompt
 from spacy_padellm.scratch import make_lm
-from spacy_padellm.tags import add_tags, has_overlaps
+from spacy_padellm.tags import add_tags, has_overlaps, tag_tokens
 from spacy_padellm.targets import GoldText, TrainingTree
 from spacy_padellm.training import (
     TrainingSettings,
     apply_step,
     batches,
+    fit_trees,
     make_optimizer,
 )
 
@@ -82,10 +83,18 @@ def add_update(
             tokens, texts, labels, mention_prefix_loss=settings.mention_prefix_loss
         )
         if weight := settings.tag_loss:
-            lm.tags = True
+            lm.tags = tag_tokens(tokens, labels.values(), known=lm.tags)
             lm.overlaps = lm.overlaps or any(map(has_overlaps, texts))
-            add_tags(targets, texts, prompt=tokens, labels=labels, weight=weight)
+            add_tags(
+                targets,
+                texts,
+                prompt=tokens,
+                labels=labels,
+                tags=lm.tags,
+                weight=weight,
+            )
         trees += targets
+    trees = fit_trees(lm, trees)
     total = sum(tree.weight for tree in trees)
     mean = 0.0
     for batch in batches(trees, settings.max_batch_tokens):

@@ -13,10 +13,14 @@ from small_server import SmallServer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
     Gemma2Config,
     GemmaConfig,
     GPT2Config,
     LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    MptConfig,
     PreTrainedTokenizerFast,
     Qwen3Config,
 )
@@ -80,11 +84,26 @@ CONFIGS = {
 }
 
 
+# those that cannot read token trees: no positions, no masks, or too short a view
+OTHERS = {
+    "mpt": lambda v: MptConfig(vocab_size=v, d_model=32, n_layers=2, n_heads=4),
+    "bloom": lambda v: BloomConfig(vocab_size=v, hidden_size=32, n_layer=2, n_head=4),
+    "mamba": lambda v: MambaConfig(vocab_size=v, hidden_size=32, num_hidden_layers=2),
+    "mistral": lambda v: MistralConfig(
+        **SIZES,
+        vocab_size=v,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        sliding_window=8,
+    ),
+}
+
+
 def make_lm(kind: str, *, seed: int = 0) -> LanguageModel:
     """A small random model of an architecture, in float32."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
-    config = CONFIGS[kind](len(tokenizer))
+    config = {**CONFIGS, **OTHERS}[kind](len(tokenizer))
     config.eos_token_id = tokenizer.eos_token_id
     model = AutoModelForCausalLM.from_config(config)
     # larger weights than usual, so that answers differ from text to text

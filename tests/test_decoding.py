@@ -84,7 +84,7 @@ def test_decoding_prefix_lm_tree_equals_separate_sequences(
     assert same(decode(many, lm, prompt, texts, LABELS), wanted)
     for draft_tokens in (0, 3):
         # a model that tags its texts at random drafts wrong mentions
-        for lm.tags in (False, True):
+        for lm.tags in ({}, {"person": 7}, {"person": 7, "organization": 8}):
             decoder = TreeDecoder(**LIMITS, draft_tokens=draft_tokens)
             assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
 

@@ -128,18 +128,19 @@ def test_tag_drafts_save_passes_and_change_nothing(
     tagging: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm = pipe_of(tagging).holder.lm()
-    assert lm.tags
+    tags = lm.tags
+    assert set(tags) == set(pipe_of(tagging).label_data.values())
     wanted = found(tagging.pipe(GOLD))
     with_tags = passes(tagging, monkeypatch)
     # the counts, then all mentions at once
     assert passes(tagging, monkeypatch, [TEXT]) == 2
-    lm.tags = False
+    lm.tags = {}
     try:
         assert found(tagging.pipe(GOLD)) == wanted
         assert with_tags < passes(tagging, monkeypatch)
         assert passes(tagging, monkeypatch, [TEXT]) == 3
     finally:
-        lm.tags = True
+        lm.tags = tags
 
 
 def test_tag_drafts_labels_without_tags_are_not_asked_for(
@@ -171,7 +172,7 @@ def test_tag_drafts_are_saved_with_the_model(tagging: Language, tmp_path: Path) 
     tagging.to_disk(tmp_path / "nlp")
     nlp = spacy.load(tmp_path / "nlp")
     nlp("load")
-    assert pipe_of(nlp).holder.lm().tags
+    assert pipe_of(nlp).holder.lm().tags == pipe_of(tagging).holder.lm().tags
 
 
 def test_tag_drafts_find_what_is_only_tagged(tagging: Language) -> None:
@@ -189,6 +190,34 @@ def test_tag_drafts_find_what_is_only_tagged(tagging: Language) -> None:
         assert all(ent._.padellm_score > 0.5 for ent in doc.ents)
     finally:
         pipe.decoder = decoder
+
+
+def test_tag_drafts_other_labels_than_those_of_training_have_none(
+    tagging: Language,
+) -> None:
+    pipe = pipe_of(tagging)
+    wanted = pipe.label_data
+    lm = pipe.holder.lm()
+    tags, text = lm.tags, next(text for text in GOLD if GOLD[text])
+    (doc,) = tagging.pipe([text])
+    label = doc.ents[0].label_
+    try:
+        # as if the model had not been taught the tag of this label
+        lm.tags = {n: tag for n, tag in tags.items() if n != wanted[label]}
+        (other,) = tagging.pipe([text])
+        assert entities(other) == entities(doc)
+        # its score is that of its generation alone
+        pipe.decoder = replace(pipe.decoder, tag_weight=0.0)
+        (plain,) = tagging.pipe([text])
+        assert scored(other)[place(doc)] == pytest.approx(scored(plain)[place(doc)])
+        assert scored(other)[place(doc)] != scored(doc)[place(doc)]
+    finally:
+        lm.tags = tags
+        pipe.decoder = replace(pipe.decoder, tag_weight=0.5)
+
+
+def place(doc: Doc) -> tuple[int, int, str]:
+    return doc.ents[0].start, doc.ents[0].end, doc.ents[0].label_
 
 
 def test_tag_drafts_do_not_depend_on_the_batch(tagging: Language) -> None:

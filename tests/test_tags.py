@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import make_prompt
 from spacy_padellm.prompt_tokens import PromptTokens
-from spacy_padellm.tags import add_tags, has_overlaps
+from spacy_padellm.tags import add_tags, has_overlaps, tag_tokens
 from spacy_padellm.targets import GoldText, Tags, TrainingTree, make_trees
 from spacy_padellm.training import tree_loss
 
@@ -40,7 +40,8 @@ def tagged(
 ) -> tuple[TrainingTree, Tags]:
     """The tree of a text, and its tags."""
     (tree,) = make_trees(prompt, [gold], names, mention_prefix_loss=True)
-    add_tags([tree], [gold], prompt=prompt, labels=names, weight=weight)
+    tags = tag_tokens(prompt, names.values(), known={})
+    add_tags([tree], [gold], prompt=prompt, labels=names, tags=tags, weight=weight)
     assert tree.tags is not None
     return tree, tree.tags
 
@@ -68,6 +69,16 @@ def test_tags_are_different_for_names_that_begin_alike() -> None:
     gold = GoldText("a b", {"PER": ["a"], "LOC": ["b"]}, [(0, 1, "PER"), (2, 3, "LOC")])
     _, tags = tagged(prompt, gold, names=names)
     assert len({prompt.eos, tags.targets[0], tags.targets[-1]}) == 3
+
+
+def test_tags_stay_the_same_whatever_is_asked_for() -> None:
+    _, prompt = prepare()
+    names = ["person name", "person place", "person"]
+    tags = tag_tokens(prompt, names, known={})
+    assert tag_tokens(prompt, ["person", "person place"], known=tags) == tags
+    more = tag_tokens(prompt, ["place", *names], known=tags)
+    assert more.items() > tags.items()
+    assert len(set(more.values())) == 4
 
 
 def test_tags_add_their_weight_to_the_loss() -> None:

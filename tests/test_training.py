@@ -4,10 +4,10 @@ import random
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import CONFIGS, make_lm
 from thinc.api import Adam
 
-from benchmarks.unrolled import unroll
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PRESETS, make_prompt
 from spacy_padellm.schedules import warmup_cosine
@@ -15,9 +15,11 @@ from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 from spacy_padellm.training import (
     apply_step,
     batches,
+    fit_trees,
     make_optimizer,
     tree_loss,
 )
+from spacy_padellm.unrolled import unroll
 
 LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
 WORDS = ["Angela", "Merkel", "Berlin", "Paris", "2", "10", ",", "北京", "New"]
@@ -78,6 +80,34 @@ def test_training_prefix_lm_gradient_equals_unrolled_examples(kind: str) -> None
     wanted = gradient(lm, [example for tree in trees for example in unroll(tree)])
     found = gradient(lm, trees)
     assert (found - wanted).norm() / wanted.norm() < 1e-4
+
+
+def separately(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
+    """The loss of the paper's examples, each in a forward pass of its own."""
+    loss = torch.zeros(())
+    for example in (example for tree in trees for example in unroll(tree)):
+        ((_, ids),) = example.chains
+        logits = lm.model(torch.tensor([ids])).logits[0]
+        targets = torch.tensor(example.targets)
+        loss += F.cross_entropy(logits[example.places], targets, reduction="sum")
+    return loss
+
+
+@pytest.mark.parametrize("kind", ["mpt", "bloom", "mamba", "mistral"])
+def test_training_models_that_read_no_trees_learn_separate_examples(kind: str) -> None:
+    lm = make_lm(kind)
+    trees = trees_of(lm, random_golds(1, 4), "compact")
+    fitted = fit_trees(lm, trees)
+    assert len(fitted) > len(trees)
+    loss = tree_loss(lm, fitted).detach()
+    assert float(loss) == pytest.approx(float(separately(lm, trees).detach()), rel=1e-4)
+
+
+def test_training_prefix_lm_that_reads_no_trees_is_an_error() -> None:
+    lm = make_lm("mpt")
+    trees = trees_of(lm, random_golds(1, 2), "compact", prefix_lm=True)
+    with pytest.raises(ValueError, match="Set prefix_lm = false"):
+        fit_trees(lm, trees)
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

@@ -154,7 +154,8 @@ def check_settings(**settings: int | None) -> None:
     """
     for name, value in settings.items():
         if value is not None and value < 1:
-            raise ValueError(Errors.P120.format(name=name, value=value))
+            message = Errors.P120.format(name=name, value=value, least="at least 1")
+            raise ValueError(message)
 
 
 def check_context(branches: CountBranches, lm: LanguageModel) -> None:

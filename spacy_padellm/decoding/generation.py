@@ -189,6 +189,8 @@ def _read_prompts(
     for row, (start, end) in enumerate(mutual):
         inside = slice(padding[row] + start, padding[row] + end)
         visible[row, inside, inside] = True
+    # padding sees itself alone: no softmax is empty
+    visible |= torch.eye(width, dtype=torch.bool, device=ids.device)
     bias = torch.zeros(visible.shape, dtype=lm.dtype, device=ids.device)
     bias.masked_fill_(~visible, torch.finfo(lm.dtype).min)
     cache = DynamicCache()

@@ -60,10 +60,15 @@ class ServerDecoder:
         check_settings(
             max_mentions=self.max_mentions, max_mention_tokens=self.max_mention_tokens
         )
-        for name, least in (("max_concurrency", 1), ("max_retries", 0), ("timeout", 0)):
-            value = getattr(self, name)
-            if value < least or (name == "timeout" and not value):
-                raise ValueError(Errors.P120.format(name=name, value=value))
+        for name, wrong, least in (
+            ("max_concurrency", self.max_concurrency < 1, "at least 1"),
+            ("max_retries", self.max_retries < 0, "at least 0"),
+            ("timeout", self.timeout <= 0, "more than 0"),
+        ):
+            if wrong:
+                value = getattr(self, name)
+                message = Errors.P120.format(name=name, value=value, least=least)
+                raise ValueError(message)
 
     def __getstate__(self) -> dict[str, Any]:
         # a connection belongs to its process
@@ -192,6 +197,8 @@ class _Job:
         if not prompts:
             return []
         longest = max(map(len, prompts))
+        if longest >= model.context:
+            raise ValueError(Errors.P121.format(tokens=longest, context=model.context))
         room = min(self.limits.max_mention_tokens, model.context - longest)
         answers = await self.served.connection.complete(
             model.name, prompts, prompt=self.prompt, max_tokens=room

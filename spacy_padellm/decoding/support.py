@@ -71,7 +71,9 @@ def _reads_trees(lm: LanguageModel) -> bool:
     tree = TokenTree()
     root = tree.extend(ROOT, stem)
     cache = RowCache()
+    training = lm.model.training
     try:
+        lm.model.eval()
         # models warn of positions and masks that they do not take
         with lm.alone, torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -87,6 +89,10 @@ def _reads_trees(lm: LanguageModel) -> bool:
                 # far more
                 if not error < 0.05:
                     return False
+    except torch.OutOfMemoryError:
+        raise  # says nothing of the model
     except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError):
         return False  # the model's attention is not transformers' interface
+    finally:
+        lm.model.train(training)
     return True

@@ -82,6 +82,7 @@ def share_scores(
     weight (float): Of the tagged ones' scores, in 0..1; the generated ones' weigh the
         rest. What was found in one way only counts 0 in the other.
     RETURNS (list[Mention]): By label; what was only tagged comes after the others.
+        Mentions of labels that are not among `tagged` come last, as they are.
     """
     shared = []
     for label, spans in tagged.items():
@@ -100,7 +101,7 @@ def share_scores(
             shared.append(replace(mention, score=score))
         for number, (string, tag_score) in enumerate(left, start=index + 1):
             shared.append(Mention(label, number, string, weight * tag_score))
-    return shared
+    return shared + [m for m in generated if m.label not in tagged]
 
 
 def _word_starts(pieces: Sequence[str]) -> list[int]:

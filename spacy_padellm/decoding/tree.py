@@ -31,7 +31,6 @@ from spacy_padellm.decoding.tree_text import TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
-from spacy_padellm.tags import tag_tokens
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 
 LOOK_AHEAD = 512  # texts that are tokenised, and sorted by length, together
@@ -111,9 +110,10 @@ class TreeDecoder:
 
         def decode(replica: Replica, some: Iterable[str]) -> Iterator[Found]:
             given = forced and forced.bound(replica.prompt)
-            tags: Mapping[str, int] = {}
-            if replica.lm.tags and self._uses_tags:
-                tags = tag_tokens(replica.prompt, labels)
+            tags: dict[str, int] = {}
+            if self._uses_tags:
+                taught = replica.lm.tags
+                tags = {k: taught[name] for k, name in labels.items() if name in taught}
             return _Work(self, replica, labels, limits, given, tags).decode(some)
 
         if len(replicas) == 1:
@@ -148,7 +148,7 @@ class _Work:
     labels: Mapping[str, str]
     limits: Limits
     forced: Forced | None
-    tags: Mapping[str, int]  # label -> its tag, if mentions are drafted from tags
+    tags: Mapping[str, int]  # label -> its tag, of those whose texts are tagged
 
     def decode(self, texts: Iterable[str]) -> Iterator[Found]:
         """Decode texts; gives what was found in each, in order."""

@@ -129,7 +129,8 @@ class TreeText:
             label: [(self._prompt.decode(t.ids).strip(), t.score) for t in found]
             for label, found in self._tagged.items()
         }
-        return share_scores(generated, tagged, weight=weight)
+        shared = share_scores(generated, tagged, weight=weight)
+        return sorted(shared, key=lambda mention: order[mention.label])
 
     def _plant_tagged(self, tags: npt.NDArray[np.float64]) -> bool:
         """Plant the labels that may have mentions, with the counts of their tags.
@@ -139,7 +140,8 @@ class TreeText:
         """
         chances = dict(zip(self._tags, np.exp(tags.max(axis=0))[1:], strict=True))
         for label, ids in zip(self._labels, self._branches.labels, strict=True):
-            if chances[label] >= self._choice.min_tag_probability:
+            # labels that the model was not taught have no tag
+            if chances.get(label, 1.0) >= self._choice.min_tag_probability:
                 branch = self._counts.plant(label, ids)
                 self._counts.guess(branch, self._drafts.get(label, ()))
                 self._counting.append(branch)

@@ -1,8 +1,8 @@
-"""The paper's separate training examples, from a training tree."""
+"""The paper's separate training examples, from a training tree (section 3.2)."""
 
 from __future__ import annotations
 
-from spacy_padellm.training import TrainingTree
+from spacy_padellm.targets import TrainingTree
 from spacy_padellm.tree import ROOT
 
 
