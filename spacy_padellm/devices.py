@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
@@ -80,3 +82,8 @@ def enter_process(device: torch.device) -> None:
         # OpenMP waits for its threads for ever, and they stayed in the other process
         torch.set_num_threads(1)
         _process = os.getpid()
+
+
+def current(device: torch.device) -> AbstractContextManager[Any]:
+    """Make a device the thread's current one: kernels are launched there."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -169,12 +169,16 @@ class PaDeLLMNER(TrainablePipe):
     def threshold(self) -> float | Mapping[str, float]:
         """The lowest probability of a mention, or of each label's."""
         own: float | dict[str, float] | None = self.cfg["threshold"]
-        return self._carried_thresholds if own is None else own
+        return self._model_thresholds if own is None else own
 
-    @property
-    def _carried_thresholds(self) -> Mapping[str, float]:
-        # they were learnt for the weights as they came
-        return {} if self.holder.trained else self._model_thresholds
+    def carry(self, thresholds: Mapping[str, float]) -> None:
+        """Let the model carry thresholds, until it is trained further.
+
+        thresholds (Mapping[str, float]): The lowest probability of each label's
+            mentions. A `threshold` that was set goes.
+        """
+        self.cfg["threshold"] = None
+        self._model_thresholds = dict(thresholds)
 
     def _settle(self, labels: Mapping[str, str], carried: TaskSettings | None) -> None:
         settled, self.prompt = settle(
@@ -187,7 +191,9 @@ class PaDeLLMNER(TrainablePipe):
         for label in settled:
             # a label first seen in a memory zone would be freed with it
             self.vocab.strings.add(label)
-        self._model_thresholds = carried.thresholds if carried else {}
+        # they were learnt for the weights as they came
+        as_learnt = None if self.holder.trained else carried
+        self._model_thresholds = as_learnt.thresholds if as_learnt else {}
 
     def _ready(self) -> Prompt:
         """The prompt to work with, once the labels are known too.
@@ -369,6 +375,7 @@ class PaDeLLMNER(TrainablePipe):
         """
         if self._updates.count:
             make_step(self._updates, self.holder.lm(), sgd)
+            self._model_thresholds = {}
 
     # Saving
 
@@ -416,7 +423,7 @@ class PaDeLLMNER(TrainablePipe):
 
     def _task_settings(self) -> TaskSettings:
         prompt, own = self._ready(), self.cfg["threshold"]
-        thresholds = own if isinstance(own, dict) else self._carried_thresholds
+        thresholds = own if isinstance(own, dict) else self._model_thresholds
         return TaskSettings(self.cfg["labels"], prompt, dict(thresholds))
 
     def _parts(self) -> Parts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -71,11 +73,12 @@ class RowCache:
             for buffer in store:
                 buffer[row, :slots] = 0
 
-    def move(self, source: int, target: int, slots: int) -> None:
-        """Let a row take the place of another one.
+    def move(self, sources: Sequence[int], targets: Sequence[int], slots: int) -> None:
+        """Let rows take the places of others.
 
-        slots (int): How many of its slots are in use.
+        sources, targets (Sequence[int]): The rows; no row is both.
+        slots (int): How many of their slots are in use, at the most.
         """
         for store in (self._keys, self._values):
             for buffer in store:
-                buffer[target, :slots] = buffer[source, :slots]
+                buffer[targets, :slots] = buffer[sources, :slots]

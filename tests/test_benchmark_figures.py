@@ -138,7 +138,7 @@ def test_benchmark_work_counts_passes_and_their_tokens(
 ) -> None:
     subject = subject_of(lm, prompt, "tree-no-drafts")
     (entry,) = subject.entries()
-    (need,) = floors.needs(prompt, GOLD[1:2], LABELS)
+    (need,) = floors.needs(prompt, GOLD[1:2], LABELS, tags=False)
     with count_work(lm) as work:
         entry.one(GOLD[1].text)
     # no mention: one pass over the text and its labels
@@ -185,20 +185,27 @@ def test_benchmark_multi_takes_the_slowest_of_the_sequences(
 def test_benchmark_floors_need_three_passes_for_mentions_and_one_for_none(
     prompt: PromptTokens,
 ) -> None:
-    needs = floors.needs(prompt, GOLD, LABELS)
+    needs = floors.needs(prompt, GOLD, LABELS, tags=False)
     assert [need.passes for need in needs] == [3, 1, 3]
+
+
+def test_benchmark_floors_need_two_passes_for_mentions_that_tags_draft(
+    prompt: PromptTokens,
+) -> None:
+    needs = floors.needs(prompt, GOLD, LABELS, tags=True)
+    assert [need.passes for need in needs] == [2, 1, 2]
 
 
 def test_benchmark_floors_need_a_pass_for_each_further_digit(
     prompt: PromptTokens,
 ) -> None:
     gold = GoldText("Al " * 12, {"PER": ["Al"] * 12})
-    (need,) = floors.needs(prompt, [gold], LABELS)
+    (need,) = floors.needs(prompt, [gold], LABELS, tags=False)
     assert need.passes == 4
 
 
 def test_benchmark_floors_count_tree_tokens_once(prompt: PromptTokens) -> None:
-    (need,) = floors.needs(prompt, GOLD[1:2], LABELS)
+    (need,) = floors.needs(prompt, GOLD[1:2], LABELS, tags=False)
     (branches,) = prompt.count_branches([GOLD[1].text], list(LABELS.values()))
     assert need.tokens == len(branches.root) + sum(map(len, branches.labels))
     assert need.reads == len(LABELS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import spacy
@@ -27,6 +29,10 @@ from helpers import (
 )
 from spacy.language import Language
 from spacy.tokens import Doc, Span
+
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.packing import Pass
+from spacy_padellm.row_cache import RowCache
 
 
 @pytest.fixture(scope="module")
@@ -319,3 +325,26 @@ def test_component_predict_of_one_doc_reports_limits(
     pipeline.add_pipe("padellm_ner", config={"decoder": decoder})
     pipeline("Paris , France .")
     assert "reached max_mention_tokens = 1" in caplog.text
+
+
+def test_component_predict_gives_memory_back_before_texts_are_tried_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caches: list[weakref.ref[RowCache]] = []
+    alive: list[int] = []
+    read = LanguageModel.read
+
+    def failing(
+        self: LanguageModel, packed: Pass, reads: list[int], cache: RowCache, **kw: Any
+    ) -> Any:
+        caches.append(weakref.ref(cache))
+        alive.append(len({id(one()) for one in caches} - {id(None)}))
+        if packed.used[0] > 1:
+            raise torch.OutOfMemoryError
+        return read(self, packed, reads, cache, **kw)
+
+    nlp = trained()
+    wanted = found(nlp.pipe(GOLD))
+    monkeypatch.setattr(LanguageModel, "read", failing)
+    assert found(nlp.pipe(GOLD)) == wanted
+    assert max(alive) == 1

@@ -569,3 +569,42 @@ def test_decoding_draft_prefers_the_start_of_a_word() -> None:
     (a,) = prompt.tokenizer("a")["input_ids"]
     (one,) = prompt.tokenizer("1")["input_ids"]
     assert Source(text, prompt).draft([a], 1) == [one]
+
+
+def test_decoding_memory_that_runs_out_says_nothing_of_the_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lm, _ = prepare("llama", "compact")
+    read = LanguageModel.read
+
+    def failing(*args: object, **kwargs: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(LanguageModel, "read", failing)
+    with pytest.raises(torch.OutOfMemoryError):
+        why_no_tree(lm, 10)
+    monkeypatch.setattr(LanguageModel, "read", read)
+    assert not why_no_tree(lm, 10)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("prefix_lm", [False, True])
+def test_decoding_on_cuda_tree_equals_separate_sequences(
+    dtype: torch.dtype, prefix_lm: bool
+) -> None:
+    lm, prompt = prepare("llama", "compact", prefix_lm=prefix_lm)
+    texts = random_texts(seed=7, count=16)
+    forced = Forced(prompt, {text: {"PER": text.split()[:2]} for text in texts})
+    lm.model.to("cuda", dtype)
+    for devices in ((), ("cpu", "cuda:0")):
+        tree = TreeDecoder(**LIMITS, devices=devices)
+        found = decode(tree, lm, prompt, texts, LABELS, forced=forced)
+        wanted = decode(
+            BatchDecoder(**LIMITS), lm, prompt, texts, LABELS, forced=forced
+        )
+        strings = [[(m.label, m.text) for m in text] for text in found]
+        assert strings == [[(m.label, m.text) for m in text] for text in wanted]
+        if dtype == torch.float32 and not devices:
+            assert same(found, wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ import torch
 from helpers import NAME, model_folder, trained
 
 import spacy_padellm.holder as holder_module
-from spacy_padellm.devices import enter_process
+from spacy_padellm.devices import choose_device, choose_dtype, enter_process
 from spacy_padellm.holder import ModelHolder, ModelSource
+from spacy_padellm.model_folder import _cast
 from spacy_padellm.settings import TaskSettings, read_settings
 
 
@@ -192,3 +194,33 @@ def test_holder_saved_weights_are_as_readable_as_the_settings(tmp_path: Path) ->
     folder = tmp_path / NAME / "model"
     modes = {path.stat().st_mode for path in folder.iterdir()}
     assert modes == {(folder / "padellm.json").stat().st_mode}
+
+
+@pytest.mark.parametrize(("major", "dtype"), [(7, torch.float16), (8, torch.bfloat16)])
+def test_holder_takes_bfloat16_where_the_gpu_does_not_emulate_it(
+    monkeypatch: pytest.MonkeyPatch, major: int, dtype: torch.dtype
+) -> None:
+    properties = SimpleNamespace(major=major)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: properties)
+    assert choose_dtype("auto", torch.device("cuda")) == dtype
+
+
+@pytest.mark.parametrize("device", ["mps", "meta", "xpu"])
+def test_holder_device_of_another_kind_is_an_error(device: str) -> None:
+    with pytest.raises(ValueError, match="Unknown device"):
+        choose_device(device)
+
+
+def test_holder_trains_float16_models_without_half_products() -> None:
+    assert make_holder(dtype="float16").trainable([]).autocast is None
+
+
+def test_holder_tensors_of_one_memory_but_other_shapes_are_written_apart() -> None:
+    whole = torch.arange(6.0).view(3, 2)
+    cast = _cast({"whole": whole, "tied": whole, "first": whole[:1]}, torch.bfloat16)
+    assert cast["whole"] is cast["tied"]
+    assert {name: tuple(t.shape) for name, t in cast.items()} == {
+        "whole": (3, 2),
+        "tied": (3, 2),
+        "first": (1, 2),
+    }

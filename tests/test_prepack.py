@@ -66,3 +66,13 @@ def test_prepack_leaves_other_dtypes_and_small_layers_alone() -> None:
 def test_prepack_leaves_large_models_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepack, "MOST_BYTES", 1 << 20)
     assert pack(make_layer()) == 0
+
+
+def test_prepack_copies_on_other_devices_use_their_own_weights() -> None:
+    model = make_layer()
+    pack(model)
+    # no other device is at hand; this one has no values, but the same rules
+    there = copy.deepcopy(model).to("meta")
+    with torch.no_grad():
+        found = there(torch.ones(1, 1024, dtype=torch.bfloat16, device="meta"))
+    assert found.device.type == "meta"

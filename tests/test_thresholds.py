@@ -156,7 +156,9 @@ def test_thresholds_tune_replaces_those_of_a_pipeline(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "out.json").read_text("utf8"))
     assert [*figures["span_f"].values()] == [{"without": 1, "with": 1, "unseen": 1}]
     tuned = spacy.load(tmp_path / "tuned")
-    assert pipe_of(tuned).cfg["threshold"] == figures["thresholds"]
+    assert pipe_of(tuned).threshold == figures["thresholds"]
+    train(tuned, steps=1)
+    assert not pipe_of(tuned).threshold
     assert entities(tuned(TEXT)) == GOLD[TEXT]
 
 

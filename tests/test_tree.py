@@ -162,12 +162,13 @@ def test_tree_cache_shrinks_without_loss() -> None:
     assert torch.equal(keys_of(cache, [0, 1], [2, 1]), states)
 
 
-def test_tree_cache_row_takes_the_place_of_another() -> None:
+def test_tree_cache_rows_take_the_places_of_others() -> None:
     cache = RowCache()
-    cache.reserve(3, 4)
-    states = write(cache, [0, 1, 2, 2], [0, 0, 0, 1])
-    cache.move(2, 0, 2)
-    assert torch.equal(keys_of(cache, [0, 0, 1], [0, 1, 0]), states[[2, 3, 1]])
+    cache.reserve(5, 4)
+    states = write(cache, [0, 1, 2, 3, 3, 4], [0, 0, 0, 0, 1, 0])
+    cache.move([3, 4], [0, 2], 2)
+    found = keys_of(cache, [0, 0, 1, 2], [0, 1, 0, 0])
+    assert torch.equal(found, states[[3, 4, 1, 5]])
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def tune_cli(
         divider=True,
     )
     msg.table(list(thresholds.items()), header=("Label", "Threshold"), divider=True)
-    pipe.cfg["threshold"] = thresholds
+    pipe.carry(thresholds)
     nlp.to_disk(output)
     msg.good(f"Pipeline: {output}")
     if json_path is not None:

@@ -28,7 +28,10 @@ def add_figures(
     RETURNS (dict[str, Any]): The model's facts.
     """
     weights, speed = floors.sizes(subject.lm), floors.speeds(subject.lm)
-    needs = floors.needs(subject.prompt, golds, subject.labels)
+    forced = any(watched.forced for watched in subject.decoders.values())
+    # an answer that is forced takes no drafts from tags
+    tags = bool(subject.lm.tags) and not forced
+    needs = floors.needs(subject.prompt, golds, subject.labels, tags=tags)
     alone = sum(floors.floor_alone(need, weights, speed) for need in needs)
     stream = sum(floors.floor_product(need, weights, speed) for need in needs)
     for name, result in results.items():

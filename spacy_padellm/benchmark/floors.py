@@ -121,21 +121,33 @@ def _best(run: Callable[[], object], device: torch.device) -> float:
 
 
 def needs(
-    prompt: PromptTokens, golds: Sequence[GoldText], labels: Mapping[str, str]
+    prompt: PromptTokens,
+    golds: Sequence[GoldText],
+    labels: Mapping[str, str],
+    *,
+    tags: bool,
 ) -> list[Need]:
     """The least that texts need to get their gold mentions; see `Need`.
 
     One pass reads the text and all labels and gives the counts' first tokens. If
     there are mentions, there are at least two more: one that reads the counts and
     gives the mentions' first tokens, and one that reads the rest of them, drafted
-    right. A count of more than one token needs a pass for each further one.
+    right. A count of more than one token, but for a blank before it, needs a pass for
+    each further one. Tags draft counts and mentions in the first pass, which leaves
+    one.
+
+    prompt (PromptTokens): The prompt.
+    golds (Sequence[GoldText]): The texts.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    tags (bool): Whether the model tags its texts.
     """
     forced = Forced(prompt, {gold.text: gold.mentions for gold in golds})
     trees = make_trees(prompt, golds, labels, mention_prefix_loss=False)
     found = []
     for gold, tree in zip(golds, trees, strict=True):
         digits = max(_count_tokens(prompt, forced.count(gold.text, k)) for k in labels)
-        passes = digits + 2 if any(map(gold.mentions.get, labels)) else 1
+        further = 0 if tags else digits - len(prompt.count_start)
+        passes = 2 + further if any(map(gold.mentions.get, labels)) else 1
         found.append(Need(passes, tree.size, len(tree.places)))
     return found
 

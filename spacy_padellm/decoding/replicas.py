@@ -8,7 +8,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from queue import SimpleQueue
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from spacy_padellm.devices import choose_device
+from spacy_padellm.devices import choose_device, current
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import Prompt
 from spacy_padellm.prompt_tokens import PromptTokens
@@ -125,7 +124,7 @@ def spread(
     """
     if len(replicas) == 1:
         for item in items:
-            with _on(replicas[0].lm.device):
+            with current(replicas[0].lm.device):
                 result = work(replicas[0], item)
             yield result
         return
@@ -136,7 +135,7 @@ def spread(
     def run(item: Item) -> Result:
         replica = idle.get()
         try:
-            with _on(replica.lm.device):
+            with current(replica.lm.device):
                 return work(replica, item)
         finally:
             idle.put(replica)
@@ -154,11 +153,6 @@ def spread(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _on(device: torch.device) -> AbstractContextManager[Any]:
-    """Make a device the thread's current one: kernels are launched there."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _numbered(device: torch.device) -> torch.device:

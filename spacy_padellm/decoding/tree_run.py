@@ -18,6 +18,7 @@ import torch
 from spacy_padellm.decoding.base import Found, likeliest
 from spacy_padellm.decoding.tree_pass import Reading
 from spacy_padellm.decoding.tree_text import TreeText
+from spacy_padellm.devices import current
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.packing import pack
@@ -124,7 +125,7 @@ class TreeRun:
             asked += [(len(reads) + read, token) for read, token in text.asked.chances]
             reads += [start - first + slot for slot in text.asked.reads]
             tagged += [start - first + slot for slot in text.asked.tagged]
-        with torch.inference_mode():
+        with torch.inference_mode(), current(self._lm.device):
             logits, chosen = self._lm.read(
                 packed, reads, self._cache, chosen=tagged, choices=self._tags
             )
@@ -146,8 +147,7 @@ class TreeRun:
             if found is not None:
                 ended.append((row, found))
         done = [(self._keys[row], found) for row, found in ended]
-        for row, _ in reversed(ended):
-            self._drop(row)
+        self._drop([row for row, _ in ended])
         return done
 
     def _take(self, row: int, text: TreeText, reading: Reading) -> Found | None:
@@ -163,13 +163,20 @@ class TreeRun:
             return error
         return None if goes_on else text.mentions()
 
-    def _drop(self, row: int) -> None:
-        """Let a text leave: the last one takes its row."""
-        key, text = self._keys.pop(), self._texts.pop()
-        if row < len(self._texts):
+    def _drop(self, rows: Sequence[int]) -> None:
+        """Let texts leave: the last ones take their rows."""
+        order = list(range(len(self._texts)))
+        for row in reversed(rows):
+            last = order.pop()
+            if row < len(order):
+                order[row] = last
+        self._keys = [self._keys[row] for row in order]
+        self._texts = [self._texts[row] for row in order]
+        moved = [row for row, source in enumerate(order) if row != source]
+        if moved:
+            slots = max(self._texts[row].tree.start for row in moved)
             with torch.inference_mode():
-                self._cache.move(len(self._texts), row, text.tree.start)
-            self._keys[row], self._texts[row] = key, text
+                self._cache.move([order[row] for row in moved], moved, slots)
 
 
 def _read_off(
