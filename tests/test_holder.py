@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -224,3 +226,33 @@ def test_holder_tensors_of_one_memory_but_other_shapes_are_written_apart() -> No
         "tied": (3, 2),
         "first": (1, 2),
     }
+
+
+FORKED = """
+import multiprocessing as mp, torch
+
+def work():
+    from spacy_padellm.devices import enter_process
+
+    enter_process(torch.device("cpu"))
+    assert torch.get_num_threads() == 1
+
+torch.set_num_threads(2)
+if {imported}:
+    import spacy_padellm.devices
+child = mp.get_context("fork").Process(target=work)
+child.start()
+child.join()
+assert child.exitcode == 0
+"""
+
+
+@pytest.mark.parametrize("imported", [False, True])
+def test_holder_forked_process_has_one_thread_wherever_the_package_is_imported(
+    imported: bool,
+) -> None:
+    script = FORKED.format(imported=imported)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
