@@ -105,7 +105,7 @@ def _plain(prompt: PromptTokens, strings: Sequence[str]) -> list[list[int]]:
 
 def _puts_blanks(prompt: PromptTokens) -> bool:
     """Whether the tokenizer puts a blank before every string."""
-    return " x" in prompt.decode(_plain(prompt, ["x"])[0] * 2)
+    return " x" in prompt.strings.decode(_plain(prompt, ["x"])[0] * 2)
 
 
 def _end_of_text(prompt: PromptTokens) -> str:
