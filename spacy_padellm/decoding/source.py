@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, count
 
+from spacy_padellm.occurrences import find_all
 from spacy_padellm.token_strings import TokenStrings
 
 
@@ -86,10 +87,7 @@ class Source:
 
     def _found(self, string: str) -> Iterator[int]:
         """The characters at which a string stands in the text."""
-        place = self._string.find(string) if string else -1
-        while place >= 0:
-            yield place
-            place = self._string.find(string, place + 1)
+        return find_all(self._string, string) if string else iter(())
 
     def _string_of(self, generated: Sequence[int]) -> str:
         return "".join(map(self._strings.piece, generated)).removeprefix(" ")
