@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from unicodedata import category, normalize
 
 from .mentions import Mention, Status
+from .occurrences import find_all
 
 # Start and end (exclusive) of an occurrence, in characters of the text
 _Place = tuple[int, int]
@@ -157,7 +158,7 @@ class _Normalised:
         """
         return [
             (self._starts[start], self._ends[start + len(string)])
-            for start in _find_all(self.text, string)
+            for start in find_all(self.text, string)
             if start in self._starts and start + len(string) in self._ends
         ]
 
@@ -188,7 +189,7 @@ class _Source:
             order; occurrences may overlap.
         """
         size = len(string)
-        exact = [(start, start + size) for start in _find_all(self._text, string)]
+        exact = [(start, start + size) for start in find_all(self._text, string)]
         if exact:
             return "exact", exact
         chunks = _split(string)
@@ -196,14 +197,6 @@ class _Source:
         if not found:
             found = self._solid.find(_Normalised(chunks, blank="").text)
         return ("normalised", found) if found else ("dropped", [])
-
-
-def _find_all(text: str, string: str) -> Iterator[int]:
-    """Yield all start offsets of a non-empty string, of overlapping ones too."""
-    start = text.find(string)
-    while start >= 0:
-        yield start
-        start = text.find(string, start + 1)
 
 
 def _split(text: str) -> list[_Chunk]:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from spacy_padellm.masks import additive_mask
 from spacy_padellm.packing import Group, Pass
 from spacy_padellm.row_cache import RowCache
 
@@ -58,8 +59,7 @@ def packed_attention(
     rows = []
     for group in packed.groups:
         visible = torch.from_numpy(group.visible).to(device)
-        mask = torch.zeros(visible.shape, dtype=dtype, device=device)
-        mask.masked_fill_(~visible, torch.finfo(dtype).min)
+        mask = additive_mask(visible, dtype)
         pad = None if group.pad is None else torch.from_numpy(group.pad).to(device)
         unpad = None
         if group.unpad is not None:

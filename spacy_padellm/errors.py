@@ -93,16 +93,6 @@ class Errors:
         'dtype = "float32" or "bfloat16"; if that does not help, its weights '
         "are broken."
     )
-
-    # Training and saving
-    P123 = (
-        "The training loss is no number. Lower the learning rate in "
-        '[training.optimizer], or train with dtype = "float32".'
-    )
-    P124 = (
-        "use_averages = true is not supported: averages would hold a second copy of "
-        "all weights. Set use_averages = false in [training.optimizer]."
-    )
     P125 = (
         "The decoder's min_count_probability is {value}. Set it between 0 and 1, or to "
         "null to take the likeliest count."
@@ -120,6 +110,16 @@ class Errors:
     P129 = (
         "The decoder's min_tag_probability is {value}. Set it to 0, which asks for all "
         "labels, or higher, below 1."
+    )
+
+    # Training and saving
+    P123 = (
+        "The training loss is no number. Lower the learning rate in "
+        '[training.optimizer], or train with dtype = "float32".'
+    )
+    P124 = (
+        "use_averages = true is not supported: averages would hold a second copy of "
+        "all weights. Set use_averages = false in [training.optimizer]."
     )
     P130 = (
         "The model is not there yet: it is made from scratch in training. Run "
@@ -184,37 +184,6 @@ class Errors:
         "mapping of 'name' and 'description', but is {value!r}. Give e.g. "
         '{{"name": "medication", "description": "drugs and vaccines"}}.'
     )
-
-    # Analysis: P19x
-    P190 = (
-        "The pipeline '{name}' has no component 'padellm_ner'. Add one with "
-        "nlp.add_pipe, or name another pipeline. Its components: {known}."
-    )
-    P191 = (
-        "There is no file {path}. Give a .spacy file with gold annotation, such as "
-        "'python -m spacy padellm convert' writes."
-    )
-    P192 = (
-        "Cannot read {path} as a .spacy file: {error}. Write it again with "
-        "'python -m spacy padellm convert' or spacy.tokens.DocBin."
-    )
-    P193 = (
-        "None of the {docs} texts of {path} is annotated. Give a corpus with "
-        "doc.ents or doc.spans."
-    )
-    P194 = (
-        "The labels '{given}' are not all known. Give --labels as a comma-separated "
-        "list of: {known}; use --rename for labels that the data calls otherwise."
-    )
-    P195 = (
-        "Cannot read '{pair}' of --rename. Give pairs old=new, separated by commas, "
-        "e.g. person=PER,location=LOC."
-    )
-    P196 = (
-        "None of the {texts} texts could be decoded. The first error is: {error} "
-        "Correct it, and run the analysis again."
-    )
-    P197 = "Cannot write {path}: {error}. Name a file in a folder that can be written."
 
     # The benchmark: P16x
     P160 = (
@@ -304,6 +273,37 @@ class Errors:
         "prefix_lm = true, and would answer wrongly there. Use TreeDecoder, or train "
         "a model with prefix_lm = false for the server."
     )
+
+    # Analysis: P19x
+    P190 = (
+        "The pipeline '{name}' has no component 'padellm_ner'. Add one with "
+        "nlp.add_pipe, or name another pipeline. Its components: {known}."
+    )
+    P191 = (
+        "There is no file {path}. Give a .spacy file with gold annotation, such as "
+        "'python -m spacy padellm convert' writes."
+    )
+    P192 = (
+        "Cannot read {path} as a .spacy file: {error}. Write it again with "
+        "'python -m spacy padellm convert' or spacy.tokens.DocBin."
+    )
+    P193 = (
+        "None of the {docs} texts of {path} is annotated. Give a corpus with "
+        "doc.ents or doc.spans."
+    )
+    P194 = (
+        "The labels '{given}' are not all known. Give --labels as a comma-separated "
+        "list of: {known}; use --rename for labels that the data calls otherwise."
+    )
+    P195 = (
+        "Cannot read '{pair}' of --rename. Give pairs old=new, separated by commas, "
+        "e.g. person=PER,location=LOC."
+    )
+    P196 = (
+        "None of the {texts} texts could be decoded. The first error is: {error} "
+        "Correct it, and run the analysis again."
+    )
+    P197 = "Cannot write {path}: {error}. Name a file in a folder that can be written."
 
     # Data conversion: P2xx
     P200 = "Unknown format '{format}'. Choose one of: {formats}."
@@ -458,6 +458,16 @@ class Warnings:
         "Decoding separate sequences as one batch instead of token trees, which is "
         "slower: {reason}."
     )
+    W104 = (
+        "{n} answer(s) reached the number of tokens that the length of their text "
+        "allows, and were cut there: mentions after it are lost. Check that the model "
+        "was trained with this decoder, and long enough to end its answers."
+    )
+    W170 = (
+        "Could not check that the server {url} has the same tokenizer: it has neither "
+        "/detokenize nor the option 'echo'. Make sure that it serves the model whose "
+        "tokenizer the pipe has."
+    )
     W190 = (
         "{n} text(s) without gold annotation were left out. Annotate them, or call "
         "doc.set_ents([]) if they have no entities."
@@ -473,16 +483,6 @@ class Warnings:
     W193 = (
         "{n} text(s) could not be decoded and were left out. The first error is: "
         "{error}"
-    )
-    W170 = (
-        "Could not check that the server {url} has the same tokenizer: it has neither "
-        "/detokenize nor the option 'echo'. Make sure that it serves the model whose "
-        "tokenizer the pipe has."
-    )
-    W104 = (
-        "{n} answer(s) reached the number of tokens that the length of their text "
-        "allows, and were cut there: mentions after it are lost. Check that the model "
-        "was trained with this decoder, and long enough to end its answers."
     )
     W402 = (
         "{shards} shard(s) for {workers} workers: some will wait for the others at the "

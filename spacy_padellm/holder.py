@@ -19,13 +19,8 @@ from spacy_padellm.devices import (
 )
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.loading import (
-    find,
-    import_peft,
-    load,
-    load_shared,
-    load_tokenizer,
-)
+from spacy_padellm.loading import find, load, load_shared, load_tokenizer
+from spacy_padellm.lora import with_lora
 from spacy_padellm.model_folder import check_folder, copy_folder, write_folder
 from spacy_padellm.prompt import Prompt
 from spacy_padellm.prompt_tokens import PromptTokens
@@ -186,7 +181,13 @@ class ModelHolder:
                 # a loaded adapter is frozen
                 own.model.set_adapter(own.model.active_adapter)
             elif self.source.lora is not None:
-                own = self._with_lora(own, new_tokens)
+                own = with_lora(
+                    own,
+                    self.source.lora,
+                    name=self.source.name,
+                    revision=self.source.revision,
+                    new_tokens=new_tokens,
+                )
             self._place(own)
             self._own, self._shared, self._trains = own, None, True
         return self._own
@@ -208,24 +209,6 @@ class ModelHolder:
         # gradients vanish in float16
         fast = dtype == torch.bfloat16 and fast_bf16(device)
         lm.autocast = dtype if fast else None
-
-    def _with_lora(self, lm: LanguageModel, new_tokens: list[int]) -> LanguageModel:
-        """Put adapters on a model; the embeddings of new tokens are learnt too."""
-        peft = import_peft()
-        settings: dict[str, Any] = dict(self.source.lora or {})
-        if new_tokens:
-            embeddings = lm.model.get_input_embeddings()
-            names = [n for n, m in lm.model.named_modules() if m is embeddings]
-            name = names[0].rpartition(".")[2]
-            settings["trainable_token_indices"] = {name: new_tokens}
-        try:
-            config = peft.LoraConfig(task_type="CAUSAL_LM", **settings)
-            config.base_model_name_or_path = self.source.name
-            config.revision = self.source.revision
-            model = peft.get_peft_model(lm.model, config)
-        except (TypeError, ValueError) as error:
-            raise ValueError(Errors.P134.format(error=error)) from error
-        return LanguageModel(model, lm.tokenizer)
 
     def _dtype(self) -> torch.dtype:
         return choose_dtype(self.source.dtype, choose_device(self.source.device))

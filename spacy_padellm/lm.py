@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from spacy_padellm.attention import packed_attention
+from spacy_padellm.masks import additive_mask
 from spacy_padellm.packing import Pass
 from spacy_padellm.prompt import Prompt
 from spacy_padellm.prompt_tokens import PromptTokens
@@ -105,11 +106,9 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): (reads, vocabulary) and (chosen,
             choices), in the model's dtype.
         """
-        device = self.device
         dtype = self.autocast or self.dtype
-        visible = torch.from_numpy(step.visible).to(device)
-        mask = torch.zeros(visible.shape, dtype=dtype, device=device)
-        mask.masked_fill_(~visible, torch.finfo(dtype).min)
+        visible = torch.from_numpy(step.visible).to(self.device)
+        mask = additive_mask(visible, dtype)
         with self.alone, self._products():
             logits = self._forward(step.ids, step.positions, mask[:, None], reads)
             return logits, self._project(chosen, choices)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel, fit_vocabulary
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.load_errors import check_complete, told
+from spacy_padellm.lora import ADAPTER, load_adapter, read_adapter
 from spacy_padellm.prepack import prepack
 
 BUNDLED = {"bundled-en": Path(__file__).parent / "models" / "en"}
-ADAPTER = "adapter_config.json"
 
 _NEW_NAMES = transformers.__version__.split(".")[0] != "4"
 
@@ -93,10 +91,18 @@ def load(
     if isinstance(source, str):
         options["revision"] = revision
     elif (source / ADAPTER).is_file():
-        return _load_adapter(source, dtype, device, trust_remote_code)
+        adapter = read_adapter(source)
+        base = load(
+            adapter.config.base_model_name_or_path,
+            revision=adapter.config.revision,
+            dtype=dtype,
+            device=device,
+            trust_remote_code=trust_remote_code,
+        )
+        return load_adapter(adapter, base, dtype)
     elif not (source / "config.json").is_file():
         raise ValueError(Errors.P114.format(path=source, file="config.json"))
-    with _told(source):
+    with told(source):
         config = AutoConfig.from_pretrained(source, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -106,7 +112,7 @@ def load(
             **{"dtype" if _NEW_NAMES else "torch_dtype": dtype},
             **options,
         )
-    _check_complete(source, report["missing_keys"])
+    check_complete(source, report["missing_keys"])
     return LanguageModel(model.to(device or "cpu").eval(), tokenizer)
 
 
@@ -125,66 +131,8 @@ def load_tokenizer(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
         options["revision"] = revision
-    with _told(source):
+    with told(source):
         return AutoTokenizer.from_pretrained(source, **options)
-
-
-def _load_adapter(
-    folder: Path,
-    dtype: torch.dtype,
-    device: torch.device | None,
-    trust_remote_code: bool,
-) -> LanguageModel:
-    """Load a LoRA adapter on the base model that it names."""
-    peft = import_peft()
-    with _told(folder):
-        config = peft.PeftConfig.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    base = load(
-        config.base_model_name_or_path,
-        revision=config.revision,
-        dtype=dtype,
-        device=device,
-        trust_remote_code=trust_remote_code,
-    )
-    fit_vocabulary(base.model, tokenizer)
-    model = peft.PeftModel(base.model, config)
-    with _told(folder):
-        report = model.load_adapter(folder, "default")
-    missing = [key for key in report.missing_keys if "lora_" in key]
-    _check_complete(folder, missing)
-    return LanguageModel(model.to(dtype).eval(), tokenizer)
-
-
-@contextmanager
-def _told(source: Path | str) -> Iterator[None]:
-    """Turn the many ways in which loading fails into two messages."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise ValueError(Errors.P115.format(name=source, error=error)) from error
-    except Exception as error:
-        # transformers and peft raise whatever a broken file leads to
-        raise ValueError(Errors.P116.format(name=source, error=error)) from error
-
-
-def _check_complete(source: Path | str, missing: Iterable[str]) -> None:
-    names = sorted(missing)
-    if names:
-        message = Errors.P117.format(name=source, count=len(names), first=names[0])
-        raise ValueError(message)
-
-
-def import_peft() -> Any:
-    """The peft package.
-
-    RAISES (ValueError): If it is not installed.
-    """
-    try:
-        import peft
-    except ImportError as error:
-        raise ValueError(Errors.P118) from error
-    return peft
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:

@@ -12,7 +12,7 @@ import torch
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.loading import ADAPTER
+from spacy_padellm.lora import ADAPTER
 from spacy_padellm.settings import FILE_NAME, TaskSettings, write_settings
 
 

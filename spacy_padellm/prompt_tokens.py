@@ -1,4 +1,4 @@
-"""A prompt's tokens: what is asked, what is answered, and what tokens stand for.
+"""A prompt's tokens: what is asked, and what is answered.
 
 It knows neither spaCy nor the model, only its tokenizer.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt import Prompt
+from spacy_padellm.token_strings import TokenStrings
 from spacy_padellm.tree import common_prefix
 
 MAX_COUNT_TOKENS = 6  # tokens read of a count's answer: blank, digits, end
@@ -71,17 +72,13 @@ class PromptTokens:
         self.prompt = prompt
         self.tokenizer = tokenizer
         self.eos: int = tokenizer.eos_token_id
-        added = tokenizer.added_tokens_decoder.items()
-        self._special = {token for token, content in added if content.special}
+        self.strings = TokenStrings(tokenizer)
         before, after = _around(prompt.text)
         self._before = self._start() + self._template(before)
         self._after = self._template(after)
         self._label = lru_cache(maxsize=4096)(self._encode_label)
         self._count = lru_cache(maxsize=1024)(self._encode_count)
         self._index = lru_cache(maxsize=1024)(self._encode_index)
-        self._piece = lru_cache(maxsize=4096)(self._decode_token)
-        probe = self.decode(self._plain(["x"])[0])
-        self._leading_blank = probe.startswith(" ")
 
     # Counts
 
@@ -98,7 +95,7 @@ class PromptTokens:
             return [self._whole_counts(text, names) for text in texts]
         shared, labels = _split_shared([self._label(name) for name in names])
         branches = []
-        for ids in self._plain(texts):
+        for ids in self.strings.plain(texts):
             root = self._before + ids + self._after + shared
             place = (len(self._before), len(self._before) + len(ids))
             branches.append(CountBranches(root, labels, place, self.mutual(place)))
@@ -118,7 +115,7 @@ class PromptTokens:
         """
         digits = ""
         for token in generated[: MAX_COUNT_TOKENS - 1]:
-            piece = self._piece(token)
+            piece = self.strings.string(token)
             if piece == " " and not digits:
                 continue  # a word mark before the number
             if not (piece if digits else piece.strip()).isdecimal():
@@ -175,51 +172,6 @@ class PromptTokens:
         """Tokens that the model should give for a mention, with `<eos>`."""
         return [*self._answer(_around(self.prompt.mention)[1], mention), self.eos]
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """The string of generated tokens, without special tokens."""
-        text = self.tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return str(text)
-
-    def decode_mentions(self, mentions: Sequence[Sequence[int]]) -> list[str]:
-        """The strings of generated mentions, without `<eos>`.
-
-        mentions (Sequence[Sequence[int]]): Tokens of each mention.
-        """
-        found = [self.decode(ids) for ids in mentions]
-        if self._leading_blank:  # the tokenizer's own, not the mention's
-            found = [mention.removeprefix(" ") for mention in found]
-        return found
-
-    def piece(self, token: int) -> str:
-        """A token's string, to find it in a text.
-
-        A special token, or a part of a character, is a character of its own.
-        """
-        piece = self._piece(token)
-        if "\ufffd" in piece or token in self._special:
-            return chr(0xF0000 + token % 0xFFFF)
-        return piece
-
-    def tokens_at(self, text: str, place: int) -> set[int]:
-        """The tokens whose string (see `piece`) stands at a place of a text."""
-        longest = min(self._longest, len(text) - place)
-        pieces = (text[place : place + size] for size in range(1, longest + 1))
-        return {t for piece in pieces for t in self._tokens_of.get(piece, ())}
-
-    @cached_property
-    def _tokens_of(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
-        for token in range(len(self.tokenizer)):
-            if token not in self._special:
-                found.setdefault(self.piece(token), []).append(token)
-        return found
-
-    @cached_property
-    def _longest(self) -> int:
-        return max(map(len, self._tokens_of))
-
     # Tokens of pieces
 
     def _start(self) -> list[int]:
@@ -238,32 +190,20 @@ class PromptTokens:
             return []
         return list(self.tokenizer(piece, add_special_tokens=False)["input_ids"])
 
-    def _plain(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokens of strings in which nothing is a special token."""
-        if not texts:
-            return []
-        encoded = self.tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_attention_mask=False,
-        )
-        return [list(ids) for ids in encoded["input_ids"]]
-
     def _answer(self, before: str, answer: str) -> list[int]:
         """Tokens of an answer; in prompts in one go, as they continue `before`."""
         if self.prompt.whole:
-            prefix, joined = self._plain([before, before + answer])
+            prefix, joined = self.strings.plain([before, before + answer])
             if joined[: len(prefix)] == prefix:
                 return joined[len(prefix) :]
-        return self._plain([answer])[0]
+        return self.strings.plain([answer])[0]
 
     def _encode_label(self, name: str) -> tuple[int, ...]:
         return tuple(self._template(self.prompt.label.format(label=name)))
 
     def name_tokens(self, name: str) -> list[int]:
         """Tokens of a label's name."""
-        return self._plain([name])[0]
+        return self.strings.plain([name])[0]
 
     def _encode_count(self, count: int) -> tuple[int, ...]:
         return tuple(self._template(self.prompt.count.format(count=count)))
@@ -271,34 +211,11 @@ class PromptTokens:
     def _encode_index(self, n: int) -> tuple[int, ...]:
         return tuple(self._template(self.prompt.mention.format(n=n)))
 
-    def _decode_token(self, token: int) -> str:
-        if token in self._special:
-            return "<>"
-        text = self.decode([token])
-        # a lone word mark of sentencepiece decodes to nothing
-        return text or " "
-
-    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """The characters of each token of texts, as `count_branches` tokenises them.
-
-        RAISES (ValueError): If the tokenizer does not know them, or the prompt is
-            tokenised in one go.
-        """
-        if self.prompt.whole or not self.tokenizer.is_fast:
-            raise ValueError(Errors.P108)
-        encoded = self.tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_offsets_mapping=True,
-        )
-        return [list(offsets) for offsets in encoded["offset_mapping"]]
-
     # Prompts in one go
 
     def _whole(self, prompts: Iterable[str]) -> list[list[int]]:
         start = self._start()
-        return [start + ids for ids in self._plain(list(prompts))]
+        return [start + ids for ids in self.strings.plain(list(prompts))]
 
     def _whole_counts(self, text: str, names: Sequence[str]) -> CountBranches:
         before, _ = _around(self.prompt.text)

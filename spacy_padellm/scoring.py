@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spacy.scorer import PRFScore, Scorer, get_ner_prf
+from spacy.scorer import Scorer, get_ner_prf
 from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_padellm.spans import gold_spans
+from spacy_padellm.string_scores import Strings, micro_average, score_by_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +63,23 @@ def ner_score(examples: Iterable[Example], *, spans_key: str) -> dict[str, Any]:
     return scores | _string_scores(annotated, spans_key)
 
 
-def _string_scores(examples: Iterable[Example], spans_key: str) -> dict[str, Any]:
-    total = PRFScore()
-    by_label: dict[str, PRFScore] = {}
-    scored = False
-    for example in examples:
-        scored = True
-        gold = _strings(example.reference, spans_key)
-        found = _strings(example.predicted, spans_key)
-        for label, string in gold.keys() | found.keys():
-            both = min(gold[label, string], found[label, string])
-            for score in (total, by_label.setdefault(label, PRFScore())):
-                score.tp += both
-                score.fp += found[label, string] - both
-                score.fn += gold[label, string] - both
+def _string_scores(examples: Sequence[Example], spans_key: str) -> dict[str, Any]:
+    by_label = score_by_label(
+        (_strings(eg.predicted, spans_key), _strings(eg.reference, spans_key))
+        for eg in examples
+    )
+    total = micro_average(by_label.values())
     return {
-        "strings_p": total.precision if scored else None,
-        "strings_r": total.recall if scored else None,
-        "strings_f": total.fscore if scored else None,
-        "strings_per_type": {k: v.to_dict() for k, v in sorted(by_label.items())},
+        "strings_p": total.precision if examples else None,
+        "strings_r": total.recall if examples else None,
+        "strings_f": total.f if examples else None,
+        "strings_per_type": {
+            label: {"p": score.precision, "r": score.recall, "f": score.f}
+            for label, score in sorted(by_label.items())
+        },
     }
 
 
-def _strings(doc: Doc, spans_key: str) -> Counter[tuple[str, str]]:
+def _strings(doc: Doc, spans_key: str) -> Strings:
     spans = doc.spans.get(spans_key, doc.ents)
     return Counter((span.label_, span.text) for span in spans)

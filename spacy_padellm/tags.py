@@ -38,8 +38,10 @@ def add_tags(
     """
     if not prompt.prompt.prefix_lm:
         raise ValueError(Errors.P109)
+    if prompt.prompt.whole:
+        raise ValueError(Errors.P108)
     tag_of = {label: tags[name] for label, name in labels.items()}
-    offsets = prompt.offsets([gold.text for gold in golds])
+    offsets = prompt.strings.offsets([gold.text for gold in golds])
     for tree, gold, places in zip(trees, golds, offsets, strict=True):
         start, end = tree.mutual
         targets = [prompt.eos] * (end - start)

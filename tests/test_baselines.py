@@ -167,8 +167,8 @@ def test_baselines_targets_are_the_prompt_with_its_answer(
     labels = {"PER": "person", "LOC": "location"}
     (tree,) = decoder.targets(prompt, [gold], labels, mention_prefix_loss=True)
     (_, asked), (parent, learnt) = tree.chains
-    assert prompt.decode(asked) == "text:\nAnn met Bob .\n"
-    assert prompt.decode(learnt) == answer
+    assert prompt.strings.decode(asked) == "text:\nAnn met Bob .\n"
+    assert prompt.strings.decode(learnt) == answer
     assert parent == len(asked) - 1
     assert tree.targets == [*learnt, prompt.eos]
     assert tree.places == list(range(parent, tree.size))
@@ -182,11 +182,11 @@ def test_baselines_onestep_targets_are_a_branch_for_each_label() -> None:
     labels = {"PER": "person", "LOC": "location"}
     (tree,) = OneStepDecoder().targets(prompt, [gold], labels, mention_prefix_loss=True)
     (_, root), (_, person), (_, answer), (_, location) = tree.chains
-    assert [prompt.decode(root + ids) for ids in (person, location)] == [
+    assert [prompt.strings.decode(root + ids) for ids in (person, location)] == [
         f"text:\nAnn met Bob .\nentity type:\n{name}\n\n<num>"
         for name in labels.values()
     ]
-    assert prompt.decode(answer) == "Ann, Bob"
+    assert prompt.strings.decode(answer) == "Ann, Bob"
     assert tree.targets == [*answer, prompt.eos, prompt.eos]
     assert tree.places[-1] == tree.size - 1
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spacy_padellm.benchmark import floors
-from spacy_padellm.benchmark.decoders import DECODERS, MULTI, Watched, make_decoders
+from spacy_padellm.benchmark.decoders import DECODERS, MULTI, make_decoders
 from spacy_padellm.benchmark.figures import lengths
 from spacy_padellm.benchmark.measure import Entry, Result, measure, percentile
 from spacy_padellm.benchmark.memory import peak_memory
@@ -22,7 +22,7 @@ from spacy_padellm.benchmark.subjects import (
     string_f1,
 )
 from spacy_padellm.benchmark.work import count_work
-from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PRESETS
 from spacy_padellm.prompt_tokens import PromptTokens
@@ -122,12 +122,14 @@ def test_benchmark_limits_never_cut_the_gold_mentions(lm: LanguageModel) -> None
     assert given == [1.0, 1.0]
 
 
-def test_benchmark_watched_decoder_raises_what_a_text_meets(
+def test_benchmark_raises_what_a_text_meets(
     lm: LanguageModel, prompt: PromptTokens
 ) -> None:
     (decoder,) = make_decoders(["tree"]).values()
+    subject = Subject("tiny", lm, prompt, LABELS, {"tree": Recorder(decoder)}, None)
+    (entry,) = subject.entries()
     with pytest.raises(ValueError, match="does not fit the model"):
-        decode(Watched(decoder), lm, prompt, ["long " * 40_000], LABELS)
+        entry.one("long " * 40_000)
 
 
 # Work

@@ -76,4 +76,5 @@ def test_component_cli_find_threshold_tries_thresholds(
     # of thresholds 0, 0.5 and 1 the last leaves no entity
     assert list(scores) == [0.0, 0.5, 1.0]
     assert scores[0.0] > 0.8 > scores[1.0] == 0
-    assert (best, score) == (0.0, scores[0.0]) or scores[0.5] > scores[0.0]
+    assert best == max(scores, key=lambda threshold: scores[threshold])
+    assert score == scores[best]

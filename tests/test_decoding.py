@@ -161,7 +161,7 @@ def one_token_at_a_time(
         for n, tail in enumerate(asked.mentions, start=1):
             whole = branches.root + ids + asked.stem + tail
             new, score = generate(lm, prompt.eos, whole, 7, allowed)
-            string = prompt.decode(new)
+            string = prompt.strings.decode(new)
             mentions.append(Mention(label, n, string, score * reached[n - 1]))
     return mentions
 
@@ -180,11 +180,13 @@ def test_decoding_from_text_takes_the_likeliest_tokens_that_keep_to_the_text(
     llama: tuple[LanguageModel, PromptTokens],
 ) -> None:
     lm, prompt = llama
+    strings = prompt.strings
     decoder = TreeDecoder(**LIMITS, from_text=True)
     for text in random_texts(seed=6, count=8):
         (branches,) = prompt.count_branches([text], list(LABELS.values()))
-        source = "".join(map(prompt.piece, branches.root[slice(*branches.text)]))
-        firsts = {0, *accumulate(map(len, map(prompt.piece, prompt._plain([text])[0])))}
+        source = "".join(map(strings.piece, branches.root[slice(*branches.text)]))
+        (tokens,) = strings.plain([text])
+        firsts = {0, *accumulate(len(strings.piece(token)) for token in tokens)}
         firsts |= {place + 1 for place in firsts if source[place:].startswith(" ")}
 
         def allowed(
@@ -195,8 +197,8 @@ def test_decoding_from_text_takes_the_likeliest_tokens_that_keep_to_the_text(
         ) -> bool:
             if token == prompt.eos:
                 return bool(new)
-            piece = prompt.piece(token)
-            before = "".join(map(prompt.piece, new)).removeprefix(" ")
+            piece = strings.piece(token)
+            before = "".join(map(strings.piece, new)).removeprefix(" ")
             if not before:
                 return any(source.startswith(piece, place) for place in firsts)
             return before + piece in source
@@ -548,7 +550,7 @@ def test_decoding_draft_follows_a_place_that_holds_all_tokens(
     llama: tuple[LanguageModel, PromptTokens],
 ) -> None:
     _, prompt = llama
-    source = Source([21, 22, 23, 21, 22, 24, 25], prompt)
+    source = Source([21, 22, 23, 21, 22, 24, 25], prompt.strings, prompt.eos)
     assert source.draft([21, 22], 2) == [23, 21]
     assert source.draft([22, 24], 4) == [25]
     assert source.draft([29], 4) == []
@@ -560,7 +562,8 @@ def test_decoding_draft_takes_a_first_word_without_its_blank() -> None:
     blank, plain = prompt.tokenizer([" Angela Merkel", "Angela Merkel"])["input_ids"]
     assert blank[: len(plain)] != plain
     assert blank[-1] == plain[-1]
-    assert Source(blank, prompt).draft(plain[:-1], 100) == plain[-1:]
+    source = Source(blank, prompt.strings, prompt.eos)
+    assert source.draft(plain[:-1], 100) == plain[-1:]
 
 
 def test_decoding_draft_prefers_the_start_of_a_word() -> None:
@@ -568,7 +571,7 @@ def test_decoding_draft_prefers_the_start_of_a_word() -> None:
     text = prompt.tokenizer("Xa (a1")["input_ids"]
     (a,) = prompt.tokenizer("a")["input_ids"]
     (one,) = prompt.tokenizer("1")["input_ids"]
-    assert Source(text, prompt).draft([a], 1) == [one]
+    assert Source(text, prompt.strings, prompt.eos).draft([a], 1) == [one]
 
 
 def test_decoding_memory_that_runs_out_says_nothing_of_the_model(

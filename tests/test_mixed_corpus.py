@@ -19,7 +19,8 @@ LISTED = ["Quentin Zzyzx", "Xanthe"]
 
 def run(script: str, *args: Path | str) -> None:
     command = [sys.executable, str(SCRIPTS / script), *map(str, args)]
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def mixed(folder: Path, *options: Path | str) -> list[Doc]:

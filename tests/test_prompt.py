@@ -69,7 +69,7 @@ def test_prompt_special_tokens_in_text_stay_text(
 ) -> None:
     (branches,) = tokens.count_branches([text], ["person"])
     start, end = branches.text
-    special = tokens._special
+    special = tokens.strings._special
     assert not special & set(branches.root[start:end])
     assert text in rendered(tokens, branches.root)
 
@@ -109,7 +109,7 @@ def test_prompt_mention_answer_decodes_to_the_mention(
 ) -> None:
     *ids, eos = tokens.mention_answer(mention)
     assert eos == tokens.eos
-    assert tokens.decode_mentions([ids]) == [mention]
+    assert tokens.strings.decode_mentions([ids]) == [mention]
 
 
 def test_prompt_none_answers() -> None:
@@ -173,4 +173,4 @@ def test_prompt_place_of_the_text_holds_nothing_else(
     prompt = PromptTokens(PRESETS[preset], make_tokenizer())
     (branches,) = prompt.count_branches(["Paris is big ."], names)
     start, end = branches.text
-    assert prompt.decode(branches.root[start:end]) == "Paris is big ."
+    assert prompt.strings.decode(branches.root[start:end]) == "Paris is big ."

@@ -70,7 +70,7 @@ def test_server_stops_a_count_where_it_is_complete(server: SmallServer) -> None:
     prompt = PromptTokens(PRESETS["paper-en"], server.lm.tokenizer)
     decode(decoder(server), None, prompt, TEXTS[:1], LABELS)
     newline = prompt.count_answer(7)[-1]
-    assert prompt.decode([newline]) == "\n"
+    assert prompt.strings.decode([newline]) == "\n"
     assert newline in server.asked[1]["stop_token_ids"]
 
 

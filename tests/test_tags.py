@@ -57,7 +57,7 @@ def test_tags_name_the_label_of_each_token(preset: str) -> None:
     assert found.choices == set(tags)
     pieces: dict[str, str] = {}
     for place, target in enumerate(found.targets, found.first):
-        piece = prompt.decode([root[place]]).strip()
+        piece = prompt.strings.decode([root[place]]).strip()
         pieces[tags[target]] = pieces.get(tags[target], "") + piece
     # of nested mentions the outer one shows
     assert pieces == {"PER": "MerkelMacron", "LOC": "NewYork", "": "metin"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -14,7 +14,7 @@ from spacy.util import minibatch
 from spacy_padellm.analysis.inputs import GoldDoc
 from spacy_padellm.analysis.kinds import GoldMention, WindowCase
 from spacy_padellm.component import PaDeLLMNER
-from spacy_padellm.decoding.base import Decoder, Found
+from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.mentions import Mention
 from spacy_padellm.spans import lowest_score
 from spacy_padellm.windows import Window, make_windows
@@ -140,45 +140,16 @@ def _watched(
     errors (dict[int, Exception]): Gets the error of each Doc that fails, by its id.
     YIELDS (dict[str, list[Mention]]): Gets the mentions of each text.
     """
-    decoder, handler = pipe.decoder, pipe.get_error_handler()
-    recorded: dict[str, list[Mention]] = {}
+    handler = pipe.get_error_handler()
+    recorder = Recorder(pipe.decoder)
 
     def note(name: str, proc: Any, docs: list[Doc], error: Exception) -> None:
         errors.update((id(doc), error) for doc in docs)
 
-    pipe.decoder = cast(Decoder, _Recorder(decoder, recorded))
+    pipe.decoder = recorder
     pipe.set_error_handler(note)
     try:
-        yield recorded
+        yield recorder.found
     finally:
-        pipe.decoder = decoder
+        pipe.decoder = recorder.decoder
         pipe.set_error_handler(handler)
-
-
-class _Recorder:
-    """Gives what another decoder gives, and notes the mentions of each text."""
-
-    def __init__(self, decoder: Decoder, recorded: dict[str, list[Mention]]) -> None:
-        self._decoder = decoder
-        self._recorded = recorded
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._decoder, name)
-
-    def stream(
-        self, lm: Any, prompt: Any, texts: Iterable[str], labels: Any, **options: Any
-    ) -> Iterator[Found]:
-        """See `Decoder`."""
-        asked: list[str] = []
-
-        def noted() -> Iterator[str]:
-            for text in texts:
-                asked.append(text)
-                yield text
-
-        stream = self._decoder.stream(lm, prompt, noted(), labels, **options)
-        # the decoder reads ahead, but gives the texts in order
-        for place, found in enumerate(stream):
-            if not isinstance(found, Exception):
-                self._recorded[asked[place]] = found
-            yield found

@@ -1,21 +1,17 @@
-"""The decoders that are compared, and what they are watched for."""
+"""The decoders that are compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from typing import Any
 
 from spacy_padellm.decoding.augmented import AugmentedDecoder
-from spacy_padellm.decoding.base import Decoder, Forced, Found
+from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.onestep import OneStepDecoder
 from spacy_padellm.decoding.structured import StructuredDecoder
 from spacy_padellm.decoding.tree import TreeDecoder
-from spacy_padellm.lm import LanguageModel
-from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt_tokens import PromptTokens
-from spacy_padellm.targets import GoldText, TrainingTree
 
 BATCH = "batch"
 BATCH_MANY = "batch-many"
@@ -68,55 +64,3 @@ def decoders_for(own: Decoder, names: Iterable[str]) -> dict[str, Decoder]:
         trees = {"tree": own, "tree-no-drafts": replace(own, draft_tokens=0)}
         chosen = {name: trees.get(name, made) for name, made in chosen.items()}
     return chosen
-
-
-@dataclass(slots=True)
-class Watched:
-    """A decoder that notes what it gives, and gives forced answers if there are any.
-
-    A Decoder itself, so that a pipeline runs it as it runs any other.
-    """
-
-    decoder: Decoder
-    forced: Forced | None = None
-    found: dict[str, list[Mention]] = field(default_factory=dict)
-    needs_weights: ClassVar[bool] = True
-
-    def stream(
-        self,
-        lm: LanguageModel | None,
-        prompt: PromptTokens,
-        texts: Iterable[str],
-        labels: Mapping[str, str],
-        *,
-        forced: Forced | None = None,
-    ) -> Iterator[Found]:
-        """See `Decoder`.
-
-        RAISES (Exception): What went wrong with a text: no figure may leave one out.
-        """
-        asked: list[str] = []
-
-        def passed() -> Iterator[str]:
-            for text in texts:
-                asked.append(text)
-                yield text
-
-        found = self.decoder.stream(
-            lm, prompt, passed(), labels, forced=forced or self.forced
-        )
-        for place, mentions in enumerate(found):
-            if isinstance(mentions, Exception):
-                raise mentions
-            self.found[asked[place]] = mentions
-            yield mentions
-
-    def targets(
-        self,
-        prompt: PromptTokens,
-        golds: Sequence[GoldText],
-        labels: Mapping[str, str],
-        **settings: Any,
-    ) -> list[TrainingTree]:
-        """See `Decoder`."""
-        return self.decoder.targets(prompt, golds, labels, **settings)

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from spacy_padellm.benchmark import floors
-from spacy_padellm.benchmark.decoders import Watched
 from spacy_padellm.benchmark.measure import Result
 from spacy_padellm.benchmark.subjects import Subject, share_given
 from spacy_padellm.decoding.base import Decoder
@@ -58,7 +57,7 @@ def add_figures(
 
 
 def lengths(
-    decoder: Watched | Decoder,
+    decoder: Decoder,
     prompt: PromptTokens,
     golds: Sequence[GoldText],
     labels: Mapping[str, str],

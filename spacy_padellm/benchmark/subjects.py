@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from spacy_padellm.benchmark.decoders import (
     BATCH,
     MULTI,
-    Watched,
     decoders_for,
     make_decoders,
 )
 from spacy_padellm.benchmark.measure import Entry, Result
 from spacy_padellm.benchmark.multi import SimulatedMulti
-from spacy_padellm.decoding.base import Forced
+from spacy_padellm.decoding.base import Forced, decode
+from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.decoding.tree import TreeDecoder
 from spacy_padellm.devices import choose_device, choose_dtype
 from spacy_padellm.errors import Errors
@@ -26,6 +26,7 @@ from spacy_padellm.loading import find, load
 from spacy_padellm.mentions import Mention, deduplicate
 from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.settings import read_settings
+from spacy_padellm.string_scores import StringScore, micro_average, score_by_label
 from spacy_padellm.targets import GoldText
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Subject:
     lm (LanguageModel): The model.
     prompt (PromptTokens): Its prompt.
     labels (Mapping[str, str]): Label -> its name in the prompt.
-    decoders (dict[str, Watched]): Decoder by name.
+    decoders (dict[str, Recorder]): Decoder by name.
     nlp (Language | None): The pipeline that runs them, where spaCy is installed.
     prefix (str): Of the decoders' names in the tables, where there are more models.
     """
@@ -49,7 +50,7 @@ class Subject:
     lm: LanguageModel
     prompt: PromptTokens
     labels: Mapping[str, str]
-    decoders: dict[str, Watched]
+    decoders: dict[str, Recorder]
     nlp: Language | None
     prefix: str = ""
 
@@ -68,7 +69,7 @@ class Subject:
         """
         return {name: measured[self.prefix + name] for name in self.decoders}
 
-    def use(self, decoder: Watched) -> Any:
+    def use(self, decoder: Recorder) -> Any:
         """Let the pipeline run a decoder; gives the pipeline."""
         from spacy_padellm.benchmark.pipelines import pipe_of
 
@@ -77,7 +78,7 @@ class Subject:
         return self.nlp
 
     def _in_pipeline(
-        self, decoder: Watched
+        self, decoder: Recorder
     ) -> tuple[Callable[[str], None], Callable[[Sequence[str]], None]]:
         def one(text: str) -> None:
             self.use(decoder)(text)
@@ -89,11 +90,10 @@ class Subject:
         return one, stream
 
     def _alone(
-        self, decoder: Watched
+        self, decoder: Recorder
     ) -> tuple[Callable[[str], None], Callable[[Sequence[str]], None]]:
         def stream(texts: Sequence[str]) -> None:
-            for _ in decoder.stream(self.lm, self.prompt, texts, self.labels):
-                pass
+            decode(decoder, self.lm, self.prompt, texts, self.labels)
 
         def one(text: str) -> None:
             stream([text])
@@ -140,7 +140,7 @@ def forced_subject(
         from spacy_padellm.benchmark.pipelines import forced_pipeline
 
         nlp = forced_pipeline(lm, prompt.prompt, labels, lang=lang)
-    watched = {name: Watched(decoder, forced) for name, decoder in made.items()}
+    watched = {name: Recorder(decoder, forced) for name, decoder in made.items()}
     return Subject(name, lm, prompt, labels, watched, nlp)
 
 
@@ -195,43 +195,44 @@ def trained_subject(
         lm = load(name, device=placed, dtype=choose_dtype(dtype or "auto", placed))
         labels, prompt, own = settings.labels, settings.prompt, TreeDecoder()
     chosen = decoders_for(own, decoders)
-    watched = {kind: Watched(decoder) for kind, decoder in chosen.items()}
+    watched = {kind: Recorder(decoder) for kind, decoder in chosen.items()}
     return Subject(name, lm, lm.tokens_of(prompt), labels, watched, nlp, prefix)
 
 
-def share_given(decoder: Watched, golds: Sequence[GoldText]) -> float | None:
+def share_given(decoder: Recorder, golds: Sequence[GoldText]) -> float | None:
     """The share of the gold mentions that a decoder gave, None if there are none.
 
-    decoder (Watched): A decoder that has read the texts whole.
+    decoder (Recorder): A decoder that has read the texts whole.
     golds (Sequence[GoldText]): The texts and their mentions.
     """
-    given = total = 0
-    for gold in golds:
-        wanted = Counter((k, m) for k, found in gold.mentions.items() for m in found)
-        found = Counter((m.label, m.text) for m in decoder.found.get(gold.text, ()))
-        given += (wanted & found).total()
-        total += wanted.total()
-    return given / total if total else None
+    found = [decoder.found.get(gold.text, []) for gold in golds]
+    score = _string_score(found, golds)
+    return score.recall if score.gold else None
 
 
-def string_f1(decoder: Watched, golds: Sequence[GoldText]) -> float:
+def string_f1(decoder: Recorder, golds: Sequence[GoldText]) -> float:
     """The paper's micro-F over (label, string) of each text, positions aside.
 
-    decoder (Watched): A decoder that has read the texts whole.
+    decoder (Recorder): A decoder that has read the texts whole.
     golds (Sequence[GoldText]): The texts and their mentions.
     """
-    both = given = total = 0
-    for gold in golds:
-        wanted = Counter((k, m) for k, found in gold.mentions.items() for m in found)
-        kept = deduplicate(decoder.found.get(gold.text, []))
-        found = Counter((mention.label, mention.text) for mention in kept)
-        both += (wanted & found).total()
-        given += found.total()
-        total += wanted.total()
-    return 2 * both / (given + total) if given + total else 0.0
+    found = [deduplicate(decoder.found.get(gold.text, [])) for gold in golds]
+    return _string_score(found, golds).f
 
 
-def share_alike(decoder: Watched, other: Watched) -> float:
+def _string_score(
+    found: Sequence[Sequence[Mention]], golds: Sequence[GoldText]
+) -> StringScore:
+    given = [Counter((m.label, m.text) for m in mentions) for mentions in found]
+    wanted = [
+        Counter((label, m) for label, some in gold.mentions.items() for m in some)
+        for gold in golds
+    ]
+    by_label = score_by_label(zip(given, wanted, strict=True))
+    return micro_average(by_label.values())
+
+
+def share_alike(decoder: Recorder, other: Recorder) -> float:
     """The share of the texts in which two decoders found the same mentions.
 
     Each as it read them last: in a stream, the batch may tip a tie in low precision.

@@ -197,12 +197,12 @@ def _scorer(
     A part's probability is the product of those of all tokens that hold one of its
     characters: a token that reaches over its edge counts too.
     """
-    string = prompt.decode(answer.ids)
+    string = prompt.strings.decode(answer.ids)
     beginnings = {0: "", len(answer.ids): string}
 
     def beginning(size: int) -> str:
         if size not in beginnings:
-            beginnings[size] = prompt.decode(answer.ids[:size])
+            beginnings[size] = prompt.strings.decode(answer.ids[:size])
         return beginnings[size]
 
     def score(start: int, end: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 
@@ -24,13 +24,12 @@ Found = list[Mention] | Exception
 
 
 class Decoder(Protocol):
-    """Finds mentions of labels in texts.
+    """Finds mentions of labels in texts."""
 
-    needs_weights (bool): Whether it runs the model in this process; if not, it is
-        given no `lm`.
-    """
-
-    needs_weights: ClassVar[bool]
+    @property
+    def needs_weights(self) -> bool:
+        """Whether it runs the model in this process; if not, it is given no `lm`."""
+        ...
 
     def stream(
         self,

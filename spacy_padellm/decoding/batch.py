@@ -157,7 +157,7 @@ def _decode(
         max_batch_tokens=room,
         forced=told,
     )
-    strings = prompt.decode_mentions([answer.ids for answer in generated])
+    strings = prompt.strings.decode_mentions([answer.ids for answer in generated])
     found: list[list[Mention]] = [[] for _ in asked]
     cut = [0] * len(asked)
     for mention, string, answer in zip(mentions, strings, generated, strict=True):

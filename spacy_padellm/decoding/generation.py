@@ -21,6 +21,7 @@ from spacy_padellm.decoding.replicas import Replica, spread
 from spacy_padellm.decoding.support import why_no_tree
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
+from spacy_padellm.masks import additive_mask
 from spacy_padellm.prompt_tokens import PromptTokens
 
 
@@ -191,13 +192,11 @@ def _read_prompts(
         visible[row, inside, inside] = True
     # padding sees itself alone: no softmax is empty
     visible |= torch.eye(width, dtype=torch.bool, device=ids.device)
-    bias = torch.zeros(visible.shape, dtype=lm.dtype, device=ids.device)
-    bias.masked_fill_(~visible, torch.finfo(lm.dtype).min)
     cache = DynamicCache()
     lm.fill(
         cache,
         input_ids=ids,
-        attention_mask=bias[:, None],
+        attention_mask=additive_mask(visible, lm.dtype)[:, None],
         position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
     )
     return cache

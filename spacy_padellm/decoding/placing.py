@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from spacy_padellm.occurrences import find_all
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -71,10 +73,10 @@ def _drawbacks(
         (start, start + len(other))
         for other in others
         if len(other) > len(string) and string in other
-        for start in _find_all(text, other)
+        for start in find_all(text, other)
     ]
     drawbacks = {}
-    for start in _find_all(text, string):
+    for start in find_all(text, string):
         end = start + len(string)
         inside = any(a <= start and end <= b for a, b in longer)
         drawbacks[start] = (inside, _cuts_word(text, start) or _cuts_word(text, end))
@@ -83,13 +85,6 @@ def _drawbacks(
 
 def _overlaps(places: Iterable[Place], start: int, end: int) -> bool:
     return any(place.start < end and start < place.end for place in places)
-
-
-def _find_all(text: str, string: str) -> Iterator[int]:
-    start = text.find(string)
-    while start >= 0:
-        yield start
-        start = text.find(string, start + 1)
 
 
 def _cuts_word(text: str, at: int) -> bool:

@@ -205,7 +205,7 @@ class _Job:
         )
         answers = [answer.until(self.prompt.eos) for answer in answers]
         self.limits.mentions += sum(len(a.tokens) == room for a in answers)
-        strings = self.prompt.decode_mentions([answer.tokens for answer in answers])
+        strings = self.prompt.strings.decode_mentions([a.tokens for a in answers])
         return [
             Mention(label, n, string, math.exp(sum(answer.scores)))
             for (label, n), string, answer in zip(asked, strings, answers, strict=True)

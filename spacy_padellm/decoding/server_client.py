@@ -121,7 +121,7 @@ class Connection:
                 answer,
                 prompts=len(prompts),
                 max_tokens=max_tokens,
-                decode=prompt.decode,
+                decode=prompt.strings.decode,
             )
 
         return await self.request("post", "/completions", read, body=body)

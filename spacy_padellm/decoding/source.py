@@ -10,21 +10,24 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, count
 
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.occurrences import find_all
+from spacy_padellm.token_strings import TokenStrings
 
 
 class Source:
     """A text that mentions are copied from."""
 
-    def __init__(self, text: Sequence[int], prompt: PromptTokens) -> None:
+    def __init__(self, text: Sequence[int], strings: TokenStrings, eos: int) -> None:
         """Take a text.
 
         text (Sequence[int]): Its tokens.
-        prompt (PromptTokens): The prompt.
+        strings (TokenStrings): The strings of tokens.
+        eos (int): The token that ends a mention.
         """
         self._text = text
-        self._prompt = prompt
-        pieces = [prompt.piece(token) for token in text]
+        self._strings = strings
+        self._eos = eos
+        pieces = [strings.piece(token) for token in text]
         self._string = "".join(pieces)
         # tokens that may follow a string; all labels' mentions begin alike
         self._after: dict[str, set[int]] = {}
@@ -57,11 +60,11 @@ class Source:
         generated (Sequence[int]): The mention's tokens so far. The first one stands
             where a token of the text starts, or after a blank; `<eos>` is no first one.
         """
-        if token == self._prompt.eos:
+        if token == self._eos:
             return bool(generated)
         if self._string_of(generated):
             return self._string_of([*generated, token]) in self._string
-        piece = self._prompt.piece(token)
+        piece = self._strings.piece(token)
         return any(place in self._starts for place in self._found(piece))
 
     def allowed(self, generated: Sequence[int]) -> list[int]:
@@ -72,10 +75,10 @@ class Source:
                 ends = [place + len(string) for place in self._found(string)]
             else:
                 ends = sorted(self._starts)
-            tokens_at = self._prompt.tokens_at
+            tokens_at = self._strings.tokens_at
             self._after[string] = {t for e in ends for t in tokens_at(self._string, e)}
         found = self._after[string]
-        return sorted({*found, self._prompt.eos} if generated else found)
+        return sorted({*found, self._eos} if generated else found)
 
     @cached_property
     def _starts(self) -> set[int]:
@@ -84,13 +87,10 @@ class Source:
 
     def _found(self, string: str) -> Iterator[int]:
         """The characters at which a string stands in the text."""
-        place = self._string.find(string) if string else -1
-        while place >= 0:
-            yield place
-            place = self._string.find(string, place + 1)
+        return find_all(self._string, string) if string else iter(())
 
     def _string_of(self, generated: Sequence[int]) -> str:
-        return "".join(map(self._prompt.piece, generated)).removeprefix(" ")
+        return "".join(map(self._strings.piece, generated)).removeprefix(" ")
 
     def _places(self, generated: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Where the string of tokens stands: its character, and the token after it."""

@@ -65,7 +65,7 @@ class TreeText:
             self.tree,
             self.asked,
             prompt,
-            Source(branches.root[slice(*branches.text)], prompt),
+            Source(branches.root[slice(*branches.text)], prompt.strings, prompt.eos),
             limits,
             self._choice,
             context,
@@ -91,7 +91,7 @@ class TreeText:
         self.asked.clear()
         if tagged:
             tokens = [self._branches.root[slot] for slot in tagged]
-            pieces = list(map(self._prompt.piece, tokens))
+            pieces = list(map(self._prompt.strings.piece, tokens))
             self._tagged = tagged_mentions(tokens, pieces, reading.tags, self._tags)
             self._drafts = self._tagged if draft_tokens else {}
             if self._tags_first:
@@ -117,7 +117,9 @@ class TreeText:
         """The mentions, by label, then by index."""
         order = {label: place for place, label in enumerate(self._labels)}
         self._done.sort(key=lambda branch: (order[branch.label], branch.index))
-        strings = self._prompt.decode_mentions([b.generated for b in self._done])
+        strings = self._prompt.strings.decode_mentions(
+            [b.generated for b in self._done]
+        )
         generated = [
             Mention(branch.label, branch.index, string, math.exp(branch.score))
             for branch, string in zip(self._done, strings, strict=True)
@@ -126,7 +128,9 @@ class TreeText:
         if not weight or not self._tagged:
             return generated
         tagged = {
-            label: [(self._prompt.decode(t.ids).strip(), t.score) for t in found]
+            label: [
+                (self._prompt.strings.decode(t.ids).strip(), t.score) for t in found
+            ]
             for label, found in self._tagged.items()
         }
         shared = share_scores(generated, tagged, weight=weight)

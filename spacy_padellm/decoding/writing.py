@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spacy_padellm.prompt_tokens import CountBranches, PromptTokens
+from spacy_padellm.token_strings import TokenStrings
 
 # tokens that an answer may take over its estimate: a word without the blank before it
 # is often more tokens than in the text
@@ -52,7 +53,7 @@ def text_branches(prompt: PromptTokens, texts: Sequence[str]) -> list[CountBranc
             if not _after(template.text, "text"):
                 stem += _end_of_text(prompt)
             counted = template.text.format(text=text) + template.label.format(label="")
-            stem_ids, counted_ids = _plain(prompt, [stem, counted])
+            stem_ids, counted_ids = prompt.strings.plain([stem, counted])
             path = asked.root + asked.labels[0]
             # what the tokenizer puts before every text, such as <bos>
             root = path[: len(path) - len(counted_ids)] + stem_ids
@@ -85,27 +86,19 @@ def answer_tokens(
         before = _end_of_text(prompt)
         if template == prompt.prompt.label:
             before = _after(template, "label")
-        prefix, joined = _plain(prompt, [before, before + answer])
+        prefix, joined = prompt.strings.plain([before, before + answer])
         if joined[: len(prefix)] != prefix:
-            return [*_plain(prompt, [answer])[0], prompt.eos]
+            return [*prompt.strings.plain([answer])[0], prompt.eos]
         return [*joined[len(prefix) :], prompt.eos]
-    if _puts_blanks(prompt):
+    if _puts_blanks(prompt.strings):
         pieces = [piece.removeprefix(" ") for piece in pieces]
-    tokens = _plain(prompt, [piece for piece in pieces if piece])
+    tokens = prompt.strings.plain([piece for piece in pieces if piece])
     return [*(token for ids in tokens for token in ids), prompt.eos]
 
 
-def _plain(prompt: PromptTokens, strings: Sequence[str]) -> list[list[int]]:
-    """Tokens of strings in which nothing is a special token."""
-    encoded = prompt.tokenizer(
-        list(strings), add_special_tokens=False, split_special_tokens=True
-    )
-    return [list(ids) for ids in encoded["input_ids"]]
-
-
-def _puts_blanks(prompt: PromptTokens) -> bool:
+def _puts_blanks(strings: TokenStrings) -> bool:
     """Whether the tokenizer puts a blank before every string."""
-    return " x" in prompt.decode(_plain(prompt, ["x"])[0] * 2)
+    return " x" in strings.decode(strings.plain(["x"])[0] * 2)
 
 
 def _end_of_text(prompt: PromptTokens) -> str:

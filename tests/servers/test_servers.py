@@ -215,7 +215,7 @@ def test_servers_llama_cpp_cut_characters_are_told(
     connection = one.__dict__["_served"].connection
     ids = prompt.tokenizer("😀", add_special_tokens=False)["input_ids"]
     # the character's first bytes, with or without a blank before them
-    lead = next(i for i in ids if prompt.decode([i]).endswith("\ufffd"))
+    lead = next(i for i in ids if prompt.strings.decode([i]).endswith("\ufffd"))
     body = {
         "prompt": [[prompt.eos]],
         "max_tokens": 2,

@@ -1,0 +1,71 @@
+"""A decoder that notes what another one gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from spacy_padellm.decoding.base import Decoder, Forced, Found
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.mentions import Mention
+from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.targets import GoldText, TrainingTree
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Gives what another decoder gives, and notes the mentions of each text.
+
+    A Decoder itself, so that a pipe runs it as it runs any other.
+
+    decoder (Decoder): The other decoder.
+    forced (Forced | None): Answers to give instead of the model's, if none are given.
+    found (dict[str, list[Mention]]): Text -> its mentions, if it could be read.
+    """
+
+    decoder: Decoder
+    forced: Forced | None = None
+    found: dict[str, list[Mention]] = field(default_factory=dict)
+
+    @property
+    def needs_weights(self) -> bool:
+        """See `Decoder`."""
+        return self.decoder.needs_weights
+
+    def stream(
+        self,
+        lm: LanguageModel | None,
+        prompt: PromptTokens,
+        texts: Iterable[str],
+        labels: Mapping[str, str],
+        *,
+        forced: Forced | None = None,
+    ) -> Iterator[Found]:
+        """See `Decoder`."""
+        asked: list[str] = []
+
+        def noted() -> Iterator[str]:
+            for text in texts:
+                asked.append(text)
+                yield text
+
+        forced = forced or self.forced
+        stream = self.decoder.stream(lm, prompt, noted(), labels, forced=forced)
+        # the decoder reads ahead, but gives the texts in order
+        for place, found in enumerate(stream):
+            if not isinstance(found, Exception):
+                self.found[asked[place]] = found
+            yield found
+
+    def targets(
+        self,
+        prompt: PromptTokens,
+        golds: Sequence[GoldText],
+        labels: Mapping[str, str],
+        *,
+        mention_prefix_loss: bool,
+    ) -> list[TrainingTree]:
+        """See `Decoder`."""
+        return self.decoder.targets(
+            prompt, golds, labels, mention_prefix_loss=mention_prefix_loss
+        )

@@ -1,0 +1,61 @@
+"""The paper's scores (section 4.1): over (label, string) of each text, places aside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Strings = Counter[tuple[str, str]]  # label and string of a text's mentions
+
+
+@dataclass(frozen=True, slots=True)
+class StringScore:
+    """Numbers of mentions.
+
+    right (int): Those both found and gold.
+    found (int): All that were found.
+    gold (int): All that should be found.
+    """
+
+    right: int = 0
+    found: int = 0
+    gold: int = 0
+
+    def __add__(self, other: StringScore) -> StringScore:
+        return StringScore(
+            self.right + other.right, self.found + other.found, self.gold + other.gold
+        )
+
+    @property
+    def precision(self) -> float:
+        return self.right / self.found if self.found else 0.0
+
+    @property
+    def recall(self) -> float:
+        return self.right / self.gold if self.gold else 0.0
+
+    @property
+    def f(self) -> float:
+        p, r = self.precision, self.recall
+        return 2 * (p * r / (p + r)) if self.right else 0.0
+
+
+def score_by_label(texts: Iterable[tuple[Strings, Strings]]) -> dict[str, StringScore]:
+    """Score each label.
+
+    texts (Iterable[tuple[Strings, Strings]]): What was found in each text, and the
+        gold strings.
+    """
+    scores: dict[str, StringScore] = {}
+    for found, gold in texts:
+        for label, string in found.keys() | gold.keys():
+            given, wanted = found[label, string], gold[label, string]
+            score = StringScore(min(given, wanted), given, wanted)
+            scores[label] = scores.get(label, StringScore()) + score
+    return scores
+
+
+def micro_average(scores: Iterable[StringScore]) -> StringScore:
+    """The score of all labels together."""
+    return sum(scores, StringScore())

@@ -1,0 +1,115 @@
+"""What tokens stand for: strings as the tokens of one tokenizer, and back.
+
+It knows neither prompts nor the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from typing import Any
+
+from spacy_padellm.errors import Errors
+
+
+class TokenStrings:
+    """The strings of one tokenizer's tokens."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """Take a tokenizer.
+
+        tokenizer (transformers.PreTrainedTokenizerBase): The model's tokenizer.
+        """
+        self._tokenizer = tokenizer
+        added = tokenizer.added_tokens_decoder.items()
+        self._special = {token for token, content in added if content.special}
+        self._string = lru_cache(maxsize=4096)(self._decode_token)
+        probe = self.decode(self.plain(["x"])[0])
+        self._leading_blank = probe.startswith(" ")
+
+    # Strings to tokens
+
+    def plain(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokens of strings in which nothing is a special token."""
+        if not texts:
+            return []
+        encoded = self._tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+        )
+        return [list(ids) for ids in encoded["input_ids"]]
+
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """The characters of each token of texts, as `plain` tokenises them.
+
+        RAISES (ValueError): If the tokenizer does not know them.
+        """
+        if not self._tokenizer.is_fast:
+            raise ValueError(Errors.P108)
+        encoded = self._tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_offsets_mapping=True,
+        )
+        return [list(offsets) for offsets in encoded["offset_mapping"]]
+
+    # Tokens to strings
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The string of generated tokens, without special tokens."""
+        text = self._tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return str(text)
+
+    def decode_mentions(self, mentions: Sequence[Sequence[int]]) -> list[str]:
+        """The strings of generated mentions, without `<eos>`.
+
+        mentions (Sequence[Sequence[int]]): Tokens of each mention.
+        """
+        found = [self.decode(ids) for ids in mentions]
+        if self._leading_blank:  # the tokenizer's own, not the mention's
+            found = [mention.removeprefix(" ") for mention in found]
+        return found
+
+    def string(self, token: int) -> str:
+        """A token's string; `<>` for a special token."""
+        return self._string(token)
+
+    def piece(self, token: int) -> str:
+        """A token's string, to find it in a text.
+
+        A special token, or a part of a character, is a character of its own.
+        """
+        piece = self._string(token)
+        if "\ufffd" in piece or token in self._special:
+            return chr(0xF0000 + token % 0xFFFF)
+        return piece
+
+    def tokens_at(self, text: str, place: int) -> set[int]:
+        """The tokens whose string (see `piece`) stands at a place of a text."""
+        longest = min(self._longest, len(text) - place)
+        pieces = (text[place : place + size] for size in range(1, longest + 1))
+        return {t for piece in pieces for t in self._tokens_of.get(piece, ())}
+
+    @cached_property
+    def _tokens_of(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for token in range(len(self._tokenizer)):
+            if token not in self._special:
+                found.setdefault(self.piece(token), []).append(token)
+        return found
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._tokens_of))
+
+    def _decode_token(self, token: int) -> str:
+        if token in self._special:
+            return "<>"
+        text = self.decode([token])
+        # a lone word mark of sentencepiece decodes to nothing
+        return text or " "
