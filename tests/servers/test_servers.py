@@ -226,7 +226,9 @@ def test_servers_llama_cpp_cut_characters_are_told(
     }
 
     def read(answer: object) -> list[Answer]:
-        return read_answers(answer, prompts=1, max_tokens=2, decode=prompt.decode)
+        return read_answers(
+            answer, prompts=1, max_tokens=2, decode=prompt.strings.decode
+        )
 
     asked = connection.request("post", "/completions", read, body=body)
     with pytest.raises(ValueError, match=r"gives (no log-prob|not all tokens)"):
