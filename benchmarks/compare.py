@@ -142,6 +142,7 @@ def train(
         *("--paths.train", str(corpora / "train")),
         *("--paths.dev", str(corpora / "few.spacy")),
         *("--training.max_steps", str(steps)),
+        *("--training.optimizer.learn_rate.total_steps", str(steps)),
         *("--training.eval_frequency", str(steps)),
     ]
     for setting, value in method.settings.items():

@@ -81,6 +81,10 @@ class Errors:
         "LoRA needs the package peft. Install it with: pip install "
         "'spacy-padellm[peft]'"
     )
+    P119 = (
+        "The folder {path} holds a spaCy pipeline, not a model. Load it with "
+        "spacy.load, or name the model folder in it, {path}/padellm_ner/model."
+    )
     P120 = "The decoder's {name} is {value}. Set it to {least}."
     P121 = (
         "A text of {tokens} tokens does not fit the model, which takes {context} "
@@ -183,6 +187,10 @@ class Errors:
         "The name of the label '{label}' in the prompt must be a non-empty string or a "
         "mapping of 'name' and 'description', but is {value!r}. Give e.g. "
         '{{"name": "medication", "description": "drugs and vaccines"}}.'
+    )
+    P149 = (
+        "The label name '{name}' holds '{token}', which the model reads as a special "
+        "token. Take another name."
     )
 
     # The benchmark: P16x

@@ -19,7 +19,13 @@ from spacy_padellm.devices import (
 )
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.loading import find, load, load_shared, load_tokenizer
+from spacy_padellm.loading import (
+    check_source,
+    find,
+    load,
+    load_shared,
+    load_tokenizer,
+)
 from spacy_padellm.lora import with_lora
 from spacy_padellm.model_folder import check_folder, copy_folder, write_folder
 from spacy_padellm.prompt import Prompt
@@ -120,6 +126,16 @@ class ModelHolder:
             raise ValueError(message) from error
         self._hub_settings = read_settings(Path(path).parent) if path else None
         return self._hub_settings
+
+    def check(self) -> None:
+        """Check that there is a model.
+
+        RAISES (ValueError): If there is none.
+        """
+        if self.empty:
+            raise ValueError(Errors.P130)
+        if self._own is None and self.source.name is not None:
+            check_source(self.source.name, revision=self.source.revision)
 
     # Using
 
@@ -241,7 +257,7 @@ class ModelHolder:
         RAISES (ValueError): If files are missing.
         """
         check_folder(folder, weights=weights)
-        self.source = replace(self.source, name=str(folder))
+        self.source = replace(self.source, name=str(folder.resolve()))
         self._own = self._own_settings = self._shared = None
         self._client_tokens = None
         self._trains = False

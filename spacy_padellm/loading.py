@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import cached_file
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
@@ -21,6 +23,8 @@ BUNDLED = {"bundled-en": Path(__file__).parent / "models" / "en"}
 
 _NEW_NAMES = transformers.__version__.split(".")[0] != "4"
 
+# transformers changes its classes while it loads
+_loading = threading.RLock()
 _loaded: weakref.WeakValueDictionary[tuple[Any, ...], LanguageModel] = (
     weakref.WeakValueDictionary()
 )
@@ -41,6 +45,24 @@ def find(name: str) -> Path | str:
     return name
 
 
+def check_source(name: str, *, revision: str | None) -> None:
+    """Check that there is a model where a name points to.
+
+    RAISES (ValueError): If there is none.
+    """
+    source = find(name)
+    if isinstance(source, str):
+        try:
+            cached_file(source, "config.json", revision=revision)
+        except OSError as error:
+            message = Errors.P116.format(name=name, error=error)
+            raise ValueError(message) from error
+    elif (source / "config.cfg").is_file():
+        raise ValueError(Errors.P119.format(path=source))
+    elif not any((source / file).is_file() for file in ("config.json", ADAPTER)):
+        raise ValueError(Errors.P114.format(path=source, file="config.json"))
+
+
 def load_shared(
     name: str,
     *,
@@ -53,17 +75,18 @@ def load_shared(
     source = find(name)
     stamp = _stamp(source) if isinstance(source, Path) else None
     key = (str(source), revision, dtype, device, trust_remote_code, stamp)
-    lm = _loaded.get(key)
-    if lm is None:
-        lm = load(
-            name,
-            revision=revision,
-            dtype=dtype,
-            device=device,
-            trust_remote_code=trust_remote_code,
-        )
-        prepack(lm.model)
-        _loaded[key] = lm
+    with _loading:
+        lm = _loaded.get(key)
+        if lm is None:
+            lm = load(
+                name,
+                revision=revision,
+                dtype=dtype,
+                device=device,
+                trust_remote_code=trust_remote_code,
+            )
+            prepack(lm.model)
+            _loaded[key] = lm
     return lm
 
 
@@ -102,7 +125,7 @@ def load(
         return load_adapter(adapter, base, dtype)
     elif not (source / "config.json").is_file():
         raise ValueError(Errors.P114.format(path=source, file="config.json"))
-    with told(source):
+    with _loading, told(source):
         config = AutoConfig.from_pretrained(source, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -131,7 +154,7 @@ def load_tokenizer(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
         options["revision"] = revision
-    with told(source):
+    with _loading, told(source):
         return AutoTokenizer.from_pretrained(source, **options)
 
 

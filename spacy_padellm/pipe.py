@@ -105,6 +105,7 @@ class PaDeLLMNER(TrainablePipe):
         }
         self._updates = Updates()
         self._hub_asked = False
+        self._taught: dict[str, str] = {}  # label -> its name, in updates since loading
         self._model_thresholds: Mapping[str, float] = {}
         self._settle(label_names(labels, {}), self.holder.settings)
 
@@ -204,10 +205,11 @@ class PaDeLLMNER(TrainablePipe):
             self._settle(self.cfg["labels"], self.holder.hub_settings())
             self._hub_asked = True
         if not self.cfg["labels"]:
+            if self.holder.source.name is not None:
+                self.holder.check()  # a wrong name has no labels either
             raise ValueError(Errors.P140.format(name=self.name))
         if self.prompt is None:
-            if self.holder.empty:
-                raise ValueError(Errors.P130)
+            self.holder.check()
             raise ValueError(Errors.P144.format(name=self.name))
         return self.prompt
 
@@ -355,6 +357,8 @@ class PaDeLLMNER(TrainablePipe):
             spans_key=self.cfg["spans_key"],
             labels_of=self._doc_labels,
         )
+        for labels, _ in asked:
+            self._taught |= labels
         if asked:
             losses[self.name] += add_update(
                 self._updates,
@@ -424,7 +428,10 @@ class PaDeLLMNER(TrainablePipe):
     def _task_settings(self) -> TaskSettings:
         prompt, own = self._ready(), self.cfg["threshold"]
         thresholds = own if isinstance(own, dict) else self._model_thresholds
-        return TaskSettings(self.cfg["labels"], prompt, dict(thresholds))
+        carried = self.holder.settings
+        # the model's labels, which are not those that are asked for
+        labels = {**(carried.labels if carried else {}), **self._taught}
+        return TaskSettings(labels or self.cfg["labels"], prompt, dict(thresholds))
 
     def _parts(self) -> Parts:
         return Parts(self.name, self.cfg, self.vocab, self.holder, self._task_settings)
@@ -434,5 +441,6 @@ class PaDeLLMNER(TrainablePipe):
         if loaded.model:
             self.prompt = self._own_prompt
         self._updates = Updates()
+        self._taught = {}
         self._hub_asked = False
         self._settle(self.cfg["labels"], self.holder.settings)

@@ -74,8 +74,8 @@ class PromptTokens:
         self.eos: int = tokenizer.eos_token_id
         self.strings = TokenStrings(tokenizer)
         before, after = _around(prompt.text)
-        self._before = self._start() + self._template(before)
-        self._after = self._template(after)
+        self._before = self.strings.start() + self.strings.template(before)
+        self._after = self.strings.template(after)
         self._label = lru_cache(maxsize=4096)(self._encode_label)
         self._count = lru_cache(maxsize=1024)(self._encode_count)
         self._index = lru_cache(maxsize=1024)(self._encode_index)
@@ -174,22 +174,6 @@ class PromptTokens:
 
     # Tokens of pieces
 
-    def _start(self) -> list[int]:
-        """What the tokenizer puts before every text, such as `<bos>`."""
-        with_special = self.tokenizer("x", add_special_tokens=True)["input_ids"]
-        plain = self.tokenizer("x", add_special_tokens=False)["input_ids"]
-        at = next(
-            i
-            for i in range(len(with_special))
-            if with_special[i : i + len(plain)] == plain
-        )
-        return list(with_special[:at])
-
-    def _template(self, piece: str) -> list[int]:
-        if not piece:
-            return []
-        return list(self.tokenizer(piece, add_special_tokens=False)["input_ids"])
-
     def _answer(self, before: str, answer: str) -> list[int]:
         """Tokens of an answer; in prompts in one go, as they continue `before`."""
         if self.prompt.whole:
@@ -199,22 +183,24 @@ class PromptTokens:
         return self.strings.plain([answer])[0]
 
     def _encode_label(self, name: str) -> tuple[int, ...]:
-        return tuple(self._template(self.prompt.label.format(label=name)))
+        if token := self.strings.special_in(name):
+            raise ValueError(Errors.P149.format(name=name, token=token))
+        return tuple(self.strings.template(self.prompt.label.format(label=name)))
 
     def name_tokens(self, name: str) -> list[int]:
         """Tokens of a label's name."""
         return self.strings.plain([name])[0]
 
     def _encode_count(self, count: int) -> tuple[int, ...]:
-        return tuple(self._template(self.prompt.count.format(count=count)))
+        return tuple(self.strings.template(self.prompt.count.format(count=count)))
 
     def _encode_index(self, n: int) -> tuple[int, ...]:
-        return tuple(self._template(self.prompt.mention.format(n=n)))
+        return tuple(self.strings.template(self.prompt.mention.format(n=n)))
 
     # Prompts in one go
 
     def _whole(self, prompts: Iterable[str]) -> list[list[int]]:
-        start = self._start()
+        start = self.strings.start()
         return [start + ids for ids in self.strings.plain(list(prompts))]
 
     def _whole_counts(self, text: str, names: Sequence[str]) -> CountBranches:

@@ -5,11 +5,15 @@ It knows neither prompts nor the model.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
 from spacy_padellm.errors import Errors
+
+# a tokenizer changes its state as it encodes
+_alone = threading.RLock()
 
 
 class TokenStrings:
@@ -22,7 +26,7 @@ class TokenStrings:
         """
         self._tokenizer = tokenizer
         added = tokenizer.added_tokens_decoder.items()
-        self._special = {token for token, content in added if content.special}
+        self._special = {token: str(text) for token, text in added if text.special}
         self._string = lru_cache(maxsize=4096)(self._decode_token)
         probe = self.decode(self.plain(["x"])[0])
         self._leading_blank = probe.startswith(" ")
@@ -33,13 +37,24 @@ class TokenStrings:
         """Tokens of strings in which nothing is a special token."""
         if not texts:
             return []
-        encoded = self._tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_attention_mask=False,
-        )
+        encoded = self._encode(list(texts), split_special_tokens=True)
         return [list(ids) for ids in encoded["input_ids"]]
+
+    def template(self, piece: str) -> list[int]:
+        """Tokens of a string in which special tokens may stand."""
+        return list(self._encode(piece)["input_ids"]) if piece else []
+
+    def start(self) -> list[int]:
+        """What the tokenizer puts before every text, such as `<bos>`."""
+        whole = list(self._encode("x", add_special_tokens=True)["input_ids"])
+        plain = self.template("x")
+        places = range(len(whole))
+        at = next(i for i in places if whole[i : i + len(plain)] == plain)
+        return whole[:at]
+
+    def special_in(self, text: str) -> str | None:
+        """A special token that a string holds, if there is one."""
+        return next((token for token in self._special.values() if token in text), None)
 
     def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """The characters of each token of texts, as `plain` tokenises them.
@@ -48,21 +63,28 @@ class TokenStrings:
         """
         if not self._tokenizer.is_fast:
             raise ValueError(Errors.P108)
-        encoded = self._tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_offsets_mapping=True,
+        encoded = self._encode(
+            list(texts), split_special_tokens=True, return_offsets_mapping=True
         )
         return [list(offsets) for offsets in encoded["offset_mapping"]]
+
+    def _encode(self, text: str | list[str], **options: Any) -> Any:
+        options = {
+            "add_special_tokens": False,
+            "return_attention_mask": False,
+            **options,
+        }
+        with _alone:
+            return self._tokenizer(text, **options)
 
     # Tokens to strings
 
     def decode(self, ids: Sequence[int]) -> str:
         """The string of generated tokens, without special tokens."""
-        text = self._tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        with _alone:
+            text = self._tokenizer.decode(
+                ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
         return str(text)
 
     def decode_mentions(self, mentions: Sequence[Sequence[int]]) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from spacy.tokens import Doc, Span
+
+LONGEST_TOKEN = 200  # characters; longer ones are not read
 
 SpanGetter = Callable[[list[Doc]], list[list[Span]]]
 
@@ -30,7 +32,7 @@ class Window:
 
 
 def make_windows(docs: Sequence[Doc], span_getter: SpanGetter) -> list[Window]:
-    """Cut Docs into windows; blank pieces are left out.
+    """Cut Docs into windows; blank pieces and endless tokens are left out.
 
     docs (Sequence[Doc]): The Docs, possibly empty ones.
     span_getter (SpanGetter): One of spacy-transformers' span getters.
@@ -45,8 +47,23 @@ def make_windows(docs: Sequence[Doc], span_getter: SpanGetter) -> list[Window]:
             if place + 1 < len(spans):
                 after = spans[place + 1].start
                 end = doc[(after + max(span.end, after)) // 2].idx
-            text = span.text
-            if text.strip():
-                windows.append(Window(index, span, text, span.start_char, (start, end)))
+            for piece in _readable(span):
+                text, first = piece.text, piece.start_char
+                if text.strip():
+                    windows.append(Window(index, piece, text, first, (start, end)))
             start = end
     return windows
+
+
+def _readable(span: Span) -> Iterator[Span]:
+    """The pieces of a span between tokens that are far too long for a name.
+
+    A URL of data, or a passage in a script that the tokenizer does not cut, is one
+    token, which no model could read.
+    """
+    start = span.start
+    for token in span:
+        if len(token) > LONGEST_TOKEN:
+            yield span.doc[start : token.i]
+            start = token.i + 1
+    yield span.doc[start : span.end]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +18,8 @@ from helpers import (
     entities,
     initialised,
     make_nlp,
+    model_folder,
+    named,
     pipe_of,
     predictions,
     same_weights,
@@ -150,3 +155,17 @@ def test_component_copies_two_processes_lose_only_the_bad_doc() -> None:
     texts = [TEXT, TOO_LONG, *GOLD]
     docs = list(nlp.pipe(texts, n_process=2, batch_size=2))
     assert [doc.text for doc in docs] == [TEXT, *GOLD]
+
+
+# Threads
+
+
+def test_component_copies_first_texts_may_come_from_several_threads(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(model_folder(), tmp_path / "model")
+    nlp = trained(model=named(tmp_path / "model"))
+    with ThreadPoolExecutor(4) as pool:
+        docs = list(pool.map(nlp, GOLD))
+    wanted = trained()
+    assert [entities(doc) for doc in docs] == [entities(wanted(text)) for text in GOLD]

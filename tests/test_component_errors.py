@@ -267,3 +267,15 @@ def test_component_errors_no_prompt(model: Path) -> None:
 def test_component_errors_saving_without_labels(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no labels"):
         bare(model).to_disk(tmp_path / "nlp")
+
+
+def test_component_errors_pipeline_in_the_place_of_a_model(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds a spaCy pipeline.*padellm_ner/model"):
+        make_nlp(model=named(folder))(TEXT)
+
+
+def test_component_errors_folder_without_a_model_is_told_before_labels(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ValueError, match=r"has no config\.json"):
+        make_nlp(model=named(tmp_path))(TEXT)

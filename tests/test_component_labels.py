@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import srsly
-from helpers import LABELS, NAME, gold_examples, make_nlp, pipe_of, trained
+from helpers import LABELS, NAME, TEXT, gold_examples, make_nlp, pipe_of, trained
 from spacy.language import Language
 from spacy.training import Example
 
@@ -171,3 +171,10 @@ def test_component_labels_outlive_a_memory_zone() -> None:
     with nlp.memory_zone():
         nlp.vocab.strings.add("VERY_RARE_LABEL")
     assert "VERY_RARE_LABEL" in nlp.vocab.strings
+
+
+def test_component_labels_special_tokens_are_no_names() -> None:
+    nlp = trained()
+    pipe_of(nlp).set_labels({"A": "a <|count|> b"})
+    with pytest.raises(ValueError, match=r"holds '<\|count\|>'.*Take another name"):
+        nlp(TEXT)

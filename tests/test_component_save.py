@@ -15,6 +15,8 @@ from helpers import (
     LABELS,
     NAME,
     entities,
+    found,
+    initialised,
     make_nlp,
     model_folder,
     named,
@@ -342,3 +344,47 @@ def test_component_save_adapter_over_its_base_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="would delete that model"):
         nlp.to_disk(folder)
     assert predictions(trained(model=named(folder / NAME / "model")))
+
+
+# Labels
+
+
+def test_component_save_fewer_labels_forget_no_names(tmp_path: Path) -> None:
+    nlp = trained()
+    known = pipe_of(nlp).label_data
+    pipe_of(nlp).set_labels(["LOC"])
+    nlp.to_disk(tmp_path / "nlp")
+    again = spacy.load(tmp_path / "nlp")
+    assert pipe_of(again).labels == ("LOC",)
+    pipe_of(again).set_labels(list(known))
+    assert pipe_of(again).label_data == known
+
+
+def test_component_save_labels_that_were_not_trained_may_be_renamed(
+    tmp_path: Path,
+) -> None:
+    nlp = trained()
+    pipe_of(nlp).add_label("FOO")
+    nlp.to_disk(tmp_path / "nlp")
+    again = spacy.load(tmp_path / "nlp")
+    assert "FOO" in pipe_of(again).labels
+    pipe_of(again).set_labels({"FOO": "a better name"})
+    assert pipe_of(again).label_data == {"FOO": "a better name"}
+
+
+def test_component_save_trained_labels_are_the_models(tmp_path: Path) -> None:
+    nlp = initialised(labels=LABELS)
+    train(nlp, steps=1)
+    pipe_of(nlp).set_labels(["LOC"])
+    nlp.to_disk(tmp_path / "nlp")
+    path = tmp_path / "nlp" / NAME / "model" / "padellm.json"
+    assert json.loads(path.read_text("utf8"))["labels"] == LABELS
+
+
+def test_component_save_loaded_pipeline_does_not_depend_on_the_folder_one_is_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    nlp = spacy.load(folder.name)
+    monkeypatch.chdir(folder)
+    assert found(nlp.pipe(GOLD)) == found(spacy.load(folder).pipe(GOLD))

@@ -31,9 +31,12 @@ from helpers import (
 from spacy.language import Language
 from spacy.tokens import Span
 from spacy.training import Example
+from spacy.util import registry
+from thinc.api import Config
 
 from spacy_padellm.prompt import PRESETS
 
+FILES = Path(__file__).parent.parent / "configs"
 LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
 
 
@@ -406,3 +409,13 @@ def test_component_train_adapter_has_few_weights() -> None:
     train(nlp, steps=1)
     trainable = [p for p in parameters_of(nlp) if p.requires_grad]
     assert len(trainable) == 8  # two matrices for two projections of two layers
+
+
+@pytest.mark.parametrize(
+    "path", sorted(FILES.glob("*.cfg")), ids=lambda path: path.name
+)
+def test_component_train_optimizer_of_each_config_can_be_resumed(path: Path) -> None:
+    # nlp.resume_training fills in no variables
+    config = Config().from_disk(path, interpolate=False)
+    made = registry.resolve({"made": config["training"]["optimizer"]})["made"]
+    assert made.learn_rate >= 0

@@ -69,7 +69,7 @@ def test_prompt_special_tokens_in_text_stay_text(
 ) -> None:
     (branches,) = tokens.count_branches([text], ["person"])
     start, end = branches.text
-    special = tokens.strings._special
+    special = set(tokens.strings._special)
     assert not special & set(branches.root[start:end])
     assert text in rendered(tokens, branches.root)
 

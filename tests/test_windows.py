@@ -91,3 +91,10 @@ def test_windows_gap_between_pieces_is_owned_by_the_first() -> None:
     first, second = make_windows([doc], ends)
     assert first.owned == (0, doc[7].idx)
     assert second.owned == (doc[7].idx, len(doc.text))
+
+
+def test_windows_leave_out_endless_tokens() -> None:
+    doc = NLP.make_doc(f"Paris is here {'x' * 5000} and Rome there")
+    texts = [window.text for window in strided(doc, 6, 4)]
+    assert all(len(text) < 100 for text in texts)
+    assert {"Paris is here", "and Rome there"} <= {text.strip() for text in texts}

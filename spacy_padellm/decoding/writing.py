@@ -59,8 +59,7 @@ def text_branches(prompt: PromptTokens, texts: Sequence[str]) -> list[CountBranc
             root = path[: len(path) - len(counted_ids)] + stem_ids
             end = len(root)
         else:
-            after = prompt.tokenizer(_end_of_text(prompt), add_special_tokens=False)
-            root = asked.root[:end] + list(after["input_ids"])
+            root = asked.root[:end] + prompt.strings.template(_end_of_text(prompt))
         place = (start, end)
         branches.append(CountBranches(root, [[]], place, prompt.mutual(place)))
     return branches
