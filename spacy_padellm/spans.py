@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -85,8 +86,9 @@ def annotate(
     """Write a Doc's mentions to `doc.spans[spans_key]` and `doc.ents`.
 
     The span group has all mentions in text order, nested ones too, and in its attrs
-    `scores` (list[float]), `statuses` (list[str]) and `dropped`, a list of the label,
-    text and score of the mentions that could not be aligned.
+    `scores` (list[float]), `statuses` (list[str]), `places` (each a list of the first
+    character, the one after the last, and the label) and `dropped`, a list of the
+    label, text and score of the mentions that could not be aligned.
 
     alignment_mode (AlignmentMode): What becomes of mentions that cut tokens.
     threshold (float | Mapping[str, float]): Lowest score of a mention; of each label,
@@ -117,6 +119,7 @@ def annotate(
     attrs: dict[str, Any] = {
         "scores": [scored.score for _, scored in order],
         "statuses": [scored.status for _, scored in order],
+        "places": [[s.start_char, s.end_char, s.label_] for s, _ in order],
         "dropped": [
             {"label": label, "text": text, "score": score}
             for label, text, score in dropped
@@ -157,17 +160,17 @@ def get_score(span: Span) -> float | None:
 
     RETURNS (float | None): None if the component did not find it, with this label.
     """
+    place = [span.start_char, span.end_char, span.label_]
     for group in span.doc.spans.values():
-        scores = group.attrs.get("scores") if "statuses" in group.attrs else None
-        if scores is None or len(scores) != len(group):
+        # characters stay where tokens are merged or split, the group's spans do not
+        places = group.attrs.get("places")
+        if places is None or len(places) != len(group):
             continue  # not the component's, or changed since
-        for other, score in zip(group, scores, strict=True):
-            if (other.start, other.end, other.label) == (
-                span.start,
-                span.end,
-                span.label,
-            ):
-                return float(score)
+        first = bisect_left(places, place[:1])
+        after = bisect_left(places, [span.start_char + 1])
+        if place in places[first:after]:
+            number = places.index(place, first, after)
+            return float(group.attrs["scores"][number])
     return None
 
 
