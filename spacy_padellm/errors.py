@@ -81,6 +81,12 @@ class Errors:
         "LoRA needs the package peft. Install it with: pip install "
         "'spacy-padellm[peft]'"
     )
+    P119 = (
+        "The span getter leaves out text, so that nothing would be found there: "
+        "{text!r}. Correct [components.padellm_ner.span_getter]: its windows must hold "
+        "every token; those of strided_spans do with a stride of at least 1 and a "
+        "window that is no smaller."
+    )
     P120 = "The decoder's {name} is {value}. Set it to {least}."
     P121 = (
         "A text of {tokens} tokens does not fit the model, which takes {context} "
@@ -183,6 +189,11 @@ class Errors:
         "The name of the label '{label}' in the prompt must be a non-empty string or a "
         "mapping of 'name' and 'description', but is {value!r}. Give e.g. "
         '{{"name": "medication", "description": "drugs and vaccines"}}.'
+    )
+    P149 = (
+        "The threshold of component '{name}' is {value!r}. Set it to a number between "
+        '0 and 1, to a mapping of labels to such numbers, e.g. {{"PER": 0.5}}, or to '
+        "null to take the model's."
     )
 
     # The benchmark: P16x

@@ -85,7 +85,11 @@ class PaDeLLMNER(TrainablePipe):
             the model's.
         """
         check_choices(
-            name, dedup=dedup, alignment_mode=alignment_mode, existing=existing
+            name,
+            threshold=threshold,
+            dedup=dedup,
+            alignment_mode=alignment_mode,
+            existing=existing,
         )
         self.vocab = vocab
         self.model = model
