@@ -80,7 +80,8 @@ class PaDeLLMNER(TrainablePipe):
             likeliest keeps it, all do, or the least likely (paper, section 3.3).
         alignment_mode (str): "strict", "contract" or "expand": of a mention that cuts
             a token.
-        existing (str): "overwrite" or "keep" the entities that a Doc has already.
+        existing (str): "overwrite" or "keep" the entities that a Doc has already,
+            and its blocked tokens.
         RAISES (ValueError): On unknown settings, or labels or a prompt that contradict
             the model's.
         """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from spacy.attrs import IDX, LENGTH
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span, SpanGroup, Token
 from spacy.util import filter_spans
 
 from spacy_padellm.align import align
@@ -93,7 +93,8 @@ def annotate(
     alignment_mode (AlignmentMode): What becomes of mentions that cut tokens.
     threshold (float | Mapping[str, float]): Lowest score of a mention; of each label,
         and 0 for labels that have none. What is below is left out altogether.
-    existing (Existing): Whether entities that are there already give way.
+    existing (Existing): Whether entities that are there already, and tokens that are
+        blocked from being entities, give way.
     """
     placed: dict[tuple[int, int, str], tuple[Span, ScoredSpan]] = {}
     dropped = [(m.label, m.text, m.score) for m in found.dropped]
@@ -130,7 +131,12 @@ def annotate(
     by_place = {(s.start, s.end, s.label): span for span, s in order}
     flat = choose_flat([scored for _, scored in order])
     chosen = [by_place[s.start, s.end, s.label] for s in flat]
-    doc.set_ents(_merged(doc.ents, chosen) if existing == "keep" else chosen)
+    if existing == "keep":
+        blocked = [doc[token.i : token.i + 1] for token in doc if _is_blocked(token)]
+        chosen = _merged(doc.ents, chosen, blocked=blocked)
+        doc.set_ents(chosen, blocked=blocked)
+    else:
+        doc.set_ents(chosen)
 
 
 def lowest_score(threshold: float | Mapping[str, float], label: str) -> float:
@@ -138,10 +144,17 @@ def lowest_score(threshold: float | Mapping[str, float], label: str) -> float:
     return threshold.get(label, 0.0) if isinstance(threshold, Mapping) else threshold
 
 
-def _merged(existing: Iterable[Span], new: Iterable[Span]) -> list[Span]:
+def _is_blocked(token: Token) -> bool:
+    """Whether `doc.set_ents(..., blocked=...)` keeps entities from a token."""
+    return token.ent_iob_ == "B" and not token.ent_type
+
+
+def _merged(
+    existing: Iterable[Span], new: Iterable[Span], *, blocked: Iterable[Span]
+) -> list[Span]:
     """The existing entities, and the new ones where there is room."""
     kept = list(existing)
-    taken = {token.i for span in kept for token in span}
+    taken = {token.i for span in (*kept, *blocked) for token in span}
     kept += [span for span in new if taken.isdisjoint(range(span.start, span.end))]
     return filter_spans(kept)
 

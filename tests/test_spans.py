@@ -209,6 +209,28 @@ def test_spans_keep_marks_a_fresh_doc_outside() -> None:
     assert annotated(existing="keep").has_annotation("ENT_IOB")
 
 
+def with_blocked() -> Doc:
+    doc = NLP.make_doc(TEXT)
+    doc.set_ents([], blocked=[doc[2:4]])
+    return doc
+
+
+def test_spans_keep_adds_nothing_that_is_blocked() -> None:
+    found = (scored("Bank of Paris", score=0.9), scored("closed"))
+    doc = annotated(*found, doc=with_blocked(), existing="keep")
+    assert ents(doc) == [("closed", "ORG")]
+
+
+def test_spans_keep_leaves_blocked_tokens_blocked() -> None:
+    doc = annotated(scored("Bank"), doc=with_blocked(), existing="keep")
+    doc = annotated(scored("Paris"), doc=doc, existing="keep")
+    assert ents(doc) == [("Bank", "ORG")]
+
+
+def test_spans_overwrite_takes_no_heed_of_blocked_tokens() -> None:
+    assert ents(annotated(scored("Paris"), doc=with_blocked())) == [("Paris", "ORG")]
+
+
 # Scores of spans
 
 
