@@ -1,21 +1,28 @@
-"""Settings of the component that are one of a few words."""
+"""Settings of the component that are one of a few words, or numbers."""
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Mapping
+from typing import Any, get_args
 
+from spacy_padellm.checks import is_number
 from spacy_padellm.errors import Errors
 from spacy_padellm.mentions import Dedup
 from spacy_padellm.spans import AlignmentMode, Existing
 
 
-def check_choices(name: str, *, dedup: str, alignment_mode: str, existing: str) -> None:
+def check_choices(
+    name: str, *, threshold: Any, dedup: str, alignment_mode: str, existing: str
+) -> None:
     """Check settings of a component.
 
     name (str): The component's name, for the error message.
+    threshold (Any): The setting, to be None, a number in 0..1, or label -> number.
     dedup, alignment_mode, existing (str): The settings.
     RAISES (ValueError): If one is not among its choices.
     """
+    if threshold is not None and not _is_threshold(threshold):
+        raise ValueError(Errors.P149.format(name=name, value=threshold))
     for setting, value, known in (
         ("dedup", dedup, Dedup),
         ("alignment_mode", alignment_mode, AlignmentMode),
@@ -27,3 +34,15 @@ def check_choices(name: str, *, dedup: str, alignment_mode: str, existing: str) 
                 value=value, setting=setting, name=name, known=choices
             )
             raise ValueError(message)
+
+
+def _is_threshold(value: Any) -> bool:
+    """Whether it is a probability, or a mapping of labels to probabilities."""
+    if isinstance(value, Mapping):
+        labels = all(isinstance(label, str) for label in value)
+        return labels and all(map(_is_probability, value.values()))
+    return _is_probability(value)
+
+
+def _is_probability(value: Any) -> bool:
+    return is_number(value) and 0 <= value <= 1

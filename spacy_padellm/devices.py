@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -39,6 +40,18 @@ def choose_device(device: str) -> torch.device:
         if (chosen.index or 0) >= count:
             raise ValueError(Errors.P111.format(device=device, count=count))
     return chosen
+
+
+def check_devices(devices: Sequence[str]) -> None:
+    """Check a decoder's list of devices.
+
+    RAISES (ValueError): If it is a string, or no list of strings.
+    """
+    listed = isinstance(devices, Sequence) and not isinstance(devices, str)
+    if not listed or not all(isinstance(device, str) for device in devices):
+        least = 'a list, e.g. ["cuda:0", "cuda:1"], or [] for the model\'s own device'
+        message = Errors.P120.format(name="devices", value=devices, least=least)
+        raise ValueError(message)
 
 
 def fast_bf16(device: torch.device) -> bool:

@@ -82,10 +82,12 @@ class Errors:
         "'spacy-padellm[peft]'"
     )
     P119 = (
-        "The folder {path} holds a spaCy pipeline, not a model. Load it with "
-        "spacy.load, or name the model folder in it, {path}/padellm_ner/model."
+        "The span getter leaves out text, so that nothing would be found there: "
+        "{text!r}. Correct [components.padellm_ner.span_getter]: its windows must hold "
+        "every token; those of strided_spans do with a stride of at least 1 and a "
+        "window that is no smaller."
     )
-    P120 = "The decoder's {name} is {value}. Set it to {least}."
+    P120 = "The decoder's {name} is {value!r}. Set it to {least}."
     P121 = (
         "A text of {tokens} tokens does not fit the model, which takes {context} "
         "tokens with the prompt. Set [components.padellm_ner.span_getter] to cut "
@@ -98,22 +100,25 @@ class Errors:
         "are broken."
     )
     P125 = (
-        "The decoder's min_count_probability is {value}. Set it between 0 and 1, or to "
-        "null to take the likeliest count."
+        "The decoder's min_count_probability is {value!r}. Set it between 0 and 1, or "
+        "to null to take the likeliest count."
     )
-    P126 = "The decoder's draft_tokens is {value}. Set it to 0 to draft nothing."
+    P126 = (
+        "The decoder's draft_tokens is {value!r}. Set it to a whole number, 0 to draft "
+        "nothing."
+    )
     P127 = (
         "The prompt says prefix_lm = true, but such a text cannot be read in both "
         "directions: {reason}. Set prefix_lm = false and train the model so, or take "
         "another one."
     )
     P128 = (
-        "The decoder's tag_weight is {value}. Set it between 0, which leaves tags to "
+        "The decoder's tag_weight is {value!r}. Set it between 0, which leaves tags to "
         "the drafts, and 1."
     )
     P129 = (
-        "The decoder's min_tag_probability is {value}. Set it to 0, which asks for all "
-        "labels, or higher, below 1."
+        "The decoder's min_tag_probability is {value!r}. Set it to 0, which asks for "
+        "all labels, or higher, below 1."
     )
 
     # Training and saving
@@ -145,6 +150,13 @@ class Errors:
     P134 = (
         "The LoRA settings do not fit: {error}. Correct "
         "[components.padellm_ner.model.lora]; its keys are those of peft.LoraConfig."
+    )
+    P135 = (
+        "{name} is {value!r} in [components.padellm_ner.training]. Set it to {least}."
+    )
+    P136 = (
+        "The folder {path} holds a spaCy pipeline, not a model. Load it with "
+        "spacy.load, or name the model folder in it, {path}/padellm_ner/model."
     )
 
     # The component: P14x
@@ -189,6 +201,11 @@ class Errors:
         '{{"name": "medication", "description": "drugs and vaccines"}}.'
     )
     P149 = (
+        "The threshold of component '{name}' is {value!r}. Set it to a number between "
+        '0 and 1, to a mapping of labels to such numbers, e.g. {{"PER": 0.5}}, or to '
+        "null to take the model's."
+    )
+    P150 = (
         "The label name '{name}' holds '{token}', which the model reads as a special "
         "token. Take another name."
     )

@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from spacy_padellm.decoding.base import Decoder, Found
 from spacy_padellm.doc_stream import Read, read_docs
 from spacy_padellm.holder import ModelHolder
-from spacy_padellm.label_names import LabelsOf, own_labels
+from spacy_padellm.label_names import GivenLabels, LabelsOf, own_labels
 from spacy_padellm.mentions import Dedup
 from spacy_padellm.prompt import Prompt
 from spacy_padellm.spans import DocMentions, place_mentions
@@ -41,7 +41,10 @@ def find_mentions(
         found or what went wrong.
     """
     # Docs in a row with the same labels of their own are decoded together
-    for own, run in groupby(docs, key=own_labels):
+    for own, run in groupby(docs, key=_own_labels):
+        if isinstance(own, Exception):
+            yield from ((doc, own) for doc in run)
+            continue
         decode = partial(
             _decode,
             decoder=decoder,
@@ -51,6 +54,14 @@ def find_mentions(
         )
         for read in read_docs(run, decode, span_getter):
             yield read.doc, _placed(read, dedup)
+
+
+def _own_labels(doc: Doc) -> GivenLabels | Exception | None:
+    """A Doc's own labels, or what is wrong with them."""
+    try:
+        return own_labels(doc)
+    except Exception as error:
+        return error
 
 
 def _placed(read: Read, dedup: Dedup) -> DocMentions | Exception:

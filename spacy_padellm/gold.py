@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import groupby
+from operator import itemgetter
 
 from spacy.tokens import Span
 from spacy.training import Example
@@ -64,11 +65,12 @@ def golds_by_labels(
     RAISES (ValueError): If a mention has a label that is not to be found in its Doc.
     """
     asked = []
-    ordered = sorted(examples, key=lambda eg: repr(own_labels(eg.reference)))
-    for own, run in groupby(ordered, key=lambda eg: own_labels(eg.reference)):
+    owned = [(own_labels(example.reference), example) for example in examples]
+    owned.sort(key=lambda pair: repr(pair[0]))
+    for own, run in groupby(owned, key=itemgetter(0)):
         labels = labels_of(own)
         golds = gold_texts(
-            list(run),
+            [example for _, example in run],
             span_getter,
             spans_key=spans_key,
             check_label=partial(_check_label, known=labels, name=name),

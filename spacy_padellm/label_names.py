@@ -14,17 +14,24 @@ LABELS_KEY = "padellm_labels"
 
 # label -> its name, or its name and a description
 LabelNames = Mapping[str, str | Mapping[str, str]]
-# what a Doc says of its own labels -> label -> its name
-LabelsOf = Callable[[Any], dict[str, str]]
+# each label with its name, or with None where it was given without one
+GivenLabels = tuple[tuple[str, str | None], ...]
+# a Doc's own labels, None if it has none -> label -> its name
+LabelsOf = Callable[[GivenLabels | None], dict[str, str]]
 
 
-def own_labels(doc: Doc) -> Any:
-    """What a Doc says of its own labels; None if it says nothing."""
-    return doc.user_data.get(LABELS_KEY)
+def own_labels(doc: Doc) -> GivenLabels | None:
+    """A Doc's own labels, those that mean the same being equal; None if it has none.
+
+    RAISES (ValueError): If a label or a name is no string, or empty.
+    """
+    own = doc.user_data.get(LABELS_KEY)
+    return None if own is None else _given(own)
 
 
 def label_names(
-    labels: LabelNames | Iterable[str], known: Mapping[str, str]
+    labels: LabelNames | Mapping[str, str | None] | Iterable[str],
+    known: Mapping[str, str],
 ) -> dict[str, str]:
     """Label -> its name in the prompt.
 
@@ -34,20 +41,27 @@ def label_names(
         is not known is its own name.
     RAISES (ValueError): If a label or a name is no string, or empty.
     """
+    return {
+        label: known.get(label, label) if name is None else name
+        for label, name in _given(labels)
+    }
+
+
+def _given(labels: Any) -> GivenLabels:
+    """Labels as they were given, each once, checked."""
     if isinstance(labels, Mapping):
-        named: Mapping[str, Any] = labels
+        named: Iterable[tuple[Any, Any]] = labels.items()
     elif isinstance(labels, str) or not isinstance(labels, Iterable):
         raise ValueError(Errors.P147.format(value=labels))
     else:
-        named = dict.fromkeys(labels)
-    names = {}
-    for label, given in named.items():
+        named = ((label, None) for label in labels)
+    given: dict[str, str | None] = {}
+    for label, name in named:
         if not isinstance(label, str) or not label:
             kind = type(label).__name__
             raise ValueError(Errors.P141.format(label=label, kind=kind))
-        name = known.get(label, label) if given is None else _name(label, given)
-        names[label] = name
-    return names
+        given[str(label)] = None if name is None else _name(label, name)
+    return tuple(given.items())
 
 
 def _name(label: str, given: Any) -> str:

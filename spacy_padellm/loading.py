@@ -58,7 +58,7 @@ def check_source(name: str, *, revision: str | None) -> None:
             message = Errors.P116.format(name=name, error=error)
             raise ValueError(message) from error
     elif (source / "config.cfg").is_file():
-        raise ValueError(Errors.P119.format(path=source))
+        raise ValueError(Errors.P136.format(path=source))
     elif not any((source / file).is_file() for file in ("config.json", ADAPTER)):
         raise ValueError(Errors.P114.format(path=source, file="config.json"))
 

@@ -20,7 +20,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.finding import find_mentions
 from spacy_padellm.gold import gold_labels, golds_by_labels
 from spacy_padellm.holder import ModelHolder
-from spacy_padellm.label_names import LabelNames, label_names
+from spacy_padellm.label_names import GivenLabels, LabelNames, label_names
 from spacy_padellm.model import TreeModel, get_holder
 from spacy_padellm.prompt import PRESETS, Prompt
 from spacy_padellm.saving import (
@@ -80,12 +80,17 @@ class PaDeLLMNER(TrainablePipe):
             likeliest keeps it, all do, or the least likely (paper, section 3.3).
         alignment_mode (str): "strict", "contract" or "expand": of a mention that cuts
             a token.
-        existing (str): "overwrite" or "keep" the entities that a Doc has already.
+        existing (str): "overwrite" or "keep" the entities that a Doc has already,
+            and its blocked tokens.
         RAISES (ValueError): On unknown settings, or labels or a prompt that contradict
             the model's.
         """
         check_choices(
-            name, dedup=dedup, alignment_mode=alignment_mode, existing=existing
+            name,
+            threshold=threshold,
+            dedup=dedup,
+            alignment_mode=alignment_mode,
+            existing=existing,
         )
         self.vocab = vocab
         self.model = model
@@ -157,14 +162,16 @@ class PaDeLLMNER(TrainablePipe):
             raise ValueError(Errors.P140.format(name=self.name))
         self._settle(names, self.holder.settings)
 
-    def _named(self, labels: LabelNames | Iterable[str]) -> dict[str, str]:
+    def _named(
+        self, labels: LabelNames | Mapping[str, str | None] | Iterable[str]
+    ) -> dict[str, str]:
         carried = self.holder.settings
         known = {**(carried.labels if carried else {}), **self.cfg["labels"]}
         return label_names(labels, known)
 
-    def _doc_labels(self, own: Any) -> dict[str, str]:
-        """The labels of a Doc with this entry in its user data."""
-        return dict(self.cfg["labels"]) if own is None else self._named(own)
+    def _doc_labels(self, own: GivenLabels | None) -> dict[str, str]:
+        """The labels to find in a Doc with these labels of its own."""
+        return dict(self.cfg["labels"]) if own is None else self._named(dict(own))
 
     @property
     def threshold(self) -> float | Mapping[str, float]:

@@ -184,7 +184,7 @@ class PromptTokens:
 
     def _encode_label(self, name: str) -> tuple[int, ...]:
         if token := self.strings.special_in(name):
-            raise ValueError(Errors.P149.format(name=name, token=token))
+            raise ValueError(Errors.P150.format(name=name, token=token))
         return tuple(self.strings.template(self.prompt.label.format(label=name)))
 
     def name_tokens(self, name: str) -> list[int]:

@@ -12,6 +12,7 @@ from spacy_padellm.decoding.server import ServerDecoder
 from spacy_padellm.decoding.server_client import DEFAULT_KEY
 from spacy_padellm.decoding.structured import StructuredDecoder
 from spacy_padellm.decoding.tree import TreeDecoder
+from spacy_padellm.devices import check_devices
 from spacy_padellm.prompt import Prompt, make_prompt
 from spacy_padellm.training import TrainingSettings
 
@@ -54,6 +55,7 @@ def make_tree_decoder(
 
     Unlike there, counts and mentions are chosen as measured best on development data.
     """
+    check_devices(devices)
     return TreeDecoder(
         max_mentions=max_mentions,
         max_mention_tokens=max_mention_tokens,
@@ -75,6 +77,7 @@ def make_batch_decoder(
     devices: Sequence[str] = (),
 ) -> Decoder:
     """`spacy-padellm.BatchDecoder.v1`; see `BatchDecoder`."""
+    check_devices(devices)
     return BatchDecoder(
         max_mentions=max_mentions,
         max_mention_tokens=max_mention_tokens,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from spacy.attrs import IDX, LENGTH
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span, SpanGroup, Token
 from spacy.util import filter_spans
 
 from spacy_padellm.align import align
@@ -85,13 +86,15 @@ def annotate(
     """Write a Doc's mentions to `doc.spans[spans_key]` and `doc.ents`.
 
     The span group has all mentions in text order, nested ones too, and in its attrs
-    `scores` (list[float]), `statuses` (list[str]) and `dropped`, a list of the label,
-    text and score of the mentions that could not be aligned.
+    `scores` (list[float]), `statuses` (list[str]), `places` (each a list of the first
+    character, the one after the last, and the label) and `dropped`, a list of the
+    label, text and score of the mentions that could not be aligned.
 
     alignment_mode (AlignmentMode): What becomes of mentions that cut tokens.
     threshold (float | Mapping[str, float]): Lowest score of a mention; of each label,
         and 0 for labels that have none. What is below is left out altogether.
-    existing (Existing): Whether entities that are there already give way.
+    existing (Existing): Whether entities that are there already, and tokens that are
+        blocked from being entities, give way.
     """
     placed: dict[tuple[int, int, str], tuple[Span, ScoredSpan]] = {}
     dropped = [(m.label, m.text, m.score) for m in found.dropped]
@@ -117,6 +120,7 @@ def annotate(
     attrs: dict[str, Any] = {
         "scores": [scored.score for _, scored in order],
         "statuses": [scored.status for _, scored in order],
+        "places": [[s.start_char, s.end_char, s.label_] for s, _ in order],
         "dropped": [
             {"label": label, "text": text, "score": score}
             for label, text, score in dropped
@@ -127,7 +131,12 @@ def annotate(
     by_place = {(s.start, s.end, s.label): span for span, s in order}
     flat = choose_flat([scored for _, scored in order])
     chosen = [by_place[s.start, s.end, s.label] for s in flat]
-    doc.set_ents(_merged(doc.ents, chosen) if existing == "keep" else chosen)
+    if existing == "keep":
+        blocked = [doc[token.i : token.i + 1] for token in doc if _is_blocked(token)]
+        chosen = _merged(doc.ents, chosen, blocked=blocked)
+        doc.set_ents(chosen, blocked=blocked)
+    else:
+        doc.set_ents(chosen)
 
 
 def lowest_score(threshold: float | Mapping[str, float], label: str) -> float:
@@ -135,10 +144,17 @@ def lowest_score(threshold: float | Mapping[str, float], label: str) -> float:
     return threshold.get(label, 0.0) if isinstance(threshold, Mapping) else threshold
 
 
-def _merged(existing: Iterable[Span], new: Iterable[Span]) -> list[Span]:
+def _is_blocked(token: Token) -> bool:
+    """Whether `doc.set_ents(..., blocked=...)` keeps entities from a token."""
+    return token.ent_iob_ == "B" and not token.ent_type
+
+
+def _merged(
+    existing: Iterable[Span], new: Iterable[Span], *, blocked: Iterable[Span]
+) -> list[Span]:
     """The existing entities, and the new ones where there is room."""
     kept = list(existing)
-    taken = {token.i for span in kept for token in span}
+    taken = {token.i for span in (*kept, *blocked) for token in span}
     kept += [span for span in new if taken.isdisjoint(range(span.start, span.end))]
     return filter_spans(kept)
 
@@ -157,17 +173,17 @@ def get_score(span: Span) -> float | None:
 
     RETURNS (float | None): None if the component did not find it, with this label.
     """
+    place = [span.start_char, span.end_char, span.label_]
     for group in span.doc.spans.values():
-        scores = group.attrs.get("scores") if "statuses" in group.attrs else None
-        if scores is None or len(scores) != len(group):
+        # characters stay where tokens are merged or split, the group's spans do not
+        places = group.attrs.get("places")
+        if places is None or len(places) != len(group):
             continue  # not the component's, or changed since
-        for other, score in zip(group, scores, strict=True):
-            if (other.start, other.end, other.label) == (
-                span.start,
-                span.end,
-                span.label,
-            ):
-                return float(score)
+        first = bisect_left(places, place[:1])
+        after = bisect_left(places, [span.start_char + 1])
+        if place in places[first:after]:
+            number = places.index(place, first, after)
+            return float(group.attrs["scores"][number])
     return None
 
 

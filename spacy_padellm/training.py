@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.support import why_no_tree
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
@@ -35,6 +37,26 @@ class TrainingSettings:
     max_batch_tokens: int = 4096
     gradient_checkpointing: bool = False
     tag_loss: float = 0.0
+
+    def __post_init__(self) -> None:
+        size, weight = self.max_batch_tokens, self.tag_loss
+        for name, value, right, least in (
+            (
+                "max_batch_tokens",
+                size,
+                is_whole(size) and size >= 1,
+                "a whole number, at least 1",
+            ),
+            (
+                "tag_loss",
+                weight,
+                is_number(weight) and 0 <= weight < inf,
+                "a number, at least 0",
+            ),
+        ):
+            if not right:
+                message = Errors.P135.format(name=name, value=value, least=least)
+                raise ValueError(message)
 
 
 def batches(

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from spacy.tokens import Doc, Span
 
-LONGEST_TOKEN = 200  # characters; longer ones are not read
+from spacy_padellm.errors import Errors
 
 SpanGetter = Callable[[list[Doc]], list[list[Span]]]
+LONGEST_TOKEN = 200  # characters; longer ones are not read
+SHOWN = 40  # characters of a text that an error message shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,13 @@ def make_windows(docs: Sequence[Doc], span_getter: SpanGetter) -> list[Window]:
 
     docs (Sequence[Doc]): The Docs, possibly empty ones.
     span_getter (SpanGetter): One of spacy-transformers' span getters.
+    RAISES (ValueError): If a token that is not blank stands in no window.
     """
     filled = [(index, doc) for index, doc in enumerate(docs) if doc.text.strip()]
     windows = []
-    pieces = span_getter([doc for _, doc in filled])
+    pieces = _get_pieces([doc for _, doc in filled], span_getter)
     for (index, doc), spans in zip(filled, pieces, strict=True):
+        _check_read(doc, spans)
         start = 0
         for place, span in enumerate(spans):
             end = len(doc.text)
@@ -67,3 +71,24 @@ def _readable(span: Span) -> Iterator[Span]:
             yield span.doc[start : token.i]
             start = token.i + 1
     yield span.doc[start : span.end]
+
+
+def _get_pieces(docs: list[Doc], span_getter: SpanGetter) -> list[list[Span]]:
+    try:
+        return span_getter(docs)
+    except ZeroDivisionError as error:  # of strided spans with a stride of 0
+        raise ValueError(_left_out(docs[0].text)) from error
+
+
+def _check_read(doc: Doc, spans: Sequence[Span]) -> None:
+    """Check that each token stands in a piece, or is blank."""
+    reached = 0
+    places = sorted((span.start, span.end) for span in spans)
+    for start, end in [*places, (len(doc), len(doc))]:
+        if start > reached and (text := doc[reached:start].text.strip()):
+            raise ValueError(_left_out(text))
+        reached = max(reached, end)
+
+
+def _left_out(text: str) -> str:
+    return Errors.P119.format(text=text[:SHOWN])

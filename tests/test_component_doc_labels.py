@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers import (
@@ -111,6 +112,37 @@ def test_component_doc_labels_bad_ones_cost_their_doc_only(bad: Any) -> None:
     assert "Give " in message
 
 
+@pytest.mark.parametrize("own", [np.array(["PER"]), ("PER",), {"PER": None}])
+def test_component_doc_labels_of_any_kind_are_taken_in_a_stream(own: Any) -> None:
+    nlp = trained()
+    docs = list(nlp.pipe([doc_with(nlp, TEXT, own) for _ in range(2)]))
+    assert found(docs) == [[("Anna Smith", "PER"), ("Bob", "PER")]] * 2
+
+
+def test_component_doc_labels_that_cannot_be_compared_cost_their_doc_only() -> None:
+    nlp = trained()
+    failed: list[str] = []
+    nlp.set_error_handler(lambda name, pipe, docs, error: failed.append(str(error)))
+    asked = [["PER"], np.array([[1, 2], [3, 4]]), np.array([[1, 2], [3, 4]]), ["PER"]]
+    docs = list(nlp.pipe([doc_with(nlp, TEXT, own) for own in asked]))
+    assert (len(docs), len(failed)) == (2, 2)
+
+
+def test_component_doc_labels_that_mean_the_same_are_decoded_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nlp = trained()
+    pipe = pipe_of(nlp)
+    calls = []
+    doc_labels = pipe._doc_labels
+    monkeypatch.setattr(
+        pipe, "_doc_labels", lambda own: calls.append(own) or doc_labels(own)
+    )
+    asked: list[Any] = [["PER"], ("PER",), {"PER": None}, np.array(["PER"])]
+    list(nlp.pipe([doc_with(nlp, TEXT, own) for own in asked]))
+    assert calls == [(("PER", None),)]
+
+
 # set_labels
 
 
@@ -180,12 +212,23 @@ def test_component_doc_labels_train_on_several_sets_at_once() -> None:
         pipe_of(nlp).span_getter,
         name=NAME,
         spans_key="padellm",
-        labels_of=lambda own: {label: LABELS[label] for label in own},
+        labels_of=lambda own: {label: LABELS[label] for label, _ in own or ()},
     )
     assert [(list(labels), len(texts)) for labels, texts in golds] == [
         (["LOC", "ORG"], len(other)),
         (["PER"], 2 * len(one)),
     ]
+
+
+def test_component_doc_labels_train_on_arrays_of_labels() -> None:
+    losses = []
+    for kind in (list, np.array):
+        nlp = trained()
+        examples = examples_with(nlp, ["PER"])
+        for example in examples:
+            example.reference.user_data[KEY] = kind(["PER"])
+        losses.append(nlp.update(examples)[NAME])
+    assert losses[0] == losses[1]
 
 
 def test_component_doc_labels_gold_with_another_label_is_told() -> None:

@@ -30,6 +30,7 @@ from helpers import (
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
+from spacy_padellm.choices import check_choices
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.packing import Pass
 from spacy_padellm.row_cache import RowCache
@@ -198,7 +199,7 @@ def test_component_predict_long_text_is_read_in_windows() -> None:
 
 def test_component_predict_threshold_is_read_at_predict_time() -> None:
     nlp = trained()
-    pipe_of(nlp).cfg["threshold"] = 1.1
+    pipe_of(nlp).cfg["threshold"] = 1.0
     doc = nlp(TEXT)
     assert (doc.ents, len(doc.spans["padellm"])) == ((), 0)
 
@@ -206,7 +207,7 @@ def test_component_predict_threshold_is_read_at_predict_time() -> None:
 def test_component_predict_cfg_can_be_replaced() -> None:
     nlp = trained()
     pipe = pipe_of(nlp)
-    pipe.cfg = {**pipe.cfg, "threshold": 1.1}
+    pipe.cfg = {**pipe.cfg, "threshold": 1.0}
     assert nlp(TEXT).ents == ()
 
 
@@ -235,6 +236,31 @@ def test_component_predict_existing_entities_of_a_ruler_are_kept() -> None:
     ruler = nlp.add_pipe("entity_ruler", first=True)
     ruler.add_patterns([{"label": "VERB", "pattern": "met"}])
     assert ("met", "VERB") in entities(nlp(TEXT))
+
+
+@pytest.mark.parametrize(
+    "value", [1.5, -1, float("nan"), "0.5", True, [0.5], {"PER": 2.0}, {"PER": "x"}]
+)
+def test_component_predict_threshold_that_is_no_probability_is_told(value: Any) -> None:
+    with pytest.raises(ValueError, match="The threshold of component 'padellm_ner' is"):
+        check_choices(
+            "padellm_ner",
+            threshold=value,
+            dedup="on",
+            alignment_mode="expand",
+            existing="keep",
+        )
+
+
+@pytest.mark.parametrize("value", [1.5, "0.5", {"PER": 2.0}])
+def test_component_predict_bad_threshold_of_the_config_is_told(value: Any) -> None:
+    with pytest.raises(ValueError, match="The threshold of component"):
+        make_nlp(threshold=value)
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.5, {}, {"PER": 1}, None])
+def test_component_predict_threshold_in_range_is_taken(value: Any) -> None:
+    assert pipe_of(make_nlp(threshold=value)).cfg["threshold"] == value
 
 
 @pytest.mark.parametrize("setting", ["dedup", "alignment_mode", "existing"])

@@ -42,6 +42,7 @@ from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import PRESETS, make_prompt
 from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.registered import make_batch_decoder, make_tree_decoder
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -423,6 +424,36 @@ def test_decoding_negative_draft_is_an_error() -> None:
 def test_decoding_limit_under_one_is_an_error(decoder: type, setting: str) -> None:
     with pytest.raises(ValueError, match=f"{setting} is 0"):
         decoder(**{setting: 0})
+
+
+@pytest.mark.parametrize("value", ["5", 2.5, True])
+@pytest.mark.parametrize("setting", ["max_mentions", "max_batch_tokens"])
+@pytest.mark.parametrize("decoder", [TreeDecoder, BatchDecoder])
+def test_decoding_limit_that_is_no_whole_number_is_an_error(
+    decoder: type, setting: str, value: object
+) -> None:
+    with pytest.raises(ValueError, match=f"{setting} is {value!r}.*a whole number"):
+        decoder(**{setting: value})
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["draft_tokens", "tag_weight", "min_tag_probability", "min_count_probability"],
+)
+def test_decoding_setting_that_is_no_number_is_an_error(setting: str) -> None:
+    with pytest.raises(ValueError, match=f"{setting} is '0.5'. Set it"):
+        TreeDecoder(**{setting: "0.5"})
+
+
+@pytest.mark.parametrize("devices", ["cpu", [1]])
+@pytest.mark.parametrize(
+    "make", [TreeDecoder, BatchDecoder, make_tree_decoder, make_batch_decoder]
+)
+def test_decoding_devices_that_are_no_list_are_an_error(
+    make: Any, devices: object
+) -> None:
+    with pytest.raises(ValueError, match=r"decoder's devices is .*Set it to a list"):
+        make(devices=devices)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, 1.5])

@@ -166,8 +166,8 @@ def test_server_address_that_cannot_be_saved_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("max_concurrency", 0), ("max_retries", -1), ("timeout", 0.0)],
+    [("max_concurrency", 0), ("max_retries", -1), ("timeout", 0.0), ("timeout", "9")],
 )
-def test_server_settings_out_of_range_are_refused(setting: str, value: float) -> None:
+def test_server_settings_out_of_range_are_refused(setting: str, value: Any) -> None:
     with pytest.raises(ValueError, match=setting):
         ServerDecoder("http://localhost/v1", **{setting: value})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -173,6 +174,7 @@ def test_spans_attrs_survive_a_doc_bin() -> None:
     assert copy.spans["padellm"].attrs == {
         "scores": [0.25],
         "statuses": ["exact"],
+        "places": [[12, 17, "ORG"]],
         "dropped": [{"label": "PER", "text": "Ghost", "score": 0.125}],
     }
 
@@ -205,6 +207,28 @@ def test_spans_keep_lets_existing_entities_win() -> None:
 
 def test_spans_keep_marks_a_fresh_doc_outside() -> None:
     assert annotated(existing="keep").has_annotation("ENT_IOB")
+
+
+def with_blocked() -> Doc:
+    doc = NLP.make_doc(TEXT)
+    doc.set_ents([], blocked=[doc[2:4]])
+    return doc
+
+
+def test_spans_keep_adds_nothing_that_is_blocked() -> None:
+    found = (scored("Bank of Paris", score=0.9), scored("closed"))
+    doc = annotated(*found, doc=with_blocked(), existing="keep")
+    assert ents(doc) == [("closed", "ORG")]
+
+
+def test_spans_keep_leaves_blocked_tokens_blocked() -> None:
+    doc = annotated(scored("Bank"), doc=with_blocked(), existing="keep")
+    doc = annotated(scored("Paris"), doc=doc, existing="keep")
+    assert ents(doc) == [("Bank", "ORG")]
+
+
+def test_spans_overwrite_takes_no_heed_of_blocked_tokens() -> None:
+    assert ents(annotated(scored("Paris"), doc=with_blocked())) == [("Paris", "ORG")]
 
 
 # Scores of spans
@@ -240,6 +264,40 @@ def test_spans_score_is_not_that_of_another_component() -> None:
     span = Span(doc, 3, 4, "ORG")
     doc.spans["sc"] = SpanGroup(doc, attrs={"scores": [0.5]}, spans=[span])
     assert span._.padellm_score is None
+
+
+def test_spans_score_is_kept_where_tokens_are_merged() -> None:
+    doc = annotated(scored("Bank of Paris", score=0.75), scored("closed", score=0.25))
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[1:4])
+    assert [ent._.padellm_score for ent in doc.ents] == [0.75, 0.25]
+
+
+def test_spans_score_survives_a_doc_bin() -> None:
+    doc = annotated(scored("Bank of Paris", score=0.75), scored("closed", score=0.25))
+    data = DocBin(docs=[doc]).to_bytes()
+    [copy] = DocBin().from_bytes(data).get_docs(NLP.vocab)
+    assert [ent._.padellm_score for ent in copy.ents] == [0.75, 0.25]
+
+
+def test_spans_score_survives_bytes() -> None:
+    doc = annotated(scored("Bank", score=0.75), scored("Paris", score=0.25))
+    copy = Doc(NLP.vocab).from_bytes(doc.to_bytes())
+    assert [ent._.padellm_score for ent in copy.ents] == [0.75, 0.25]
+
+
+def test_spans_score_of_nested_mentions_that_start_together() -> None:
+    doc = annotated(scored("Bank of Paris", score=0.75), scored("Bank", score=0.25))
+    assert [s._.padellm_score for s in doc.spans["padellm"]] == [0.75, 0.25]
+
+
+def test_spans_scores_of_a_long_doc_take_linear_time() -> None:
+    doc = NLP.make_doc("Bo " * 4000)
+    found = [ScoredSpan(n * 3, n * 3 + 2, "PER", 0.5, "exact") for n in range(4000)]
+    annotated(*found, doc=doc)
+    begin = time.perf_counter()
+    assert [ent._.padellm_score for ent in doc.ents] == [0.5] * 4000
+    assert time.perf_counter() - begin < 5  # a scan of the group for each takes 30 s
 
 
 def test_spans_score_is_none_once_the_group_was_changed() -> None:

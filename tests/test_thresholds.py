@@ -103,7 +103,7 @@ def model_with(tmp_path: Path, thresholds: dict[str, float]) -> Path:
 
 
 def test_thresholds_of_the_config_by_label() -> None:
-    doc = trained(threshold={"PER": 1.1})(TEXT)
+    doc = trained(threshold={"PER": 1.0})(TEXT)
     labels = {label for _, label in GOLD[TEXT]}
     assert {ent.label_ for ent in doc.ents} == labels - {"PER"}
 
@@ -115,7 +115,7 @@ def test_thresholds_are_saved_with_the_model(tmp_path: Path) -> None:
 
 
 def test_thresholds_of_the_model_hold_where_the_config_has_none(tmp_path: Path) -> None:
-    folder = model_with(tmp_path, {"PER": 1.1})
+    folder = model_with(tmp_path, {"PER": 1.0})
     doc = trained(model=named(folder))(TEXT)
     assert "PER" not in {ent.label_ for ent in doc.ents}
     doc = trained(model=named(folder), threshold=0.0)(TEXT)
@@ -123,7 +123,7 @@ def test_thresholds_of_the_model_hold_where_the_config_has_none(tmp_path: Path) 
 
 
 def test_thresholds_of_the_model_do_not_outlive_training(tmp_path: Path) -> None:
-    nlp = trained(model=named(model_with(tmp_path, {"PER": 1.1})))
+    nlp = trained(model=named(model_with(tmp_path, {"PER": 1.0})))
     train(nlp, steps=1)
     assert "PER" in {ent.label_ for ent in nlp(TEXT).ents}
     pipe_of(nlp).add_label("NEW")
@@ -131,7 +131,7 @@ def test_thresholds_of_the_model_do_not_outlive_training(tmp_path: Path) -> None
 
 
 def test_thresholds_survive_bytes(tmp_path: Path) -> None:
-    nlp = trained(model=named(model_with(tmp_path, {"PER": 1.1})))
+    nlp = trained(model=named(model_with(tmp_path, {"PER": 1.0})))
     other = trained().from_bytes(nlp.to_bytes())
     assert "PER" not in {ent.label_ for ent in other(TEXT).ents}
 
@@ -140,7 +140,7 @@ def test_thresholds_survive_bytes(tmp_path: Path) -> None:
 
 
 def test_thresholds_tune_replaces_those_of_a_pipeline(tmp_path: Path) -> None:
-    nlp = trained(span_getter=DOC_SPANS, labels=LABELS, threshold={"PER": 1.1})
+    nlp = trained(span_getter=DOC_SPANS, labels=LABELS, threshold={"PER": 1.0})
     nlp.to_disk(tmp_path / "nlp")
     golds = {
         string: [(m, "person" if label == "PER" else label) for m, label in mentions]

@@ -13,6 +13,7 @@ from spacy_padellm.prompt import PRESETS, make_prompt
 from spacy_padellm.schedules import warmup_cosine
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 from spacy_padellm.training import (
+    TrainingSettings,
     apply_step,
     batches,
     fit_trees,
@@ -226,3 +227,18 @@ def test_training_warmup_cosine_rises_and_falls() -> None:
     assert found[8] == pytest.approx(0.5)
     assert found[4:13] == sorted(found[4:13], reverse=True)
     assert found[12:] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("max_batch_tokens", 0),
+        ("max_batch_tokens", "9"),
+        ("tag_loss", -1.0),
+        ("tag_loss", "1"),
+        ("tag_loss", float("nan")),
+    ],
+)
+def test_training_setting_out_of_range_is_told(setting: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"{setting} is .*training\]\. Set it to a"):
+        TrainingSettings(**{setting: value})  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ def words(count: int) -> Doc:
 
 
 @pytest.mark.parametrize("count", [1, 5, 6, 7, 8, 11, 12, 13, 40])
-@pytest.mark.parametrize(("window", "stride"), [(8, 6), (6, 6), (8, 1), (4, 6)])
+@pytest.mark.parametrize(("window", "stride"), [(8, 6), (6, 6), (8, 1)])
 def test_windows_each_character_has_one_owner(
     count: int, window: int, stride: int
 ) -> None:
@@ -83,7 +83,7 @@ def test_windows_sentences_follow_each_other() -> None:
 
 
 def test_windows_gap_between_pieces_is_owned_by_the_first() -> None:
-    doc = words(10)
+    doc = Doc(NLP.vocab, words=["a", "b", "c", *"\n" * 4, "d", "e", "f"])
 
     def ends(docs: list[Doc]) -> list[list[Span]]:
         return [[doc[:3], doc[7:]] for doc in docs]
@@ -98,3 +98,21 @@ def test_windows_leave_out_endless_tokens() -> None:
     texts = [window.text for window in strided(doc, 6, 4)]
     assert all(len(text) < 100 for text in texts)
     assert {"Paris is here", "and Rome there"} <= {text.strip() for text in texts}
+
+
+@pytest.mark.parametrize(("window", "stride"), [(4, 6), (-1, 1), (0, 1), (3, 0)])
+def test_windows_that_leave_out_text_are_told(window: int, stride: int) -> None:
+    with pytest.raises(ValueError, match=r"Correct \[components.padellm_ner"):
+        strided(words(12), window, stride)
+
+
+def test_windows_that_leave_out_text_name_it() -> None:
+    with pytest.raises(ValueError, match="'w4 w5'"):
+        strided(words(12), 4, 6)
+
+
+def test_windows_without_blank_tokens_are_taken() -> None:
+    doc = Doc(NLP.vocab, words=["\n", "a", " \n", "b", "\n"])
+    pieces = [doc[1:2], doc[3:4]]
+    windows = make_windows([doc], lambda docs: [pieces])
+    assert [w.text for w in windows] == ["a", "b"]

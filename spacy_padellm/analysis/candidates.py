@@ -43,17 +43,11 @@ def find_candidates(nlp: Language, pipe: PaDeLLMNER, gold: GoldCorpus) -> Corpus
 
 
 def _found(doc: Doc, pipe: PaDeLLMNER) -> list[ScoredSpan]:
-    group = doc.spans[pipe.cfg["spans_key"]]
-    both = zip(group, group.attrs["scores"], group.attrs["statuses"], strict=True)
+    attrs = doc.spans[pipe.cfg["spans_key"]].attrs
+    found = zip(attrs["places"], attrs["scores"], attrs["statuses"], strict=True)
     return [
-        ScoredSpan(
-            start=span.start_char,
-            end=span.end_char,
-            label=span.label_,
-            score=float(score),
-            status=status,
-        )
-        for span, score, status in both
+        ScoredSpan(start, end, label, float(score), status)
+        for (start, end, label), score, status in found
     ]
 
 

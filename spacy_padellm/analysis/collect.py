@@ -112,15 +112,13 @@ def _read(
             )
         )
     right = set(gold.mentions)
-    spans = doc.spans[pipe.cfg["spans_key"]]
+    attrs = doc.spans[pipe.cfg["spans_key"]].attrs
     scored = [
-        (
-            span.label_,
-            float(score),
-            GoldMention(span.start_char, span.end_char, span.label_) in right,
+        (label, float(score), GoldMention(start, end, label) in right)
+        for (start, end, label), score in zip(
+            attrs["places"], attrs["scores"], strict=True
         )
-        for span, score in zip(spans, spans.attrs["scores"], strict=True)
-        if span.label_ in labels
+        if label in labels
     ]
     return ReadDoc(cases, scored, len(right - held))
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import torch
 
+from spacy_padellm.checks import is_whole
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
@@ -149,12 +150,12 @@ class Limits:
 def check_settings(**settings: int | None) -> None:
     """Check a decoder's settings.
 
-    RAISES (ValueError): If one is given and is not positive.
+    RAISES (ValueError): If one is given and is no positive whole number.
     """
     for name, value in settings.items():
-        if value is not None and value < 1:
-            message = Errors.P120.format(name=name, value=value, least="at least 1")
-            raise ValueError(message)
+        if value is not None and not (is_whole(value) and value >= 1):
+            least = "a whole number, at least 1"
+            raise ValueError(Errors.P120.format(name=name, value=value, least=least))
 
 
 def check_context(branches: CountBranches, lm: LanguageModel) -> None:

@@ -19,6 +19,7 @@ from spacy_padellm.decoding.batching import (
 )
 from spacy_padellm.decoding.generation import generate
 from spacy_padellm.decoding.replicas import Replica, make_replicas
+from spacy_padellm.devices import check_devices
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
@@ -50,6 +51,7 @@ class BatchDecoder:
             max_mention_tokens=self.max_mention_tokens,
             max_batch_tokens=self.max_batch_tokens,
         )
+        check_devices(self.devices)
 
     def stream(
         self,

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import Forced, Found, Limits, check_settings
 from spacy_padellm.decoding.server_check import ServedModel, ServedModels
 from spacy_padellm.decoding.server_client import (
@@ -58,15 +59,26 @@ class ServerDecoder:
     def __post_init__(self) -> None:
         check_url(self.base_url)
         check_settings(
-            max_mentions=self.max_mentions, max_mention_tokens=self.max_mention_tokens
+            max_mentions=self.max_mentions,
+            max_mention_tokens=self.max_mention_tokens,
+            max_concurrency=self.max_concurrency,
         )
-        for name, wrong, least in (
-            ("max_concurrency", self.max_concurrency < 1, "at least 1"),
-            ("max_retries", self.max_retries < 0, "at least 0"),
-            ("timeout", self.timeout <= 0, "more than 0"),
+        retries, timeout = self.max_retries, self.timeout
+        for name, value, right, least in (
+            (
+                "max_retries",
+                retries,
+                is_whole(retries) and retries >= 0,
+                "a whole number, at least 0",
+            ),
+            (
+                "timeout",
+                timeout,
+                is_number(timeout) and timeout > 0,
+                "a number, more than 0",
+            ),
         ):
-            if wrong:
-                value = getattr(self, name)
+            if not right:
                 message = Errors.P120.format(name=name, value=value, least=least)
                 raise ValueError(message)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
 
+from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import (
     Forced,
     Found,
@@ -28,6 +29,7 @@ from spacy_padellm.decoding.support import warn_unsupported, why_no_tree
 from spacy_padellm.decoding.tree_pass import Choice
 from spacy_padellm.decoding.tree_run import TreeRun, Waiting
 from spacy_padellm.decoding.tree_text import TreeText
+from spacy_padellm.devices import check_devices
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
@@ -79,15 +81,17 @@ class TreeDecoder:
             max_mention_tokens=self.max_mention_tokens,
             max_batch_tokens=self.max_batch_tokens,
         )
-        if self.draft_tokens < 0:
+        check_devices(self.devices)
+        if not is_whole(self.draft_tokens) or self.draft_tokens < 0:
             message = Errors.P126.format(value=self.draft_tokens)
             raise ValueError(message)
-        if not 0 <= self.tag_weight <= 1:
+        if not (is_number(self.tag_weight) and 0 <= self.tag_weight <= 1):
             raise ValueError(Errors.P128.format(value=self.tag_weight))
-        if not 0 <= self.min_tag_probability < 1:
-            raise ValueError(Errors.P129.format(value=self.min_tag_probability))
+        least_tag = self.min_tag_probability
+        if not (is_number(least_tag) and 0 <= least_tag < 1):
+            raise ValueError(Errors.P129.format(value=least_tag))
         least = self.min_count_probability
-        if least is not None and not 0 < least <= 1:
+        if least is not None and not (is_number(least) and 0 < least <= 1):
             raise ValueError(Errors.P125.format(value=least))
 
     @property
