@@ -209,6 +209,11 @@ class Errors:
         "The label name '{name}' holds '{token}', which the model reads as a special "
         "token. Take another name."
     )
+    P151 = (
+        "The model '{name}' was trained to answer with {trained}, but the decoder asks "
+        "it for {asked}. Take the decoder that it was trained with, or train it with "
+        "this one."
+    )
 
     # The benchmark: P16x
     P160 = (

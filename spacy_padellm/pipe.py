@@ -110,6 +110,7 @@ class PaDeLLMNER(TrainablePipe):
         }
         self._updates = Updates()
         self._hub_asked = False
+        self._fits: Decoder | None = None  # the decoder that fits the model
         self._taught: dict[str, str] = {}  # label -> its name, in updates since loading
         self._model_thresholds: Mapping[str, float] = {}
         self._settle(label_names(labels, {}), self.holder.settings)
@@ -220,6 +221,22 @@ class PaDeLLMNER(TrainablePipe):
             raise ValueError(Errors.P144.format(name=self.name))
         return self.prompt
 
+    def _ready_to_find(self) -> Prompt:
+        """The prompt to find mentions with.
+
+        RAISES (ValueError): If the decoder asks what the model was not trained for.
+        """
+        prompt = self._ready()
+        if self._fits is not self.decoder and not self.holder.trained:
+            carried = self.holder.settings
+            trained, asked = carried.answers if carried else "", self.decoder.answers
+            if trained and trained != asked:
+                origin = self.holder.origin
+                message = Errors.P151.format(name=origin, trained=trained, asked=asked)
+                raise ValueError(message)
+            self._fits = self.decoder
+        return prompt
+
     # Prediction
 
     def __call__(self, doc: Doc) -> Doc:
@@ -291,7 +308,7 @@ class PaDeLLMNER(TrainablePipe):
             holder=self.holder,
             span_getter=self.span_getter,
             dedup=self.cfg["dedup"],
-            ready=self._ready,
+            ready=self._ready_to_find,
             labels_of=self._doc_labels,
         )
 
@@ -438,7 +455,11 @@ class PaDeLLMNER(TrainablePipe):
         carried = self.holder.settings
         # the model's labels, which are not those that are asked for
         labels = {**(carried.labels if carried else {}), **self._taught}
-        return TaskSettings(labels or self.cfg["labels"], prompt, dict(thresholds))
+        answers = carried.answers if carried else ""
+        if self.holder.trained:
+            answers = self.decoder.answers
+        labels = labels or self.cfg["labels"]
+        return TaskSettings(labels, prompt, dict(thresholds), answers)
 
     def _parts(self) -> Parts:
         return Parts(self.name, self.cfg, self.vocab, self.holder, self._task_settings)
@@ -448,6 +469,7 @@ class PaDeLLMNER(TrainablePipe):
         if loaded.model:
             self.prompt = self._own_prompt
         self._updates = Updates()
+        self._fits = None
         self._taught = {}
         self._hub_asked = False
         self._settle(self.cfg["labels"], self.holder.settings)

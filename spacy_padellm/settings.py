@@ -22,11 +22,14 @@ class TaskSettings:
     prompt (Prompt): The templates.
     thresholds (dict[str, float]): Label -> the lowest probability of its mentions,
         0 for labels that are not in it.
+    answers (str): What the model was trained to answer; see `Decoder`. Empty if that
+        is not known.
     """
 
     labels: dict[str, str]
     prompt: Prompt
     thresholds: dict[str, float] = field(default_factory=dict)
+    answers: str = ""
 
     def to_json(self) -> str:
         settings: dict[str, Any] = {
@@ -35,6 +38,8 @@ class TaskSettings:
         }
         if self.thresholds:
             settings["thresholds"] = self.thresholds
+        if self.answers:
+            settings["answers"] = self.answers
         return json.dumps(settings, ensure_ascii=False, indent=2) + "\n"
 
     @classmethod
@@ -49,7 +54,8 @@ class TaskSettings:
             labels = {str(k): str(v) for k, v in settings["labels"].items()}
             given = settings.get("thresholds", {})
             thresholds = {str(k): float(v) for k, v in given.items()}
-            return cls(labels, Prompt.from_dict(settings["prompt"]), thresholds)
+            prompt = Prompt.from_dict(settings["prompt"])
+            return cls(labels, prompt, thresholds, str(settings.get("answers", "")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = Errors.P105.format(source=source, error=error)
             raise ValueError(message) from error

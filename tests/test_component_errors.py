@@ -279,3 +279,12 @@ def test_component_errors_folder_without_a_model_is_told_before_labels(
 ) -> None:
     with pytest.raises(ValueError, match=r"has no config\.json"):
         make_nlp(model=named(tmp_path))(TEXT)
+
+
+@pytest.mark.parametrize("name", ["OneStep", "Structured", "Augmented"])
+def test_component_errors_decoder_that_the_model_was_not_trained_for(name: str) -> None:
+    nlp = trained(decoder={"@misc": f"spacy-padellm.{name}Decoder.v1"})
+    with pytest.raises(ValueError, match="trained to answer with counts, then ment"):
+        nlp(TEXT)
+    nlp = trained(decoder={"@misc": "spacy-padellm.BatchDecoder.v1"})
+    assert nlp(TEXT).ents

@@ -76,6 +76,7 @@ class AnswerDecoder:
 
     form: ClassVar[AnswerFormat]
     needs_weights: ClassVar[bool] = True
+    answers: ClassVar[str]
     max_mentions: int = 32
     max_batch_tokens: int = 1024
 

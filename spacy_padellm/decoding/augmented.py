@@ -109,3 +109,4 @@ class AugmentedDecoder(AnswerDecoder):
     """
 
     form: ClassVar[AnswerFormat] = AUGMENTED
+    answers: ClassVar[str] = "the text with marks"

@@ -24,12 +24,20 @@ _CACHED_LOGITS = 1 << 18
 Found = list[Mention] | Exception
 
 
+COUNTS_AND_MENTIONS = "counts, then mentions"  # what the paper's models answer
+
+
 class Decoder(Protocol):
     """Finds mentions of labels in texts."""
 
     @property
     def needs_weights(self) -> bool:
         """Whether it runs the model in this process; if not, it is given no `lm`."""
+        ...
+
+    @property
+    def answers(self) -> str:
+        """What a model must have been trained to answer, in words."""
         ...
 
     def stream(

@@ -11,7 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.base import Forced, Found, Limits, check_settings
+from spacy_padellm.decoding.base import (
+    COUNTS_AND_MENTIONS,
+    Forced,
+    Found,
+    Limits,
+    check_settings,
+)
 from spacy_padellm.decoding.batching import (
     Asked,
     Reading,
@@ -44,6 +50,7 @@ class BatchDecoder:
     max_batch_tokens: int | None = None
     devices: tuple[str, ...] = ()
     needs_weights: ClassVar[bool] = True
+    answers: ClassVar[str] = COUNTS_AND_MENTIONS
 
     def __post_init__(self) -> None:
         check_settings(

@@ -41,3 +41,4 @@ class OneStepDecoder(AnswerDecoder):
     """Decode a list of mentions for each label, those of several texts as one batch."""
 
     form: ClassVar[AnswerFormat] = ONE_STEP
+    answers: ClassVar[str] = "a list for each label"

@@ -32,6 +32,11 @@ class Recorder:
         """See `Decoder`."""
         return self.decoder.needs_weights
 
+    @property
+    def answers(self) -> str:
+        """See `Decoder`."""
+        return self.decoder.answers
+
     def stream(
         self,
         lm: LanguageModel | None,

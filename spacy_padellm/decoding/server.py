@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from spacy_padellm.checks import is_number, is_whole
-from spacy_padellm.decoding.base import Forced, Found, Limits, check_settings
+from spacy_padellm.decoding.base import (
+    COUNTS_AND_MENTIONS,
+    Forced,
+    Found,
+    Limits,
+    check_settings,
+)
 from spacy_padellm.decoding.server_check import ServedModel, ServedModels
 from spacy_padellm.decoding.server_client import (
     DEFAULT_KEY,
@@ -55,6 +61,7 @@ class ServerDecoder:
     max_retries: int = 6
     timeout: float = 120.0
     needs_weights: ClassVar[bool] = False
+    answers: ClassVar[str] = COUNTS_AND_MENTIONS
 
     def __post_init__(self) -> None:
         check_url(self.base_url)

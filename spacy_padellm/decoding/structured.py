@@ -92,3 +92,4 @@ class StructuredDecoder(AnswerDecoder):
     """Decode one structured answer for each text, several texts as one batch."""
 
     form: ClassVar[AnswerFormat] = STRUCTURED
+    answers: ClassVar[str] = "a list of all labels"

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import (
+    COUNTS_AND_MENTIONS,
     Forced,
     Found,
     Limits,
@@ -74,6 +75,7 @@ class TreeDecoder:
     min_tag_probability: float = 0.0
     devices: tuple[str, ...] = ()
     needs_weights: ClassVar[bool] = True
+    answers: ClassVar[str] = COUNTS_AND_MENTIONS
 
     def __post_init__(self) -> None:
         check_settings(
