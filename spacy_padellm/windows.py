@@ -66,7 +66,9 @@ def _readable(span: Span) -> Iterator[Span]:
     token, which no model could read.
     """
     start = span.start
-    for token in span:
+    # most pieces are shorter as a whole
+    long = span.end_char - span.start_char > LONGEST_TOKEN
+    for token in span if long else ():
         if len(token) > LONGEST_TOKEN:
             yield span.doc[start : token.i]
             start = token.i + 1

@@ -71,23 +71,12 @@ class ServerDecoder:
             max_concurrency=self.max_concurrency,
         )
         retries, timeout = self.max_retries, self.timeout
-        for name, value, right, least in (
-            (
-                "max_retries",
-                retries,
-                is_whole(retries) and retries >= 0,
-                "a whole number, at least 0",
-            ),
-            (
-                "timeout",
-                timeout,
-                is_number(timeout) and timeout > 0,
-                "a number, more than 0",
-            ),
-        ):
-            if not right:
-                message = Errors.P120.format(name=name, value=value, least=least)
-                raise ValueError(message)
+        if not (is_whole(retries) and retries >= 0):
+            wrong = {"name": "max_retries", "value": retries}
+            raise ValueError(Errors.P120.format(**wrong, least="a whole number from 0"))
+        if not (is_number(timeout) and timeout > 0):
+            wrong = {"name": "timeout", "value": timeout}
+            raise ValueError(Errors.P120.format(**wrong, least="a number above 0"))
 
     def __getstate__(self) -> dict[str, Any]:
         # a connection belongs to its process
