@@ -252,3 +252,18 @@ def test_server_without_the_special_tokens_of_the_prompt_is_told(
     prompt = PromptTokens(PRESETS["compact"], other.tokenizer)
     with pytest.raises(ValueError, match="has another tokenizer"):
         decode(decoder(server), None, prompt, TEXTS, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "least"),
+    [
+        ({"max_retries": -1}, "a whole number from 0"),
+        ({"timeout": 0}, "a number above 0"),
+        ({"max_concurrency": 0}, "at least 1"),
+    ],
+)
+def test_server_settings_out_of_range_are_told(
+    settings: dict[str, Any], least: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(settings))} is .*{least}"):
+        ServerDecoder(base_url="http://localhost:1/v1", model="ner", **settings)
