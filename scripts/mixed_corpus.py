@@ -1,9 +1,9 @@
 """Make the bundled model's training corpus from converted corpora.
 
 Each gold corpus is taken as it is and as running text, one to three sentences at a
-time with the spacing of ordinary writing, and both again with other names in the place
-of most mentions, so that a model learns to read names it does not know. Labels are
-renamed to PER, LOC, ORG, MISC. Silver corpora (scripts/silver.py) are taken once.
+time with the spacing of ordinary writing, and both twice more with other names in the
+place of most mentions, so that a model learns to read names it does not know. Labels
+are renamed to PER, LOC, ORG, MISC. Silver corpora (scripts/silver.py) are taken once.
 
     python scripts/mixed_corpus.py OUTPUT.spacy GOLD.spacy [...] --silver SILVER.spacy
 
@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 
 import spacy
 from spacy.tokens import Doc, DocBin, Span
@@ -36,8 +37,10 @@ LABELS = {old: new for new, olds in NAMES.items() for old in [new, *olds.split()
 NO_BLANK_BEFORE = {*".,;:!?)]}%", "'s", "'S", "n't", "'re", "'ve", "'ll", "'m", "'d"}
 NO_BLANK_AFTER = {*"([{$#@"}
 SWAPPED = 0.7  # share of mentions that get another name
+TIMES = 2  # how often a text comes with other names
 INVENTED = 0.25  # share of the other names that are made up
-LISTED = 0.35  # share of the other names from lists, where there are lists
+LISTED = 0.45  # share of the other names from lists, where there are lists
+ACRONYMS = 0.3  # share of the made-up organizations
 LOWER, UPPER = 0.06, 0.03  # share of texts
 # fmt: off
 SYLLABLES = [
@@ -125,8 +128,10 @@ def running(texts: Sequence[Text], rng: random.Random) -> Iterator[Text]:
         place += count
 
 
-def invent(rng: random.Random) -> list[str]:
+def invent(label: str, rng: random.Random) -> list[str]:
     """A name that nobody has."""
+    if label == "ORG" and rng.random() < ACRONYMS:
+        return ["".join(rng.choices(ascii_uppercase, k=rng.choice((3, 3, 4, 5))))]
     words = []
     for _ in range(rng.choice((1, 1, 2))):
         count = rng.choice((1, 2, 2, 3))
@@ -144,7 +149,7 @@ class Names:
     def draw(self, label: str, rng: random.Random) -> list[str]:
         chance = rng.random()
         if chance < INVENTED:
-            return invent(rng)
+            return invent(label, rng)
         if chance < INVENTED + LISTED and label in self.listed:
             return rng.choice(self.listed[label])
         return rng.choice(self.gold[label])
@@ -188,7 +193,7 @@ def mix(
     listed: Mapping[str, Sequence[list[str]]],
     rng: random.Random,
 ) -> Iterator[Text]:
-    """All gold corpora in their four forms."""
+    """All gold corpora as they are and as running text, and with other names."""
     pool: dict[str, list[list[str]]] = defaultdict(list)
     for texts in gold:
         for text in texts:
@@ -198,8 +203,9 @@ def mix(
     for texts in gold:
         plain = [*texts, *running(texts, rng)]
         yield from plain
-        again = [*texts, *running(texts, rng)]
-        yield from (swap(text, names, rng) for text in again if text.mentions)
+        for _ in range(TIMES):
+            again = [*texts, *running(texts, rng)]
+            yield from (swap(text, names, rng) for text in again if text.mentions)
 
 
 def write(path: Path, texts: Iterable[Text], vocab: spacy.Vocab) -> None:

