@@ -18,9 +18,10 @@ from spacy_padellm.benchmark.gold import choose, names_of, read_gold
 from spacy_padellm.benchmark.shapes import SHAPES, make_shaped
 from spacy_padellm.devices import choose_device, fast_bf16
 from spacy_padellm.lm import LanguageModel
+from spacy_padellm.optimizers import make_optimizers
 from spacy_padellm.prompt import PRESETS
 from spacy_padellm.targets import TrainingTree, make_trees
-from spacy_padellm.training import batches, make_optimizer, tree_loss
+from spacy_padellm.training import batches, tree_loss
 from spacy_padellm.unrolled import unroll
 
 TEXTS_A_STEP = 32
@@ -29,7 +30,7 @@ MAX_BATCH_TOKENS = 2048
 
 def epoch(lm: LanguageModel, steps: list[list[TrainingTree]]) -> float:
     """Train once over the steps; gives seconds."""
-    optimizer = make_optimizer(lm)
+    [optimizer] = make_optimizers(lm)
     start = time.perf_counter()
     for trees in steps:
         total = sum(sum(tree.weights) for tree in trees)

@@ -46,6 +46,7 @@ DEFAULT_CONFIG = {
         "mention_prefix_loss": True,
         "max_batch_tokens": 4096,
         "gradient_checkpointing": False,
+        "muon": False,
         "tag_loss": 0.0,
     },
     "scorer": {"@scorers": "spacy-padellm.NerScorer.v1", "spans_key": "padellm"},

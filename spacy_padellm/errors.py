@@ -214,6 +214,10 @@ class Errors:
         "it for {asked}. Take the decoder that it was trained with, or train it with "
         "this one."
     )
+    P152 = (
+        "torch {version} has no Muon. Install one that has it, with pip install "
+        "'torch>=2.9', or set muon = false in the component's [training]."
+    )
 
     # The benchmark: P16x
     P160 = (

@@ -20,7 +20,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.finding import find_mentions
 from spacy_padellm.gold import gold_labels, golds_by_labels
 from spacy_padellm.holder import ModelHolder
-from spacy_padellm.label_names import GivenLabels, LabelNames, label_names
+from spacy_padellm.label_names import LabelNames, label_names
 from spacy_padellm.model import TreeModel, get_holder
 from spacy_padellm.prompt import PRESETS, Prompt
 from spacy_padellm.saving import (
@@ -31,8 +31,9 @@ from spacy_padellm.saving import (
     write_bytes,
     write_folder,
 )
-from spacy_padellm.settings import TaskSettings, settle
+from spacy_padellm.settings import TaskSettings
 from spacy_padellm.spans import DocMentions, annotate
+from spacy_padellm.task import Task
 from spacy_padellm.training import TrainingSettings
 from spacy_padellm.updates import Updates, add_update, make_from_scratch, make_step
 from spacy_padellm.windows import SpanGetter
@@ -96,12 +97,11 @@ class PaDeLLMNER(TrainablePipe):
         self.model = model
         self.name = name
         self.scorer = scorer
-        self.prompt = self._own_prompt = prompt
+        self._own_prompt = prompt
         self.decoder = decoder
         self.span_getter = span_getter
         self.training = training
         self.cfg: dict[str, Any] = {
-            "labels": {},
             "threshold": threshold,
             "spans_key": spans_key,
             "dedup": dedup,
@@ -109,28 +109,38 @@ class PaDeLLMNER(TrainablePipe):
             "existing": existing,
         }
         self._updates = Updates()
-        self._hub_asked = False
-        self._fits: Decoder | None = None  # the decoder that fits the model
-        self._taught: dict[str, str] = {}  # label -> its name, in updates since loading
-        self._model_thresholds: Mapping[str, float] = {}
-        self._settle(label_names(labels, {}), self.holder.settings)
+        self._task = self._make_task(label_names(labels, {}), prompt)
+
+    def _make_task(self, labels: Mapping[str, str], prompt: Prompt | None) -> Task:
+        return Task(
+            self.holder,
+            name=self.name,
+            labels=labels,
+            prompt=prompt,
+            vocab=self.vocab,
+        )
 
     @property
     def holder(self) -> ModelHolder:
         """The model's holder."""
         return get_holder(self.model)
 
+    @property
+    def prompt(self) -> Prompt | None:
+        """The prompt; None while neither config nor model has one."""
+        return self._task.prompt
+
     # Labels
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels."""
-        return tuple(self.cfg["labels"])
+        return tuple(self._task.labels)
 
     @property
     def label_data(self) -> dict[str, str]:
         """Label -> its name in the prompt, as `spacy init labels` writes it."""
-        return dict(self.cfg["labels"])
+        return dict(self._task.labels)
 
     def add_label(self, label: str, name: str | None = None) -> int:
         """Add a label.
@@ -141,10 +151,9 @@ class PaDeLLMNER(TrainablePipe):
         RAISES (ValueError): If it is no string, or known to the model by another name.
         """
         named = label_names({label: name or label}, {})
-        if label in self.cfg["labels"]:
+        if label in self._task.labels:
             return 0
-        labels = {**self.cfg["labels"], **named}
-        self._settle(labels, self.holder.settings)
+        self._task.find({**self._task.labels, **named})
         return 1
 
     def set_labels(self, labels: LabelNames | Iterable[str]) -> None:
@@ -158,27 +167,16 @@ class PaDeLLMNER(TrainablePipe):
         RAISES (ValueError): If there are none, or one is known to the model by another
             name.
         """
-        names = self._named(labels)
+        names = self._task.named(labels)
         if not names:
             raise ValueError(Errors.P140.format(name=self.name))
-        self._settle(names, self.holder.settings)
-
-    def _named(
-        self, labels: LabelNames | Mapping[str, str | None] | Iterable[str]
-    ) -> dict[str, str]:
-        carried = self.holder.settings
-        known = {**(carried.labels if carried else {}), **self.cfg["labels"]}
-        return label_names(labels, known)
-
-    def _doc_labels(self, own: GivenLabels | None) -> dict[str, str]:
-        """The labels to find in a Doc with these labels of its own."""
-        return dict(self.cfg["labels"]) if own is None else self._named(dict(own))
+        self._task.find(names)
 
     @property
     def threshold(self) -> float | Mapping[str, float]:
         """The lowest probability of a mention, or of each label's."""
         own: float | dict[str, float] | None = self.cfg["threshold"]
-        return self._model_thresholds if own is None else own
+        return self._task.thresholds if own is None else own
 
     def carry(self, thresholds: Mapping[str, float]) -> None:
         """Let the model carry thresholds, until it is trained further.
@@ -187,55 +185,7 @@ class PaDeLLMNER(TrainablePipe):
             mentions. A `threshold` that was set goes.
         """
         self.cfg["threshold"] = None
-        self._model_thresholds = dict(thresholds)
-
-    def _settle(self, labels: Mapping[str, str], carried: TaskSettings | None) -> None:
-        settled, self.prompt = settle(
-            labels=labels,
-            prompt=self.prompt,
-            carried=carried,
-            source=self.holder.origin,
-        )
-        self.cfg["labels"] = settled
-        for label in settled:
-            # a label first seen in a memory zone would be freed with it
-            self.vocab.strings.add(label)
-        # they were learnt for the weights as they came
-        as_learnt = None if self.holder.trained else carried
-        self._model_thresholds = as_learnt.thresholds if as_learnt else {}
-
-    def _ready(self) -> Prompt:
-        """The prompt to work with, once the labels are known too.
-
-        RAISES (ValueError): If there is none of either.
-        """
-        if not self._hub_asked:
-            self._settle(self.cfg["labels"], self.holder.hub_settings())
-            self._hub_asked = True
-        if not self.cfg["labels"]:
-            if self.holder.source.name is not None:
-                self.holder.check()  # a wrong name has no labels either
-            raise ValueError(Errors.P140.format(name=self.name))
-        if self.prompt is None:
-            self.holder.check()
-            raise ValueError(Errors.P144.format(name=self.name))
-        return self.prompt
-
-    def _ready_to_find(self) -> Prompt:
-        """The prompt to find mentions with.
-
-        RAISES (ValueError): If the decoder asks what the model was not trained for.
-        """
-        prompt = self._ready()
-        if self._fits is not self.decoder and not self.holder.trained:
-            carried = self.holder.settings
-            trained, asked = carried.answers if carried else "", self.decoder.answers
-            if trained and trained != asked:
-                origin = self.holder.origin
-                message = Errors.P151.format(name=origin, trained=trained, asked=asked)
-                raise ValueError(message)
-            self._fits = self.decoder
-        return prompt
+        self._task.thresholds = dict(thresholds)
 
     # Prediction
 
@@ -308,8 +258,8 @@ class PaDeLLMNER(TrainablePipe):
             holder=self.holder,
             span_getter=self.span_getter,
             dedup=self.cfg["dedup"],
-            ready=self._ready_to_find,
-            labels_of=self._doc_labels,
+            ready=lambda: self._task.ready_for(self.decoder),
+            labels_of=self._task.of_doc,
         )
 
     # Training
@@ -332,24 +282,24 @@ class PaDeLLMNER(TrainablePipe):
         """
         validate_get_examples(get_examples, "PaDeLLMNER.initialize")
         if labels is not None:
-            self._settle(label_names(labels, {}), self.holder.settings)
+            self._task.find(label_names(labels, {}))
         found = gold_labels(
             get_examples(),
             name=self.name,
             known=self.labels,
             spans_key=self.cfg["spans_key"],
-            labels_of=self._doc_labels,
+            labels_of=self._task.of_doc,
         )
         if not self.labels:
-            self._settle(dict(sorted(found.items())), self.holder.settings)
+            self._task.find(dict(sorted(found.items())))
         if self.holder.empty:
-            if self.prompt is None:
-                self.prompt = PRESETS["compact"]
-            prompt = self._ready()
+            if self._task.prompt is None:
+                self._task.prompt = PRESETS["compact"]
+            prompt = self._task.ready()
             texts = [example.reference.text for example in get_examples()]
-            names = {**found, **self.cfg["labels"]}.values()
+            names = {**found, **self._task.labels}.values()
             make_from_scratch(self.model, [*texts, *names], prompt=prompt)
-        self._ready()
+        self._task.ready()
 
     def update(
         self,
@@ -379,17 +329,17 @@ class PaDeLLMNER(TrainablePipe):
             self.span_getter,
             name=self.name,
             spans_key=self.cfg["spans_key"],
-            labels_of=self._doc_labels,
+            labels_of=self._task.of_doc,
         )
         for labels, _ in asked:
-            self._taught |= labels
+            self._task.teach(labels)
         if asked:
             losses[self.name] += add_update(
                 self._updates,
                 asked,
                 model=self.model,
                 decoder=self.decoder,
-                prompt=self._ready(),
+                prompt=self._task.ready(),
                 settings=self.training,
             )
         if sgd is not None:
@@ -399,11 +349,12 @@ class PaDeLLMNER(TrainablePipe):
     def finish_update(self, sgd: Optimizer) -> None:
         """Apply the mean gradient of the updates since the last step.
 
-        RAISES (ValueError): If `sgd` averages parameters.
+        RAISES (ValueError): If `sgd` averages parameters, or torch has no Muon.
         """
         if self._updates.count:
-            make_step(self._updates, self.holder.lm(), sgd)
-            self._model_thresholds = {}
+            make_step(self._updates, self.holder.lm(), sgd, settings=self.training)
+            # they were learnt for other weights
+            self._task.thresholds = {}
 
     # Saving
 
@@ -449,27 +400,20 @@ class PaDeLLMNER(TrainablePipe):
         self._take(read_bytes(self._parts(), bytes_data, exclude=exclude))
         return self
 
-    def _task_settings(self) -> TaskSettings:
-        prompt, own = self._ready(), self.cfg["threshold"]
-        thresholds = own if isinstance(own, dict) else self._model_thresholds
-        carried = self.holder.settings
-        # the model's labels, which are not those that are asked for
-        labels = {**(carried.labels if carried else {}), **self._taught}
-        answers = carried.answers if carried else ""
-        if self.holder.trained:
-            answers = self.decoder.answers
-        labels = labels or self.cfg["labels"]
-        return TaskSettings(labels, prompt, dict(thresholds), answers)
-
     def _parts(self) -> Parts:
-        return Parts(self.name, self.cfg, self.vocab, self.holder, self._task_settings)
+        def task() -> TaskSettings:
+            own = self.cfg["threshold"]
+            thresholds = own if isinstance(own, dict) else self._task.thresholds
+            return self._task.settings(self.decoder, thresholds)
+
+        def cfg() -> dict[str, Any]:
+            return {**self.cfg, "labels": self._task.labels}
+
+        return Parts(self.name, cfg, self.vocab, self.holder, task)
 
     def _take(self, loaded: Loaded) -> None:
+        labels = loaded.cfg.pop("labels")
         self.cfg = loaded.cfg
-        if loaded.model:
-            self.prompt = self._own_prompt
         self._updates = Updates()
-        self._fits = None
-        self._taught = {}
-        self._hub_asked = False
-        self._settle(self.cfg["labels"], self.holder.settings)
+        prompt = self._own_prompt if loaded.model else self.prompt
+        self._task = self._make_task(labels, prompt)

@@ -140,6 +140,7 @@ def make_training(
     mention_prefix_loss: bool = True,
     max_batch_tokens: int = 4096,
     gradient_checkpointing: bool = False,
+    muon: bool = False,
     tag_loss: float = 0.0,
 ) -> TrainingSettings:
     """`spacy-padellm.Training.v1`; see `TrainingSettings`."""
@@ -147,5 +148,6 @@ def make_training(
         mention_prefix_loss=mention_prefix_loss,
         max_batch_tokens=max_batch_tokens,
         gradient_checkpointing=gradient_checkpointing,
+        muon=muon,
         tag_loss=tag_loss,
     )

@@ -21,15 +21,15 @@ class Parts:
     """What of a component is saved.
 
     name (str): The component's name, for error messages.
-    cfg (dict[str, Any]): Its settings, as JSON takes them.
+    cfg (Callable[[], dict[str, Any]]): Gives its settings, as JSON takes them.
     vocab (Vocab): The pipeline's vocabulary.
     holder (ModelHolder): The model's holder.
     task (Callable[[], TaskSettings]): Gives what is written beside the weights; may
-        add the model's labels to `cfg`.
+        add the model's labels to the settings.
     """
 
     name: str
-    cfg: dict[str, Any]
+    cfg: Callable[[], dict[str, Any]]
     vocab: Vocab
     holder: ModelHolder
     task: Callable[[], TaskSettings]
@@ -52,7 +52,7 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
     has_model = "model" not in exclude and not parts.holder.empty
     writers: dict[str, Callable[[Path], None]] = {
         # when the model's labels are there
-        "cfg": lambda p: srsly.write_json(p, {**parts.cfg, "model_saved": has_model}),
+        "cfg": lambda p: srsly.write_json(p, {**parts.cfg(), "model_saved": has_model}),
         "vocab": lambda p: parts.vocab.to_disk(p, exclude=exclude),
     }
     if has_model:
@@ -68,7 +68,7 @@ def read_folder(
 
     weights (bool): Whether a model must hold weights.
     """
-    loaded = Loaded(parts.cfg)
+    loaded = Loaded(parts.cfg())
     if "cfg" not in exclude:
         if not (path / "cfg").is_file():
             raise ValueError(Errors.P146.format(path=path, file="cfg"))
@@ -87,7 +87,7 @@ def read_folder(
 def write_bytes(parts: Parts, *, exclude: Iterable[str]) -> bytes:
     """A component as bytes; see `PaDeLLMNER.to_bytes`."""
     writers: dict[str, Callable[[], Any]] = {
-        "cfg": lambda: srsly.json_dumps(parts.cfg),
+        "cfg": lambda: srsly.json_dumps(parts.cfg()),
         "vocab": lambda: parts.vocab.to_bytes(exclude=exclude),
     }
     if "model" not in exclude and not parts.holder.empty:
@@ -98,7 +98,7 @@ def write_bytes(parts: Parts, *, exclude: Iterable[str]) -> bytes:
 
 def read_bytes(parts: Parts, data: bytes, *, exclude: Iterable[str]) -> Loaded:
     """Read what `write_bytes` gave."""
-    loaded = Loaded(parts.cfg)
+    loaded = Loaded(parts.cfg())
 
     def read_cfg(cfg: bytes) -> None:
         loaded.cfg = srsly.json_loads(cfg)

@@ -1,11 +1,10 @@
-"""Training: the loss of token trees, and the optimiser's step."""
+"""Training: its settings, and the loss of token trees."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +28,8 @@ class TrainingSettings:
         a batch of more is cut into several whose gradients add up.
     gradient_checkpointing (bool): Compute activations again in the backward pass:
         less memory, more time.
+    muon (bool): Whether the layers' matrices are stepped by Muon; see
+        `make_optimizers`.
     tag_loss (float): How much each token of the text counts that is to say which
         label's mention it belongs to; see `add_tags`. For prefix LMs.
     """
@@ -36,6 +37,7 @@ class TrainingSettings:
     mention_prefix_loss: bool = True
     max_batch_tokens: int = 4096
     gradient_checkpointing: bool = False
+    muon: bool = False
     tag_loss: float = 0.0
 
     def __post_init__(self) -> None:
@@ -162,42 +164,3 @@ class _Tagging:
             self.weights += [tags.weight] * size
             allowed += [[choice in tags.choices for choice in self.choices]] * size
         self.allowed = torch.tensor(allowed, dtype=torch.bool)
-
-
-# The step
-
-
-def make_optimizer(lm: LanguageModel) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; norms and biases do not decay."""
-    trainable = [p for p in lm.model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trainable if p.dim() > 1], "decays": True},
-        {"params": [p for p in trainable if p.dim() < 2], "decays": False},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]])
-
-
-def apply_step(optimizer: torch.optim.AdamW, sgd: Any, *, scale: float) -> None:
-    """Apply the accumulated gradients with the settings of spaCy's optimizer.
-
-    optimizer (torch.optim.AdamW): Does the work and keeps the moments.
-    sgd (thinc.api.Optimizer): `[training.optimizer]`, at its current step. Its
-        `grad_clip` is taken as the limit of the global norm.
-    scale (float): What to multiply the gradients with.
-    RAISES (ValueError): If averages are asked for.
-    """
-    if sgd.averages is not None:
-        raise ValueError(Errors.P124)
-    for group in optimizer.param_groups:
-        group["lr"] = float(sgd.learn_rate)
-        group["betas"] = (float(sgd.b1), float(sgd.b2))
-        group["eps"] = float(sgd.eps)
-        group["weight_decay"] = float(sgd.L2) if group["decays"] else 0.0
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if scale != 1:
-        torch._foreach_mul_(gradients, scale)
-    if sgd.grad_clip:
-        torch.nn.utils.clip_grad_norm_(parameters, float(sgd.grad_clip))
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)

@@ -11,17 +11,12 @@ import torch
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.model import TreeModel, get_holder
+from spacy_padellm.optimizers import apply_step, make_optimizers
 from spacy_padellm.prompt import Prompt
 from spacy_padellm.scratch import make_lm
 from spacy_padellm.tags import add_tags, has_overlaps, tag_tokens
 from spacy_padellm.targets import GoldText, TrainingTree
-from spacy_padellm.training import (
-    TrainingSettings,
-    apply_step,
-    batches,
-    fit_trees,
-    make_optimizer,
-)
+from spacy_padellm.training import TrainingSettings, batches, fit_trees
 
 
 @dataclass(slots=True)
@@ -29,11 +24,11 @@ class Updates:
     """The updates since the last step, and what makes the step.
 
     count (int): How many there were; their gradients are added up in the model.
-    optimizer (torch.optim.AdamW | None): Made for the first step.
+    optimizers (Sequence[torch.optim.Optimizer]): Made for the first step.
     """
 
     count: int = 0
-    optimizer: torch.optim.AdamW | None = None
+    optimizers: Sequence[torch.optim.Optimizer] = ()
 
 
 def make_from_scratch(
@@ -105,15 +100,18 @@ def add_update(
     return mean
 
 
-def make_step(updates: Updates, lm: LanguageModel, sgd: Any) -> None:
+def make_step(
+    updates: Updates, lm: LanguageModel, sgd: Any, *, settings: TrainingSettings
+) -> None:
     """Apply the mean gradient of the updates since the last step.
 
     updates (Updates): The updates, at least one; then none.
     lm (LanguageModel): The model.
     sgd (thinc.api.Optimizer): `[training.optimizer]`, at its current step.
-    RAISES (ValueError): If `sgd` averages parameters.
+    settings (TrainingSettings): How the model is trained.
+    RAISES (ValueError): If `sgd` averages parameters, or torch has no Muon.
     """
-    if updates.optimizer is None:
-        updates.optimizer = make_optimizer(lm)
-    apply_step(updates.optimizer, sgd, scale=1 / updates.count)
+    if not updates.optimizers:
+        updates.optimizers = make_optimizers(lm, muon=settings.muon)
+    apply_step(updates.optimizers, sgd, scale=1 / updates.count)
     updates.count = 0

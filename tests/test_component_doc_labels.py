@@ -132,12 +132,10 @@ def test_component_doc_labels_that_mean_the_same_are_decoded_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nlp = trained()
-    pipe = pipe_of(nlp)
+    task = pipe_of(nlp)._task
     calls = []
-    doc_labels = pipe._doc_labels
-    monkeypatch.setattr(
-        pipe, "_doc_labels", lambda own: calls.append(own) or doc_labels(own)
-    )
+    of_doc = task.of_doc
+    monkeypatch.setattr(task, "of_doc", lambda own: calls.append(own) or of_doc(own))
     asked: list[Any] = [["PER"], ("PER",), {"PER": None}, np.array(["PER"])]
     list(nlp.pipe([doc_with(nlp, TEXT, own) for own in asked]))
     assert calls == [(("PER", None),)]

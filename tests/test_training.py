@@ -6,7 +6,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import CONFIGS, make_lm
-from thinc.api import Adam
 
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PRESETS, make_prompt
@@ -14,10 +13,8 @@ from spacy_padellm.schedules import warmup_cosine
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 from spacy_padellm.training import (
     TrainingSettings,
-    apply_step,
     batches,
     fit_trees,
-    make_optimizer,
     tree_loss,
 )
 from spacy_padellm.unrolled import unroll
@@ -185,31 +182,6 @@ def test_training_batches_add_up_to_one_gradient() -> None:
         (tree_loss(lm, batch) / total).backward()
     found = torch.cat([p.grad.flatten() for p in lm.model.parameters()])
     assert (found - wanted).norm() / wanted.norm() < 1e-4
-
-
-def test_training_step_is_adamw_with_spacys_settings() -> None:
-    lm, other = make_lm("llama"), make_lm("llama")
-    trees = trees_of(lm, random_golds(4, 3), "paper-en")
-    sgd = Adam(0.01, beta1=0.8, beta2=0.9, L2=0.1, grad_clip=0.5, use_averages=False)
-    optimizer = make_optimizer(lm)
-    gradient(lm, trees)
-    apply_step(optimizer, sgd, scale=0.5)
-    gradient(other, trees)
-    for parameter in other.model.parameters():
-        parameter.grad *= 0.5
-    torch.nn.utils.clip_grad_norm_(other.model.parameters(), 0.5)
-    norms = [p for p in other.model.parameters() if p.dim() < 2]
-    rest = [p for p in other.model.parameters() if p.dim() > 1]
-    groups = [{"params": rest}, {"params": norms, "weight_decay": 0.0}]
-    torch.optim.AdamW(groups, lr=0.01, betas=(0.8, 0.9), weight_decay=0.1).step()
-    for a, b in zip(lm.model.parameters(), other.model.parameters(), strict=True):
-        torch.testing.assert_close(a, b)
-
-
-def test_training_averages_are_an_error() -> None:
-    lm = make_lm("llama")
-    with pytest.raises(ValueError, match="Set use_averages = false"):
-        apply_step(make_optimizer(lm), Adam(0.01, use_averages=True), scale=1)
 
 
 def test_training_nan_loss_is_an_error() -> None:

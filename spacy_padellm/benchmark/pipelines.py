@@ -53,7 +53,7 @@ def forced_pipeline(
     pipe = pipe_of(nlp)
     # not holder.put: it would cast the weights to float32, for training
     pipe.holder._own = lm
-    pipe.prompt = prompt
+    pipe._task.prompt = prompt
     return nlp
 
 

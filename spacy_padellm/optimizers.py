@@ -1,0 +1,85 @@
+"""The optimisers' step, with the settings of spaCy's optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm import LanguageModel
+
+
+def make_optimizers(
+    lm: LanguageModel, *, muon: bool = False
+) -> list[torch.optim.Optimizer]:
+    """AdamW over the trainable parameters; norms and biases do not decay.
+
+    lm (LanguageModel): The model.
+    muon (bool): Whether the linear layers' matrices get Muon instead (Jordan et al.,
+        2024), its updates as large as AdamW's (Liu et al., 2025).
+    RETURNS (list[torch.optim.Optimizer]): Each parameter is in one of them.
+    RAISES (ValueError): If this torch has no Muon.
+    """
+    if muon and not hasattr(torch.optim, "Muon"):
+        raise ValueError(Errors.P152.format(version=torch.__version__))
+    matrices = _matrices(lm.model) if muon else []
+    taken = {id(matrix) for matrix in matrices}
+    trainable = [p for p in lm.model.parameters() if p.requires_grad]
+    others = [p for p in trainable if id(p) not in taken]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in others if p.dim() > 1], "decays": True},
+        {"params": [p for p in others if p.dim() < 2], "decays": False},
+    ]
+    made: list[torch.optim.Optimizer] = []
+    if others:
+        made.append(torch.optim.AdamW([group for group in groups if group["params"]]))
+    if matrices:
+        group = {"params": matrices, "decays": True}
+        made.append(torch.optim.Muon([group], adjust_lr_fn="match_rms_adamw"))
+    return made
+
+
+def _matrices(model: nn.Module) -> list[torch.Tensor]:
+    """The weights of linear layers, without that of the vocabulary."""
+    output: Any = model.get_output_embeddings()  # type: ignore[operator]
+    return [
+        layer.weight
+        for layer in model.modules()
+        if isinstance(layer, nn.Linear)
+        and layer.weight.requires_grad
+        and layer.weight is not output.weight
+    ]
+
+
+def apply_step(
+    optimizers: Sequence[torch.optim.Optimizer], sgd: Any, *, scale: float
+) -> None:
+    """Apply the accumulated gradients with the settings of spaCy's optimizer.
+
+    optimizers (Sequence[torch.optim.Optimizer]): Do the work and keep the moments.
+    sgd (thinc.api.Optimizer): `[training.optimizer]`, at its current step. Its
+        `grad_clip` is taken as the limit of the global norm.
+    scale (float): What to multiply the gradients with.
+    RAISES (ValueError): If averages are asked for.
+    """
+    if sgd.averages is not None:
+        raise ValueError(Errors.P124)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    for group in groups:
+        group["lr"] = float(sgd.learn_rate)
+        group["weight_decay"] = float(sgd.L2) if group["decays"] else 0.0
+        if "betas" in group:
+            group["betas"] = (float(sgd.b1), float(sgd.b2))
+            group["eps"] = float(sgd.eps)
+    parameters = [p for group in groups for p in group["params"]]
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if scale != 1:
+        torch._foreach_mul_(gradients, scale)
+    if sgd.grad_clip:
+        torch.nn.utils.clip_grad_norm_(parameters, float(sgd.grad_clip))
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)

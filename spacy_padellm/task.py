@@ -1,0 +1,155 @@
+"""What a component is asked to find: labels, prompt and thresholds, its own or those
+that its model carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from spacy.vocab import Vocab
+
+from spacy_padellm.decoding.base import Decoder
+from spacy_padellm.errors import Errors
+from spacy_padellm.holder import ModelHolder
+from spacy_padellm.label_names import GivenLabels, LabelNames, label_names
+from spacy_padellm.prompt import Prompt
+from spacy_padellm.settings import TaskSettings, settle
+
+
+class Task:
+    """The labels, the prompt and the thresholds of a component.
+
+    labels (dict[str, str]): Label -> its name in the prompt.
+    prompt (Prompt | None): The prompt; None while neither config nor model has one.
+    thresholds (Mapping[str, float]): Label -> the lowest probability of its mentions,
+        as the model carries them.
+    """
+
+    def __init__(
+        self,
+        holder: ModelHolder,
+        *,
+        name: str,
+        labels: Mapping[str, str],
+        prompt: Prompt | None,
+        vocab: Vocab,
+    ) -> None:
+        """Bring what the config says together with what the model carries.
+
+        holder (ModelHolder): The model's holder.
+        name (str): The component's name, for error messages.
+        labels (Mapping[str, str]): The config's; empty takes the model's.
+        prompt (Prompt | None): The config's; None takes the model's.
+        vocab (Vocab): Keeps the labels.
+        RAISES (ValueError): If they contradict the model's.
+        """
+        self.prompt = prompt
+        self._holder = holder
+        self._name = name
+        self._vocab = vocab
+        self._hub_asked = False
+        self._fits: Decoder | None = None  # the decoder that fits the model
+        self._taught: dict[str, str] = {}  # label -> its name, in updates since loading
+        self._take(holder.settings)
+        self.find(labels)
+
+    def _take(self, carried: TaskSettings | None) -> None:
+        self._carried = carried
+        # they were learnt for the weights as they came
+        as_learnt = None if self._holder.trained else carried
+        self.thresholds: Mapping[str, float] = as_learnt.thresholds if as_learnt else {}
+
+    # Labels
+
+    def find(self, labels: Mapping[str, str]) -> None:
+        """Find these labels from now on.
+
+        labels (Mapping[str, str]): Label -> its name in the prompt; empty takes the
+            model's.
+        RAISES (ValueError): If one is known to the model by another name.
+        """
+        self.labels, self.prompt = settle(
+            labels=labels,
+            prompt=self.prompt,
+            carried=self._carried,
+            source=self._holder.origin,
+        )
+        for label in self.labels:
+            # a label first seen in a memory zone would be freed with it
+            self._vocab.strings.add(label)
+
+    def named(
+        self, labels: LabelNames | Mapping[str, str | None] | Iterable[str]
+    ) -> dict[str, str]:
+        """Labels with their names in the prompt; those without one have the model's.
+
+        labels (LabelNames | Mapping | Iterable[str]): As `PaDeLLMNER.set_labels`
+            takes them.
+        """
+        carried = self._carried.labels if self._carried else {}
+        return label_names(labels, {**carried, **self.labels})
+
+    def of_doc(self, own: GivenLabels | None) -> dict[str, str]:
+        """The labels to find in a Doc with these labels of its own."""
+        return dict(self.labels) if own is None else self.named(dict(own))
+
+    # Training
+
+    def teach(self, labels: Mapping[str, str]) -> None:
+        """Note the labels of an update."""
+        self._taught |= labels
+
+    # Working
+
+    def ready(self) -> Prompt:
+        """The prompt to work with, once the labels are known too.
+
+        RAISES (ValueError): If there is none of either.
+        """
+        holder = self._holder
+        if not self._hub_asked:
+            self._take(holder.hub_settings())
+            self.find(self.labels)
+            self._hub_asked = True
+        if not self.labels:
+            if holder.source.name is not None:
+                holder.check()  # a wrong name has no labels either
+            raise ValueError(Errors.P140.format(name=self._name))
+        if self.prompt is None:
+            holder.check()
+            raise ValueError(Errors.P144.format(name=self._name))
+        return self.prompt
+
+    def ready_for(self, decoder: Decoder) -> Prompt:
+        """The prompt to find mentions with.
+
+        decoder (Decoder): What finds them.
+        RAISES (ValueError): If it asks what the model was not trained for.
+        """
+        prompt = self.ready()
+        if self._fits is not decoder and not self._holder.trained:
+            trained = self._carried.answers if self._carried else ""
+            if trained and trained != decoder.answers:
+                message = Errors.P151.format(
+                    name=self._holder.origin, trained=trained, asked=decoder.answers
+                )
+                raise ValueError(message)
+            self._fits = decoder
+        return prompt
+
+    def settings(
+        self, decoder: Decoder, thresholds: Mapping[str, float]
+    ) -> TaskSettings:
+        """What is written beside the weights.
+
+        decoder (Decoder): Whose kind of answers the model was trained for, if it was.
+        thresholds (Mapping[str, float]): Those to carry.
+        RAISES (ValueError): If labels or prompt are missing.
+        """
+        prompt = self.ready()
+        carried = self._carried
+        # the model's labels, which are not those that are asked for
+        labels = {**(carried.labels if carried else {}), **self._taught}
+        answers = carried.answers if carried else ""
+        if self._holder.trained:
+            answers = decoder.answers
+        return TaskSettings(labels or self.labels, prompt, dict(thresholds), answers)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import make_lm
+from thinc.api import Adam
+from torch import nn
+
+from spacy_padellm.lm import LanguageModel
+from spacy_padellm.optimizers import apply_step, make_optimizers
+
+
+def with_gradients(lm: LanguageModel) -> list[nn.Parameter]:
+    """The model's parameters, with the same gradients each time."""
+    torch.manual_seed(0)
+    parameters = list(lm.model.parameters())
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    return parameters
+
+
+def sgd(*, averages: bool = False) -> Adam:
+    return Adam(
+        0.01, beta1=0.8, beta2=0.9, L2=0.1, grad_clip=0.5, use_averages=averages
+    )
+
+
+def halved_and_clipped(parameters: list[nn.Parameter]) -> None:
+    for parameter in parameters:
+        assert parameter.grad is not None
+        parameter.grad *= 0.5
+    torch.nn.utils.clip_grad_norm_(parameters, 0.5)
+
+
+def adamw(parameters: list[nn.Parameter]) -> torch.optim.AdamW:
+    norms = [p for p in parameters if p.dim() < 2]
+    rest = [p for p in parameters if p.dim() > 1]
+    groups = [{"params": rest}, {"params": norms, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=0.01, betas=(0.8, 0.9), weight_decay=0.1)
+
+
+def test_optimizers_step_is_adamw_with_spacys_settings() -> None:
+    lm, other = make_lm("llama"), make_lm("llama")
+    found, wanted = with_gradients(lm), with_gradients(other)
+    apply_step(make_optimizers(lm), sgd(), scale=0.5)
+    halved_and_clipped(wanted)
+    adamw(wanted).step()
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_optimizers_muon_steps_the_layers_matrices() -> None:
+    lm, other = make_lm("llama"), make_lm("llama")
+    found, wanted = with_gradients(lm), with_gradients(other)
+    apply_step(make_optimizers(lm, muon=True), sgd(), scale=0.5)
+    halved_and_clipped(wanted)
+    matrices = [
+        parameter
+        for name, parameter in other.model.named_parameters()
+        if "proj" in name
+    ]
+    assert matrices
+    others = {id(p) for p in wanted} - {id(p) for p in matrices}
+    torch.optim.Muon(
+        matrices, lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
+    ).step()
+    adamw([p for p in wanted if id(p) in others]).step()
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_optimizers_muon_leaves_the_vocabulary_to_adamw(tied: bool) -> None:
+    lm = make_lm("llama")
+    if not tied:
+        lm.model.lm_head.weight = nn.Parameter(lm.model.lm_head.weight.clone())
+    first, muon = make_optimizers(lm, muon=True)
+    vocabulary = {id(lm.model.lm_head.weight), id(lm.model.model.embed_tokens.weight)}
+    stepped = {id(p) for group in muon.param_groups for p in group["params"]}
+    assert not stepped & vocabulary
+    rest = {id(p) for group in first.param_groups for p in group["params"]}
+    assert stepped | rest == {id(p) for p in lm.model.parameters()}
+
+
+def test_optimizers_muon_leaves_frozen_parameters_alone() -> None:
+    lm = make_lm("llama")
+    for name, parameter in lm.model.named_parameters():
+        parameter.requires_grad = "q_proj" in name
+    [muon] = make_optimizers(lm, muon=True)
+    stepped = [p for group in muon.param_groups for p in group["params"]]
+    assert len(stepped) == lm.model.config.num_hidden_layers
+
+
+def test_optimizers_torch_without_muon_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(ValueError, match="set muon = false"):
+        make_optimizers(make_lm("llama"), muon=True)
+
+
+def test_optimizers_averages_are_an_error() -> None:
+    lm = make_lm("llama")
+    with pytest.raises(ValueError, match="Set use_averages = false"):
+        apply_step(make_optimizers(lm), sgd(averages=True), scale=1)
