@@ -31,7 +31,6 @@ from spacy_padellm.saving import (
     write_bytes,
     write_folder,
 )
-from spacy_padellm.settings import TaskSettings
 from spacy_padellm.spans import DocMentions, annotate
 from spacy_padellm.task import Task
 from spacy_padellm.training import TrainingSettings
@@ -401,15 +400,13 @@ class PaDeLLMNER(TrainablePipe):
         return self
 
     def _parts(self) -> Parts:
-        def task() -> TaskSettings:
-            own = self.cfg["threshold"]
-            thresholds = own if isinstance(own, dict) else self._task.thresholds
-            return self._task.settings(self.decoder, thresholds)
-
-        def cfg() -> dict[str, Any]:
-            return {**self.cfg, "labels": self._task.labels}
-
-        return Parts(self.name, cfg, self.vocab, self.holder, task)
+        return Parts(
+            self.name,
+            lambda: {**self.cfg, "labels": self._task.labels},
+            self.vocab,
+            self.holder,
+            lambda: self._task.settings(self.decoder, self.cfg["threshold"]),
+        )
 
     def _take(self, loaded: Loaded) -> None:
         labels = loaded.cfg.pop("labels")

@@ -107,7 +107,9 @@ class Task:
         """
         holder = self._holder
         if not self._hub_asked:
-            self._take(holder.hub_settings())
+            carried = holder.hub_settings()
+            if carried != self._carried:
+                self._take(carried)
             self.find(self.labels)
             self._hub_asked = True
         if not self.labels:
@@ -137,12 +139,13 @@ class Task:
         return prompt
 
     def settings(
-        self, decoder: Decoder, thresholds: Mapping[str, float]
+        self, decoder: Decoder, threshold: float | Mapping[str, float] | None
     ) -> TaskSettings:
         """What is written beside the weights.
 
         decoder (Decoder): Whose kind of answers the model was trained for, if it was.
-        thresholds (Mapping[str, float]): Those to carry.
+        threshold (float | Mapping[str, float] | None): The component's own; those of
+            labels are carried in the place of the model's.
         RAISES (ValueError): If labels or prompt are missing.
         """
         prompt = self.ready()
@@ -152,4 +155,5 @@ class Task:
         answers = carried.answers if carried else ""
         if self._holder.trained:
             answers = decoder.answers
-        return TaskSettings(labels or self.labels, prompt, dict(thresholds), answers)
+        own = threshold if isinstance(threshold, Mapping) else self.thresholds
+        return TaskSettings(labels or self.labels, prompt, dict(own), answers)

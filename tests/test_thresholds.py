@@ -130,6 +130,14 @@ def test_thresholds_of_the_model_do_not_outlive_training(tmp_path: Path) -> None
     assert "PER" in {ent.label_ for ent in nlp(TEXT).ents}
 
 
+def test_thresholds_that_were_learnt_outlast_a_choice_of_labels() -> None:
+    pipe = pipe_of(trained())
+    pipe.carry({"PER": 1.0})
+    pipe.set_labels(["PER", "LOC"])
+    assert pipe.threshold == {"PER": 1.0}
+    assert "PER" not in {ent.label_ for ent in pipe(trained().make_doc(TEXT)).ents}
+
+
 def test_thresholds_survive_bytes(tmp_path: Path) -> None:
     nlp = trained(model=named(model_with(tmp_path, {"PER": 1.0})))
     other = trained().from_bytes(nlp.to_bytes())
