@@ -34,6 +34,7 @@ DEFAULT_CONFIG = {
         "from_text": True,
         "tag_weight": 0.5,
         "min_tag_probability": 0.2,
+        "sure_tag_probability": 1.0,
         "devices": [],
     },
     "span_getter": {

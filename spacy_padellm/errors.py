@@ -121,6 +121,11 @@ class Errors:
         "all labels, or higher, below 1."
     )
 
+    P153 = (
+        "The decoder's sure_tag_probability is {value!r}. Set it to 1, which asks for "
+        "all labels, or lower, at least 0.5."
+    )
+
     # Training and saving
     P123 = (
         "The training loss is no number. Lower the learning rate in "

@@ -49,6 +49,7 @@ def make_tree_decoder(
     from_text: bool = True,
     tag_weight: float = 0.5,
     min_tag_probability: float = 0.2,
+    sure_tag_probability: float = 1.0,
     devices: Sequence[str] = (),
 ) -> Decoder:
     """`spacy-padellm.TreeDecoder.v1`; see `TreeDecoder`.
@@ -65,6 +66,7 @@ def make_tree_decoder(
         from_text=from_text,
         tag_weight=tag_weight,
         min_tag_probability=min_tag_probability,
+        sure_tag_probability=sure_tag_probability,
         devices=tuple(devices),
     )
 

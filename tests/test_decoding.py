@@ -438,7 +438,13 @@ def test_decoding_limit_that_is_no_whole_number_is_an_error(
 
 @pytest.mark.parametrize(
     "setting",
-    ["draft_tokens", "tag_weight", "min_tag_probability", "min_count_probability"],
+    [
+        "draft_tokens",
+        "tag_weight",
+        "min_tag_probability",
+        "sure_tag_probability",
+        "min_count_probability",
+    ],
 )
 def test_decoding_setting_that_is_no_number_is_an_error(setting: str) -> None:
     with pytest.raises(ValueError, match=f"{setting} is '0.5'. Set it"):

@@ -25,7 +25,7 @@ from hypothesis import given, strategies as st
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from spacy_padellm.decoding.tag_drafts import share_scores, tagged_mentions
+from spacy_padellm.decoding.tag_drafts import read_tags, share_scores
 from spacy_padellm.decoding.tree import TreeDecoder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
@@ -39,18 +39,20 @@ def test_tag_drafts_are_the_runs_of_a_label() -> None:
     pieces = [" Anna", " Smith", " saw", " Paris", " Bob", "."]
     out, per, loc = [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.2, 0.7]
     chances = log_chances([per, [0.4, 0.5, 0.1], out, loc, per, out])
-    found = tagged_mentions(range(10, 16), pieces, chances, ["PER", "LOC"])
+    tagging = read_tags(range(10, 16), pieces, chances, ["PER", "LOC"])
+    found = tagging.mentions
     assert {k: [t.ids for t in v] for k, v in found.items()} == {
         "PER": [[10, 11], [14]],
         "LOC": [[13]],
     }
     assert [t.score for t in found["PER"]] == pytest.approx([0.5, 0.8])
+    assert tagging.sure == pytest.approx({"PER": 0.5, "LOC": 0.7})
 
 
 def test_tag_drafts_tokens_of_a_word_decide_together() -> None:
     chances = log_chances([[0.6, 0.4], [0.1, 0.9], [0.9, 0.1], [0.1, 0.9]])
     pieces = [" Leic", "ester", " ", "-"]
-    found = tagged_mentions([1, 2, 3, 4], pieces, chances, ["PER"])
+    found = read_tags([1, 2, 3, 4], pieces, chances, ["PER"]).mentions
     assert [t.ids for t in found["PER"]] == [[1, 2], [4]]
     inside = (0.4 * 0.9) ** 0.5
     assert found["PER"][0].score == pytest.approx(inside / (inside + 0.06**0.5))
@@ -58,7 +60,7 @@ def test_tag_drafts_tokens_of_a_word_decide_together() -> None:
 
 def test_tag_drafts_take_each_chinese_character_for_a_word() -> None:
     chances = log_chances([[0.4, 0.6], [0.9, 0.1]])
-    found = tagged_mentions([1, 2], ["京", "人"], chances, ["LOC"])
+    found = read_tags([1, 2], ["京", "人"], chances, ["LOC"]).mentions
     assert [t.ids for t in found["LOC"]] == [[1]]
 
 
@@ -72,7 +74,7 @@ def test_tag_drafts_take_each_chinese_character_for_a_word() -> None:
 def test_tag_drafts_hold_tokens_of_the_text_once(pairs: list[tuple[str, int]]) -> None:
     pieces = [piece for piece, _ in pairs]
     rows = [[0.1 + (tag == n) for n in range(4)] for _, tag in pairs]
-    found = tagged_mentions(range(len(pairs)), pieces, log_chances(rows), "ABC")
+    found = read_tags(range(len(pairs)), pieces, log_chances(rows), "ABC").mentions
     ids = sorted(i for some in found.values() for tagged in some for i in tagged.ids)
     assert len(ids) == len(set(ids))
     for some in found.values():
@@ -168,6 +170,31 @@ def test_tag_drafts_labels_without_tags_are_not_asked_for(
         pipe.decoder = decoder
 
 
+def test_tag_drafts_that_are_sure_stand_without_being_asked_for(
+    tagging: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = pipe_of(tagging)
+    decoder = pipe.decoder
+    assert isinstance(decoder, TreeDecoder)
+    flat = [text for text in GOLD if text != NESTED]
+    try:
+        pipe.decoder = replace(decoder, sure_tag_probability=0.5)
+        # tags of the outer mentions would hide the inner ones
+        assert passes(tagging, monkeypatch, [TEXT]) == 2
+        pipe.holder.lm().overlaps = False
+        assert passes(tagging, monkeypatch, flat) == len(flat)
+        docs = list(tagging.pipe(flat))
+        assert found(docs) == [GOLD[text] for text in flat]
+        scores = [score for doc in docs for score in scored(doc).values()]
+        assert all(0.5 < score <= 1 for score in scores)
+        # those that are less sure are asked for
+        pipe.decoder = replace(decoder, sure_tag_probability=1.0)
+        assert passes(tagging, monkeypatch, [TEXT]) == 2
+    finally:
+        pipe.holder.lm().overlaps = True
+        pipe.decoder = decoder
+
+
 def test_tag_drafts_are_saved_with_the_model(tagging: Language, tmp_path: Path) -> None:
     tagging.to_disk(tmp_path / "nlp")
     nlp = spacy.load(tmp_path / "nlp")
@@ -239,6 +266,12 @@ def scored(doc: Doc) -> dict[tuple[int, int, str], float]:
 def test_tag_drafts_least_probability_out_of_range_is_an_error(value: float) -> None:
     with pytest.raises(ValueError, match="which asks for all labels"):
         TreeDecoder(min_tag_probability=value)
+
+
+@pytest.mark.parametrize("value", [0.4, 1.1])
+def test_tag_drafts_sure_probability_out_of_range_is_an_error(value: float) -> None:
+    with pytest.raises(ValueError, match="or lower, at least"):
+        TreeDecoder(sure_tag_probability=value)
 
 
 def test_tag_drafts_weight_over_one_is_an_error() -> None:

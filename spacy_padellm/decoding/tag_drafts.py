@@ -6,7 +6,7 @@ They are drafts of the mentions that are generated, and share in their scores.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
@@ -35,13 +35,27 @@ class Tagged:
     score: float
 
 
-def tagged_mentions(
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """How a text was tagged.
+
+    mentions (dict[str, list[Tagged]]): Label -> its mentions in text order.
+    sure (dict[str, float]): Label -> how sure its tags are: the probability, at the
+        least sure word, that it is inside a mention of the label or that it is not,
+        whichever is higher.
+    """
+
+    mentions: dict[str, list[Tagged]] = field(default_factory=dict)
+    sure: dict[str, float] = field(default_factory=dict)
+
+
+def read_tags(
     text: Sequence[int],
     pieces: Sequence[str],
     chances: npt.NDArray[np.float64],
     labels: Sequence[str],
-) -> dict[str, list[Tagged]]:
-    """Label -> its mentions in text order, as they were tagged.
+) -> Tagging:
+    """Read mentions off the tags of a text's tokens.
 
     The tokens of a word decide together: each word gets the tag whose probability has
     the highest geometric mean over them.
@@ -65,7 +79,8 @@ def tagged_mentions(
             ids = list(text[starts[words[0]] : end])
             score = float(scores[words].min())
             mentions[labels[tag - 1]].append(Tagged(ids, score))
-    return mentions
+    sure = np.maximum(means, 1 - means).min(axis=0)[1:]
+    return Tagging(mentions, dict(zip(labels, sure.tolist(), strict=True)))
 
 
 def share_scores(

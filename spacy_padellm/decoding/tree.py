@@ -61,6 +61,10 @@ class TreeDecoder:
     min_tag_probability (float): Of such a model: labels that no token of the text has
         as its tag with at least this probability, in 0..1, are not asked for. 0 asks
         for all, and so does a model that was taught mentions that overlap.
+    sure_tag_probability (float): Of such a model: labels that are not asked for either,
+        as each word is inside or outside their mentions with at least this probability,
+        in 0.5..1: their mentions are those that are tagged, with the tags' scores.
+        1 asks for all, and so does a model that was taught mentions that overlap.
     devices (tuple[str, ...]): Where to put replicas of the model, over which texts are
         spread; none means the model's own device.
     """
@@ -73,6 +77,7 @@ class TreeDecoder:
     from_text: bool = False
     tag_weight: float = 0.0
     min_tag_probability: float = 0.0
+    sure_tag_probability: float = 1.0
     devices: tuple[str, ...] = ()
     needs_weights: ClassVar[bool] = True
     answers: ClassVar[str] = COUNTS_AND_MENTIONS
@@ -92,13 +97,21 @@ class TreeDecoder:
         least_tag = self.min_tag_probability
         if not (is_number(least_tag) and 0 <= least_tag < 1):
             raise ValueError(Errors.P129.format(value=least_tag))
+        sure = self.sure_tag_probability
+        if not (is_number(sure) and 0.5 <= sure <= 1):
+            raise ValueError(Errors.P153.format(value=sure))
         least = self.min_count_probability
         if least is not None and not (is_number(least) and 0 < least <= 1):
             raise ValueError(Errors.P125.format(value=least))
 
     @property
     def _uses_tags(self) -> bool:
-        return bool(self.draft_tokens or self.tag_weight or self.min_tag_probability)
+        return bool(
+            self.draft_tokens
+            or self.tag_weight
+            or self.min_tag_probability
+            or self.sure_tag_probability < 1
+        )
 
     def stream(
         self,
@@ -239,6 +252,7 @@ class _Work:
                 self.decoder.from_text,
                 self.decoder.tag_weight,
                 0.0 if lm.overlaps else self.decoder.min_tag_probability,
+                1.0 if lm.overlaps else self.decoder.sure_tag_probability,
             ),
             context=lm.context,
             forced=self.forced,

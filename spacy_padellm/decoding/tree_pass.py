@@ -17,12 +17,14 @@ class Choice:
     from_text (bool): See `TreeDecoder`.
     tag_weight (float): See `TreeDecoder`.
     min_tag_probability (float): See `TreeDecoder`.
+    sure_tag_probability (float): See `TreeDecoder`.
     """
 
     min_count_probability: float | None = None
     from_text: bool = False
     tag_weight: float = 0.0
     min_tag_probability: float = 0.0
+    sure_tag_probability: float = 1.0
 
 
 @dataclass(slots=True)
@@ -63,7 +65,7 @@ class Reading:
     pick (Callable[[int, Sequence[int]], tuple[int, float]]): The likeliest of some
         tokens after a read, with its log-probability.
     tags (float64, (tokens, 1 + labels)): The log-probabilities of the tags of each
-        token of the text; see `tagged_mentions`.
+        token of the text; see `read_tags`.
     """
 
     tokens: Sequence[int]

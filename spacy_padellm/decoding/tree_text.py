@@ -10,7 +10,12 @@ import numpy.typing as npt
 
 from spacy_padellm.decoding.base import Forced, Limits
 from spacy_padellm.decoding.source import Source
-from spacy_padellm.decoding.tag_drafts import Tagged, share_scores, tagged_mentions
+from spacy_padellm.decoding.tag_drafts import (
+    Tagged,
+    Tagging,
+    read_tags,
+    share_scores,
+)
 from spacy_padellm.decoding.tree_counts import CountBranch, CountGrower
 from spacy_padellm.decoding.tree_mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree_pass import Asked, Choice, Reading
@@ -55,7 +60,8 @@ class TreeText:
         self.asked = Asked(tagged=range(*branches.text) if tags else range(0))
         self._tags = tags
         self._tags_first = tags_first
-        self._tagged: dict[str, list[Tagged]] = {}  # by label
+        self._tagging = Tagging()
+        self._sure: list[str] = []  # labels whose mentions are as they were tagged
         self._drafts: dict[str, list[Tagged]] = {}
         self._prompt = prompt
         self._branches = branches
@@ -92,8 +98,8 @@ class TreeText:
         if tagged:
             tokens = [self._branches.root[slot] for slot in tagged]
             pieces = list(map(self._prompt.strings.piece, tokens))
-            self._tagged = tagged_mentions(tokens, pieces, reading.tags, self._tags)
-            self._drafts = self._tagged if draft_tokens else {}
+            self._tagging = read_tags(tokens, pieces, reading.tags, self._tags)
+            self._drafts = self._tagging.mentions if draft_tokens else {}
             if self._tags_first:
                 return self._plant_tagged(reading.tags)
         undecided = []
@@ -125,16 +131,24 @@ class TreeText:
             for branch, string in zip(self._done, strings, strict=True)
         ]
         weight = self._choice.tag_weight
-        if not weight or not self._tagged:
-            return generated
-        tagged = {
-            label: [
-                (self._prompt.strings.decode(t.ids).strip(), t.score) for t in found
-            ]
-            for label, found in self._tagged.items()
+        asked = {
+            label: self._strings(found)
+            for label, found in self._tagging.mentions.items()
+            if weight and label not in self._sure
         }
-        shared = share_scores(generated, tagged, weight=weight)
+        shared = share_scores(generated, asked, weight=weight)
+        for label in self._sure:
+            found = self._strings(self._tagging.mentions[label])
+            shared += [
+                Mention(label, index, string, score)
+                for index, (string, score) in enumerate(found, start=1)
+            ]
         return sorted(shared, key=lambda mention: order[mention.label])
+
+    def _strings(self, tagged: Sequence[Tagged]) -> list[tuple[str, float]]:
+        """The string and the score of mentions that were tagged."""
+        decode = self._prompt.strings.decode
+        return [(decode(mention.ids).strip(), mention.score) for mention in tagged]
 
     def _plant_tagged(self, tags: npt.NDArray[np.float64]) -> bool:
         """Plant the labels that may have mentions, with the counts of their tags.
@@ -145,7 +159,9 @@ class TreeText:
         chances = dict(zip(self._tags, np.exp(tags.max(axis=0))[1:], strict=True))
         for label, ids in zip(self._labels, self._branches.labels, strict=True):
             # labels that the model was not taught have no tag
-            if chances.get(label, 1.0) >= self._choice.min_tag_probability:
+            if self._tagging.sure.get(label, 0.0) >= self._choice.sure_tag_probability:
+                self._sure.append(label)
+            elif chances.get(label, 1.0) >= self._choice.min_tag_probability:
                 branch = self._counts.plant(label, ids)
                 self._counts.guess(branch, self._drafts.get(label, ()))
                 self._counting.append(branch)
