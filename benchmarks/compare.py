@@ -53,10 +53,10 @@ PLAIN = {
     "min_count_probability": None,
     "from_text": False,
     "tag_weight": 0.0,
-    "min_tag_probability": 0.0,
+    "sure_tag_probability": 1.0,
 }
 DEFAULT = {"min_count_probability": 0.3, "from_text": True}
-TAGS = {"tag_weight": 0.5, "min_tag_probability": 0.2}
+TAGS = {"tag_weight": 0.5, "sure_tag_probability": 0.8}
 # reads texts in both directions, and is taught to tag them besides
 PREFIX = {"prompt.prefix_lm": "true", "training.tag_loss": "0.3"}
 

@@ -33,8 +33,7 @@ DEFAULT_CONFIG = {
         "min_count_probability": 0.3,
         "from_text": True,
         "tag_weight": 0.5,
-        "min_tag_probability": 0.2,
-        "sure_tag_probability": 1.0,
+        "sure_tag_probability": 0.8,
         "devices": [],
     },
     "span_getter": {

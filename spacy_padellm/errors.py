@@ -116,12 +116,8 @@ class Errors:
         "The decoder's tag_weight is {value!r}. Set it between 0, which leaves tags to "
         "the drafts, and 1."
     )
-    P129 = (
-        "The decoder's min_tag_probability is {value!r}. Set it to 0, which asks for "
-        "all labels, or higher, below 1."
-    )
 
-    P153 = (
+    P129 = (
         "The decoder's sure_tag_probability is {value!r}. Set it to 1, which asks for "
         "all labels, or lower, at least 0.5."
     )

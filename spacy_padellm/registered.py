@@ -48,8 +48,7 @@ def make_tree_decoder(
     min_count_probability: float | None = 0.3,
     from_text: bool = True,
     tag_weight: float = 0.5,
-    min_tag_probability: float = 0.2,
-    sure_tag_probability: float = 1.0,
+    sure_tag_probability: float = 0.8,
     devices: Sequence[str] = (),
 ) -> Decoder:
     """`spacy-padellm.TreeDecoder.v1`; see `TreeDecoder`.
@@ -65,7 +64,6 @@ def make_tree_decoder(
         min_count_probability=min_count_probability,
         from_text=from_text,
         tag_weight=tag_weight,
-        min_tag_probability=min_tag_probability,
         sure_tag_probability=sure_tag_probability,
         devices=tuple(devices),
     )

@@ -441,7 +441,6 @@ def test_decoding_limit_that_is_no_whole_number_is_an_error(
     [
         "draft_tokens",
         "tag_weight",
-        "min_tag_probability",
         "sure_tag_probability",
         "min_count_probability",
     ],

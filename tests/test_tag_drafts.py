@@ -145,31 +145,6 @@ def test_tag_drafts_save_passes_and_change_nothing(
         lm.tags = tags
 
 
-def test_tag_drafts_labels_without_tags_are_not_asked_for(
-    tagging: Language, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pipe = pipe_of(tagging)
-    decoder = pipe.decoder
-    assert isinstance(decoder, TreeDecoder)
-    nothing = next(text for text in GOLD if not GOLD[text])
-    flat = [text for text in GOLD if text != NESTED]
-    some = found(tagging.pipe(GOLD))
-    try:
-        pipe.decoder = replace(decoder, min_tag_probability=0.0)
-        assert passes(tagging, monkeypatch, [nothing]) == 2
-        pipe.decoder = replace(decoder, min_tag_probability=0.2)
-        # tags of the outer mentions would hide the inner ones
-        assert pipe.holder.lm().overlaps
-        assert passes(tagging, monkeypatch, [nothing]) == 2
-        assert found(tagging.pipe(GOLD)) == some
-        pipe.holder.lm().overlaps = False
-        assert passes(tagging, monkeypatch, [nothing]) == 1
-        assert found(tagging.pipe(flat)) == [GOLD[text] for text in flat]
-    finally:
-        pipe.holder.lm().overlaps = True
-        pipe.decoder = decoder
-
-
 def test_tag_drafts_that_are_sure_stand_without_being_asked_for(
     tagging: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,12 +235,6 @@ def scored(doc: Doc) -> dict[tuple[int, int, str], float]:
     group = doc.spans["padellm"]
     places = [(span.start, span.end, span.label_) for span in group]
     return dict(zip(places, group.attrs["scores"], strict=True))
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.0])
-def test_tag_drafts_least_probability_out_of_range_is_an_error(value: float) -> None:
-    with pytest.raises(ValueError, match="which asks for all labels"):
-        TreeDecoder(min_tag_probability=value)
 
 
 @pytest.mark.parametrize("value", [0.4, 1.1])

@@ -58,13 +58,10 @@ class TreeDecoder:
     tag_weight (float): Of a model that was taught to tag its texts: the share of a
         mention's score, in 0..1, that is the probability of its tags; mentions that
         were only tagged are found too. 0 leaves tags to the drafts.
-    min_tag_probability (float): Of such a model: labels that no token of the text has
-        as its tag with at least this probability, in 0..1, are not asked for. 0 asks
-        for all, and so does a model that was taught mentions that overlap.
-    sure_tag_probability (float): Of such a model: labels that are not asked for either,
-        as each word is inside or outside their mentions with at least this probability,
-        in 0.5..1: their mentions are those that are tagged, with the tags' scores.
-        1 asks for all, and so does a model that was taught mentions that overlap.
+    sure_tag_probability (float): Of such a model: a label is not asked for if each word
+        is inside its mentions, or is not, with at least this probability, in 0.5..1:
+        its mentions are those that are tagged, with the tags' scores. 1 asks for all,
+        and so does a model that was taught mentions that overlap.
     devices (tuple[str, ...]): Where to put replicas of the model, over which texts are
         spread; none means the model's own device.
     """
@@ -76,7 +73,6 @@ class TreeDecoder:
     min_count_probability: float | None = None
     from_text: bool = False
     tag_weight: float = 0.0
-    min_tag_probability: float = 0.0
     sure_tag_probability: float = 1.0
     devices: tuple[str, ...] = ()
     needs_weights: ClassVar[bool] = True
@@ -94,12 +90,9 @@ class TreeDecoder:
             raise ValueError(message)
         if not (is_number(self.tag_weight) and 0 <= self.tag_weight <= 1):
             raise ValueError(Errors.P128.format(value=self.tag_weight))
-        least_tag = self.min_tag_probability
-        if not (is_number(least_tag) and 0 <= least_tag < 1):
-            raise ValueError(Errors.P129.format(value=least_tag))
         sure = self.sure_tag_probability
         if not (is_number(sure) and 0.5 <= sure <= 1):
-            raise ValueError(Errors.P153.format(value=sure))
+            raise ValueError(Errors.P129.format(value=sure))
         least = self.min_count_probability
         if least is not None and not (is_number(least) and 0 < least <= 1):
             raise ValueError(Errors.P125.format(value=least))
@@ -107,10 +100,7 @@ class TreeDecoder:
     @property
     def _uses_tags(self) -> bool:
         return bool(
-            self.draft_tokens
-            or self.tag_weight
-            or self.min_tag_probability
-            or self.sure_tag_probability < 1
+            self.draft_tokens or self.tag_weight or self.sure_tag_probability < 1
         )
 
     def stream(
@@ -251,7 +241,6 @@ class _Work:
                 self.decoder.min_count_probability,
                 self.decoder.from_text,
                 self.decoder.tag_weight,
-                0.0 if lm.overlaps else self.decoder.min_tag_probability,
                 1.0 if lm.overlaps else self.decoder.sure_tag_probability,
             ),
             context=lm.context,

@@ -16,14 +16,12 @@ class Choice:
     min_count_probability (float | None): See `TreeDecoder`.
     from_text (bool): See `TreeDecoder`.
     tag_weight (float): See `TreeDecoder`.
-    min_tag_probability (float): See `TreeDecoder`.
     sure_tag_probability (float): See `TreeDecoder`.
     """
 
     min_count_probability: float | None = None
     from_text: bool = False
     tag_weight: float = 0.0
-    min_tag_probability: float = 0.0
     sure_tag_probability: float = 1.0
 
 

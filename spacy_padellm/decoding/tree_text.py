@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-import numpy.typing as npt
-
 from spacy_padellm.decoding.base import Forced, Limits
 from spacy_padellm.decoding.source import Source
 from spacy_padellm.decoding.tag_drafts import (
@@ -101,7 +98,7 @@ class TreeText:
             self._tagging = read_tags(tokens, pieces, reading.tags, self._tags)
             self._drafts = self._tagging.mentions if draft_tokens else {}
             if self._tags_first:
-                return self._plant_tagged(reading.tags)
+                return self._plant_tagged()
         undecided = []
         for count in self._counting:
             drafts = self._drafts.get(count.label, ())
@@ -150,18 +147,16 @@ class TreeText:
         decode = self._prompt.strings.decode
         return [(decode(mention.ids).strip(), mention.score) for mention in tagged]
 
-    def _plant_tagged(self, tags: npt.NDArray[np.float64]) -> bool:
-        """Plant the labels that may have mentions, with the counts of their tags.
+    def _plant_tagged(self) -> bool:
+        """Plant the labels whose tags are not sure, with the counts of their tags.
 
-        tags (float64, (tokens, 1 + labels)): As in `Reading`.
         RETURNS (bool): Whether there are any.
         """
-        chances = dict(zip(self._tags, np.exp(tags.max(axis=0))[1:], strict=True))
         for label, ids in zip(self._labels, self._branches.labels, strict=True):
             # labels that the model was not taught have no tag
             if self._tagging.sure.get(label, 0.0) >= self._choice.sure_tag_probability:
                 self._sure.append(label)
-            elif chances.get(label, 1.0) >= self._choice.min_tag_probability:
+            else:
                 branch = self._counts.plant(label, ids)
                 self._counts.guess(branch, self._drafts.get(label, ()))
                 self._counting.append(branch)
