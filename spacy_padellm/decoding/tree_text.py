@@ -153,11 +153,19 @@ class TreeText:
         RETURNS (bool): Whether there are any.
         """
         for label, ids in zip(self._labels, self._branches.labels, strict=True):
-            # labels that the model was not taught have no tag
-            if self._tagging.sure.get(label, 0.0) >= self._choice.sure_tag_probability:
+            if self._is_sure(label):
                 self._sure.append(label)
             else:
                 branch = self._counts.plant(label, ids)
                 self._counts.guess(branch, self._drafts.get(label, ()))
                 self._counting.append(branch)
         return bool(self._counting)
+
+    def _is_sure(self, label: str) -> bool:
+        """Whether a label's mentions are as they are tagged."""
+        # labels that the model was not taught have no tag
+        if self._tagging.sure.get(label, 0.0) < self._choice.sure_tag_probability:
+            return False
+        found, limits = self._tagging.mentions[label], self._mentions.limits
+        longest = max((len(mention.ids) for mention in found), default=0)
+        return len(found) <= limits.max_mentions and longest < limits.max_mention_tokens
