@@ -94,6 +94,10 @@ class Errors:
         "longer texts into windows, e.g. spacy-transformers.strided_spans.v1 with a "
         "smaller window."
     )
+    P153 = (
+        "The longest label takes {tokens} tokens in its prompt: no text fits beside it "
+        "in the model, which takes {context} tokens. Shorten its name or description."
+    )
     P122 = (
         "The model gave logits that are no numbers (NaN or infinite). Load it with "
         'dtype = "float32" or "bfloat16"; if that does not help, its weights '

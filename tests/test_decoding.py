@@ -355,6 +355,18 @@ def test_decoding_text_longer_than_the_context_is_an_error(
         decode(decoder, lm, prompt, ["short", "long " * 60], LABELS)
 
 
+@pytest.mark.parametrize("decoder", [TreeDecoder(), BatchDecoder()])
+def test_decoding_label_longer_than_the_context_is_an_error(
+    decoder: Decoder,
+) -> None:
+    lm = make_lm("llama")
+    lm.model.config.max_position_embeddings = 60
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    labels = {"PER": "person", "LONG": "long " * 60}
+    with pytest.raises(ValueError, match=r"Shorten its name or description\."):
+        decode(decoder, lm, prompt, ["short"], labels)
+
+
 @pytest.mark.parametrize("preset", ["paper-en", "paper-zh"])
 def test_decoding_stays_within_the_context(preset: str) -> None:
     lm, prompt = prepare("gpt2", preset)

@@ -166,16 +166,21 @@ def check_settings(**settings: int | None) -> None:
             raise ValueError(Errors.P120.format(name=name, value=value, least=least))
 
 
-def check_context(branches: CountBranches, lm: LanguageModel) -> None:
+def check_context(branches: CountBranches, context: int) -> None:
     """Check that a text's prompts fit the model.
 
+    branches (CountBranches): The text's.
+    context (int): The longest sequence in tokens that the model takes.
     RAISES (ValueError): If they do not.
     """
-    longest = len(branches.root) + max(map(len, branches.labels))
+    label = max(map(len, branches.labels))
     # room for a count, an index and one token of a mention at the least
-    if longest + 2 * MAX_COUNT_TOKENS > lm.context:
-        tokens = branches.text[1] - branches.text[0]
-        raise ValueError(Errors.P121.format(tokens=tokens, context=lm.context))
+    room = context - 2 * MAX_COUNT_TOKENS - len(branches.root)
+    tokens = branches.text[1] - branches.text[0]
+    if label > room + tokens:
+        raise ValueError(Errors.P153.format(tokens=label, context=context))
+    if label > room:
+        raise ValueError(Errors.P121.format(tokens=tokens, context=context))
 
 
 def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -99,7 +99,7 @@ def stream_found(
             asked: list[Asked] = []
             for place, branches in enumerate(ask(batch_texts)):
                 try:
-                    check_context(branches, lm)
+                    check_context(branches, lm.context)
                 except ValueError as error:
                     window.found[place] = error
                 else:

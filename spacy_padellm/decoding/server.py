@@ -16,6 +16,7 @@ from spacy_padellm.decoding.base import (
     Forced,
     Found,
     Limits,
+    check_context,
     check_settings,
 )
 from spacy_padellm.decoding.server_check import ServedModel, ServedModels
@@ -178,11 +179,8 @@ class _Job:
 
     async def _two_rounds(self, text: str, model: ServedModel) -> list[Mention]:
         (branches,) = self.prompt.count_branches([text], list(self.labels.values()))
+        check_context(branches, model.context)
         sequences = [branches.root + ids for ids in branches.labels]
-        # room for a count, an index and one token of a mention at the least
-        if max(map(len, sequences)) + 2 * MAX_COUNT_TOKENS > model.context:
-            tokens = branches.text[1] - branches.text[0]
-            raise ValueError(Errors.P121.format(tokens=tokens, context=model.context))
         counted = await self.served.connection.complete(
             model.name,
             sequences,

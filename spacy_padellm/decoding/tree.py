@@ -203,7 +203,7 @@ class _Work:
                 zip(some, asked, strict=True), start
             ):
                 try:
-                    check_context(branches, lm)
+                    check_context(branches, lm.context)
                 except ValueError as error:
                     found[key] = error
                     continue
