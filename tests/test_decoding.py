@@ -50,7 +50,7 @@ NO_TAGS = np.zeros((0, 1))
 
 
 @pytest.fixture(scope="module")
-def llama() -> tuple[LanguageModel, PromptTokens]:
+def prepared() -> tuple[LanguageModel, PromptTokens]:
     return prepare("llama", "paper-en")
 
 
@@ -101,18 +101,18 @@ def test_decoding_prefix_lm_reads_what_follows() -> None:
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=5))
 @settings(max_examples=25, deadline=None)
 def test_decoding_tree_equals_separate_sequences_for_any_text(
-    llama: tuple[LanguageModel, PromptTokens], texts: list[str]
+    prepared: tuple[LanguageModel, PromptTokens], texts: list[str]
 ) -> None:
-    lm, prompt = llama
+    lm, prompt = prepared
     texts = [f"a{text}" for text in texts]
     found = decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
     assert same(found, decode(BatchDecoder(**LIMITS), lm, prompt, texts, LABELS))
 
 
 def test_decoding_batch_equals_one_token_at_a_time(
-    llama: tuple[LanguageModel, PromptTokens],
+    prepared: tuple[LanguageModel, PromptTokens],
 ) -> None:
-    lm, prompt = llama
+    lm, prompt = prepared
     for text in random_texts(seed=3, count=8):
         (found,) = decode(BatchDecoder(**LIMITS), lm, prompt, [text], LABELS)
         assert same([found], [one_token_at_a_time(lm, prompt, text)])
@@ -178,9 +178,9 @@ def test_decoding_likeliest_is_the_log_softmax(vocabulary: int) -> None:
 
 
 def test_decoding_from_text_takes_the_likeliest_tokens_that_keep_to_the_text(
-    llama: tuple[LanguageModel, PromptTokens],
+    prepared: tuple[LanguageModel, PromptTokens],
 ) -> None:
-    lm, prompt = llama
+    lm, prompt = prepared
     strings = prompt.strings
     decoder = TreeDecoder(**LIMITS, from_text=True)
     for text in random_texts(seed=6, count=8):
@@ -211,9 +211,9 @@ def test_decoding_from_text_takes_the_likeliest_tokens_that_keep_to_the_text(
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=3))
 @settings(max_examples=25, deadline=None)
 def test_decoding_from_text_invents_nothing(
-    llama: tuple[LanguageModel, PromptTokens], texts: list[str]
+    prepared: tuple[LanguageModel, PromptTokens], texts: list[str]
 ) -> None:
-    lm, prompt = llama
+    lm, prompt = prepared
     texts = [f"a{text}" for text in texts]
     found = decode(TreeDecoder(**LIMITS, from_text=True), lm, prompt, texts, LABELS)
     for text, mentions in zip(texts, found, strict=True):
@@ -333,11 +333,11 @@ def test_decoding_forced_gives_the_gold_mentions(preset: str, decoder: Decoder) 
 
 @pytest.mark.parametrize("decoder", [TreeDecoder(**LIMITS), BatchDecoder(**LIMITS)])
 def test_decoding_limits_are_reported(
-    llama: tuple[LanguageModel, PromptTokens],
+    prepared: tuple[LanguageModel, PromptTokens],
     decoder: Decoder,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    lm, prompt = llama
+    lm, prompt = prepared
     found = decode(decoder, lm, prompt, random_texts(seed=4, count=6), LABELS)
     assert max(mention.index for text in found for mention in text) == 4
     assert "over max_mentions = 4" in caplog.text
@@ -541,9 +541,9 @@ def test_decoding_sliding_window_shorter_than_the_text_is_decoded_separately(
 
 
 def test_decoding_does_not_depend_on_the_batch(
-    llama: tuple[LanguageModel, PromptTokens],
+    prepared: tuple[LanguageModel, PromptTokens],
 ) -> None:
-    lm, prompt = llama
+    lm, prompt = prepared
     texts = random_texts(seed=11, count=64)
     alone = [
         decode(TreeDecoder(**LIMITS), lm, prompt, [text], LABELS) for text in texts
@@ -557,9 +557,9 @@ def test_decoding_does_not_depend_on_the_batch(
 
 
 def test_decoding_replicas_give_the_same_in_order(
-    llama: tuple[LanguageModel, PromptTokens],
+    prepared: tuple[LanguageModel, PromptTokens],
 ) -> None:
-    lm, _ = llama
+    lm, _ = prepared
     prompt = ManyCounts(PRESETS["paper-en"], lm.tokenizer)
     texts = random_texts(seed=12, count=150)
     wanted = decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
@@ -595,9 +595,9 @@ def test_decoding_stream_reads_no_further_than_it_looks_ahead(kind: str) -> None
 
 
 def test_decoding_draft_follows_a_place_that_holds_all_tokens(
-    llama: tuple[LanguageModel, PromptTokens],
+    prepared: tuple[LanguageModel, PromptTokens],
 ) -> None:
-    _, prompt = llama
+    _, prompt = prepared
     source = Source([21, 22, 23, 21, 22, 24, 25], prompt.strings, prompt.eos)
     assert source.draft([21, 22], 2) == [23, 21]
     assert source.draft([22, 24], 4) == [25]
