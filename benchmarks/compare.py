@@ -53,7 +53,6 @@ PLAIN = {
     "min_count_probability": None,
     "from_text": False,
     "tag_weight": 0.0,
-    "sure_tag_probability": 1.0,
 }
 DEFAULT = {"min_count_probability": 0.3, "from_text": True}
 TAGS = {"tag_weight": 0.5, "sure_tag_probability": 0.8}

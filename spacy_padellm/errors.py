@@ -94,7 +94,7 @@ class Errors:
         "longer texts into windows, e.g. spacy-transformers.strided_spans.v1 with a "
         "smaller window."
     )
-    P153 = (
+    P152 = (
         "The longest label takes {tokens} tokens in its prompt: no text fits beside it "
         "in the model, which takes {context} tokens. Shorten its name or description."
     )
@@ -218,10 +218,6 @@ class Errors:
         "The model '{name}' was trained to answer with {trained}, but the decoder asks "
         "it for {asked}. Take the decoder that it was trained with, or train it with "
         "this one."
-    )
-    P152 = (
-        "torch {version} has no Muon. Install one that has it, with pip install "
-        "'torch>=2.9', or set muon = false in the component's [training]."
     )
 
     # The benchmark: P16x

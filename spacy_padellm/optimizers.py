@@ -21,10 +21,7 @@ def make_optimizers(
     muon (bool): Whether the linear layers' matrices get Muon instead (Jordan et al.,
         2024), its updates as large as AdamW's (Liu et al., 2025).
     RETURNS (list[torch.optim.Optimizer]): Each parameter is in one of them.
-    RAISES (ValueError): If this torch has no Muon.
     """
-    if muon and not hasattr(torch.optim, "Muon"):
-        raise ValueError(Errors.P152.format(version=torch.__version__))
     matrices = _matrices(lm.model) if muon else []
     taken = {id(matrix) for matrix in matrices}
     trainable = [p for p in lm.model.parameters() if p.requires_grad]
@@ -43,14 +40,16 @@ def make_optimizers(
 
 
 def _matrices(model: nn.Module) -> list[torch.Tensor]:
-    """The weights of linear layers, without that of the vocabulary."""
+    """The weights of linear layers, without those of the vocabulary."""
     output: Any = model.get_output_embeddings()  # type: ignore[operator]
+    # an adapter's layers are inside
+    vocabulary = {id(p) for p in output.parameters()}
     return [
         layer.weight
         for layer in model.modules()
         if isinstance(layer, nn.Linear)
         and layer.weight.requires_grad
-        and layer.weight is not output.weight
+        and id(layer.weight) not in vocabulary
     ]
 
 
@@ -61,7 +60,8 @@ def apply_step(
 
     optimizers (Sequence[torch.optim.Optimizer]): Do the work and keep the moments.
     sgd (thinc.api.Optimizer): `[training.optimizer]`, at its current step. Its
-        `grad_clip` is taken as the limit of the global norm.
+        `grad_clip` is taken as the limit of the global norm. Its `beta1`, `beta2` and
+        `eps` are AdamW's.
     scale (float): What to multiply the gradients with.
     RAISES (ValueError): If averages are asked for.
     """

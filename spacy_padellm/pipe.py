@@ -183,6 +183,7 @@ class PaDeLLMNER(TrainablePipe):
         thresholds (Mapping[str, float]): The lowest probability of each label's
             mentions. A `threshold` that was set goes.
         """
+        self._task.ready()  # or the hub's would take their place at first use
         self.cfg["threshold"] = None
         self._task.thresholds = dict(thresholds)
 
@@ -348,7 +349,7 @@ class PaDeLLMNER(TrainablePipe):
     def finish_update(self, sgd: Optimizer) -> None:
         """Apply the mean gradient of the updates since the last step.
 
-        RAISES (ValueError): If `sgd` averages parameters, or torch has no Muon.
+        RAISES (ValueError): If `sgd` averages parameters.
         """
         if self._updates.count:
             make_step(self._updates, self.holder.lm(), sgd, settings=self.training)

@@ -3,7 +3,7 @@
 Counts and mentions teach few tokens of a text. A prefix LM does not predict its text,
 so that its outputs there are free to be taught as a tagger's: of `<eos>` and a token of
 each label's name, the label's inside a mention and `<eos>` outside are to be the
-likeliest. Decoding drafts mentions from them.
+likeliest. Decoding drafts mentions from them, and takes those that are sure.
 """
 
 from __future__ import annotations

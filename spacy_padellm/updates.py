@@ -109,7 +109,7 @@ def make_step(
     lm (LanguageModel): The model.
     sgd (thinc.api.Optimizer): `[training.optimizer]`, at its current step.
     settings (TrainingSettings): How the model is trained.
-    RAISES (ValueError): If `sgd` averages parameters, or torch has no Muon.
+    RAISES (ValueError): If `sgd` averages parameters.
     """
     if not updates.optimizers:
         updates.optimizers = make_optimizers(lm, muon=settings.muon)

@@ -91,14 +91,6 @@ def test_optimizers_muon_leaves_frozen_parameters_alone() -> None:
     assert len(stepped) == lm.model.config.num_hidden_layers
 
 
-def test_optimizers_torch_without_muon_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delattr(torch.optim, "Muon")
-    with pytest.raises(ValueError, match="set muon = false"):
-        make_optimizers(make_lm("llama"), muon=True)
-
-
 def test_optimizers_averages_are_an_error() -> None:
     lm = make_lm("llama")
     with pytest.raises(ValueError, match="Set use_averages = false"):

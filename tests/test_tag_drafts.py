@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from hypothesis import given, strategies as st
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.tag_drafts import read_tags, share_scores
 from spacy_padellm.decoding.tree import TreeDecoder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
+from spacy_padellm.pipe import PaDeLLMNER
 
 
 def log_chances(rows: list[list[float]]) -> npt.NDArray[np.float64]:
@@ -145,29 +148,104 @@ def test_tag_drafts_save_passes_and_change_nothing(
         lm.tags = tags
 
 
-def test_tag_drafts_that_are_sure_stand_without_being_asked_for(
-    tagging: Language, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def flat(tagging: Language) -> Iterator[PaDeLLMNER]:
+    """The pipe, as if its mentions never overlapped; tags over 0.5 are sure."""
     pipe = pipe_of(tagging)
-    decoder = pipe.decoder
+    decoder, lm = pipe.decoder, pipe.holder.lm()
     assert isinstance(decoder, TreeDecoder)
-    flat = [text for text in GOLD if text != NESTED]
-    try:
-        pipe.decoder = replace(decoder, sure_tag_probability=0.5)
-        # tags of the outer mentions would hide the inner ones
-        assert passes(tagging, monkeypatch, [TEXT]) == 2
-        pipe.holder.lm().overlaps = False
-        assert passes(tagging, monkeypatch, flat) == len(flat)
-        docs = list(tagging.pipe(flat))
-        assert found(docs) == [GOLD[text] for text in flat]
-        scores = [score for doc in docs for score in scored(doc).values()]
-        assert all(0.5 < score <= 1 for score in scores)
-        # those that are less sure are asked for
-        pipe.decoder = replace(decoder, sure_tag_probability=1.0)
-        assert passes(tagging, monkeypatch, [TEXT]) == 2
-    finally:
-        pipe.holder.lm().overlaps = True
-        pipe.decoder = decoder
+    assert lm.overlaps
+    pipe.decoder = replace(decoder, sure_tag_probability=0.5)
+    labels = pipe.label_data
+    lm.overlaps = False
+    yield pipe
+    lm.overlaps = True
+    pipe.decoder = decoder
+    pipe.set_labels(labels)
+
+
+FLAT = [text for text in GOLD if text != NESTED]
+
+
+def test_tag_drafts_that_are_sure_stand_without_being_asked_for(
+    tagging: Language, flat: PaDeLLMNER, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert passes(tagging, monkeypatch, FLAT) == len(FLAT)
+    docs = list(tagging.pipe(FLAT))
+    assert found(docs) == [GOLD[text] for text in FLAT]
+    scores = [score for doc in docs for score in scored(doc).values()]
+    assert scores
+    assert all(0.5 < score <= 1 for score in scores)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"sure_tag_probability": 1.0}, {"tag_weight": 0.0}, {"max_mentions": 1}],
+    ids=str,
+)
+def test_tag_drafts_are_asked_for_as_settings_say(
+    tagging: Language,
+    flat: PaDeLLMNER,
+    setting: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = next(text for text in FLAT if most_of_a_label(text) > 1)
+    assert passes(tagging, monkeypatch, [text]) == 1
+    assert isinstance(flat.decoder, TreeDecoder)
+    flat.decoder = replace(flat.decoder, **setting)
+    assert passes(tagging, monkeypatch, [text]) > 1
+
+
+def most_of_a_label(text: str) -> int:
+    return max(Counter(label for _, label in GOLD[text]).values(), default=0)
+
+
+def test_tag_drafts_with_overlaps_are_asked_for(
+    tagging: Language, flat: PaDeLLMNER, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # tags of the outer mentions would hide the inner ones
+    flat.holder.lm().overlaps = True
+    assert passes(tagging, monkeypatch, [TEXT]) == 2
+
+
+def test_tag_drafts_of_some_labels_are_only_sure_of_absence(
+    tagging: Language, flat: PaDeLLMNER, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = {label for _, label in GOLD[TEXT]}
+    label = min(labels)
+    nothing = next(text for text in FLAT if not GOLD[text])
+    flat.set_labels([label])
+    assert passes(tagging, monkeypatch, [nothing]) == 1
+    assert passes(tagging, monkeypatch, [TEXT]) > 1
+
+
+def test_tag_drafts_sure_labels_stand_beside_those_asked_for(
+    tagging: Language, flat: PaDeLLMNER, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = flat.holder.lm()
+    label = min({label for _, label in GOLD[TEXT]})
+    name = flat.label_data[label]
+    tags = lm.tags
+    # as if the model had not been taught the tag of this label
+    monkeypatch.setattr(lm, "tags", {n: tag for n, tag in tags.items() if n != name})
+    assert passes(tagging, monkeypatch, [TEXT]) > 1
+    assert entities(tagging(TEXT)) == GOLD[TEXT]
+    order = [mention.label for mention in flat_mentions(flat, TEXT)]
+    assert order == sorted(order, key=flat.labels.index)
+
+
+def flat_mentions(pipe: PaDeLLMNER, text: str) -> list[Mention]:
+    lm, prompt = pipe.holder.lm(), pipe.prompt
+    assert prompt is not None
+    tokens = lm.tokens_of(prompt)
+    return decode(pipe.decoder, lm, tokens, [text], pipe.label_data)[0]
+
+
+def test_tag_drafts_are_no_surer_than_their_tag() -> None:
+    chances = log_chances([[0.15, 0.2, 0.13, 0.13, 0.13, 0.13, 0.13]])
+    tagging = read_tags([1], [" Anna"], chances, "ABCDEF")
+    assert tagging.sure["A"] == pytest.approx(0.2)
+    assert tagging.sure["B"] == pytest.approx(0.87)
 
 
 def test_tag_drafts_are_saved_with_the_model(tagging: Language, tmp_path: Path) -> None:

@@ -133,20 +133,22 @@ def needs(
     there are mentions, there are at least two more: one that reads the counts and
     gives the mentions' first tokens, and one that reads the rest of them, drafted
     right. A count of more than one token, but for a blank before it, needs a pass for
-    each further one. Tags draft counts and mentions in the first pass, which leaves
-    one.
+    each further one. Where tags are sure one pass over the text alone is enough.
 
     prompt (PromptTokens): The prompt.
     golds (Sequence[GoldText]): The texts.
     labels (Mapping[str, str]): Label -> its name in the prompt.
     tags (bool): Whether the model tags its texts.
     """
+    if tags:
+        branches = prompt.count_branches([g.text for g in golds], list(labels.values()))
+        return [Need(1, len(branch.root), 0) for branch in branches]
     forced = Forced(prompt, {gold.text: gold.mentions for gold in golds})
     trees = make_trees(prompt, golds, labels, mention_prefix_loss=False)
     found = []
     for gold, tree in zip(golds, trees, strict=True):
         digits = max(_count_tokens(prompt, forced.count(gold.text, k)) for k in labels)
-        further = 0 if tags else digits - len(prompt.count_start)
+        further = digits - len(prompt.count_start)
         passes = 2 + further if any(map(gold.mentions.get, labels)) else 1
         found.append(Need(passes, tree.size, len(tree.places)))
     return found

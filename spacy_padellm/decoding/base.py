@@ -178,7 +178,7 @@ def check_context(branches: CountBranches, context: int) -> None:
     room = context - 2 * MAX_COUNT_TOKENS - len(branches.root)
     tokens = branches.text[1] - branches.text[0]
     if label > room + tokens:
-        raise ValueError(Errors.P153.format(tokens=label, context=context))
+        raise ValueError(Errors.P152.format(tokens=label, context=context))
     if label > room:
         raise ValueError(Errors.P121.format(tokens=tokens, context=context))
 

@@ -1,6 +1,7 @@
 """Mentions as a model that tags its texts has tagged them; see `spacy_padellm.tags`.
 
-They are drafts of the mentions that are generated, and share in their scores.
+They are drafts of the mentions that are generated, and share in their scores; those
+that are sure stand as they are.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Tagging:
 
     mentions (dict[str, list[Tagged]]): Label -> its mentions in text order.
     sure (dict[str, float]): Label -> how sure its tags are: the probability, at the
-        least sure word, that it is inside a mention of the label or that it is not,
-        whichever is higher.
+        least sure word, that it is inside a mention of the label where it is tagged
+        so, and that it is not elsewhere.
     """
 
     mentions: dict[str, list[Tagged]] = field(default_factory=dict)
@@ -79,7 +80,8 @@ def read_tags(
             ids = list(text[starts[words[0]] : end])
             score = float(scores[words].min())
             mentions[labels[tag - 1]].append(Tagged(ids, score))
-    sure = np.maximum(means, 1 - means).min(axis=0)[1:]
+    inside = tags[:, None] == np.arange(means.shape[1])
+    sure = np.where(inside, means, 1 - means).min(axis=0)[1:]
     return Tagging(mentions, dict(zip(labels, sure.tolist(), strict=True)))
 
 

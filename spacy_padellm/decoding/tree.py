@@ -1,11 +1,12 @@
 """`TreeDecoder`: each text is encoded once, all its labels and mentions in one tree.
 
 Pass 1 reads text and labels and gives the counts' first tokens; if the model tags its
-texts it reads the text alone, and the tags are drafts of counts and mentions. Pass 2
-reads the counts and all mention prompts: it gives each mention's first token and shows
-whether the count was complete. The passes after it read the rest of the mentions,
-several tokens at once where a draft from the text holds. Tokens and probabilities are
-those of greedy decoding of separate sequences.
+texts it reads the text alone: tags that are sure give mentions, and the others are
+drafts of counts and mentions. Pass 2 reads the counts and all mention prompts: it gives
+each mention's first token and shows whether the count was complete. The passes after it
+read the rest of the mentions, several tokens at once where a draft from the text holds.
+Tokens and probabilities of what is generated are those of greedy decoding of separate
+sequences.
 """
 
 from __future__ import annotations
@@ -57,11 +58,12 @@ class TreeDecoder:
         one of the text.
     tag_weight (float): Of a model that was taught to tag its texts: the share of a
         mention's score, in 0..1, that is the probability of its tags; mentions that
-        were only tagged are found too. 0 leaves tags to the drafts.
+        were only tagged are found too. 0 leaves tags to the drafts alone.
     sure_tag_probability (float): Of such a model: a label is not asked for if each word
         is inside its mentions, or is not, with at least this probability, in 0.5..1:
         its mentions are those that are tagged, with the tags' scores. 1 asks for all,
-        and so does a model that was taught mentions that overlap.
+        and so does a model that was taught mentions that overlap. Where not all labels
+        are asked for that the model was taught, only their absence is sure.
     devices (tuple[str, ...]): Where to put replicas of the model, over which texts are
         spread; none means the model's own device.
     """
@@ -99,9 +101,7 @@ class TreeDecoder:
 
     @property
     def _uses_tags(self) -> bool:
-        return bool(
-            self.draft_tokens or self.tag_weight or self.sure_tag_probability < 1
-        )
+        return bool(self.draft_tokens or self.tag_weight)
 
     def stream(
         self,
@@ -229,6 +229,13 @@ class _Work:
         # an answer that is forced needs all labels, and no better drafts
         return bool(self.tags) and self.forced is None
 
+    @property
+    def _sure_tag_probability(self) -> float:
+        # tags show the outer ones of overlapping mentions alone
+        if self.replica.lm.overlaps or not self.decoder.tag_weight:
+            return 1.0
+        return self.decoder.sure_tag_probability
+
     def _plant(self, text: str, branches: CountBranches) -> TreeText:
         lm = self.replica.lm
         return TreeText(
@@ -241,12 +248,13 @@ class _Work:
                 self.decoder.min_count_probability,
                 self.decoder.from_text,
                 self.decoder.tag_weight,
-                1.0 if lm.overlaps else self.decoder.sure_tag_probability,
+                self._sure_tag_probability,
             ),
             context=lm.context,
             forced=self.forced,
             tags=list(self.tags),
             tags_first=self._tags_first,
+            all_tags={*self.tags.values()} >= {*lm.tags.values()},
         )
 
     def _is_separate(self, branches: CountBranches) -> bool:

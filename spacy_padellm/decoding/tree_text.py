@@ -37,6 +37,7 @@ class TreeText:
         forced: Forced | None,
         tags: Sequence[str] = (),
         tags_first: bool = False,
+        all_tags: bool = True,
     ) -> None:
         """Plant the text, and the labels unless its tags come first.
 
@@ -51,12 +52,14 @@ class TreeText:
         tags (Sequence[str]): The labels that the text's tokens are tagged with: 1, 2,
             ...; none if they are not.
         tags_first (bool): Whether labels wait for the tags, which then draft their
-            counts as well.
+            counts as well, or give their mentions.
+        all_tags (bool): Whether `tags` are all that the model was taught.
         """
         self.tree = TokenTree(mutual=branches.mutual)
         self.asked = Asked(tagged=range(*branches.text) if tags else range(0))
         self._tags = tags
         self._tags_first = tags_first
+        self._all_tags = all_tags
         self._tagging = Tagging()
         self._sure: list[str] = []  # labels whose mentions are as they were tagged
         self._drafts: dict[str, list[Tagged]] = {}
@@ -164,8 +167,12 @@ class TreeText:
     def _is_sure(self, label: str) -> bool:
         """Whether a label's mentions are as they are tagged."""
         # labels that the model was not taught have no tag
-        if self._tagging.sure.get(label, 0.0) < self._choice.sure_tag_probability:
+        sure = self._tagging.sure.get(label, 0.0)
+        least = self._choice.sure_tag_probability
+        if sure < least or least == 1:
             return False
         found, limits = self._tagging.mentions[label], self._mentions.limits
+        if found and not self._all_tags:
+            return False  # it may be a mention of a label that was not asked for
         longest = max((len(mention.ids) for mention in found), default=0)
         return len(found) <= limits.max_mentions and longest < limits.max_mention_tokens
