@@ -55,7 +55,7 @@ PLAIN = {
     "tag_weight": 0.0,
 }
 DEFAULT = {"min_count_probability": 0.3, "from_text": True}
-TAGS = {"tag_weight": 0.5, "sure_tag_probability": 0.8}
+TAGS = {"tag_weight": 0.5, "sure_tag_probability": 0.7}
 # reads texts in both directions, and is taught to tag them besides
 PREFIX = {"prompt.prefix_lm": "true", "training.tag_loss": "0.3"}
 

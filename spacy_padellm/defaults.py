@@ -33,7 +33,7 @@ DEFAULT_CONFIG = {
         "min_count_probability": 0.3,
         "from_text": True,
         "tag_weight": 0.5,
-        "sure_tag_probability": 0.8,
+        "sure_tag_probability": 0.7,
         "devices": [],
     },
     "span_getter": {

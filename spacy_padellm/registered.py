@@ -48,7 +48,7 @@ def make_tree_decoder(
     min_count_probability: float | None = 0.3,
     from_text: bool = True,
     tag_weight: float = 0.5,
-    sure_tag_probability: float = 0.8,
+    sure_tag_probability: float = 0.7,
     devices: Sequence[str] = (),
 ) -> Decoder:
     """`spacy-padellm.TreeDecoder.v1`; see `TreeDecoder`.
