@@ -52,6 +52,15 @@ def test_component_hub_thresholds_outlast_new_labels(nlp: Language) -> None:
     assert pipe.threshold == THRESHOLDS
 
 
+def test_component_hub_thresholds_give_way_to_those_that_were_learnt(
+    nlp: Language,
+) -> None:
+    pipe = pipe_of(nlp)
+    pipe.carry({"PER": 0.9})
+    nlp(TEXT)
+    assert pipe.threshold == {"PER": 0.9}
+
+
 def test_component_hub_model_is_saved_with_its_labels(
     nlp: Language, tmp_path: Path
 ) -> None:
