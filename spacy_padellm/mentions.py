@@ -20,8 +20,9 @@ class Mention:
     label (str): The label (not its name in the prompt).
     index (int): The mention's number n within (text, label), from 1.
     text (str): The generated string.
-    score (float): Product of the probabilities of its tokens, without `<eos>`
-        (paper, section 3.3), in 0..1.
+    score (float): In 0..1: the product of the probabilities of its tokens, without
+        `<eos>` (paper, section 3.3), or as the decoder weighs it with those of its
+        count and its tags.
     """
 
     label: str
