@@ -1,11 +1,12 @@
 """The paper's comparison (its Tables 3 and 6) at small scale, on equal terms.
 
     python -m benchmarks.compare training/base --output training/compare \
-        --json benchmarks/results/compare.json
+        --jobs 2 --json benchmarks/results/compare.json
 
 One pretrained model is fine-tuned for each method on the same five data sets together,
 each text with the labels of its own set, on as many texts in as many steps, and scored
-on each development part. Trained pipelines stay in the output folder, with their
+on each development part; `--jobs` methods at a time share the processors, and all are
+timed together at the end. Trained pipelines stay in the output folder, with their
 scores: a second run does what is missing (delete scores.json to score again). The
 corpora are converted with --own-labels: CORPORA/train/SET.spacy and
 CORPORA/dev/SET.spacy.
@@ -15,17 +16,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import spacy
+import torch
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
@@ -57,7 +62,7 @@ PLAIN = {
 DEFAULT = {"min_count_probability": 0.3, "from_text": True}
 TAGS = {"tag_weight": 0.5, "sure_tag_probability": 0.7}
 # reads texts in both directions, and is taught to tag them besides
-PREFIX = {"prompt.prefix_lm": "true", "training.tag_loss": "0.3"}
+PREFIX = {"prompt.prefix_lm": "true", "training.tag_loss": "1.0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +92,16 @@ class Method:
     readings: Mapping[str, Reading]
 
 
-def _baseline(name: str, decoder: str) -> Method:
-    return Method({"decoder.@misc": f"spacy-padellm.{decoder}.v1"}, {name: Reading()})
+def _baseline(
+    name: str, decoder: str, settings: Mapping[str, str] | None = None
+) -> Method:
+    return Method(
+        {"decoder.@misc": f"spacy-padellm.{decoder}.v1"} | dict(settings or {}),
+        {
+            name: Reading(),
+            f"{name}, and thresholds by label": Reading(thresholds=True),
+        },
+    )
 
 
 METHODS = {
@@ -106,10 +119,7 @@ METHODS = {
     "onestep": _baseline("OneStep", "OneStepDecoder"),
     "struct": _baseline("AutoReg-Struct", "StructuredDecoder"),
     "aug": _baseline("AutoReg-Aug", "AugmentedDecoder"),
-    "no-index-loss": Method(
-        {"training.mention_prefix_loss": "false"},
-        {"PaDeLLM, `<mention n>` not learnt": Reading(PLAIN)},
-    ),
+    "prefix-aug": _baseline("AutoReg-Aug, prefix LM", "AugmentedDecoder", PREFIX),
     "prefix": Method(
         PREFIX,
         {
@@ -120,9 +130,9 @@ METHODS = {
             ),
         },
     ),
-    "prefix-aug": Method(
-        {**PREFIX, "decoder.@misc": "spacy-padellm.AugmentedDecoder.v1"},
-        {"AutoReg-Aug, prefix LM": Reading()},
+    "no-index-loss": Method(
+        {"training.mention_prefix_loss": "false"},
+        {"PaDeLLM, `<mention n>` not learnt": Reading(PLAIN)},
     ),
 }
 
@@ -182,13 +192,13 @@ def read(folder: Path, corpus: Path, reading: Reading) -> dict[str, float]:
     nlp, golds = load(folder, corpus, reading)
     pipe: Any = nlp.get_pipe(NAME)
     pairs = [(_blank(gold), gold) for gold in golds]
+    docs = [doc for doc, _ in pairs]
+    found = pipe.predict(docs)
+    pipe.set_annotations(docs, found)
     if reading.thresholds:
-        halves = [pairs[::2], pairs[1::2]]
-        for half, thresholds in zip(halves, _thresholds(nlp, pairs), strict=True):
+        for half, thresholds in enumerate(_thresholds(pairs)):
             pipe.cfg["threshold"] = thresholds
-            _annotate(nlp, half)
-    else:
-        _annotate(nlp, pairs)
+            pipe.set_annotations(docs[half::2], found[half::2])
     scores = make_ner_scorer(spans_key=SPANS_KEY)([Example(*pair) for pair in pairs])
     prompt = pipe.holder.lm().tokens_of(pipe.prompt)
     tokens, sequences = lengths(
@@ -243,16 +253,10 @@ def _blank(gold: Doc) -> Doc:
     return Doc(gold.vocab, words, spaces=[bool(token.whitespace_) for token in gold])
 
 
-def _annotate(nlp: Language, pairs: Sequence[tuple[Doc, Doc]]) -> None:
-    for _ in nlp.pipe((doc for doc, _ in pairs), batch_size=256):
-        pass  # in place
-
-
 def _thresholds(
-    nlp: Language, pairs: Sequence[tuple[Doc, Doc]]
+    pairs: Sequence[tuple[Doc, Doc]],
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The thresholds for each half of the texts, learnt on the other."""
-    _annotate(nlp, pairs)
     texts = [
         Candidates(
             frozenset(_place(span) for span in gold.spans[SPANS_KEY]),
@@ -301,36 +305,59 @@ def collect(output: Path) -> dict[str, dict[str, Any]]:
     return results
 
 
+def run_method(
+    key: str, folder: Path, base: Path, *, corpora: Path, steps: int, threads: int
+) -> None:
+    """Train a method and score it, as far as its folder does not show it done."""
+    if (folder / "scores.json").is_file():
+        return
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # of the training's process
+    torch.set_num_threads(threads)
+    method, times = METHODS[key], folder / "training.json"
+    if not times.is_file():
+        taken = train(base, folder, method, corpora=corpora, steps=steps)
+        times.write_text(json.dumps(taken), "utf8")
+    seconds = json.loads(times.read_text("utf8"))
+    scores: dict[str, dict[str, Any]] = {}
+    for name in SETS:
+        dev = corpora / "dev" / f"{name}.spacy"
+        for title, reading in method.readings.items():
+            figures = read(folder / "model-last", dev, reading)
+            figures["training_seconds"] = seconds
+            scores.setdefault(name, {})[title] = figures
+            msg.info(f"{name}, {title}: string F1 {figures['string_f']:.3f}")
+    (folder / "scores.json").write_text(json.dumps(scores, indent=2), "utf8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base", type=Path, help="the pretrained model's folder")
     parser.add_argument("--corpora", type=Path, default=Path("corpus/compare"))
     parser.add_argument("--output", type=Path, default=Path("training/compare"))
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--steps", type=int, default=2000, help="of 32 texts")
+    parser.add_argument("--steps", type=int, default=900, help="of 32 texts")
+    parser.add_argument("--jobs", type=int, default=1, help="methods at a time")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     write_few(args.corpora)
-    for key in args.methods.split(","):
-        folder, method = args.output / key, METHODS[key]
-        if (folder / "scores.json").is_file():
-            continue
-        times = folder / "training.json"
-        if not times.is_file():
-            seconds = train(
-                args.base, folder, method, corpora=args.corpora, steps=args.steps
+    workers = ProcessPoolExecutor(
+        args.jobs, mp_context=multiprocessing.get_context("spawn")
+    )
+    with workers:
+        running = [
+            workers.submit(
+                run_method,
+                key,
+                args.output / key,
+                args.base,
+                corpora=args.corpora,
+                steps=args.steps,
+                threads=max(1, (os.cpu_count() or 1) // args.jobs),
             )
-            times.write_text(json.dumps(seconds), "utf8")
-        seconds = json.loads(times.read_text("utf8"))
-        scores: dict[str, dict[str, Any]] = {}
-        for name in SETS:
-            dev = args.corpora / "dev" / f"{name}.spacy"
-            for title, reading in method.readings.items():
-                figures = read(folder / "model-last", dev, reading)
-                figures["training_seconds"] = seconds
-                scores.setdefault(name, {})[title] = figures
-                msg.info(f"{name}, {title}: string F1 {figures['string_f']:.3f}")
-        (folder / "scores.json").write_text(json.dumps(scores, indent=2), "utf8")
+            for key in args.methods.split(",")
+        ]
+    for run in running:
+        run.result()
     results = collect(args.output)
     for name, times in time_all(args.output, args.corpora).items():
         for title, ms in times.items():

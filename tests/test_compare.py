@@ -67,6 +67,7 @@ def test_compare_scores_each_set_and_runs_what_is_missing(
         run(
             *("-m", "benchmarks.compare", str(base), "--corpora", str(corpora)),
             *("--output", str(tmp_path), "--methods", methods, "--steps", "2"),
+            *("--jobs", "2"),
             *("--json", str(tmp_path / "out.json")),
         )
         results: dict[str, dict[str, dict[str, float]]] = json.loads(
@@ -74,14 +75,16 @@ def test_compare_scores_each_set_and_runs_what_is_missing(
         )
         return results
 
-    first = compare("onestep")
+    first = compare("onestep,aug")
+    names = ["OneStep", "AutoReg-Aug"]
+    expected = [n + end for n in names for end in ("", ", and thresholds by label")]
     assert list(first) == list(SETS)
-    assert all(list(scores) == ["OneStep"] for scores in first.values())
-    weights = tmp_path / "onestep/model-last/padellm_ner/model/model.safetensors"
+    assert all(list(scores) == expected for scores in first.values())
+    weights = tmp_path / "aug/model-last/padellm_ner/model/model.safetensors"
     trained = weights.stat().st_mtime_ns
-    again = compare("onestep")
+    again = compare("onestep,aug")
     assert weights.stat().st_mtime_ns == trained
     for scores in (first, again):
         for figures in scores.values():
-            assert figures["OneStep"].pop("ms_a_text") > 0
+            assert all(figures[name].pop("ms_a_text") > 0 for name in names)
     assert again == first
