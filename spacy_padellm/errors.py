@@ -219,6 +219,10 @@ class Errors:
         "it for {asked}. Take the decoder that it was trained with, or train it with "
         "this one."
     )
+    P153 = (
+        "its calibration has slope {slope} and offset {offset}, which are to be finite "
+        "numbers, the slope above 0"
+    )
 
     # The benchmark: P16x
     P160 = (

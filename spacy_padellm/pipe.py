@@ -34,6 +34,7 @@ from spacy_padellm.saving import (
 from spacy_padellm.spans import DocMentions, annotate
 from spacy_padellm.task import Task
 from spacy_padellm.training import TrainingSettings
+from spacy_padellm.tuning import Calibration, Tuning
 from spacy_padellm.updates import Updates, add_update, make_from_scratch, make_step
 from spacy_padellm.windows import SpanGetter
 
@@ -175,17 +176,21 @@ class PaDeLLMNER(TrainablePipe):
     def threshold(self) -> float | Mapping[str, float]:
         """The lowest probability of a mention, or of each label's."""
         own: float | dict[str, float] | None = self.cfg["threshold"]
-        return self._task.thresholds if own is None else own
+        return self._task.tuning.thresholds if own is None else own
 
-    def carry(self, thresholds: Mapping[str, float]) -> None:
-        """Let the model carry thresholds, until it is trained further.
+    @property
+    def calibration(self) -> Calibration:
+        """What makes the scores of mentions probabilities."""
+        return self._task.tuning.calibration
 
-        thresholds (Mapping[str, float]): The lowest probability of each label's
-            mentions. A `threshold` that was set goes.
+    def carry(self, tuning: Tuning) -> None:
+        """Let the model carry thresholds and a calibration, until it is trained.
+
+        tuning (Tuning): How mentions are judged. A `threshold` that was set goes.
         """
         self._task.ready()  # or the hub's would take their place at first use
         self.cfg["threshold"] = None
-        self._task.thresholds = dict(thresholds)
+        self._task.tuning = tuning
 
     # Prediction
 
@@ -235,6 +240,7 @@ class PaDeLLMNER(TrainablePipe):
                 spans_key=self.cfg["spans_key"],
                 alignment_mode=self.cfg["alignment_mode"],
                 threshold=self.threshold,
+                calibration=self.calibration,
                 existing=self.cfg["existing"],
             )
 
@@ -353,8 +359,8 @@ class PaDeLLMNER(TrainablePipe):
         """
         if self._updates.count:
             make_step(self._updates, self.holder.lm(), sgd, settings=self.training)
-            # they were learnt for other weights
-            self._task.thresholds = {}
+            # it was learnt for other weights
+            self._task.tuning = Tuning()
 
     # Saving
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt import Prompt
+from spacy_padellm.tuning import Calibration, Tuning
 
 FILE_NAME = "padellm.json"
 
@@ -20,15 +21,14 @@ class TaskSettings:
 
     labels (dict[str, str]): Label -> its name in the prompt.
     prompt (Prompt): The templates.
-    thresholds (dict[str, float]): Label -> the lowest probability of its mentions,
-        0 for labels that are not in it.
+    tuning (Tuning): How its mentions are judged.
     answers (str): What the model was trained to answer; see `Decoder`. Empty if that
         is not known.
     """
 
     labels: dict[str, str]
     prompt: Prompt
-    thresholds: dict[str, float] = field(default_factory=dict)
+    tuning: Tuning = field(default_factory=Tuning)
     answers: str = ""
 
     def to_json(self) -> str:
@@ -36,8 +36,10 @@ class TaskSettings:
             "labels": self.labels,
             "prompt": self.prompt.to_dict(),
         }
-        if self.thresholds:
-            settings["thresholds"] = self.thresholds
+        if self.tuning.thresholds:
+            settings["thresholds"] = dict(self.tuning.thresholds)
+        if self.tuning.calibration != Calibration():
+            settings["calibration"] = asdict(self.tuning.calibration)
         if self.answers:
             settings["answers"] = self.answers
         return json.dumps(settings, ensure_ascii=False, indent=2) + "\n"
@@ -54,8 +56,11 @@ class TaskSettings:
             labels = {str(k): str(v) for k, v in settings["labels"].items()}
             given = settings.get("thresholds", {})
             thresholds = {str(k): float(v) for k, v in given.items()}
+            scale = settings.get("calibration", {})
+            calibration = Calibration(**{str(k): float(v) for k, v in scale.items()})
+            tuning = Tuning(thresholds, calibration)
             prompt = Prompt.from_dict(settings["prompt"])
-            return cls(labels, prompt, thresholds, str(settings.get("answers", "")))
+            return cls(labels, prompt, tuning, str(settings.get("answers", "")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = Errors.P105.format(source=source, error=error)
             raise ValueError(message) from error

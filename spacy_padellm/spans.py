@@ -19,6 +19,7 @@ from spacy_padellm.mentions import (
     choose_flat,
     deduplicate,
 )
+from spacy_padellm.tuning import AS_GIVEN, Calibration
 from spacy_padellm.windows import Window
 
 AlignmentMode = Literal["strict", "contract", "expand"]
@@ -81,6 +82,7 @@ def annotate(
     spans_key: str,
     alignment_mode: AlignmentMode,
     threshold: float | Mapping[str, float],
+    calibration: Calibration = AS_GIVEN,
     existing: Existing,
 ) -> None:
     """Write a Doc's mentions to `doc.spans[spans_key]` and `doc.ents`.
@@ -93,12 +95,14 @@ def annotate(
     alignment_mode (AlignmentMode): What becomes of mentions that cut tokens.
     threshold (float | Mapping[str, float]): Lowest score of a mention; of each label,
         and 0 for labels that have none. What is below is left out altogether.
+    calibration (Calibration): What becomes of scores first.
     existing (Existing): Whether entities that are there already, and tokens that are
         blocked from being entities, give way.
     """
     placed: dict[tuple[int, int, str], tuple[Span, ScoredSpan]] = {}
-    dropped = [(m.label, m.text, m.score) for m in found.dropped]
-    for scored in found.spans:
+    dropped = [(m.label, m.text, calibration(m.score)) for m in found.dropped]
+    for given in found.spans:
+        scored = replace(given, score=calibration(given.score))
         if scored.score < lowest_score(threshold, scored.label):
             continue
         span = doc.char_span(

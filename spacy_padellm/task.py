@@ -1,9 +1,10 @@
-"""What a component is asked to find: labels, prompt and thresholds, its own or those
-that its model carries."""
+"""What a component is asked to find, and what it takes for found: labels, prompt and
+tuning, its own or those that its model carries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from spacy.vocab import Vocab
 
@@ -13,15 +14,15 @@ from spacy_padellm.holder import ModelHolder
 from spacy_padellm.label_names import GivenLabels, LabelNames, label_names
 from spacy_padellm.prompt import Prompt
 from spacy_padellm.settings import TaskSettings, settle
+from spacy_padellm.tuning import Tuning
 
 
 class Task:
-    """The labels, the prompt and the thresholds of a component.
+    """The labels, the prompt and the tuning of a component.
 
     labels (dict[str, str]): Label -> its name in the prompt.
     prompt (Prompt | None): The prompt; None while neither config nor model has one.
-    thresholds (Mapping[str, float]): Label -> the lowest probability of its mentions,
-        as the model carries them.
+    tuning (Tuning): How mentions are judged, as the model carries it.
     """
 
     def __init__(
@@ -54,9 +55,9 @@ class Task:
 
     def _take(self, carried: TaskSettings | None) -> None:
         self._carried = carried
-        # they were learnt for the weights as they came
+        # it was learnt for the weights as they came
         as_learnt = None if self._holder.trained else carried
-        self.thresholds: Mapping[str, float] = as_learnt.thresholds if as_learnt else {}
+        self.tuning = as_learnt.tuning if as_learnt else Tuning()
 
     # Labels
 
@@ -155,5 +156,7 @@ class Task:
         answers = carried.answers if carried else ""
         if self._holder.trained:
             answers = decoder.answers
-        own = threshold if isinstance(threshold, Mapping) else self.thresholds
-        return TaskSettings(labels or self.labels, prompt, dict(own), answers)
+        tuning = self.tuning
+        if isinstance(threshold, Mapping):
+            tuning = replace(tuning, thresholds=threshold)
+        return TaskSettings(labels or self.labels, prompt, tuning, answers)

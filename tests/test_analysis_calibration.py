@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from spacy_padellm.analysis.calibration import calibrate
+from spacy_padellm.analysis.calibration import measure_reliability
 
 # edges of bins among them
 SCORES = st.one_of(st.floats(0, 1), st.integers(0, 10).map(lambda tenths: tenths / 10))
@@ -35,7 +35,7 @@ def test_analysis_calibration_error_is_the_definitions(
     predictions: list[tuple[float, bool]], bins: int
 ) -> None:
     expected = brute_force(predictions, bins)
-    assert calibrate(predictions, bins=bins).error == pytest.approx(expected)
+    assert measure_reliability(predictions, bins=bins).error == pytest.approx(expected)
 
 
 @settings(deadline=None)
@@ -43,7 +43,7 @@ def test_analysis_calibration_error_is_the_definitions(
 def test_analysis_calibration_bins_hold_all_predictions(
     predictions: list[tuple[float, bool]],
 ) -> None:
-    calibration = calibrate(predictions)
+    calibration = measure_reliability(predictions)
     assert sum(b.count for b in calibration.bins) == len(predictions)
     right = sum(b.right * b.count for b in calibration.bins)
     assert right == pytest.approx(sum(right for _, right in predictions))
@@ -51,17 +51,17 @@ def test_analysis_calibration_bins_hold_all_predictions(
 
 def test_analysis_calibration_error_of_scores_that_mean_what_they_say() -> None:
     predictions = [(0.75, place < 3) for place in range(4)]
-    assert calibrate(predictions).error == 0
+    assert measure_reliability(predictions).error == 0
 
 
 def test_analysis_calibration_error_of_certain_and_wrong_is_one() -> None:
-    assert calibrate([(1.0, False)]).error == 1
+    assert measure_reliability([(1.0, False)]).error == 1
 
 
 def test_analysis_calibration_takes_scores_just_over_one() -> None:
-    assert calibrate([(1.0000001, True)]).bins[-1].count == 1
+    assert measure_reliability([(1.0000001, True)]).bins[-1].count == 1
 
 
 def test_analysis_calibration_without_predictions_has_no_error() -> None:
-    calibration = calibrate([])
+    calibration = measure_reliability([])
     assert (calibration.count, calibration.error) == (0, None)

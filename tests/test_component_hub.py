@@ -11,6 +11,8 @@ import spacy
 from helpers import GOLD, TEXT, entities, make_nlp, named, pipe_of, trained_folder
 from spacy.language import Language
 
+from spacy_padellm.tuning import Tuning
+
 HUB_NAME = "some-one/some-model"
 THRESHOLDS = {"PER": 0.2, "LOC": 0.3, "ORG": 0.4}
 
@@ -56,7 +58,7 @@ def test_component_hub_thresholds_give_way_to_those_that_were_learnt(
     nlp: Language,
 ) -> None:
     pipe = pipe_of(nlp)
-    pipe.carry({"PER": 0.9})
+    pipe.carry(Tuning({"PER": 0.9}))
     nlp(TEXT)
     assert pipe.threshold == {"PER": 0.9}
 

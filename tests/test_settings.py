@@ -9,6 +9,7 @@ import pytest
 
 from spacy_padellm.prompt import PRESETS
 from spacy_padellm.settings import FILE_NAME, TaskSettings, read_settings, settle
+from spacy_padellm.tuning import Calibration, Tuning
 
 PROMPT = PRESETS["paper-en"]
 CARRIED = TaskSettings({"PER": "person", "ORT": "Ort "}, PROMPT)
@@ -24,8 +25,9 @@ def test_settings_survive_json(preset: str) -> None:
     assert TaskSettings.from_json(settings.to_json(), source="x") == settings
 
 
-def test_settings_with_thresholds_survive_json() -> None:
-    settings = TaskSettings({"PER": "person"}, PROMPT, {"PER": 0.25})
+def test_settings_with_a_tuning_survive_json() -> None:
+    tuning = Tuning({"PER": 0.25}, Calibration(0.7, -0.4))
+    settings = TaskSettings({"PER": "person"}, PROMPT, tuning)
     assert TaskSettings.from_json(settings.to_json(), source="x") == settings
 
 
@@ -45,6 +47,8 @@ def test_settings_file_holds_plain_unicode() -> None:
         '{"labels": {"A": "a"}, "prompt": {"text": "{text}"}}',
         '{"labels": {"A": "a"}, "prompt": null}',
         json.dumps({**json.loads(CARRIED.to_json()), "thresholds": {"A": "high"}}),
+        json.dumps({**json.loads(CARRIED.to_json()), "calibration": {"slope": -1}}),
+        json.dumps({**json.loads(CARRIED.to_json()), "calibration": {"steep": 1}}),
     ],
 )
 def test_settings_unreadable_file_is_told(text: str, tmp_path: Path) -> None:

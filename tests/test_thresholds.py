@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,7 @@ from spacy_padellm.analysis.thresholds import (
 from spacy_padellm.cli import padellm_cli
 from spacy_padellm.mentions import ScoredSpan
 from spacy_padellm.settings import read_settings
+from spacy_padellm.tuning import Calibration, Tuning
 
 
 def span(start: int, label: str, score: float) -> ScoredSpan:
@@ -68,7 +71,8 @@ def test_thresholds_cross_fit_scores_halves_by_each_others_thresholds() -> None:
     even, odd = text(span(0, "A", 0.3), right=1), text(span(0, "A", 0.5), right=0)
     sure = text(span(0, "A", 0.9), right=1)
     corpus = Corpus([even, odd, sure, sure], nested=False)
-    assert cross_fit([corpus], ["A"]) == pytest.approx([(2 / 3 + 2 / 3) / 2])
+    [unseen] = cross_fit([corpus], ["A"])
+    assert unseen.span_f == pytest.approx((2 / 3 + 2 / 3) / 2)
 
 
 @given(
@@ -111,7 +115,7 @@ def test_thresholds_of_the_config_by_label() -> None:
 def test_thresholds_are_saved_with_the_model(tmp_path: Path) -> None:
     settings = read_settings(model_with(tmp_path, {"PER": 0.5}))
     assert settings is not None
-    assert settings.thresholds == {"PER": 0.5}
+    assert settings.tuning.thresholds == {"PER": 0.5}
 
 
 def test_thresholds_of_the_model_hold_where_the_config_has_none(tmp_path: Path) -> None:
@@ -132,10 +136,26 @@ def test_thresholds_of_the_model_do_not_outlive_training(tmp_path: Path) -> None
 
 def test_thresholds_that_were_learnt_outlast_a_choice_of_labels() -> None:
     pipe = pipe_of(trained())
-    pipe.carry({"PER": 1.0})
+    pipe.carry(Tuning({"PER": 1.0}))
     pipe.set_labels(["PER", "LOC"])
     assert pipe.threshold == {"PER": 1.0}
     assert "PER" not in {ent.label_ for ent in pipe(trained().make_doc(TEXT)).ents}
+
+
+def test_thresholds_calibration_is_applied_to_scores_first(tmp_path: Path) -> None:
+    nlp = trained()
+    before = {e.text: e._.padellm_score for e in nlp(TEXT).ents}
+    lowered = Calibration(offset=-math.log(1000))  # a thousandth of the odds
+    pipe_of(nlp).carry(Tuning({"PER": 0.9}, lowered))
+    nlp.to_disk(tmp_path / "nlp")
+    for pipeline in (nlp, spacy.load(tmp_path / "nlp")):
+        found = pipeline(TEXT).ents
+        assert found
+        assert "PER" not in {e.label_ for e in found}
+        for e in found:
+            assert e._.padellm_score == pytest.approx(lowered(before[e.text]))
+    train(nlp, steps=1)
+    assert pipe_of(nlp).calibration == Calibration()
 
 
 def test_thresholds_survive_bytes(tmp_path: Path) -> None:
@@ -163,8 +183,11 @@ def test_thresholds_tune_replaces_those_of_a_pipeline(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "out.json").read_text("utf8"))
     assert [*figures["span_f"].values()] == [{"without": 1, "with": 1, "unseen": 1}]
+    [errors] = figures["calibration_error"].values()
+    assert 0 <= errors["with"] < 0.2
     tuned = spacy.load(tmp_path / "tuned")
     assert pipe_of(tuned).threshold == figures["thresholds"]
+    assert asdict(pipe_of(tuned).calibration) == figures["calibration"]
     train(tuned, steps=1)
     assert not pipe_of(tuned).threshold
     assert entities(tuned(TEXT)) == GOLD[TEXT]

@@ -27,7 +27,7 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class Reliability:
     """How scores agree with the share of right predictions.
 
     count (int): How many predictions there are.
@@ -42,9 +42,9 @@ class Calibration:
     error: float | None
 
 
-def calibrate(
+def measure_reliability(
     predictions: Iterable[tuple[float, bool]], *, bins: int = BINS
-) -> Calibration:
+) -> Reliability:
     """Compare scores with the share of right predictions.
 
     predictions (Iterable[tuple[float, bool]]): The score of each prediction, in 0..1,
@@ -64,6 +64,6 @@ def calibrate(
         result.append(Bin(i / bins, edges[i], len(members), score, share))
     count = sum(map(len, filled))
     if not count:
-        return Calibration(0, result, None)
+        return Reliability(0, result, None)
     error = sum(b.count * abs(b.right - b.score) for b in result) / count
-    return Calibration(count, result, error)
+    return Reliability(count, result, error)

@@ -14,15 +14,16 @@ from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.thresholds import Candidates, Corpus
 from spacy_padellm.component import PaDeLLMNER
 from spacy_padellm.mentions import ScoredSpan
+from spacy_padellm.tuning import Tuning
 
 BATCH_SIZE = 256
 
 
 def find_candidates(nlp: Language, pipe: PaDeLLMNER, gold: GoldCorpus) -> Corpus:
-    """Run a pipeline over a gold corpus, without thresholds.
+    """Run a pipeline over a gold corpus, without thresholds and calibration.
 
     Labels that the corpus does not annotate are left out of what was found. The pipe
-    has no thresholds afterwards.
+    has neither afterwards.
 
     nlp (Language): The pipeline.
     pipe (PaDeLLMNER): Its component.
@@ -30,7 +31,7 @@ def find_candidates(nlp: Language, pipe: PaDeLLMNER, gold: GoldCorpus) -> Corpus
     RAISES (Exception): What the pipe raises of a text that it cannot read.
     """
     labels = {mention.label for doc in gold.docs for mention in doc.mentions}
-    pipe.cfg["threshold"] = 0.0
+    pipe.carry(Tuning())
     docs = nlp.pipe((doc.text for doc in gold.docs), batch_size=BATCH_SIZE)
     texts = [
         Candidates(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from spacy_padellm.analysis.calibration import Calibration
+from spacy_padellm.analysis.calibration import Reliability
 
 WIDTH = 640
 _GAP = 12
@@ -105,10 +105,10 @@ def heat_table(
     return _svg(drawn, size, top + len(rows) * 30, title=title)
 
 
-def reliability(calibration: Calibration, *, title: str) -> str:
+def reliability(calibration: Reliability, *, title: str) -> str:
     """The share of right spans by score; on the diagonal the scores say it.
 
-    calibration (Calibration): What to draw.
+    calibration (Reliability): What to draw.
     title (str): What the chart shows, for screen readers.
     """
     side, left, top = 300, 48, 8

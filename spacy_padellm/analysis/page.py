@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 
-from spacy_padellm.analysis.calibration import calibrate
+from spacy_padellm.analysis.calibration import measure_reliability
 from spacy_padellm.analysis.charts import heat_table, reliability, stacked_bars
 from spacy_padellm.analysis.examples import (
     EXAMPLE_TITLES,
@@ -123,7 +123,7 @@ def _charts(analysis: Analysis) -> Iterator[str]:
             title="Labels of generated mentions by gold label",
         )
     )
-    calibration = calibrate(total.scored)
+    calibration = measure_reliability(total.scored)
     yield "<h2>Scores</h2>"
     if calibration.error is None:
         yield "<p>No span was found.</p>"

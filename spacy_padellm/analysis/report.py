@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from spacy_padellm.analysis.calibration import calibrate
+from spacy_padellm.analysis.calibration import measure_reliability
 from spacy_padellm.analysis.kinds import GOLD_KINDS, HEADINGS, PREDICTED_KINDS, Kind
 from spacy_padellm.analysis.tally import COUNT_OUTCOMES, Analysis, Tally
 
@@ -35,7 +35,7 @@ def tally_to_dict(tally: Tally) -> dict[str, Any]:
     before de-duplication.
     """
     outcomes = tally.outcomes()
-    scores = calibrate(tally.scored)
+    scores = measure_reliability(tally.scored)
     return {
         **mention_scores(tally),
         "predicted": {
@@ -153,7 +153,7 @@ def _count_row(label: str, tally: Tally) -> list[str]:
 
 
 def _calibration_row(label: str, tally: Tally) -> list[str]:
-    calibration = calibrate(tally.scored)
+    calibration = measure_reliability(tally.scored)
     if calibration.error is None:
         return [label, "0", "-", "-", "-"]
     right = sum(right for _, right in tally.scored) / calibration.count

@@ -1,12 +1,15 @@
-"""Thresholds by label, learnt on gold Docs."""
+"""Thresholds by label and a calibration, learnt on gold Docs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from spacy_padellm.analysis.calibration import measure_reliability
 from spacy_padellm.analysis.kinds import GoldMention
+from spacy_padellm.analysis.scaling import learn_calibration
 from spacy_padellm.mentions import ScoredSpan, choose_flat
+from spacy_padellm.tuning import Calibration, Tuning
 
 GRID = [step / 20 for step in range(20)]
 ROUNDS = 3  # over all labels; few thresholds move in the second
@@ -37,17 +40,26 @@ class Corpus:
 
     def f_score(self, thresholds: Mapping[str, float]) -> float:
         """Span F1 of the mentions over the thresholds, in 0..1."""
-        right = found = 0
+        judged = [right for _, right in self.judged(thresholds)]
+        both = sum(len(text.gold) for text in self.texts) + len(judged)
+        return 2 * sum(judged) / both if both else 0.0
+
+    def judged(self, thresholds: Mapping[str, float]) -> Iterator[tuple[float, bool]]:
+        """The score of each mention over the thresholds, and whether it is right."""
         for text in self.texts:
             spans = [s for s in text.found if s.score >= thresholds.get(s.label, 0.0)]
-            if not self.nested:
-                spans = choose_flat(spans)
-            right += sum(
-                GoldMention(s.start, s.end, s.label) in text.gold for s in spans
+            for s in spans if self.nested else choose_flat(spans):
+                yield s.score, GoldMention(s.start, s.end, s.label) in text.gold
+
+    def rescored(self, calibration: Calibration) -> Corpus:
+        """The same candidates with calibrated scores."""
+        texts = [
+            Candidates(
+                text.gold, [replace(s, score=calibration(s.score)) for s in text.found]
             )
-            found += len(spans)
-        gold = sum(len(text.gold) for text in self.texts)
-        return 2 * right / (gold + found) if gold + found else 0.0
+            for text in self.texts
+        ]
+        return Corpus(texts, self.nested)
 
     def half(self, first: int) -> Corpus:
         """Every second text, from the first or the second on."""
@@ -82,16 +94,52 @@ def mean_f(corpora: Sequence[Corpus], thresholds: Mapping[str, float]) -> float:
     return sum(corpus.f_score(thresholds) for corpus in corpora) / len(corpora)
 
 
-def cross_fit(corpora: Sequence[Corpus], labels: Sequence[str]) -> list[float]:
-    """What the thresholds are worth on texts that they were not learnt from.
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What a tuning makes of a corpus.
 
-    Each half of the texts is scored with the thresholds learnt from the other.
-
-    RETURNS (list[float]): Of each corpus the mean span F1 of its halves, in 0..1.
+    span_f (float): Span F1, in 0..1.
+    calibration_error (float): Of the mentions over the thresholds, in 0..1; see
+        `measure_reliability`. 0 if there are none.
     """
-    totals = [0.0] * len(corpora)
+
+    span_f: float
+    calibration_error: float
+
+
+def tune(corpora: Sequence[Corpus], labels: Sequence[str]) -> Tuning:
+    """Learn a calibration, and then thresholds of the calibrated scores.
+
+    corpora (Sequence[Corpus]): The corpora, each with the same weight.
+    labels (Sequence[str]): The labels.
+    """
+    calibration = learn_calibration([list(corpus.judged({})) for corpus in corpora])
+    rescored = [corpus.rescored(calibration) for corpus in corpora]
+    return Tuning(learn_thresholds(rescored, labels), calibration)
+
+
+def worth(corpus: Corpus, tuning: Tuning) -> Worth:
+    """What a tuning makes of a corpus."""
+    rescored = corpus.rescored(tuning.calibration)
+    error = measure_reliability(rescored.judged(tuning.thresholds)).error
+    return Worth(rescored.f_score(tuning.thresholds), error or 0.0)
+
+
+def cross_fit(corpora: Sequence[Corpus], labels: Sequence[str]) -> list[Worth]:
+    """What tuning is worth on texts that it was not learnt from.
+
+    Each half of the texts is judged with what was learnt from the other.
+
+    RETURNS (list[Worth]): Of each corpus, the means of its halves.
+    """
+    halves = []
     for part in (0, 1):
-        thresholds = learn_thresholds([c.half(1 - part) for c in corpora], labels)
-        for i, corpus in enumerate(corpora):
-            totals[i] += corpus.half(part).f_score(thresholds) / 2
-    return totals
+        tuning = tune([corpus.half(1 - part) for corpus in corpora], labels)
+        halves.append([worth(corpus.half(part), tuning) for corpus in corpora])
+    return [
+        Worth(
+            (even.span_f + odd.span_f) / 2,
+            (even.calibration_error + odd.calibration_error) / 2,
+        )
+        for even, odd in zip(*halves, strict=True)
+    ]

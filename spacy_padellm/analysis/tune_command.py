@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from wasabi import msg
@@ -31,16 +32,17 @@ def tune_cli(
         Path | None, typer.Option("--json", help="Write the figures here")
     ] = None,
 ) -> None:
-    """Learn for each label how unlikely a mention may be.
+    """Learn how sure a model must be of a mention, and what its scores mean.
 
-    Writes a copy of the pipeline with the thresholds that give the best mean span F1
-    over the data. Says what they gain, also on halves of the data that they were not
-    learnt from.
+    Writes a copy of the pipeline with a calibration, which makes scores probabilities,
+    and thresholds by label, which give the best mean span F1 over the data. Says what
+    they gain, also on halves of the data that they were not learnt from.
     """
     # spaCy imports this module for every command
     from spacy_padellm.analysis.candidates import find_candidates
     from spacy_padellm.analysis.inputs import load_pipeline, read_gold
-    from spacy_padellm.analysis.thresholds import cross_fit, learn_thresholds
+    from spacy_padellm.analysis.thresholds import cross_fit, tune, worth
+    from spacy_padellm.tuning import Tuning
 
     try:
         names = parse_names(rename)
@@ -62,26 +64,38 @@ def tune_cli(
     except AnalysisError as error:
         msg.fail(str(error), exits=1)
     corpora = [find_candidates(nlp, pipe, gold) for gold in golds]
-    thresholds = learn_thresholds(corpora, pipe.labels)
-    unseen = cross_fit(corpora, pipe.labels)
-    scores = {
-        str(path): {
-            "without": corpus.f_score({}),
-            "with": corpus.f_score(thresholds),
-            "unseen": score,
-        }
-        for path, corpus, score in zip(data, corpora, unseen, strict=True)
+    tuning = tune(corpora, pipe.labels)
+    stages = {
+        "without": [worth(corpus, Tuning()) for corpus in corpora],
+        "with": [worth(corpus, tuning) for corpus in corpora],
+        "unseen": cross_fit(corpora, pipe.labels),
     }
-    columns = ("without", "with", "unseen")
+    figures: dict[str, Any] = {
+        "model": model,
+        "thresholds": dict(tuning.thresholds),
+        "calibration": asdict(tuning.calibration),
+    }
+    for title, name in (
+        ("Span F1", "span_f"),
+        ("Calibration error", "calibration_error"),
+    ):
+        figures[name] = {
+            str(path): {s: getattr(found[i], name) for s, found in stages.items()}
+            for i, path in enumerate(data)
+        }
+        msg.table(
+            [
+                (path, *(f"{value:.3f}" for value in values.values()))
+                for path, values in figures[name].items()
+            ],
+            header=(title, "as it was", "tuned", "of the other half"),
+            divider=True,
+        )
     msg.table(
-        [(path, *(f"{f[c]:.3f}" for c in columns)) for path, f in scores.items()],
-        header=("Span F1", "no thresholds", "thresholds", "of the other half"),
-        divider=True,
+        list(tuning.thresholds.items()), header=("Label", "Threshold"), divider=True
     )
-    msg.table(list(thresholds.items()), header=("Label", "Threshold"), divider=True)
-    pipe.carry(thresholds)
+    pipe.carry(tuning)
     nlp.to_disk(output)
     msg.good(f"Pipeline: {output}")
     if json_path is not None:
-        figures = {"model": model, "thresholds": thresholds, "span_f": scores}
         json_path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")

@@ -1,0 +1,45 @@
+"""A calibration learnt on gold texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from spacy_padellm.tuning import AS_GIVEN, Calibration, log_odds
+
+
+def learn_calibration(corpora: Sequence[Sequence[tuple[float, bool]]]) -> Calibration:
+    """The calibration under which gold texts are likeliest (Platt scaling, 1999).
+
+    Few predictions move it little away from scores as they are.
+
+    corpora (Sequence[Sequence[tuple[float, bool]]]): Of each corpus, all of which
+        weigh the same, the score of each prediction and whether it is right.
+    RETURNS (Calibration): Scores as they are, if they do not tell right from wrong.
+    """
+    filled = [corpus for corpus in corpora if corpus]
+    predictions = [prediction for corpus in filled for prediction in corpus]
+    each = len(predictions) / max(len(filled), 1)
+    weights = _tensor([each / len(corpus) for corpus in filled for _ in corpus])
+    odds = _tensor([log_odds(score) for score, _ in predictions])
+    signs = _tensor([2 * right - 1 for _, right in predictions])
+    start = _tensor([AS_GIVEN.slope, AS_GIVEN.offset])
+    learnt = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([learnt], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        margins = signs * (odds * learnt[0] + learnt[1])
+        total = weights @ F.softplus(-margins) + (learnt - start).square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    slope, offset = learnt.tolist()
+    return Calibration(slope, offset) if slope > 0 else AS_GIVEN
+
+
+def _tensor(values: Sequence[float]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
