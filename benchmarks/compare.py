@@ -62,7 +62,9 @@ PLAIN = {
 DEFAULT = {"min_count_probability": 0.3, "from_text": True}
 TAGS = {"tag_weight": 0.5, "sure_tag_probability": 0.7}
 # reads texts in both directions, and is taught to tag them besides
-PREFIX = {"prompt.prefix_lm": "true", "training.tag_loss": "1.0"}
+PREFIX = {"prompt.prefix_lm": "true", "training.tag_loss": "0.3"}
+# as configs/train.cfg has it
+MUON = {"training.muon": "true", "training.tag_loss": "1.0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,18 @@ def _baseline(
     )
 
 
+def _prefix(name: str, settings: Mapping[str, str]) -> Method:
+    ours = {**DEFAULT, **TAGS}
+    return Method(
+        settings,
+        {
+            name: Reading(PLAIN),
+            f"{name}, our default decoding": Reading(ours),
+            f"{name}, and thresholds by label": Reading(ours, thresholds=True),
+        },
+    )
+
+
 METHODS = {
     "padellm": Method(
         {},
@@ -120,16 +134,8 @@ METHODS = {
     "struct": _baseline("AutoReg-Struct", "StructuredDecoder"),
     "aug": _baseline("AutoReg-Aug", "AugmentedDecoder"),
     "prefix-aug": _baseline("AutoReg-Aug, prefix LM", "AugmentedDecoder", PREFIX),
-    "prefix": Method(
-        PREFIX,
-        {
-            "PaDeLLM, prefix LM": Reading(PLAIN),
-            "PaDeLLM, prefix LM, our default decoding": Reading({**DEFAULT, **TAGS}),
-            "PaDeLLM, prefix LM, and thresholds by label": Reading(
-                {**DEFAULT, **TAGS}, thresholds=True
-            ),
-        },
-    ),
+    "prefix": _prefix("PaDeLLM, prefix LM", PREFIX),
+    "muon": _prefix("PaDeLLM, prefix LM, Muon", {**PREFIX, **MUON}),
     "no-index-loss": Method(
         {"training.mention_prefix_loss": "false"},
         {"PaDeLLM, `<mention n>` not learnt": Reading(PLAIN)},
@@ -335,7 +341,7 @@ def main() -> None:
     parser.add_argument("--corpora", type=Path, default=Path("corpus/compare"))
     parser.add_argument("--output", type=Path, default=Path("training/compare"))
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--steps", type=int, default=900, help="of 32 texts")
+    parser.add_argument("--steps", type=int, default=1800, help="of 32 texts")
     parser.add_argument("--jobs", type=int, default=1, help="methods at a time")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
