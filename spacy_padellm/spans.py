@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from spacy.attrs import IDX, LENGTH
@@ -101,9 +101,9 @@ def annotate(
     """
     placed: dict[tuple[int, int, str], tuple[Span, ScoredSpan]] = {}
     dropped = [(m.label, m.text, calibration(m.score)) for m in found.dropped]
-    for given in found.spans:
-        scored = replace(given, score=calibration(given.score))
-        if scored.score < lowest_score(threshold, scored.label):
+    for scored in found.spans:
+        score = calibration(scored.score)
+        if score < lowest_score(threshold, scored.label):
             continue
         span = doc.char_span(
             scored.start,
@@ -113,12 +113,13 @@ def annotate(
         )
         if span is None or not len(span):
             text = doc.text[scored.start : scored.end]
-            dropped.append((scored.label, text, scored.score))
+            dropped.append((scored.label, text, score))
             continue
-        key = (span.start, -span.end, span.label_)
-        if key not in placed or placed[key][1].score < scored.score:
+        start, end = span.start, span.end
+        key = (start, -end, scored.label)
+        if key not in placed or placed[key][1].score < score:
             # a mention that was widened or narrowed stands where its span stands
-            fitted = replace(scored, start=span.start, end=span.end)
+            fitted = ScoredSpan(start, end, scored.label, score, scored.status)
             placed[key] = (span, fitted)
     order = [placed[key] for key in sorted(placed)]
     attrs: dict[str, Any] = {

@@ -6,7 +6,7 @@ It knows neither prompts nor the model.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from spacy_padellm.errors import Errors
 
 # a tokenizer changes its state as it encodes
 _alone = threading.RLock()
+_MOST_KEPT = 1 << 16  # strings of tokens
 
 
 class TokenStrings:
@@ -27,7 +28,8 @@ class TokenStrings:
         self._tokenizer = tokenizer
         added = tokenizer.added_tokens_decoder.items()
         self._special = {token: str(text) for token, text in added if text.special}
-        self._string = lru_cache(maxsize=4096)(self._decode_token)
+        self._string = lru_cache(maxsize=_MOST_KEPT)(self._decode_token)
+        self._piece = lru_cache(maxsize=_MOST_KEPT)(self._find_piece)
         probe = self.decode(self.plain(["x"])[0])
         self._leading_blank = probe.startswith(" ")
 
@@ -106,6 +108,13 @@ class TokenStrings:
 
         A special token, or a part of a character, is a character of its own.
         """
+        return self._piece(token)
+
+    def pieces(self, tokens: Iterable[int]) -> list[str]:
+        """The piece of each token."""
+        return list(map(self._piece, tokens))
+
+    def _find_piece(self, token: int) -> str:
         piece = self._string(token)
         if "\ufffd" in piece or token in self._special:
             return chr(0xF0000 + token % 0xFFFF)

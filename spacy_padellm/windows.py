@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from spacy.attrs import LENGTH
 from spacy.tokens import Doc, Span
 
 from spacy_padellm.errors import Errors
@@ -40,19 +42,22 @@ def make_windows(docs: Sequence[Doc], span_getter: SpanGetter) -> list[Window]:
     span_getter (SpanGetter): One of spacy-transformers' span getters.
     RAISES (ValueError): If a token that is not blank stands in no window.
     """
-    filled = [(index, doc) for index, doc in enumerate(docs) if doc.text.strip()]
+    # a Doc's text is put together each time
+    texts = [(index, doc, doc.text) for index, doc in enumerate(docs)]
+    filled = [(index, doc, text) for index, doc, text in texts if text.strip()]
     windows = []
-    pieces = _get_pieces([doc for _, doc in filled], span_getter)
-    for (index, doc), spans in zip(filled, pieces, strict=True):
+    pieces = _get_pieces([doc for _, doc, _ in filled], span_getter)
+    for (index, doc, whole), spans in zip(filled, pieces, strict=True):
         _check_read(doc, spans)
         start = 0
         for place, span in enumerate(spans):
-            end = len(doc.text)
+            end = len(whole)
             if place + 1 < len(spans):
                 after = spans[place + 1].start
                 end = doc[(after + max(span.end, after)) // 2].idx
             for piece in _readable(span):
-                text, first = piece.text, piece.start_char
+                first = piece.start_char
+                text = whole[first : piece.end_char]
                 if text.strip():
                     windows.append(Window(index, piece, text, first, (start, end)))
             start = end
@@ -66,12 +71,13 @@ def _readable(span: Span) -> Iterator[Span]:
     token, which no model could read.
     """
     start = span.start
+    untyped: Any = span  # the stubs lack to_array
     # most pieces are shorter as a whole
-    long = span.end_char - span.start_char > LONGEST_TOKEN
-    for token in span if long else ():
-        if len(token) > LONGEST_TOKEN:
-            yield span.doc[start : token.i]
-            start = token.i + 1
+    if span.end_char - span.start_char > LONGEST_TOKEN:
+        lengths = untyped.to_array([LENGTH]).ravel()
+        for place in (span.start + (lengths > LONGEST_TOKEN).nonzero()[0]).tolist():
+            yield span.doc[start:place]
+            start = place + 1
     yield span.doc[start : span.end]
 
 

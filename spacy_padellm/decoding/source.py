@@ -27,12 +27,8 @@ class Source:
         self._text = text
         self._strings = strings
         self._eos = eos
-        pieces = [strings.piece(token) for token in text]
-        self._string = "".join(pieces)
         # tokens that may follow a string; all labels' mentions begin alike
         self._after: dict[str, set[int]] = {}
-        # character -> the token that starts there
-        self._token_at = dict(zip(accumulate(map(len, pieces)), count(1), strict=False))
 
     def draft(self, generated: Sequence[int], size: int) -> list[int]:
         """Continue generated tokens from where their string stands in the text.
@@ -81,6 +77,20 @@ class Source:
         return sorted({*found, self._eos} if generated else found)
 
     @cached_property
+    def _pieces(self) -> list[str]:
+        return self._strings.pieces(self._text)
+
+    @cached_property
+    def _string(self) -> str:
+        return "".join(self._pieces)
+
+    @cached_property
+    def _token_at(self) -> dict[int, int]:
+        """Character -> the token that starts there."""
+        ends = accumulate(map(len, self._pieces))
+        return dict(zip(ends, count(1), strict=False))
+
+    @cached_property
     def _starts(self) -> set[int]:
         starts = {0, *self._token_at}
         return starts | {p + 1 for p in starts if self._string[p : p + 1] == " "}
@@ -90,7 +100,7 @@ class Source:
         return find_all(self._string, string) if string else iter(())
 
     def _string_of(self, generated: Sequence[int]) -> str:
-        return "".join(map(self._strings.piece, generated)).removeprefix(" ")
+        return "".join(self._strings.pieces(generated)).removeprefix(" ")
 
     def _places(self, generated: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Where the string of tokens stands: its character, and the token after it."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from functools import lru_cache
+from itertools import groupby, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -123,12 +124,15 @@ def share_scores(
 
 def _word_starts(pieces: Sequence[str]) -> list[int]:
     """The tokens that begin a word; the first one does."""
-    starts = [0]
-    for place in range(1, len(pieces)):
-        before, after = pieces[place - 1][-1:], pieces[place][:1]
-        if not (_in_word(before) and _in_word(after)):
-            starts.append(place)
-    return starts
+    edges = list(map(_edges, pieces))
+    joined = ((before[1] and after[0]) for before, after in pairwise(edges))
+    return [0, *(place for place, inside in enumerate(joined, 1) if not inside)]
+
+
+@lru_cache(maxsize=1 << 16)  # pieces come again and again
+def _edges(piece: str) -> tuple[bool, bool]:
+    """Whether a word may go on to a piece, and from it."""
+    return _in_word(piece[:1]), _in_word(piece[-1:])
 
 
 def _in_word(character: str) -> bool:

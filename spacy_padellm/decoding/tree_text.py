@@ -97,7 +97,7 @@ class TreeText:
         self.asked.clear()
         if tagged:
             tokens = [self._branches.root[slot] for slot in tagged]
-            pieces = list(map(self._prompt.strings.piece, tokens))
+            pieces = self._prompt.strings.pieces(tokens)
             self._tagging = read_tags(tokens, pieces, reading.tags, self._tags)
             self._drafts = self._tagging.mentions if draft_tokens else {}
             if self._tags_first:
