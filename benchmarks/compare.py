@@ -136,6 +136,9 @@ METHODS = {
     "prefix-aug": _baseline("AutoReg-Aug, prefix LM", "AugmentedDecoder", PREFIX),
     "prefix": _prefix("PaDeLLM, prefix LM", PREFIX),
     "muon": _prefix("PaDeLLM, prefix LM, Muon", {**PREFIX, **MUON}),
+    "muon-aug": _baseline(
+        "AutoReg-Aug, prefix LM, Muon", "AugmentedDecoder", {**PREFIX, **MUON}
+    ),
     "no-index-loss": Method(
         {"training.mention_prefix_loss": "false"},
         {"PaDeLLM, `<mention n>` not learnt": Reading(PLAIN)},
