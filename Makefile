@@ -27,6 +27,7 @@ NEWEST := .venv-newest
 test-newest: $(NEWEST)/installed
 	$(NEWEST)/bin/python -m pytest -p no:cacheprovider tests/test_tree.py \
 		tests/test_prompt.py tests/test_decoding.py tests/test_mentions.py \
+		tests/test_decoding_settings.py tests/test_source.py \
 		tests/test_align.py tests/test_baselines.py \
 		tests/test_baselines_formats.py tests/test_replicas.py
 

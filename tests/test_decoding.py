@@ -33,7 +33,6 @@ from spacy_padellm.decoding.base import (
     likeliest,
 )
 from spacy_padellm.decoding.batch import BatchDecoder
-from spacy_padellm.decoding.source import Source
 from spacy_padellm.decoding.support import why_no_tree
 from spacy_padellm.decoding.tree import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree_pass import Choice, Reading
@@ -42,7 +41,6 @@ from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt import PRESETS, make_prompt
 from spacy_padellm.prompt_tokens import PromptTokens
-from spacy_padellm.registered import make_batch_decoder, make_tree_decoder
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -426,59 +424,6 @@ def test_decoding_nan_of_one_text_spares_the_others(
         assert same([found[i] for i in good], [wanted[i] for i in good])
 
 
-def test_decoding_negative_draft_is_an_error() -> None:
-    with pytest.raises(ValueError, match="draft_tokens is -1"):
-        TreeDecoder(draft_tokens=-1)
-
-
-@pytest.mark.parametrize("setting", ["max_mentions", "max_mention_tokens"])
-@pytest.mark.parametrize("decoder", [TreeDecoder, BatchDecoder])
-def test_decoding_limit_under_one_is_an_error(decoder: type, setting: str) -> None:
-    with pytest.raises(ValueError, match=f"{setting} is 0"):
-        decoder(**{setting: 0})
-
-
-@pytest.mark.parametrize("value", ["5", 2.5, True])
-@pytest.mark.parametrize("setting", ["max_mentions", "max_batch_tokens"])
-@pytest.mark.parametrize("decoder", [TreeDecoder, BatchDecoder])
-def test_decoding_limit_that_is_no_whole_number_is_an_error(
-    decoder: type, setting: str, value: object
-) -> None:
-    with pytest.raises(ValueError, match=f"{setting} is {value!r}.*a whole number"):
-        decoder(**{setting: value})
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        "draft_tokens",
-        "tag_weight",
-        "sure_tag_probability",
-        "min_count_probability",
-    ],
-)
-def test_decoding_setting_that_is_no_number_is_an_error(setting: str) -> None:
-    with pytest.raises(ValueError, match=f"{setting} is '0.5'. Set it"):
-        TreeDecoder(**{setting: "0.5"})
-
-
-@pytest.mark.parametrize("devices", ["cpu", [1]])
-@pytest.mark.parametrize(
-    "make", [TreeDecoder, BatchDecoder, make_tree_decoder, make_batch_decoder]
-)
-def test_decoding_devices_that_are_no_list_are_an_error(
-    make: Any, devices: object
-) -> None:
-    with pytest.raises(ValueError, match=r"decoder's devices is .*Set it to a list"):
-        make(devices=devices)
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, 1.5])
-def test_decoding_count_probability_out_of_range_is_an_error(value: float) -> None:
-    with pytest.raises(ValueError, match=f"min_count_probability is {value}"):
-        TreeDecoder(min_count_probability=value)
-
-
 UNSUPPORTED = {
     "bloom": lambda v: BloomConfig(vocab_size=v, hidden_size=32, n_layer=2, n_head=4),
     "mamba": lambda v: MambaConfig(vocab_size=v, hidden_size=32, num_hidden_layers=2),
@@ -592,34 +537,6 @@ def test_decoding_stream_reads_no_further_than_it_looks_ahead(kind: str) -> None
     stream = TreeDecoder(**LIMITS).stream(lm, prompt, texts(), LABELS)
     next(stream)
     assert taken <= 2 * LOOK_AHEAD
-
-
-def test_decoding_draft_follows_a_place_that_holds_all_tokens(
-    prepared: tuple[LanguageModel, PromptTokens],
-) -> None:
-    _, prompt = prepared
-    source = Source([21, 22, 23, 21, 22, 24, 25], prompt.strings, prompt.eos)
-    assert source.draft([21, 22], 2) == [23, 21]
-    assert source.draft([22, 24], 4) == [25]
-    assert source.draft([29], 4) == []
-    assert source.draft([21, 22], 0) == []
-
-
-def test_decoding_draft_takes_a_first_word_without_its_blank() -> None:
-    prompt = PromptTokens(PRESETS["paper-en"], make_lm("llama").tokenizer)
-    blank, plain = prompt.tokenizer([" Angela Merkel", "Angela Merkel"])["input_ids"]
-    assert blank[: len(plain)] != plain
-    assert blank[-1] == plain[-1]
-    source = Source(blank, prompt.strings, prompt.eos)
-    assert source.draft(plain[:-1], 100) == plain[-1:]
-
-
-def test_decoding_draft_prefers_the_start_of_a_word() -> None:
-    prompt = PromptTokens(PRESETS["paper-en"], make_lm("llama").tokenizer)
-    text = prompt.tokenizer("Xa (a1")["input_ids"]
-    (a,) = prompt.tokenizer("a")["input_ids"]
-    (one,) = prompt.tokenizer("1")["input_ids"]
-    assert Source(text, prompt.strings, prompt.eos).draft([a], 1) == [one]
 
 
 def test_decoding_memory_that_runs_out_says_nothing_of_the_model(
