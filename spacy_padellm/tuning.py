@@ -31,7 +31,8 @@ class Calibration:
         """The probability of a mention with this score, both in 0..1."""
         if self == AS_GIVEN:
             return score
-        return 1 / (1 + math.exp(-self.slope * log_odds(score) - self.offset))
+        odds = self.slope * log_odds(score) + self.offset
+        return (1 + math.tanh(odds / 2)) / 2  # the logistic; exp may overflow
 
 
 AS_GIVEN = Calibration()
