@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from spacy_padellm.loading import (
 )
 from spacy_padellm.lora import with_lora
 from spacy_padellm.model_folder import check_folder, copy_folder, write_folder
+from spacy_padellm.model_source import ModelSource
 from spacy_padellm.prompt import Prompt
 from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.settings import (
@@ -38,27 +39,6 @@ from spacy_padellm.settings import (
 )
 
 MESSAGE_LIMIT = 1 << 32  # bytes that msgpack can hold
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSource:
-    """Where a model comes from, and how it is placed.
-
-    name (str | None): Bundled name, folder or hub name; None for a model from
-        scratch.
-    revision (str | None): Branch, tag or commit of a hub model.
-    dtype, device (str): As in the config.
-    trust_remote_code (bool): Whether code in the model's repository may run.
-    lora (Mapping[str, Any] | None): Settings of peft's LoraConfig; None trains all
-        weights.
-    """
-
-    name: str | None
-    revision: str | None = None
-    dtype: str = "auto"
-    device: str = "auto"
-    trust_remote_code: bool = False
-    lora: Mapping[str, Any] | None = None
 
 
 class ModelHolder:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from thinc.api import Model
 
-from spacy_padellm.holder import ModelHolder, ModelSource
+from spacy_padellm.holder import ModelHolder
+from spacy_padellm.model_source import ModelSource
 from spacy_padellm.scratch import SmallShape
 from spacy_padellm.targets import TrainingTree
 from spacy_padellm.training import tree_loss

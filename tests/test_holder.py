@@ -16,8 +16,9 @@ from helpers import NAME, model_folder, trained
 
 import spacy_padellm.holder as holder_module
 from spacy_padellm.devices import choose_device, choose_dtype, enter_process
-from spacy_padellm.holder import ModelHolder, ModelSource
+from spacy_padellm.holder import ModelHolder
 from spacy_padellm.model_folder import _cast
+from spacy_padellm.model_source import ModelSource
 from spacy_padellm.settings import TaskSettings, read_settings
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from spacy_padellm.holder import ModelHolder, ModelSource
+from spacy_padellm.holder import ModelHolder
 from spacy_padellm.loading import BUNDLED
+from spacy_padellm.model_source import ModelSource
 from spacy_padellm.prompt import PRESETS
 
 PROMPT = PRESETS["compact"]

@@ -1,0 +1,28 @@
+"""Where a component's model comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where a model comes from, and how it is placed.
+
+    name (str | None): Bundled name, folder or hub name; None for a model from
+        scratch.
+    revision (str | None): Branch, tag or commit of a hub model.
+    dtype, device (str): As in the config.
+    trust_remote_code (bool): Whether code in the model's repository may run.
+    lora (Mapping[str, Any] | None): Settings of peft's LoraConfig; None trains all
+        weights.
+    """
+
+    name: str | None
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    trust_remote_code: bool = False
+    lora: Mapping[str, Any] | None = None
