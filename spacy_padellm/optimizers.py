@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
+from spacy_padellm.devices import fast_bf16
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 
@@ -80,6 +83,23 @@ def apply_step(
         torch._foreach_mul_(gradients, scale)
     if sgd.grad_clip:
         torch.nn.utils.clip_grad_norm_(parameters, float(sgd.grad_clip))
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+    fast = all(map(fast_bf16, {p.device for p in parameters}))
+    with nullcontext() if fast else _Float32():
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+
+class _Float32(TorchFunctionMode):
+    """Lets Muon, which turns matrices into bfloat16 by itself, work in float32."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.Tensor.bfloat16:
+            return args[0].to(torch.float32, copy=True)  # as it is changed in place
+        return func(*args, **(kwargs or {}))

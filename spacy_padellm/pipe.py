@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -286,11 +287,27 @@ class PaDeLLMNER(TrainablePipe):
             config's, the model's, or those of the examples.
         RAISES (ValueError): If there are no labels, or the examples have others.
         """
-        validate_get_examples(get_examples, "PaDeLLMNER.initialize")
+        method = "PaDeLLMNER.initialize"
+        validate_get_examples(
+            (lambda: [*islice(get_examples(), 1)])
+            if callable(get_examples)
+            else get_examples,
+            method,
+        )
         if labels is not None:
             self._task.find(label_names(labels, {}))
+        texts: list[str] = []
+
+        def read() -> Iterator[Example]:
+            # once, as it takes minutes with a large corpus
+            for example in get_examples():
+                validate_examples([example], method)
+                if self.holder.empty:
+                    texts.append(example.reference.text)
+                yield example
+
         found = gold_labels(
-            get_examples(),
+            read(),
             name=self.name,
             known=self.labels,
             spans_key=self.cfg["spans_key"],
@@ -302,7 +319,6 @@ class PaDeLLMNER(TrainablePipe):
             if self._task.prompt is None:
                 self._task.prompt = PRESETS["compact"]
             prompt = self._task.ready()
-            texts = [example.reference.text for example in get_examples()]
             names = {**found, **self._task.labels}.values()
             make_from_scratch(self.model, [*texts, *names], prompt=prompt)
         self._task.ready()

@@ -21,8 +21,9 @@ _MOST_ROWS = 128  # of a product; larger ones gain nothing
 def prepack(model: torch.nn.Module) -> int:
     """Pack the large linear layers of a model that is not trained any more.
 
-    Nothing is done on other devices, in other dtypes, where torch has no oneDNN, or
-    for models of more than MOST_BYTES.
+    Nothing is done on other devices, in other dtypes, where torch has no oneDNN or the
+    processor no instructions that its bfloat16 kernels need, or for models of more than
+    MOST_BYTES.
 
     model (torch.nn.Module): The model.
     RETURNS (int): How many layers were packed.
@@ -36,11 +37,17 @@ def prepack(model: torch.nn.Module) -> int:
         and module.weight.numel() >= _LEAST_WEIGHTS
     ]
     size = sum(2 * layer.weight.numel() for layer in layers)
-    if size > MOST_BYTES or not torch.backends.mkldnn.is_available():
+    if size > MOST_BYTES or not has_kernels():
         return 0
     for layer in layers:
         layer.forward = _Packed(layer)  # type: ignore[method-assign, assignment]
     return len(layers)
+
+
+def has_kernels() -> bool:
+    """Whether oneDNN is there, and the processor runs its bfloat16 kernels."""
+    available = torch.backends.mkldnn.is_available()
+    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @dataclass(eq=False, slots=True)

@@ -188,9 +188,9 @@ def test_thresholds_tune_replaces_those_of_a_pipeline(tmp_path: Path) -> None:
     tuned = spacy.load(tmp_path / "tuned")
     assert pipe_of(tuned).threshold == figures["thresholds"]
     assert asdict(pipe_of(tuned).calibration) == figures["calibration"]
+    assert entities(tuned(TEXT)) == GOLD[TEXT]
     train(tuned, steps=1)
     assert not pipe_of(tuned).threshold
-    assert entities(tuned(TEXT)) == GOLD[TEXT]
 
 
 def test_thresholds_tune_without_a_corpus_is_told(tmp_path: Path) -> None:
