@@ -23,6 +23,7 @@ from silver import collect
 from spacy.tokens import DocBin
 from transformers import Trainer, TrainingArguments
 
+from spacy_padellm.devices import choose_device, fast_bf16
 from spacy_padellm.scratch import SmallShape, make_lm
 
 SHAPE = SmallShape(
@@ -114,7 +115,7 @@ def main() -> None:
             warmup_steps=100,
             adam_beta2=0.98,
             weight_decay=0.05,
-            bf16=True,
+            bf16=fast_bf16(choose_device("auto")),
             use_cpu=not torch.cuda.is_available(),
             logging_steps=50,
             save_strategy="no",

@@ -181,13 +181,24 @@ class LanguageModel:
 
     @property
     def tags(self) -> dict[str, int]:
-        """Name of a label -> the token that a text's tokens are tagged with; empty if
-        the model was not taught to tag its texts. See `add_tags`."""
+        """Name of a label -> the token that a text's tokens inside its mentions are
+        tagged with; empty if the model was not taught to tag its texts. See `add_tags`.
+        """
         return dict(getattr(self.model.config, "padellm_tags", {}))
 
     @tags.setter
     def tags(self, taught: Mapping[str, int]) -> None:
         self.model.config.padellm_tags = dict(taught)
+
+    @property
+    def begins(self) -> dict[str, int]:
+        """Name of a label -> the token that the first token of a mention is tagged
+        with; without those that were taught no other tag than that of the inside."""
+        return dict(getattr(self.model.config, "padellm_begins", {}))
+
+    @begins.setter
+    def begins(self, taught: Mapping[str, int]) -> None:
+        self.model.config.padellm_begins = dict(taught)
 
     @property
     def overlaps(self) -> bool:

@@ -1,9 +1,10 @@
 """An auxiliary training target: each token of a text says whose mention it is in.
 
 Counts and mentions teach few tokens of a text. A prefix LM does not predict its text,
-so that its outputs there are free to be taught as a tagger's: of `<eos>` and a token of
-each label's name, the label's inside a mention and `<eos>` outside are to be the
-likeliest. Decoding drafts mentions from them, and takes those that are sure.
+so that its outputs there are free to be taught as a tagger's: of `<eos>` and two tokens
+for each label, one is to be the likeliest where a mention of the label begins, the
+other inside of it, and `<eos>` outside. Decoding drafts mentions from them, and takes
+those that are sure.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def add_tags(
     prompt: PromptTokens,
     labels: Mapping[str, str],
     tags: Mapping[str, int],
+    begins: Mapping[str, int],
     weight: float,
 ) -> None:
     """Let the tokens of texts be taught which mentions they belong to.
@@ -31,7 +33,8 @@ def add_tags(
     golds (Sequence[GoldText]): The texts with their mentions.
     prompt (PromptTokens): The prompt, one of a prefix LM.
     labels (Mapping[str, str]): Label -> its name in the prompt.
-    tags (Mapping[str, int]): Name -> its tag; see `tag_tokens`.
+    tags, begins (Mapping[str, int]): Name -> its tag inside a mention, and at the
+        first token of one; see `tag_tokens`.
     weight (float): Of each token.
     RAISES (ValueError): If the prompt is not a prefix LM's, or not of a kind whose
         tokens' characters are known.
@@ -41,15 +44,16 @@ def add_tags(
     if prompt.prompt.whole:
         raise ValueError(Errors.P108)
     tag_of = {label: tags[name] for label, name in labels.items()}
+    begin_of = {label: begins[name] for label, name in labels.items()}
     offsets = prompt.strings.offsets([gold.text for gold in golds])
     for tree, gold, places in zip(trees, golds, offsets, strict=True):
         start, end = tree.mutual
         targets = [prompt.eos] * (end - start)
         # of nested mentions the outer one shows
         for mention in sorted(gold.places, key=lambda place: place[1] - place[0]):
-            for slot in _inside(mention, places):
-                targets[slot] = tag_of[mention[2]]
-        choices = frozenset({prompt.eos, *tag_of.values()})
+            for number, slot in enumerate(_inside(mention, places)):
+                targets[slot] = (tag_of if number else begin_of)[mention[2]]
+        choices = frozenset({prompt.eos, *tag_of.values(), *begin_of.values()})
         tree.tags = Tags(start, targets, choices, weight)
 
 
@@ -68,7 +72,11 @@ def _inside(
 
 
 def tag_tokens(
-    prompt: PromptTokens, names: Iterable[str], *, known: Mapping[str, int]
+    prompt: PromptTokens,
+    names: Iterable[str],
+    *,
+    known: Mapping[str, int],
+    others: Mapping[str, int],
 ) -> dict[str, int]:
     """Name -> its tag: of a new one the first of its tokens that is no other's tag.
 
@@ -77,11 +85,12 @@ def tag_tokens(
     prompt (PromptTokens): The prompt.
     names (Iterable[str]): Names of labels in the prompt.
     known (Mapping[str, int]): The names that have tags already.
+    others (Mapping[str, int]): Tags of another kind.
     """
     tags = dict(known)
     for name in names:
         if name not in tags:
-            taken = {prompt.eos, *tags.values()}
+            taken = {prompt.eos, *tags.values(), *others.values()}
             # any token will do where all of its own are taken
             choices = chain(prompt.name_tokens(name), count())
             tags[name] = next(token for token in choices if token not in taken)

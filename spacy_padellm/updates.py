@@ -78,7 +78,9 @@ def add_update(
             tokens, texts, labels, mention_prefix_loss=settings.mention_prefix_loss
         )
         if weight := settings.tag_loss:
-            lm.tags = tag_tokens(tokens, labels.values(), known=lm.tags)
+            names = labels.values()
+            lm.tags = tag_tokens(tokens, names, known=lm.tags, others=lm.begins)
+            lm.begins = tag_tokens(tokens, names, known=lm.begins, others=lm.tags)
             lm.overlaps = lm.overlaps or any(map(has_overlaps, texts))
             add_tags(
                 targets,
@@ -86,6 +88,7 @@ def add_update(
                 prompt=tokens,
                 labels=labels,
                 tags=lm.tags,
+                begins=lm.begins,
                 weight=weight,
             )
         trees += targets

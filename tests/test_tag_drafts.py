@@ -67,6 +67,28 @@ def test_tag_drafts_take_each_chinese_character_for_a_word() -> None:
     assert [t.ids for t in found["LOC"]] == [[1]]
 
 
+def test_tag_drafts_part_neighbours_where_a_mention_begins() -> None:
+    # outside, PER, LOC, PER begins
+    begin, inside = [0.1, 0.1, 0.1, 0.7], [0.1, 0.6, 0.1, 0.2]
+    chances = log_chances([inside, inside, begin, [0.1, 0.1, 0.8, 0.0001], inside])
+    pieces = ["张", "三", "李", "京", "王"]
+    tagging = read_tags(range(5), pieces, chances, ["PER", "LOC"], begins=["PER"])
+    assert {k: [t.ids for t in v] for k, v in tagging.mentions.items()} == {
+        "PER": [[0, 1], [2], [4]],
+        "LOC": [[3]],
+    }
+    # each is as sure as its tag and, beside one of its label, as where it is parted
+    scores = [t.score for t in tagging.mentions["PER"]]
+    assert scores == pytest.approx([0.6, 0.7, 0.8])
+    assert tagging.sure["PER"] == pytest.approx(0.6)
+
+
+def test_tag_drafts_join_neighbours_without_tags_of_beginnings() -> None:
+    chances = log_chances([[0.1, 0.9], [0.2, 0.8]])
+    found = read_tags([1, 2], ["张", "李"], chances, ["PER"]).mentions
+    assert [t.ids for t in found["PER"]] == [[1, 2]]
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from([" a", "b", " ", "-", "京", "7"]), st.integers(0, 3)),
@@ -134,7 +156,7 @@ def test_tag_drafts_save_passes_and_change_nothing(
 ) -> None:
     lm = pipe_of(tagging).holder.lm()
     tags = lm.tags
-    assert set(tags) == set(pipe_of(tagging).label_data.values())
+    assert set(tags) == set(lm.begins) == set(pipe_of(tagging).label_data.values())
     wanted = found(tagging.pipe(GOLD))
     with_tags = passes(tagging, monkeypatch)
     # the counts, then all mentions at once
@@ -252,7 +274,8 @@ def test_tag_drafts_are_saved_with_the_model(tagging: Language, tmp_path: Path) 
     tagging.to_disk(tmp_path / "nlp")
     nlp = spacy.load(tmp_path / "nlp")
     nlp("load")
-    assert pipe_of(nlp).holder.lm().tags == pipe_of(tagging).holder.lm().tags
+    loaded, lm = pipe_of(nlp).holder.lm(), pipe_of(tagging).holder.lm()
+    assert (loaded.tags, loaded.begins) == (lm.tags, lm.begins)
 
 
 def test_tag_drafts_find_what_is_only_tagged(tagging: Language) -> None:

@@ -40,8 +40,17 @@ def tagged(
 ) -> tuple[TrainingTree, Tags]:
     """The tree of a text, and its tags."""
     (tree,) = make_trees(prompt, [gold], names, mention_prefix_loss=True)
-    tags = tag_tokens(prompt, names.values(), known={})
-    add_tags([tree], [gold], prompt=prompt, labels=names, tags=tags, weight=weight)
+    tags = tag_tokens(prompt, names.values(), known={}, others={})
+    begins = tag_tokens(prompt, names.values(), known={}, others=tags)
+    add_tags(
+        [tree],
+        [gold],
+        prompt=prompt,
+        labels=names,
+        tags=tags,
+        begins=begins,
+        weight=weight,
+    )
     assert tree.tags is not None
     return tree, tree.tags
 
@@ -51,16 +60,23 @@ def test_tags_name_the_label_of_each_token(preset: str) -> None:
     _, prompt = prepare(preset)
     tree, found = tagged(prompt)
     (_, root), *_ = tree.chains
-    tags: dict[int, str] = {prompt.eos: ""}
+    inside = tag_tokens(prompt, NAMES.values(), known={}, others={})
+    begin = tag_tokens(prompt, NAMES.values(), known={}, others=inside)
+    labels = {prompt.eos: ""}
     for label, name in NAMES.items():
-        tags[prompt.name_tokens(name)[0]] = label
-    assert found.choices == set(tags)
-    pieces: dict[str, str] = {}
+        labels |= {inside[name]: label, begin[name]: label}
+        assert inside[name] == prompt.name_tokens(name)[0]
+    assert found.choices == set(labels)
+    assert len(labels) == 1 + 2 * len(NAMES)
+    pieces: dict[str, list[str]] = {}
     for place, target in enumerate(found.targets, found.first):
         piece = prompt.strings.decode([root[place]]).strip()
-        pieces[tags[target]] = pieces.get(tags[target], "") + piece
+        strings = pieces.setdefault(labels[target], [])
+        if not strings or target in begin.values():
+            strings.append("")
+        strings[-1] += piece
     # of nested mentions the outer one shows
-    assert pieces == {"PER": "MerkelMacron", "LOC": "NewYork", "": "metin"}
+    assert pieces == {"PER": ["Merkel", "Macron"], "LOC": ["NewYork"], "": ["metin"]}
 
 
 def test_tags_are_different_for_names_that_begin_alike() -> None:
@@ -74,9 +90,10 @@ def test_tags_are_different_for_names_that_begin_alike() -> None:
 def test_tags_stay_the_same_whatever_is_asked_for() -> None:
     _, prompt = prepare()
     names = ["person name", "person place", "person"]
-    tags = tag_tokens(prompt, names, known={})
-    assert tag_tokens(prompt, ["person", "person place"], known=tags) == tags
-    more = tag_tokens(prompt, ["place", *names], known=tags)
+    tags = tag_tokens(prompt, names, known={}, others={})
+    some = ["person", "person place"]
+    assert tag_tokens(prompt, some, known=tags, others={}) == tags
+    more = tag_tokens(prompt, ["place", *names], known=tags, others={})
     assert more.items() > tags.items()
     assert len(set(more.values())) == 4
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ _WITHOUT_BLANKS = (
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """A run of words with the same tag.
+    """A run of words with the same tag, up to one that begins another mention.
 
     ids (list[int]): The text's tokens.
     score (float): The tag's probability at the least sure of the words.
@@ -56,34 +56,62 @@ def read_tags(
     pieces: Sequence[str],
     chances: npt.NDArray[np.float64],
     labels: Sequence[str],
+    *,
+    begins: Sequence[str] = (),
 ) -> Tagging:
     """Read mentions off the tags of a text's tokens.
 
     The tokens of a word decide together: each word gets the tag whose probability has
-    the highest geometric mean over them.
+    the highest geometric mean over them. Its first token decides whether it begins a
+    mention or goes on with the one before it.
 
     text (Sequence[int]): The text's tokens, at least one.
     pieces (Sequence[str]): The string of each.
-    chances (float64, (tokens, 1 + labels)): Log-probabilities of being outside
-        mentions, and of each label.
+    chances (float64, (tokens, 1 + labels + begins)): Log-probabilities of being outside
+        mentions, inside one of each label, and at the beginning of one.
     labels (Sequence[str]): The labels.
+    begins (Sequence[str]): Those whose beginnings have tags of their own; neighbouring
+        mentions of the others are taken for one.
     """
     starts = _word_starts(pieces)
+    chances, begun = _join(chances, [1 + labels.index(label) for label in begins])
     sizes = np.diff([*starts, len(text)])
     means = np.exp(np.add.reduceat(chances, starts, axis=0) / sizes[:, None])
     means /= means.sum(axis=1, keepdims=True)
-    tags, scores = means.argmax(axis=1), means.max(axis=1)
+    tags = means.argmax(axis=1)
+    words = np.arange(len(starts))
+    begun = begun[starts, tags]
+    # elsewhere the tag itself parts a word from the one before
+    begun[(tags != np.roll(tags, 1)) | (words == 0)] = 1.0
+    means[words, tags] *= np.maximum(begun, 1 - begun)
+    scores = means[words, tags]
     mentions: dict[str, list[Tagged]] = {label: [] for label in labels}
-    for tag, run in groupby(range(len(starts)), key=tags.__getitem__):
-        words = list(run)
-        if tag:
-            end = starts[words[-1]] + sizes[words[-1]]
-            ids = list(text[starts[words[0]] : end])
-            score = float(scores[words].min())
+    firsts = np.flatnonzero((begun > 0.5) | (tags == 0))
+    for first, end in pairwise([*firsts, len(words)]):
+        if tag := tags[first]:
+            ids = list(text[starts[first] : starts[end - 1] + sizes[end - 1]])
+            score = float(scores[first:end].min())
             mentions[labels[tag - 1]].append(Tagged(ids, score))
     inside = tags[:, None] == np.arange(means.shape[1])
     sure = np.where(inside, means, 1 - means).min(axis=0)[1:]
     return Tagging(mentions, dict(zip(labels, sure.tolist(), strict=True)))
+
+
+def _join(
+    chances: npt.NDArray[np.float64], begins: Sequence[int]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Add the tags of beginnings to those of insides.
+
+    chances (float64, (tokens, tags + begins)): Log-probabilities.
+    begins (Sequence[int]): To which tag each of the last ones belongs.
+    RETURNS (tuple[float64, float64], (tokens, tags) each): Log-probabilities, and the
+        share of the beginning in each probability.
+    """
+    count = chances.shape[1] - len(begins)
+    joined, begun = chances[:, :count].copy(), np.zeros((len(chances), count))
+    joined[:, begins] = np.logaddexp(joined[:, begins], chances[:, count:])
+    begun[:, begins] = np.exp(chances[:, count:] - joined[:, begins])
+    return joined, begun
 
 
 def share_scores(

@@ -120,10 +120,12 @@ class TreeDecoder:
         def decode(replica: Replica, some: Iterable[str]) -> Iterator[Found]:
             given = forced and forced.bound(replica.prompt)
             tags: dict[str, int] = {}
+            begins: dict[str, int] = {}
             if self._uses_tags:
-                taught = replica.lm.tags
-                tags = {k: taught[name] for k, name in labels.items() if name in taught}
-            return _Work(self, replica, labels, limits, given, tags).decode(some)
+                tags = _of_labels(replica.lm.tags, labels)
+                begins = _of_labels(replica.lm.begins, {k: labels[k] for k in tags})
+            work = _Work(self, replica, labels, limits, given, tags, begins)
+            return work.decode(some)
 
         if len(replicas) == 1:
             yield from decode(replicas[0], texts)
@@ -148,6 +150,11 @@ class TreeDecoder:
         )
 
 
+def _of_labels(taught: Mapping[str, int], labels: Mapping[str, str]) -> dict[str, int]:
+    """The tags of the labels whose names have one."""
+    return {label: taught[name] for label, name in labels.items() if name in taught}
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """What decoding on one replica needs."""
@@ -158,6 +165,7 @@ class _Work:
     limits: Limits
     forced: Forced | None
     tags: Mapping[str, int]  # label -> its tag, of those whose texts are tagged
+    begins: Mapping[str, int]  # of these the ones whose mentions' beginning is tagged
 
     def decode(self, texts: Iterable[str]) -> Iterator[Found]:
         """Decode texts; gives what was found in each, in order."""
@@ -172,7 +180,7 @@ class _Work:
             self._waiting(texts, found),
             max_batch_tokens=self.decoder.max_batch_tokens,
             draft_tokens=self.decoder.draft_tokens,
-            tags=[self.replica.prompt.eos, *self.tags.values()],
+            tags=[self.replica.prompt.eos, *self.tags.values(), *self.begins.values()],
         )
         place = 0
         for done in run:
@@ -253,6 +261,7 @@ class _Work:
             context=lm.context,
             forced=self.forced,
             tags=list(self.tags),
+            begins=list(self.begins),
             tags_first=self._tags_first,
             all_tags={*self.tags.values()} >= {*lm.tags.values()},
         )

@@ -36,6 +36,7 @@ class TreeText:
         context: int,
         forced: Forced | None,
         tags: Sequence[str] = (),
+        begins: Sequence[str] = (),
         tags_first: bool = False,
         all_tags: bool = True,
     ) -> None:
@@ -51,6 +52,8 @@ class TreeText:
         forced (Forced | None): Answers to give instead of the model's.
         tags (Sequence[str]): The labels that the text's tokens are tagged with: 1, 2,
             ...; none if they are not.
+        begins (Sequence[str]): Those whose mentions' first tokens have tags of their
+            own, which follow.
         tags_first (bool): Whether labels wait for the tags, which then draft their
             counts as well, or give their mentions.
         all_tags (bool): Whether `tags` are all that the model was taught.
@@ -58,6 +61,7 @@ class TreeText:
         self.tree = TokenTree(mutual=branches.mutual)
         self.asked = Asked(tagged=range(*branches.text) if tags else range(0))
         self._tags = tags
+        self._begins = begins
         self._tags_first = tags_first
         self._all_tags = all_tags
         self._tagging = Tagging()
@@ -98,7 +102,9 @@ class TreeText:
         if tagged:
             tokens = [self._branches.root[slot] for slot in tagged]
             pieces = self._prompt.strings.pieces(tokens)
-            self._tagging = read_tags(tokens, pieces, reading.tags, self._tags)
+            self._tagging = read_tags(
+                tokens, pieces, reading.tags, self._tags, begins=self._begins
+            )
             self._drafts = self._tagging.mentions if draft_tokens else {}
             if self._tags_first:
                 return self._plant_tagged()
