@@ -20,7 +20,7 @@ demo: install
 	$(BIN)/python scripts/demo.py --page demo/entities.html
 
 test: install lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # tree, prompt, decoding and alignment import neither spaCy nor thinc
 NEWEST := .venv-newest

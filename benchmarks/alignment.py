@@ -54,7 +54,7 @@ def measure(lang: str, path: Path) -> dict[str, Any]:
             found,
             spans_key=SPANS_KEY,
             alignment_mode="expand",
-            threshold=0.0,
+            lowest_score=lambda label: 0.0,
             existing="overwrite",
         )
         spans = gold.spans.get(SPANS_KEY, gold.ents)

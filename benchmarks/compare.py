@@ -190,7 +190,9 @@ def load(folder: Path, corpus: Path, reading: Reading) -> tuple[Language, list[D
     nlp = spacy.load(folder)
     pipe: Any = nlp.get_pipe(NAME)
     pipe.decoder = replace(pipe.decoder, **reading.decoder)
-    pipe.cfg |= {"dedup": reading.dedup, "threshold": None}
+    # thresholds are learnt on all that is found
+    threshold = 0.0 if reading.thresholds else None
+    pipe.cfg |= {"dedup": reading.dedup, "threshold": threshold}
     golds = list(DocBin().from_disk(corpus).get_docs(nlp.vocab))
     pipe.set_labels(golds[0].user_data[LABELS_KEY])
     return nlp, golds

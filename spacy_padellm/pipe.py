@@ -77,7 +77,7 @@ class PaDeLLMNER(TrainablePipe):
         scorer (Callable | None): Scores examples.
         spans_key (str): Where in `doc.spans` all mentions go, with their scores.
         threshold (float | dict[str, float] | None): Lowest probability of a mention, in
-            0..1, or that of each label; None takes the model's, if it has any.
+            0..1, or that of each label; None takes the model's, or the decoder's.
         dedup (str): "on", "off" or "reversed": of a string under several labels, the
             likeliest keeps it, all do, or the least likely (paper, section 3.3).
         alignment_mode (str): "strict", "contract" or "expand": of a mention that cuts
@@ -175,9 +175,17 @@ class PaDeLLMNER(TrainablePipe):
 
     @property
     def threshold(self) -> float | Mapping[str, float]:
-        """The lowest probability of a mention, or of each label's."""
+        """The lowest probability of a mention, or of labels' mentions; those of others
+        count from the decoder's `least_score` on."""
         own: float | dict[str, float] | None = self.cfg["threshold"]
         return self._task.tuning.thresholds if own is None else own
+
+    def lowest_score(self, label: str) -> float:
+        """The lowest probability of a label's mentions."""
+        threshold = self.threshold
+        if isinstance(threshold, Mapping):
+            return threshold.get(label, self.decoder.least_score)
+        return threshold
 
     @property
     def calibration(self) -> Calibration:
@@ -240,7 +248,7 @@ class PaDeLLMNER(TrainablePipe):
                 found,
                 spans_key=self.cfg["spans_key"],
                 alignment_mode=self.cfg["alignment_mode"],
-                threshold=self.threshold,
+                lowest_score=self.lowest_score,
                 calibration=self.calibration,
                 existing=self.cfg["existing"],
             )

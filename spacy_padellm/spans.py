@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -81,7 +81,7 @@ def annotate(
     *,
     spans_key: str,
     alignment_mode: AlignmentMode,
-    threshold: float | Mapping[str, float],
+    lowest_score: Callable[[str], float],
     calibration: Calibration = AS_GIVEN,
     existing: Existing,
 ) -> None:
@@ -93,8 +93,8 @@ def annotate(
     label, text and score of the mentions that could not be aligned.
 
     alignment_mode (AlignmentMode): What becomes of mentions that cut tokens.
-    threshold (float | Mapping[str, float]): Lowest score of a mention; of each label,
-        and 0 for labels that have none. What is below is left out altogether.
+    lowest_score (Callable[[str], float]): Of mentions of a label. What is below is left
+        out altogether.
     calibration (Calibration): What becomes of scores first.
     existing (Existing): Whether entities that are there already, and tokens that are
         blocked from being entities, give way.
@@ -103,7 +103,7 @@ def annotate(
     dropped = [(m.label, m.text, calibration(m.score)) for m in found.dropped]
     for scored in found.spans:
         score = calibration(scored.score)
-        if score < lowest_score(threshold, scored.label):
+        if score < lowest_score(scored.label):
             continue
         span = doc.char_span(
             scored.start,
@@ -142,11 +142,6 @@ def annotate(
         doc.set_ents(chosen, blocked=blocked)
     else:
         doc.set_ents(chosen)
-
-
-def lowest_score(threshold: float | Mapping[str, float], label: str) -> float:
-    """The lowest score of a label's mentions."""
-    return threshold.get(label, 0.0) if isinstance(threshold, Mapping) else threshold
 
 
 def _is_blocked(token: Token) -> bool:

@@ -48,8 +48,8 @@ def log_odds(score: float) -> float:
 class Tuning:
     """How a model's mentions are judged.
 
-    thresholds (Mapping[str, float]): Label -> the lowest probability of its mentions,
-        0 for labels that are not in it.
+    thresholds (Mapping[str, float]): Label -> the lowest probability of its mentions;
+        labels that are not in it have none of their own.
     calibration (Calibration): From scores to probabilities.
     """
 

@@ -28,6 +28,7 @@ from spacy_padellm.analysis.collect import ReadDoc, read_docs
 from spacy_padellm.analysis.inputs import GoldDoc
 from spacy_padellm.cli import padellm_cli
 from spacy_padellm.decoding.base import decode
+from spacy_padellm.tuning import Calibration, Tuning
 
 Golds = Mapping[str, Sequence[tuple[str, str]]]
 ACME = "Acme hired Bob in London ."
@@ -164,6 +165,15 @@ def test_analysis_reads_what_the_decoder_gives() -> None:
     assert [case.text for case in found] == texts
     assert [case.mentions for case in found] == expected
     assert pipe.decoder is decoder
+
+
+def test_analysis_holds_calibrated_scores_against_thresholds() -> None:
+    nlp = trained(span_getter=DOC_SPANS)
+    pipe = pipe_of(nlp)
+    pipe.carry(Tuning(dict.fromkeys(pipe.labels, 0.5), Calibration(offset=-30.0)))
+    (read,) = read_docs(nlp, pipe, [GoldDoc(TEXT, [])], labels=pipe.labels)
+    assert isinstance(read, ReadDoc)
+    assert [case.mentions for case in read.windows] == [[]]
 
 
 def test_analysis_takes_the_spans_of_the_pipes_before() -> None:

@@ -30,7 +30,7 @@ def annotated(*spans: ScoredSpan, doc: Doc | None = None, **settings: Any) -> Do
     options = {
         "spans_key": "padellm",
         "alignment_mode": "expand",
-        "threshold": 0.0,
+        "lowest_score": lambda label: 0.0,
         "existing": "overwrite",
     }
     annotate(doc, DocMentions(list(spans), dropped), **{**options, **settings})
@@ -102,23 +102,30 @@ def test_spans_the_likelier_of_nested_mentions_is_the_entity() -> None:
 
 def test_spans_threshold_is_the_lowest_score_of_an_entity() -> None:
     low, exact = scored("Bank", score=0.49), scored("Paris", score=0.5)
-    assert ents(annotated(low, exact, threshold=0.5)) == [("Paris", "ORG")]
+    assert ents(annotated(low, exact, lowest_score=lambda label: 0.5)) == [
+        ("Paris", "ORG")
+    ]
 
 
 def test_spans_mentions_below_the_threshold_are_left_out_of_the_group() -> None:
     low, exact = scored("Bank", score=0.49), scored("Paris", score=0.5)
-    assert group(annotated(low, exact, threshold=0.5)) == [("Paris", "ORG")]
+    assert group(annotated(low, exact, lowest_score=lambda label: 0.5)) == [
+        ("Paris", "ORG")
+    ]
 
 
 def test_spans_thresholds_by_label() -> None:
     low, same = scored("Bank", "ORG", 0.3), scored("Paris", "LOC", 0.3)
-    doc = annotated(low, same, threshold={"ORG": 0.4, "PER": 0.9})
+    lowest = {"ORG": 0.4, "LOC": 0.3}
+    doc = annotated(low, same, lowest_score=lowest.__getitem__)
     assert ents(doc) == [("Paris", "LOC")]
 
 
 def test_spans_mention_below_the_threshold_takes_no_place() -> None:
     unsure, sure = scored("Bank of Paris", score=0.4), scored("Paris", "LOC", 0.9)
-    assert ents(annotated(unsure, sure, threshold=0.5)) == [("Paris", "LOC")]
+    assert ents(annotated(unsure, sure, lowest_score=lambda label: 0.5)) == [
+        ("Paris", "LOC")
+    ]
 
 
 def test_spans_nothing_found_is_marked_outside() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -31,8 +31,11 @@ from spacy_padellm.analysis.thresholds import (
     Corpus,
     cross_fit,
     learn_thresholds,
+    tune,
 )
 from spacy_padellm.cli import padellm_cli
+from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.tree import LEAST_SCORE
 from spacy_padellm.mentions import ScoredSpan
 from spacy_padellm.settings import read_settings
 from spacy_padellm.tuning import Calibration, Tuning
@@ -75,6 +78,11 @@ def test_thresholds_cross_fit_scores_halves_by_each_others_thresholds() -> None:
     assert unseen.span_f == pytest.approx((2 / 3 + 2 / 3) / 2)
 
 
+def test_thresholds_are_learnt_of_annotated_labels_only() -> None:
+    corpus = Corpus([text(span(0, "A", 0.5), right=1)], nested=False)
+    assert tune([corpus], ["A", "B"]).thresholds.keys() == {"A"}
+
+
 @given(
     st.lists(
         st.tuples(
@@ -112,6 +120,20 @@ def test_thresholds_of_the_config_by_label() -> None:
     assert {ent.label_ for ent in doc.ents} == labels - {"PER"}
 
 
+def test_thresholds_that_are_missing_are_the_decoders() -> None:
+    pipe = pipe_of(trained())
+    assert pipe.lowest_score("PER") == LEAST_SCORE > 0
+    pipe.cfg["threshold"] = {"LOC": 0.5}
+    assert pipe.lowest_score("LOC") == 0.5
+    assert pipe.lowest_score("PER") == LEAST_SCORE
+    # what the paper's decoding gives is not judged
+    plain = {"min_count_probability": None, "tag_weight": 0.0}
+    pipe.decoder = replace(pipe.decoder, **plain)
+    assert pipe.lowest_score("PER") == 0
+    pipe.decoder = BatchDecoder()
+    assert pipe.lowest_score("PER") == 0
+
+
 def test_thresholds_are_saved_with_the_model(tmp_path: Path) -> None:
     settings = read_settings(model_with(tmp_path, {"PER": 0.5}))
     assert settings is not None
@@ -146,7 +168,8 @@ def test_thresholds_calibration_is_applied_to_scores_first(tmp_path: Path) -> No
     nlp = trained()
     before = {e.text: e._.padellm_score for e in nlp(TEXT).ents}
     lowered = Calibration(offset=-math.log(1000))  # a thousandth of the odds
-    pipe_of(nlp).carry(Tuning({"PER": 0.9}, lowered))
+    thresholds = {**dict.fromkeys(pipe_of(nlp).labels, 0.0), "PER": 0.9}
+    pipe_of(nlp).carry(Tuning(thresholds, lowered))
     nlp.to_disk(tmp_path / "nlp")
     for pipeline in (nlp, spacy.load(tmp_path / "nlp")):
         found = pipeline(TEXT).ents

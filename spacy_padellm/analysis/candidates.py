@@ -23,7 +23,7 @@ def find_candidates(nlp: Language, pipe: PaDeLLMNER, gold: GoldCorpus) -> Corpus
     """Run a pipeline over a gold corpus, without thresholds and calibration.
 
     Labels that the corpus does not annotate are left out of what was found. The pipe
-    has neither afterwards.
+    has neither afterwards, and gives all that it finds.
 
     nlp (Language): The pipeline.
     pipe (PaDeLLMNER): Its component.
@@ -32,6 +32,7 @@ def find_candidates(nlp: Language, pipe: PaDeLLMNER, gold: GoldCorpus) -> Corpus
     """
     labels = {mention.label for doc in gold.docs for mention in doc.mentions}
     pipe.carry(Tuning())
+    pipe.cfg["threshold"] = 0.0
     docs = nlp.pipe((doc.text for doc in gold.docs), batch_size=BATCH_SIZE)
     texts = [
         Candidates(

@@ -16,7 +16,6 @@ from spacy_padellm.analysis.kinds import GoldMention, WindowCase
 from spacy_padellm.component import PaDeLLMNER
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.mentions import Mention
-from spacy_padellm.spans import lowest_score
 from spacy_padellm.windows import Window, make_windows
 
 BATCH_SIZE = 256
@@ -107,7 +106,8 @@ def _read(
                     mention
                     for mention in recorded[window.text]
                     if mention.label in labels
-                    and mention.score >= lowest_score(pipe.threshold, mention.label)
+                    and pipe.calibration(mention.score)
+                    >= pipe.lowest_score(mention.label)
                 ],
             )
         )

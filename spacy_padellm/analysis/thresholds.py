@@ -111,8 +111,10 @@ def tune(corpora: Sequence[Corpus], labels: Sequence[str]) -> Tuning:
     """Learn a calibration, and then thresholds of the calibrated scores.
 
     corpora (Sequence[Corpus]): The corpora, each with the same weight.
-    labels (Sequence[str]): The labels.
+    labels (Sequence[str]): The labels; those that no corpus annotates get no threshold.
     """
+    gold = {m.label for corpus in corpora for text in corpus.texts for m in text.gold}
+    labels = [label for label in labels if label in gold]
     calibration = learn_calibration([list(corpus.judged({})) for corpus in corpora])
     rescored = [corpus.rescored(calibration) for corpus in corpora]
     return Tuning(learn_thresholds(rescored, labels), calibration)

@@ -65,8 +65,9 @@ def tune_cli(
         msg.fail(str(error), exits=1)
     corpora = [find_candidates(nlp, pipe, gold) for gold in golds]
     tuning = tune(corpora, pipe.labels)
+    untuned = Tuning(dict.fromkeys(pipe.labels, pipe.decoder.least_score))
     stages = {
-        "without": [worth(corpus, Tuning()) for corpus in corpora],
+        "without": [worth(corpus, untuned) for corpus in corpora],
         "with": [worth(corpus, tuning) for corpus in corpora],
         "unseen": cross_fit(corpora, pipe.labels),
     }

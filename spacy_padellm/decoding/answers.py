@@ -76,6 +76,7 @@ class AnswerDecoder:
 
     form: ClassVar[AnswerFormat]
     needs_weights: ClassVar[bool] = True
+    least_score: ClassVar[float] = 0.0
     answers: ClassVar[str]
     max_mentions: int = 32
     max_batch_tokens: int = 1024

@@ -40,6 +40,11 @@ class Decoder(Protocol):
         """What a model must have been trained to answer, in words."""
         ...
 
+    @property
+    def least_score(self) -> float:
+        """The score from which a mention counts where nothing else is set, in 0..1."""
+        ...
+
     def stream(
         self,
         lm: LanguageModel | None,

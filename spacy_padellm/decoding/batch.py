@@ -50,6 +50,7 @@ class BatchDecoder:
     max_batch_tokens: int | None = None
     devices: tuple[str, ...] = ()
     needs_weights: ClassVar[bool] = True
+    least_score: ClassVar[float] = 0.0
     answers: ClassVar[str] = COUNTS_AND_MENTIONS
 
     def __post_init__(self) -> None:

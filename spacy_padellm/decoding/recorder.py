@@ -37,6 +37,11 @@ class Recorder:
         """See `Decoder`."""
         return self.decoder.answers
 
+    @property
+    def least_score(self) -> float:
+        """See `Decoder`."""
+        return self.decoder.least_score
+
     def stream(
         self,
         lm: LanguageModel | None,

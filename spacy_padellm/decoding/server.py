@@ -62,6 +62,7 @@ class ServerDecoder:
     max_retries: int = 6
     timeout: float = 120.0
     needs_weights: ClassVar[bool] = False
+    least_score: ClassVar[float] = 0.0
     answers: ClassVar[str] = COUNTS_AND_MENTIONS
 
     def __post_init__(self) -> None:

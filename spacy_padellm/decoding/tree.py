@@ -38,6 +38,8 @@ from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, CountBranches, PromptT
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 
 LOOK_AHEAD = 512  # texts that are tokenised, and sorted by length, together
+# F1 is best where mentions count from half of the best F1 on (Lipton et al., 2014)
+LEAST_SCORE = 0.3
 REPLICA_TEXTS = 64  # texts that a replica takes at a time
 
 
@@ -98,6 +100,13 @@ class TreeDecoder:
         least = self.min_count_probability
         if least is not None and not (is_number(least) and 0 < least <= 1):
             raise ValueError(Errors.P125.format(value=least))
+
+    @property
+    def least_score(self) -> float:
+        """See `Decoder`."""
+        # what the paper's decoding finds counts whatever its score
+        finds_more = self.min_count_probability is not None or self.tag_weight
+        return LEAST_SCORE if finds_more else 0.0
 
     @property
     def _uses_tags(self) -> bool:
