@@ -33,8 +33,9 @@ def add_tags(
     golds (Sequence[GoldText]): The texts with their mentions.
     prompt (PromptTokens): The prompt, one of a prefix LM.
     labels (Mapping[str, str]): Label -> its name in the prompt.
-    tags, begins (Mapping[str, int]): Name -> its tag inside a mention, and at the
-        first token of one; see `tag_tokens`.
+    tags (Mapping[str, int]): Name -> its tag inside a mention; see `tag_tokens`.
+    begins (Mapping[str, int]): Name -> its tag at the first token of a mention, if that
+        is another one.
     weight (float): Of each token.
     RAISES (ValueError): If the prompt is not a prefix LM's, or not of a kind whose
         tokens' characters are known.
@@ -44,7 +45,9 @@ def add_tags(
     if prompt.prompt.whole:
         raise ValueError(Errors.P108)
     tag_of = {label: tags[name] for label, name in labels.items()}
-    begin_of = {label: begins[name] for label, name in labels.items()}
+    begin_of = tag_of | {
+        k: begins[name] for k, name in labels.items() if name in begins
+    }
     offsets = prompt.strings.offsets([gold.text for gold in golds])
     for tree, gold, places in zip(trees, golds, offsets, strict=True):
         start, end = tree.mutual

@@ -79,8 +79,10 @@ def add_update(
         )
         if weight := settings.tag_loss:
             names = labels.values()
+            # a second tag would take from one that is known long before it is learnt
+            new = [name for name in names if name not in lm.tags]
             lm.tags = tag_tokens(tokens, names, known=lm.tags, others=lm.begins)
-            lm.begins = tag_tokens(tokens, names, known=lm.begins, others=lm.tags)
+            lm.begins = tag_tokens(tokens, new, known=lm.begins, others=lm.tags)
             lm.overlaps = lm.overlaps or any(map(has_overlaps, texts))
             add_tags(
                 targets,

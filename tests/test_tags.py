@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import make_lm
-from helpers import GOLD, TAGGING, found, initialised, train
+from helpers import GOLD, TAGGING, found, initialised, pipe_of, train
 from hypothesis import given, strategies as st
 
 from spacy_padellm.lm import LanguageModel
@@ -37,11 +37,12 @@ def tagged(
     *,
     names: dict[str, str] = NAMES,
     weight: float = 0.5,
+    begin: bool = True,
 ) -> tuple[TrainingTree, Tags]:
     """The tree of a text, and its tags."""
     (tree,) = make_trees(prompt, [gold], names, mention_prefix_loss=True)
     tags = tag_tokens(prompt, names.values(), known={}, others={})
-    begins = tag_tokens(prompt, names.values(), known={}, others=tags)
+    begins = tag_tokens(prompt, names.values() if begin else [], known={}, others=tags)
     add_tags(
         [tree],
         [gold],
@@ -77,6 +78,28 @@ def test_tags_name_the_label_of_each_token(preset: str) -> None:
         strings[-1] += piece
     # of nested mentions the outer one shows
     assert pieces == {"PER": ["Merkel", "Macron"], "LOC": ["NewYork"], "": ["metin"]}
+
+
+def test_tags_of_the_inside_stand_for_beginnings_that_have_none() -> None:
+    _, prompt = prepare()
+    _, found = tagged(prompt, begin=False)
+    inside = tag_tokens(prompt, NAMES.values(), known={}, others={})
+    assert found.choices == {prompt.eos, *inside.values()}
+    assert set(found.targets) == {prompt.eos, inside["person"], inside["location"]}
+
+
+def test_tags_of_a_model_stay_as_they_are_when_it_is_trained_further() -> None:
+    nlp = initialised(**TAGGING)
+    train(nlp, steps=1)
+    lm = pipe_of(nlp).holder.lm()
+    taught = lm.tags
+    # as if beginnings had not been taught, and one label not at all
+    first, *_ = taught
+    lm.tags = {name: tag for name, tag in taught.items() if name != first}
+    lm.begins = {}
+    train(nlp, steps=1)
+    assert set(lm.tags) == set(taught)
+    assert set(lm.begins) == {first}
 
 
 def test_tags_are_different_for_names_that_begin_alike() -> None:
