@@ -332,7 +332,7 @@ def test_component_predict_chinese_characters() -> None:
     nlp.add_pipe(NAME, config=config)
     examples = gold_examples(nlp, gold)
     nlp.initialize(lambda: examples)
-    train(nlp, steps=60, examples=examples)
+    train(nlp, steps=120, examples=examples)
     docs = [nlp(text) for text in gold]
     assert [entities(doc) for doc in docs] == list(gold.values())
 
