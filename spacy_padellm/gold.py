@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 
 from spacy.tokens import Span
-from spacy.training import Example
+from spacy.training import Example, validate_get_examples
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.label_names import LabelsOf, own_labels
 from spacy_padellm.spans import gold_spans
 from spacy_padellm.targets import GoldText
 from spacy_padellm.windows import SpanGetter, Window, make_windows
+
+
+def check_first(get_examples: Callable[[], Iterable[Example]], method: str) -> None:
+    """Check what gives examples, and the first one; `Language.initialize` checks all.
+
+    get_examples (Callable[[], Iterable[Example]]): Gives the examples.
+    method (str): Who asks, for the error message.
+    RAISES (TypeError): If it is no function, or gives no examples.
+    """
+    if callable(get_examples):
+        first = list(islice(get_examples(), 1))
+        validate_get_examples(lambda: first, method)
+    else:
+        validate_get_examples(get_examples, method)
+
+
+def noting_texts(examples: Iterable[Example], texts: list[str]) -> Iterator[Example]:
+    """Pass examples on and note their texts: a large corpus takes minutes to read."""
+    for example in examples:
+        texts.append(example.reference.text)
+        yield example
 
 
 def gold_labels(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from spacy import util
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
-from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer
 
@@ -19,7 +18,12 @@ from spacy_padellm.choices import check_choices
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.errors import Errors
 from spacy_padellm.finding import find_mentions
-from spacy_padellm.gold import gold_labels, golds_by_labels
+from spacy_padellm.gold import (
+    check_first,
+    gold_labels,
+    golds_by_labels,
+    noting_texts,
+)
 from spacy_padellm.holder import ModelHolder
 from spacy_padellm.label_names import LabelNames, label_names
 from spacy_padellm.model import TreeModel, get_holder
@@ -295,27 +299,12 @@ class PaDeLLMNER(TrainablePipe):
             config's, the model's, or those of the examples.
         RAISES (ValueError): If there are no labels, or the examples have others.
         """
-        method = "PaDeLLMNER.initialize"
-        validate_get_examples(
-            (lambda: [*islice(get_examples(), 1)])
-            if callable(get_examples)
-            else get_examples,
-            method,
-        )
+        check_first(get_examples, "PaDeLLMNER.initialize")
         if labels is not None:
             self._task.find(label_names(labels, {}))
         texts: list[str] = []
-
-        def read() -> Iterator[Example]:
-            # once, as it takes minutes with a large corpus
-            for example in get_examples():
-                validate_examples([example], method)
-                if self.holder.empty:
-                    texts.append(example.reference.text)
-                yield example
-
         found = gold_labels(
-            read(),
+            noting_texts(get_examples(), texts),
             name=self.name,
             known=self.labels,
             spans_key=self.cfg["spans_key"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,20 @@ def test_component_labels_unknown_in_the_examples_are_told() -> None:
     nlp = make_nlp(labels={"PER": "person"})
     with pytest.raises(ValueError, match=r"gold annotation has the label 'LOC'.*PER\."):
         initialize(nlp)
+
+
+def test_component_labels_initialize_reads_the_corpus_once() -> None:
+    nlp = make_nlp()
+    read = 0
+
+    def get_examples() -> Iterator[Example]:
+        nonlocal read
+        for example in gold_examples(nlp):
+            read += 1
+            yield example
+
+    pipe_of(nlp).initialize(get_examples, nlp=nlp)
+    assert read <= len(gold_examples(nlp)) + 1  # the first one is checked
 
 
 def test_component_labels_initialize_needs_a_function() -> None:
