@@ -190,39 +190,64 @@ def load(folder: Path, corpus: Path, reading: Reading) -> tuple[Language, list[D
     nlp = spacy.load(folder)
     pipe: Any = nlp.get_pipe(NAME)
     pipe.decoder = replace(pipe.decoder, **reading.decoder)
-    # thresholds are learnt on all that is found
-    threshold = 0.0 if reading.thresholds else None
-    pipe.cfg |= {"dedup": reading.dedup, "threshold": threshold}
+    pipe.cfg["dedup"] = reading.dedup
     golds = list(DocBin().from_disk(corpus).get_docs(nlp.vocab))
     pipe.set_labels(golds[0].user_data[LABELS_KEY])
     return nlp, golds
 
 
-def read(folder: Path, corpus: Path, reading: Reading) -> dict[str, float]:
-    """Score a trained pipeline."""
-    nlp, golds = load(folder, corpus, reading)
-    pipe: Any = nlp.get_pipe(NAME)
-    pairs = [(_blank(gold), gold) for gold in golds]
+def read(
+    folder: Path, corpus: Path, readings: Mapping[str, Reading]
+) -> dict[str, dict[str, float]]:
+    """Score a trained pipeline in several ways.
+
+    RETURNS (dict[str, dict[str, float]]): Name of the reading -> its figures.
+    """
+    results = {}
+    before = None
+    for title, reading in readings.items():
+        decoding = replace(reading, thresholds=False)
+        if decoding != before:  # thresholds judge what was found anyway
+            before = decoding
+            nlp, golds = load(folder, corpus, decoding)
+            pipe: Any = nlp.get_pipe(NAME)
+            found = pipe.predict([_blank(gold) for gold in golds])
+            prompt = pipe.holder.lm().tokens_of(pipe.prompt)
+            gold_texts = [gold_text(gold) for gold in golds]
+            tokens, sequences = lengths(
+                pipe.decoder, prompt, gold_texts, pipe.label_data
+            )
+        pairs = [(_blank(gold), gold) for gold in golds]
+        _annotate(pipe, pairs, found, thresholds=reading.thresholds)
+        examples = [Example(*pair) for pair in pairs]
+        scores = make_ner_scorer(spans_key=SPANS_KEY)(examples)
+        results[title] = {
+            "string_f": scores["strings_f"],
+            "string_p": scores["strings_p"],
+            "string_r": scores["strings_r"],
+            "span_f": scores["ents_f"],
+            "tokens_a_sequence": tokens,
+            "sequences_a_text": sequences,
+        }
+    return results
+
+
+def _annotate(
+    pipe: Any,
+    pairs: Sequence[tuple[Doc, Doc]],
+    found: Sequence[Any],
+    *,
+    thresholds: bool,
+) -> None:
+    """Write what was found to the first Doc of each pair."""
     docs = [doc for doc, _ in pairs]
-    found = pipe.predict(docs)
+    # thresholds are learnt on all that is found
+    pipe.cfg["threshold"] = 0.0 if thresholds else None
     pipe.set_annotations(docs, found)
-    if reading.thresholds:
-        for half, thresholds in enumerate(_thresholds(pairs)):
-            pipe.cfg["threshold"] = thresholds
+    if thresholds:
+        for half, learnt in enumerate(_thresholds(pairs)):
+            pipe.cfg["threshold"] = learnt
             pipe.set_annotations(docs[half::2], found[half::2])
-    scores = make_ner_scorer(spans_key=SPANS_KEY)([Example(*pair) for pair in pairs])
-    prompt = pipe.holder.lm().tokens_of(pipe.prompt)
-    tokens, sequences = lengths(
-        pipe.decoder, prompt, [gold_text(gold) for gold in golds], pipe.label_data
-    )
-    return {
-        "string_f": scores["strings_f"],
-        "string_p": scores["strings_p"],
-        "string_r": scores["strings_r"],
-        "span_f": scores["ents_f"],
-        "tokens_a_sequence": tokens,
-        "sequences_a_text": sequences,
-    }
 
 
 def time_all(output: Path, corpora: Path) -> dict[str, dict[str, float]]:
@@ -332,10 +357,9 @@ def run_method(
     scores: dict[str, dict[str, Any]] = {}
     for name in SETS:
         dev = corpora / "dev" / f"{name}.spacy"
-        for title, reading in method.readings.items():
-            figures = read(folder / "model-last", dev, reading)
+        scores[name] = read(folder / "model-last", dev, method.readings)
+        for title, figures in scores[name].items():
             figures["training_seconds"] = seconds
-            scores.setdefault(name, {})[title] = figures
             msg.info(f"{name}, {title}: string F1 {figures['string_f']:.3f}")
     (folder / "scores.json").write_text(json.dumps(scores, indent=2), "utf8")
 
