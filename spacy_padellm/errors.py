@@ -223,6 +223,15 @@ class Errors:
         "its calibration has slope {slope} and offset {offset}, which are to be finite "
         "numbers, the slope above 0"
     )
+    P154 = (
+        "The prompt's label template {template!r} is tokenised otherwise where a count "
+        "follows, so that the count could not be learnt. Let the template end in "
+        "another character, or take a preset that is tokenised piece by piece."
+    )
+    P155 = (
+        "The labels '{one}' and '{other}' have the same name in the prompt, '{name}', "
+        "so that the model could not tell them apart. Give each a name of its own."
+    )
 
     # The benchmark: P16x
     P160 = (

@@ -27,7 +27,12 @@ from spacy_padellm.loading import (
     load_tokenizer,
 )
 from spacy_padellm.lora import with_lora
-from spacy_padellm.model_folder import check_folder, copy_folder, write_folder
+from spacy_padellm.model_folder import (
+    check_folder,
+    copy_folder,
+    write_folder,
+    write_tokenizer,
+)
 from spacy_padellm.model_source import ModelSource
 from spacy_padellm.prompt import Prompt
 from spacy_padellm.prompt_tokens import PromptTokens
@@ -150,15 +155,17 @@ class ModelHolder:
         if self._own is not None:
             return self._own.tokens_of(prompt)
         if self._client_tokens is None or self._client_tokens.prompt != prompt:
-            if self.source.name is None:
-                raise ValueError(Errors.P130)
-            tokenizer = load_tokenizer(
-                self.source.name,
-                revision=self.source.revision,
-                trust_remote_code=self.source.trust_remote_code,
-            )
-            self._client_tokens = PromptTokens(prompt, tokenizer)
+            self._client_tokens = PromptTokens(prompt, self._load_tokenizer())
         return self._client_tokens
+
+    def _load_tokenizer(self) -> Any:
+        if self.source.name is None:
+            raise ValueError(Errors.P130)
+        return load_tokenizer(
+            self.source.name,
+            revision=self.source.revision,
+            trust_remote_code=self.source.trust_remote_code,
+        )
 
     def put(self, make: Callable[[], LanguageModel]) -> None:
         """Set a model made from scratch."""
@@ -211,11 +218,15 @@ class ModelHolder:
 
     # Saving
 
-    def save(self, folder: Path, settings: TaskSettings) -> None:
+    def save(
+        self, folder: Path, settings: TaskSettings, *, weights: bool = True
+    ) -> None:
         """Write a Hugging Face model folder.
 
         folder (Path): Made if it is missing, replaced if it is there.
         settings (TaskSettings): Written beside the weights.
+        weights (bool): Whether weights that the hub has are needed; else the tokenizer
+            will do.
         RAISES (ValueError): If the folder holds the base model of a LoRA adapter.
         """
         if self._own is None and self.source.name is not None:
@@ -223,6 +234,9 @@ class ModelHolder:
             if isinstance(source, Path):
                 copy_folder(source, folder)
                 write_settings(folder, settings)
+                return
+            if not weights:
+                write_tokenizer(folder, self._load_tokenizer(), settings)
                 return
         lm = self.lm()
         dtype = self._dtype() if lm.dtype == torch.float32 else lm.dtype

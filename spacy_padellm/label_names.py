@@ -39,12 +39,18 @@ def label_names(
         `description`, which stands after the name; or labels only.
     known (Mapping[str, str]): Names of labels that are given without one; a label that
         is not known is its own name.
-    RAISES (ValueError): If a label or a name is no string, or empty.
+    RAISES (ValueError): If a label or a name is no string, or empty, or two labels have
+        the same name.
     """
-    return {
-        label: known.get(label, label) if name is None else name
-        for label, name in _given(labels)
-    }
+    names: dict[str, str] = {}
+    label_of: dict[str, str] = {}
+    for label, given in _given(labels):
+        name = known.get(label, label) if given is None else given
+        other = label_of.setdefault(name, label)
+        if other != label:
+            raise ValueError(Errors.P155.format(name=name, one=other, other=label))
+        names[label] = name
+    return names
 
 
 def _given(labels: Any) -> GivenLabels:

@@ -109,9 +109,10 @@ class LanguageModel:
         dtype = self.autocast or self.dtype
         visible = torch.from_numpy(step.visible).to(self.device)
         mask = additive_mask(visible, dtype)
+        tagged = self._index(chosen), self._index(choices)
         with self.alone, self._products():
             logits = self._forward(step.ids, step.positions, mask[:, None], reads)
-            return logits, self._project(chosen, choices)
+            return logits, self._project(*tagged)
 
     def sequence_logits(
         self, step: Step, reads: Sequence[int] | torch.Tensor
@@ -126,7 +127,9 @@ class LanguageModel:
         real = torch.from_numpy(step.positions > 0).to(self.device)
         real[:, 0] = True
         with self.alone, self._products():
-            return self._forward(step.ids, None, real.long(), reads)
+            logits = self._forward(step.ids, None, real.long(), reads)
+            self._reader.hidden = None  # or it would keep the pass's graph
+            return logits
 
     def read(
         self,
@@ -152,10 +155,11 @@ class LanguageModel:
         attention = packed_attention(
             self.model.config, packed, cache, device=self.device, dtype=dtype
         )
+        tagged = self._index(chosen), self._index(choices)
         with self.alone, self._products(), attention:
             ids, positions = packed.ids[None], packed.positions[None]
             logits = self._forward(ids, positions, mask, reads)
-            return logits, self._project(chosen, choices)
+            return logits, self._project(*tagged)
 
     def fill(self, cache: Any, **inputs: Any) -> None:
         """Read tokens for their keys and values alone.
@@ -170,14 +174,18 @@ class LanguageModel:
         finally:
             self._reader.reads = self._reader.hidden = None
 
-    def _project(self, chosen: Sequence[int], choices: Sequence[int]) -> torch.Tensor:
+    def _index(self, numbers: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Numbers on the device; put there after a pass they would wait for its end."""
+        return torch.as_tensor(numbers, dtype=torch.long, device=self.device)
+
+    def _project(self, chosen: torch.Tensor, choices: torch.Tensor) -> torch.Tensor:
         """The logits of some tokens after some of those that were read last."""
         hidden, self._reader.hidden = self._reader.hidden, None
         assert hidden is not None
-        if not chosen:
+        if not len(chosen):
             return hidden.new_zeros(0, len(choices))
         head = self.model.get_output_embeddings()
-        return F.linear(hidden[list(chosen)], head.weight[list(choices)])
+        return F.linear(hidden[chosen], head.weight[choices])
 
     @property
     def tags(self) -> dict[str, int]:
@@ -201,6 +209,17 @@ class LanguageModel:
         self.model.config.padellm_begins = dict(taught)
 
     @property
+    def tag_sets(self) -> list[list[str]]:
+        """The names of labels that texts were tagged with together: one set, unless
+        training texts had labels of their own."""
+        sets = getattr(self.model.config, "padellm_tag_sets", None)
+        return [list(self.tags)] if sets is None else [list(names) for names in sets]
+
+    @tag_sets.setter
+    def tag_sets(self, taught: Sequence[Sequence[str]]) -> None:
+        self.model.config.padellm_tag_sets = [list(names) for names in taught]
+
+    @property
     def overlaps(self) -> bool:
         """Whether taught mentions overlapped: tags show the outer ones only."""
         return bool(getattr(self.model.config, "padellm_overlaps", False))
@@ -217,11 +236,10 @@ class LanguageModel:
     def _forward(
         self, ids: Any, positions: Any, mask: torch.Tensor, reads: Any
     ) -> torch.Tensor:
-        device = self.device
-        self._reader.reads = torch.as_tensor(reads, dtype=torch.long, device=device)
-        inputs = {"input_ids": torch.from_numpy(ids).to(device)}
+        self._reader.reads = self._index(reads)
+        inputs = {"input_ids": self._index(ids)}
         if positions is not None:
-            inputs["position_ids"] = torch.from_numpy(positions).to(device)
+            inputs["position_ids"] = self._index(positions)
         try:
             output = self.model(**inputs, attention_mask=mask, use_cache=False)
         finally:

@@ -12,7 +12,7 @@ import torch
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.lora import ADAPTER
+from spacy_padellm.lora import ADAPTER, write_tags
 from spacy_padellm.settings import FILE_NAME, TaskSettings, write_settings
 
 
@@ -64,6 +64,7 @@ def write_folder(
     if hasattr(lm.model, "peft_config"):
         # the base model has the other embeddings
         lm.model.save_pretrained(folder, save_embedding_layers=False)
+        write_tags(folder, lm.model.config)
     else:
         weights = _cast(lm.model.state_dict(), dtype)
         lm.model.save_pretrained(folder, state_dict=weights)
@@ -73,6 +74,18 @@ def write_folder(
     for path in folder.iterdir():
         # safetensors writes files that only their owner can read
         shutil.copymode(folder / FILE_NAME, path)
+
+
+def write_tokenizer(folder: Path, tokenizer: Any, settings: TaskSettings) -> None:
+    """Write all that a client of a model server needs.
+
+    folder (Path): Made if it is missing, replaced if it is there.
+    tokenizer (transformers.PreTrainedTokenizerBase): The model's tokenizer.
+    settings (TaskSettings): Written beside it.
+    """
+    _fresh(folder)
+    tokenizer.save_pretrained(folder)
+    write_settings(folder, settings)
 
 
 def _fresh(folder: Path) -> None:

@@ -155,6 +155,7 @@ class PaDeLLMNER(TrainablePipe):
         RETURNS (int): 1 if it is new, else 0.
         RAISES (ValueError): If it is no string, or known to the model by another name.
         """
+        self._task.ask_hub()
         named = label_names({label: name or label}, {})
         if label in self._task.labels:
             return 0
@@ -172,6 +173,7 @@ class PaDeLLMNER(TrainablePipe):
         RAISES (ValueError): If there are none, or one is known to the model by another
             name.
         """
+        self._task.ask_hub()
         names = self._task.named(labels)
         if not names:
             raise ValueError(Errors.P140.format(name=self.name))
@@ -301,7 +303,7 @@ class PaDeLLMNER(TrainablePipe):
         """
         check_first(get_examples, "PaDeLLMNER.initialize")
         if labels is not None:
-            self._task.find(label_names(labels, {}))
+            self._task.find(self._task.named(labels))
         texts: list[str] = []
         found = gold_labels(
             noting_texts(get_examples(), texts),
@@ -396,9 +398,7 @@ class PaDeLLMNER(TrainablePipe):
         exclude (Iterable[str]): "vocab", "cfg", "model".
         RAISES (ValueError): If files are missing.
         """
-        weights = self.decoder.needs_weights
-        parts = self._parts()
-        self._take(read_folder(parts, Path(path), weights=weights, exclude=exclude))
+        self._take(read_folder(self._parts(), Path(path), exclude=exclude))
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = util.SimpleFrozenList()) -> bytes:
@@ -426,6 +426,7 @@ class PaDeLLMNER(TrainablePipe):
             self.vocab,
             self.holder,
             lambda: self._task.settings(self.decoder, self.cfg["threshold"]),
+            self.decoder.needs_weights,
         )
 
     def _take(self, loaded: Loaded) -> None:

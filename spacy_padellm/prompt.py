@@ -45,7 +45,8 @@ class Prompt:
             field = "n" if piece == "mention" else piece
             template = getattr(self, piece)
             try:
-                found = [f for _, f, _, _ in string.Formatter().parse(template) if f]
+                parsed = string.Formatter().parse(template)
+                found = [name for _, name, _, _ in parsed if name is not None]
             except ValueError:
                 found = []
             if found != [field]:

@@ -79,6 +79,8 @@ class RowCache:
         sources, targets (Sequence[int]): The rows; no row is both.
         slots (int): How many of their slots are in use, at the most.
         """
+        device = self._keys[0].device
+        to, of = torch.tensor(targets).to(device), torch.tensor(sources).to(device)
         for store in (self._keys, self._values):
             for buffer in store:
-                buffer[targets, :slots] = buffer[sources, :slots]
+                buffer[to, :slots] = buffer[of, :slots]

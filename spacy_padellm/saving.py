@@ -26,6 +26,7 @@ class Parts:
     holder (ModelHolder): The model's holder.
     task (Callable[[], TaskSettings]): Gives what is written beside the weights; may
         add the model's labels to the settings.
+    weights (bool): Whether the component needs the model's weights.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Parts:
     vocab: Vocab
     holder: ModelHolder
     task: Callable[[], TaskSettings]
+    weights: bool
 
 
 @dataclass(slots=True)
@@ -57,17 +59,13 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
     }
     if has_model:
         task = parts.task()
-        writers["model"] = lambda p: parts.holder.save(p, task)
+        weights = parts.weights
+        writers["model"] = lambda p: parts.holder.save(p, task, weights=weights)
     util.to_disk(path, writers, exclude)
 
 
-def read_folder(
-    parts: Parts, path: Path, *, weights: bool, exclude: Iterable[str]
-) -> Loaded:
-    """Read a component's folder; see `PaDeLLMNER.from_disk`.
-
-    weights (bool): Whether a model must hold weights.
-    """
+def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> Loaded:
+    """Read a component's folder; see `PaDeLLMNER.from_disk`."""
     loaded = Loaded(parts.cfg())
     if "cfg" not in exclude:
         if not (path / "cfg").is_file():
@@ -77,7 +75,7 @@ def read_folder(
         parts.vocab.from_disk(path / "vocab", exclude=exclude)
     if "model" not in exclude:
         if (path / "model").is_dir():
-            parts.holder.open(path / "model", weights=weights)
+            parts.holder.open(path / "model", weights=parts.weights)
             loaded.model = True
         elif loaded.cfg.get("model_saved"):
             raise ValueError(Errors.P145.format(path=path, name=parts.name))

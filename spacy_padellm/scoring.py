@@ -11,6 +11,7 @@ from spacy.scorer import Scorer, get_ner_prf
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from spacy_padellm.label_names import own_labels
 from spacy_padellm.spans import gold_spans
 from spacy_padellm.string_scores import Strings, micro_average, score_by_label
 
@@ -22,8 +23,9 @@ class NerScorer:
     spans_key: str
 
     def __call__(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
-        """Score examples; spaCy's settings of the pipe are not used."""
-        return ner_score(examples, spans_key=self.spans_key)
+        """Score examples; a pipe gives its settings, its `spans_key` among them."""
+        spans_key = kwargs.get("spans_key", self.spans_key)
+        return ner_score(examples, spans_key=spans_key)
 
 
 def make_ner_scorer(spans_key: str = "padellm") -> NerScorer:
@@ -38,14 +40,15 @@ def ner_score(examples: Iterable[Example], *, spans_key: str) -> dict[str, Any]:
     """Score entities and mentions.
 
     examples (Iterable[Example]): Examples; those whose gold is not, or only in part,
-        annotated are skipped.
+        annotated are skipped. Where the gold has labels of its own, only mentions of
+        these count: others may be right, but are not annotated.
     spans_key (str): Key of the gold and predicted span groups.
     RETURNS (dict[str, Any]): `ents_p/r/f` and `ents_per_type` of `doc.ents` (spaCy's);
         `spans_KEY_p/r/f` of `doc.spans[KEY]` where the gold has it; `strings_p/r/f`
         and `strings_per_type`: the paper's micro-F over (label, string) of each text,
         positions aside, nested mentions included (section 4.1).
     """
-    examples = list(examples)
+    examples = [_of_own_labels(example, spans_key) for example in examples]
     scores: dict[str, Any] = dict(get_ner_prf(examples))
     annotated = [
         eg for eg in examples if gold_spans(eg.reference, spans_key) is not None
@@ -61,6 +64,27 @@ def ner_score(examples: Iterable[Example], *, spans_key: str) -> dict[str, Any]:
             allow_overlap=True,
         )
     return scores | _string_scores(annotated, spans_key)
+
+
+def _of_own_labels(example: Example, spans_key: str) -> Example:
+    """The example with predictions of the gold's own labels only, if it has some."""
+    own = own_labels(example.reference)
+    if own is None:
+        return example
+    labels = {label for label, _ in own}
+    found = example.predicted
+    groups = [found.spans[spans_key]] if spans_key in found.spans else []
+    if all(span.label_ in labels for spans in (found.ents, *groups) for span in spans):
+        return example
+    kept = found.copy()
+    kept.set_ents([ent for ent in kept.ents if ent.label_ in labels])
+    for group in groups:
+        kept.spans[spans_key] = [
+            kept.char_span(span.start_char, span.end_char, label=span.label_)
+            for span in group
+            if span.label_ in labels
+        ]
+    return Example(kept, example.reference)
 
 
 def _string_scores(examples: Sequence[Example], spans_key: str) -> dict[str, Any]:

@@ -162,7 +162,8 @@ def _merged(
 def gold_spans(doc: Doc, spans_key: str) -> list[Span] | None:
     """A gold Doc's mentions, or None if it is not, or only in part, annotated."""
     if spans_key in doc.spans:
-        return list(doc.spans[spans_key])
+        # the same one twice is still one mention
+        return list(dict.fromkeys(doc.spans[spans_key]))
     if all(token.ent_iob for token in doc) and len(doc):
         return list(doc.ents)
     return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from spacy_padellm.errors import Errors
 from spacy_padellm.prompt_tokens import CountBranches, PromptTokens
 from spacy_padellm.tree import ROOT
 
@@ -113,6 +114,7 @@ def make_tree(
     prompt (PromptTokens): The prompt.
     labels (Mapping[str, str]): Label -> its name in the prompt.
     mention_prefix_loss (bool): Whether `<mention n>` is learnt.
+    RAISES (ValueError): If the tokens of a label's prompt depend on its count.
     """
     tree = TrainingTree(mutual=branches.mutual)
     root = tree.extend(ROOT, branches.root)
@@ -125,9 +127,9 @@ def make_tree(
             continue
         count = len(mentions)
         prompts = prompt.mention_branches(gold.text, name, count, count)
-        if prompts.keep is not None:
-            back = len(branches.root) + len(ids) - prompts.keep
-            end = end - back if back < len(ids) else root - (back - len(ids))
+        if prompts.keep not in {None, len(branches.root) + len(ids)}:
+            template = prompt.prompt.label
+            raise ValueError(Errors.P154.format(template=template))
         counted = prompts.stem[: prompts.counted]
         stem = tree.extend(end, counted, weight=count)
         prefix_weight = int(mention_prefix_loss)

@@ -50,6 +50,7 @@ class Task:
         self._hub_asked = False
         self._fits: Decoder | None = None  # the decoder that fits the model
         self._taught: dict[str, str] = {}  # label -> its name, in updates since loading
+        self._names: dict[str, str] = {}  # of all labels that were to be found so far
         self._take(holder.settings)
         self.find(labels)
 
@@ -74,6 +75,7 @@ class Task:
             carried=self._carried,
             source=self._holder.origin,
         )
+        self._names |= self.labels
         for label in self.labels:
             # a label first seen in a memory zone would be freed with it
             self._vocab.strings.add(label)
@@ -81,17 +83,29 @@ class Task:
     def named(
         self, labels: LabelNames | Mapping[str, str | None] | Iterable[str]
     ) -> dict[str, str]:
-        """Labels with their names in the prompt; those without one have the model's.
+        """Labels with their names in the prompt; those without one keep theirs.
 
         labels (LabelNames | Mapping | Iterable[str]): As `PaDeLLMNER.set_labels`
             takes them.
         """
         carried = self._carried.labels if self._carried else {}
-        return label_names(labels, {**carried, **self.labels})
+        return label_names(labels, {**carried, **self._names})
 
     def of_doc(self, own: GivenLabels | None) -> dict[str, str]:
         """The labels to find in a Doc with these labels of its own."""
         return dict(self.labels) if own is None else self.named(dict(own))
+
+    def ask_hub(self) -> None:
+        """Find out what a model on the hub carries.
+
+        RAISES (ValueError): If there is no such model.
+        """
+        if not self._hub_asked:
+            carried = self._holder.hub_settings()
+            if carried != self._carried:
+                self._take(carried)
+            self.find(self.labels)
+            self._hub_asked = True
 
     # Training
 
@@ -107,12 +121,7 @@ class Task:
         RAISES (ValueError): If there is none of either.
         """
         holder = self._holder
-        if not self._hub_asked:
-            carried = holder.hub_settings()
-            if carried != self._carried:
-                self._take(carried)
-            self.find(self.labels)
-            self._hub_asked = True
+        self.ask_hub()
         if not self.labels:
             if holder.source.name is not None:
                 holder.check()  # a wrong name has no labels either
@@ -153,6 +162,8 @@ class Task:
         carried = self._carried
         # the model's labels, which are not those that are asked for
         labels = {**(carried.labels if carried else {}), **self._taught}
+        # a Doc may have given one another name
+        labels |= {k: name for k, name in self.labels.items() if k in labels}
         answers = carried.answers if carried else ""
         if self._holder.trained:
             answers = decoder.answers

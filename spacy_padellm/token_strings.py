@@ -30,8 +30,6 @@ class TokenStrings:
         self._special = {token: str(text) for token, text in added if text.special}
         self._string = lru_cache(maxsize=_MOST_KEPT)(self._decode_token)
         self._piece = lru_cache(maxsize=_MOST_KEPT)(self._find_piece)
-        probe = self.decode(self.plain(["x"])[0])
-        self._leading_blank = probe.startswith(" ")
 
     # Strings to tokens
 
@@ -94,10 +92,8 @@ class TokenStrings:
 
         mentions (Sequence[Sequence[int]]): Tokens of each mention.
         """
-        found = [self.decode(ids) for ids in mentions]
-        if self._leading_blank:  # the tokenizer's own, not the mention's
-            found = [mention.removeprefix(" ") for mention in found]
-        return found
+        # a word's first token often begins with the blank before it
+        return [self.decode(ids).removeprefix(" ") for ids in mentions]
 
     def string(self, token: int) -> str:
         """A token's string; `<>` for a special token."""

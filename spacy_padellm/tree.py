@@ -143,9 +143,11 @@ _TRIANGLE = np.tril(np.ones((64, 64), dtype=np.bool_))
 def _triangle(size: int) -> npt.NDArray[np.bool_]:
     """The causal mask inside one chain."""
     global _TRIANGLE
-    if size > len(_TRIANGLE):
-        _TRIANGLE = np.tril(np.ones((2 * size, 2 * size), dtype=np.bool_))
-    return _TRIANGLE[:size, :size]
+    triangle = _TRIANGLE  # another thread may set a smaller one
+    if size > len(triangle):
+        triangle = np.tril(np.ones((2 * size, 2 * size), dtype=np.bool_))
+        _TRIANGLE = triangle
+    return triangle[:size, :size]
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

@@ -78,11 +78,13 @@ def add_update(
             tokens, texts, labels, mention_prefix_loss=settings.mention_prefix_loss
         )
         if weight := settings.tag_loss:
-            names = labels.values()
+            names = list(labels.values())
+            sets = lm.tag_sets if lm.tags else []
             # a second tag would take from one that is known long before it is learnt
             new = [name for name in names if name not in lm.tags]
             lm.tags = tag_tokens(tokens, names, known=lm.tags, others=lm.begins)
             lm.begins = tag_tokens(tokens, new, known=lm.begins, others=lm.tags)
+            lm.tag_sets = sets if names in sets else [*sets, names]
             lm.overlaps = lm.overlaps or any(map(has_overlaps, texts))
             add_tags(
                 targets,
@@ -97,10 +99,16 @@ def add_update(
     trees = fit_trees(lm, trees)
     total = sum(tree.weight for tree in trees)
     mean = 0.0
-    for batch in batches(trees, settings.max_batch_tokens):
-        loss, backprop = model.begin_update(batch)
-        backprop(1 / total)
-        mean += float(loss) / total
+    try:
+        for batch in batches(trees, settings.max_batch_tokens):
+            loss, backprop = model.begin_update(batch)
+            backprop(1 / total)
+            mean += float(loss) / total
+    except Exception:
+        # half of a batch's gradient must not be in the next step
+        lm.model.zero_grad()
+        updates.count = 0
+        raise
     updates.count += 1
     return mean
 

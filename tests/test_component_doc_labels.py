@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import spacy
 import torch
 from helpers import (
     GOLD,
     LABELS,
     NAME,
     TEXT,
+    adam,
     found,
     gold_doc,
+    gold_examples,
     initialised,
     make_nlp,
     pipe_of,
@@ -157,6 +160,13 @@ def test_component_doc_labels_set_labels_knows_the_models_names() -> None:
     assert pipe.label_data == {"PER": LABELS["PER"], "LOC": LABELS["LOC"]}
 
 
+def test_component_doc_labels_set_labels_keeps_names_of_labels_left_out() -> None:
+    pipe = pipe_of(initialised(labels=LABELS))
+    pipe.set_labels(["PER"])
+    pipe.set_labels(["LOC", "PER"])
+    assert pipe.label_data == {"LOC": LABELS["LOC"], "PER": LABELS["PER"]}
+
+
 def test_component_doc_labels_set_labels_refuses_none() -> None:
     with pytest.raises(ValueError, match=r"has no labels\. Give them"):
         pipe_of(trained()).set_labels([])
@@ -227,6 +237,23 @@ def test_component_doc_labels_train_on_arrays_of_labels() -> None:
             example.reference.user_data[KEY] = kind(["PER"])
         losses.append(nlp.update(examples)[NAME])
     assert losses[0] == losses[1]
+
+
+def test_component_doc_labels_another_name_in_training_can_be_loaded(
+    tmp_path: Any,
+) -> None:
+    nlp = initialised(labels=LABELS)
+    examples = gold_examples(nlp)
+    for example in examples:
+        example.reference.user_data[KEY] = {**LABELS, "PER": "human being"}
+    nlp.update(examples, sgd=adam())
+    nlp.to_disk(tmp_path)
+    assert pipe_of(spacy.load(tmp_path)).label_data == LABELS
+
+
+def test_component_doc_labels_same_name_twice_is_told() -> None:
+    with pytest.raises(ValueError, match="'PER' and 'HUM' have the same name"):
+        pipe_of(trained()).set_labels({"PER": "person", "HUM": "person"})
 
 
 def test_component_doc_labels_gold_with_another_label_is_told() -> None:

@@ -73,6 +73,27 @@ def test_component_hub_model_is_saved_with_its_labels(
     assert pipe_of(again).threshold == THRESHOLDS
 
 
+def test_component_hub_labels_are_known_before_the_first_text(hub: None) -> None:
+    nlp, other = make_nlp(model=named(HUB_NAME)), make_nlp(model=named(HUB_NAME))
+    pipe_of(nlp).set_labels(["PER"])
+    assert entities(nlp(TEXT)) == [pair for pair in GOLD[TEXT] if pair[1] == "PER"]
+    pipe_of(other).add_label("MED")
+    assert set(pipe_of(other).labels) == {*THRESHOLDS, "MED"}
+
+
+def test_component_hub_client_of_a_server_saves_no_weights(
+    hub: None, tmp_path: Path
+) -> None:
+    server = {"@misc": "spacy-padellm.ServerDecoder.v1", "base_url": "http://no/v1"}
+    make_nlp(model=named(HUB_NAME), decoder=server).to_disk(tmp_path / "nlp")
+    model = tmp_path / "nlp" / "padellm_ner" / "model"
+    assert not list(model.glob("*.safetensors"))
+    pipe = pipe_of(spacy.load(tmp_path / "nlp"))
+    assert set(pipe.labels) == set(THRESHOLDS)
+    assert pipe.prompt is not None
+    assert pipe.holder.client_tokens(pipe.prompt).tokenizer.is_fast
+
+
 def test_component_hub_is_not_asked_for_bytes_without_the_model() -> None:
     pipe = pipe_of(make_nlp(model=named("no-one/no-model")))
     assert pipe.from_bytes(pipe.to_bytes(exclude=["model"]), exclude=["model"]) is pipe

@@ -37,6 +37,13 @@ def test_component_labels_argument_with_names() -> None:
     assert pipe_of(nlp).label_data == LABELS
 
 
+def test_component_labels_argument_takes_the_models_names() -> None:
+    nlp = trained()
+    pipe = pipe_of(nlp)
+    pipe.initialize(lambda: gold_examples(nlp), labels=["LOC", "ORG", "PER"])
+    assert pipe.label_data == LABELS
+
+
 def test_component_labels_argument_as_a_list() -> None:
     nlp = initialize(make_nlp(), labels=["PER", "ORG", "LOC", "X"])
     assert pipe_of(nlp).labels == ("PER", "ORG", "LOC", "X")

@@ -14,6 +14,7 @@ from helpers import (
     GOLD,
     LABELS,
     NAME,
+    TAGGING,
     entities,
     found,
     initialised,
@@ -337,6 +338,24 @@ def test_component_save_adapter_keeps_learnt_special_tokens(tmp_path: Path) -> N
     assert torch.equal(*embeddings)
     assert not torch.equal(embeddings[0][0], embeddings[0][1])
     assert predictions(copy) == predictions(nlp)
+
+
+def test_component_save_adapter_keeps_its_tags(tmp_path: Path) -> None:
+    untagged = {key: value for key, value in TAGGING.items() if key != "training"}
+    initialised(**untagged).to_disk(tmp_path / "base")
+    model = named(tmp_path / "base" / NAME / "model", model={"lora": LORA})
+    nlp = make_nlp(model=model, **TAGGING)
+    train(nlp, steps=1)
+    lm = pipe_of(nlp).holder.lm()
+    assert set(lm.tags) == set(LABELS.values())
+    nlp.to_disk(tmp_path / "adapter")
+    for copy in (
+        spacy.load(tmp_path / "adapter"),
+        trained().from_bytes(nlp.to_bytes()),
+    ):
+        loaded = pipe_of(copy).holder.lm()
+        assert (loaded.tags, loaded.begins) == (lm.tags, lm.begins)
+        assert (loaded.tag_sets, loaded.overlaps) == (lm.tag_sets, lm.overlaps)
 
 
 def test_component_save_adapter_over_its_base_is_refused(folder: Path) -> None:

@@ -301,6 +301,26 @@ def test_component_train_text_that_does_not_fit_is_told() -> None:
         nlp.update([example])
 
 
+def test_component_train_update_that_failed_leaves_no_gradient() -> None:
+    nlp = initialised(span_getter=DOC_SPANS, training={"max_batch_tokens": 1})
+    gold = {**GOLD, TOO_LONG: []}
+    with pytest.raises(ValueError, match="does not fit the model"):
+        pipe_of(nlp).update(gold_examples(nlp, gold))
+    assert all(p.grad is None for p in parameters_of(nlp))
+    pipe_of(nlp).update(gold_examples(nlp))
+    assert any(p.grad is not None for p in parameters_of(nlp))
+
+
+def test_component_train_repeated_span_is_one_mention() -> None:
+    losses = []
+    for times in (1, 2):
+        nlp = initialised()
+        reference = gold_doc(nlp, TEXT, GOLD[TEXT])
+        reference.spans["padellm"] = times * list(reference.spans["padellm"])
+        losses.append(nlp.update([Example(nlp.make_doc(TEXT), reference)])[NAME])
+    assert losses[0] == losses[1]
+
+
 def test_component_train_examples_must_be_examples() -> None:
     nlp = initialised()
     with pytest.raises(TypeError, match="E978"):

@@ -160,7 +160,7 @@ def one_token_at_a_time(
         for n, tail in enumerate(asked.mentions, start=1):
             whole = branches.root + ids + asked.stem + tail
             new, score = generate(lm, prompt.eos, whole, 7, allowed)
-            string = prompt.strings.decode(new)
+            (string,) = prompt.strings.decode_mentions([new])
             mentions.append(Mention(label, n, string, score * reached[n - 1]))
     return mentions
 

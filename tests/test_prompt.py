@@ -128,7 +128,13 @@ def test_prompt_without_eos_is_an_error() -> None:
 
 @pytest.mark.parametrize(
     "templates",
-    [{"text": "no field"}, {"label": "{text}"}, {"mention": "{n}{n}"}, {"count": "{"}],
+    [
+        {"text": "no field"},
+        {"label": "{text}"},
+        {"mention": "{n}{n}"},
+        {"count": "{"},
+        {"text": "{text} {}"},
+    ],
 )
 def test_prompt_template_without_its_field_is_an_error(templates: dict) -> None:
     with pytest.raises(ValueError, match="must hold"):

@@ -123,10 +123,23 @@ def test_scoring_key_is_configurable() -> None:
     assert scores["spans_mine_f"] == 1
 
 
-def test_scoring_scorer_takes_what_spacy_passes() -> None:
+def test_scoring_scorer_takes_the_key_of_the_pipe() -> None:
     doc = make_doc(ents=[(0, 1, "PER")])
-    scores = make_ner_scorer()([Example(doc, doc)], labels=("PER",), threshold=0.5)
-    assert scores["ents_f"] == 1
+    doc.spans["mine"] = [Span(doc, 0, 1, "PER")]
+    scores = make_ner_scorer()([Example(doc, doc)], spans_key="mine", threshold=0.5)
+    assert (scores["ents_f"], scores["spans_mine_f"]) == (1, 1)
+
+
+def test_scoring_leaves_out_what_the_gold_does_not_annotate() -> None:
+    places: Places = [(0, 1, "PER"), (4, 7, "LOC")]
+    found = make_doc(ents=places, group=places)
+    gold = make_doc(ents=places[1:], group=places[1:])
+    gold.user_data["padellm_labels"] = ["LOC"]
+    scores = score((found, gold))
+    assert scores["ents_f"] == scores["strings_f"] == scores["spans_padellm_f"] == 1
+    assert [ent.label_ for ent in found.ents] == ["PER", "LOC"]
+    del gold.user_data["padellm_labels"]
+    assert score((found, gold))["ents_p"] == 0.5
 
 
 def test_scoring_scorer_can_be_pickled() -> None:

@@ -13,6 +13,7 @@ import spacy
 import torch
 from helpers import (
     GOLD,
+    LABELS,
     NESTED,
     TAGGING,
     TEXT,
@@ -26,7 +27,7 @@ from hypothesis import given, strategies as st
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.base import Limits, decode
 from spacy_padellm.decoding.tag_drafts import read_tags, share_scores
 from spacy_padellm.decoding.tree import TreeDecoder
 from spacy_padellm.lm import LanguageModel
@@ -72,7 +73,7 @@ def test_tag_drafts_part_neighbours_where_a_mention_begins() -> None:
     begin, inside = [0.1, 0.1, 0.1, 0.7], [0.1, 0.6, 0.1, 0.2]
     chances = log_chances([inside, inside, begin, [0.1, 0.1, 0.8, 0.0001], inside])
     pieces = ["张", "三", "李", "京", "王"]
-    tagging = read_tags(range(5), pieces, chances, ["PER", "LOC"], begins=["PER"])
+    tagging = read_tags(range(5), pieces, chances, ["PER", "LOC"], begins=[1])
     assert {k: [t.ids for t in v] for k, v in tagging.mentions.items()} == {
         "PER": [[0, 1], [2], [4]],
         "LOC": [[3]],
@@ -115,12 +116,21 @@ def test_tag_drafts_scores_are_shared() -> None:
         Mention("LOC", 1, "Rome", 0.4),
     ]
     tagged = {"PER": [("Anna", 0.5), ("Bob", 0.9)], "LOC": []}
-    assert share_scores(generated, tagged, weight=0.25) == [
+    shared = share_scores(generated, tagged, weight=0.25, limits=Limits(32, 64))
+    assert shared == [
         Mention("PER", 1, "Bob", 0.75 * 0.8 + 0.25 * 0.9),
         Mention("PER", 2, "Bob", 0.75 * 0.6),
         Mention("PER", 3, "Anna", 0.25 * 0.5),
         Mention("LOC", 1, "Rome", 0.75 * 0.4),
     ]
+
+
+def test_tag_drafts_are_no_more_than_the_limit() -> None:
+    generated, limits = [Mention("PER", 1, "Bob", 0.8)], Limits(2, 64)
+    tagged = {"PER": [(name, 0.9) for name in ("Anna", "Bob", "Eve")]}
+    shared = share_scores(generated, tagged, weight=0.5, limits=limits)
+    assert [mention.text for mention in shared] == ["Bob", "Anna"]
+    assert limits.counts == 1
 
 
 @pytest.fixture(scope="module")
@@ -230,13 +240,28 @@ def test_tag_drafts_with_overlaps_are_asked_for(
     assert passes(tagging, monkeypatch, [TEXT]) == 2
 
 
-def test_tag_drafts_of_some_labels_are_only_sure_of_absence(
+def test_tag_drafts_of_some_labels_are_those_of_all(
     tagging: Language, flat: PaDeLLMNER, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labels = {label for _, label in GOLD[TEXT]}
-    label = min(labels)
+    everything = [scored(doc) for doc in tagging.pipe(FLAT)]
+    for label in flat.labels:
+        flat.set_labels([label])
+        for text, of_all in zip(FLAT, everything, strict=True):
+            assert scored(tagging(text)) == pytest.approx(
+                {key: score for key, score in of_all.items() if key[2] == label}
+            )
+        assert passes(tagging, monkeypatch, FLAT) == len(FLAT)
+
+
+def test_tag_drafts_of_labels_never_taught_together_are_only_sure_of_absence(
+    tagging: Language, flat: PaDeLLMNER, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = flat.label_data
+    label, other = sorted({label for _, label in GOLD[TEXT]})
+    alone = [[name] for name in names.values()]
+    monkeypatch.setattr(flat.holder.lm(), "tag_sets", alone)
     nothing = next(text for text in FLAT if not GOLD[text])
-    flat.set_labels([label])
+    flat.set_labels([label, other])
     assert passes(tagging, monkeypatch, [nothing]) == 1
     assert passes(tagging, monkeypatch, [TEXT]) > 1
 
@@ -275,6 +300,7 @@ def test_tag_drafts_are_saved_with_the_model(tagging: Language, tmp_path: Path) 
     nlp = spacy.load(tmp_path / "nlp")
     nlp("load")
     loaded, lm = pipe_of(nlp).holder.lm(), pipe_of(tagging).holder.lm()
+    assert loaded.tag_sets == lm.tag_sets == [list(LABELS.values())]
     assert (loaded.tags, loaded.begins) == (lm.tags, lm.begins)
 
 

@@ -205,7 +205,9 @@ def test_thresholds_tune_replaces_those_of_a_pipeline(tmp_path: Path) -> None:
     result = CliRunner().invoke(padellm_cli, [str(part) for part in command])
     assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "out.json").read_text("utf8"))
-    assert [*figures["span_f"].values()] == [{"without": 1, "with": 1, "unseen": 1}]
+    [scores] = figures["span_f"].values()
+    assert scores.pop("before") < 1  # PER had a threshold that it never reached
+    assert scores == {"with": 1, "unseen": 1}
     [errors] = figures["calibration_error"].values()
     assert 0 <= errors["with"] < 0.2
     tuned = spacy.load(tmp_path / "tuned")

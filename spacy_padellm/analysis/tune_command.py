@@ -61,13 +61,15 @@ def tune_cli(
             )
             for path in data
         ]
-    except AnalysisError as error:
+        before = Tuning(
+            {k: pipe.lowest_score(k) for k in pipe.labels}, pipe.calibration
+        )
+        corpora = [find_candidates(nlp, pipe, gold) for gold in golds]
+    except (AnalysisError, ValueError) as error:
         msg.fail(str(error), exits=1)
-    corpora = [find_candidates(nlp, pipe, gold) for gold in golds]
     tuning = tune(corpora, pipe.labels)
-    untuned = Tuning(dict.fromkeys(pipe.labels, pipe.decoder.least_score))
     stages = {
-        "without": [worth(corpus, untuned) for corpus in corpora],
+        "before": [worth(corpus, before) for corpus in corpora],
         "with": [worth(corpus, tuning) for corpus in corpora],
         "unseen": cross_fit(corpora, pipe.labels),
     }

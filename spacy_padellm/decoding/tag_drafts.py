@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from spacy_padellm.decoding.base import Limits
 from spacy_padellm.mentions import Mention
 
 # characters of scripts that put no blanks between words: each is taken for a word
@@ -55,9 +56,9 @@ def read_tags(
     text: Sequence[int],
     pieces: Sequence[str],
     chances: npt.NDArray[np.float64],
-    labels: Sequence[str],
+    labels: Sequence[str | None],
     *,
-    begins: Sequence[str] = (),
+    begins: Sequence[int] = (),
 ) -> Tagging:
     """Read mentions off the tags of a text's tokens.
 
@@ -69,12 +70,12 @@ def read_tags(
     pieces (Sequence[str]): The string of each.
     chances (float64, (tokens, 1 + labels + begins)): Log-probabilities of being outside
         mentions, inside one of each label, and at the beginning of one.
-    labels (Sequence[str]): The labels.
-    begins (Sequence[str]): Those whose beginnings have tags of their own; neighbouring
-        mentions of the others are taken for one.
+    labels (Sequence[str | None]): The labels; None for those that are not asked for.
+    begins (Sequence[int]): To which of the labels each beginning belongs, from 1;
+        neighbouring mentions of labels without one are taken for one.
     """
     starts = _word_starts(pieces)
-    chances, begun = _join(chances, [1 + labels.index(label) for label in begins])
+    chances, begun = _join(chances, begins)
     sizes = np.diff([*starts, len(text)])
     means = np.exp(np.add.reduceat(chances, starts, axis=0) / sizes[:, None])
     means /= means.sum(axis=1, keepdims=True)
@@ -85,16 +86,18 @@ def read_tags(
     begun[(tags != np.roll(tags, 1)) | (words == 0)] = 1.0
     means[words, tags] *= np.maximum(begun, 1 - begun)
     scores = means[words, tags]
-    mentions: dict[str, list[Tagged]] = {label: [] for label in labels}
+    mentions: dict[str, list[Tagged]] = {label: [] for label in labels if label}
     firsts = np.flatnonzero((begun > 0.5) | (tags == 0))
     for first, end in pairwise([*firsts, len(words)]):
-        if tag := tags[first]:
+        label = labels[tags[first] - 1] if tags[first] else None
+        if label:
             ids = list(text[starts[first] : starts[end - 1] + sizes[end - 1]])
             score = float(scores[first:end].min())
-            mentions[labels[tag - 1]].append(Tagged(ids, score))
+            mentions[label].append(Tagged(ids, score))
     inside = tags[:, None] == np.arange(means.shape[1])
-    sure = np.where(inside, means, 1 - means).min(axis=0)[1:]
-    return Tagging(mentions, dict(zip(labels, sure.tolist(), strict=True)))
+    sure = np.where(inside, means, 1 - means).min(axis=0)[1:].tolist()
+    of_labels = {label: s for label, s in zip(labels, sure, strict=True) if label}
+    return Tagging(mentions, of_labels)
 
 
 def _join(
@@ -103,7 +106,7 @@ def _join(
     """Add the tags of beginnings to those of insides.
 
     chances (float64, (tokens, tags + begins)): Log-probabilities.
-    begins (Sequence[int]): To which tag each of the last ones belongs.
+    begins (Sequence[int]): To which of the tags each of the last ones belongs.
     RETURNS (tuple[float64, float64], (tokens, tags) each): Log-probabilities, and the
         share of the beginning in each probability.
     """
@@ -119,6 +122,7 @@ def share_scores(
     tagged: Mapping[str, Sequence[tuple[str, float]]],
     *,
     weight: float,
+    limits: Limits,
 ) -> list[Mention]:
     """Weigh generated mentions and tagged ones against each other.
 
@@ -127,6 +131,7 @@ def share_scores(
         each tagged mention in text order.
     weight (float): Of the tagged ones' scores, in 0..1; the generated ones' weigh the
         rest. What was found in one way only counts 0 in the other.
+    limits (Limits): On the mentions of a label.
     RETURNS (list[Mention]): By label; what was only tagged comes after the others.
         Mentions of labels that are not among `tagged` come last, as they are.
     """
@@ -145,7 +150,8 @@ def share_scores(
                     del left[place]
                     break
             shared.append(replace(mention, score=score))
-        for number, (string, tag_score) in enumerate(left, start=index + 1):
+        room = limits.capped(index + len(left)) - index
+        for number, (string, tag_score) in enumerate(left[:room], start=index + 1):
             shared.append(Mention(label, number, string, weight * tag_score))
     return shared + [m for m in generated if m.label not in tagged]
 

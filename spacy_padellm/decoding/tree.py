@@ -28,6 +28,7 @@ from spacy_padellm.decoding.base import (
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.decoding.support import warn_unsupported, why_no_tree
+from spacy_padellm.decoding.tag_set import TagSet, choose_tags
 from spacy_padellm.decoding.tree_pass import Choice
 from spacy_padellm.decoding.tree_run import TreeRun, Waiting
 from spacy_padellm.decoding.tree_text import TreeText
@@ -64,8 +65,8 @@ class TreeDecoder:
     sure_tag_probability (float): Of such a model: a label is not asked for if each word
         is inside its mentions, or is not, with at least this probability, in 0.5..1:
         its mentions are those that are tagged, with the tags' scores. 1 asks for all,
-        and so does a model that was taught mentions that overlap. Where not all labels
-        are asked for that the model was taught, only their absence is sure.
+        and so does a model that was taught mentions that overlap. Of labels that were
+        never taught together only their absence is sure.
     devices (tuple[str, ...]): Where to put replicas of the model, over which texts are
         spread; none means the model's own device.
     """
@@ -128,12 +129,10 @@ class TreeDecoder:
 
         def decode(replica: Replica, some: Iterable[str]) -> Iterator[Found]:
             given = forced and forced.bound(replica.prompt)
-            tags: dict[str, int] = {}
-            begins: dict[str, int] = {}
+            tags = None
             if self._uses_tags:
-                tags = _of_labels(replica.lm.tags, labels)
-                begins = _of_labels(replica.lm.begins, {k: labels[k] for k in tags})
-            work = _Work(self, replica, labels, limits, given, tags, begins)
+                tags = choose_tags(replica.lm, labels, eos=replica.prompt.eos)
+            work = _Work(self, replica, labels, limits, given, tags)
             return work.decode(some)
 
         if len(replicas) == 1:
@@ -159,11 +158,6 @@ class TreeDecoder:
         )
 
 
-def _of_labels(taught: Mapping[str, int], labels: Mapping[str, str]) -> dict[str, int]:
-    """The tags of the labels whose names have one."""
-    return {label: taught[name] for label, name in labels.items() if name in taught}
-
-
 @dataclass(frozen=True, slots=True)
 class _Work:
     """What decoding on one replica needs."""
@@ -173,8 +167,7 @@ class _Work:
     labels: Mapping[str, str]
     limits: Limits
     forced: Forced | None
-    tags: Mapping[str, int]  # label -> its tag, of those whose texts are tagged
-    begins: Mapping[str, int]  # of these the ones whose mentions' beginning is tagged
+    tags: TagSet | None  # what texts are tagged with
 
     def decode(self, texts: Iterable[str]) -> Iterator[Found]:
         """Decode texts; gives what was found in each, in order."""
@@ -189,7 +182,7 @@ class _Work:
             self._waiting(texts, found),
             max_batch_tokens=self.decoder.max_batch_tokens,
             draft_tokens=self.decoder.draft_tokens,
-            tags=[self.replica.prompt.eos, *self.tags.values(), *self.begins.values()],
+            tags=self.tags.ids if self.tags else (),
         )
         place = 0
         for done in run:
@@ -244,7 +237,7 @@ class _Work:
     def _tags_first(self) -> bool:
         """Whether texts are tagged before their labels are planted."""
         # an answer that is forced needs all labels, and no better drafts
-        return bool(self.tags) and self.forced is None
+        return self.tags is not None and self.forced is None
 
     @property
     def _sure_tag_probability(self) -> float:
@@ -269,10 +262,8 @@ class _Work:
             ),
             context=lm.context,
             forced=self.forced,
-            tags=list(self.tags),
-            begins=list(self.begins),
+            tags=self.tags,
             tags_first=self._tags_first,
-            all_tags={*self.tags.values()} >= {*lm.tags.values()},
         )
 
     def _is_separate(self, branches: CountBranches) -> bool:

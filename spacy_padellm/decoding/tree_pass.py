@@ -62,8 +62,8 @@ class Reading:
     chances (Sequence[float]): The probabilities of the tokens asked for.
     pick (Callable[[int, Sequence[int]], tuple[int, float]]): The likeliest of some
         tokens after a read, with its log-probability.
-    tags (float64, (tokens, 1 + labels + begins)): The log-probabilities of the tags of
-        each token of the text; see `read_tags`.
+    tags (float64, (tokens, tags)): The log-probabilities of the tags of each token of
+        the text; see `TagSet`.
     """
 
     tokens: Sequence[int]

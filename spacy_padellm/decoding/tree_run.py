@@ -126,10 +126,12 @@ class TreeRun:
             reads += [start - first + slot for slot in text.asked.reads]
             tagged += [start - first + slot for slot in text.asked.tagged]
         with torch.inference_mode(), current(self._lm.device):
+            # put on the device after the pass, they would wait for its end
+            wanted = torch.tensor(asked, dtype=torch.long, device=self._lm.device)
             logits, chosen = self._lm.read(
                 packed, reads, self._cache, chosen=tagged, choices=self._tags
             )
-            tokens, scores, chances, tags = _read_off(logits, asked, chosen)
+            tokens, scores, chances, tags = _read_off(logits, wanted, chosen)
         place = chance = tag = 0
         ended: list[tuple[int, Found]] = []  # rows
         for row, text in enumerate(self._texts):
@@ -180,7 +182,7 @@ class TreeRun:
 
 
 def _read_off(
-    logits: torch.Tensor, asked: Sequence[tuple[int, int]], chosen: torch.Tensor
+    logits: torch.Tensor, asked: torch.Tensor, chosen: torch.Tensor
 ) -> tuple[list[int], list[float], list[float], npt.NDArray[np.float64]]:
     """What is read of a pass.
 
@@ -189,8 +191,8 @@ def _read_off(
     """
     tokens, scores = likeliest(logits)
     found = [tokens.double(), scores.double()]
-    if asked:
-        reads, wanted = torch.tensor(asked, device=logits.device).T
+    if len(asked):
+        reads, wanted = asked.T
         best = logits[reads, tokens[reads]].double()
         # relative to the likeliest token, whose probability is known
         found.append(scores[reads].double() + logits[reads, wanted].double() - best)

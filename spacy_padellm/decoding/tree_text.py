@@ -13,6 +13,7 @@ from spacy_padellm.decoding.tag_drafts import (
     read_tags,
     share_scores,
 )
+from spacy_padellm.decoding.tag_set import TagSet
 from spacy_padellm.decoding.tree_counts import CountBranch, CountGrower
 from spacy_padellm.decoding.tree_mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree_pass import Asked, Choice, Reading
@@ -35,10 +36,8 @@ class TreeText:
         choice: Choice,
         context: int,
         forced: Forced | None,
-        tags: Sequence[str] = (),
-        begins: Sequence[str] = (),
+        tags: TagSet | None = None,
         tags_first: bool = False,
-        all_tags: bool = True,
     ) -> None:
         """Plant the text, and the labels unless its tags come first.
 
@@ -50,20 +49,14 @@ class TreeText:
         choice (Choice): How counts and mentions are chosen.
         context (int): The longest sequence in tokens that the model takes.
         forced (Forced | None): Answers to give instead of the model's.
-        tags (Sequence[str]): The labels that the text's tokens are tagged with: 1, 2,
-            ...; none if they are not.
-        begins (Sequence[str]): Those whose mentions' first tokens have tags of their
-            own, which follow.
+        tags (TagSet | None): What the text's tokens are tagged with, if they are.
         tags_first (bool): Whether labels wait for the tags, which then draft their
             counts as well, or give their mentions.
-        all_tags (bool): Whether `tags` are all that the model was taught.
         """
         self.tree = TokenTree(mutual=branches.mutual)
         self.asked = Asked(tagged=range(*branches.text) if tags else range(0))
         self._tags = tags
-        self._begins = begins
         self._tags_first = tags_first
-        self._all_tags = all_tags
         self._tagging = Tagging()
         self._sure: list[str] = []  # labels whose mentions are as they were tagged
         self._drafts: dict[str, list[Tagged]] = {}
@@ -99,11 +92,15 @@ class TreeText:
         """
         tagged = self.asked.tagged
         self.asked.clear()
-        if tagged:
+        if tagged and self._tags:
             tokens = [self._branches.root[slot] for slot in tagged]
             pieces = self._prompt.strings.pieces(tokens)
             self._tagging = read_tags(
-                tokens, pieces, reading.tags, self._tags, begins=self._begins
+                tokens,
+                pieces,
+                reading.tags,
+                self._tags.labels,
+                begins=self._tags.begins,
             )
             self._drafts = self._tagging.mentions if draft_tokens else {}
             if self._tags_first:
@@ -142,7 +139,9 @@ class TreeText:
             for label, found in self._tagging.mentions.items()
             if weight and label not in self._sure
         }
-        shared = share_scores(generated, asked, weight=weight)
+        shared = share_scores(
+            generated, asked, weight=weight, limits=self._mentions.limits
+        )
         for label in self._sure:
             found = self._strings(self._tagging.mentions[label])
             shared += [
@@ -178,7 +177,7 @@ class TreeText:
         if sure < least or least == 1:
             return False
         found, limits = self._tagging.mentions[label], self._mentions.limits
-        if found and not self._all_tags:
-            return False  # it may be a mention of a label that was not asked for
+        if found and not (self._tags and self._tags.as_taught):
+            return False  # another label that was taught may have a better claim
         longest = max((len(mention.ids) for mention in found), default=0)
         return len(found) <= limits.max_mentions and longest < limits.max_mention_tokens
