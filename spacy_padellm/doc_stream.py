@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from spacy.tokens import Doc
 
+from spacy_padellm.as_read import as_read
 from spacy_padellm.decoding.base import Found
 from spacy_padellm.mentions import Mention
 from spacy_padellm.windows import SpanGetter, Window, make_windows
@@ -102,7 +103,7 @@ def _read(
             except Exception as error:
                 read.error = error
             decoding.extend([read] * len(read.windows))
-            yield from (window.text for window in read.windows)
+            yield from (as_read(window.text) for window in read.windows)
 
     found = decode(texts())
     while True:

@@ -28,9 +28,9 @@ class Errors:
         "prompt in the config."
     )
     P106 = (
-        "The config calls label '{label}' '{name}', but the model '{source}' was "
-        "trained with '{trained}'. Use that name, or leave it to the model by "
-        "removing the label from the config."
+        "The config, or the call, calls label '{label}' '{name}', but the model "
+        "'{source}' was trained with '{trained}'. Use that name, or leave it to the "
+        "model by giving the label without one."
     )
     P107 = (
         "The config's prompt is not the one that the model '{source}' was trained "
@@ -163,6 +163,11 @@ class Errors:
         "The folder {path} holds a spaCy pipeline, not a model. Load it with "
         "spacy.load, or name the model folder in it, {path}/padellm_ner/model."
     )
+    P137 = (
+        "A small model cannot have these sizes: {sizes}. Each is a whole number, at "
+        "least 1; hidden_size is a multiple of twice the heads, and heads one of "
+        "key_value_heads."
+    )
 
     # The component: P14x
     P140 = (
@@ -231,6 +236,16 @@ class Errors:
     P155 = (
         "The labels '{one}' and '{other}' have the same name in the prompt, '{name}', "
         "so that the model could not tell them apart. Give each a name of its own."
+    )
+    P156 = (
+        "The prompt of component '{name}' is {value!r}. Give its settings as a "
+        'block with @misc = "spacy-padellm.Prompt.v1", e.g. {{"@misc": '
+        '"spacy-padellm.Prompt.v1", "preset": "paper-en"}}.'
+    )
+    P157 = (
+        "The gold annotation has the label '{label}', which is not among the Doc's own "
+        "labels in doc.user_data['padellm_labels']: {known}. Add it there, or remove "
+        "it from the annotation."
     )
 
     # The benchmark: P16x
@@ -352,6 +367,10 @@ class Errors:
         "Correct it, and run the analysis again."
     )
     P197 = "Cannot write {path}: {error}. Name a file in a folder that can be written."
+    P198 = (
+        "No mention of {path} has a label of the pipeline: {known}. Use --rename "
+        "old=new,... for labels that the data calls otherwise."
+    )
 
     # Data conversion: P2xx
     P200 = "Unknown format '{format}'. Choose one of: {formats}."
@@ -398,6 +417,8 @@ class Errors:
         "--tag-column and --token-column are for the format 'conll', not "
         "'{format}'. Drop them."
     )
+
+    P213 = "Cannot write {path}: {error}. Name a file in a folder that can be written."
 
     # Mentions and alignment: P3xx
     P301 = "Unknown de-duplication mode '{mode}'. Set it to 'on', 'off' or 'reversed'."
@@ -517,7 +538,8 @@ class Warnings:
         "tokenizer the pipe has."
     )
     W190 = (
-        "{n} text(s) without gold annotation were left out. Annotate them, or call "
+        "{n} text(s) without gold annotation, or annotated in part (one entity that "
+        "fits no tokens is enough), were left out. Annotate them, or call "
         "doc.set_ents([]) if they have no entities."
     )
     W191 = (

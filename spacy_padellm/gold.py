@@ -6,11 +6,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
+from typing import Any
 
 from spacy.tokens import Span
 from spacy.training import Example, validate_get_examples
 
-from spacy_padellm.errors import Errors
+from spacy_padellm.as_read import as_read, place_as_read
+from spacy_padellm.decoding.base import logger
+from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.label_names import LabelsOf, own_labels
 from spacy_padellm.spans import gold_spans
 from spacy_padellm.targets import GoldText
@@ -56,15 +59,20 @@ def gold_labels(
     RAISES (ValueError): If the component has labels, and an example has others.
     """
     found: dict[str, str] = {}
+    skipped = 0
     for example in examples:
         own = own_labels(example.reference)
+        spans = gold_spans(example.reference, spans_key)
+        skipped += spans is None
         if own is not None:
             found.update(labels_of(own))
             continue
-        for span in gold_spans(example.reference, spans_key) or []:
+        for span in spans or []:
             if known:
                 _check_label(span.label_, known=known, name=name)
             found.setdefault(span.label_, span.label_)
+    if skipped:
+        logger.warning(Warnings.W190.format(n=skipped))
     return found
 
 
@@ -94,17 +102,20 @@ def golds_by_labels(
             [example for _, example in run],
             span_getter,
             spans_key=spans_key,
-            check_label=partial(_check_label, known=labels, name=name),
+            check_label=partial(_check_label, known=labels, name=name, own=own),
         )
         if golds and labels:
             asked.append((labels, golds))
     return asked
 
 
-def _check_label(label: str, *, known: Collection[str], name: str) -> None:
+def _check_label(
+    label: str, *, known: Collection[str], name: str, own: Any = None
+) -> None:
     if label not in known:
+        template = Errors.P142 if own is None else Errors.P157
         known_labels = ", ".join(known)
-        raise ValueError(Errors.P142.format(label=label, name=name, known=known_labels))
+        raise ValueError(template.format(label=label, name=name, known=known_labels))
 
 
 def gold_texts(
@@ -138,13 +149,20 @@ def gold_texts(
 
 
 def gold_text(window: Window, spans: Sequence[Span]) -> GoldText:
-    """A window with the mentions that it holds as a whole."""
+    """A window as it is read, with the mentions that it holds as a whole."""
     start = window.start
     end = start + len(window.text)
+    text = as_read(window.text)
     mentions: dict[str, list[str]] = {}
     places = []
     for span in sorted(spans, key=lambda span: (span.start_char, span.end_char)):
         if start <= span.start_char and span.end_char <= end:
-            mentions.setdefault(span.label_, []).append(span.text)
-            places.append((span.start_char - start, span.end_char - start, span.label_))
-    return GoldText(window.text, mentions, places)
+            mentions.setdefault(span.label_, []).append(as_read(span.text))
+            place = span.start_char - start, span.end_char - start
+            if text != window.text:
+                place = (
+                    place_as_read(window.text, place[0]),
+                    place_as_read(window.text, place[1]),
+                )
+            places.append((*place, span.label_))
+    return GoldText(text, mentions, places)

@@ -14,6 +14,7 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer
 
+from spacy_padellm.as_read import as_read
 from spacy_padellm.choices import check_choices
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.errors import Errors
@@ -98,6 +99,8 @@ class PaDeLLMNER(TrainablePipe):
             alignment_mode=alignment_mode,
             existing=existing,
         )
+        if prompt is not None and not isinstance(prompt, Prompt):
+            raise ValueError(Errors.P156.format(name=name, value=prompt))
         self.vocab = vocab
         self.model = model
         self.name = name
@@ -158,6 +161,8 @@ class PaDeLLMNER(TrainablePipe):
         self._task.ask_hub()
         named = label_names({label: name or label}, {})
         if label in self._task.labels:
+            if name is not None:
+                self._task.check_names(named)
             return 0
         self._task.find({**self._task.labels, **named})
         return 1
@@ -188,10 +193,11 @@ class PaDeLLMNER(TrainablePipe):
 
     def lowest_score(self, label: str) -> float:
         """The lowest probability of a label's mentions."""
-        threshold = self.threshold
-        if isinstance(threshold, Mapping):
-            return threshold.get(label, self.decoder.least_score)
-        return threshold
+        own = self.cfg["threshold"]
+        if own is not None and not isinstance(own, Mapping):
+            return float(own)
+        known = {**self._task.tuning.thresholds, **(own or {})}
+        return known.get(label, self.decoder.least_score)
 
     @property
     def calibration(self) -> Calibration:
@@ -247,7 +253,17 @@ class PaDeLLMNER(TrainablePipe):
     def set_annotations(
         self, docs: Iterable[Doc], predictions: Sequence[DocMentions]
     ) -> None:
-        """Write `doc.spans[spans_key]` and `doc.ents`."""
+        """Write `doc.spans[spans_key]` and `doc.ents`.
+
+        RAISES (ValueError): If a setting in `cfg` was changed to what it cannot be.
+        """
+        check_choices(
+            self.name,
+            threshold=self.cfg["threshold"],
+            dedup=self.cfg["dedup"],
+            alignment_mode=self.cfg["alignment_mode"],
+            existing=self.cfg["existing"],
+        )
         for doc, found in zip(docs, predictions, strict=True):
             annotate(
                 doc,
@@ -319,6 +335,7 @@ class PaDeLLMNER(TrainablePipe):
                 self._task.prompt = PRESETS["compact"]
             prompt = self._task.ready()
             names = {**found, **self._task.labels}.values()
+            texts = list(map(as_read, texts))
             make_from_scratch(self.model, [*texts, *names], prompt=prompt)
         self._task.ready()
 

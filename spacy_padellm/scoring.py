@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spacy.scorer import Scorer, get_ner_prf
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_padellm.label_names import own_labels
@@ -80,7 +80,7 @@ def _of_own_labels(example: Example, spans_key: str) -> Example:
     kept.set_ents([ent for ent in kept.ents if ent.label_ in labels])
     for group in groups:
         kept.spans[spans_key] = [
-            kept.char_span(span.start_char, span.end_char, label=span.label_)
+            Span(kept, span.start, span.end, label=span.label)
             for span in group
             if span.label_ in labels
         ]

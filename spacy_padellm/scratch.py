@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokenizers import (
@@ -17,6 +17,8 @@ from tokenizers import (
 )
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config
 
+from spacy_padellm.checks import is_whole
+from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 
 EOS = "<|end|>"
@@ -39,6 +41,14 @@ class SmallShape:
     heads: int
     key_value_heads: int
     context: int
+
+    def __post_init__(self) -> None:
+        sizes = asdict(self)
+        fits = all(is_whole(size) and size >= 1 for size in sizes.values())
+        # rotary positions turn pairs of numbers
+        fits = fits and self.hidden_size % (2 * self.heads) == 0
+        if not (fits and self.heads % self.key_value_heads == 0):
+            raise ValueError(Errors.P137.format(sizes=sizes))
 
 
 def learn_tokenizer(

@@ -141,6 +141,8 @@ def annotate(
         chosen = _merged(doc.ents, chosen, blocked=blocked)
         doc.set_ents(chosen, blocked=blocked)
     else:
+        for token in (token for ent in doc.ents for token in ent):
+            token.ent_id_ = ""  # spaCy would leave it to the new entity
         doc.set_ents(chosen)
 
 

@@ -92,8 +92,24 @@ class Task:
         return label_names(labels, {**carried, **self._names})
 
     def of_doc(self, own: GivenLabels | None) -> dict[str, str]:
-        """The labels to find in a Doc with these labels of its own."""
-        return dict(self.labels) if own is None else self.named(dict(own))
+        """The labels to find in a Doc with these labels of its own.
+
+        RAISES (ValueError): If one is known to the model by another name.
+        """
+        if own is None:
+            return dict(self.labels)
+        names = self.named(dict(own))
+        self.check_names(names)
+        return names
+
+    def check_names(self, names: Mapping[str, str]) -> None:
+        """Check that the model knows labels by these names.
+
+        RAISES (ValueError): If it knows one by another name.
+        """
+        settle(
+            labels=names, prompt=None, carried=self._carried, source=self._holder.origin
+        )
 
     def ask_hub(self) -> None:
         """Find out what a model on the hub carries.
@@ -169,5 +185,5 @@ class Task:
             answers = decoder.answers
         tuning = self.tuning
         if isinstance(threshold, Mapping):
-            tuning = replace(tuning, thresholds=threshold)
+            tuning = replace(tuning, thresholds={**tuning.thresholds, **threshold})
         return TaskSettings(labels or self.labels, prompt, tuning, answers)

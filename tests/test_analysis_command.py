@@ -186,6 +186,16 @@ def test_analysis_takes_the_spans_of_the_pipes_before() -> None:
     assert [case.text for case in read.windows] == [TEXT, ACME]
 
 
+def test_analysis_command_pipeline_whose_windows_are_of_pipes_before(
+    tmp_path: Path,
+) -> None:
+    nlp = trained(span_getter={"@span_getters": "spacy-transformers.sent_spans.v1"})
+    nlp.add_pipe("sentencizer", first=True)
+    nlp.to_disk(tmp_path / "nlp")
+    code, output = invoke(tmp_path / "nlp", write_corpus(tmp_path / "g.spacy", GOLD))
+    assert code == 0, output
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

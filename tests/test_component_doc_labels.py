@@ -115,6 +115,12 @@ def test_component_doc_labels_bad_ones_cost_their_doc_only(bad: Any) -> None:
     assert "Give " in message
 
 
+def test_component_doc_labels_another_name_than_the_models_is_told() -> None:
+    nlp = trained()
+    with pytest.raises(ValueError, match="calls label 'PER' 'human', but the model"):
+        nlp(doc_with(nlp, TEXT, {"PER": "human"}))
+
+
 @pytest.mark.parametrize("own", [np.array(["PER"]), ("PER",), {"PER": None}])
 def test_component_doc_labels_of_any_kind_are_taken_in_a_stream(own: Any) -> None:
     nlp = trained()
@@ -261,7 +267,7 @@ def test_component_doc_labels_gold_with_another_label_is_told() -> None:
     reference = gold_doc(nlp, TEXT, GOLD[TEXT])
     reference.user_data[KEY] = ["PER"]
     example = Example(nlp.make_doc(TEXT), reference)
-    with pytest.raises(ValueError, match=r"has the label 'LOC'.*Known: PER\."):
+    with pytest.raises(ValueError, match=r"has the label 'LOC'.*own labels .*: PER\."):
         nlp.update([example])
 
 

@@ -14,11 +14,13 @@ import torch
 from helpers import (
     LABELS,
     NAME,
+    SMALL,
     TEXT,
     gold_examples,
     make_nlp,
     model_folder,
     named,
+    pipe_of,
     trained,
     trained_folder,
 )
@@ -245,6 +247,39 @@ def test_component_errors_label_by_another_name() -> None:
 def test_component_errors_another_prompt() -> None:
     with pytest.raises(ValueError, match="prompt is not the one that the model"):
         trained(prompt=PROMPT)
+
+
+@pytest.mark.parametrize("prompt", ["compact", {"preset": "compact"}])
+def test_component_errors_prompt_that_is_none(prompt: Any) -> None:
+    with pytest.raises(ValueError, match='Give its settings as a block with @misc = "'):
+        trained(prompt=prompt)
+
+
+def test_component_errors_label_added_by_another_name() -> None:
+    pipe = pipe_of(trained())
+    with pytest.raises(ValueError, match="calls label 'PER' 'human', but the model"):
+        pipe.add_label("PER", "human")
+    assert pipe.add_label("PER", LABELS["PER"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("threshold", "0.5"), ("threshold", 50), ("existing", "x")]
+)
+def test_component_errors_setting_changed_to_what_it_cannot_be(
+    setting: str, value: Any
+) -> None:
+    nlp = trained()
+    pipe_of(nlp).cfg[setting] = value
+    with pytest.raises(ValueError, match=rf"{setting}.*padellm_ner"):
+        nlp(TEXT)
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"layers": 0}, {"heads": 3}, {"key_value_heads": 3}, {"context": -1}]
+)
+def test_component_errors_sizes_that_do_not_fit(sizes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="cannot have these sizes"):
+        make_nlp(model={**SMALL, **sizes})
 
 
 def bare(model: Path, **config: Any) -> Language:

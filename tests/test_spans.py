@@ -199,6 +199,13 @@ def test_spans_overwrite_replaces_all_existing_entities() -> None:
     assert ents(doc) == [("Paris", "ORG")]
 
 
+def test_spans_overwrite_leaves_no_id_of_an_entity_that_was_there() -> None:
+    doc = NLP.make_doc(TEXT)
+    doc.set_ents([Span(doc, 3, 4, "OLD", span_id="b")])
+    assert doc.ents[0].ent_id_ == "b"
+    assert annotated(scored("Paris"), doc=doc).ents[0].ent_id_ == ""
+
+
 def test_spans_keep_adds_where_there_is_room() -> None:
     doc = annotated(scored("Paris"), doc=with_ent(0, 1), existing="keep")
     assert ents(doc) == [("The", "OLD"), ("Paris", "ORG")]

@@ -134,6 +134,15 @@ def test_thresholds_that_are_missing_are_the_decoders() -> None:
     assert pipe.lowest_score("PER") == 0
 
 
+def test_thresholds_left_out_are_the_models(tmp_path: Path) -> None:
+    folder = model_with(tmp_path, {"PER": 0.9, "LOC": 0.8})
+    nlp = trained(model=named(folder), threshold={"PER": 0.5})
+    nlp.to_disk(tmp_path / "other")
+    wanted = {"PER": 0.5, "LOC": 0.8, "ORG": LEAST_SCORE}
+    for pipe in (pipe_of(nlp), pipe_of(spacy.load(tmp_path / "other"))):
+        assert {label: pipe.lowest_score(label) for label in wanted} == wanted
+
+
 def test_thresholds_are_saved_with_the_model(tmp_path: Path) -> None:
     settings = read_settings(model_with(tmp_path, {"PER": 0.5}))
     assert settings is not None
@@ -216,6 +225,24 @@ def test_thresholds_tune_replaces_those_of_a_pipeline(tmp_path: Path) -> None:
     assert entities(tuned(TEXT)) == GOLD[TEXT]
     train(tuned, steps=1)
     assert not pipe_of(tuned).threshold
+
+
+@pytest.mark.parametrize("label", ["HUMAN", None])
+def test_thresholds_tune_on_gold_without_known_labels_is_told(
+    label: str | None, tmp_path: Path
+) -> None:
+    nlp = trained()
+    nlp.to_disk(tmp_path / "nlp")
+    gold = gold_doc(nlp, TEXT, [("Bob", label)] if label else [])
+    DocBin(docs=[gold]).to_disk(tmp_path / "gold.spacy")
+    command = ["tune", tmp_path / "nlp", tmp_path / "gold.spacy"]
+    command += ["-o", tmp_path / "out"]
+    result = CliRunner().invoke(padellm_cli, [str(part) for part in command])
+    assert result.exit_code == 1
+    output = " ".join(result.output.split())
+    assert "has a label of the pipeline: LOC, ORG, PER. Use --rename" in output
+    assert ("HUMAN (1)" in output) == bool(label)
+    assert not (tmp_path / "out" / "meta.json").exists()
 
 
 def test_thresholds_tune_without_a_corpus_is_told(tmp_path: Path) -> None:

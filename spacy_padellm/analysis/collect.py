@@ -13,6 +13,7 @@ from spacy.util import minibatch
 
 from spacy_padellm.analysis.inputs import GoldDoc
 from spacy_padellm.analysis.kinds import GoldMention, WindowCase
+from spacy_padellm.as_read import as_read
 from spacy_padellm.component import PaDeLLMNER
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.mentions import Mention
@@ -104,7 +105,7 @@ def _read(
                 ],
                 mentions=[
                     mention
-                    for mention in recorded[window.text]
+                    for mention in recorded[as_read(window.text)]
                     if mention.label in labels
                     and pipe.calibration(mention.score)
                     >= pipe.lowest_score(mention.label)

@@ -111,12 +111,9 @@ def analyze_cli(
 
 def _notes(corpus: GoldCorpus, result: Result) -> list[str]:
     """What was left out, and why."""
-    notes = []
-    if corpus.skipped:
-        notes.append(Warnings.W190.format(n=corpus.skipped))
-    if corpus.other_labels:
-        others = ", ".join(f"{label} ({n})" for label, n in corpus.other_labels.items())
-        notes.append(Warnings.W191.format(labels=others))
+    from spacy_padellm.analysis.inputs import left_out
+
+    notes = left_out(corpus)
     if result.cut:
         notes.append(Warnings.W192.format(n=result.cut))
     if result.failed:

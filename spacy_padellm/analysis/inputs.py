@@ -14,7 +14,7 @@ from spacy.tokens import Doc, DocBin
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.component import PaDeLLMNER
-from spacy_padellm.errors import Errors
+from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.loading import BUNDLED
 from spacy_padellm.spans import gold_spans
 
@@ -59,7 +59,7 @@ def load_pipeline(name: str) -> tuple[Language, PaDeLLMNER]:
         if not pipes:
             known = ", ".join(nlp.pipe_names) or "none"
             raise AnalysisError(Errors.P190.format(name=name, known=known))
-        pipes[0](nlp.make_doc("The first text loads the model ."))
+        nlp("The first text loads the model .")
     except (OSError, ValueError) as error:
         raise AnalysisError(str(error)) from error
     return nlp, pipes[0]
@@ -105,6 +105,17 @@ def read_gold(
     if not corpus.docs:
         raise AnalysisError(Errors.P193.format(path=path, docs=corpus.skipped))
     return corpus
+
+
+def left_out(corpus: GoldCorpus) -> list[str]:
+    """What of a corpus was not read, as notes for the user."""
+    notes = []
+    if corpus.skipped:
+        notes.append(Warnings.W190.format(n=corpus.skipped))
+    if corpus.other_labels:
+        others = ", ".join(f"{label} ({n})" for label, n in corpus.other_labels.items())
+        notes.append(Warnings.W191.format(labels=others))
+    return notes
 
 
 def _docs(path: Path, nlp: Language) -> list[Doc]:

@@ -40,8 +40,9 @@ def tune_cli(
     """
     # spaCy imports this module for every command
     from spacy_padellm.analysis.candidates import find_candidates
-    from spacy_padellm.analysis.inputs import load_pipeline, read_gold
+    from spacy_padellm.analysis.inputs import left_out, load_pipeline, read_gold
     from spacy_padellm.analysis.thresholds import cross_fit, tune, worth
+    from spacy_padellm.errors import Errors
     from spacy_padellm.tuning import Tuning
 
     try:
@@ -61,6 +62,12 @@ def tune_cli(
             )
             for path in data
         ]
+        for path, gold in zip(data, golds, strict=True):
+            for note in left_out(gold):
+                msg.warn(note)
+            if not any(doc.mentions for doc in gold.docs):
+                known = ", ".join(pipe.labels)
+                raise AnalysisError(Errors.P198.format(path=path, known=known))
         before = Tuning(
             {k: pipe.lowest_score(k) for k in pipe.labels}, pipe.calibration
         )

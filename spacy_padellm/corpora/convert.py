@@ -115,9 +115,13 @@ def convert(
     if own_labels:
         for doc in docs:
             doc.user_data[LABELS_KEY] = sorted(report.labels)
-    target.parent.mkdir(parents=True, exist_ok=True)
     attrs = ["ENT_IOB", "ENT_TYPE"]
-    DocBin(attrs=attrs, docs=docs, store_user_data=own_labels).to_disk(target)
+    corpus = DocBin(attrs=attrs, docs=docs, store_user_data=own_labels)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        corpus.to_disk(target)
+    except OSError as error:
+        raise ConversionError(Errors.P213.format(path=target, error=error)) from error
     return report
 
 

@@ -183,6 +183,8 @@ def check_context(branches: CountBranches, context: int) -> None:
     room = context - 2 * MAX_COUNT_TOKENS - len(branches.root)
     tokens = branches.text[1] - branches.text[0]
     if label > room + tokens:
+        # a single label stands in the root as a whole
+        label += len(branches.root) - branches.text[1]
         raise ValueError(Errors.P152.format(tokens=label, context=context))
     if label > room:
         raise ValueError(Errors.P121.format(tokens=tokens, context=context))

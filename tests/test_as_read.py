@@ -1,0 +1,70 @@
+"""Texts as models read them."""
+
+from __future__ import annotations
+
+from unicodedata import normalize
+
+import pytest
+from helpers import DOC_SPANS, GOLD, LABELS, TEXT, gold_doc, initialised, trained
+from hypothesis import given, strategies as st
+from spacy.training import Example
+
+from spacy_padellm.as_read import as_read, place_as_read
+
+NAME = "padellm_ner"
+WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (TEXT, TEXT),
+        (WRAPPED, TEXT),
+        (" a\tb\n", " a b "),
+        (normalize("NFD", "Zoë"), "Zoë"),
+        ("北\u3000京", "北 京"),
+    ],
+)
+def test_as_read_has_one_blank_and_composed_characters(text: str, wanted: str) -> None:
+    assert as_read(text) == wanted
+
+
+@given(st.text(st.sampled_from("aë \n\t\u00a0北e\u0308"), max_size=30))
+def test_as_read_twice_changes_nothing(text: str) -> None:
+    assert as_read(as_read(text)) == as_read(text)
+
+
+@given(
+    st.lists(st.sampled_from(["ab", "Zoe\u0308", "北"])), st.sampled_from(" \n\u00a0")
+)
+def test_as_read_words_keep_their_places(words: list[str], blank: str) -> None:
+    text = (blank * 2).join(words)
+    at = 0
+    for word in words:
+        first, last = place_as_read(text, at), place_as_read(text, at + len(word))
+        assert as_read(text)[first:last] == as_read(word)
+        at += len(word) + 2
+
+
+def test_as_read_entities_do_not_depend_on_blanks() -> None:
+    nlp = trained(span_getter=DOC_SPANS)
+    plain, wrapped = nlp(TEXT), nlp(WRAPPED)
+    assert [ent.label_ for ent in wrapped.ents] == [ent.label_ for ent in plain.ents]
+    assert [ent.text for ent in wrapped.ents] == ["Anna  Smith", "Bob", "Paris"]
+    assert wrapped.spans["padellm"].attrs["statuses"][0] == "normalised"
+
+
+def test_as_read_training_does_not_depend_on_blanks() -> None:
+    losses = []
+    for text, first in ((TEXT, "Anna Smith"), (WRAPPED, "Anna  Smith")):
+        prompt = {"@misc": "spacy-padellm.Prompt.v1", "preset": "compact"}
+        nlp = initialised(
+            labels=LABELS,
+            span_getter=DOC_SPANS,
+            prompt={**prompt, "prefix_lm": True},
+            training={"@misc": "spacy-padellm.Training.v1", "tag_loss": 1.0},
+        )
+        mentions = [(first, "PER"), *GOLD[TEXT][1:]]
+        example = Example(nlp.make_doc(text), gold_doc(nlp, text, mentions))
+        losses.append(nlp.update([example])[NAME])
+    assert losses[0] == losses[1]
