@@ -456,7 +456,8 @@ class Errors:
     )
     P408 = (
         "The pipeline '{name}' cannot be used: {error}. Give a folder written by "
-        "nlp.to_disk or 'spacy train', or the name of an installed pipeline package."
+        "nlp.to_disk or 'spacy train', the name of an installed pipeline package, or "
+        "bundled-en."
     )
     P409 = (
         "The pipeline '{name}' has no '{factory}', only: {known}. Give a pipeline with "

@@ -110,7 +110,7 @@ class LanguageModel:
         visible = torch.from_numpy(step.visible).to(self.device)
         mask = additive_mask(visible, dtype)
         tagged = self._index(chosen), self._index(choices)
-        with self.alone, self._products():
+        with self.alone, self.products():
             logits = self._forward(step.ids, step.positions, mask[:, None], reads)
             return logits, self._project(*tagged)
 
@@ -126,7 +126,7 @@ class LanguageModel:
         # padding has depth 0, as a path's first token has
         real = torch.from_numpy(step.positions > 0).to(self.device)
         real[:, 0] = True
-        with self.alone, self._products():
+        with self.alone, self.products():
             logits = self._forward(step.ids, None, real.long(), reads)
             self._reader.hidden = None  # or it would keep the pass's graph
             return logits
@@ -156,7 +156,7 @@ class LanguageModel:
             self.model.config, packed, cache, device=self.device, dtype=dtype
         )
         tagged = self._index(chosen), self._index(choices)
-        with self.alone, self._products(), attention:
+        with self.alone, self.products(), attention:
             ids, positions = packed.ids[None], packed.positions[None]
             logits = self._forward(ids, positions, mask, reads)
             return logits, self._project(*tagged)
@@ -228,7 +228,8 @@ class LanguageModel:
     def overlaps(self, taught: bool) -> None:
         self.model.config.padellm_overlaps = taught
 
-    def _products(self) -> torch.autocast:
+    def products(self) -> torch.autocast:
+        """In which the model runs: of one that is trained, products are `autocast`."""
         return torch.autocast(
             self.device.type, dtype=self.autocast, enabled=self.autocast is not None
         )

@@ -60,6 +60,15 @@ def test_annotate_finds_what_the_pipeline_finds(
     assert any(entities for _, entities in found(output))
 
 
+def test_annotate_takes_a_bundled_model(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", ["Angela Merkel met them in Berlin ."])
+    code, words = annotate("bundled-en", source, "-o", tmp_path / "out")
+    assert code == 0, words
+    assert [entities for _, entities in found(tmp_path / "out")] == [
+        [("Angela Merkel", "PER"), ("Berlin", "LOC")]
+    ]
+
+
 def test_annotate_entity_has_its_place_and_score(
     pipeline: Path, tmp_path: Path
 ) -> None:

@@ -329,6 +329,22 @@ def test_baselines_prefix_lm_reads_what_follows(decoder: Callable[[], Decoder]) 
     assert both_ways != causal
 
 
+@pytest.mark.parametrize("prefix_lm", [False, True])
+@pytest.mark.parametrize("decoder", [*BASELINES, BatchDecoder])
+def test_baselines_a_model_in_training_decodes_by_its_fast_products(
+    decoder: Callable[[], Decoder], prefix_lm: bool
+) -> None:
+    lm = scratch("compact")
+    lm.autocast = torch.bfloat16
+    dtypes = set()
+    lm.model.model.layers[0].mlp.down_proj.register_forward_hook(
+        lambda module, args, output: dtypes.add(output.dtype)
+    )
+    prompt = PromptTokens(make_prompt("compact", prefix_lm=prefix_lm), lm.tokenizer)
+    decode(decoder(), lm, prompt, list(GOLD), LABELS, forced=Forced(prompt, GOLD))
+    assert dtypes == {torch.bfloat16}
+
+
 @pytest.mark.parametrize("decoder", [*BASELINES, BatchDecoder])
 def test_baselines_text_longer_than_the_context_fails_alone(
     decoder: Callable[[], Decoder],

@@ -53,7 +53,7 @@ def analyze_cli(
     spans mean what they say.
     """
     # spaCy imports this module for every command
-    from spacy_padellm.analysis.inputs import load_pipeline, read_gold
+    from spacy_padellm.analysis.inputs import load_analysed, read_gold
     from spacy_padellm.analysis.page import make_page
     from spacy_padellm.analysis.report import tables, to_dict
     from spacy_padellm.analysis.run import analyse
@@ -63,7 +63,7 @@ def analyze_cli(
         outputs = [path for path in (json_path, html_path) if path is not None]
         for path in outputs:
             make_writable(path)
-        nlp, pipe = load_pipeline(model)
+        nlp, pipe = load_analysed(model)
         chosen = parse_labels(labels, pipe.labels)
         corpus = read_gold(
             data,

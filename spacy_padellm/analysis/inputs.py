@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
@@ -15,7 +14,7 @@ from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.component import PaDeLLMNER
 from spacy_padellm.errors import Errors, Warnings
-from spacy_padellm.loading import BUNDLED
+from spacy_padellm.pipelines import load_pipeline
 from spacy_padellm.spans import gold_spans
 
 
@@ -41,7 +40,7 @@ class GoldCorpus:
     other_labels: Counter[str] = field(default_factory=Counter)
 
 
-def load_pipeline(name: str) -> tuple[Language, PaDeLLMNER]:
+def load_analysed(name: str) -> tuple[Language, PaDeLLMNER]:
     """Load a pipeline and its model.
 
     name (str): A bundled model, such as "bundled-en", a pipeline folder or package.
@@ -50,11 +49,7 @@ def load_pipeline(name: str) -> tuple[Language, PaDeLLMNER]:
     RAISES (AnalysisError): If that cannot be done.
     """
     try:
-        if name in BUNDLED:
-            nlp = spacy.blank(name.removeprefix("bundled-"))
-            nlp.add_pipe("padellm_ner", config={"model": {"name": name}})
-        else:
-            nlp = spacy.load(name)
+        nlp = load_pipeline(name)
         pipes = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, PaDeLLMNER)]
         if not pipes:
             known = ", ".join(nlp.pipe_names) or "none"

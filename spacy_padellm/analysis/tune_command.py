@@ -40,7 +40,7 @@ def tune_cli(
     """
     # spaCy imports this module for every command
     from spacy_padellm.analysis.candidates import find_candidates
-    from spacy_padellm.analysis.inputs import left_out, load_pipeline, read_gold
+    from spacy_padellm.analysis.inputs import left_out, load_analysed, read_gold
     from spacy_padellm.analysis.thresholds import cross_fit, tune, worth
     from spacy_padellm.errors import Errors
     from spacy_padellm.tuning import Tuning
@@ -50,7 +50,7 @@ def tune_cli(
         for path in (output, json_path):
             if path is not None:
                 make_writable(path / "meta.json" if path is output else path)
-        nlp, pipe = load_pipeline(model)
+        nlp, pipe = load_analysed(model)
         golds = [
             read_gold(
                 path,

@@ -23,7 +23,10 @@ class OutputFormat(str, Enum):
 
 def annotate_cli(
     pipeline: Annotated[
-        str, typer.Argument(help="Pipeline folder or package with a padellm_ner")
+        str,
+        typer.Argument(
+            help="Pipeline folder or package with a padellm_ner, or bundled-en"
+        ),
     ],
     inputs: Annotated[
         list[str],

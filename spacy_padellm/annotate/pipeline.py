@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import spacy
 import torch
 from spacy import util
 from spacy.language import Language
 
+from spacy_padellm import pipelines
 from spacy_padellm.errors import Errors
+from spacy_padellm.loading import BUNDLED
 
 from .files import AnnotateError
 from .memory import bound_kernels
@@ -27,11 +28,14 @@ PROBE = "Ada Lovelace was born in London."
 def find_pipeline(name: str) -> tuple[str, Path]:
     """Find a pipeline with the component in it.
 
-    name (str): A folder or an installed package, as for `spacy.load`.
-    RETURNS (tuple[str, Path]): What `spacy.load` takes in any working folder, and the
-        folder with its files.
+    name (str): A folder or an installed package, as for `spacy.load`, or a bundled
+        model.
+    RETURNS (tuple[str, Path]): What `load_pipeline` takes in any working folder, and
+        the folder with its files.
     RAISES (AnnotateError): If there is none, or it lacks the component.
     """
+    if name in BUNDLED:
+        return name, BUNDLED[name]
     is_package = util.is_package(name)
     folder = util.get_package_path(name) if is_package else Path(name).resolve()
     configs = sorted(folder.rglob("config.cfg"), key=lambda path: len(path.parts))
@@ -72,7 +76,7 @@ def load_pipeline(name: str) -> Language:
     # workers share the cores; and the same threads give the same last digits
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
     try:
-        nlp = spacy.load(name)
+        nlp = pipelines.load_pipeline(name)
         nlp(PROBE)
     except Exception as error:  # any component of any pipeline may fail
         raise AnnotateError(Errors.P408.format(name=name, error=error)) from error

@@ -139,7 +139,7 @@ def _generate_batch(
     model = copy.copy(replica.lm.model)
     model.generation_config = GenerationConfig()
     ids, mask = ids.to(device), mask.to(device)
-    with replica.lm.alone, torch.inference_mode():
+    with replica.lm.alone, replica.lm.products(), torch.inference_mode():
         read: dict[str, Any] = {}
         if any(start < end for start, end in mutual):
             read["past_key_values"] = _read_prompts(replica.lm, ids, mask, mutual)
@@ -196,7 +196,7 @@ def _read_prompts(
     lm.fill(
         cache,
         input_ids=ids,
-        attention_mask=additive_mask(visible, lm.dtype)[:, None],
+        attention_mask=additive_mask(visible, lm.autocast or lm.dtype)[:, None],
         position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
     )
     return cache
