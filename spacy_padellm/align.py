@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, groupby
 from unicodedata import category, normalize
 
+from .as_read import as_read
 from .mentions import Mention, Status
 from .occurrences import find_all
 
 # Start and end (exclusive) of an occurrence, in characters of the text
 _Place = tuple[int, int]
+
+# score of a mention that others rather stand outside of
+_LIKELY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +27,8 @@ class AlignedMention:
     mention (Mention): The mention.
     start (int | None): Offset of its first character; None if dropped.
     end (int | None): Offset after its last character; None if dropped.
-    status (Status): "exact": the text has the string as it is; "normalised": it
-        has the string but for Unicode form, case or blanks; "dropped": not found,
+    status (Status): "exact": the text has the string there as it is; "normalised":
+        it has the string but for Unicode form, case or blanks; "dropped": not found,
         or mentioned more often than the text has it.
     """
 
@@ -41,12 +47,14 @@ def align(
 ) -> list[AlignedMention]:
     """Find the characters that generated mentions stand for.
 
-    Mentions of equal label and string, ordered by index, go to the occurrences
-    of the string: first to those that are whole tokens, in text order, then to
-    the others, in text order; no two of them overlap. A string without any exact
-    occurrence is looked for with Unicode form (NFKC), case and the length of
-    blanks forgiven, and if that fails too, with all blanks forgiven. Mentions of
-    different labels or strings may be given the same characters.
+    Mentions of equal label and string, ordered by index, go to the occurrences of the
+    string, no two of which overlap: first to those that are whole tokens, in text
+    order, then to the others, in text order. If there are more whole ones than
+    mentions, those inside longer mentions that are likely are left out. An occurrence
+    is where the text, as models read it (see `as_read`), has the string. A string
+    without any is looked for with Unicode form (NFKC), case and the length of blanks
+    forgiven, and if that fails too, with all blanks forgiven. Mentions of different
+    labels or strings may be given the same characters.
 
     An occurrence found with differences forgiven neither begins nor ends with a
     blank or inside a character with its combining marks. An exact occurrence has
@@ -67,26 +75,35 @@ def align(
     source = _Source(text)
     token_starts = frozenset(starts)
     token_ends = frozenset(ends)
-    for string, by_label in groups.items():
-        status, occurrences = source.find(string)
-        places = _choose_places(occurrences, token_starts, token_ends)
-        for members in by_label.values():
-            members.sort(key=lambda i: mentions[i].index)
-            # Members without a place stay dropped
-            for i, (start, end) in zip(members, places, strict=False):
-                aligned[i] = AlignedMention(mentions[i], start, end, status)
+    placed: list[_Place] = []
+    for _, strings in groupby(sorted(groups, key=len, reverse=True), key=len):
+        longer = _Cover(placed)
+        for string in strings:
+            occurrences = source.find(string)
+            whole, others = _part(occurrences, token_starts, token_ends)
+            whole.sort(key=longer.covers)
+            for members in groups[string].values():
+                members.sort(key=lambda i: mentions[i].index)
+                places = sorted(whole[: len(members)]) + others
+                # Members without a place stay dropped
+                for i, (start, end) in zip(members, places, strict=False):
+                    exact = text[start:end] == string
+                    status: Status = "exact" if exact else "normalised"
+                    aligned[i] = AlignedMention(mentions[i], start, end, status)
+                    if mentions[i].score >= _LIKELY:
+                        placed.append((start, end))
     return aligned
 
 
-def _choose_places(
+def _part(
     occurrences: Sequence[_Place], starts: Collection[int], ends: Collection[int]
-) -> list[_Place]:
-    """Order the occurrences of a string by preference, without overlaps.
+) -> tuple[list[_Place], list[_Place]]:
+    """Part the occurrences of a string, and leave out those that overlap others.
 
     occurrences (Sequence[_Place]): All occurrences in text order; they may overlap.
     starts (Collection[int]): The characters at which tokens start.
-    ends (Collection[int]): The characters at which tokens end (exclusive).
-    RETURNS (list[_Place]): Whole-token occurrences in text order, then others in
+    ends (Collection[int]): The characters at which they end (exclusive).
+    RETURNS (tuple[list[_Place], list[_Place]]): Whole tokens, and the others, both in
         text order.
     """
     whole: list[_Place] = []
@@ -105,7 +122,22 @@ def _choose_places(
         if free and start >= reached:
             others.append((start, end))
             reached = end
-    return whole + others
+    return whole, others
+
+
+class _Cover:
+    """Places, to ask what is inside one of them."""
+
+    def __init__(self, places: Iterable[_Place]) -> None:
+        ordered = sorted(places)
+        self._starts = [start for start, _ in ordered]
+        # the furthest end of those that start no later
+        self._ends = list(accumulate((end for _, end in ordered), max))
+
+    def covers(self, place: _Place) -> bool:
+        """Whether a place is inside one of them."""
+        before = bisect_right(self._starts, place[0])
+        return before > 0 and self._ends[before - 1] >= place[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +202,10 @@ class _Source:
         self._text = text
 
     @cached_property
+    def _is_as_read(self) -> bool:
+        return as_read(self._text) == self._text
+
+    @cached_property
     def _chunks(self) -> list[_Chunk]:
         return _split(self._text)
 
@@ -181,22 +217,22 @@ class _Source:
     def _solid(self) -> _Normalised:
         return _Normalised(self._chunks, blank="")
 
-    def find(self, string: str) -> tuple[Status, list[_Place]]:
+    def find(self, string: str) -> list[_Place]:
         """All occurrences of a string, with as little forgiven as will do.
 
         string (str): The string, not blank.
-        RETURNS (tuple[Status, list[_Place]]): How it was found, and where, in text
-            order; occurrences may overlap.
+        RETURNS (list[_Place]): In text order; they may overlap.
         """
         size = len(string)
         exact = [(start, start + size) for start in find_all(self._text, string)]
-        if exact:
-            return "exact", exact
+        if exact and self._is_as_read:
+            return exact
         chunks = _split(string)
         found = self._spaced.find(_Normalised(chunks, blank=" ").text)
-        if not found:
-            found = self._solid.find(_Normalised(chunks, blank="").text)
-        return ("normalised", found) if found else ("dropped", [])
+        if exact:
+            read = [(a, b) for a, b in found if as_read(self._text[a:b]) == string]
+            return sorted({*exact, *read})
+        return found or self._solid.find(_Normalised(chunks, blank="").text)
 
 
 def _split(text: str) -> list[_Chunk]:

@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 import spacy_padellm.align as align_module
 from spacy_padellm.align import AlignedMention, align
+from spacy_padellm.as_read import as_read
 from spacy_padellm.mentions import Mention
 
 
@@ -70,6 +71,33 @@ def test_align_counts_each_label_apart() -> None:
     assert [a.start for a in align(both, text, **tokens(text))] == [0, 0]
 
 
+def test_align_place_outside_longer_mentions_is_preferred() -> None:
+    text = "Dirk Berlin was born in Berlin"
+    both = mentions("Berlin", label="LOC") + mentions("Dirk Berlin", label="PER")
+    assert [a.start for a in align(both, text, **tokens(text))] == [24, 0]
+
+
+def test_align_place_inside_an_unlikely_longer_mention_is_not_avoided() -> None:
+    text = "Dirk Berlin was born in Berlin"
+    both = [Mention("LOC", 1, "Berlin", 0.9), Mention("PER", 1, "Dirk Berlin", 0.4)]
+    assert [a.start for a in align(both, text, **tokens(text))] == [5, 0]
+
+
+def test_align_places_inside_longer_mentions_are_used_if_there_are_too_few() -> None:
+    text = "Dirk Berlin was born in Berlin"
+    assert places(["Dirk Berlin", "Berlin", "Berlin"], text) == [
+        (0, 11, "exact"),
+        (5, 11, "exact"),
+        (24, 30, "exact"),
+    ]
+
+
+def test_align_whole_token_inside_a_longer_mention_wins_over_part_of_a_token() -> None:
+    text = "the Li family, Lisa"
+    both = mentions("Li", label="PER") + mentions("Li family", label="ORG")
+    assert [a.start for a in align(both, text, **tokens(text))] == [4, 4]
+
+
 def test_align_whole_token_wins_over_earlier_part_of_a_token() -> None:
     text = "theatre in the city"
     assert places(["the"], text) == [(11, 14, "exact")]
@@ -107,6 +135,25 @@ def test_align_exact_keeps_the_blank_of_the_mention() -> None:
 
 def test_align_exact_elsewhere_wins_over_earlier_normalised() -> None:
     assert places(["Apple"], "APPLE or Apple") == [(9, 14, "exact")]
+
+
+@pytest.mark.parametrize(
+    ("string", "first", "second"),
+    [
+        ("New York", "New York", "New\nYork"),
+        ("New York", "New  York", "New York"),
+        ("Jos\u00e9", "Jos\u00e9", "Jose\u0301"),
+    ],
+)
+def test_align_what_is_read_alike_is_one_string(
+    string: str, first: str, second: str
+) -> None:
+    text = f"in {first} or {second} now"
+    aligned = places([string, string], text)
+    found = [(text[start:end], status) for start, end, status in aligned]
+    assert found == [
+        (one, "exact" if one == string else "normalised") for one in (first, second)
+    ]
 
 
 def test_align_surplus_of_exact_is_not_looked_for_again() -> None:
@@ -256,37 +303,41 @@ def is_cut(text: str, i: int) -> bool:
     return not marked and "".join(halves) == unicodedata.normalize("NFKC", text)
 
 
-def brute_occurrences(string: str, text: str) -> tuple[str, list[tuple[int, int]]]:
+def brute_occurrences(string: str, text: str) -> list[tuple[int, int]]:
     """Try all substrings of the text."""
     if not string.strip():
-        return "dropped", []
+        return []
     spans = [(i, j) for i in range(len(text)) for j in range(i + 1, len(text) + 1)]
-    exact = [(i, j) for i, j in spans if text[i:j] == string]
-    if exact:
-        return "exact", exact
     cuts = [is_cut(text, i) for i in range(len(text) + 1)]
+    free = [
+        (i, j)
+        for i, j in spans
+        if cuts[i] and cuts[j]
+        if not text[i].isspace() and not text[j - 1].isspace()
+    ]
+    exact = {(i, j) for i, j in spans if text[i:j] == string}
+    if exact:
+        return sorted(exact | {(i, j) for i, j in free if as_read(text[i:j]) == string})
     for blank in (" ", ""):
         wanted = normal(string, blank)
-        hits = [
-            (i, j)
-            for i, j in spans
-            if cuts[i] and cuts[j] and not text[i].isspace()
-            if not text[j - 1].isspace() and normal(text[i:j], blank) == wanted
-        ]
-        if hits:
-            return "normalised", hits
-    return "dropped", []
+        if hits := [(i, j) for i, j in free if normal(text[i:j], blank) == wanted]:
+            return hits
+    return []
 
 
 def brute_align(
     items: list[Mention], text: str, starts: set[int], ends: set[int]
 ) -> list[AlignedMention]:
     """Give out the occurrences one by one, with a set of the characters taken."""
-    result: dict[int, AlignedMention] = {}
-    seen: defaultdict[tuple[str, str], int] = defaultdict(int)
+    result = {
+        i: AlignedMention(one, None, None, "dropped") for i, one in enumerate(items)
+    }
+    placed: list[tuple[int, int, int]] = []  # length of the string, place
+    groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for i in sorted(range(len(items)), key=lambda i: (items[i].index, i)):
-        item = items[i]
-        status, occurrences = brute_occurrences(item.text, text)
+        groups[items[i].text, items[i].label].append(i)
+    for (string, _), members in sorted(groups.items(), key=lambda g: -len(g[0][0])):
+        occurrences = brute_occurrences(string, text)
         whole = [o for o in occurrences if o[0] in starts and o[1] in ends]
         taken: set[int] = set()
         places = []
@@ -294,12 +345,23 @@ def brute_align(
             if taken.isdisjoint(range(start, end)):
                 taken.update(range(start, end))
                 places.append((start, end))
-        k = seen[item.label, item.text]
-        seen[item.label, item.text] += 1
-        if k < len(places):
-            result[i] = AlignedMention(item, *places[k], status)
-        else:
-            result[i] = AlignedMention(item, None, None, "dropped")
+        inside = [
+            any(a <= i and j <= b for size, a, b in placed if size > len(string))
+            for i, j in places
+        ]
+        kept = [
+            p
+            for p, hidden in zip(places, inside, strict=True)
+            if p in whole and not hidden
+        ]
+        kept += [
+            p for p, hidden in zip(places, inside, strict=True) if p in whole and hidden
+        ]
+        chosen = sorted(kept[: len(members)]) + [p for p in places if p not in whole]
+        for i, (start, end) in zip(members, chosen, strict=False):
+            status = "exact" if text[start:end] == string else "normalised"
+            result[i] = AlignedMention(items[i], start, end, status)  # type: ignore[arg-type]
+            placed.append((len(string), start, end))
     return [result[i] for i in range(len(items))]
 
 
@@ -383,7 +445,7 @@ def test_align_results_are_valid(
         else:
             assert one.status == "normalised"
             assert characters == characters.strip()
-            assert string not in text
+            assert string not in text or as_read(characters) == string
             assert normal(characters, "") == normal(string, "")
         assert taken[string].isdisjoint(range(one.start, one.end))
         taken[string].update(range(one.start, one.end))
