@@ -29,8 +29,8 @@ class Errors:
     )
     P106 = (
         "The config, or the call, calls label '{label}' '{name}', but the model "
-        "'{source}' was trained with '{trained}'. Use that name, or leave it to the "
-        "model by giving the label without one."
+        "'{source}' was trained with '{trained}'. Use that name; a call may give the "
+        "label alone, as in set_labels(['{label}'])."
     )
     P107 = (
         "The config's prompt is not the one that the model '{source}' was trained "

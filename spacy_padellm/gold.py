@@ -59,10 +59,11 @@ def gold_labels(
     RAISES (ValueError): If the component has labels, and an example has others.
     """
     found: dict[str, str] = {}
-    skipped = 0
+    skipped = count = 0
     for example in examples:
         own = own_labels(example.reference)
         spans = gold_spans(example.reference, spans_key)
+        count += 1
         skipped += spans is None
         if own is not None:
             found.update(labels_of(own))
@@ -71,7 +72,8 @@ def gold_labels(
             if known:
                 _check_label(span.label_, known=known, name=name)
             found.setdefault(span.label_, span.label_)
-    if skipped:
+    # spaCy gives a text of its own where there are no examples
+    if skipped and count > 1:
         logger.warning(Warnings.W190.format(n=skipped))
     return found
 

@@ -22,6 +22,7 @@ from spacy_padellm.lm import LanguageModel
 from spacy_padellm.loading import (
     check_source,
     find,
+    lasting_name,
     load,
     load_shared,
     load_tokenizer,
@@ -60,12 +61,17 @@ class ModelHolder:
         self._hub_settings: TaskSettings | None = None  # once the hub was asked
         self._trains = False  # whether its own model is made ready for training
         self._shared: LanguageModel | None = None
+        self._tokenizer: Any = None  # from bytes, of a model without weights
         self._client_tokens: PromptTokens | None = None
 
     @property
     def empty(self) -> bool:
         """Whether there is neither a model nor a place to load one from."""
         return self._own is None and self.source.name is None
+
+    @property
+    def _in_memory(self) -> bool:
+        return self._own is not None or self._tokenizer is not None
 
     @property
     def trained(self) -> bool:
@@ -93,7 +99,7 @@ class ModelHolder:
 
         RAISES (ValueError): If there is no such model.
         """
-        if self._own is not None or self.source.name is None:
+        if self._in_memory or self.source.name is None:
             return self.settings
         if isinstance(find(self.source.name), Path):
             return self.settings
@@ -119,7 +125,7 @@ class ModelHolder:
         """
         if self.empty:
             raise ValueError(Errors.P130)
-        if self._own is None and self.source.name is not None:
+        if not self._in_memory and self.source.name is not None:
             check_source(self.source.name, revision=self.source.revision)
 
     # Using
@@ -159,6 +165,8 @@ class ModelHolder:
         return self._client_tokens
 
     def _load_tokenizer(self) -> Any:
+        if self._tokenizer is not None:
+            return self._tokenizer
         if self.source.name is None:
             raise ValueError(Errors.P130)
         return load_tokenizer(
@@ -187,7 +195,7 @@ class ModelHolder:
                 own = with_lora(
                     own,
                     self.source.lora,
-                    name=self.source.name,
+                    name=self.source.name and lasting_name(self.source.name),
                     revision=self.source.revision,
                     new_tokens=new_tokens,
                 )
@@ -229,6 +237,9 @@ class ModelHolder:
             will do.
         RAISES (ValueError): If the folder holds the base model of a LoRA adapter.
         """
+        if self._tokenizer is not None and not weights:
+            write_tokenizer(folder, self._tokenizer, settings)
+            return
         if self._own is None and self.source.name is not None:
             source = find(self.source.name)
             if isinstance(source, Path):
@@ -253,37 +264,51 @@ class ModelHolder:
         check_folder(folder, weights=weights)
         self.source = replace(self.source, name=str(folder.resolve()))
         self._own = self._own_settings = self._shared = None
-        self._client_tokens = None
+        self._tokenizer = self._client_tokens = None
         self._trains = False
 
-    def to_files(self, settings: TaskSettings) -> dict[str, bytes]:
+    def to_files(
+        self, settings: TaskSettings, *, weights: bool = True
+    ) -> dict[str, bytes]:
         """The model folder's files.
 
+        settings, weights: See `save`.
         RAISES (ValueError): If they exceed what one message can hold.
         """
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
-            self.save(folder, settings)
+            self.save(folder, settings, weights=weights)
             size = sum(path.stat().st_size for path in folder.iterdir())
             if size >= MESSAGE_LIMIT:
                 raise ValueError(Errors.P131.format(size=size / (1 << 30)))
             return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
 
-    def from_files(self, files: Mapping[str, bytes]) -> None:
-        """Take the model from a folder's files, now."""
+    def from_files(self, files: Mapping[str, bytes], *, weights: bool = True) -> None:
+        """Take the model from a folder's files, now.
+
+        files (Mapping[str, bytes]): Name -> content.
+        weights (bool): See `open`.
+        """
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             for name, content in files.items():
                 (folder / name).write_bytes(content)
-            device = choose_device(self.source.device)
-            self._own = load(
-                str(folder),
-                dtype=self._dtype(),
-                device=device,
-                trust_remote_code=self.source.trust_remote_code,
-            )
+            own = tokenizer = None
+            code = self.source.trust_remote_code
+            if weights:
+                device = choose_device(self.source.device)
+                own = load(
+                    str(folder),
+                    dtype=self._dtype(),
+                    device=device,
+                    trust_remote_code=code,
+                )
+            else:
+                tokenizer = load_tokenizer(str(folder), trust_remote_code=code)
             self._own_settings = read_settings(folder)
-            self._shared, self._trains = None, False
+        self._own, self._tokenizer = own, tokenizer
+        self._shared = self._client_tokens = None
+        self._trains = False
 
     # Copies
 

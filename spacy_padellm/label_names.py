@@ -42,15 +42,25 @@ def label_names(
     RAISES (ValueError): If a label or a name is no string, or empty, or two labels have
         the same name.
     """
-    names: dict[str, str] = {}
+    names = {
+        label: known.get(label, label) if given is None else given
+        for label, given in _given(labels)
+    }
+    check_distinct(names)
+    return names
+
+
+def check_distinct(names: Mapping[str, str]) -> None:
+    """Check that labels have names of their own.
+
+    names (Mapping[str, str]): Label -> its name in the prompt.
+    RAISES (ValueError): If two labels have the same name.
+    """
     label_of: dict[str, str] = {}
-    for label, given in _given(labels):
-        name = known.get(label, label) if given is None else given
+    for label, name in names.items():
         other = label_of.setdefault(name, label)
         if other != label:
             raise ValueError(Errors.P155.format(name=name, one=other, other=label))
-        names[label] = name
-    return names
 
 
 def _given(labels: Any) -> GivenLabels:

@@ -45,6 +45,14 @@ def find(name: str) -> Path | str:
     return name
 
 
+def lasting_name(name: str) -> str:
+    """The name by which a model is found again from another folder."""
+    source = find(name)
+    if isinstance(source, str) or name in BUNDLED:
+        return name
+    return str(source.resolve())
+
+
 def check_source(name: str, *, revision: str | None) -> None:
     """Check that there is a model where a name points to.
 

@@ -59,9 +59,10 @@ def with_lora(
         settings["trainable_token_indices"] = {layer: list(new_tokens)}
     try:
         config = peft.LoraConfig(task_type="CAUSAL_LM", **settings)
-        config.base_model_name_or_path = name
         config.revision = revision
         model = peft.get_peft_model(lm.model, config)
+        # it names the folder that the model was loaded from
+        model.peft_config["default"].base_model_name_or_path = name
     except (TypeError, ValueError) as error:
         raise ValueError(Errors.P134.format(error=error)) from error
     return LanguageModel(model, lm.tokenizer)

@@ -154,12 +154,14 @@ class PaDeLLMNER(TrainablePipe):
         """Add a label.
 
         label (str): The label.
-        name (str | None): Its name in the prompt; None takes the label itself.
+        name (str | None): Its name in the prompt; None takes the model's, or else the
+            label itself.
         RETURNS (int): 1 if it is new, else 0.
-        RAISES (ValueError): If it is no string, or known to the model by another name.
+        RAISES (ValueError): If it is no string, or known to the model by another name,
+            or has the name of another label.
         """
         self._task.ask_hub()
-        named = label_names({label: name or label}, {})
+        named = self._task.named({label: name})
         if label in self._task.labels:
             if name is not None:
                 self._task.check_names(named)
@@ -189,15 +191,16 @@ class PaDeLLMNER(TrainablePipe):
         """The lowest probability of a mention, or of labels' mentions; those of others
         count from the decoder's `least_score` on."""
         own: float | dict[str, float] | None = self.cfg["threshold"]
-        return self._task.tuning.thresholds if own is None else own
+        if own is not None and not isinstance(own, Mapping):
+            return own
+        return {**self._task.tuning.thresholds, **(own or {})}
 
     def lowest_score(self, label: str) -> float:
         """The lowest probability of a label's mentions."""
-        own = self.cfg["threshold"]
-        if own is not None and not isinstance(own, Mapping):
-            return float(own)
-        known = {**self._task.tuning.thresholds, **(own or {})}
-        return known.get(label, self.decoder.least_score)
+        given = self.threshold
+        if isinstance(given, Mapping):
+            return given.get(label, self.decoder.least_score)
+        return float(given)
 
     @property
     def calibration(self) -> Calibration:

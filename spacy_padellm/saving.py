@@ -90,7 +90,7 @@ def write_bytes(parts: Parts, *, exclude: Iterable[str]) -> bytes:
     }
     if "model" not in exclude and not parts.holder.empty:
         task = parts.task()
-        writers["model"] = lambda: parts.holder.to_files(task)
+        writers["model"] = lambda: parts.holder.to_files(task, weights=parts.weights)
     return util.to_bytes(writers, exclude)
 
 
@@ -102,7 +102,7 @@ def read_bytes(parts: Parts, data: bytes, *, exclude: Iterable[str]) -> Loaded:
         loaded.cfg = srsly.json_loads(cfg)
 
     def read_model(files: dict[str, bytes]) -> None:
-        parts.holder.from_files(files)
+        parts.holder.from_files(files, weights=parts.weights)
         loaded.model = True
 
     readers: dict[str, Callable[[Any], Any]] = {

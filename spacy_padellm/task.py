@@ -11,7 +11,12 @@ from spacy.vocab import Vocab
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.errors import Errors
 from spacy_padellm.holder import ModelHolder
-from spacy_padellm.label_names import GivenLabels, LabelNames, label_names
+from spacy_padellm.label_names import (
+    GivenLabels,
+    LabelNames,
+    check_distinct,
+    label_names,
+)
 from spacy_padellm.prompt import Prompt
 from spacy_padellm.settings import TaskSettings, settle
 from spacy_padellm.tuning import Tuning
@@ -67,8 +72,10 @@ class Task:
 
         labels (Mapping[str, str]): Label -> its name in the prompt; empty takes the
             model's.
-        RAISES (ValueError): If one is known to the model by another name.
+        RAISES (ValueError): If one is known to the model by another name, or two have
+            the same.
         """
+        check_distinct(labels)
         self.labels, self.prompt = settle(
             labels=labels,
             prompt=self.prompt,

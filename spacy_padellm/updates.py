@@ -72,6 +72,8 @@ def add_update(
         # the reentrant kind gives adapters no gradient
         lm.model.gradient_checkpointing_enable({"use_reentrant": False})
     trees: list[TrainingTree] = []
+    tags, begins, overlaps = lm.tags, lm.begins, lm.overlaps
+    sets = lm.tag_sets if tags else []
     for labels, texts in golds:
         tokens = lm.tokens_of(prompt)
         targets = decoder.targets(
@@ -79,20 +81,19 @@ def add_update(
         )
         if weight := settings.tag_loss:
             names = list(labels.values())
-            sets = lm.tag_sets if lm.tags else []
             # a second tag would take from one that is known long before it is learnt
-            new = [name for name in names if name not in lm.tags]
-            lm.tags = tag_tokens(tokens, names, known=lm.tags, others=lm.begins)
-            lm.begins = tag_tokens(tokens, new, known=lm.begins, others=lm.tags)
-            lm.tag_sets = sets if names in sets else [*sets, names]
-            lm.overlaps = lm.overlaps or any(map(has_overlaps, texts))
+            new = [name for name in names if name not in tags]
+            tags = tag_tokens(tokens, names, known=tags, others=begins)
+            begins = tag_tokens(tokens, new, known=begins, others=tags)
+            sets = sets if names in sets else [*sets, names]
+            overlaps = overlaps or any(map(has_overlaps, texts))
             add_tags(
                 targets,
                 texts,
                 prompt=tokens,
                 labels=labels,
-                tags=lm.tags,
-                begins=lm.begins,
+                tags=tags,
+                begins=begins,
                 weight=weight,
             )
         trees += targets
@@ -109,6 +110,9 @@ def add_update(
         lm.model.zero_grad()
         updates.count = 0
         raise
+    if settings.tag_loss:
+        # not before: a model that was not taught to tag must not be asked for tags
+        lm.tags, lm.begins, lm.tag_sets, lm.overlaps = tags, begins, sets, overlaps
     updates.count += 1
     return mean
 

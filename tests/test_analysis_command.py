@@ -65,6 +65,26 @@ def figures(model: str, folder: Path, golds: Golds, *options: str) -> dict[str, 
     return loaded
 
 
+def test_analysis_command_leaves_out_labels_that_a_text_does_not_annotate(
+    model: str, tmp_path: Path
+) -> None:
+    nlp = spacy.blank("en")
+    docs = []
+    for label in ("PER", "LOC"):
+        mentions = [pair for pair in GOLD[TEXT] if pair[1] == label]
+        docs.append(gold_doc(nlp, TEXT, mentions))
+        docs[-1].user_data["padellm_labels"] = [label]
+    DocBin(docs=docs, store_user_data=True).to_disk(tmp_path / "gold.spacy")
+    code, output = invoke(
+        model, tmp_path / "gold.spacy", "--json", tmp_path / "out.json"
+    )
+    assert code == 0, output
+    found = json.loads((tmp_path / "out.json").read_text("utf8"))["all"]
+    assert found["predicted"]["correct"] == len(GOLD[TEXT])
+    assert found["predicted"]["spurious"] == 0
+    assert found["counts"]["too_high"] == 0
+
+
 def test_analysis_command_finds_no_error_where_there_is_none(
     model: str, tmp_path: Path
 ) -> None:

@@ -258,7 +258,7 @@ def test_analysis_kinds_of_gold_mentions_follow_their_definitions(
 def test_analysis_tally_sums_are_the_totals(cases: list[WindowCase]) -> None:
     analysis = Analysis.of(LABELS)
     for case in cases:
-        analysis.add_window(case, judge(case))
+        analysis.add_window(case, judge(case), list(analysis.labels))
     total = analysis.total()
     mentions = sum(len(case.mentions) for case in cases)
     golds = sum(len(set(case.golds)) for case in cases)

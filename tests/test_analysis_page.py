@@ -44,7 +44,7 @@ def page_of(*cases: WindowCase, limit: int = 4) -> str:
     analysis, examples = Analysis.of(labels), Examples(limit)
     for case in cases:
         judgement = judge(case)
-        analysis.add_window(case, judgement)
+        analysis.add_window(case, judgement, labels)
         examples.add_window(case, judgement, labels)
         for mention in case.mentions:
             analysis.add_scored(mention.label, mention.score, right=True)

@@ -155,6 +155,29 @@ def test_component_labels_add_label_takes_a_name() -> None:
     assert pipe.label_data == {"PER": "person"}
 
 
+def test_component_labels_add_label_takes_the_models_name() -> None:
+    pipe = pipe_of(trained())
+    pipe.set_labels(["LOC"])
+    assert pipe.add_label("PER") == 1
+    assert pipe.label_data == {label: LABELS[label] for label in ("LOC", "PER")}
+
+
+def test_component_labels_add_label_with_the_name_of_another_is_told() -> None:
+    pipe = pipe_of(trained())
+    with pytest.raises(ValueError, match="'PER' and 'HUMAN' have the same name"):
+        pipe.add_label("HUMAN", LABELS["PER"])
+    assert pipe.labels == tuple(LABELS)
+
+
+def test_component_labels_of_examples_with_the_name_of_others_are_told() -> None:
+    nlp = make_nlp()
+    examples = gold_examples(nlp)[:2]
+    for example, label in zip(examples, ["PER", "HUMAN"], strict=True):
+        example.reference.user_data["padellm_labels"] = {label: "person"}
+    with pytest.raises(ValueError, match="have the same name in the prompt, 'person'"):
+        nlp.initialize(lambda: examples)
+
+
 def test_component_labels_add_label_is_known_to_the_vocabulary() -> None:
     nlp = make_nlp()
     pipe_of(nlp).add_label("VERY_RARE_LABEL")

@@ -15,8 +15,10 @@ from helpers import (
     LABELS,
     NAME,
     TAGGING,
+    TEXT,
     entities,
     found,
+    gold_doc,
     initialised,
     make_nlp,
     model_folder,
@@ -30,6 +32,7 @@ from helpers import (
     weights_of,
 )
 from spacy.language import Language
+from spacy.training import Example
 
 from spacy_padellm.prompt import PRESETS
 
@@ -277,6 +280,29 @@ def test_component_save_bytes_of_an_untrained_small_model() -> None:
     assert pipe_of(copy).label_data == LABELS
 
 
+def test_component_save_bytes_without_weights_where_none_are_needed(
+    tmp_path: Path,
+) -> None:
+    for path in model_folder().iterdir():
+        if path.name not in ("config.json", "model.safetensors"):
+            shutil.copy(path, tmp_path)
+    server = {"@misc": "spacy-padellm.ServerDecoder.v1", "base_url": "http://no/v1"}
+    client = trained(model=named(tmp_path), decoder=server)
+    wanted = pipe_of(client).holder.client_tokens(PRESETS["compact"])
+
+    def empty() -> Language:
+        return trained(model=named(tmp_path / "gone"), decoder=server)
+
+    other = empty().from_bytes(client.to_bytes())
+    assert pipe_of(other).label_data == LABELS
+    other.to_disk(tmp_path / "nlp")
+    again = empty().from_bytes(other.to_bytes())
+    for copy in (other, again, spacy.load(tmp_path / "nlp")):
+        tokens = pipe_of(copy).holder.client_tokens(PRESETS["compact"])
+        asked = [t.count_branches([TEXT], ["person"]) for t in (tokens, wanted)]
+        assert asked[0] == asked[1]
+
+
 # Adapters
 
 
@@ -292,6 +318,20 @@ def test_component_save_adapter_names_its_base(tmp_path: Path) -> None:
     config = json.loads((model / "adapter_config.json").read_text("utf8"))
     assert config["base_model_name_or_path"] == str(model_folder())
     assert not (model / "model.safetensors").exists()
+
+
+def test_component_save_adapter_names_a_bundled_base_as_it_was_named(
+    tmp_path: Path,
+) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe(NAME, config={"model": {"name": "bundled-en", "lora": LORA}})
+    gold = gold_doc(nlp, "Bob left Rome .", [("Bob", "PER"), ("Rome", "LOC")])
+    train(nlp, steps=1, examples=[Example(nlp.make_doc(gold.text), gold)])
+    nlp.to_disk(tmp_path)
+    model = tmp_path / NAME / "model"
+    config = json.loads((model / "adapter_config.json").read_text("utf8"))
+    assert config["base_model_name_or_path"] == "bundled-en"
+    assert entities(spacy.load(tmp_path)(gold.text)) == entities(nlp(gold.text))
 
 
 def test_component_save_adapter_predicts_the_same(tmp_path: Path) -> None:

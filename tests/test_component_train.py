@@ -363,6 +363,13 @@ def test_component_train_weights_from_bytes_become_float32() -> None:
     assert pipe_of(nlp).holder.lm().dtype == torch.float32
 
 
+def test_component_train_initialize_without_examples_warns_of_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trained().initialize()
+    assert not caplog.records
+
+
 def test_component_train_adds_the_prompts_special_tokens(tmp_path: Path) -> None:
     folder = without_settings(tmp_path)
     prompt = {

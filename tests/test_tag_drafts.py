@@ -321,6 +321,19 @@ def test_tag_drafts_find_what_is_only_tagged(tagging: Language) -> None:
         pipe.decoder = decoder
 
 
+def test_tag_drafts_longer_than_a_mention_may_be_are_not_found(
+    tagging: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = pipe_of(tagging)
+    decoder = replace(pipe.decoder, tag_weight=1.0)
+    found = []
+    for tokens in (64, 1):
+        shorter = replace(decoder, max_mention_tokens=tokens)
+        monkeypatch.setattr(pipe, "decoder", shorter)
+        found.append("Anna Smith" in dict(entities(tagging(TEXT))))
+    assert found == [True, False]
+
+
 def test_tag_drafts_other_labels_than_those_of_training_have_none(
     tagging: Language,
 ) -> None:

@@ -167,6 +167,16 @@ def test_tags_train_a_component() -> None:
     assert [sorted(doc) for doc in found(nlp.pipe(GOLD))] == wanted
 
 
+def test_tags_of_an_update_that_fails_are_not_the_models() -> None:
+    causal = {**TAGGING, "prompt": {**TAGGING["prompt"], "prefix_lm": False}}
+    nlp = initialised(**causal)
+    with pytest.raises(ValueError, match="Set prefix_lm = true"):
+        train(nlp, steps=1)
+    lm = pipe_of(nlp).holder.lm()
+    assert not lm.tags
+    assert not lm.begins
+
+
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), max_size=5))
 def test_tags_overlaps_are_characters_of_two_mentions(
     pairs: list[tuple[int, int]],

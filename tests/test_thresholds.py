@@ -25,6 +25,8 @@ from hypothesis import given, strategies as st
 from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
+from spacy_padellm.analysis.candidates import find_candidates
+from spacy_padellm.analysis.inputs import GoldCorpus, GoldDoc
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.thresholds import (
     Candidates,
@@ -123,6 +125,10 @@ def test_thresholds_of_the_config_by_label() -> None:
 def test_thresholds_that_are_missing_are_the_decoders() -> None:
     pipe = pipe_of(trained())
     assert pipe.lowest_score("PER") == LEAST_SCORE > 0
+    pipe.carry(Tuning({"PER": 0.6, "LOC": 0.7}))
+    pipe.cfg["threshold"] = {"LOC": 0.5}
+    assert pipe.threshold == {"PER": 0.6, "LOC": 0.5}
+    pipe.carry(Tuning())
     pipe.cfg["threshold"] = {"LOC": 0.5}
     assert pipe.lowest_score("LOC") == 0.5
     assert pipe.lowest_score("PER") == LEAST_SCORE
@@ -225,6 +231,15 @@ def test_thresholds_tune_replaces_those_of_a_pipeline(tmp_path: Path) -> None:
     assert entities(tuned(TEXT)) == GOLD[TEXT]
     train(tuned, steps=1)
     assert not pipe_of(tuned).threshold
+
+
+def test_thresholds_tune_leaves_out_labels_that_a_text_does_not_annotate() -> None:
+    nlp = trained()
+    gold = GoldDoc(TEXT, [GoldMention(0, 10, "PER")], frozenset(["PER"]))
+    other = GoldDoc(TEXT, [GoldMention(22, 27, "LOC")], frozenset(["LOC"]))
+    corpus = find_candidates(nlp, pipe_of(nlp), GoldCorpus([gold, other]))
+    found = [{span.label for span in text.found} for text in corpus.texts]
+    assert found == [{"PER"}, {"LOC"}]
 
 
 @pytest.mark.parametrize("label", ["HUMAN", None])

@@ -22,8 +22,8 @@ BATCH_SIZE = 256
 def find_candidates(nlp: Language, pipe: PaDeLLMNER, gold: GoldCorpus) -> Corpus:
     """Run a pipeline over a gold corpus, without thresholds and calibration.
 
-    Labels that the corpus does not annotate are left out of what was found. The pipe
-    has neither afterwards, and gives all that it finds.
+    Labels that the corpus, or a text, does not annotate are left out of what was found.
+    The pipe has neither afterwards, and gives all that it finds.
 
     nlp (Language): The pipeline.
     pipe (PaDeLLMNER): Its component.
@@ -37,7 +37,11 @@ def find_candidates(nlp: Language, pipe: PaDeLLMNER, gold: GoldCorpus) -> Corpus
     texts = [
         Candidates(
             frozenset(doc.mentions),
-            [span for span in _found(read, pipe) if span.label in labels],
+            [
+                span
+                for span in _found(read, pipe)
+                if span.label in labels and doc.annotates(span.label)
+            ],
         )
         for doc, read in zip(gold.docs, docs, strict=True)
     ]

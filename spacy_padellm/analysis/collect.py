@@ -26,12 +26,14 @@ BATCH_SIZE = 256
 class ReadDoc:
     """What a pipe made of a gold Doc.
 
+    labels (list[str]): The labels that were looked at.
     windows (list[WindowCase]): What the model read and gave, over the thresholds.
     scored (list[tuple[str, float, bool]]): Label and score of each final span, and
         whether it is a gold mention.
     cut (int): Gold mentions that no window holds as a whole.
     """
 
+    labels: list[str]
     windows: list[WindowCase]
     scored: list[tuple[str, float, bool]]
     cut: int
@@ -59,7 +61,8 @@ def read_docs(
     nlp (Language): The pipeline; it tokenises the texts.
     pipe (PaDeLLMNER): Its component.
     golds (Iterable[GoldDoc]): The gold Docs.
-    labels (Sequence[str]): The labels whose mentions to keep.
+    labels (Sequence[str]): The labels whose mentions to keep, where a Doc annotates
+        them.
     YIELDS (ReadDoc | FailedDoc): For each gold Doc, in order.
     """
     names = [name for name, _ in nlp.pipeline]
@@ -87,6 +90,7 @@ def _read(
     recorded: dict[str, list[Mention]],
     labels: Sequence[str],
 ) -> ReadDoc:
+    labels = [label for label in labels if gold.annotates(label)]
     cases = []
     held: set[GoldMention] = set()
     for window in make_windows([doc], pipe.span_getter):
@@ -121,7 +125,7 @@ def _read(
         )
         if label in labels
     ]
-    return ReadDoc(cases, scored, len(right - held))
+    return ReadDoc(labels, cases, scored, len(right - held))
 
 
 def _inside(window: Window, mentions: Sequence[GoldMention]) -> list[GoldMention]:

@@ -14,16 +14,28 @@ from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.component import PaDeLLMNER
 from spacy_padellm.errors import Errors, Warnings
+from spacy_padellm.label_names import own_labels
 from spacy_padellm.pipelines import load_pipeline
 from spacy_padellm.spans import gold_spans
 
 
 @dataclass(frozen=True, slots=True)
 class GoldDoc:
-    """A text with its gold mentions; places are characters."""
+    """A text with its gold mentions.
+
+    text (str): The text.
+    mentions (Sequence[GoldMention]): The mentions; places are characters.
+    own_labels (frozenset[str] | None): The labels that are annotated in this text; None
+        are those of the corpus.
+    """
 
     text: str
     mentions: Sequence[GoldMention]
+    own_labels: frozenset[str] | None = None
+
+    def annotates(self, label: str) -> bool:
+        """Whether mentions of a label would be annotated, if there were any."""
+        return self.own_labels is None or label in self.own_labels
 
 
 @dataclass(slots=True)
@@ -78,6 +90,7 @@ def read_gold(
     spans_key (str): Where `doc.spans` holds the mentions; if not, `doc.ents`.
     limit (int | None): How many annotated Docs to read; None for all.
     RAISES (AnalysisError): If the file cannot be read, or no Doc is annotated.
+    RAISES (ValueError): If labels of a Doc's own are no labels.
     """
     if not path.is_file():
         raise AnalysisError(Errors.P191.format(path=path))
@@ -94,7 +107,11 @@ def read_gold(
                 mentions.add(GoldMention(span.start_char, span.end_char, label))
             else:
                 corpus.other_labels[label] += 1
-        corpus.docs.append(GoldDoc(doc.text, sorted(mentions)))
+        given = own_labels(doc)
+        own = None
+        if given is not None:
+            own = frozenset(names.get(label, label) for label, _ in given)
+        corpus.docs.append(GoldDoc(doc.text, sorted(mentions), own))
         if len(corpus.docs) == limit:
             break
     if not corpus.docs:

@@ -62,8 +62,8 @@ def analyse(
         result.cut += read.cut
         for case in read.windows:
             judgement = judge(case)
-            result.analysis.add_window(case, judgement)
-            result.examples.add_window(case, judgement, labels)
+            result.analysis.add_window(case, judgement, read.labels)
+            result.examples.add_window(case, judgement, read.labels)
         for label, score, right in read.scored:
             result.analysis.add_scored(label, score, right=right)
     if result.failed and not result.texts:

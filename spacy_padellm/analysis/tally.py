@@ -76,10 +76,16 @@ class Analysis:
             total.add(tally)
         return total
 
-    def add_window(self, case: WindowCase, judgement: Judgement) -> None:
-        """Add a window, all of whose mentions have one of the labels."""
+    def add_window(
+        self, case: WindowCase, judgement: Judgement, labels: Sequence[str]
+    ) -> None:
+        """Add a window.
+
+        labels (Sequence[str]): The labels that are annotated in it, those of all its
+            mentions among them.
+        """
         self.windows += 1
-        counts = label_counts(case, judgement, list(self.labels))
+        counts = label_counts(case, judgement, labels)
         for label, pair in counts.items():
             self.labels[label].counts[pair] += 1
         for found in judgement.mentions:

@@ -135,7 +135,7 @@ class TreeText:
         ]
         weight = self._choice.tag_weight
         asked = {
-            label: self._strings(found)
+            label: self._strings(self._short_enough(found))
             for label, found in self._tagging.mentions.items()
             if weight and label not in self._sure
         }
@@ -149,6 +149,11 @@ class TreeText:
                 for index, (string, score) in enumerate(found, start=1)
             ]
         return sorted(shared, key=lambda mention: order[mention.label])
+
+    def _short_enough(self, tagged: Sequence[Tagged]) -> list[Tagged]:
+        """Those that are no longer than mentions may be."""
+        longest = self._mentions.limits.max_mention_tokens
+        return [mention for mention in tagged if len(mention.ids) <= longest]
 
     def _strings(self, tagged: Sequence[Tagged]) -> list[tuple[str, float]]:
         """The string and the score of mentions that were tagged."""
