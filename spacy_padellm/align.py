@@ -229,8 +229,8 @@ class _Source:
             return exact
         chunks = _split(string)
         found = self._spaced.find(_Normalised(chunks, blank=" ").text)
-        if exact:
-            read = [(a, b) for a, b in found if as_read(self._text[a:b]) == string]
+        read = [(a, b) for a, b in found if as_read(self._text[a:b]) == string]
+        if exact or read:
             return sorted({*exact, *read})
         return found or self._solid.find(_Normalised(chunks, blank="").text)
 

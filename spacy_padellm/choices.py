@@ -36,6 +36,25 @@ def check_choices(
             raise ValueError(message)
 
 
+def check_config_labels(
+    name: str, *, labels: Mapping[str, Any], threshold: Any
+) -> None:
+    """Check that a saved config will hold labels as they are.
+
+    name (str): The component's name, for the error message.
+    labels (Mapping[str, Any]): The setting: label -> name, or name and description.
+    threshold (Any): The setting.
+    RAISES (ValueError): If it will not.
+    """
+    given: dict[str, Any] = {"labels": labels, "threshold": threshold}
+    for setting, value in given.items():
+        for label, what in value.items() if isinstance(value, Mapping) else ():
+            parted = "." in label and isinstance(what, Mapping)
+            if parted or ":" in label or "=" in label:
+                message = Errors.P158.format(name=name, label=label, setting=setting)
+                raise ValueError(message)
+
+
 def _is_threshold(value: Any) -> bool:
     """Whether it is a probability, or a mapping of labels to probabilities."""
     if isinstance(value, Mapping):

@@ -8,8 +8,10 @@ from typing import Any
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
+from spacy_padellm.choices import check_config_labels
 from spacy_padellm.defaults import DEFAULT_CONFIG, DEFAULT_SCORE_WEIGHTS
 from spacy_padellm.pipe import PaDeLLMNER
+from spacy_padellm.windows import default_span_getter
 
 
 @Language.factory(
@@ -25,7 +27,7 @@ def make_padellm_ner(
     labels: dict[str, str | dict[str, str]],
     prompt: Any,
     decoder: Any,
-    span_getter: Callable[[list[Doc]], list[list[Span]]],
+    span_getter: Callable[[list[Doc]], list[list[Span]]] | None,
     training: Any,
     scorer: Callable[..., dict[str, Any]] | None,
     spans_key: str,
@@ -35,6 +37,7 @@ def make_padellm_ner(
     existing: str,
 ) -> PaDeLLMNER:
     """Make the component; see `PaDeLLMNER`."""
+    check_config_labels(name, labels=labels, threshold=threshold)
     return PaDeLLMNER(
         nlp.vocab,
         model,
@@ -42,7 +45,7 @@ def make_padellm_ner(
         labels=labels,
         prompt=prompt,
         decoder=decoder,
-        span_getter=span_getter,
+        span_getter=span_getter or default_span_getter(nlp.lang or ""),
         training=training,
         scorer=scorer,
         spans_key=spans_key,

@@ -36,11 +36,7 @@ DEFAULT_CONFIG = {
         "sure_tag_probability": 0.7,
         "devices": [],
     },
-    "span_getter": {
-        "@span_getters": "spacy-transformers.strided_spans.v1",
-        "window": 32,
-        "stride": 24,
-    },
+    "span_getter": None,
     "training": {
         "@misc": "spacy-padellm.Training.v1",
         "mention_prefix_loss": True,

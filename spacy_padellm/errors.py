@@ -247,6 +247,16 @@ class Errors:
         "labels in doc.user_data['padellm_labels']: {known}. Add it there, or remove "
         "it from the annotation."
     )
+    P158 = (
+        "The config of component '{name}' cannot hold '{label}' in {setting}: in "
+        "config files '.' parts sections, and ':' and '=' end keys. Set it in Python, "
+        "with set_labels or cfg['threshold'] of nlp.get_pipe('{name}'); a label's "
+        "description may also stand behind its name, 'name: description'."
+    )
+    P159 = (
+        "The prompt's template 'count' must begin with {{count}}, but it is {value!r}. "
+        "Put what stands before it at the end of the template 'label'."
+    )
 
     # The benchmark: P16x
     P160 = (
@@ -386,7 +396,7 @@ class Errors:
     )
     P205 = (
         "None of the {docs} texts of {path} holds a mention, so there are no labels "
-        "to train. Check --format, and for conll --tag-column."
+        "to train ({bad} bad lines{first}). Check --format, and for conll --tag-column."
     )
     P206 = (
         "{path}:{line}: the mentions {first} and {second} overlap, which --flat "

@@ -52,6 +52,8 @@ class Prompt:
             if found != [field]:
                 message = Errors.P101.format(piece=piece, field=field, value=template)
                 raise ValueError(message)
+        if not self.count.lstrip().startswith("{count"):
+            raise ValueError(Errors.P159.format(value=self.count))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON has them."""

@@ -8,12 +8,23 @@ from typing import Any
 
 from spacy.attrs import LENGTH
 from spacy.tokens import Doc, Span
+from spacy_transformers.span_getters import configure_strided_spans
 
 from spacy_padellm.errors import Errors
 
 SpanGetter = Callable[[list[Doc]], list[list[Span]]]
 LONGEST_TOKEN = 200  # characters; longer ones are not read
 SHOWN = 40  # characters of a text that an error message shows
+
+
+def default_span_getter(lang: str) -> SpanGetter:
+    """The windows where the config names none: of as much text in each language.
+
+    lang (str): The pipeline's language.
+    """
+    # tokens of Chinese are characters, unless a word segmenter is set
+    window = 128 if lang == "zh" else 32
+    return configure_strided_spans(window, window * 3 // 4)
 
 
 @dataclass(frozen=True, slots=True)

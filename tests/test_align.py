@@ -156,6 +156,11 @@ def test_align_what_is_read_alike_is_one_string(
     ]
 
 
+def test_align_what_is_read_alike_wins_over_earlier_case() -> None:
+    text = "BANK OF ENGLAND, the Bank of\nEngland"
+    assert places(["Bank of England"], text) == [(21, 36, "normalised")]
+
+
 def test_align_surplus_of_exact_is_not_looked_for_again() -> None:
     aligned = places(["Apple", "Apple"], "APPLE or Apple")
     assert aligned == [(9, 14, "exact"), (None, None, "dropped")]
@@ -316,8 +321,9 @@ def brute_occurrences(string: str, text: str) -> list[tuple[int, int]]:
         if not text[i].isspace() and not text[j - 1].isspace()
     ]
     exact = {(i, j) for i, j in spans if text[i:j] == string}
-    if exact:
-        return sorted(exact | {(i, j) for i, j in free if as_read(text[i:j]) == string})
+    read = {(i, j) for i, j in free if as_read(text[i:j]) == string}
+    if exact or read:
+        return sorted(exact | read)
     for blank in (" ", ""):
         wanted = normal(string, blank)
         if hits := [(i, j) for i, j in free if normal(text[i:j], blank) == wanted]:

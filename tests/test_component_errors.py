@@ -217,6 +217,31 @@ def test_component_errors_unknown_dtype() -> None:
         use(model_folder(), dtype="float8")
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"labels": {"A.B": {"name": "b", "description": "c"}}},
+        {"labels": {"A:B": "b"}},
+        {"labels": {"A=B": "b"}},
+        {"threshold": {"A:B": 0.5}},
+    ],
+)
+def test_component_errors_labels_that_no_config_can_hold(
+    settings: dict[str, Any],
+) -> None:
+    with pytest.raises(ValueError, match=r"The config of component .* cannot hold"):
+        make_nlp(**settings)
+
+
+def test_component_errors_labels_that_a_config_can_hold(tmp_path: Path) -> None:
+    labels = {"A.B": "b: words", "C/D": {"name": "d", "description": "e"}}
+    nlp = make_nlp(labels=labels, threshold={"A.B": 0.5})
+    nlp.to_disk(tmp_path / "nlp")
+    pipe = pipe_of(spacy.load(tmp_path / "nlp"))
+    assert pipe.label_data == {"A.B": "b: words", "C/D": "d: e"}
+    assert pipe.threshold == {"A.B": 0.5}
+
+
 @pytest.mark.parametrize("lora", [{"rank": 4}, {"r": 4, "target_modules": ["none"]}])
 def test_component_errors_lora_settings(lora: dict[str, Any]) -> None:
     nlp = trained(model=named(model_folder(), model={"lora": lora}))

@@ -65,6 +65,13 @@ def test_corpora_brat_file_without_partner_is_bad(tmp_path, name):
     assert str(bad).startswith(f"{tmp_path / name}: no ")
 
 
+def test_corpora_brat_mention_parted_where_the_line_breaks(tmp_path):
+    (tmp_path / "a.txt").write_text("New\nYork and Ann", encoding="utf-8")
+    (tmp_path / "a.ann").write_text("T1\tLOC 0 3;4 8\tNew York\n", encoding="utf-8")
+    (record,) = read_brat(tmp_path / "a.txt")
+    assert record.spans == ((0, 8, "LOC"),)
+
+
 def test_corpora_brat_compressed_pair(tmp_path):
     (tmp_path / "a.txt.xz").write_bytes(lzma.compress(TEXT.encode()))
     (tmp_path / "a.ann").write_bytes(b"T1\tPER 0 3\tAnn\n")

@@ -141,6 +141,11 @@ def test_prompt_template_without_its_field_is_an_error(templates: dict) -> None:
         make_prompt("paper-en", **templates)
 
 
+def test_prompt_count_after_words_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"must begin with \{count\}"):
+        make_prompt("paper-en", count="There are {count}.\n")
+
+
 def test_prompt_unknown_preset_is_an_error() -> None:
     with pytest.raises(ValueError, match="Unknown prompt preset 'papre'"):
         make_prompt("papre")

@@ -13,9 +13,15 @@ from spacy_transformers.span_getters import (
     configure_strided_spans,
 )
 
-from spacy_padellm.windows import Window, make_windows
+from spacy_padellm.windows import Window, default_span_getter, make_windows
 
 NLP = spacy.blank("en")
+
+
+@pytest.mark.parametrize(("lang", "windows"), [("en", 4), ("zh", 1)])
+def test_windows_by_default_are_of_as_much_text(lang: str, windows: int) -> None:
+    doc = Doc(spacy.blank(lang).vocab, ["a"] * 100)
+    assert len(make_windows([doc], default_span_getter(lang))) == windows
 
 
 def strided(doc: Doc, window: int, stride: int) -> list[Window]:

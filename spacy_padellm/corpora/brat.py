@@ -9,7 +9,7 @@ from pathlib import Path
 from .files import COMPRESSED, plain_name, read_lines, read_text
 from .records import BadLine, CharSpan, Record, span_problem
 
-OFFSETS = re.compile(r"(\S+) (\d+) (\d+)")
+OFFSETS = re.compile(r"(\S+) (\d+) (\d+(?:;\d+ \d+)*)")
 
 
 def read_brat(path: Path) -> Iterator[Record | BadLine]:
@@ -55,14 +55,16 @@ def _span(text: str, line: str) -> CharSpan:
     if len(fields) != 3:
         raise ValueError("not three columns with tabs between them")
     _, place, mention = fields
-    if ";" in place:
-        raise ValueError(
-            f"discontinuous mention ({place}); a span has one start and end"
-        )
     match = OFFSETS.fullmatch(place)
     if match is None:
         raise ValueError(f"{place!r} is not a label, a start and an end")
-    span = int(match[2]), int(match[3]), match[1]
+    *ends, end = map(int, re.split("[; ]", match[3]))
+    # brat parts a mention where the line breaks
+    if any(text[a:b].strip() for a, b in zip(ends[::2], ends[1::2], strict=True)):
+        raise ValueError(
+            f"discontinuous mention ({place}); a span has one start and end"
+        )
+    span = int(match[2]), end, match[1]
     if problem := span_problem(text, span):
         raise ValueError(problem)
     found = text[span[0] : span[1]]

@@ -175,10 +175,13 @@ def _make_gold(
 
 def _check_result(source: Path, report: Report) -> None:
     """Refuse to write a result that cannot be trained on."""
+    first = f", the first: {report.bad[0]}" if report.bad else ""
     if not report.docs:
-        first = f", the first: {report.bad[0]}" if report.bad else ""
         raise ConversionError(
             Errors.P204.format(path=source, bad=len(report.bad), first=first)
         )
     if not report.labels:
-        raise ConversionError(Errors.P205.format(path=source, docs=report.docs))
+        message = Errors.P205.format(
+            path=source, docs=report.docs, bad=len(report.bad), first=first
+        )
+        raise ConversionError(message)

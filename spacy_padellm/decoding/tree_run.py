@@ -210,4 +210,6 @@ def _pick(logits: torch.Tensor, read: int, allowed: Sequence[int]) -> tuple[int,
     """The likeliest of some tokens after a read, with its log-probability."""
     row = logits[read].float()
     best, place = row[torch.tensor(allowed, device=row.device)].max(dim=0)
-    return allowed[int(place)], float(best - row.logsumexp(dim=0))
+    # one transfer from the device
+    found = torch.stack((place.float(), best - row.logsumexp(dim=0))).tolist()
+    return allowed[int(found[0])], found[1]
