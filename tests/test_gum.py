@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import spacy
 from spacy.tokens import DocBin
 
-SCRIPT = Path(__file__).parent.parent / "scripts/gum.py"
+from scripts.gum import main
+
 # a noun phrase a row: its type, and its first and last word
 Phrases = list[tuple[str, int, int]]
 
@@ -34,8 +33,7 @@ def write(folder: Path, name: str, sentences: list[tuple[str, Phrases]]) -> None
 def convert(folder: Path) -> list[list[tuple[str, str]]]:
     """The names that the script finds, sentence by sentence."""
     output = folder / "gum.spacy"
-    command = [sys.executable, str(SCRIPT), str(output), str(folder)]
-    subprocess.run(command, check=True)
+    main(str(output), str(folder))
     docs = DocBin().from_disk(output).get_docs(spacy.blank("en").vocab)
     return [[(ent.text, ent.label_) for ent in doc.ents] for doc in docs]
 
