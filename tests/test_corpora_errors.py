@@ -54,6 +54,13 @@ def test_corpora_broken_archive_is_an_error(tmp_path, suffix, content):
         run(source)
 
 
+def test_corpora_mentions_that_are_all_bad_are_named(tmp_path):
+    (tmp_path / "a.txt").write_text("Bob met Ann", encoding="utf-8")
+    (tmp_path / "a.ann").write_text("T1\tPER 7 10\tAnn\n", encoding="utf-8")
+    with pytest.raises(ConversionError, match=r"1 bad lines, the first: .*a\.ann:1"):
+        run(tmp_path / "a.txt", data_format="brat")
+
+
 def test_corpora_missing_input_is_an_error(tmp_path):
     with pytest.raises(ConversionError, match="Input not found"):
         run(tmp_path / "none.jsonl")
