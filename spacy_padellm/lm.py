@@ -229,7 +229,7 @@ class LanguageModel:
         self.model.config.padellm_overlaps = taught
 
     def products(self) -> torch.autocast:
-        """In which the model runs: of one that is trained, products are `autocast`."""
+        """The context to run the model in: products in the dtype `autocast`, if set."""
         return torch.autocast(
             self.device.type, dtype=self.autocast, enabled=self.autocast is not None
         )
