@@ -315,8 +315,9 @@ class ModelHolder:
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelHolder:
         other = ModelHolder(self.source)
         # a tokenizer bears only one thread at a time, so each copy loads its own
-        own = {"_own": copy.deepcopy(self._own, memo), "_client_tokens": None}
-        other.__setstate__({**self.__dict__, **own})
+        own = copy.deepcopy((self._own, self._tokenizer), memo)
+        state = {**self.__dict__, "_own": own[0], "_tokenizer": own[1]}
+        other.__setstate__({**state, "_client_tokens": None})
         return other
 
     def __getstate__(self) -> dict[str, Any]:

@@ -48,6 +48,17 @@ def test_holder_client_copies_load_tokenizers_of_their_own(folder: Path) -> None
     assert holder.client_tokens(PROMPT) is own
 
 
+def test_holder_client_copies_of_one_from_files_share_no_tokenizer(
+    folder: Path,
+) -> None:
+    holder = ModelHolder(ModelSource("gone"))
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    holder.from_files(files, weights=False)
+    own = holder.client_tokens(PROMPT)
+    other = copy.deepcopy(holder).client_tokens(PROMPT)
+    assert other.tokenizer is not own.tokenizer
+
+
 def test_holder_client_without_a_tokenizer_is_told(tmp_path: Path) -> None:
     holder = ModelHolder(ModelSource(str(tmp_path)))
     with pytest.raises(ValueError, match="Could not load"):
