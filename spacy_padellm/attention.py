@@ -7,8 +7,8 @@ values to the rows' cache, and attends row by row under the tree's mask.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from spacy_padellm.masks import additive_mask
-from spacy_padellm.packing import Group, Pass
+from spacy_padellm.packing import Pass
 from spacy_padellm.row_cache import RowCache
 
 NAME = "padellm_tree"
@@ -27,27 +27,35 @@ _running = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """A group on the device, with its mask as numbers to add to the scores."""
+class Block:
+    """Neighbouring rows of a pass, padded to one width, on the device; see `Group`.
 
-    group: Group
-    mask: torch.Tensor  # (rows, 1, width, slots)
-    pad: torch.Tensor | None
-    unpad: torch.Tensor | None
+    rows, packed (slice): The rows of the cache, and the tokens of the pass.
+    width, slots (int): New tokens of a row, and slots that they may see.
+    mask (torch.Tensor): (rows, 1, width, slots), numbers to add to the scores.
+    pad, unpad (torch.Tensor | None): Where tokens stand in rows, and back.
+    """
+
+    rows: slice
+    packed: slice
+    width: int
+    slots: int
+    mask: torch.Tensor
+    pad: torch.Tensor | None = None
+    unpad: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
     cache: RowCache
     places: torch.Tensor
-    rows: list[_Rows]
+    blocks: Sequence[Block]
     softcaps: bool
 
 
-@contextmanager
 def packed_attention(
     config: Any, packed: Pass, cache: RowCache, *, device: Any, dtype: torch.dtype
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Let the model of a config read a pass.
 
     config (transformers.PretrainedConfig): The model's.
@@ -56,18 +64,33 @@ def packed_attention(
     """
     cache.reserve(*packed.used)
     places = cache.places(packed.rows, packed.slots).to(device)
-    rows = []
+    blocks = []
     for group in packed.groups:
         visible = torch.from_numpy(group.visible).to(device)
-        mask = additive_mask(visible, dtype)
+        mask = additive_mask(visible, dtype)[:, None]
         pad = None if group.pad is None else torch.from_numpy(group.pad).to(device)
         unpad = None
         if group.unpad is not None:
             unpad = torch.from_numpy(group.unpad).to(device)
-        rows.append(_Rows(group, mask[:, None], pad, unpad))
+        held = group.rows, group.packed, group.width, group.slots
+        blocks.append(Block(*held, mask, pad, unpad))
+    return attention_of(config, blocks, cache, places)
+
+
+@contextmanager
+def attention_of(
+    config: Any, blocks: Sequence[Block], cache: RowCache, places: torch.Tensor
+) -> Iterator[None]:
+    """Let the model of a config attend to the rows of a cache.
+
+    config (transformers.PretrainedConfig): The model's.
+    blocks (Sequence[Block]): What attends to what.
+    cache (RowCache): Keys and values, with room for those of the pass.
+    places (torch.Tensor): Where the cache keeps each token of the pass.
+    """
     before = config._attn_implementation
     # transformers' own sdpa attention leaves out the capping of scores
-    _running.state = _State(cache, places, rows, softcaps=before != "sdpa")
+    _running.state = _State(cache, places, blocks, softcaps=before != "sdpa")
     config._attn_implementation = NAME
     try:
         yield
@@ -95,7 +118,10 @@ def attend(
     keys, values = state.cache.write(module.layer_idx, key, value, state.places)
     query = query[0].transpose(0, 1)
     softcap = softcap if state.softcaps else None
-    found = [_attend_rows(query, keys, values, r, scaling, softcap) for r in state.rows]
+    found = [
+        _attend_block(query, keys, values, block, scaling, softcap)
+        for block in state.blocks
+    ]
     output = found[0] if len(found) == 1 else torch.cat(found)
     return output[None], None
 
@@ -103,31 +129,30 @@ def attend(
 ALL_ATTENTION_FUNCTIONS[NAME] = attend
 
 
-def _attend_rows(
+def _attend_block(
     query: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
-    rows: _Rows,
+    block: Block,
     scaling: float | None,
     softcap: float | None,
 ) -> torch.Tensor:
-    """Attention of a group: (tokens, heads, head size)."""
-    group = rows.group
-    new = query[group.packed]
-    if rows.pad is not None:
-        new = new[rows.pad]
-    count = group.rows.stop - group.rows.start
+    """Attention of a block: (tokens, heads, head size)."""
+    new = query[block.packed]
+    if block.pad is not None:
+        new = new[block.pad]
+    count = block.rows.stop - block.rows.start
     heads, size = new.shape[1:]
     shared = keys.shape[2]
-    k = keys[group.rows, : group.slots].transpose(1, 2)
-    v = values[group.rows, : group.slots].transpose(1, 2)
+    k = keys[block.rows, : block.slots].transpose(1, 2)
+    v = values[block.rows, : block.slots].transpose(1, 2)
     # query heads that share keys stand one after the other as further tokens
     times = heads // shared
-    q = new.view(count, group.width, shared, times, size).permute(0, 2, 3, 1, 4)
-    q = q.reshape(count, shared, times * group.width, size)
-    mask = rows.mask if times == 1 else rows.mask.repeat(1, 1, times, 1)
+    q = new.view(count, block.width, shared, times, size).permute(0, 2, 3, 1, 4)
+    q = q.reshape(count, shared, times * block.width, size)
+    mask = block.mask if times == 1 else block.mask.repeat(1, 1, times, 1)
     scale = size**-0.5 if scaling is None else scaling
-    scores = count * heads * group.width * group.slots
+    scores = count * heads * block.width * block.slots
     if softcap is None and (q.device.type != "cpu" or scores > _FEW_SCORES):
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
     else:
@@ -136,6 +161,6 @@ def _attend_rows(
             weights = torch.tanh(weights / softcap) * softcap
         out = (weights + mask).softmax(dim=-1).to(q.dtype) @ v
     size = out.shape[-1]
-    out = out.view(count, shared, times, group.width, size).permute(0, 3, 1, 2, 4)
-    out = out.reshape(count * group.width, heads, size)
-    return out if rows.unpad is None else out[rows.unpad]
+    out = out.view(count, shared, times, block.width, size).permute(0, 3, 1, 2, 4)
+    out = out.reshape(count * block.width, heads, size)
+    return out if block.unpad is None else out[block.unpad]

@@ -34,6 +34,7 @@ DEFAULT_CONFIG = {
         "from_text": True,
         "tag_weight": 0.5,
         "sure_tag_probability": 0.7,
+        "cuda_graphs": False,
         "devices": [],
     },
     "span_getter": None,

@@ -565,6 +565,10 @@ class Warnings:
         "{n} text(s) could not be decoded and were left out. The first error is: "
         "{error}"
     )
+    W194 = (
+        "The model's passes cannot be captured as CUDA graphs: {error}. They are read "
+        "as without graphs; to be spared this, leave out the decoder's `cuda_graphs`."
+    )
     W402 = (
         "{shards} shard(s) for {workers} workers: some will wait for the others at the "
         "end. For a new run take --shard-size {size}."

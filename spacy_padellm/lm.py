@@ -111,8 +111,10 @@ class LanguageModel:
         mask = additive_mask(visible, dtype)
         tagged = self._index(chosen), self._index(choices)
         with self.alone, self.products():
-            logits = self._forward(step.ids, step.positions, mask[:, None], reads)
-            return logits, self._project(*tagged)
+            logits, hidden = self.forward(
+                step.ids, step.positions, mask[:, None], reads
+            )
+            return logits, self.project(hidden, *tagged)
 
     def sequence_logits(
         self, step: Step, reads: Sequence[int] | torch.Tensor
@@ -127,9 +129,7 @@ class LanguageModel:
         real = torch.from_numpy(step.positions > 0).to(self.device)
         real[:, 0] = True
         with self.alone, self.products():
-            logits = self._forward(step.ids, None, real.long(), reads)
-            self._reader.hidden = None  # or it would keep the pass's graph
-            return logits
+            return self.forward(step.ids, None, real.long(), reads)[0]
 
     def read(
         self,
@@ -158,8 +158,8 @@ class LanguageModel:
         tagged = self._index(chosen), self._index(choices)
         with self.alone, self.products(), attention:
             ids, positions = packed.ids[None], packed.positions[None]
-            logits = self._forward(ids, positions, mask, reads)
-            return logits, self._project(*tagged)
+            logits, hidden = self.forward(ids, positions, mask, reads)
+            return logits, self.project(hidden, *tagged)
 
     def fill(self, cache: Any, **inputs: Any) -> None:
         """Read tokens for their keys and values alone.
@@ -178,10 +178,15 @@ class LanguageModel:
         """Numbers on the device; put there after a pass they would wait for its end."""
         return torch.as_tensor(numbers, dtype=torch.long, device=self.device)
 
-    def _project(self, chosen: torch.Tensor, choices: torch.Tensor) -> torch.Tensor:
-        """The logits of some tokens after some of those that were read last."""
-        hidden, self._reader.hidden = self._reader.hidden, None
-        assert hidden is not None
+    def project(
+        self, hidden: torch.Tensor, chosen: torch.Tensor, choices: torch.Tensor
+    ) -> torch.Tensor:
+        """The logits of some tokens alone after some of those of a pass.
+
+        hidden (torch.Tensor): (tokens, width), what `forward` gave.
+        chosen, choices (int64): Places among the tokens of the pass, and tokens.
+        RETURNS (torch.Tensor): (chosen, choices).
+        """
         if not len(chosen):
             return hidden.new_zeros(0, len(choices))
         head = self.model.get_output_embeddings()
@@ -234,19 +239,30 @@ class LanguageModel:
             self.device.type, dtype=self.autocast, enabled=self.autocast is not None
         )
 
-    def _forward(
+    def forward(
         self, ids: Any, positions: Any, mask: torch.Tensor, reads: Any
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The model's forward function; who calls it holds `alone`.
+
+        ids, positions (Any): (rows, width), numbers; no positions are the model's own.
+        mask (torch.Tensor): What the model takes as its attention mask.
+        reads (Any): Where next tokens are read, each as row * width + slot.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (reads, vocabulary), and
+            what all tokens give the vocabulary projection, (rows * width, size).
+        """
         self._reader.reads = self._index(reads)
         inputs = {"input_ids": self._index(ids)}
         if positions is not None:
             inputs["position_ids"] = self._index(positions)
         try:
             output = self.model(**inputs, attention_mask=mask, use_cache=False)
+            hidden = self._reader.hidden
         finally:
-            self._reader.reads = None
+            # kept, it would keep the graph of a pass of training
+            self._reader.reads = self._reader.hidden = None
         logits: torch.Tensor = output.logits[0]
-        return logits
+        assert hidden is not None
+        return logits, hidden
 
 
 class _Reader:

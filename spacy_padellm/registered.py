@@ -49,6 +49,7 @@ def make_tree_decoder(
     from_text: bool = True,
     tag_weight: float = 0.5,
     sure_tag_probability: float = 0.7,
+    cuda_graphs: bool = False,
     devices: Sequence[str] = (),
 ) -> Decoder:
     """`spacy-padellm.TreeDecoder.v1`; see `TreeDecoder`.
@@ -65,6 +66,7 @@ def make_tree_decoder(
         from_text=from_text,
         tag_weight=tag_weight,
         sure_tag_probability=sure_tag_probability,
+        cuda_graphs=cuda_graphs,
         devices=tuple(devices),
     )
 

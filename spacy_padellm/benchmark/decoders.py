@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from typing import Any
 
+import torch
+
 from spacy_padellm.decoding.augmented import AugmentedDecoder
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.decoding.batch import BatchDecoder
@@ -16,11 +18,13 @@ from spacy_padellm.decoding.tree import TreeDecoder
 BATCH = "batch"
 BATCH_MANY = "batch-many"
 STRUCT = "struct"
+GRAPHS = "tree-graphs"
 # these answer the same prompts: a model trained for one serves all
-COUNT_THEN_MENTION = ("tree", "tree-no-drafts", BATCH, BATCH_MANY)
+COUNT_THEN_MENTION = ("tree", GRAPHS, "tree-no-drafts", BATCH, BATCH_MANY)
 MULTI = "multi"  # the paper's simulation on the batch decoder, measured apart
 DECODERS: dict[str, Callable[[], Decoder]] = {
     "tree": TreeDecoder,
+    GRAPHS: lambda: TreeDecoder(cuda_graphs=True),
     "tree-no-drafts": lambda: TreeDecoder(draft_tokens=0),
     BATCH: BatchDecoder,
     BATCH_MANY: lambda: BatchDecoder(max_batch_tokens=TreeDecoder().max_batch_tokens),
@@ -29,6 +33,12 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     STRUCT: StructuredDecoder,
     "aug": AugmentedDecoder,
 }
+
+
+def default_decoders() -> list[str]:
+    """All of them, as far as the machine tells them apart."""
+    graphs = torch.cuda.is_available()
+    return [name for name in DECODERS if name != GRAPHS or graphs]
 
 
 def make_decoders(names: Iterable[str], **limits: int) -> dict[str, Decoder]:
@@ -61,6 +71,10 @@ def decoders_for(own: Decoder, names: Iterable[str]) -> dict[str, Decoder]:
         max_mention_tokens=own.max_mention_tokens,
     )
     if isinstance(own, TreeDecoder):
-        trees = {"tree": own, "tree-no-drafts": replace(own, draft_tokens=0)}
+        trees = {
+            "tree": own,
+            GRAPHS: replace(own, cuda_graphs=True),
+            "tree-no-drafts": replace(own, draft_tokens=0),
+        }
         chosen = {name: trees.get(name, made) for name, made in chosen.items()}
     return chosen

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spacy_padellm.benchmark.decoders import DECODERS
+from spacy_padellm.benchmark.decoders import DECODERS, default_decoders
 from spacy_padellm.benchmark.shapes import SHAPES
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt import PRESETS
@@ -82,7 +82,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         help="deal the mentions to so many labels, or keep the most frequent ones",
     )
     add("--long", type=int, metavar="TOKENS", help="join texts to about that length")
-    add("--decoders", default=",".join(DECODERS), help="default: %(default)s")
+    add("--decoders", default=",".join(default_decoders()), help="default: %(default)s")
     add(
         "--peers",
         default=",".join(PEERS),

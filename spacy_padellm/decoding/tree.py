@@ -12,6 +12,7 @@ sequences.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
@@ -36,6 +37,7 @@ from spacy_padellm.devices import check_devices
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
+from spacy_padellm.static_passes import borrow_passes
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 
 LOOK_AHEAD = 512  # texts that are tokenised, and sorted by length, together
@@ -67,6 +69,9 @@ class TreeDecoder:
         its mentions are those that are tagged, with the tags' scores. 1 asks for all,
         and so does a model that was taught mentions that overlap. Of labels that were
         never taught together only their absence is sure.
+    cuda_graphs (bool): On a GPU, read a text that is given alone by CUDA graphs, each
+        captured when passes of its size first come. Streams of texts, and CPUs, do
+        without.
     devices (tuple[str, ...]): Where to put replicas of the model, over which texts are
         spread; none means the model's own device.
     """
@@ -79,6 +84,7 @@ class TreeDecoder:
     from_text: bool = False
     tag_weight: float = 0.0
     sure_tag_probability: float = 1.0
+    cuda_graphs: bool = False
     devices: tuple[str, ...] = ()
     needs_weights: ClassVar[bool] = True
     answers: ClassVar[str] = COUNTS_AND_MENTIONS
@@ -177,20 +183,23 @@ class _Work:
             yield from self._separately(texts)
             return
         found: dict[int, Found] = {}  # by the text's place in the stream
-        run = TreeRun(
-            lm,
-            self._waiting(texts, found),
-            max_batch_tokens=self.decoder.max_batch_tokens,
-            draft_tokens=self.decoder.draft_tokens,
-            tags=self.tags.ids if self.tags else (),
-        )
-        place = 0
-        for done in run:
-            if done is not None:
-                found[done[0]] = done[1]
-            while place in found:
-                yield found.pop(place)
-                place += 1
+        graphs = borrow_passes(lm) if self.decoder.cuda_graphs else nullcontext()
+        with graphs as static:
+            run = TreeRun(
+                lm,
+                self._waiting(texts, found),
+                max_batch_tokens=self.decoder.max_batch_tokens,
+                draft_tokens=self.decoder.draft_tokens,
+                tags=self.tags.ids if self.tags else (),
+                static=static,
+            )
+            place = 0
+            for done in run:
+                if done is not None:
+                    found[done[0]] = done[1]
+                while place in found:
+                    yield found.pop(place)
+                    place += 1
         while place in found:  # the last ones needed no pass
             yield found.pop(place)
             place += 1

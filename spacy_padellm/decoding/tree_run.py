@@ -21,8 +21,9 @@ from spacy_padellm.decoding.tree_text import TreeText
 from spacy_padellm.devices import current
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.packing import pack
+from spacy_padellm.packing import Pass, pack
 from spacy_padellm.row_cache import RowCache
+from spacy_padellm.static_passes import StaticPasses
 
 CACHE_SHARE = 8  # slots of the cache for each token of a pass
 
@@ -52,6 +53,7 @@ class TreeRun:
         max_batch_tokens: int,
         draft_tokens: int,
         tags: Sequence[int] = (),
+        static: StaticPasses | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -61,9 +63,12 @@ class TreeRun:
         max_batch_tokens (int): Tokens of a pass; one text may exceed it.
         draft_tokens (int): Tokens of a mention to draft in a pass.
         tags (Sequence[int]): The tokens that texts may be tagged with.
+        static (StaticPasses | None): Reads a text that is alone.
         """
         self._lm = lm
         self._tags = tags
+        self._static = static
+        self._alone = False  # whether the text in progress is
         self._waiting = waiting
         self._next: Waiting | None = None
         self._ended = False
@@ -116,6 +121,8 @@ class TreeRun:
     def _pass(self, old: int) -> list[tuple[int, Found]]:
         """One pass; `old` texts were in a pass before. Gives the finished ones."""
         packed = pack([text.tree for text in self._texts], old)
+        if not old:
+            self._alone = self._ended and StaticPasses.suits(packed)
         reads: list[int] = []
         asked: list[tuple[int, int]] = []  # reads and tokens
         tagged: list[int] = []
@@ -128,9 +135,7 @@ class TreeRun:
         with torch.inference_mode(), current(self._lm.device):
             # put on the device after the pass, they would wait for its end
             wanted = torch.tensor(asked, dtype=torch.long, device=self._lm.device)
-            logits, chosen = self._lm.read(
-                packed, reads, self._cache, chosen=tagged, choices=self._tags
-            )
+            logits, chosen = self._read(packed, reads, tagged)
             tokens, scores, chances, tags = _read_off(logits, wanted, chosen)
         place = chance = tag = 0
         ended: list[tuple[int, Found]] = []  # rows
@@ -152,12 +157,24 @@ class TreeRun:
         self._drop([row for row, _ in ended])
         return done
 
+    def _read(
+        self, packed: Pass, reads: Sequence[int], tagged: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `LanguageModel.read`."""
+        asked = {"chosen": tagged, "choices": self._tags}
+        if self._alone and self._static:
+            return self._static.read(packed, reads, **asked)
+        return self._lm.read(packed, reads, self._cache, **asked)
+
     def _take(self, row: int, text: TreeText, reading: Reading) -> Found | None:
         """Give a text what was read; what was found in it once it is finished."""
         if any(map(math.isnan, reading.scores)) or np.isnan(reading.tags).any():
             # what the next text in this row does not see must be numbers
             with torch.inference_mode():
-                self._cache.clear(row, text.tree.start)
+                if self._alone and self._static:
+                    self._static.clear()
+                else:
+                    self._cache.clear(row, text.tree.start)
             return ValueError(Errors.P122)
         try:
             goes_on = text.take(reading, draft_tokens=self._draft_tokens)
