@@ -303,20 +303,21 @@ class Errors:
     P171 = (
         "The decoder's base_url {url} cannot be used. Give the server's http or https "
         "address up to /v1, e.g. 'http://localhost:8000/v1', without a user name, "
-        "password or query: it is saved with the pipeline."
+        "password, query or blanks around it: it is saved with the pipeline."
     )
     P172 = (
         "The environment variable {variable}, which api_key_env names, is not set. "
         "Set it to the server's API key, or leave api_key_env out."
     )
     P173 = (
-        "The server {url} did not answer after {tries} tries: {error}. Check that it "
-        "runs and can be reached; raise the decoder's timeout or max_retries if it is "
-        "only slow, or lower max_concurrency."
+        "The server {url} did not answer in up to {tries} tries: {error}. Check that "
+        "it runs and can be reached; raise the decoder's timeout or max_retries if it "
+        "is only slow, or lower max_concurrency."
     )
     P174 = (
-        "The server {url} refused a request: {error}. Check the decoder's base_url and "
-        "model, the API key's environment variable, and the server's log."
+        "The server {url} refused a request: {error}. Check the decoder's base_url, "
+        "which ends in /v1 as a rule, and its model, the API key's environment "
+        "variable, and the server's log."
     )
     P175 = (
         "The server {url} gave a malformed answer to each of {tries} tries: {reason}. "
@@ -345,6 +346,11 @@ class Errors:
         "Model servers read texts from left to right, but this model was trained with "
         "prefix_lm = true, and would answer wrongly there. Use TreeDecoder, or train "
         "a model with prefix_lm = false for the server."
+    )
+
+    P181 = (
+        "The environment variable {variable} holds no API key: there are characters "
+        "in it that no request may hold. Set it to the server's key alone."
     )
 
     # Analysis: P19x
@@ -521,6 +527,8 @@ class Errors:
         "A worker ended {times} times while it loaded the pipeline (exit code {code}). "
         "Lower --workers if memory runs out; --workers 1 shows more of other causes."
     )
+    P423 = "{path} has several columns called '{column}'. Rename all but one of them."
+    P424 = "a server that the pipeline needs is gone: {reason}"
 
 
 class Warnings:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from decimal import Decimal
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -19,6 +21,7 @@ from annotate_helpers import (
     TEXTS,
     annotate,
     contents,
+    fails,
     rejected,
     rows,
     shards,
@@ -55,7 +58,7 @@ def test_annotate_finds_what_the_pipeline_finds(
     output = tmp_path / "out"
     code, words = annotate(pipeline, source, "--output", output, "--shard-size", 10)
     assert code == 0, words
-    assert "25 rows in 3 shards" in words
+    assert "25 rows read, 3 shards" in words
     assert found(output) == [(text, expected[text]) for text in texts]
     assert any(entities for _, entities in found(output))
 
@@ -437,3 +440,145 @@ def test_annotate_texts_of_a_failed_batch_come_out_in_order(tmp_path: Path) -> N
     assert {r["reason"] for r in rejected(output)} == {
         "careless: RuntimeError: Acme again"
     }
+
+
+def test_annotate_nested_values_are_kept_as_they_are_or_rejected(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    metas = [[1], *[[2]] * 1000, [1.5], [3]]
+    facts = [{"a": 1}] * 1001 + [{}, {"a": 1, "b": 2}]
+    lines = [
+        {"text": "Bob", "meta": meta, "fact": fact}
+        for meta, fact in zip(metas, facts, strict=True)
+    ]
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    output = tmp_path / "out"
+    code, _ = annotate(pipeline, source, "-o", output, "--keep-columns", "meta,fact")
+    assert code == 3
+    assert [row["meta"] for row in rows(output)] == metas[:-2]
+    first, second = rejected(output)
+    assert first["content"] == json.dumps(lines[-2])
+    assert "'meta' is no list" in first["reason"]
+    assert "'fact' is no struct" in second["reason"]
+
+
+def test_annotate_file_under_two_names_is_read_once(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    source = write_parquet(folder / "a.parquet", TEXTS)
+    (tmp_path / "link").symlink_to(folder)
+    again = folder / ".." / "in" / "a.parquet"
+    output = folder / "out"
+    # the second time there are files in the output, which are no input
+    for name in (output, tmp_path / "link" / "out"):
+        code, words = annotate(
+            pipeline, folder, source, again, tmp_path / "link", "-o", name
+        )
+        assert code == 0, words
+    assert [row["text"] for row in rows(output)] == TEXTS
+
+
+def test_annotate_file_name_that_is_no_unicode(pipeline: Path, tmp_path: Path) -> None:
+    source = tmp_path / "caf\udce9.txt"
+    source.write_text("Bob\n")
+    for _ in range(2):
+        assert annotate(pipeline, tmp_path / "*.txt", "-o", tmp_path / "out")[0] == 0
+    assert [row["text"] for row in rows(tmp_path / "out")] == ["Bob"]
+
+
+def test_annotate_blank_file_is_passed_over(pipeline: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("\n \n")
+    write_jsonl(tmp_path / "b.jsonl", ["Bob"])
+    assert annotate(pipeline, tmp_path / "*.jsonl", "-o", tmp_path / "out")[0] == 0
+    assert [row["text"] for row in rows(tmp_path / "out")] == ["Bob"]
+
+
+def test_annotate_line_that_is_no_unicode_is_rejected_wherever_it_stands(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "in.jsonl"
+    lines = [{"text": "Bob", "id": "\ud800"}, {"text": "Anna", "id": "b"}]
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    output = tmp_path / "out"
+    assert annotate(pipeline, source, "-o", output, "--keep-columns", "id")[0] == 3
+    assert [row["id"] for row in rows(output)] == ["b"]
+    assert "surrogates" in rejected(output)[0]["reason"]
+
+
+def test_annotate_parquet_string_views_are_texts(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    texts = pa.array(TEXTS, pa.string_view())
+    source = write_parquet(tmp_path / "in.parquet", texts)
+    assert annotate(pipeline, source, "-o", tmp_path / "out")[0] == 0
+    assert [row["text"] for row in rows(tmp_path / "out")] == TEXTS
+
+
+def test_annotate_parquet_number_that_fits_no_common_type_is_rejected(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    ids = [1, 2**53 + 1, 3]
+    pq.write_table(pa.table({"text": TEXTS[:3], "n": ids}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": ["Bob"], "n": [0.5]}), tmp_path / "b.parquet")
+    output = tmp_path / "out"
+    code, words = annotate(
+        pipeline, tmp_path / "*.parquet", "-o", output, "--keep-columns", "n"
+    )
+    assert code == 3, words
+    assert [row["n"] for row in rows(output)] == [1, 3, 0.5]
+    assert rejected(output)[0]["content"] == {"n": ids[1]}
+
+
+class Remote:
+    """A component that needs a server, which may be away for some requests."""
+
+    away: ClassVar[set[int]] = set()  # requests
+    asked = 0
+
+    def __call__(self, doc: Doc) -> Doc:
+        Remote.asked += 1
+        if Remote.asked in Remote.away:
+            raise ConnectionError("no answer")
+        return doc
+
+
+@Language.factory("remote")
+def make_remote(nlp: Language, name: str) -> Remote:
+    return Remote()
+
+
+@pytest.fixture
+def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(Remote, "asked", -1)  # but for the sentence at its start
+    nlp = trained()
+    nlp.add_pipe("remote")
+    nlp.to_disk(tmp_path / "nlp")
+    return tmp_path / "nlp"
+
+
+def test_annotate_server_that_goes_away_loses_no_text(
+    remote: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = write_parquet(tmp_path / "in.parquet", some_texts(12))
+    output = tmp_path / "out"
+    monkeypatch.setattr(Remote, "away", set(range(6, 100)))
+    saying = "a server that the pipeline needs is gone: remote: ConnectionError: no"
+    fails(remote, source, "-o", output, saying=saying)
+    assert not shards(output)
+    monkeypatch.setattr(Remote, "away", set())
+    assert annotate(remote, source, "-o", output)[0] == 0
+    assert [row["text"] for row in rows(output)] == some_texts(12)
+
+
+def test_annotate_server_that_comes_back_loses_no_text(
+    remote: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = write_parquet(tmp_path / "in.parquet", some_texts(12))
+    # the sixth text, again when it is asked for alone, and not for what comes then
+    monkeypatch.setattr(Remote, "away", {6, 13})
+    code, words = annotate(remote, source, "-o", tmp_path / "out")
+    assert code == 0, words
+    assert [row["text"] for row in rows(tmp_path / "out")] == some_texts(12)

@@ -232,3 +232,21 @@ def test_annotate_errors_gpus_that_are_not_there(
     options = ("--workers", 2, "--gpus-per-worker", 0.5)
     saying = "2 worker(s) of 0.5 GPU(s) each need more than the 0 there are"
     fails(pipeline, source, "-o", output, *options, saying=saying)
+
+
+def test_annotate_errors_folder_of_pipelines(
+    pipeline: Path, source: Path, output: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(pipeline, tmp_path / "nlp" / "model-best")
+    saying = f"there is no config.cfg in {tmp_path}/nlp"
+    fails(tmp_path / "nlp", source, "-o", output, saying=saying)
+    assert not output.exists()
+
+
+def test_annotate_errors_columns_of_one_name(
+    pipeline: Path, output: Path, tmp_path: Path
+) -> None:
+    table = pa.table([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    pq.write_table(table, tmp_path / "in.parquet")
+    saying = "in.parquet has several columns called 'text'. Rename all but one"
+    fails(pipeline, tmp_path / "in.parquet", "-o", output, saying=saying)

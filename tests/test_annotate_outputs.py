@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -194,3 +195,14 @@ def test_annotate_outputs_full_disk_is_told_from_other_faults(code: int) -> None
         raise OSError(code, "full")
     with pytest.raises(AnnotateError, match="Cannot write x"), writing("x"):
         raise OSError(errno.EACCES, "not yours")
+
+
+def test_annotate_outputs_of_a_run_that_could_not_begin_are_free(
+    pipeline: Path, source: Path, output: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(pipeline, broken)
+    (broken / "meta.json").write_text("{")
+    fails(broken, source, "-o", output, saying="cannot be used")
+    assert annotate(pipeline, source, "-o", output)[0] == 0
+    assert len(rows(output)) == len(some_texts(12))

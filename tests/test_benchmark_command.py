@@ -233,3 +233,13 @@ def test_benchmark_command_tells_a_missing_corpus(
 ) -> None:
     assert main(["no.jsonl", "--forced"], prog="benchmark") == 1
     assert "Input not found: no.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--json", "--chart", "--write-gold"])
+def test_benchmark_command_output_that_cannot_be_written_is_told_first(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    target = str(tmp_path / "file" / "out.json")
+    assert main(["none.spacy", "--forced", option, target], prog="benchmark") == 1
+    assert f"Cannot write {target}" in capsys.readouterr().err

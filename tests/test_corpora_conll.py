@@ -152,3 +152,20 @@ def test_corpora_conll_without_tags_is_an_error(tmp_path, content):
 def test_corpora_conll_impossible_column_is_an_error(tmp_path, tag, token):
     with pytest.raises(ConversionError, match="from -2 to 1"):
         read(tmp_path, "a\tO\nb\tB-X\n", tag_column=tag, token_column=token)
+
+
+def test_corpora_conll_words_are_those_of_the_text_and_not_their_parts(tmp_path):
+    content = (
+        "# text = Vámonos del Perú\n"
+        "1-2\tVámonos\t_\n1\tVamos\tO\n2\tnos\tO\n"
+        "3-4\tdel\t_\n3\tde\tO\n4\tel\tB-LOC\n"
+        "5\tPerú\tI-LOC\n5.1\thay\t_\n"
+    )
+    (record,) = read(tmp_path, content)
+    assert record.text == "Vámonos del Perú"
+    assert strings(record) == [("del Perú", "LOC")]
+
+
+def test_corpora_conll_bad_part_of_a_word_leaves_the_sentence_out(tmp_path):
+    (bad,) = read(tmp_path, "1-2\tdel\t_\n1\tde\tO\n2\tel\tX-Y\n3\tPerú\tO\n4\ty\tO\n")
+    assert (bad.line, bad.reason) == (3, "'X-Y' is not a tag; its sentence is left out")

@@ -44,7 +44,7 @@ def test_server_without_a_list_of_models_is_asked_for_the_one_named(
     assert same(list(stream(server, prompt, model="small")), wanted)
     with pytest.raises(ValueError, match="no such model"):
         list(stream(server, prompt, model="large"))
-    with pytest.raises(ValueError, match="a list of models that it does not give"):
+    with pytest.raises(ValueError, match="base_url, which ends in /v1 as a rule"):
         list(stream(server, prompt))
 
 
@@ -154,9 +154,38 @@ def test_server_key_that_is_not_set_is_told(
         decode(one, None, prompt, TEXTS, LABELS)
 
 
+def test_server_key_is_taken_without_the_end_of_its_line(
+    server: SmallServer, prompt: PromptTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NER_KEY", "sk-secret-123\n")
+    list(
+        ServerDecoder(server.url, api_key_env="NER_KEY").stream(
+            None, prompt, TEXTS[:1], LABELS
+        )
+    )
+    assert set(server.keys) == {"Bearer sk-secret-123"}
+
+
+@pytest.mark.parametrize("key", ["sk-ключ-123", "sk-1\nsk-2"])
+def test_server_key_that_can_be_none_is_told_but_not_shown(
+    key: str, prompt: PromptTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NER_KEY", key)
+    one = ServerDecoder("http://localhost/v1", api_key_env="NER_KEY")
+    with pytest.raises(ValueError, match="NER_KEY holds no API key") as caught:
+        decode(one, None, prompt, TEXTS, LABELS)
+    assert "sk-" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "url",
-    ["localhost:8000/v1", "ftp://host/v1", "http://", "https://me:sk-1@host/v1"],
+    [
+        "localhost:8000/v1",
+        "ftp://host/v1",
+        "http://",
+        "https://me:sk-1@host/v1",
+        "http://host/v1 ",
+    ],
 )
 def test_server_address_that_cannot_be_saved_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="base_url") as caught:

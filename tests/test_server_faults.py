@@ -116,7 +116,7 @@ def test_server_that_refuses_connections_is_told(
     assert len(found) == len(TEXTS)
     for error in found:
         assert isinstance(error, ConnectionError)
-        assert "did not answer after 2 tries" in str(error)
+        assert "did not answer in up to 2 tries" in str(error)
 
 
 def test_server_killed_and_started_again_loses_no_text(

@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from wasabi import msg
 
-from spacy_padellm.analysis.options import (
-    AnalysisError,
-    make_writable,
-    parse_labels,
-    parse_names,
-)
+from spacy_padellm.analysis.options import parse_labels, parse_names
 from spacy_padellm.errors import Warnings
+from spacy_padellm.writable import make_writable
 
 if TYPE_CHECKING:
     from spacy_padellm.analysis.inputs import GoldCorpus
@@ -74,7 +70,7 @@ def analyze_cli(
             limit=limit,
         )
         result = analyse(nlp, pipe, corpus.docs, labels=chosen)
-    except AnalysisError as error:
+    except ValueError as error:
         msg.fail(str(error), exits=1)
     facts = {
         "model": model,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from spacy_padellm.errors import Errors
 
@@ -42,19 +40,3 @@ def parse_names(given: str) -> dict[str, str]:
             raise AnalysisError(Errors.P195.format(pair=pair))
         names[old] = new
     return names
-
-
-def make_writable(path: Path) -> None:
-    """Make sure that a file can be written once all is done; its folder is made.
-
-    RAISES (AnalysisError): If it cannot.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AnalysisError(Errors.P197.format(path=path, error=error)) from error
-    if path.is_dir():
-        raise AnalysisError(Errors.P197.format(path=path, error="it is a folder"))
-    if not os.access(path.parent, os.W_OK):
-        problem = "its folder is read-only"
-        raise AnalysisError(Errors.P197.format(path=path, error=problem))

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from wasabi import msg
 
-from spacy_padellm.analysis.options import AnalysisError, make_writable, parse_names
+from spacy_padellm.analysis.options import AnalysisError, parse_names
+from spacy_padellm.writable import make_writable
 
 
 def tune_cli(
@@ -72,7 +73,7 @@ def tune_cli(
             {k: pipe.lowest_score(k) for k in pipe.labels}, pipe.calibration
         )
         corpora = [find_candidates(nlp, pipe, gold) for gold in golds]
-    except (AnalysisError, ValueError) as error:
+    except ValueError as error:
         msg.fail(str(error), exits=1)
     tuning = tune(corpora, pipe.labels)
     stages = {

@@ -110,7 +110,8 @@ def annotate_cli(
         msg.fail(str(error), exits=1)
     if outcome.found_done:
         msg.info(f"Done before: {outcome.found_done} of {outcome.shards} shards")
-    msg.good(f"{outcome.rows} rows in {outcome.shards} shards: {output}/shards")
+    read = f"{outcome.rows} rows read, {outcome.shards} shards"
+    msg.good(f"{read}: {output}/shards")
     if outcome.rejected:
         msg.warn(f"{outcome.rejected} records rejected: {output}/rejected.jsonl")
         raise typer.Exit(code=REJECTED_EXIT)

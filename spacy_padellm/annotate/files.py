@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,6 +73,12 @@ def full_path(path: str) -> str:
     return inside if local else str(fs.unstrip_protocol(inside))
 
 
+def _real(path: str) -> str:
+    """A local path without links and "..", which name one file in many ways."""
+    fs, inside = open_fs(path)
+    return os.path.realpath(inside) if isinstance(fs, LocalFileSystem) else path
+
+
 def format_of(path: str) -> str | None:
     """The format that a file's name tells, or None."""
     name = path.rpartition("/")[2].lower()
@@ -91,8 +98,8 @@ def find_inputs(inputs: Sequence[str], *, output: str) -> list[InputFile]:
     RETURNS (list[InputFile]): Each file once.
     RAISES (AnnotateError): If there is none, or one of an unknown format.
     """
-    found: dict[str, InputFile] = {}
-    inside_output = full_path(output).rstrip("/") + "/"
+    found: dict[str, InputFile] = {}  # by where they really are
+    inside_output = _real(full_path(output)).rstrip("/") + "/"
     for argument in inputs:
         fs, path = open_fs(argument)
         try:
@@ -104,8 +111,9 @@ def find_inputs(inputs: Sequence[str], *, output: str) -> list[InputFile]:
         before = len(found)
         for name, facts in sorted(files.items()):
             full = name if local else str(fs.unstrip_protocol(name))
-            if not full.startswith(inside_output):
-                found.setdefault(full, _input_file(full, facts))
+            real = _real(full)
+            if not real.startswith(inside_output) and real not in found:
+                found[real] = _input_file(full, facts)
         if not files or (len(found) == before == 0):
             raise AnnotateError(Errors.P402.format(path=argument, known=KNOWN))
     return list(found.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import IO, Any
 
@@ -45,7 +46,10 @@ def inspect_lines(
     if not cuts:
         return Layout([], pa.schema([]))
     if data_format == "jsonl":
-        return Layout(cuts, _sample_columns(path, text_column, keep))
+        columns = _sample_columns(path, text_column, keep)
+        if columns is None:
+            return Layout([], pa.schema([]))
+        return Layout(cuts, columns)
     if keep:
         message = Errors.P405.format(path=path, column=keep[0], known="text")
         raise AnnotateError(message)
@@ -71,10 +75,14 @@ def cut_lines(file: IO[bytes], size: int) -> list[Cut]:
     ]
 
 
-def _sample_columns(path: str, text_column: str, keep: Sequence[str]) -> pa.Schema:
-    """The types of columns, by the first lines."""
+def _sample_columns(
+    path: str, text_column: str, keep: Sequence[str]
+) -> pa.Schema | None:
+    """The types of columns, by the first lines; None if the file is all blanks."""
     with open_file(path) as file:
         lines = list(islice(file, SAMPLE_LINES))
+    if len(lines) < SAMPLE_LINES and not any(map(_is_text, lines)):
+        return None
     values = [value for line in lines if isinstance(value := _parse(line), dict)]
     known = dict.fromkeys(key for value in values for key in value)
     for name in (text_column, *keep):
@@ -99,8 +107,15 @@ def _kind(values: Sequence[Any]) -> pa.DataType:
         common = types.most_common(1)[0][0]
         for value in values:
             if type(value) is common:
-                return pa.scalar(value).type
+                # lone surrogates are in no type; the row is rejected later
+                with suppress(pa.ArrowException, OverflowError, UnicodeEncodeError):
+                    return pa.scalar(value).type
         return pa.null()
+
+
+def _is_text(line: bytes) -> bool:
+    """Whether a line has more than blanks."""
+    return bool(line.removeprefix(BOM).strip())
 
 
 def _parse(line: bytes) -> Any:
@@ -162,11 +177,32 @@ def read_jsonl(
 
 def _scalar(value: Any, field: pa.Field) -> pa.Scalar:
     """A value of a kept column; ValueError if its type is not the column's."""
-    if value is None or pa.types.is_nested(field.type):
+    if value is None:
         return pa.scalar(value, field.type)
+    if pa.types.is_nested(field.type):
+        # Arrow cuts numbers, and drops the keys that it does not know
+        scalar = pa.scalar(value, field.type)
+        if not _same(scalar.as_py(), value):
+            raise ValueError(f"'{field.name}' is no {field.type}")
+        return scalar
     scalar = pa.scalar(value)
     if scalar.type == field.type:
         return scalar
     if any(narrow(scalar.type) and wide(field.type) for narrow, wide in WIDER):
         return scalar.cast(field.type)
     raise ValueError(f"'{field.name}' is {scalar.type}, not {field.type}")
+
+
+def _same(found: Any, value: Any) -> bool:
+    """Whether a nested value was taken as it is; keys that it lacks are null."""
+    if isinstance(value, dict) and isinstance(found, dict):
+        missing = found.keys() - value.keys()
+        return (
+            value.keys() <= found.keys()
+            and all(found[key] is None for key in missing)
+            and all(_same(found[key], value[key]) for key in value)
+        )
+    if isinstance(value, list) and isinstance(found, list):
+        return len(found) == len(value) and all(map(_same, found, value))
+    both_nan = value != value and found != found
+    return bool(both_nan or found == value)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from spacy_padellm.errors import Errors
 
 from .files import AnnotateError, InputFile, open_fs
-from .output import MANIFEST, exists, list_names, whole_file
+from .output import MANIFEST, SHARDS, UNFINISHED, exists, list_names, whole_file
 from .plan import Plan, Shard
 from .records import Cut
 
@@ -49,14 +49,11 @@ def open_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> 
     """
     path = f"{output}/{MANIFEST}"
     if not exists(path):
-        names = list_names(output) - {"unfinished"}
+        names = list_names(output) - {UNFINISHED}
         if names:
             error = f"it holds {min(names)}"
             raise AnnotateError(Errors.P413.format(path=output, error=error))
-        plan = make_plan()
-        with whole_file(output, path) as file:
-            file.write(_to_json(identity, plan))
-        return plan
+        return _begin(output, identity, make_plan)
     fs, inside = open_fs(path)
     try:
         manifest = json.loads(fs.cat_file(inside))
@@ -66,8 +63,23 @@ def open_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> 
         message = Errors.P413.format(path=output, error=f"{MANIFEST}: {error}")
         raise AnnotateError(message) from error
     if difference:
+        if _is_untouched(output):
+            return _begin(output, identity, make_plan)
         raise AnnotateError(Errors.P412.format(path=output, difference=difference))
     return plan
+
+
+def _begin(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> Plan:
+    """Write the manifest of a new run."""
+    plan = make_plan()
+    with whole_file(output, f"{output}/{MANIFEST}") as file:
+        file.write(_to_json(identity, plan))
+    return plan
+
+
+def _is_untouched(output: str) -> bool:
+    """Whether a run has failed before its first text, so that another may begin."""
+    return not any(list_names(f"{output}/{name}") for name in (SHARDS, UNFINISHED))
 
 
 def _run(identity: Identity) -> dict[str, Any]:
@@ -88,7 +100,8 @@ def _to_json(identity: Identity, plan: Plan) -> bytes:
             for shard in plan.shards
         ],
     }
-    return json.dumps(manifest, ensure_ascii=False).encode() + b"\n"
+    # in ASCII, as names of files need not be Unicode
+    return json.dumps(manifest).encode() + b"\n"
 
 
 def _plan_from(manifest: dict[str, Any]) -> Plan:

@@ -38,7 +38,8 @@ def find_pipeline(name: str) -> tuple[str, Path]:
         return name, BUNDLED[name]
     is_package = util.is_package(name)
     folder = util.get_package_path(name) if is_package else Path(name).resolve()
-    configs = sorted(folder.rglob("config.cfg"), key=lambda path: len(path.parts))
+    # spaCy looks here: in a package there is a folder of its name and version
+    configs = sorted(folder.glob("*/config.cfg" if is_package else "config.cfg"))
     if not configs:
         reason = f"there is no config.cfg in {folder}"
         raise AnnotateError(Errors.P408.format(name=name, error=reason))

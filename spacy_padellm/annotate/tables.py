@@ -13,6 +13,7 @@ from .files import AnnotateError, open_file
 from .records import BadRecord, Cut, Layout, Record, even_cuts
 
 READ_ROWS = 1000
+TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
 def inspect_parquet(
@@ -30,8 +31,10 @@ def inspect_parquet(
             known = ", ".join(schema.names)
             message = Errors.P405.format(path=path, column=name, known=known)
             raise AnnotateError(message)
+        if schema.names.count(name) > 1:
+            raise AnnotateError(Errors.P423.format(path=path, column=name))
     kind = _plain(schema.field(text_column).type)
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    if not any(is_text(kind) for is_text in TEXTS):
         message = Errors.P406.format(path=path, column=text_column, kind=kind)
         raise AnnotateError(message)
     kept = [pa.field(name, _plain(schema.field(name).type)) for name in keep]
@@ -54,10 +57,10 @@ def read_parquet(
         for batch in file.iter_batches(READ_ROWS, row_groups=groups, columns=names):
             first, last = max(cut.start - row, 0), min(cut.stop - row, len(batch))
             texts = batch.column(text_column)
-            kept = [batch.column(field.name).cast(field.type) for field in columns]
+            kept = [batch.column(field.name) for field in columns]
             for place in range(first, last):
-                scalars = [column[place] for column in kept]
-                yield _record(row + place, texts[place], scalars, columns)
+                values = [column[place] for column in kept]
+                yield _record(row + place, texts[place], values, columns)
             row += len(batch)
             if row >= cut.stop:
                 return
@@ -78,13 +81,19 @@ def _row_groups(metadata: pq.FileMetaData, cut: Cut) -> tuple[list[int], int]:
 
 
 def _record(
-    row: int, text: pa.Scalar, scalars: list[pa.Scalar], columns: pa.Schema
+    row: int, text: pa.Scalar, values: list[pa.Scalar], columns: pa.Schema
 ) -> Record | BadRecord:
     try:
         string = text.as_py()
     except UnicodeDecodeError as error:
         return BadRecord(row, f"not UTF-8: {error}", None)
-    if string is None:
-        content = {n: s.as_py() for n, s in zip(columns.names, scalars, strict=True)}
-        return BadRecord(row, "no text: null", content)
+    content = dict(zip(columns.names, values, strict=True))
+    try:
+        if string is None:
+            raise ValueError("no text: null")
+        # another file's values may have given the column a wider type
+        scalars = [content[field.name].cast(field.type) for field in columns]
+    except ValueError as error:
+        plain = {name: value.as_py() for name, value in content.items()}
+        return BadRecord(row, str(error), plain)
     return Record(row, string, scalars)

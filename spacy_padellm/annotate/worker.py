@@ -17,7 +17,7 @@ from .files import ShardError, reading
 from .lines import read_jsonl, read_text
 from .memory import trim
 from .output import exists, shard_path, whole_file, write_rejected
-from .pipeline import told_once
+from .pipeline import PROBE, told_once
 from .plan import Shard
 from .records import BadRecord, Record
 from .tables import read_parquet
@@ -28,6 +28,7 @@ BATCH_TEXTS = 2000
 BATCH_CHARS = 2_000_000
 # so many texts do not fail one after the other for what they are
 TOO_MANY_FAILED = 10
+_PROBE_ROW = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +161,17 @@ def annotate_texts(
     report (Callable[[int], None]): Is told how many more texts were read.
     RETURNS (tuple[dict[int, object], dict[int, str]]): Row -> what was kept, and
         row -> reason of those that failed.
+    RAISES (ShardError): If a server cannot be reached any more.
     """
     kept: dict[int, object] = {}
     reasons: dict[int, str] = {}
+    unreached: set[int] = set()  # rows for which a server could not be reached
 
     def note(name: str, pipe: object, docs: list[Doc], error: Exception) -> None:
         for doc in docs:
             reasons[doc._context] = f"{name}: {type(error).__name__}: {error}"
+            if isinstance(error, ConnectionError):
+                unreached.add(doc._context)
 
     def docs_of(records: Iterable[Record]) -> Iterator[tuple[Doc, int]]:
         for record in records:
@@ -180,12 +185,25 @@ def annotate_texts(
     for doc, row in nlp.pipe(docs_of(records), as_tuples=True):
         kept[row] = keep(doc)
         report(1)
+
+    def alone(record: Record) -> None:
+        unreached.discard(record.row)
+        reasons[record.row] = "the pipeline left it out"
+        for doc, row in nlp.pipe(docs_of([record]), as_tuples=True):
+            kept[row] = keep(doc)
+            del reasons[row]
+
     # some components give up a whole batch for one of its Docs
     for record in records:
         if record.row not in kept:
-            reasons[record.row] = "the pipeline left it out"
-            for doc, row in nlp.pipe(docs_of([record]), as_tuples=True):
-                kept[row] = keep(doc)
-                del reasons[row]
+            alone(record)
             report(1)
+    if unreached:
+        # not about these texts, if the server answers no other one either
+        list(nlp.pipe([(PROBE, _PROBE_ROW)], as_tuples=True))
+        if _PROBE_ROW in unreached:
+            raise ShardError(Errors.P424.format(reason=reasons[_PROBE_ROW]))
+        for record in records:
+            if record.row in unreached:
+                alone(record)
     return kept, reasons

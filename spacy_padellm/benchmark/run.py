@@ -45,6 +45,7 @@ from spacy_padellm.devices import choose_device, choose_dtype
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prompt import PRESETS
 from spacy_padellm.targets import GoldText
+from spacy_padellm.writable import make_writable
 
 
 def main(arguments: Sequence[str], *, prog: str) -> int:
@@ -73,9 +74,9 @@ def run(settings: Settings, *, command: str) -> None:
     # whatever can be missing is told before anything is measured
     if settings.chart is not None:
         check_matplotlib()
-    for path in (settings.json, settings.chart):
+    for path in (settings.json, settings.chart, settings.write_gold):
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_writable(path)
     corpus = read_gold(settings.gold, lang=settings.lang)
     if settings.write_gold is not None:
         write_gold(settings.write_gold, corpus)

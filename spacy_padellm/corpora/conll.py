@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,10 @@ from .conll_layout import (
 )
 from .files import read_lines
 from .records import BadLine, CharSpan, Record
+
+# numbers of CoNLL-U that are not those of single words
+EMPTY_NODE = re.compile(r"\d+\.\d+")
+RANGE = re.compile(r"\d+-(\d+)")
 
 
 @dataclass(slots=True)
@@ -47,6 +52,10 @@ def read_conll(
         return
     layout = find_layout(path, lines, tag_column=tag_column, token_column=token_column)
     for sentence in _sentences(lines, layout):
+        if layout.numbered:
+            sentence.rows = _surface(sentence.rows, layout)
+        if not sentence.rows:
+            continue
         problems = [
             BadLine(path, line, f"{problem}; its sentence is left out")
             for line, row in sentence.rows
@@ -70,6 +79,36 @@ def _sentences(lines: list[str], layout: Layout) -> Iterator[Sentence]:
                 sentence.text = value.strip()
         else:
             sentence.rows.append((number, row))
+
+
+def _surface(
+    rows: list[tuple[int, list[str]]], layout: Layout
+) -> list[tuple[int, list[str]]]:
+    """The words as they stand in the text, not as CoNLL-U takes them apart.
+
+    A line of a range such as "2-3" is one word, and has the first tag of its parts.
+    """
+    words: list[tuple[int, list[str]]] = []
+    last = 0  # of the parts of the range before
+    for line, row in rows:
+        number = row[0]
+        if EMPTY_NODE.fullmatch(number):
+            continue
+        if parts := RANGE.fullmatch(number):
+            last = int(parts[1])
+            if len(row) == layout.width:
+                row = [*row[: layout.tag], "O", *row[layout.tag + 1 :]]
+        elif last and number.isdigit() and int(number) <= last:
+            word = words[-1][1]
+            if layout.problem(row):
+                words.append((line, row))
+            elif not layout.problem(word) and word[layout.tag] == "O":
+                word[layout.tag] = row[layout.tag]
+            continue
+        else:
+            last = 0
+        words.append((line, row))
+    return words
 
 
 def _record(sentence: Sentence, layout: Layout, joiner: str) -> Record:

@@ -13,6 +13,8 @@ from .records import ConversionError
 TAG = re.compile(r"O|[BIESLUM]-\S.*")
 """Tags of IOB1, IOB2, BIOES, BILUO and BMES."""
 
+NUMBER = re.compile(r"\d+")
+
 DOCSTART = "-DOCSTART-"
 
 
@@ -24,12 +26,14 @@ class Layout:
     width (int): Number of columns.
     token (int): Column of the tokens, from 0.
     tag (int): Column of the tags, from 0.
+    numbered (bool): The first column numbers the tokens of a sentence.
     """
 
     tabs: bool
     width: int
     token: int
     tag: int
+    numbered: bool
 
     def problem(self, row: list[str]) -> str | None:
         """Say what is wrong with a line.
@@ -111,13 +115,15 @@ def find_layout(
                 last=width - 1,
             )
         )
-    return Layout(tabs=tabs, width=width, token=token % width, tag=tag % width)
+    token, tag = token % width, tag % width
+    numbered = 0 not in (token, tag) and _mostly(NUMBER, columns[0])
+    return Layout(tabs=tabs, width=width, token=token, tag=tag, numbered=numbered)
 
 
 def _token_column(columns: list[tuple[str, ...]], tag: int) -> int:
     """Choose the first column beside the tags that is not token numbers."""
     others = [i for i in range(len(columns)) if i != tag]
-    if len(others) > 1 and _mostly(re.compile(r"\d+"), columns[others[0]]):
+    if len(others) > 1 and _mostly(NUMBER, columns[others[0]]):
         return others[1]
     return others[0] if others else tag
 

@@ -79,13 +79,13 @@ async def _find_model(connection: Connection) -> tuple[str, int]:
     try:
         contexts = await connection.request("get", "/models", _read_models)
     except Refused as error:
-        if error.status not in (404, 405):
+        if error.status not in (404, 405) or name is None:
             raise
         contexts = {}  # a gateway that has no list
     if name is None and len(contexts) == 1:
         (name,) = contexts
     if name is None or (contexts and name not in contexts):
-        known = ", ".join(contexts) or "a list of models that it does not give"
+        known = ", ".join(contexts)
         raise ValueError(Errors.P176.format(url=url, model=name, known=known))
     return name, contexts.get(name, UNLIMITED)
 

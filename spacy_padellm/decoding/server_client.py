@@ -56,7 +56,8 @@ def check_url(url: str) -> None:
     """
     parts = urlsplit(url)
     secret = parts.username is not None or parts.query or parts.fragment
-    if parts.scheme not in ("http", "https") or not parts.hostname or secret:
+    whole = parts.scheme in ("http", "https") and parts.hostname
+    if not whole or secret or url != url.strip():
         shown = f"{parts.scheme}://{parts.hostname}{parts.path}"
         raise ValueError(Errors.P171.format(url=shown))
 
@@ -67,7 +68,8 @@ class Connection:
     def __init__(self, settings: ServerSettings) -> None:
         """Start the event loop; nothing is sent yet.
 
-        RAISES (ValueError): If the openai package or the API key is missing.
+        RAISES (ValueError): If the openai package or the API key is missing, or the
+            key can be none.
         """
         self.settings = settings
         self.pid = os.getpid()
@@ -194,9 +196,11 @@ class Refused(ValueError):
 def _read_key(variable: str) -> str:
     """The API key; empty where none is needed.
 
-    RAISES (ValueError): If a variable that was chosen is not set.
+    RAISES (ValueError): If a variable that was chosen is not set, or holds no key.
     """
-    key = os.environ.get(variable, "")
+    key = os.environ.get(variable, "").strip()  # a file it came from ends a line
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(Errors.P181.format(variable=variable))
     if not key and variable != DEFAULT_KEY:
         raise ValueError(Errors.P172.format(variable=variable))
     return key
