@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -9,6 +10,9 @@ from spacy_padellm.checks import is_number
 from spacy_padellm.errors import Errors
 from spacy_padellm.mentions import Dedup
 from spacy_padellm.spans import AlignmentMode, Existing
+
+# what a config file takes as a key, and gives back as it is
+_KEY = re.compile(r"(?![#;\[\s])[^:=\n\r]+(?<!\s)")
 
 
 def check_choices(
@@ -50,7 +54,9 @@ def check_config_labels(
     for setting, value in given.items():
         for label, what in value.items() if isinstance(value, Mapping) else ():
             parted = "." in label and isinstance(what, Mapping)
-            if parted or ":" in label or "=" in label:
+            names = what.values() if isinstance(what, Mapping) else [what]
+            variable = any("${" in name for name in (label, *map(str, names)))
+            if parted or variable or not _KEY.fullmatch(label):
                 message = Errors.P158.format(name=name, label=label, setting=setting)
                 raise ValueError(message)
 

@@ -44,7 +44,7 @@ DEFAULT_CONFIG = {
         "max_batch_tokens": 4096,
         "gradient_checkpointing": False,
         "muon": False,
-        "tag_loss": 0.0,
+        "tag_loss": None,
     },
     "scorer": {"@scorers": "spacy-padellm.NerScorer.v1", "spans_key": "padellm"},
     "spans_key": "padellm",

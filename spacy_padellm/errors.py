@@ -249,9 +249,10 @@ class Errors:
     )
     P158 = (
         "The config of component '{name}' cannot hold '{label}' in {setting}: in "
-        "config files '.' parts sections, and ':' and '=' end keys. Set it in Python, "
-        "with set_labels or cfg['threshold'] of nlp.get_pipe('{name}'); a label's "
-        "description may also stand behind its name, 'name: description'."
+        "config files '.' parts sections, ':', '=' and line breaks end keys, '#', "
+        "';', '[' and blanks cannot begin them, and '${{' begins a variable. Set "
+        "it in Python, with set_labels or cfg['threshold'] of nlp.get_pipe('{name}'); "
+        "a label's description may also stand behind its name, 'name: description'."
     )
     P159 = (
         "The prompt's template 'count' must begin with {{count}}, but it is {value!r}. "

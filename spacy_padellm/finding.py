@@ -12,7 +12,7 @@ from spacy_padellm.decoding.base import Decoder, Found
 from spacy_padellm.doc_stream import Read, read_docs
 from spacy_padellm.holder import ModelHolder
 from spacy_padellm.label_names import GivenLabels, LabelsOf, own_labels
-from spacy_padellm.mentions import Dedup
+from spacy_padellm.mentions import Dedup, Mention
 from spacy_padellm.prompt import Prompt
 from spacy_padellm.spans import DocMentions, place_mentions
 from spacy_padellm.windows import SpanGetter
@@ -25,6 +25,7 @@ def find_mentions(
     holder: ModelHolder,
     span_getter: SpanGetter,
     dedup: Dedup,
+    counts: Callable[[Mention], bool],
     ready: Callable[[], Prompt],
     labels_of: LabelsOf,
 ) -> Iterator[tuple[Doc, DocMentions | Exception]]:
@@ -35,6 +36,7 @@ def find_mentions(
     holder (ModelHolder): The model's holder, which loads it at the first text.
     span_getter (SpanGetter): Cuts Docs into windows.
     dedup (Dedup): Of the same string under several labels.
+    counts (Callable[[Mention], bool]): See `place_mentions`.
     ready (Callable[[], Prompt]): Gives the prompt, once the labels are known too.
     labels_of (LabelsOf): Gives the labels to find in a Doc.
     YIELDS (tuple[Doc, DocMentions | Exception]): Each Doc, in order, with what was
@@ -53,7 +55,7 @@ def find_mentions(
             labels_of=partial(labels_of, own),
         )
         for read in read_docs(run, decode, span_getter):
-            yield read.doc, _placed(read, dedup)
+            yield read.doc, _placed(read, dedup, counts)
 
 
 def _own_labels(doc: Doc) -> GivenLabels | Exception | None:
@@ -64,11 +66,15 @@ def _own_labels(doc: Doc) -> GivenLabels | Exception | None:
         return error
 
 
-def _placed(read: Read, dedup: Dedup) -> DocMentions | Exception:
+def _placed(
+    read: Read, dedup: Dedup, counts: Callable[[Mention], bool]
+) -> DocMentions | Exception:
     if read.error is not None:
         return read.error
     try:
-        placed = place_mentions([read.doc], read.windows, read.mentions, dedup=dedup)
+        placed = place_mentions(
+            [read.doc], read.windows, read.mentions, dedup=dedup, counts=counts
+        )
     except Exception as error:
         return error
     return placed[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby, islice
@@ -18,6 +19,8 @@ from spacy_padellm.label_names import LabelsOf, own_labels
 from spacy_padellm.spans import gold_spans
 from spacy_padellm.targets import GoldText
 from spacy_padellm.windows import SpanGetter, Window, make_windows
+
+_Place = tuple[int, int, str]  # first character, the one after the last, label
 
 
 def check_first(get_examples: Callable[[], Iterable[Example]], method: str) -> None:
@@ -136,35 +139,68 @@ def gold_texts(
     check_label (Callable[[str], None]): Raises if a label is unknown.
     """
     golds = []
-    annotated = [
-        (example, spans)
-        for example in examples
-        if (spans := gold_spans(example.reference, spans_key)) is not None
-    ]
-    docs = [example.predicted for example, _ in annotated]
-    for window in make_windows(docs, span_getter):
-        spans = annotated[window.doc][1]
+    docs, places = [], []
+    for example in examples:
+        spans = gold_spans(example.reference, spans_key)
+        if spans is None:
+            continue
         for span in spans:
             check_label(span.label_)
-        golds.append(gold_text(window, spans))
+        docs.append(example.predicted)
+        places.append(sorted(_in_predicted(example, spans)))
+    for window in make_windows(docs, span_getter):
+        golds.append(gold_text(window, places[window.doc]))
     return golds
 
 
-def gold_text(window: Window, spans: Sequence[Span]) -> GoldText:
-    """A window as it is read, with the mentions that it holds as a whole."""
+def _in_predicted(example: Example, spans: Sequence[Span]) -> list[_Place]:
+    """Where gold mentions stand in the text that is read.
+
+    It may have other blanks and other case than the gold text: gold words are often
+    given without blanks.
+    """
+    read, gold = example.predicted.text, example.reference.text
+    if read == gold:
+        return [(span.start_char, span.end_char, span.label_) for span in spans]
+    of_read, of_gold = _filled(read), _filled(gold)
+    if [read[i].lower() for i in of_read] != [gold[i].lower() for i in of_gold]:
+        # spaCy says what is wrong, unless a letter has become two
+        aligned = example.get_aligned_spans_y2x(spans, allow_overlap=True)
+        return [(span.start_char, span.end_char, span.label_) for span in aligned]
+    places = []
+    for span in spans:
+        first = bisect_left(of_gold, span.start_char)
+        after = bisect_left(of_gold, span.end_char)
+        if first < after:
+            places.append((of_read[first], of_read[after - 1] + 1, span.label_))
+    return places
+
+
+def _filled(text: str) -> list[int]:
+    """The places of all characters but blanks."""
+    return [place for place, char in enumerate(text) if not char.isspace()]
+
+
+def gold_text(window: Window, places: Sequence[_Place]) -> GoldText:
+    """A window as it is read, with the mentions that it holds as a whole.
+
+    window (Window): The window.
+    places (Sequence[tuple[int, int, str]]): The mentions of its Doc in text order:
+        first character, the one after the last, label.
+    """
     start = window.start
     end = start + len(window.text)
     text = as_read(window.text)
     mentions: dict[str, list[str]] = {}
-    places = []
-    for span in sorted(spans, key=lambda span: (span.start_char, span.end_char)):
-        if start <= span.start_char and span.end_char <= end:
-            mentions.setdefault(span.label_, []).append(as_read(span.text))
-            place = span.start_char - start, span.end_char - start
+    held = []
+    for first, after, label in places:
+        if start <= first and after <= end:
+            place = first - start, after - start
+            mentions.setdefault(label, []).append(as_read(window.text[slice(*place)]))
             if text != window.text:
                 place = (
                     place_as_read(window.text, place[0]),
                     place_as_read(window.text, place[1]),
                 )
-            places.append((*place, span.label_))
-    return GoldText(text, mentions, places)
+            held.append((*place, label))
+    return GoldText(text, mentions, held)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,7 +49,12 @@ class ScoredSpan:
     status: Status
 
 
-def deduplicate(mentions: Sequence[Mention], mode: Dedup = "on") -> list[Mention]:
+def deduplicate(
+    mentions: Sequence[Mention],
+    mode: Dedup = "on",
+    *,
+    counts: Callable[[Mention], bool] = lambda mention: True,
+) -> list[Mention]:
     """Leave each string to one label (paper, section 3.3).
 
     A label's score for a string is the highest among its repeats of the string.
@@ -61,6 +66,7 @@ def deduplicate(mentions: Sequence[Mention], mode: Dedup = "on") -> list[Mention
     mentions (Sequence[Mention]): The mentions of one text, of all labels.
     mode (Dedup): "on": the label with the highest score keeps the string;
         "reversed": the one with the lowest (ablation); "off": all of them.
+    counts (Callable[[Mention], bool]): Whether a mention is likely enough to compete.
     RETURNS (list[Mention]): The mentions kept, in input order.
     RAISES (ValueError): If the mode is unknown.
     """
@@ -69,14 +75,14 @@ def deduplicate(mentions: Sequence[Mention], mode: Dedup = "on") -> list[Mention
     if mode == "off":
         return list(mentions)
     scores: dict[str, dict[str, float]] = {}
-    for mention in mentions:
+    for mention in filter(counts, mentions):
         by_label = scores.setdefault(mention.text, {})
         best = by_label.get(mention.label, mention.score)
         by_label[mention.label] = max(best, mention.score)
     pick = max if mode == "on" else min
     # max and min return the first of equals, and a dict keeps the input's order
     keeper = {text: pick(by, key=by.__getitem__) for text, by in scores.items()}
-    return [mention for mention in mentions if keeper[mention.text] == mention.label]
+    return [m for m in mentions if keeper.get(m.text, m.label) == m.label]
 
 
 def choose_flat(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:

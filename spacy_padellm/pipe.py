@@ -298,6 +298,7 @@ class PaDeLLMNER(TrainablePipe):
             holder=self.holder,
             span_getter=self.span_getter,
             dedup=self.cfg["dedup"],
+            counts=lambda m: self.calibration(m.score) >= self.lowest_score(m.label),
             ready=lambda: self._task.ready_for(self.decoder),
             labels_of=self._task.of_doc,
         )

@@ -143,7 +143,7 @@ def make_training(
     max_batch_tokens: int = 4096,
     gradient_checkpointing: bool = False,
     muon: bool = False,
-    tag_loss: float = 0.0,
+    tag_loss: float | None = None,
 ) -> TrainingSettings:
     """`spacy-padellm.Training.v1`; see `TrainingSettings`."""
     return TrainingSettings(

@@ -40,6 +40,7 @@ def place_mentions(
     mentions: Sequence[Sequence[Mention]],
     *,
     dedup: Dedup,
+    counts: Callable[[Mention], bool] = lambda mention: True,
 ) -> list[DocMentions]:
     """Align the mentions of all windows to their Docs.
 
@@ -47,32 +48,53 @@ def place_mentions(
     windows (Sequence[Window]): Their windows.
     mentions (Sequence[Sequence[Mention]]): Of each window.
     dedup (Dedup): Of the same string under several labels, in each window.
+    counts (Callable[[Mention], bool]): Whether a mention will not be left out as too
+        unlikely: those that are leave strings to others.
     RETURNS (list[DocMentions]): For each Doc; its spans in text order.
     """
     found = [DocMentions() for _ in docs]
-    for window, raw in zip(windows, mentions, strict=True):
+    cut: list[ScoredSpan] = []  # those of the window before that reach its end
+    for place, (window, raw) in enumerate(zip(windows, mentions, strict=True)):
+        before, cut = cut, []
         if not raw:
             continue
-        kept = deduplicate(raw, dedup)
+        kept = deduplicate(raw, dedup, counts=counts)
         span: Any = window.span  # spaCy's stubs lack to_array
         places, lengths = span.to_array([IDX, LENGTH]).astype(int).T
         starts = set((places - window.start).tolist())
         ends = set((places + lengths - window.start).tolist())
         result = found[window.doc]
         first, end = window.owned
+        last = window.start + len(window.text.rstrip())
+        goes_on = place + 1 < len(windows) and windows[place + 1].doc == window.doc
         for aligned in align(kept, window.text, starts=starts, ends=ends):
             if aligned.start is None or aligned.end is None:
                 result.dropped.append(aligned.mention)
-            elif first <= aligned.start + window.start < end:
-                scored = ScoredSpan(
-                    start=aligned.start + window.start,
-                    end=aligned.end + window.start,
-                    label=aligned.mention.label,
-                    score=aligned.mention.score,
-                    status=aligned.status,
-                )
+                continue
+            scored = ScoredSpan(
+                start=aligned.start + window.start,
+                end=aligned.end + window.start,
+                label=aligned.mention.label,
+                score=aligned.mention.score,
+                status=aligned.status,
+            )
+            if first <= scored.start < end:
                 result.spans.append(scored)
+                if goes_on and scored.end >= last:
+                    cut.append(scored)
+            elif counts(aligned.mention):
+                # the window before may have shown only its beginning
+                parts = [part for part in before if _covers(scored, part)]
+                if parts:
+                    result.spans = [s for s in result.spans if s not in parts]
+                    result.spans.append(scored)
     return found
+
+
+def _covers(whole: ScoredSpan, part: ScoredSpan) -> bool:
+    """Whether a mention is another one of its label, and goes on after it."""
+    same = whole.label == part.label
+    return same and whole.start <= part.start and part.end < whole.end
 
 
 def annotate(

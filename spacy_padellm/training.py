@@ -30,15 +30,17 @@ class TrainingSettings:
         less memory, more time.
     muon (bool): Whether the layers' matrices are stepped by Muon; see
         `make_optimizers`.
-    tag_loss (float): How much each token of the text counts that is to say which
-        label's mention it belongs to; see `add_tags`. For prefix LMs.
+    tag_loss (float | None): How much each token of the text counts that is to say
+        which label's mention it belongs to; see `add_tags`. For prefix LMs. None is 1
+        for a model that was taught tags, and 0 for others; with 0 a model's tags are
+        given up.
     """
 
     mention_prefix_loss: bool = True
     max_batch_tokens: int = 4096
     gradient_checkpointing: bool = False
     muon: bool = False
-    tag_loss: float = 0.0
+    tag_loss: float | None = None
 
     def __post_init__(self) -> None:
         size, weight = self.max_batch_tokens, self.tag_loss
@@ -52,8 +54,8 @@ class TrainingSettings:
             (
                 "tag_loss",
                 weight,
-                is_number(weight) and 0 <= weight < inf,
-                "a number, at least 0",
+                weight is None or (is_number(weight) and 0 <= weight < inf),
+                "a number, at least 0, or null",
             ),
         ):
             if not right:

@@ -18,6 +18,8 @@ from spacy_padellm.tags import add_tags, has_overlaps, tag_tokens
 from spacy_padellm.targets import GoldText, TrainingTree
 from spacy_padellm.training import TrainingSettings, batches, fit_trees
 
+TAG_LOSS = 1.0  # of a model that tags its texts, unless the settings say otherwise
+
 
 @dataclass(slots=True)
 class Updates:
@@ -74,12 +76,16 @@ def add_update(
     trees: list[TrainingTree] = []
     tags, begins, overlaps = lm.tags, lm.begins, lm.overlaps
     sets = lm.tag_sets if tags else []
+    weight = settings.tag_loss
+    if weight is None:
+        # tags that are not taught any more would go on saying what they were taught
+        weight = TAG_LOSS if tags else 0.0
     for labels, texts in golds:
         tokens = lm.tokens_of(prompt)
         targets = decoder.targets(
             tokens, texts, labels, mention_prefix_loss=settings.mention_prefix_loss
         )
-        if weight := settings.tag_loss:
+        if weight:
             names = list(labels.values())
             # a second tag would take from one that is known long before it is learnt
             new = [name for name in names if name not in tags]
@@ -110,7 +116,9 @@ def add_update(
         lm.model.zero_grad()
         updates.count = 0
         raise
-    if settings.tag_loss:
+    if not weight:
+        tags, begins, sets = {}, {}, []
+    if weight or lm.tags:
         # not before: a model that was not taught to tag must not be asked for tags
         lm.tags, lm.begins, lm.tag_sets, lm.overlaps = tags, begins, sets, overlaps
     updates.count += 1

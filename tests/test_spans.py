@@ -69,6 +69,17 @@ def test_spans_mention_that_repeats_across_windows_counts_each_time() -> None:
     assert [s.start for s in result.spans] == [0, 12]
 
 
+def test_spans_mention_that_a_window_cuts_is_taken_whole_from_the_next() -> None:
+    doc = NLP.make_doc("a b c Bank of Old Paris f g")
+    cut = Mention("ORG", 1, "Bank of", 0.9)
+    whole = Mention("ORG", 1, "Bank of Old Paris", 0.6)
+    result = place(doc, [[cut], [whole], []], 5, 3)
+    assert [doc.text[s.start : s.end] for s in result.spans] == [whole.text]
+    other = Mention("LOC", 1, "Bank of Old Paris", 0.6)
+    result = place(doc, [[cut], [other], []], 5, 3)
+    assert [doc.text[s.start : s.end] for s in result.spans] == [cut.text]
+
+
 def test_spans_mention_that_is_not_in_the_text_is_dropped() -> None:
     ghost = Mention("PER", 1, "Ghost", 0.5)
     result = place(NLP.make_doc("a b"), [[ghost]], 4, 4)
@@ -85,6 +96,16 @@ def test_spans_dedup_is_done(dedup: Any, labels: list[str]) -> None:
     mentions = [Mention("PER", 1, "Paris", 0.4), Mention("LOC", 1, "Paris", 0.6)]
     [result] = place_mentions([doc], windows, [mentions], dedup=dedup)
     assert [s.label for s in result.spans] == labels
+
+
+def test_spans_dedup_is_among_mentions_that_are_likely_enough() -> None:
+    doc = NLP.make_doc("in Paris")
+    windows = make_windows([doc], configure_strided_spans(8, 8))
+    mentions = [Mention("PER", 1, "Paris", 0.4), Mention("LOC", 1, "Paris", 0.3)]
+    [result] = place_mentions(
+        [doc], windows, [mentions], dedup="on", counts=lambda m: m.label == "LOC"
+    )
+    assert [s.label for s in result.spans] == ["LOC"]
 
 
 # Annotation

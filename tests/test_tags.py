@@ -11,7 +11,7 @@ from spacy_padellm.prompt import make_prompt
 from spacy_padellm.prompt_tokens import PromptTokens
 from spacy_padellm.tags import add_tags, has_overlaps, tag_tokens
 from spacy_padellm.targets import GoldText, Tags, TrainingTree, make_trees
-from spacy_padellm.training import tree_loss
+from spacy_padellm.training import TrainingSettings, tree_loss
 
 TEXT = "Merkel met Macron in New York"
 GOLD_TEXT = GoldText(
@@ -100,6 +100,23 @@ def test_tags_of_a_model_stay_as_they_are_when_it_is_trained_further() -> None:
     train(nlp, steps=1)
     assert set(lm.tags) == set(taught)
     assert set(lm.begins) == {first}
+
+
+def test_tags_are_taught_on_unless_the_settings_say_otherwise() -> None:
+    nlp = initialised(**TAGGING)
+    train(nlp, steps=1)
+    lm, pipe = pipe_of(nlp).holder.lm(), pipe_of(nlp)
+    taught = lm.tags
+    pipe.training = TrainingSettings()
+    train(nlp, steps=1)
+    assert lm.tags == taught
+    pipe.training = TrainingSettings(tag_loss=0.0)
+    train(nlp, steps=1)
+    assert not lm.tags
+    assert not lm.begins
+    pipe.training = TrainingSettings()
+    train(nlp, steps=1)
+    assert not lm.tags
 
 
 def test_tags_are_different_for_names_that_begin_alike() -> None:

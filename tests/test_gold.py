@@ -1,0 +1,85 @@
+"""From examples to gold texts: where their mentions stand in the text that is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import spacy
+from hypothesis import given, strategies as st
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+from spacy_transformers.span_getters import configure_strided_spans
+
+from spacy_padellm.gold import gold_texts
+from spacy_padellm.targets import GoldText
+
+NLP = spacy.blank("en")
+WORDS = ["(", "Paris", ",", "France", ")", "met", "Rome", "."]
+TAGS = ["O", "U-LOC", "O", "U-LOC", "O", "O", "U-LOC", "O"]
+
+
+def gold_of(example: Example) -> GoldText:
+    (gold,) = gold_texts(
+        [example],
+        configure_strided_spans(100, 100),
+        spans_key="padellm",
+        check_label=lambda label: None,
+    )
+    return gold
+
+
+def read_as(text: str, words: list[str], tags: list[str], **more: Any) -> GoldText:
+    facts = {"words": words, "entities": tags, **more}
+    return gold_of(Example.from_dict(NLP.make_doc(text), facts))
+
+
+def places(gold: GoldText) -> list[tuple[str, str]]:
+    return [(gold.text[start:end], label) for start, end, label in gold.places]
+
+
+@pytest.mark.parametrize("text", ["(Paris, France) met Rome.", " ".join(WORDS)])
+def test_gold_words_without_blanks_stand_where_they_are_read(text: str) -> None:
+    gold = read_as(text, WORDS, TAGS)
+    assert gold.text == text
+    assert gold.mentions == {"LOC": ["Paris", "France", "Rome"]}
+    assert places(gold) == [("Paris", "LOC"), ("France", "LOC"), ("Rome", "LOC")]
+
+
+def test_gold_mention_inside_a_token_is_no_longer_than_it_is() -> None:
+    gold = read_as("a Paris-based firm", ["a", "Paris", "-based", "firm"], ["O"] * 4)
+    assert places(gold) == []
+    tags = ["O", "U-LOC", "O", "O"]
+    gold = read_as("a Paris-based  firm", ["a", "Paris", "-based", "firm"], tags)
+    assert places(gold) == [("Paris", "LOC")]
+
+
+@pytest.mark.parametrize("text", ["HE MET PARIS.", "he met Paris.", "he met paris ."])
+def test_gold_of_another_case_stands_where_it_is_read(text: str) -> None:
+    gold = read_as(text, ["He", "met", "Paris", "."], ["O", "O", "U-LOC", "O"])
+    assert [string.lower() for string, _ in places(gold)] == ["paris"]
+
+
+def test_gold_letter_that_becomes_two_is_aligned_by_tokens() -> None:
+    gold = read_as("i̇n Paris", ["İn", "Paris"], ["O", "U-LOC"])
+    assert places(gold) == [("Paris", "LOC")]
+
+
+def test_gold_of_another_text_is_an_error() -> None:
+    with pytest.raises(ValueError, match="E949"):
+        read_as("he met Rome .", ["he", "saw", "Rome", "."], ["O", "O", "U-LOC", "O"])
+
+
+BLANKS = st.lists(st.booleans(), min_size=8, max_size=8)
+
+
+@given(BLANKS, BLANKS)
+def test_gold_mentions_do_not_depend_on_blanks(
+    read: list[bool], given: list[bool]
+) -> None:
+    reference = Doc(NLP.vocab, words=WORDS, spaces=given)
+    reference.set_ents([Span(reference, i, i + 1, "LOC") for i in (1, 3, 6)])
+    predicted = Doc(NLP.vocab, words=WORDS, spaces=read)
+    gold = gold_of(Example(predicted, reference))
+    assert gold.mentions == {"LOC": ["Paris", "France", "Rome"]}
+    assert places(gold) == [("Paris", "LOC"), ("France", "LOC"), ("Rome", "LOC")]
