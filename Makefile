@@ -29,7 +29,8 @@ test-newest: $(NEWEST)/installed
 		tests/test_prompt.py tests/test_decoding.py tests/test_mentions.py \
 		tests/test_decoding_settings.py tests/test_source.py \
 		tests/test_align.py tests/test_baselines.py \
-		tests/test_baselines_formats.py tests/test_replicas.py
+		tests/test_baselines_formats.py tests/test_replicas.py \
+		tests/test_static_passes.py
 
 $(NEWEST)/installed: constraints.txt
 	$(PYTHON) -m venv $(NEWEST)
