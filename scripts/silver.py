@@ -63,6 +63,7 @@ def main() -> None:
     texts = islice(collect(args.folders, random.Random(args.seed)), args.sentences)
     corpus = DocBin(store_user_data=False)
     for doc in nlp.pipe(texts, batch_size=512):
+        doc.spans.clear()  # doc.ents is flat, these may be nested
         corpus.add(doc)
     corpus.to_disk(args.output)
     print(f"{len(corpus)} sentences")
