@@ -32,13 +32,14 @@ class LanguageModel:
         self.autocast: torch.dtype | None = None  # dtype of products in training
         self._prompts: dict[Prompt, PromptTokens] = {}
         self._reader = _Reader()
+        self.captured: Any = None  # what `borrow_passes` keeps for this model
         # held by whoever runs the model: a pass changes its attention and projection
         self.alone = threading.RLock()
         self._hook_projection()
 
     def __getstate__(self) -> dict[str, Any]:
-        # bound prompts are made anew: their caches cannot be pickled
-        return {**self.__dict__, "_prompts": {}, "alone": None}
+        # made anew: caches and graphs cannot be pickled
+        return {**self.__dict__, "_prompts": {}, "captured": None, "alone": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

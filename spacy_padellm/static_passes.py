@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -197,9 +196,6 @@ class _Kept:
     busy: threading.Lock
 
 
-_kept: weakref.WeakKeyDictionary[LanguageModel, _Kept] = weakref.WeakKeyDictionary()
-
-
 @contextmanager
 def borrow_passes(lm: LanguageModel) -> Iterator[StaticPasses | None]:
     """The captured passes of a model, for one text at a time.
@@ -213,10 +209,11 @@ def borrow_passes(lm: LanguageModel) -> Iterator[StaticPasses | None]:
         yield None
         return
     weights = tuple(parameter.data_ptr() for parameter in model.parameters())
-    kept = _kept.get(lm)
+    # kept by the model, whose memory would not be freed if anything else held both
+    kept: _Kept | None = lm.captured
     if kept is None or kept.weights != weights:
         passes = StaticPasses(lm, capture_graph)
-        kept = _kept[lm] = _Kept(weights, passes, threading.Lock())
+        kept = lm.captured = _Kept(weights, passes, threading.Lock())
     if not (kept.passes.works and kept.busy.acquire(blocking=False)):
         yield None
         return

@@ -92,8 +92,12 @@ def _record(
         if string is None:
             raise ValueError("no text: null")
         # another file's values may have given the column a wider type
-        scalars = [content[field.name].cast(field.type) for field in columns]
+        scalars = [_as(content[field.name], field.type) for field in columns]
     except ValueError as error:
         plain = {name: value.as_py() for name, value in content.items()}
         return BadRecord(row, str(error), plain)
     return Record(row, string, scalars)
+
+
+def _as(value: pa.Scalar, kind: pa.DataType) -> pa.Scalar:
+    return value if value.type == kind else value.cast(kind)
