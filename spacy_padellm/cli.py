@@ -9,12 +9,12 @@ import typer
 from spacy.cli import app
 from wasabi import msg
 
-from .analysis.command import analyze_cli
-from .analysis.tune_command import tune_cli
-from .annotate.command import annotate_cli
-from .benchmark.command import PASSED_ON, benchmark_cli
-from .corpora.convert import JOINERS, SUFFIXES, Report, convert
-from .corpora.records import ConversionError
+from spacy_padellm.analysis.command import analyze_cli
+from spacy_padellm.analysis.tune_command import tune_cli
+from spacy_padellm.annotate.command import annotate_cli
+from spacy_padellm.benchmark.command import PASSED_ON, benchmark_cli
+from spacy_padellm.corpora.convert import JOINERS, SUFFIXES, Report, convert
+from spacy_padellm.corpora.records import ConversionError
 
 SHOWN_BAD_LINES = 10
 

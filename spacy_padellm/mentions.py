@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .errors import Errors
+from spacy_padellm.errors import Errors
 
 Dedup = Literal["on", "off", "reversed"]
 Status = Literal["exact", "normalised", "dropped"]

@@ -89,8 +89,8 @@ def annotate_cli(
         if find_spec(package) is None:
             msg.fail(Errors.P400.format(package=package, extra=extra), exits=1)
     # not above: the other commands need none of it
-    from .files import AnnotateError
-    from .run import Settings, run
+    from spacy_padellm.annotate.files import AnnotateError
+    from spacy_padellm.annotate.run import Settings, run
 
     settings = Settings(
         pipeline=pipeline,

@@ -10,10 +10,9 @@ import pyarrow as pa
 from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 
+from spacy_padellm.annotate.files import AnnotateError, ShardError, open_file
+from spacy_padellm.annotate.records import Cut, Layout, Record, even_cuts
 from spacy_padellm.errors import Errors
-
-from .files import AnnotateError, ShardError, open_file
-from .records import Cut, Layout, Record, even_cuts
 
 
 def inspect_docs(path: str, *, keep: Sequence[str], shard_size: int) -> Layout:

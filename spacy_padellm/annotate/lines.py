@@ -12,10 +12,9 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
+from spacy_padellm.annotate.files import AnnotateError, open_file
+from spacy_padellm.annotate.records import BadRecord, Cut, Layout, Record
 from spacy_padellm.errors import Errors
-
-from .files import AnnotateError, open_file
-from .records import BadRecord, Cut, Layout, Record
 
 BLOCK = 1 << 20
 SAMPLE_LINES = 1000

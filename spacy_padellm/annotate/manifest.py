@@ -10,12 +10,18 @@ from typing import Any
 
 import pyarrow as pa
 
+from spacy_padellm.annotate.files import AnnotateError, InputFile, open_fs
+from spacy_padellm.annotate.output import (
+    MANIFEST,
+    SHARDS,
+    UNFINISHED,
+    exists,
+    list_names,
+    whole_file,
+)
+from spacy_padellm.annotate.plan import Plan, Shard
+from spacy_padellm.annotate.records import Cut
 from spacy_padellm.errors import Errors
-
-from .files import AnnotateError, InputFile, open_fs
-from .output import MANIFEST, SHARDS, UNFINISHED, exists, list_names, whole_file
-from .plan import Plan, Shard
-from .records import Cut
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,10 @@ from uuid import uuid4
 
 from fsspec.implementations.local import LocalFileSystem
 
+from spacy_padellm.annotate.files import AnnotateError, open_fs
+from spacy_padellm.annotate.plan import Shard
+from spacy_padellm.annotate.records import BadRecord
 from spacy_padellm.errors import Errors
-
-from .files import AnnotateError, open_fs
-from .plan import Shard
-from .records import BadRecord
 
 SHARDS, REJECTED, UNFINISHED = "shards", "rejected", "unfinished"
 MANIFEST, ALL_REJECTED = "manifest.json", "rejected.jsonl"

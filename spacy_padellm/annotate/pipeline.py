@@ -15,11 +15,10 @@ from spacy import util
 from spacy.language import Language
 
 from spacy_padellm import pipelines
+from spacy_padellm.annotate.files import AnnotateError
+from spacy_padellm.annotate.memory import bound_kernels
 from spacy_padellm.errors import Errors
 from spacy_padellm.loading import BUNDLED
-
-from .files import AnnotateError
-from .memory import bound_kernels
 
 FACTORY = "padellm_ner"
 PROBE = "Ada Lovelace was born in London."

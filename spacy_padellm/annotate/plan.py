@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from spacy_padellm.annotate.docs import inspect_docs
+from spacy_padellm.annotate.files import AnnotateError, InputFile, reading
+from spacy_padellm.annotate.lines import inspect_lines
+from spacy_padellm.annotate.records import Cut, Layout
+from spacy_padellm.annotate.tables import inspect_parquet
 from spacy_padellm.errors import Errors
-
-from .docs import inspect_docs
-from .files import AnnotateError, InputFile, reading
-from .lines import inspect_lines
-from .records import Cut, Layout
-from .tables import inspect_parquet
 
 READERS = 8  # files looked at at a time; most of it is waiting
 OWN_COLUMNS = ("text", "entities")

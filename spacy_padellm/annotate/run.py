@@ -7,16 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from spacy_padellm.annotate.files import AnnotateError, find_inputs, full_path
+from spacy_padellm.annotate.manifest import Identity, open_run
+from spacy_padellm.annotate.output import (
+    UNFINISHED,
+    join_rejected,
+    remove,
+    unfinished_shards,
+)
+from spacy_padellm.annotate.pipeline import find_pipeline, fingerprint
+from spacy_padellm.annotate.plan import Plan, Shard, make_plan
+from spacy_padellm.annotate.progress import progress
+from spacy_padellm.annotate.run_local import (
+    Failures,
+    check_gpus,
+    run_here,
+    run_processes,
+)
+from spacy_padellm.annotate.worker import Job
 from spacy_padellm.errors import Errors, Warnings
-
-from .files import AnnotateError, find_inputs, full_path
-from .manifest import Identity, open_run
-from .output import UNFINISHED, join_rejected, remove, unfinished_shards
-from .pipeline import find_pipeline, fingerprint
-from .plan import Plan, Shard, make_plan
-from .progress import progress
-from .run_local import Failures, check_gpus, run_here, run_processes
-from .worker import Job
 
 logger = logging.getLogger("spacy_padellm")
 # each worker gets about as many shards, so that the last one is a small part of the run
@@ -144,7 +153,7 @@ def _annotate(
     workers, gpus = settings.workers, settings.gpus_per_worker
     with progress(total, total - left) as report:
         if settings.ray is not None:
-            from .run_ray import run_ray
+            from spacy_padellm.annotate.run_ray import run_ray
 
             return run_ray(
                 job,

@@ -15,12 +15,11 @@ from typing import Any
 
 import torch
 
+from spacy_padellm.annotate.files import AnnotateError, ShardError
+from spacy_padellm.annotate.pipeline import load_pipeline
+from spacy_padellm.annotate.plan import Shard
+from spacy_padellm.annotate.worker import Job, annotate_shard
 from spacy_padellm.errors import Errors
-
-from .files import AnnotateError, ShardError
-from .pipeline import load_pipeline
-from .plan import Shard
-from .worker import Job, annotate_shard
 
 ATTEMPTS = 3  # of a shard whose worker dies
 REPORT_SECONDS = 0.5

@@ -12,14 +12,19 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
+from spacy_padellm.annotate.files import AnnotateError, ShardError, open_fs
+from spacy_padellm.annotate.output import list_names, remove, writing
+from spacy_padellm.annotate.pipeline import find_pipeline, fingerprint, load_pipeline
+from spacy_padellm.annotate.plan import Shard
+from spacy_padellm.annotate.run_local import (
+    ATTEMPTS,
+    Failures,
+    Report,
+    check_gpus,
+    died_message,
+)
+from spacy_padellm.annotate.worker import Job, annotate_shard
 from spacy_padellm.errors import Errors
-
-from .files import AnnotateError, ShardError, open_fs
-from .output import list_names, remove, writing
-from .pipeline import find_pipeline, fingerprint, load_pipeline
-from .plan import Shard
-from .run_local import ATTEMPTS, Failures, Report, check_gpus, died_message
-from .worker import Job, annotate_shard
 
 LOCAL = "local"
 ATTEMPTS_FOLDER = "attempts"

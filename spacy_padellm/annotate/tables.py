@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spacy_padellm.annotate.files import AnnotateError, open_file
+from spacy_padellm.annotate.records import BadRecord, Cut, Layout, Record, even_cuts
 from spacy_padellm.errors import Errors
-
-from .files import AnnotateError, open_file
-from .records import BadRecord, Cut, Layout, Record, even_cuts
 
 READ_ROWS = 1000
 TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)

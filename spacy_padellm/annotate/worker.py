@@ -10,18 +10,17 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
+from spacy_padellm.annotate.docs import read_docs
+from spacy_padellm.annotate.files import ShardError, reading
+from spacy_padellm.annotate.lines import read_jsonl, read_text
+from spacy_padellm.annotate.memory import trim
+from spacy_padellm.annotate.output import exists, shard_path, whole_file, write_rejected
+from spacy_padellm.annotate.pipeline import PROBE, told_once
+from spacy_padellm.annotate.plan import Shard
+from spacy_padellm.annotate.records import BadRecord, Record
+from spacy_padellm.annotate.tables import read_parquet
+from spacy_padellm.annotate.writers import WRITERS, Annotated, columns_of
 from spacy_padellm.errors import Errors
-
-from .docs import read_docs
-from .files import ShardError, reading
-from .lines import read_jsonl, read_text
-from .memory import trim
-from .output import exists, shard_path, whole_file, write_rejected
-from .pipeline import PROBE, told_once
-from .plan import Shard
-from .records import BadRecord, Record
-from .tables import read_parquet
-from .writers import WRITERS, Annotated, columns_of
 
 # what is in memory at a time
 BATCH_TEXTS = 2000

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from spacy.tokens import Doc, DocBin
 
+from spacy_padellm.annotate.records import Record
 from spacy_padellm.spans import get_score
-
-from .records import Record
 
 ENTITY = pa.struct(
     [

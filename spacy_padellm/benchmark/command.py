@@ -10,6 +10,6 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 def benchmark_cli(context: typer.Context) -> None:
     """Measure every decoder and its peers side by side; --help tells the options."""
-    from .run import main
+    from spacy_padellm.benchmark.run import main
 
     raise typer.Exit(code=main(context.args, prog="python -m spacy padellm benchmark"))

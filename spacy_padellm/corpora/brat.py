@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .files import COMPRESSED, plain_name, read_lines, read_text
-from .records import BadLine, CharSpan, Record, span_problem
+from spacy_padellm.corpora.files import COMPRESSED, plain_name, read_lines, read_text
+from spacy_padellm.corpora.records import BadLine, CharSpan, Record, span_problem
 
 OFFSETS = re.compile(r"(\S+) (\d+) (\d+(?:;\d+ \d+)*)")
 

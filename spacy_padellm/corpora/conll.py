@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .conll_layout import (
+from spacy_padellm.corpora.conll_layout import (
     DOCSTART,
     Layout,
     find_layout,
     may_be_comment,
     split_columns,
 )
-from .files import read_lines
-from .records import BadLine, CharSpan, Record
+from spacy_padellm.corpora.files import read_lines
+from spacy_padellm.corpora.records import BadLine, CharSpan, Record
 
 # numbers of CoNLL-U that are not those of single words
 EMPTY_NODE = re.compile(r"\d+\.\d+")

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import Errors
-from .records import ConversionError
+from spacy_padellm.corpora.records import ConversionError
+from spacy_padellm.errors import Errors
 
 TAG = re.compile(r"O|[BIESLUM]-\S.*")
 """Tags of IOB1, IOB2, BIOES, BILUO and BMES."""

@@ -12,16 +12,21 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
-from ..errors import Errors
-from ..label_names import LABELS_KEY
-from .brat import read_brat
-from .cluener import read_cluener
-from .conll import read_conll
-from .docs import annotate, count_overlaps, first_overlap, make_doc
-from .files import source_files
-from .jsonl import read_jsonl
-from .paper import read_paper
-from .records import BadLine, ConversionError, Record, record_problem
+from spacy_padellm.corpora.brat import read_brat
+from spacy_padellm.corpora.cluener import read_cluener
+from spacy_padellm.corpora.conll import read_conll
+from spacy_padellm.corpora.docs import annotate, count_overlaps, first_overlap, make_doc
+from spacy_padellm.corpora.files import source_files
+from spacy_padellm.corpora.jsonl import read_jsonl
+from spacy_padellm.corpora.paper import read_paper
+from spacy_padellm.corpora.records import (
+    BadLine,
+    ConversionError,
+    Record,
+    record_problem,
+)
+from spacy_padellm.errors import Errors
+from spacy_padellm.label_names import LABELS_KEY
 
 Reader = Callable[[Path], Iterator[Record | BadLine]]
 

@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.util import filter_spans
 
-from .records import CharSpan, Record
+from spacy_padellm.corpora.records import CharSpan, Record
 
 
 def make_doc(nlp: Language, record: Record) -> tuple[Doc, bool]:

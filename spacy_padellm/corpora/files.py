@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import Errors
-from .records import BadLine, ConversionError
+from spacy_padellm.corpora.records import BadLine, ConversionError
+from spacy_padellm.errors import Errors
 
 COMPRESSED = {".gz": gzip.decompress, ".xz": lzma.decompress}
 BOM = "\ufeff"

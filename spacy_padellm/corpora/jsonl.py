@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .files import read_json_lines
-from .records import BadLine, CharSpan, Record, is_int
+from spacy_padellm.corpora.files import read_json_lines
+from spacy_padellm.corpora.records import BadLine, CharSpan, Record, is_int
 
 KEYS = ("spans", "entities", "ents", "label")
 """Where the mentions may stand: prodigy, doccano and spaCy, displaCy, doccano."""

@@ -8,9 +8,15 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from ..errors import Errors
-from .files import read_json_lines
-from .records import BadLine, CharSpan, ConversionError, Record, is_int
+from spacy_padellm.corpora.files import read_json_lines
+from spacy_padellm.corpora.records import (
+    BadLine,
+    CharSpan,
+    ConversionError,
+    Record,
+    is_int,
+)
+from spacy_padellm.errors import Errors
 
 
 @dataclass(frozen=True, slots=True)
