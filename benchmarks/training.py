@@ -19,7 +19,7 @@ from spacy_padellm.benchmark.shapes import SHAPES, make_shaped
 from spacy_padellm.devices import choose_device, fast_bf16
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.optimizers import make_optimizers
-from spacy_padellm.prompt import PRESETS
+from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.targets import TrainingTree, make_trees
 from spacy_padellm.training import batches, tree_loss
 from spacy_padellm.unrolled import unroll

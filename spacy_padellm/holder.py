@@ -35,8 +35,8 @@ from spacy_padellm.model_folder import (
     write_tokenizer,
 )
 from spacy_padellm.model_source import ModelSource
-from spacy_padellm.prompt import Prompt
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.template import Prompt
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.settings import (
     FILE_NAME,
     TaskSettings,

@@ -28,7 +28,7 @@ from spacy_padellm.gold import (
 from spacy_padellm.holder import ModelHolder
 from spacy_padellm.label_names import LabelNames, label_names
 from spacy_padellm.model import TreeModel, get_holder
-from spacy_padellm.prompt import PRESETS, Prompt
+from spacy_padellm.prompt.template import PRESETS, Prompt
 from spacy_padellm.saving import (
     Loaded,
     Parts,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.prompt import Prompt
+from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.tuning import Calibration, Tuning
 
 FILE_NAME = "padellm.json"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.prompt_tokens import CountBranches, PromptTokens
+from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
 from spacy_padellm.tree import ROOT
 
 

@@ -17,7 +17,7 @@ from spacy_padellm.label_names import (
     check_distinct,
     label_names,
 )
-from spacy_padellm.prompt import Prompt
+from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.settings import TaskSettings, settle
 from spacy_padellm.tuning import Tuning
 

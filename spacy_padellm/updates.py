@@ -12,7 +12,7 @@ from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.model import TreeModel, get_holder
 from spacy_padellm.optimizers import apply_step, make_optimizers
-from spacy_padellm.prompt import Prompt
+from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.scratch import make_lm
 from spacy_padellm.tags import add_tags, has_overlaps, tag_tokens
 from spacy_padellm.targets import GoldText, TrainingTree

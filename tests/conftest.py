@@ -29,8 +29,8 @@ from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import make_prompt
-from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, PromptTokens
+from spacy_padellm.prompt.template import make_prompt
+from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 
 # the models are so small that a second thread only waits
 torch.set_num_threads(1)

@@ -12,7 +12,7 @@ from small_server import Fault, SmallServer
 
 from spacy_padellm.decoding.base import Found
 from spacy_padellm.decoding.server import ServerDecoder
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.tokens import PromptTokens
 
 TEXTS = random_texts(seed=7, count=5)
 BAD = TEXTS[2]

@@ -12,7 +12,7 @@ from spacy_padellm.benchmark.shapes import make_shaped
 from spacy_padellm.decoding.base import Forced, decode
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt import PRESETS
+from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.targets import GoldText
 
 LABELS = {"LOC": "location", "PER": "person"}

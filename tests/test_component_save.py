@@ -34,7 +34,7 @@ from helpers import (
 from spacy.language import Language
 from spacy.training import Example
 
-from spacy_padellm.prompt import PRESETS
+from spacy_padellm.prompt.template import PRESETS
 
 LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
 

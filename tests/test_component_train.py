@@ -34,7 +34,7 @@ from spacy.training import Example
 from spacy.util import registry
 from thinc.api import Config
 
-from spacy_padellm.prompt import PRESETS
+from spacy_padellm.prompt.template import PRESETS
 
 FILES = Path(__file__).parent.parent / "configs"
 LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}

@@ -12,7 +12,7 @@ import pytest
 from spacy_padellm.holder import ModelHolder
 from spacy_padellm.loading import BUNDLED
 from spacy_padellm.model_source import ModelSource
-from spacy_padellm.prompt import PRESETS
+from spacy_padellm.prompt.template import PRESETS
 
 PROMPT = PRESETS["compact"]
 

@@ -15,8 +15,8 @@ from spacy_padellm.decoding.base import Forced, decode
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt import PRESETS
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.template import PRESETS
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.scratch import SmallShape, make_lm as make_scratch_lm
 
 PROMPT = PRESETS["paper-en"]

@@ -22,8 +22,8 @@ from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.server import AHEAD, ServerDecoder
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt import PRESETS, make_prompt
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.template import PRESETS, make_prompt
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 
 TEXTS = random_texts(seed=5, count=6)

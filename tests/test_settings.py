@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spacy_padellm.prompt import PRESETS
+from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.settings import FILE_NAME, TaskSettings, read_settings, settle
 from spacy_padellm.tuning import Calibration, Tuning
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from conftest import make_lm, prepare
 
 from spacy_padellm.decoding.source import Source
-from spacy_padellm.prompt import PRESETS
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.template import PRESETS
+from spacy_padellm.prompt.tokens import PromptTokens
 
 
 def test_source_draft_follows_a_place_that_holds_all_tokens() -> None:

@@ -13,8 +13,8 @@ from spacy_padellm.decoding import tree
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.tree import TreeDecoder
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt import PRESETS
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.template import PRESETS
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.static_passes import (
     Run,
     StaticPasses,

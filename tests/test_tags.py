@@ -7,8 +7,8 @@ from helpers import GOLD, TAGGING, found, initialised, pipe_of, train
 from hypothesis import given, strategies as st
 
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt import make_prompt
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.template import make_prompt
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tags import add_tags, has_overlaps, tag_tokens
 from spacy_padellm.targets import GoldText, Tags, TrainingTree, make_trees
 from spacy_padellm.training import TrainingSettings, tree_loss

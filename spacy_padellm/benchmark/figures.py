@@ -10,7 +10,7 @@ from spacy_padellm.benchmark import floors
 from spacy_padellm.benchmark.measure import Result
 from spacy_padellm.benchmark.subjects import Subject, share_given
 from spacy_padellm.decoding.base import Decoder
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 
 

@@ -43,7 +43,7 @@ from spacy_padellm.benchmark.subjects import (
 )
 from spacy_padellm.devices import choose_device, choose_dtype
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt import PRESETS
+from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.targets import GoldText
 from spacy_padellm.writable import make_writable
 

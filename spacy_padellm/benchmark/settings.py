@@ -10,7 +10,7 @@ from pathlib import Path
 from spacy_padellm.benchmark.decoders import DECODERS, default_decoders
 from spacy_padellm.benchmark.shapes import SHAPES
 from spacy_padellm.errors import Errors
-from spacy_padellm.prompt import PRESETS
+from spacy_padellm.prompt.template import PRESETS
 
 PEERS = ("ner", "transformer")
 

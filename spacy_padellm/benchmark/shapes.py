@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.prepack import prepack
-from spacy_padellm.prompt import PRESETS
+from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.scratch import learn_tokenizer
 
 # tokens learnt from the benchmark's texts; the rest of the vocabulary stays unused

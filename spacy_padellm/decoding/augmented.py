@@ -22,7 +22,7 @@ from spacy_padellm.decoding.writing import (
     escape,
     read_item,
 )
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 
 _MARKS = "[]"

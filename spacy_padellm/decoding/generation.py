@@ -22,7 +22,7 @@ from spacy_padellm.decoding.support import why_no_tree
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.masks import additive_mask
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.tokens import PromptTokens
 
 
 @dataclass(frozen=True, slots=True)

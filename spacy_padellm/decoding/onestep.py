@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from spacy_padellm.decoding.answers import AnswerDecoder, AnswerFormat
 from spacy_padellm.decoding.writing import SLACK, Piece, read_list, write_list
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 
 

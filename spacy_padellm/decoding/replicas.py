@@ -17,8 +17,8 @@ import torch
 
 from spacy_padellm.devices import choose_device, current
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt import Prompt
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.template import Prompt
+from spacy_padellm.prompt.tokens import PromptTokens
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -29,7 +29,7 @@ from spacy_padellm.decoding.server_client import (
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
-from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, PromptTokens
+from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 
 AHEAD = 4  # texts read ahead, as a multiple of those under way

@@ -12,7 +12,7 @@ from spacy_padellm.decoding.base import logger
 from spacy_padellm.decoding.server_answers import MalformedAnswer, bare
 from spacy_padellm.decoding.server_client import Connection, Refused
 from spacy_padellm.errors import Errors, Warnings
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.tokens import PromptTokens
 
 UNLIMITED = 1 << 30  # tokens of a context that the server does not tell
 PROBE = "Zoë paid €20 in New York,\n第1 北京!"

@@ -24,7 +24,7 @@ from spacy_padellm.decoding.server_answers import (
     read_answers,
 )
 from spacy_padellm.errors import Errors
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.tokens import PromptTokens
 
 DEFAULT_KEY = "OPENAI_API_KEY"
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds before a malformed answer's retry

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import accumulate, count
 
 from spacy_padellm.occurrences import find_all
-from spacy_padellm.token_strings import TokenStrings
+from spacy_padellm.prompt.token_strings import TokenStrings
 
 
 class Source:

@@ -22,7 +22,7 @@ from spacy_padellm.decoding.writing import (
     unescape,
     write_list,
 )
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 
 _NULL = "NULL"

@@ -36,7 +36,7 @@ from spacy_padellm.decoding.tree_text import TreeText
 from spacy_padellm.devices import check_devices
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt_tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
+from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
 from spacy_padellm.static_passes import borrow_passes
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from spacy_padellm.decoding.base import Limits
 from spacy_padellm.decoding.source import Source
 from spacy_padellm.decoding.tree_pass import Asked, Choice, Reading
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree import TokenTree
 
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spacy_padellm.prompt_tokens import CountBranches, PromptTokens
-from spacy_padellm.token_strings import TokenStrings
+from spacy_padellm.prompt.token_strings import TokenStrings
+from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
 
 # tokens that an answer may take over its estimate: a word without the blank before it
 # is often more tokens than in the text

@@ -17,7 +17,7 @@ from spacy_padellm.benchmark.report import VLLM
 from spacy_padellm.decoding.base import Forced
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt_tokens import PromptTokens
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 
 SCRIPT = Path(__file__).parent / "vllm_rounds.py"

@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.prompt import Prompt
-from spacy_padellm.token_strings import TokenStrings
+from spacy_padellm.prompt.template import Prompt
+from spacy_padellm.prompt.token_strings import TokenStrings
 from spacy_padellm.tree import common_prefix
 
 MAX_COUNT_TOKENS = 6  # tokens read of a count's answer: blank, digits, end

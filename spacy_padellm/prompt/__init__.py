@@ -1,0 +1,1 @@
+"""Prompts: their templates, and their tokens."""
