@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from spacy_padellm.masks import additive_mask
-from spacy_padellm.packing import Pass
-from spacy_padellm.row_cache import RowCache
+from spacy_padellm.tree.kv_cache import RowCache
+from spacy_padellm.tree.masks import additive_mask
+from spacy_padellm.tree.packing import Pass
 
 NAME = "padellm_tree"
 # up to here plain products are faster on a CPU than the fused attention

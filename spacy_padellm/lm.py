@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 
 from spacy_padellm.attention import packed_attention
-from spacy_padellm.masks import additive_mask
-from spacy_padellm.packing import Pass
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.row_cache import RowCache
-from spacy_padellm.tree import Step
+from spacy_padellm.tree.kv_cache import RowCache
+from spacy_padellm.tree.masks import additive_mask
+from spacy_padellm.tree.packing import Pass
+from spacy_padellm.tree.token_tree import Step
 
 
 class LanguageModel:

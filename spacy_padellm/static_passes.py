@@ -22,9 +22,9 @@ import torch
 from spacy_padellm.attention import Block, attention_of
 from spacy_padellm.errors import Warnings
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.masks import additive_mask
-from spacy_padellm.packing import Pass
-from spacy_padellm.row_cache import RowCache
+from spacy_padellm.tree.kv_cache import RowCache
+from spacy_padellm.tree.masks import additive_mask
+from spacy_padellm.tree.packing import Pass
 
 MOST_TOKENS = 512  # of a first pass; larger ones keep a GPU busy as they are
 _LEAST_TOKENS = 16

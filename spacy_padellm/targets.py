@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
-from spacy_padellm.tree import ROOT
+from spacy_padellm.tree.token_tree import ROOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from spacy_padellm.decoding.support import why_no_tree
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.targets import TrainingTree
-from spacy_padellm.tree import TokenTree, side_by_side
+from spacy_padellm.tree.token_tree import TokenTree, side_by_side
 from spacy_padellm.unrolled import unroll
 
 

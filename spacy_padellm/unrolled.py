@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spacy_padellm.targets import TrainingTree
-from spacy_padellm.tree import ROOT
+from spacy_padellm.tree.token_tree import ROOT
 
 
 def unroll(tree: TrainingTree) -> list[TrainingTree]:

@@ -32,8 +32,8 @@ from spacy.tokens import Doc, Span
 
 from spacy_padellm.choices import check_choices
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.packing import Pass
-from spacy_padellm.row_cache import RowCache
+from spacy_padellm.tree.kv_cache import RowCache
+from spacy_padellm.tree.packing import Pass
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from spacy_padellm.lm import LanguageModel
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
 from spacy_padellm.targets import GoldText, TrainingTree
-from spacy_padellm.tree import ROOT
+from spacy_padellm.tree.token_tree import ROOT
 
 
 @dataclass(frozen=True, slots=True)

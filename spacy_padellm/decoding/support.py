@@ -12,9 +12,9 @@ import torch
 from spacy_padellm.decoding.base import logger
 from spacy_padellm.errors import Warnings
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.packing import pack
-from spacy_padellm.row_cache import RowCache
-from spacy_padellm.tree import ROOT, TokenTree
+from spacy_padellm.tree.kv_cache import RowCache
+from spacy_padellm.tree.packing import pack
+from spacy_padellm.tree.token_tree import ROOT, TokenTree
 
 _reasons: weakref.WeakKeyDictionary[LanguageModel, str] = weakref.WeakKeyDictionary()
 _warned: weakref.WeakKeyDictionary[LanguageModel, bool] = weakref.WeakKeyDictionary()

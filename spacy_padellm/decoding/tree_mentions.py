@@ -9,7 +9,7 @@ from spacy_padellm.decoding.base import Limits
 from spacy_padellm.decoding.source import Source
 from spacy_padellm.decoding.tree_pass import Asked, Choice, Reading
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.tree import TokenTree
+from spacy_padellm.tree.token_tree import TokenTree
 
 
 @dataclass(eq=False, slots=True)

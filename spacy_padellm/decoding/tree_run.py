@@ -21,9 +21,9 @@ from spacy_padellm.decoding.tree_text import TreeText
 from spacy_padellm.devices import current
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.packing import Pass, pack
-from spacy_padellm.row_cache import RowCache
 from spacy_padellm.static_passes import StaticPasses
+from spacy_padellm.tree.kv_cache import RowCache
+from spacy_padellm.tree.packing import Pass, pack
 
 CACHE_SHARE = 8  # slots of the cache for each token of a pass
 

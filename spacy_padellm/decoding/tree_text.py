@@ -19,7 +19,7 @@ from spacy_padellm.decoding.tree_mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree_pass import Asked, Choice, Reading
 from spacy_padellm.mentions import Mention
 from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
-from spacy_padellm.tree import ROOT, TokenTree
+from spacy_padellm.tree.token_tree import ROOT, TokenTree
 
 
 class TreeText:

@@ -14,7 +14,7 @@ from typing import Any
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.token_strings import TokenStrings
-from spacy_padellm.tree import common_prefix
+from spacy_padellm.tree.token_tree import common_prefix
 
 MAX_COUNT_TOKENS = 6  # tokens read of a count's answer: blank, digits, end
 

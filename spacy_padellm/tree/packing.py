@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from spacy_padellm.tree import TokenTree
+from spacy_padellm.tree.token_tree import TokenTree
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Token trees as numbers: tokens, positions, what sees what, and the cache."""
