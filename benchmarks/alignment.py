@@ -18,7 +18,7 @@ from spacy.tokens import Doc, DocBin
 from spacy_transformers.span_getters import get_doc_spans
 from wasabi import msg
 
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.spans import annotate, place_mentions
 from spacy_padellm.windows import make_windows
 

@@ -10,8 +10,8 @@ from itertools import accumulate, groupby
 from unicodedata import category, normalize
 
 from spacy_padellm.as_read import as_read
-from spacy_padellm.mentions import Mention, Status
-from spacy_padellm.occurrences import find_all
+from spacy_padellm.mention.mention import Mention, Status
+from spacy_padellm.mention.occurrences import find_all
 
 # Start and end (exclusive) of an occurrence, in characters of the text
 _Place = tuple[int, int]

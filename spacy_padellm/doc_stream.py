@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 
 from spacy_padellm.as_read import as_read
 from spacy_padellm.decoding.base import Found
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.windows import SpanGetter, Window, make_windows
 
 # texts -> what was found in each

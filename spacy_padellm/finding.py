@@ -12,7 +12,7 @@ from spacy_padellm.decoding.base import Decoder, Found
 from spacy_padellm.doc_stream import Read, read_docs
 from spacy_padellm.holder import ModelHolder
 from spacy_padellm.label_names import GivenLabels, LabelsOf, own_labels
-from spacy_padellm.mentions import Dedup, Mention
+from spacy_padellm.mention.mention import Dedup, Mention
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.spans import DocMentions, place_mentions
 from spacy_padellm.windows import SpanGetter

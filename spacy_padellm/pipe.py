@@ -27,6 +27,7 @@ from spacy_padellm.gold import (
 )
 from spacy_padellm.holder import ModelHolder
 from spacy_padellm.label_names import LabelNames, label_names
+from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.model import TreeModel, get_holder
 from spacy_padellm.prompt.template import PRESETS, Prompt
 from spacy_padellm.saving import (
@@ -40,7 +41,6 @@ from spacy_padellm.saving import (
 from spacy_padellm.spans import DocMentions, annotate
 from spacy_padellm.task import Task
 from spacy_padellm.training import TrainingSettings
-from spacy_padellm.tuning import Calibration, Tuning
 from spacy_padellm.updates import Updates, add_update, make_from_scratch, make_step
 from spacy_padellm.windows import SpanGetter
 

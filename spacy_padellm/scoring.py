@@ -12,8 +12,8 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_padellm.label_names import own_labels
+from spacy_padellm.mention.string_scores import Strings, micro_average, score_by_label
 from spacy_padellm.spans import gold_spans
-from spacy_padellm.string_scores import Strings, micro_average, score_by_label
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.prompt.template import Prompt
-from spacy_padellm.tuning import Calibration, Tuning
 
 FILE_NAME = "padellm.json"
 

@@ -12,14 +12,14 @@ from spacy.tokens import Doc, Span, SpanGroup, Token
 from spacy.util import filter_spans
 
 from spacy_padellm.align import align
-from spacy_padellm.mentions import (
+from spacy_padellm.mention.calibration import AS_GIVEN, Calibration
+from spacy_padellm.mention.mention import (
     Dedup,
     Mention,
     ScoredSpan,
     choose_flat,
     deduplicate,
 )
-from spacy_padellm.tuning import AS_GIVEN, Calibration
 from spacy_padellm.windows import Window
 
 AlignmentMode = Literal["strict", "contract", "expand"]

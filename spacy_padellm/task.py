@@ -17,9 +17,9 @@ from spacy_padellm.label_names import (
     check_distinct,
     label_names,
 )
+from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.settings import TaskSettings, settle
-from spacy_padellm.tuning import Tuning
 
 
 class Task:

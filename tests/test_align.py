@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 import spacy_padellm.align as align_module
 from spacy_padellm.align import AlignedMention, align
 from spacy_padellm.as_read import as_read
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 
 
 def tokens(text: str) -> dict[str, set[int]]:

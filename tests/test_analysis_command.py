@@ -28,7 +28,7 @@ from spacy_padellm.analysis.collect import ReadDoc, read_docs
 from spacy_padellm.analysis.inputs import GoldDoc
 from spacy_padellm.cli import padellm_cli
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.tuning import Calibration, Tuning
+from spacy_padellm.mention.calibration import Calibration, Tuning
 
 Golds = Mapping[str, Sequence[tuple[str, str]]]
 ACME = "Acme hired Bob in London ."

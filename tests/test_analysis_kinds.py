@@ -18,7 +18,7 @@ from spacy_padellm.analysis.kinds import (
     judge,
 )
 from spacy_padellm.analysis.tally import Analysis
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 
 TEXT = "The Bank of Paris hired Bob Ray and Bob in Paris ."
 

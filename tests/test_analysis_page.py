@@ -12,7 +12,7 @@ from spacy_padellm.analysis.examples import EXAMPLE_TITLES, Examples
 from spacy_padellm.analysis.kinds import GoldMention, WindowCase, judge
 from spacy_padellm.analysis.page import make_page
 from spacy_padellm.analysis.tally import Analysis
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 
 LABEL = "<u>&"
 TEXT = "<script>alert(1)</script> & Bob in Bob Town"

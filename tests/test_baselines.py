@@ -20,7 +20,7 @@ from spacy_padellm.decoding.onestep import OneStepDecoder
 from spacy_padellm.decoding.replicas import Replica
 from spacy_padellm.decoding.structured import StructuredDecoder
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.scratch import SmallShape, make_lm as make_scratch_lm

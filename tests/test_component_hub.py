@@ -11,7 +11,7 @@ import spacy
 from helpers import GOLD, TEXT, entities, make_nlp, named, pipe_of, trained_folder
 from spacy.language import Language
 
-from spacy_padellm.tuning import Tuning
+from spacy_padellm.mention.calibration import Tuning
 
 HUB_NAME = "some-one/some-model"
 THRESHOLDS = {"PER": 0.2, "LOC": 0.3, "ORG": 0.4}

@@ -38,7 +38,7 @@ from spacy_padellm.decoding.tree import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree_pass import Choice, Reading
 from spacy_padellm.decoding.tree_text import TreeText
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 

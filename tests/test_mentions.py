@@ -8,7 +8,7 @@ import time
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from spacy_padellm.mentions import Mention, ScoredSpan, choose_flat, deduplicate
+from spacy_padellm.mention.mention import Mention, ScoredSpan, choose_flat, deduplicate
 
 
 def mention(label: str, text: str, score: float, index: int = 1) -> Mention:

@@ -26,7 +26,7 @@ from small_server import SmallServer
 
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server import ServerDecoder
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
 
 pytestmark = pytest.mark.usefixtures("quiet")

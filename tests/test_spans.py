@@ -9,7 +9,7 @@ import spacy
 from spacy.tokens import Doc, DocBin, Span, SpanGroup
 from spacy_transformers.span_getters import configure_strided_spans
 
-from spacy_padellm.mentions import Mention, ScoredSpan
+from spacy_padellm.mention.mention import Mention, ScoredSpan
 from spacy_padellm.spans import DocMentions, annotate, gold_spans, place_mentions
 from spacy_padellm.windows import make_windows
 

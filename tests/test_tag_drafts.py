@@ -31,7 +31,7 @@ from spacy_padellm.decoding.base import Limits, decode
 from spacy_padellm.decoding.tag_drafts import read_tags, share_scores
 from spacy_padellm.decoding.tree import TreeDecoder
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.pipe import PaDeLLMNER
 
 

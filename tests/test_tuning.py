@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from spacy_padellm.tuning import Calibration
+from spacy_padellm.mention.calibration import Calibration
 
 
 @given(st.floats(0, 1))

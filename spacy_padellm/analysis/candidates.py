@@ -13,8 +13,8 @@ from spacy_padellm.analysis.inputs import GoldCorpus
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.thresholds import Candidates, Corpus
 from spacy_padellm.component import PaDeLLMNER
-from spacy_padellm.mentions import ScoredSpan
-from spacy_padellm.tuning import Tuning
+from spacy_padellm.mention.calibration import Tuning
+from spacy_padellm.mention.mention import ScoredSpan
 
 BATCH_SIZE = 256
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spacy_padellm.align import AlignedMention, align
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 
 Kind = Literal[
     "correct",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from spacy_padellm.tuning import AS_GIVEN, Calibration, log_odds
+from spacy_padellm.mention.calibration import AS_GIVEN, Calibration, log_odds
 
 
 def learn_calibration(corpora: Sequence[Sequence[tuple[float, bool]]]) -> Calibration:

@@ -44,7 +44,7 @@ def tune_cli(
     from spacy_padellm.analysis.inputs import left_out, load_analysed, read_gold
     from spacy_padellm.analysis.thresholds import cross_fit, tune, worth
     from spacy_padellm.errors import Errors
-    from spacy_padellm.tuning import Tuning
+    from spacy_padellm.mention.calibration import Tuning
 
     try:
         names = parse_names(rename)

@@ -24,10 +24,14 @@ from spacy_padellm.devices import choose_device, choose_dtype
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.loading import find, load
-from spacy_padellm.mentions import Mention, deduplicate
+from spacy_padellm.mention.mention import Mention, deduplicate
+from spacy_padellm.mention.string_scores import (
+    StringScore,
+    micro_average,
+    score_by_label,
+)
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.settings import read_settings
-from spacy_padellm.string_scores import StringScore, micro_average, score_by_label
 from spacy_padellm.targets import GoldText
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from spacy_padellm.decoding.generation import generate
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.devices import check_devices
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 

@@ -13,7 +13,7 @@ from spacy_padellm.decoding.base import Found, check_context
 from spacy_padellm.decoding.generation import cut_batches
 from spacy_padellm.decoding.replicas import Replica, spread
 from spacy_padellm.lm import LanguageModel
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import CountBranches
 
 # texts of a stream that are looked at together to find some of like length

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from spacy_padellm.occurrences import find_all
+from spacy_padellm.mention.occurrences import find_all
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, count
 
-from spacy_padellm.occurrences import find_all
+from spacy_padellm.mention.occurrences import find_all
 from spacy_padellm.prompt.token_strings import TokenStrings
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spacy_padellm.decoding.base import Limits
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 
 # characters of scripts that put no blanks between words: each is taken for a word
 _WITHOUT_BLANKS = (

@@ -17,7 +17,7 @@ from spacy_padellm.decoding.tag_set import TagSet
 from spacy_padellm.decoding.tree_counts import CountBranch, CountGrower
 from spacy_padellm.decoding.tree_mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree_pass import Asked, Choice, Reading
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
 from spacy_padellm.tree.token_tree import ROOT, TokenTree
 

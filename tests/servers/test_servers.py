@@ -37,7 +37,7 @@ from spacy_padellm.decoding.server import ServerDecoder
 from spacy_padellm.decoding.server_answers import Answer, read_answers
 from spacy_padellm.lm import LanguageModel
 from spacy_padellm.loading import load
-from spacy_padellm.mentions import Mention
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.settings import read_settings
 

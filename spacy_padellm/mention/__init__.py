@@ -1,0 +1,1 @@
+"""Mentions, before they are spans of a Doc."""
