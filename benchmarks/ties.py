@@ -18,8 +18,8 @@ from wasabi import msg
 from spacy_padellm.benchmark.gold import choose, read_gold
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.tree import TreeDecoder
-from spacy_padellm.loading import find, load
-from spacy_padellm.settings import read_settings
+from spacy_padellm.lm.loading import find, load
+from spacy_padellm.lm.task_config import read_settings
 
 
 def main() -> None:

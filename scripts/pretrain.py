@@ -23,8 +23,8 @@ from silver import collect
 from spacy.tokens import DocBin
 from transformers import Trainer, TrainingArguments
 
-from spacy_padellm.devices import choose_device, fast_bf16
-from spacy_padellm.scratch import SmallShape, make_lm
+from spacy_padellm.lm.devices import choose_device, fast_bf16
+from spacy_padellm.lm.small_model import SmallShape, make_lm
 
 SHAPE = SmallShape(
     vocab_size=8000,

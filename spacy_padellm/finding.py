@@ -10,8 +10,8 @@ from spacy.tokens import Doc
 
 from spacy_padellm.decoding.base import Decoder, Found
 from spacy_padellm.doc_stream import Read, read_docs
-from spacy_padellm.holder import ModelHolder
 from spacy_padellm.label_names import GivenLabels, LabelsOf, own_labels
+from spacy_padellm.lm.handle import ModelHolder
 from spacy_padellm.mention.mention import Dedup, Mention
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.spans import DocMentions, place_mentions

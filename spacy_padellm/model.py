@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from thinc.api import Model
 
-from spacy_padellm.holder import ModelHolder
-from spacy_padellm.model_source import ModelSource
-from spacy_padellm.scratch import SmallShape
+from spacy_padellm.lm.handle import ModelHolder
+from spacy_padellm.lm.model_source import ModelSource
+from spacy_padellm.lm.small_model import SmallShape
 from spacy_padellm.targets import TrainingTree
 from spacy_padellm.training import tree_loss
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from spacy_padellm.devices import fast_bf16
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.devices import fast_bf16
+from spacy_padellm.lm.language_model import LanguageModel
 
 
 def make_optimizers(

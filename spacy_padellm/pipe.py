@@ -25,8 +25,8 @@ from spacy_padellm.gold import (
     golds_by_labels,
     noting_texts,
 )
-from spacy_padellm.holder import ModelHolder
 from spacy_padellm.label_names import LabelNames, label_names
+from spacy_padellm.lm.handle import ModelHolder
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.model import TreeModel, get_holder
 from spacy_padellm.prompt.template import PRESETS, Prompt

@@ -12,8 +12,8 @@ from spacy import util
 from spacy.vocab import Vocab
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.holder import ModelHolder
-from spacy_padellm.settings import TaskSettings
+from spacy_padellm.lm.handle import ModelHolder
+from spacy_padellm.lm.task_config import TaskSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 
 # sees path and body, and gives what to answer instead: status, headers, bytes
 Fault = Callable[[str, dict[str, Any]], tuple[int, dict[str, str], bytes] | None]

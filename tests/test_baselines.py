@@ -19,11 +19,11 @@ from spacy_padellm.decoding.generation import cut_batches, generate
 from spacy_padellm.decoding.onestep import OneStepDecoder
 from spacy_padellm.decoding.replicas import Replica
 from spacy_padellm.decoding.structured import StructuredDecoder
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.small_model import SmallShape, make_lm as make_scratch_lm
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.scratch import SmallShape, make_lm as make_scratch_lm
 from spacy_padellm.targets import GoldText
 
 LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}

@@ -11,7 +11,7 @@ from spacy_padellm.benchmark.pipelines import score, search_mentions
 from spacy_padellm.benchmark.shapes import make_shaped
 from spacy_padellm.decoding.base import Forced, decode
 from spacy_padellm.decoding.batch import BatchDecoder
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.targets import GoldText
 

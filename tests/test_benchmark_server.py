@@ -17,8 +17,8 @@ from benchmarks.server import Work, processor, rounds
 from benchmarks.vllm_processes import Process
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server import ServerDecoder
-from spacy_padellm.loading import load
-from spacy_padellm.settings import read_settings
+from spacy_padellm.lm.loading import load
+from spacy_padellm.lm.task_config import read_settings
 
 
 def test_benchmark_server_asks_the_same_prompts_offline() -> None:

@@ -31,7 +31,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 
 from spacy_padellm.choices import check_choices
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import RowCache
 from spacy_padellm.tree.packing import Pass
 

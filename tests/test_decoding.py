@@ -33,11 +33,11 @@ from spacy_padellm.decoding.base import (
     likeliest,
 )
 from spacy_padellm.decoding.batch import BatchDecoder
-from spacy_padellm.decoding.support import why_no_tree
 from spacy_padellm.decoding.tree import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree_pass import Choice, Reading
 from spacy_padellm.decoding.tree_text import TreeText
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens

@@ -14,12 +14,12 @@ import pytest
 import torch
 from helpers import NAME, model_folder, trained
 
-import spacy_padellm.holder as holder_module
-from spacy_padellm.devices import choose_device, choose_dtype, enter_process
-from spacy_padellm.holder import ModelHolder
-from spacy_padellm.model_folder import _cast
-from spacy_padellm.model_source import ModelSource
-from spacy_padellm.settings import TaskSettings, read_settings
+import spacy_padellm.lm.handle as holder_module
+from spacy_padellm.lm.devices import choose_device, choose_dtype, enter_process
+from spacy_padellm.lm.folder import _cast
+from spacy_padellm.lm.handle import ModelHolder
+from spacy_padellm.lm.model_source import ModelSource
+from spacy_padellm.lm.task_config import TaskSettings, read_settings
 
 
 def make_holder(name: Path | str | None = None, **settings: Any) -> ModelHolder:
@@ -233,14 +233,14 @@ FORKED = """
 import multiprocessing as mp, torch
 
 def work():
-    from spacy_padellm.devices import enter_process
+    from spacy_padellm.lm.devices import enter_process
 
     enter_process(torch.device("cpu"))
     assert torch.get_num_threads() == 1
 
 torch.set_num_threads(2)
 if {imported}:
-    import spacy_padellm.devices
+    import spacy_padellm.lm.devices
 child = mp.get_context("fork").Process(target=work)
 child.start()
 child.join()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from spacy_padellm.holder import ModelHolder
-from spacy_padellm.loading import BUNDLED
-from spacy_padellm.model_source import ModelSource
+from spacy_padellm.lm.handle import ModelHolder
+from spacy_padellm.lm.loading import BUNDLED
+from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.prompt.template import PRESETS
 
 PROMPT = PRESETS["compact"]

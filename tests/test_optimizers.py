@@ -7,7 +7,7 @@ from thinc.api import Adam
 from torch import nn
 
 from spacy_padellm import optimizers
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.optimizers import apply_step, make_optimizers
 
 

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from spacy_padellm import prepack
-from spacy_padellm.prepack import has_kernels, prepack as pack
+from spacy_padellm.lm import onednn as prepack
+from spacy_padellm.lm.onednn import has_kernels, prepack as pack
 
 needs_kernels = pytest.mark.skipif(
     not has_kernels(), reason="the processor has no bfloat16 kernels to pack for"

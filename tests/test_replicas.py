@@ -14,10 +14,10 @@ from conftest import make_lm
 from spacy_padellm.decoding.base import Forced, decode
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.small_model import SmallShape, make_lm as make_scratch_lm
 from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.scratch import SmallShape, make_lm as make_scratch_lm
 
 PROMPT = PRESETS["paper-en"]
 LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}

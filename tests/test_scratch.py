@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spacy_padellm.scratch import learn_tokenizer
+from spacy_padellm.lm.small_model import learn_tokenizer
 
 ENGLISH = ["Paris is in France .", "They saw Paris and Rome .", "Rome is old ."] * 4
 CHINESE = ["张三在北京", "北京很大", "张三去北京"] * 3

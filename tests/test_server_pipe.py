@@ -29,7 +29,7 @@ from server_faults import Answer
 from small_server import SmallServer
 from spacy.language import Language
 
-from spacy_padellm.loading import load
+from spacy_padellm.lm.loading import load
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings, read_settings, settle
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.prompt.template import PRESETS
-from spacy_padellm.settings import FILE_NAME, TaskSettings, read_settings, settle
 
 PROMPT = PRESETS["paper-en"]
 CARRIED = TaskSettings({"PER": "person", "ORT": "Ort "}, PROMPT)

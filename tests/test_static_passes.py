@@ -12,14 +12,14 @@ from hypothesis import given, settings, strategies as st
 from spacy_padellm.decoding import tree
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.tree import TreeDecoder
-from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prompt.template import PRESETS
-from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.static_passes import (
+from spacy_padellm.lm.cuda_graphs import (
     Run,
     StaticPasses,
     borrow_passes,
 )
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.prompt.template import PRESETS
+from spacy_padellm.prompt.tokens import PromptTokens
 
 pytestmark = pytest.mark.usefixtures("quiet")
 

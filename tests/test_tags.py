@@ -6,7 +6,7 @@ from conftest import make_lm
 from helpers import GOLD, TAGGING, found, initialised, pipe_of, train
 from hypothesis import given, strategies as st
 
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.template import make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tags import add_tags, has_overlaps, tag_tokens

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from conftest import CONFIGS, make_lm
 
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.schedules import warmup_cosine
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees

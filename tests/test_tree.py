@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from spacy_padellm import attention
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm import attention
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import RowCache
 from spacy_padellm.tree.packing import pack
 from spacy_padellm.tree.token_tree import ROOT, TokenTree, common_prefix, side_by_side

@@ -18,7 +18,7 @@ from spacy_padellm import pipelines
 from spacy_padellm.annotate.files import AnnotateError
 from spacy_padellm.annotate.memory import bound_kernels
 from spacy_padellm.errors import Errors
-from spacy_padellm.loading import BUNDLED
+from spacy_padellm.lm.loading import BUNDLED
 
 FACTORY = "padellm_ner"
 PROBE = "Ada Lovelace was born in London."

@@ -10,7 +10,7 @@ import torch
 
 from spacy_padellm.benchmark.measure import wait
 from spacy_padellm.decoding.base import Forced
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 from spacy_padellm.targets import GoldText, make_trees
 

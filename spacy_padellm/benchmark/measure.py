@@ -12,7 +12,7 @@ import torch
 
 from spacy_padellm.benchmark.memory import peak_memory
 from spacy_padellm.benchmark.work import Work, count_work
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 
 WARM_UP_TEXTS = 8  # of the stream
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from spacy_padellm.benchmark.measure import wait
 from spacy_padellm.decoding.base import Decoder, Forced, decode
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 

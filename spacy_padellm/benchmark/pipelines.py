@@ -14,7 +14,7 @@ from spacy.util import filter_spans
 
 from spacy_padellm.component import PaDeLLMNER
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.scoring import ner_score
 from spacy_padellm.targets import GoldText

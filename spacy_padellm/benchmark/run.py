@@ -41,8 +41,8 @@ from spacy_padellm.benchmark.subjects import (
     string_f1,
     trained_subject,
 )
-from spacy_padellm.devices import choose_device, choose_dtype
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.devices import choose_device, choose_dtype
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.targets import GoldText
 from spacy_padellm.writable import make_writable

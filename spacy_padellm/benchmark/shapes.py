@@ -10,10 +10,10 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
-from spacy_padellm.lm import LanguageModel
-from spacy_padellm.prepack import prepack
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.onednn import prepack
+from spacy_padellm.lm.small_model import learn_tokenizer
 from spacy_padellm.prompt.template import PRESETS
-from spacy_padellm.scratch import learn_tokenizer
 
 # tokens learnt from the benchmark's texts; the rest of the vocabulary stays unused
 LEARNT_TOKENS = 20_000

@@ -20,10 +20,11 @@ from spacy_padellm.benchmark.multi import SimulatedMulti
 from spacy_padellm.decoding.base import Forced, decode
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.decoding.tree import TreeDecoder
-from spacy_padellm.devices import choose_device, choose_dtype
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel
-from spacy_padellm.loading import find, load
+from spacy_padellm.lm.devices import choose_device, choose_dtype
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.loading import find, load
+from spacy_padellm.lm.task_config import read_settings
 from spacy_padellm.mention.mention import Mention, deduplicate
 from spacy_padellm.mention.string_scores import (
     StringScore,
@@ -31,7 +32,6 @@ from spacy_padellm.mention.string_scores import (
     score_by_label,
 )
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.settings import read_settings
 from spacy_padellm.targets import GoldText
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from spacy_padellm.decoding.generation import Generated, generate
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.decoding.writing import Piece, answer_tokens, text_branches
 from spacy_padellm.errors import Warnings
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
 from spacy_padellm.targets import GoldText, TrainingTree

@@ -11,7 +11,7 @@ import torch
 
 from spacy_padellm.checks import is_whole
 from spacy_padellm.errors import Errors, Warnings
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
 from spacy_padellm.targets import GoldText, TrainingTree

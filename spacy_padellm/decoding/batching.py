@@ -12,7 +12,7 @@ import torch
 from spacy_padellm.decoding.base import Found, check_context
 from spacy_padellm.decoding.generation import cut_batches
 from spacy_padellm.decoding.replicas import Replica, spread
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import CountBranches
 

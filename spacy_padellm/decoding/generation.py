@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from spacy_padellm.decoding.replicas import Replica, spread
-from spacy_padellm.decoding.support import why_no_tree
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.masks import additive_mask
 

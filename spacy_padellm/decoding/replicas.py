@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from spacy_padellm.devices import choose_device, current
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.devices import choose_device, current
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 

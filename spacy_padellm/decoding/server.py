@@ -27,7 +27,7 @@ from spacy_padellm.decoding.server_client import (
     check_url,
 )
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees

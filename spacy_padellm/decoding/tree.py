@@ -28,16 +28,16 @@ from spacy_padellm.decoding.base import (
 )
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
-from spacy_padellm.decoding.support import warn_unsupported, why_no_tree
 from spacy_padellm.decoding.tag_set import TagSet, choose_tags
 from spacy_padellm.decoding.tree_pass import Choice
 from spacy_padellm.decoding.tree_run import TreeRun, Waiting
 from spacy_padellm.decoding.tree_text import TreeText
-from spacy_padellm.devices import check_devices
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.cuda_graphs import borrow_passes
+from spacy_padellm.lm.devices import check_devices
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.tree_support import warn_unsupported, why_no_tree
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
-from spacy_padellm.static_passes import borrow_passes
 from spacy_padellm.targets import GoldText, TrainingTree, make_trees
 
 LOOK_AHEAD = 512  # texts that are tokenised, and sorted by length, together

@@ -18,10 +18,10 @@ import torch
 from spacy_padellm.decoding.base import Found, likeliest
 from spacy_padellm.decoding.tree_pass import Reading
 from spacy_padellm.decoding.tree_text import TreeText
-from spacy_padellm.devices import current
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel
-from spacy_padellm.static_passes import StaticPasses
+from spacy_padellm.lm.cuda_graphs import StaticPasses
+from spacy_padellm.lm.devices import current
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import RowCache
 from spacy_padellm.tree.packing import Pass, pack
 

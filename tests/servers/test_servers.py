@@ -35,11 +35,11 @@ from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.server import ServerDecoder
 from spacy_padellm.decoding.server_answers import Answer, read_answers
-from spacy_padellm.lm import LanguageModel
-from spacy_padellm.loading import load
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.loading import load
+from spacy_padellm.lm.task_config import read_settings
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.settings import read_settings
 
 TEXTS = [
     *GOLD,

@@ -16,7 +16,7 @@ from spacy_padellm.benchmark.measure import Result
 from spacy_padellm.benchmark.report import VLLM
 from spacy_padellm.decoding.base import Forced
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 

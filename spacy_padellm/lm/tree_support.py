@@ -11,7 +11,7 @@ import torch
 
 from spacy_padellm.decoding.base import logger
 from spacy_padellm.errors import Warnings
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import RowCache
 from spacy_padellm.tree.packing import pack
 from spacy_padellm.tree.token_tree import ROOT, TokenTree

@@ -12,8 +12,8 @@ import torch
 from transformers import AutoTokenizer
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel, fit_vocabulary
-from spacy_padellm.load_errors import check_complete, told
+from spacy_padellm.lm.language_model import LanguageModel, fit_vocabulary
+from spacy_padellm.lm.load_errors import check_complete, told
 
 ADAPTER = "adapter_config.json"
 _TAGS = "padellm_tags.json"

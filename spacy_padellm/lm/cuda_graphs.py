@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from spacy_padellm.attention import Block, attention_of
 from spacy_padellm.errors import Warnings
-from spacy_padellm.lm import LanguageModel
+from spacy_padellm.lm.attention import Block, attention_of
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import RowCache
 from spacy_padellm.tree.masks import additive_mask
 from spacy_padellm.tree.packing import Pass

@@ -14,12 +14,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import cached_file
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel
-from spacy_padellm.load_errors import check_complete, told
-from spacy_padellm.lora import ADAPTER, load_adapter, read_adapter
-from spacy_padellm.prepack import prepack
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.load_errors import check_complete, told
+from spacy_padellm.lm.lora import ADAPTER, load_adapter, read_adapter
+from spacy_padellm.lm.onednn import prepack
 
-BUNDLED = {"bundled-en": Path(__file__).parent / "models" / "en"}
+BUNDLED = {"bundled-en": Path(__file__).parent.parent / "models" / "en"}
 
 _NEW_NAMES = transformers.__version__.split(".")[0] != "4"
 

@@ -11,15 +11,21 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.devices import (
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm.devices import (
     choose_device,
     choose_dtype,
     enter_process,
     fast_bf16,
 )
-from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel
-from spacy_padellm.loading import (
+from spacy_padellm.lm.folder import (
+    check_folder,
+    copy_folder,
+    write_folder,
+    write_tokenizer,
+)
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.loading import (
     check_source,
     find,
     lasting_name,
@@ -27,22 +33,16 @@ from spacy_padellm.loading import (
     load_shared,
     load_tokenizer,
 )
-from spacy_padellm.lora import with_lora
-from spacy_padellm.model_folder import (
-    check_folder,
-    copy_folder,
-    write_folder,
-    write_tokenizer,
-)
-from spacy_padellm.model_source import ModelSource
-from spacy_padellm.prompt.template import Prompt
-from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.settings import (
+from spacy_padellm.lm.lora import with_lora
+from spacy_padellm.lm.model_source import ModelSource
+from spacy_padellm.lm.task_config import (
     FILE_NAME,
     TaskSettings,
     read_settings,
     write_settings,
 )
+from spacy_padellm.prompt.template import Prompt
+from spacy_padellm.prompt.tokens import PromptTokens
 
 MESSAGE_LIMIT = 1 << 32  # bytes that msgpack can hold
 

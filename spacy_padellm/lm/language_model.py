@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from spacy_padellm.attention import packed_attention
+from spacy_padellm.lm.attention import packed_attention
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.kv_cache import RowCache

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm import LanguageModel
-from spacy_padellm.lora import ADAPTER, write_tags
-from spacy_padellm.settings import FILE_NAME, TaskSettings, write_settings
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.lora import ADAPTER, write_tags
+from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings, write_settings
 
 
 def check_folder(folder: Path, *, weights: bool) -> None:

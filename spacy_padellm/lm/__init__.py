@@ -1,0 +1,1 @@
+"""The language model: how it is found, loaded, run and saved."""
