@@ -17,7 +17,7 @@ from wasabi import msg
 
 from spacy_padellm.benchmark.gold import choose, read_gold
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.decoding.tree import TreeDecoder
+from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.lm.loading import find, load
 from spacy_padellm.lm.task_config import read_settings
 

@@ -11,7 +11,7 @@ from spacy_padellm.decoding.onestep import OneStepDecoder
 from spacy_padellm.decoding.server import ServerDecoder
 from spacy_padellm.decoding.server_client import DEFAULT_KEY
 from spacy_padellm.decoding.structured import StructuredDecoder
-from spacy_padellm.decoding.tree import TreeDecoder
+from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.lm.devices import check_devices
 from spacy_padellm.prompt.template import Prompt, make_prompt
 from spacy_padellm.training import TrainingSettings

@@ -33,9 +33,9 @@ from spacy_padellm.decoding.base import (
     likeliest,
 )
 from spacy_padellm.decoding.batch import BatchDecoder
-from spacy_padellm.decoding.tree import LOOK_AHEAD, TreeDecoder
-from spacy_padellm.decoding.tree_pass import Choice, Reading
-from spacy_padellm.decoding.tree_text import TreeText
+from spacy_padellm.decoding.tree.decoder import LOOK_AHEAD, TreeDecoder
+from spacy_padellm.decoding.tree.step import Choice, Reading
+from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.mention.mention import Mention
@@ -402,7 +402,7 @@ def test_decoding_nan_of_one_text_spares_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # so that short texts follow long ones, whose rows they take
-    monkeypatch.setattr("spacy_padellm.decoding.tree.LOOK_AHEAD", 8)
+    monkeypatch.setattr("spacy_padellm.decoding.tree.decoder.LOOK_AHEAD", 8)
     lm, prompt = prepare("llama", "paper-en")
     (token,) = lm.tokenizer("Z", add_special_tokens=False)["input_ids"]
     with torch.no_grad():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conftest import make_lm, prepare
 
-from spacy_padellm.decoding.source import Source
+from spacy_padellm.decoding.tree.copy_source import Source
 from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.prompt.tokens import PromptTokens
 

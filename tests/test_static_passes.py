@@ -9,9 +9,9 @@ import torch
 from conftest import CONFIGS, LABELS, LIMITS, ManyCounts, make_lm, random_texts, same
 from hypothesis import given, settings, strategies as st
 
-from spacy_padellm.decoding import tree
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.decoding.tree import TreeDecoder
+from spacy_padellm.decoding.tree import decoder as tree
+from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.lm.cuda_graphs import (
     Run,
     StaticPasses,

@@ -28,8 +28,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_padellm.decoding.base import Limits, decode
-from spacy_padellm.decoding.tag_drafts import read_tags, share_scores
-from spacy_padellm.decoding.tree import TreeDecoder
+from spacy_padellm.decoding.tree.decoder import TreeDecoder
+from spacy_padellm.decoding.tree.tags import read_tags, share_scores
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.pipe import PaDeLLMNER

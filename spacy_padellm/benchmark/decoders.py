@@ -13,7 +13,7 @@ from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.onestep import OneStepDecoder
 from spacy_padellm.decoding.structured import StructuredDecoder
-from spacy_padellm.decoding.tree import TreeDecoder
+from spacy_padellm.decoding.tree.decoder import TreeDecoder
 
 BATCH = "batch"
 BATCH_MANY = "batch-many"

@@ -19,7 +19,7 @@ from spacy_padellm.benchmark.measure import Entry, Result
 from spacy_padellm.benchmark.multi import SimulatedMulti
 from spacy_padellm.decoding.base import Forced, decode
 from spacy_padellm.decoding.recorder import Recorder
-from spacy_padellm.decoding.tree import TreeDecoder
+from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices import choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel

@@ -28,10 +28,10 @@ from spacy_padellm.decoding.base import (
 )
 from spacy_padellm.decoding.batch import BatchDecoder
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
-from spacy_padellm.decoding.tag_set import TagSet, choose_tags
-from spacy_padellm.decoding.tree_pass import Choice
-from spacy_padellm.decoding.tree_run import TreeRun, Waiting
-from spacy_padellm.decoding.tree_text import TreeText
+from spacy_padellm.decoding.tree.run import TreeRun, Waiting
+from spacy_padellm.decoding.tree.step import Choice
+from spacy_padellm.decoding.tree.tag_set import TagSet, choose_tags
+from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.cuda_graphs import borrow_passes
 from spacy_padellm.lm.devices import check_devices

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from spacy_padellm.decoding.base import Limits
-from spacy_padellm.decoding.source import Source
-from spacy_padellm.decoding.tree_pass import Asked, Choice, Reading
+from spacy_padellm.decoding.tree.copy_source import Source
+from spacy_padellm.decoding.tree.step import Asked, Choice, Reading
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.token_tree import TokenTree
 

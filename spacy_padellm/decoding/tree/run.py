@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 
 from spacy_padellm.decoding.base import Found, likeliest
-from spacy_padellm.decoding.tree_pass import Reading
-from spacy_padellm.decoding.tree_text import TreeText
+from spacy_padellm.decoding.tree.step import Reading
+from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.cuda_graphs import StaticPasses
 from spacy_padellm.lm.devices import current

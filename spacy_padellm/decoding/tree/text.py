@@ -6,17 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 
 from spacy_padellm.decoding.base import Forced, Limits
-from spacy_padellm.decoding.source import Source
-from spacy_padellm.decoding.tag_drafts import (
+from spacy_padellm.decoding.tree.copy_source import Source
+from spacy_padellm.decoding.tree.counts import CountBranch, CountGrower
+from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
+from spacy_padellm.decoding.tree.step import Asked, Choice, Reading
+from spacy_padellm.decoding.tree.tag_set import TagSet
+from spacy_padellm.decoding.tree.tags import (
     Tagged,
     Tagging,
     read_tags,
     share_scores,
 )
-from spacy_padellm.decoding.tag_set import TagSet
-from spacy_padellm.decoding.tree_counts import CountBranch, CountGrower
-from spacy_padellm.decoding.tree_mentions import MentionBranch, MentionGrower
-from spacy_padellm.decoding.tree_pass import Asked, Choice, Reading
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
 from spacy_padellm.tree.token_tree import ROOT, TokenTree

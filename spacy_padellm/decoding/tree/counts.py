@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from spacy_padellm.decoding.base import Forced
-from spacy_padellm.decoding.tag_drafts import Tagged
-from spacy_padellm.decoding.tree_mentions import MentionBranch, MentionGrower
-from spacy_padellm.decoding.tree_pass import Reading
+from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
+from spacy_padellm.decoding.tree.step import Reading
+from spacy_padellm.decoding.tree.tags import Tagged
 from spacy_padellm.errors import Errors
 
 
