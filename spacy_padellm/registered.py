@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from spacy_padellm.decoding.augmented import AugmentedDecoder
 from spacy_padellm.decoding.base import Decoder
-from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.onestep import OneStepDecoder
 from spacy_padellm.decoding.server import ServerDecoder
 from spacy_padellm.decoding.server_client import DEFAULT_KEY

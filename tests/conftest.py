@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import make_prompt

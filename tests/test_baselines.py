@@ -13,9 +13,14 @@ from transformers import GenerationConfig
 
 from spacy_padellm.decoding.augmented import AugmentedDecoder
 from spacy_padellm.decoding.base import Decoder, Forced, decode
-from spacy_padellm.decoding.batch import BatchDecoder
-from spacy_padellm.decoding.batching import LOOK_AHEAD, Asked, Reading, stream_found
-from spacy_padellm.decoding.generation import cut_batches, generate
+from spacy_padellm.decoding.batch.batching import (
+    LOOK_AHEAD,
+    Asked,
+    Reading,
+    stream_found,
+)
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
+from spacy_padellm.decoding.batch.generation import cut_batches, generate
 from spacy_padellm.decoding.onestep import OneStepDecoder
 from spacy_padellm.decoding.replicas import Replica
 from spacy_padellm.decoding.structured import StructuredDecoder

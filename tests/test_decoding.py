@@ -32,7 +32,7 @@ from spacy_padellm.decoding.base import (
     decode,
     likeliest,
 )
-from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree.step import Choice, Reading
 from spacy_padellm.decoding.tree.text import TreeText

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.registered import make_batch_decoder, make_tree_decoder
 

@@ -18,7 +18,7 @@ from conftest import LABELS, LIMITS, make_lm, prepare, random_texts, same
 from small_server import SmallServer
 
 from spacy_padellm.decoding.base import Forced, decode
-from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.server import AHEAD, ServerDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention

@@ -36,7 +36,7 @@ from spacy_padellm.analysis.thresholds import (
     tune,
 )
 from spacy_padellm.cli import padellm_cli
-from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import LEAST_SCORE
 from spacy_padellm.lm.task_config import read_settings
 from spacy_padellm.mention.calibration import Calibration, Tuning

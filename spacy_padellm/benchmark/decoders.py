@@ -10,7 +10,7 @@ import torch
 
 from spacy_padellm.decoding.augmented import AugmentedDecoder
 from spacy_padellm.decoding.base import Decoder
-from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.onestep import OneStepDecoder
 from spacy_padellm.decoding.structured import StructuredDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder

@@ -32,7 +32,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.server import ServerDecoder
 from spacy_padellm.decoding.server_answers import Answer, read_answers
 from spacy_padellm.lm.language_model import LanguageModel

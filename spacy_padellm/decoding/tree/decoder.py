@@ -26,7 +26,7 @@ from spacy_padellm.decoding.base import (
     check_context,
     check_settings,
 )
-from spacy_padellm.decoding.batch import BatchDecoder
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.decoding.tree.run import TreeRun, Waiting
 from spacy_padellm.decoding.tree.step import Choice

@@ -18,12 +18,12 @@ from spacy_padellm.decoding.base import (
     Limits,
     check_settings,
 )
-from spacy_padellm.decoding.batching import (
+from spacy_padellm.decoding.batch.batching import (
     Asked,
     Reading,
     stream_found,
 )
-from spacy_padellm.decoding.generation import generate
+from spacy_padellm.decoding.batch.generation import generate
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.lm.devices import check_devices
 from spacy_padellm.lm.language_model import LanguageModel

@@ -10,7 +10,7 @@ from itertools import islice
 import torch
 
 from spacy_padellm.decoding.base import Found, check_context
-from spacy_padellm.decoding.generation import cut_batches
+from spacy_padellm.decoding.batch.generation import cut_batches
 from spacy_padellm.decoding.replicas import Replica, spread
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention

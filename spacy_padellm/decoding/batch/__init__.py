@@ -1,0 +1,1 @@
+"""Decoding of separate sequences, many as one batch."""
