@@ -33,8 +33,8 @@ from benchmarks.vllm_processes import Offline, Process, Server, offline, serving
 from benchmarks.widen import widened
 from spacy_padellm.benchmark.shapes import SHAPES
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.decoding.server import ServerDecoder
-from spacy_padellm.decoding.server_check import count_ends
+from spacy_padellm.decoding.server.check import count_ends
+from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.lm.loading import BUNDLED, load_tokenizer
 from spacy_padellm.lm.task_config import read_settings
 from spacy_padellm.mention.mention import Mention

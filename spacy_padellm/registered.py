@@ -8,8 +8,8 @@ from spacy_padellm.decoding.augmented import AugmentedDecoder
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.onestep import OneStepDecoder
-from spacy_padellm.decoding.server import ServerDecoder
-from spacy_padellm.decoding.server_client import DEFAULT_KEY
+from spacy_padellm.decoding.server.client import DEFAULT_KEY
+from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.decoding.structured import StructuredDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.lm.devices import check_devices

@@ -11,7 +11,7 @@ from conftest import LABELS, LIMITS, random_texts
 from small_server import Fault, SmallServer
 
 from spacy_padellm.decoding.base import Found
-from spacy_padellm.decoding.server import ServerDecoder
+from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.prompt.tokens import PromptTokens
 
 TEXTS = random_texts(seed=7, count=5)

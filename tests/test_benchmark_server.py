@@ -16,7 +16,7 @@ from small_server import SmallServer
 from benchmarks.server import Work, processor, rounds
 from benchmarks.vllm_processes import Process
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.decoding.server import ServerDecoder
+from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.lm.loading import load
 from spacy_padellm.lm.task_config import read_settings
 

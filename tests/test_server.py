@@ -19,7 +19,7 @@ from small_server import SmallServer
 
 from spacy_padellm.decoding.base import Forced, decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.server import AHEAD, ServerDecoder
+from spacy_padellm.decoding.server.decoder import AHEAD, ServerDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spacy_padellm.decoding.server_answers import (
+from spacy_padellm.decoding.server.answers import (
     Answer,
     MalformedAnswer,
     UnusableAnswer,

@@ -16,7 +16,7 @@ from server_faults import TEXTS, Answer, choices, stream
 from small_server import Fault, SmallServer
 
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.decoding.server import ServerDecoder
+from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
 

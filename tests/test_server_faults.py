@@ -25,7 +25,7 @@ from server_faults import (
 from small_server import SmallServer
 
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.decoding.server import ServerDecoder
+from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
 

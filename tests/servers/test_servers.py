@@ -33,8 +33,8 @@ from transformers import PreTrainedTokenizerFast
 
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.server import ServerDecoder
-from spacy_padellm.decoding.server_answers import Answer, read_answers
+from spacy_padellm.decoding.server.answers import Answer, read_answers
+from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load
 from spacy_padellm.lm.task_config import read_settings

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from spacy_padellm.decoding.base import logger
-from spacy_padellm.decoding.server_answers import MalformedAnswer, bare
-from spacy_padellm.decoding.server_client import Connection, Refused
+from spacy_padellm.decoding.server.answers import MalformedAnswer, bare
+from spacy_padellm.decoding.server.client import Connection, Refused
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.prompt.tokens import PromptTokens
 

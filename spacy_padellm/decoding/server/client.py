@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from spacy_padellm.decoding.server_answers import (
+from spacy_padellm.decoding.server.answers import (
     ASK_FOR_IDS,
     Answer,
     MalformedAnswer,

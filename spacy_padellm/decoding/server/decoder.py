@@ -19,8 +19,8 @@ from spacy_padellm.decoding.base import (
     check_context,
     check_settings,
 )
-from spacy_padellm.decoding.server_check import ServedModel, ServedModels
-from spacy_padellm.decoding.server_client import (
+from spacy_padellm.decoding.server.check import ServedModel, ServedModels
+from spacy_padellm.decoding.server.client import (
     DEFAULT_KEY,
     Connection,
     ServerSettings,
