@@ -11,8 +11,10 @@ import torch
 from conftest import make_lm
 from transformers import GenerationConfig
 
-from spacy_padellm.decoding.augmented import AugmentedDecoder
 from spacy_padellm.decoding.base import Decoder, Forced, decode
+from spacy_padellm.decoding.baselines.augmented import AugmentedDecoder
+from spacy_padellm.decoding.baselines.onestep import OneStepDecoder
+from spacy_padellm.decoding.baselines.structured import StructuredDecoder
 from spacy_padellm.decoding.batch.batching import (
     LOOK_AHEAD,
     Asked,
@@ -21,9 +23,7 @@ from spacy_padellm.decoding.batch.batching import (
 )
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.batch.generation import cut_batches, generate
-from spacy_padellm.decoding.onestep import OneStepDecoder
 from spacy_padellm.decoding.replicas import Replica
-from spacy_padellm.decoding.structured import StructuredDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.small_model import SmallShape, make_lm as make_scratch_lm
 from spacy_padellm.mention.mention import Mention

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from spacy_padellm.decoding.augmented import AUGMENTED
-from spacy_padellm.decoding.onestep import ONE_STEP
-from spacy_padellm.decoding.placing import Place, outermost, place_gold
-from spacy_padellm.decoding.structured import STRUCTURED
-from spacy_padellm.decoding.writing import unescape
+from spacy_padellm.decoding.baselines.answer_format import unescape
+from spacy_padellm.decoding.baselines.augmented import AUGMENTED
+from spacy_padellm.decoding.baselines.gold_offsets import Place, outermost, place_gold
+from spacy_padellm.decoding.baselines.onestep import ONE_STEP
+from spacy_padellm.decoding.baselines.structured import STRUCTURED
 from spacy_padellm.targets import GoldText
 
 LABELS = {"PER": "person", "LOC": "geo (political)", "ORG": "organization [x]"}

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.decoding.augmented import AugmentedDecoder
 from spacy_padellm.decoding.base import Decoder
+from spacy_padellm.decoding.baselines.augmented import AugmentedDecoder
+from spacy_padellm.decoding.baselines.onestep import OneStepDecoder
+from spacy_padellm.decoding.baselines.structured import StructuredDecoder
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.onestep import OneStepDecoder
-from spacy_padellm.decoding.structured import StructuredDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 
 BATCH = "batch"

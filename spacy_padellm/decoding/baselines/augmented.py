@@ -13,15 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.answers import AnswerDecoder, AnswerFormat
-from spacy_padellm.decoding.placing import outermost, place_gold
-from spacy_padellm.decoding.writing import (
+from spacy_padellm.decoding.baselines.answer_format import (
     SLACK,
     Piece,
     answer_tokens,
     escape,
     read_item,
 )
+from spacy_padellm.decoding.baselines.decoder import AnswerDecoder, AnswerFormat
+from spacy_padellm.decoding.baselines.gold_offsets import outermost, place_gold
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 

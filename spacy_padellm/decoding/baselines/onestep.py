@@ -10,8 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.answers import AnswerDecoder, AnswerFormat
-from spacy_padellm.decoding.writing import SLACK, Piece, read_list, write_list
+from spacy_padellm.decoding.baselines.answer_format import (
+    SLACK,
+    Piece,
+    read_list,
+    write_list,
+)
+from spacy_padellm.decoding.baselines.decoder import AnswerDecoder, AnswerFormat
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 

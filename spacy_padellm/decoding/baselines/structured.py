@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.answers import AnswerDecoder, AnswerFormat
-from spacy_padellm.decoding.writing import (
+from spacy_padellm.decoding.baselines.answer_format import (
     SLACK,
     Piece,
     answer_tokens,
@@ -22,6 +21,7 @@ from spacy_padellm.decoding.writing import (
     unescape,
     write_list,
 )
+from spacy_padellm.decoding.baselines.decoder import AnswerDecoder, AnswerFormat
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.targets import GoldText
 

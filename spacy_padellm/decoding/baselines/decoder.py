@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from spacy_padellm.decoding.base import Forced, Found, Limits, check_settings, logger
+from spacy_padellm.decoding.baselines.answer_format import (
+    Piece,
+    answer_tokens,
+    text_branches,
+)
 from spacy_padellm.decoding.batch.batching import Asked, Reading, stream_found
 from spacy_padellm.decoding.batch.generation import Generated, generate
 from spacy_padellm.decoding.replicas import Replica, make_replicas
-from spacy_padellm.decoding.writing import Piece, answer_tokens, text_branches
 from spacy_padellm.errors import Warnings
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention

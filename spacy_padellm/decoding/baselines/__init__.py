@@ -1,0 +1,1 @@
+"""The paper's baselines: all mentions in the answer to one prompt."""
