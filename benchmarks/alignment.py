@@ -19,8 +19,8 @@ from spacy_transformers.span_getters import get_doc_spans
 from wasabi import msg
 
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.spans import annotate, place_mentions
-from spacy_padellm.windows import make_windows
+from spacy_padellm.text.spans import annotate, place_mentions
+from spacy_padellm.text.windows import make_windows
 
 SPANS_KEY = "padellm"
 

@@ -11,7 +11,7 @@ from spacy.tokens import Doc, Span
 from spacy_padellm.choices import check_config_labels
 from spacy_padellm.defaults import DEFAULT_CONFIG, DEFAULT_SCORE_WEIGHTS
 from spacy_padellm.pipe import PaDeLLMNER
-from spacy_padellm.windows import default_span_getter
+from spacy_padellm.text.windows import default_span_getter
 
 
 @Language.factory(

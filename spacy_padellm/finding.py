@@ -9,13 +9,13 @@ from itertools import chain, groupby
 from spacy.tokens import Doc
 
 from spacy_padellm.decoding.base import Decoder, Found
-from spacy_padellm.doc_stream import Read, read_docs
-from spacy_padellm.label_names import GivenLabels, LabelsOf, own_labels
 from spacy_padellm.lm.handle import ModelHolder
 from spacy_padellm.mention.mention import Dedup, Mention
 from spacy_padellm.prompt.template import Prompt
-from spacy_padellm.spans import DocMentions, place_mentions
-from spacy_padellm.windows import SpanGetter
+from spacy_padellm.text.labels import GivenLabels, LabelsOf, own_labels
+from spacy_padellm.text.spans import DocMentions, place_mentions
+from spacy_padellm.text.stream import Read, read_docs
+from spacy_padellm.text.windows import SpanGetter
 
 
 def find_mentions(

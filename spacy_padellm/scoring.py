@@ -11,9 +11,9 @@ from spacy.scorer import Scorer, get_ner_prf
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_padellm.label_names import own_labels
 from spacy_padellm.mention.string_scores import Strings, micro_average, score_by_label
-from spacy_padellm.spans import gold_spans
+from spacy_padellm.text.labels import own_labels
+from spacy_padellm.text.spans import gold_spans
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,16 @@ from spacy.vocab import Vocab
 
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.errors import Errors
-from spacy_padellm.label_names import (
+from spacy_padellm.lm.handle import ModelHolder
+from spacy_padellm.lm.task_config import TaskSettings, settle
+from spacy_padellm.mention.calibration import Tuning
+from spacy_padellm.prompt.template import Prompt
+from spacy_padellm.text.labels import (
     GivenLabels,
     LabelNames,
     check_distinct,
     label_names,
 )
-from spacy_padellm.lm.handle import ModelHolder
-from spacy_padellm.lm.task_config import TaskSettings, settle
-from spacy_padellm.mention.calibration import Tuning
-from spacy_padellm.prompt.template import Prompt
 
 
 class Task:

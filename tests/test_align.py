@@ -11,10 +11,10 @@ from collections import defaultdict
 import pytest
 from hypothesis import given, settings, strategies as st
 
-import spacy_padellm.align as align_module
-from spacy_padellm.align import AlignedMention, align
-from spacy_padellm.as_read import as_read
+import spacy_padellm.text.align as align_module
 from spacy_padellm.mention.mention import Mention
+from spacy_padellm.text.align import AlignedMention, align
+from spacy_padellm.text.normalize import as_read
 
 
 def tokens(text: str) -> dict[str, set[int]]:

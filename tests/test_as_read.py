@@ -9,7 +9,7 @@ from helpers import DOC_SPANS, GOLD, LABELS, TEXT, gold_doc, initialised, traine
 from hypothesis import given, strategies as st
 from spacy.training import Example
 
-from spacy_padellm.as_read import as_read, place_as_read
+from spacy_padellm.text.normalize import as_read, place_as_read
 
 NAME = "padellm_ner"
 WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."

@@ -28,8 +28,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_padellm.gold import golds_by_labels
-from spacy_padellm.label_names import label_names
+from spacy_padellm.text.gold import golds_by_labels
+from spacy_padellm.text.labels import label_names
 
 KEY = "padellm_labels"
 

@@ -12,7 +12,7 @@ from spacy.training import Corpus
 
 from spacy_padellm.corpora.convert import convert
 from spacy_padellm.corpora.docs import count_overlaps
-from spacy_padellm.label_names import LABELS_KEY
+from spacy_padellm.text.labels import LABELS_KEY
 
 
 def jsonl(path, rows):

@@ -10,8 +10,8 @@ from spacy.tokens import Doc, DocBin, Span, SpanGroup
 from spacy_transformers.span_getters import configure_strided_spans
 
 from spacy_padellm.mention.mention import Mention, ScoredSpan
-from spacy_padellm.spans import DocMentions, annotate, gold_spans, place_mentions
-from spacy_padellm.windows import make_windows
+from spacy_padellm.text.spans import DocMentions, annotate, gold_spans, place_mentions
+from spacy_padellm.text.windows import make_windows
 
 NLP = spacy.blank("en")
 TEXT = "The Bank of Paris closed ."

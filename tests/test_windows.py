@@ -13,7 +13,7 @@ from spacy_transformers.span_getters import (
     configure_strided_spans,
 )
 
-from spacy_padellm.windows import Window, default_span_getter, make_windows
+from spacy_padellm.text.windows import Window, default_span_getter, make_windows
 
 NLP = spacy.blank("en")
 

@@ -14,9 +14,9 @@ from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.component import PaDeLLMNER
 from spacy_padellm.errors import Errors, Warnings
-from spacy_padellm.label_names import own_labels
 from spacy_padellm.pipelines import load_pipeline
-from spacy_padellm.spans import gold_spans
+from spacy_padellm.text.labels import own_labels
+from spacy_padellm.text.spans import gold_spans
 
 
 @dataclass(frozen=True, slots=True)

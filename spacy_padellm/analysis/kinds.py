@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from spacy_padellm.align import AlignedMention, align
 from spacy_padellm.mention.mention import Mention
+from spacy_padellm.text.align import AlignedMention, align
 
 Kind = Literal[
     "correct",

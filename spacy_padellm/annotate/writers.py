@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from spacy.tokens import Doc, DocBin
 
 from spacy_padellm.annotate.records import Record
-from spacy_padellm.spans import get_score
+from spacy_padellm.text.spans import get_score
 
 ENTITY = pa.struct(
     [

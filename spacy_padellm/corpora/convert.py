@@ -26,7 +26,7 @@ from spacy_padellm.corpora.records import (
     record_problem,
 )
 from spacy_padellm.errors import Errors
-from spacy_padellm.label_names import LABELS_KEY
+from spacy_padellm.text.labels import LABELS_KEY
 
 Reader = Callable[[Path], Iterator[Record | BadLine]]
 

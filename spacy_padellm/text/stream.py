@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from spacy.tokens import Doc
 
-from spacy_padellm.as_read import as_read
 from spacy_padellm.decoding.base import Found
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.windows import SpanGetter, Window, make_windows
+from spacy_padellm.text.normalize import as_read
+from spacy_padellm.text.windows import SpanGetter, Window, make_windows
 
 # texts -> what was found in each
 Decode = Callable[[Iterable[str]], Iterator[Found]]

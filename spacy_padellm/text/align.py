@@ -9,9 +9,9 @@ from functools import cached_property
 from itertools import accumulate, groupby
 from unicodedata import category, normalize
 
-from spacy_padellm.as_read import as_read
 from spacy_padellm.mention.mention import Mention, Status
 from spacy_padellm.mention.occurrences import find_all
+from spacy_padellm.text.normalize import as_read
 
 # Start and end (exclusive) of an occurrence, in characters of the text
 _Place = tuple[int, int]

@@ -11,7 +11,6 @@ from spacy.attrs import IDX, LENGTH
 from spacy.tokens import Doc, Span, SpanGroup, Token
 from spacy.util import filter_spans
 
-from spacy_padellm.align import align
 from spacy_padellm.mention.calibration import AS_GIVEN, Calibration
 from spacy_padellm.mention.mention import (
     Dedup,
@@ -20,7 +19,8 @@ from spacy_padellm.mention.mention import (
     choose_flat,
     deduplicate,
 )
-from spacy_padellm.windows import Window
+from spacy_padellm.text.align import align
+from spacy_padellm.text.windows import Window
 
 AlignmentMode = Literal["strict", "contract", "expand"]
 Existing = Literal["overwrite", "keep"]

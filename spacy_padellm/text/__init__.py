@@ -1,0 +1,1 @@
+"""From Docs to the texts that a model reads, and from its mentions back to spans."""
