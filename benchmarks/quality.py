@@ -25,7 +25,7 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from wasabi import msg
 
-from spacy_padellm.scoring import make_ner_scorer
+from spacy_padellm.pipeline.scorer import make_ner_scorer
 
 NAME = "padellm_ner"
 SPANS_KEY = "padellm"

@@ -18,11 +18,11 @@ from spacy_padellm.benchmark.gold import choose, names_of, read_gold
 from spacy_padellm.benchmark.shapes import SHAPES, make_shaped
 from spacy_padellm.lm.devices import choose_device, fast_bf16
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.optimizers import make_optimizers
 from spacy_padellm.prompt.template import PRESETS
-from spacy_padellm.targets import TrainingTree, make_trees
-from spacy_padellm.training import batches, tree_loss
-from spacy_padellm.unrolled import unroll
+from spacy_padellm.training.loss import batches, tree_loss
+from spacy_padellm.training.optimizers import make_optimizers
+from spacy_padellm.training.separate_examples import unroll
+from spacy_padellm.training.targets import TrainingTree, make_trees
 
 TEXTS_A_STEP = 32
 MAX_BATCH_TOKENS = 2048

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from helpers import GOLD
 from typer.testing import CliRunner
 
-from spacy_padellm.cli import padellm_cli
+from spacy_padellm.cli.app import padellm_cli
 
 TEXTS = list(GOLD)
 WAIT_SECONDS = 240  # before a test gives up; the machine may be busy

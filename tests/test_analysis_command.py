@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 
 from spacy_padellm.analysis.collect import ReadDoc, read_docs
 from spacy_padellm.analysis.inputs import GoldDoc
-from spacy_padellm.cli import padellm_cli
+from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.mention.calibration import Calibration, Tuning
 

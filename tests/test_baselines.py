@@ -29,7 +29,7 @@ from spacy_padellm.lm.small_model import SmallShape, make_lm as make_scratch_lm
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.targets import GoldText
+from spacy_padellm.training.targets import GoldText
 
 LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
 BASELINES = [OneStepDecoder, StructuredDecoder, AugmentedDecoder]

@@ -20,7 +20,7 @@ from spacy_padellm.benchmark import chart
 from spacy_padellm.benchmark.decoders import MULTI, default_decoders
 from spacy_padellm.benchmark.run import main
 from spacy_padellm.benchmark.settings import parse
-from spacy_padellm.cli import padellm_cli
+from spacy_padellm.cli.app import padellm_cli
 
 # the model that the helpers train knows these texts by heart
 TEXTS = dict(list(GOLD.items())[:3])

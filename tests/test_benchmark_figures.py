@@ -26,7 +26,7 @@ from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.targets import GoldText
+from spacy_padellm.training.targets import GoldText
 
 CPU = torch.device("cpu")
 LABELS = {"LOC": "location", "PER": "person"}

@@ -13,7 +13,7 @@ from spacy_padellm.decoding.base import Forced, decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.template import PRESETS
-from spacy_padellm.targets import GoldText
+from spacy_padellm.training.targets import GoldText
 
 LABELS = {"LOC": "location", "PER": "person"}
 GOLD = [

@@ -6,7 +6,7 @@ from spacy.cli import app
 from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
-from spacy_padellm.cli import padellm_cli
+from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.text.labels import LABELS_KEY
 
 GOOD = '{"text": "Bo ran", "spans": [[0, 2, "PER"]]}\n'

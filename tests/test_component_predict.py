@@ -30,8 +30,8 @@ from helpers import (
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_padellm.choices import check_choices
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.pipeline.validation import check_choices
 from spacy_padellm.tree.kv_cache import RowCache
 from spacy_padellm.tree.packing import Pass
 

@@ -8,7 +8,7 @@ import pytest
 
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
-from spacy_padellm.registered import make_batch_decoder, make_tree_decoder
+from spacy_padellm.pipeline.registry import make_batch_decoder, make_tree_decoder
 
 
 def test_decoding_settings_negative_draft_is_an_error() -> None:

@@ -6,9 +6,9 @@ from conftest import make_lm
 from thinc.api import Adam
 from torch import nn
 
-from spacy_padellm import optimizers
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.optimizers import apply_step, make_optimizers
+from spacy_padellm.training import optimizers
+from spacy_padellm.training.optimizers import apply_step, make_optimizers
 
 
 def with_gradients(lm: LanguageModel) -> list[nn.Parameter]:

@@ -10,7 +10,7 @@ import spacy
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_padellm.scoring import make_ner_scorer, ner_score
+from spacy_padellm.pipeline.scorer import make_ner_scorer, ner_score
 
 NLP = spacy.blank("en")
 Places = list[tuple[int, int, str]]

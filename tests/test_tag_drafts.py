@@ -32,7 +32,7 @@ from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.decoding.tree.tags import read_tags, share_scores
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.pipe import PaDeLLMNER
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
 
 
 def log_chances(rows: list[list[float]]) -> npt.NDArray[np.float64]:

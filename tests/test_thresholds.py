@@ -35,7 +35,7 @@ from spacy_padellm.analysis.thresholds import (
     learn_thresholds,
     tune,
 )
-from spacy_padellm.cli import padellm_cli
+from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import LEAST_SCORE
 from spacy_padellm.lm.task_config import read_settings

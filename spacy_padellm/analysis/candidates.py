@@ -12,9 +12,9 @@ from spacy.tokens import Doc
 from spacy_padellm.analysis.inputs import GoldCorpus
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.thresholds import Candidates, Corpus
-from spacy_padellm.component import PaDeLLMNER
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.mention.mention import ScoredSpan
+from spacy_padellm.pipeline.factory import PaDeLLMNER
 
 BATCH_SIZE = 256
 

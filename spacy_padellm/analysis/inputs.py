@@ -12,9 +12,9 @@ from spacy.tokens import Doc, DocBin
 
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.options import AnalysisError
-from spacy_padellm.component import PaDeLLMNER
 from spacy_padellm.errors import Errors, Warnings
-from spacy_padellm.pipelines import load_pipeline
+from spacy_padellm.pipeline.bundled import load_pipeline
+from spacy_padellm.pipeline.factory import PaDeLLMNER
 from spacy_padellm.text.labels import own_labels
 from spacy_padellm.text.spans import gold_spans
 

@@ -14,11 +14,11 @@ import torch
 from spacy import util
 from spacy.language import Language
 
-from spacy_padellm import pipelines
 from spacy_padellm.annotate.files import AnnotateError
 from spacy_padellm.annotate.memory import bound_kernels
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.loading import BUNDLED
+from spacy_padellm.pipeline import bundled as pipelines
 
 FACTORY = "padellm_ner"
 PROBE = "Ada Lovelace was born in London."

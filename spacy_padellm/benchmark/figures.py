@@ -11,7 +11,7 @@ from spacy_padellm.benchmark.measure import Result
 from spacy_padellm.benchmark.subjects import Subject, share_given
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.targets import GoldText
+from spacy_padellm.training.targets import GoldText
 
 
 def add_figures(

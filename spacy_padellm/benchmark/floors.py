@@ -12,7 +12,7 @@ from spacy_padellm.benchmark.measure import wait
 from spacy_padellm.decoding.base import Forced
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
-from spacy_padellm.targets import GoldText, make_trees
+from spacy_padellm.training.targets import GoldText, make_trees
 
 READ_AT_MOST = 2 << 30  # bytes; past the caches the time grows with the size
 PRODUCT_ROWS = 1024

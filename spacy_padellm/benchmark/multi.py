@@ -10,7 +10,7 @@ from spacy_padellm.benchmark.measure import wait
 from spacy_padellm.decoding.base import Decoder, Forced, decode
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.targets import GoldText
+from spacy_padellm.training.targets import GoldText
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from spacy_padellm.mention.string_scores import (
     score_by_label,
 )
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.targets import GoldText
+from spacy_padellm.training.targets import GoldText
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -14,7 +14,7 @@ from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
-from spacy_padellm.targets import GoldText, TrainingTree
+from spacy_padellm.training.targets import GoldText, TrainingTree
 
 logger = logging.getLogger("spacy_padellm")
 # numbers at a time that a CPU's cache holds while several passes go over them

@@ -9,7 +9,7 @@ from spacy_padellm.decoding.base import Decoder, Forced, Found
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.targets import GoldText, TrainingTree
+from spacy_padellm.training.targets import GoldText, TrainingTree
 
 
 @dataclass(slots=True)

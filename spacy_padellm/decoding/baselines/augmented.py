@@ -23,7 +23,7 @@ from spacy_padellm.decoding.baselines.answer_format import (
 from spacy_padellm.decoding.baselines.decoder import AnswerDecoder, AnswerFormat
 from spacy_padellm.decoding.baselines.gold_offsets import outermost, place_gold
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.targets import GoldText
+from spacy_padellm.training.targets import GoldText
 
 _MARKS = "[]"
 _BRACKET = re.compile(r"\\.|[\[\]]", re.DOTALL)

@@ -21,7 +21,7 @@ from spacy_padellm.errors import Warnings
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
-from spacy_padellm.targets import GoldText, TrainingTree
+from spacy_padellm.training.targets import GoldText, TrainingTree
 from spacy_padellm.tree.token_tree import ROOT
 
 

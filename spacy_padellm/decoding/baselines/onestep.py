@@ -18,7 +18,7 @@ from spacy_padellm.decoding.baselines.answer_format import (
 )
 from spacy_padellm.decoding.baselines.decoder import AnswerDecoder, AnswerFormat
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.targets import GoldText
+from spacy_padellm.training.targets import GoldText
 
 
 def write_answer(gold: GoldText, labels: Mapping[str, str]) -> list[str]:

@@ -23,7 +23,7 @@ from spacy_padellm.decoding.baselines.answer_format import (
 )
 from spacy_padellm.decoding.baselines.decoder import AnswerDecoder, AnswerFormat
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.targets import GoldText
+from spacy_padellm.training.targets import GoldText
 
 _NULL = "NULL"
 _MARKS = "()"

@@ -29,7 +29,7 @@ from spacy_padellm.lm.devices import check_devices
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
-from spacy_padellm.targets import GoldText, TrainingTree, make_trees
+from spacy_padellm.training.targets import GoldText, TrainingTree, make_trees
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
-from spacy_padellm.targets import GoldText, TrainingTree, make_trees
+from spacy_padellm.training.targets import GoldText, TrainingTree, make_trees
 
 AHEAD = 4  # texts read ahead, as a multiple of those under way
 

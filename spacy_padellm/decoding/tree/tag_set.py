@@ -1,4 +1,4 @@
-"""The tags that the tokens of a text may have; see `spacy_padellm.tags`."""
+"""The tags that the tokens of a text may have; see `training.tags`."""
 
 from __future__ import annotations
 

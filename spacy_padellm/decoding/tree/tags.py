@@ -1,4 +1,4 @@
-"""Mentions as a model that tags its texts has tagged them; see `spacy_padellm.tags`.
+"""Mentions as a model that tags its texts has tagged them; see `training.tags`.
 
 They are drafts of the mentions that are generated, and share in their scores; those
 that are sure stand as they are.

@@ -11,8 +11,8 @@ from thinc.api import Model
 from spacy_padellm.lm.handle import ModelHolder
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.small_model import SmallShape
-from spacy_padellm.targets import TrainingTree
-from spacy_padellm.training import tree_loss
+from spacy_padellm.training.loss import tree_loss
+from spacy_padellm.training.targets import TrainingTree
 
 TreeModel = Model[Sequence[TrainingTree], Any]
 

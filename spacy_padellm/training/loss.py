@@ -13,9 +13,9 @@ from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import why_no_tree
-from spacy_padellm.targets import TrainingTree
+from spacy_padellm.training.separate_examples import unroll
+from spacy_padellm.training.targets import TrainingTree
 from spacy_padellm.tree.token_tree import TokenTree, side_by_side
-from spacy_padellm.unrolled import unroll
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spacy_padellm.targets import TrainingTree
+from spacy_padellm.training.targets import TrainingTree
 from spacy_padellm.tree.token_tree import ROOT
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from spacy_padellm.choices import check_config_labels
-from spacy_padellm.defaults import DEFAULT_CONFIG, DEFAULT_SCORE_WEIGHTS
-from spacy_padellm.pipe import PaDeLLMNER
+from spacy_padellm.pipeline.defaults import DEFAULT_CONFIG, DEFAULT_SCORE_WEIGHTS
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
+from spacy_padellm.pipeline.validation import check_config_labels
 from spacy_padellm.text.windows import default_span_getter
 
 

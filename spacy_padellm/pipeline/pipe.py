@@ -14,15 +14,12 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer
 
-from spacy_padellm.choices import check_choices
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.errors import Errors
-from spacy_padellm.finding import find_mentions
 from spacy_padellm.lm.handle import ModelHolder
 from spacy_padellm.mention.calibration import Calibration, Tuning
-from spacy_padellm.model import TreeModel, get_holder
-from spacy_padellm.prompt.template import PRESETS, Prompt
-from spacy_padellm.saving import (
+from spacy_padellm.pipeline.annotate_docs import find_mentions
+from spacy_padellm.pipeline.saving import (
     Loaded,
     Parts,
     read_bytes,
@@ -30,7 +27,9 @@ from spacy_padellm.saving import (
     write_bytes,
     write_folder,
 )
-from spacy_padellm.task import Task
+from spacy_padellm.pipeline.task import Task
+from spacy_padellm.pipeline.validation import check_choices
+from spacy_padellm.prompt.template import PRESETS, Prompt
 from spacy_padellm.text.gold import (
     check_first,
     gold_labels,
@@ -41,8 +40,14 @@ from spacy_padellm.text.labels import LabelNames, label_names
 from spacy_padellm.text.normalize import as_read
 from spacy_padellm.text.spans import DocMentions, annotate
 from spacy_padellm.text.windows import SpanGetter
-from spacy_padellm.training import TrainingSettings
-from spacy_padellm.updates import Updates, add_update, make_from_scratch, make_step
+from spacy_padellm.training.loss import TrainingSettings
+from spacy_padellm.training.thinc_model import TreeModel, get_holder
+from spacy_padellm.training.update import (
+    Updates,
+    add_update,
+    make_from_scratch,
+    make_step,
+)
 
 STREAM_FROM = 256  # Docs of a batch; smaller ones are asked for to get Docs early
 

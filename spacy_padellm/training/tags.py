@@ -14,7 +14,7 @@ from itertools import chain, count, pairwise
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.targets import GoldText, Tags, TrainingTree
+from spacy_padellm.training.targets import GoldText, Tags, TrainingTree
 
 
 def add_tags(

@@ -1,0 +1,1 @@
+"""Training: what a model is to answer, its loss, and the steps."""
