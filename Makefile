@@ -26,12 +26,13 @@ test: install lint types
 # tree, prompt, decoding and alignment import neither spaCy nor thinc
 NEWEST := .venv-newest
 test-newest: $(NEWEST)/installed
-	$(NEWEST)/bin/python -m pytest -p no:cacheprovider tests/test_tree.py \
-		tests/test_prompt.py tests/test_decoding.py tests/test_mentions.py \
-		tests/test_decoding_settings.py tests/test_source.py \
-		tests/test_align.py tests/test_baselines.py \
-		tests/test_baselines_formats.py tests/test_replicas.py \
-		tests/test_static_passes.py
+	$(NEWEST)/bin/python -m pytest -p no:cacheprovider tests/prompt tests/tree \
+		tests/mention/test_mention.py tests/text/test_align.py \
+		tests/lm/test_cuda_graphs.py tests/decoding/test_decoding.py \
+		tests/decoding/test_decoding_settings.py tests/decoding/test_replicas.py \
+		tests/decoding/tree/test_copy_source.py \
+		tests/decoding/baselines/test_baselines.py \
+		tests/decoding/baselines/test_baselines_formats.py
 
 $(NEWEST)/installed: constraints.txt
 	$(PYTHON) -m venv $(NEWEST)

@@ -11,7 +11,7 @@ from spacy.language import Language
 
 from spacy_padellm.lm.loading import BUNDLED
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_import_of_the_package_is_light() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["tree", "prompt", "mentions", "align", "lm", "decoding.tree"]
+    "module", ["tree", "prompt", "mention", "text.align", "lm", "decoding.tree.decoder"]
 )
 def test_import_of_the_rooms_without_spacy(module: str) -> None:
     code = (

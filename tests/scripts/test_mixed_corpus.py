@@ -12,7 +12,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc, DocBin, Span
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 WORDS = ["Anna", "Smith", "flew", "to", "Oslo", ",", "alone", "."]
 LISTED = ["Quentin Zzyzx", "Xanthe"]
 

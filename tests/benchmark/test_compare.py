@@ -14,7 +14,7 @@ from helpers import GOLD, gold_doc
 from spacy.tokens import DocBin
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent.parent
 SETS = ("conll03", "weibo", "resume", "youku", "ecommerce")
 
 

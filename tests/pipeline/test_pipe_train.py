@@ -36,7 +36,7 @@ from thinc.api import Config
 
 from spacy_padellm.prompt.template import PRESETS
 
-FILES = Path(__file__).parent.parent / "configs"
+FILES = Path(__file__).parent.parent.parent / "configs"
 LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
 
 

@@ -11,7 +11,7 @@ import pytest
 import spacy
 from thinc.api import Config
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent.parent
 PEOPLE = ["Ada Lovelace", "Alan Turing", "Grace Hopper", "Kurt Goedel"]
 PLACES = ["London", "Vienna", "New York", "Manchester"]
 
