@@ -39,10 +39,10 @@ from wasabi import msg
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.thresholds import Candidates, Corpus, learn_thresholds
 from spacy_padellm.benchmark.figures import lengths
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.pipeline.scorer import make_ner_scorer
 from spacy_padellm.text.labels import LABELS_KEY
-from spacy_padellm.training.targets import GoldText
 
 NAME = "padellm_ner"
 SPANS_KEY = "padellm"

@@ -1,10 +1,18 @@
-"""Every message a user can meet. Each one names its remedy."""
+"""Every message a user can meet, and the logger. Each one names its remedy."""
+
+import logging
+
+logger = logging.getLogger("spacy_padellm")
 
 
 class Errors:
     """Message templates; fill them with `str.format`."""
 
     # Prompts, models and decoding: P1xx
+    P100 = (
+        "No training targets are known for the output format '{output_format}'. Use a "
+        "decoder with one of these: {known}."
+    )
     P101 = (
         "The prompt's template '{piece}' must hold {{{field}}} once and no other "
         "field, but it is {value!r}. Write literal braces as {{{{ and }}}}."

@@ -16,7 +16,7 @@ from spacy.language import Language
 
 from spacy_padellm.annotate.files import AnnotateError
 from spacy_padellm.annotate.memory import bound_kernels
-from spacy_padellm.errors import Errors
+from spacy_padellm.errors import Errors, logger
 from spacy_padellm.lm.loading import BUNDLED
 from spacy_padellm.pipeline import bundled as pipelines
 
@@ -99,7 +99,6 @@ def told_once() -> Iterator[None]:
         _told.add(kind)
         return new
 
-    logger = logging.getLogger("spacy_padellm")
     logger.addFilter(is_new)
     try:
         yield

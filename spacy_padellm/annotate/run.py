@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -25,9 +24,8 @@ from spacy_padellm.annotate.run_local import (
     run_processes,
 )
 from spacy_padellm.annotate.worker import Job
-from spacy_padellm.errors import Errors, Warnings
+from spacy_padellm.errors import Errors, Warnings, logger
 
-logger = logging.getLogger("spacy_padellm")
 # each worker gets about as many shards, so that the last one is a small part of the run
 SHARDS_OF_WORKER = 8
 WORTHWHILE = 10  # texts of a shard: below it the workers' start is what takes time

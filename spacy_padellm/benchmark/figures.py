@@ -10,8 +10,9 @@ from spacy_padellm.benchmark import floors
 from spacy_padellm.benchmark.measure import Result
 from spacy_padellm.benchmark.subjects import Subject, share_given
 from spacy_padellm.decoding.base import Decoder
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import GoldText
+from spacy_padellm.training.targets import make_targets
 
 
 def add_figures(
@@ -67,7 +68,9 @@ def lengths(
     RETURNS (tuple[float, float]): Generated tokens a sequence, its `<eos>` included,
         and sequences a text.
     """
-    trees = decoder.targets(prompt, golds, labels, mention_prefix_loss=False)
+    trees = make_targets(
+        decoder.output_format, prompt, golds, labels, mention_prefix_loss=False
+    )
     tokens = sum(sum(tree.weights) for tree in trees)
     ends = sum(
         weight

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from spacy_padellm.benchmark.measure import wait
-from spacy_padellm.decoding.base import Forced
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
-from spacy_padellm.training.targets import GoldText, make_trees
+from spacy_padellm.training.targets import make_trees
 
 READ_AT_MOST = 2 << 30  # bytes; past the caches the time grows with the size
 PRODUCT_ROWS = 1024

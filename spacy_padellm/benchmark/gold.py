@@ -9,8 +9,8 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.normalize import as_read
-from spacy_padellm.training.targets import GoldText
 
 SPANS_KEY = "padellm"
 NAMES = {

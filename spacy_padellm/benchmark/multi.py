@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spacy_padellm.benchmark.measure import wait
-from spacy_padellm.decoding.base import Decoder, Forced, decode
+from spacy_padellm.decoding.base import Decoder, decode
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import GoldText
 
 
 @dataclass(frozen=True, slots=True)

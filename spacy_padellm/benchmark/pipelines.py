@@ -14,10 +14,10 @@ from spacy.util import filter_spans
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.pipeline.factory import PaDeLLMNER
 from spacy_padellm.pipeline.scorer import ner_score
 from spacy_padellm.prompt.template import Prompt
-from spacy_padellm.training.targets import GoldText
 
 FACTORY = "padellm_ner"
 SPANS_KEY = "padellm"

@@ -43,8 +43,8 @@ from spacy_padellm.benchmark.subjects import (
 )
 from spacy_padellm.lm.devices import choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS
-from spacy_padellm.training.targets import GoldText
 from spacy_padellm.writable import make_writable
 
 

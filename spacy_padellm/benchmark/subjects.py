@@ -17,7 +17,8 @@ from spacy_padellm.benchmark.decoders import (
 )
 from spacy_padellm.benchmark.measure import Entry, Result
 from spacy_padellm.benchmark.multi import SimulatedMulti
-from spacy_padellm.decoding.base import Forced, decode
+from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Errors
@@ -25,6 +26,7 @@ from spacy_padellm.lm.devices import choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import find, load
 from spacy_padellm.lm.task_config import read_settings
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention, deduplicate
 from spacy_padellm.mention.string_scores import (
     StringScore,
@@ -32,7 +34,6 @@ from spacy_padellm.mention.string_scores import (
     score_by_label,
 )
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import GoldText
 
 if TYPE_CHECKING:
     from spacy.language import Language

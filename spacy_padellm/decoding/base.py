@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,13 +9,12 @@ from typing import Protocol
 import torch
 
 from spacy_padellm.checks import is_whole
-from spacy_padellm.errors import Errors, Warnings
+from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
-from spacy_padellm.training.targets import GoldText, TrainingTree
 
-logger = logging.getLogger("spacy_padellm")
 # numbers at a time that a CPU's cache holds while several passes go over them
 _CACHED_LOGITS = 1 << 18
 
@@ -36,7 +34,7 @@ class Decoder(Protocol):
         ...
 
     @property
-    def answers(self) -> str:
+    def output_format(self) -> str:
         """What a model must have been trained to answer, in words."""
         ...
 
@@ -69,23 +67,6 @@ class Decoder(Protocol):
         """
         ...
 
-    def targets(
-        self,
-        prompt: PromptTokens,
-        golds: Sequence[GoldText],
-        labels: Mapping[str, str],
-        *,
-        mention_prefix_loss: bool,
-    ) -> list[TrainingTree]:
-        """What a model is trained on to answer this decoder, a tree for each text.
-
-        prompt (PromptTokens): The prompt, bound to the model's tokenizer.
-        golds (Sequence[GoldText]): The texts with their gold mentions.
-        labels (Mapping[str, str]): Label -> its name in the prompt.
-        mention_prefix_loss (bool): Whether the tokens of `<mention n>` are learnt.
-        """
-        ...
-
 
 def decode(
     decoder: Decoder,
@@ -106,35 +87,6 @@ def decode(
             raise mentions
         found.append(mentions)
     return found
-
-
-class Forced:
-    """Answers that a decoder is made to give."""
-
-    def __init__(
-        self, prompt: PromptTokens, mentions: Mapping[str, Mapping[str, Sequence[str]]]
-    ) -> None:
-        """Prepare the answers' tokens.
-
-        prompt (PromptTokens): The prompt in use.
-        mentions (Mapping[str, Mapping[str, Sequence[str]]]): Text -> label ->
-            mentions in text order.
-        """
-        self._prompt = prompt
-        self.gold = mentions
-
-    def bound(self, prompt: PromptTokens) -> Forced:
-        """The same answers in the tokens of another tokenizer, as a replica has it."""
-        return self if prompt is self._prompt else Forced(prompt, self.gold)
-
-    def count(self, text: str, label: str) -> list[int]:
-        """The answer to a count prompt, with what ends it."""
-        count = len(self.gold[text].get(label, ()))
-        return self._prompt.count_answer(count)
-
-    def mention(self, text: str, label: str, index: int) -> list[int]:
-        """The answer to a mention prompt, with `<eos>`."""
-        return self._prompt.mention_answer(self.gold[text][label][index - 1])
 
 
 @dataclass(slots=True)

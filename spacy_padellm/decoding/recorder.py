@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from spacy_padellm.decoding.base import Decoder, Forced, Found
+from spacy_padellm.decoding.base import Decoder, Found
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import GoldText, TrainingTree
 
 
 @dataclass(slots=True)
@@ -33,9 +33,9 @@ class Recorder:
         return self.decoder.needs_weights
 
     @property
-    def answers(self) -> str:
+    def output_format(self) -> str:
         """See `Decoder`."""
-        return self.decoder.answers
+        return self.decoder.output_format
 
     @property
     def least_score(self) -> float:
@@ -66,16 +66,3 @@ class Recorder:
             if not isinstance(found, Exception):
                 self.found[asked[place]] = found
             yield found
-
-    def targets(
-        self,
-        prompt: PromptTokens,
-        golds: Sequence[GoldText],
-        labels: Mapping[str, str],
-        *,
-        mention_prefix_loss: bool,
-    ) -> list[TrainingTree]:
-        """See `Decoder`."""
-        return self.decoder.targets(
-            prompt, golds, labels, mention_prefix_loss=mention_prefix_loss
-        )

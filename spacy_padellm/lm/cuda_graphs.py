@@ -8,7 +8,6 @@ where they are.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from spacy_padellm.errors import Warnings
+from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.attention import Block, attention_of
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import RowCache
@@ -29,7 +28,6 @@ from spacy_padellm.tree.packing import Pass
 MOST_TOKENS = 512  # of a first pass; larger ones keep a GPU busy as they are
 _LEAST_TOKENS = 16
 _LEAST_SLOTS = 256
-_logger = logging.getLogger("spacy_padellm")
 
 # logits of the reads, and what all tokens give the vocabulary projection
 Output = tuple[torch.Tensor, torch.Tensor]
@@ -122,7 +120,7 @@ class StaticPasses:
                 raise
             except RuntimeError as error:
                 # of this text it is still right, if slow
-                _logger.warning(Warnings.W194.format(error=error))
+                logger.warning(Warnings.W194.format(error=error))
                 self.works = False
             self._runs[shape] = run
         return run

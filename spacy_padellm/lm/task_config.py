@@ -22,14 +22,14 @@ class TaskSettings:
     labels (dict[str, str]): Label -> its name in the prompt.
     prompt (Prompt): The templates.
     tuning (Tuning): How its mentions are judged.
-    answers (str): What the model was trained to answer; see `Decoder`. Empty if that
-        is not known.
+    output_format (str): What the model was trained to answer; see `Decoder`. Empty
+        if that is not known.
     """
 
     labels: dict[str, str]
     prompt: Prompt
     tuning: Tuning = field(default_factory=Tuning)
-    answers: str = ""
+    output_format: str = ""
 
     def to_json(self) -> str:
         settings: dict[str, Any] = {
@@ -40,8 +40,8 @@ class TaskSettings:
             settings["thresholds"] = dict(self.tuning.thresholds)
         if self.tuning.calibration != Calibration():
             settings["calibration"] = asdict(self.tuning.calibration)
-        if self.answers:
-            settings["answers"] = self.answers
+        if self.output_format:
+            settings["answers"] = self.output_format
         return json.dumps(settings, ensure_ascii=False, indent=2) + "\n"
 
     @classmethod

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spacy_padellm.decoding.base import logger
-from spacy_padellm.errors import Warnings
+from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import RowCache
 from spacy_padellm.tree.packing import pack

@@ -162,10 +162,12 @@ class Task:
         """
         prompt = self.ready()
         if self._fits is not decoder and not self._holder.trained:
-            trained = self._carried.answers if self._carried else ""
-            if trained and trained != decoder.answers:
+            trained = self._carried.output_format if self._carried else ""
+            if trained and trained != decoder.output_format:
                 message = Errors.P151.format(
-                    name=self._holder.origin, trained=trained, asked=decoder.answers
+                    name=self._holder.origin,
+                    trained=trained,
+                    asked=decoder.output_format,
                 )
                 raise ValueError(message)
             self._fits = decoder
@@ -187,10 +189,10 @@ class Task:
         labels = {**(carried.labels if carried else {}), **self._taught}
         # a Doc may have given one another name
         labels |= {k: name for k, name in self.labels.items() if k in labels}
-        answers = carried.answers if carried else ""
+        output_format = carried.output_format if carried else ""
         if self._holder.trained:
-            answers = decoder.answers
+            output_format = decoder.output_format
         tuning = self.tuning
         if isinstance(threshold, Mapping):
             tuning = replace(tuning, thresholds={**tuning.thresholds, **threshold})
-        return TaskSettings(labels or self.labels, prompt, tuning, answers)
+        return TaskSettings(labels or self.labels, prompt, tuning, output_format)

@@ -12,13 +12,12 @@ from typing import Any
 from spacy.tokens import Span
 from spacy.training import Example, validate_get_examples
 
-from spacy_padellm.decoding.base import logger
-from spacy_padellm.errors import Errors, Warnings
+from spacy_padellm.errors import Errors, Warnings, logger
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.labels import LabelsOf, own_labels
 from spacy_padellm.text.normalize import as_read, place_as_read
 from spacy_padellm.text.spans import gold_spans
 from spacy_padellm.text.windows import SpanGetter, Window, make_windows
-from spacy_padellm.training.targets import GoldText
 
 _Place = tuple[int, int, str]  # first character, the one after the last, label
 

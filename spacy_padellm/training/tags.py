@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, count, pairwise
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import GoldText, Tags, TrainingTree
+from spacy_padellm.training.targets import Tags, TrainingTree
 
 
 def add_tags(

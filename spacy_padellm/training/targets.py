@@ -10,23 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS
+from spacy_padellm.decoding.baselines.answer_format import AnswerFormat
+from spacy_padellm.decoding.baselines.augmented import AUGMENTED
+from spacy_padellm.decoding.baselines.onestep import ONE_STEP
+from spacy_padellm.decoding.baselines.structured import STRUCTURED
 from spacy_padellm.errors import Errors
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
 from spacy_padellm.tree.token_tree import ROOT
-
-
-@dataclass(frozen=True, slots=True)
-class GoldText:
-    """A text and its gold mentions.
-
-    mentions (Mapping[str, Sequence[str]]): Label -> mention strings in text order.
-    places (Sequence[tuple[int, int, str]]): First character, the one after the last,
-        and label of each mention.
-    """
-
-    text: str
-    mentions: Mapping[str, Sequence[str]]
-    places: Sequence[tuple[int, int, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +153,57 @@ def make_trees(
         )
         for gold, branches in zip(golds, asked, strict=True)
     ]
+
+
+def make_answer_trees(
+    form: AnswerFormat,
+    prompt: PromptTokens,
+    golds: Sequence[GoldText],
+    labels: Mapping[str, str],
+) -> list[TrainingTree]:
+    """Training trees: a branch for each prompt of a text, with its answer.
+
+    Each token of an answer, `<eos>` included, weighs 1.
+    """
+    trees = []
+    prompts = form.ask(prompt, [gold.text for gold in golds], labels)
+    for gold, branches in zip(golds, prompts, strict=True):
+        tree = TrainingTree(mutual=branches.mutual)
+        root = tree.extend(ROOT, branches.root)
+        answers = form.tokens(prompt, gold, labels)
+        for ids, (*answer, eos) in zip(branches.labels, answers, strict=True):
+            end = tree.extend(root, ids)
+            tree.predict(tree.extend(end, answer, weight=1), eos, 1)
+        trees.append(tree)
+    return trees
+
+
+_ANSWER_FORMATS = {form.name: form for form in (ONE_STEP, STRUCTURED, AUGMENTED)}
+
+
+def make_targets(
+    output_format: str,
+    prompt: PromptTokens,
+    golds: Sequence[GoldText],
+    labels: Mapping[str, str],
+    *,
+    mention_prefix_loss: bool,
+) -> list[TrainingTree]:
+    """What a model is trained on to answer a decoder, a tree for each text.
+
+    output_format (str): The decoder's; see `Decoder`.
+    prompt (PromptTokens): The prompt, bound to the model's tokenizer.
+    golds (Sequence[GoldText]): The texts with their gold mentions.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    mention_prefix_loss (bool): Whether the tokens of `<mention n>` are learnt, if
+        there are any.
+    RAISES (ValueError): If there are no targets of this format.
+    """
+    if output_format == COUNTS_AND_MENTIONS:
+        return make_trees(
+            prompt, golds, labels, mention_prefix_loss=mention_prefix_loss
+        )
+    if output_format not in _ANSWER_FORMATS:
+        known = ", ".join([COUNTS_AND_MENTIONS, *_ANSWER_FORMATS])
+        raise ValueError(Errors.P100.format(output_format=output_format, known=known))
+    return make_answer_trees(_ANSWER_FORMATS[output_format], prompt, golds, labels)

@@ -11,11 +11,12 @@ import torch
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.small_model import make_lm
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.training.loss import TrainingSettings, batches, fit_trees
 from spacy_padellm.training.optimizers import apply_step, make_optimizers
 from spacy_padellm.training.tags import add_tags, has_overlaps, tag_tokens
-from spacy_padellm.training.targets import GoldText, TrainingTree
+from spacy_padellm.training.targets import TrainingTree, make_targets
 from spacy_padellm.training.thinc_model import TreeModel, get_holder
 
 TAG_LOSS = 1.0  # of a model that tags its texts, unless the settings say otherwise
@@ -82,8 +83,12 @@ def add_update(
         weight = TAG_LOSS if tags else 0.0
     for labels, texts in golds:
         tokens = lm.tokens_of(prompt)
-        targets = decoder.targets(
-            tokens, texts, labels, mention_prefix_loss=settings.mention_prefix_loss
+        targets = make_targets(
+            decoder.output_format,
+            tokens,
+            texts,
+            labels,
+            mention_prefix_loss=settings.mention_prefix_loss,
         )
         if weight:
             names = list(labels.values())

@@ -24,9 +24,9 @@ from spacy_padellm.benchmark.subjects import (
 from spacy_padellm.benchmark.work import count_work
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import GoldText
 
 CPU = torch.device("cpu")
 LABELS = {"LOC": "location", "PER": "person"}

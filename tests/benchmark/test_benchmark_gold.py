@@ -14,7 +14,7 @@ from spacy_padellm.benchmark.gold import (
     with_labels,
     write_gold,
 )
-from spacy_padellm.training.targets import GoldText
+from spacy_padellm.mention.gold import GoldText
 
 GOLD = [
     GoldText("Bo saw Al in Rome .", {"PER": ["Bo", "Al"], "LOC": ["Rome"]}),

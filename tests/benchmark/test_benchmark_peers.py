@@ -9,11 +9,12 @@ from spacy_padellm.benchmark.peers.spacy_pipes import small_ner, transformer_ner
 from spacy_padellm.benchmark.peers.vllm_peer import measure_vllm, rounds
 from spacy_padellm.benchmark.pipelines import score, search_mentions
 from spacy_padellm.benchmark.shapes import make_shaped
-from spacy_padellm.decoding.base import Forced, decode
+from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS
-from spacy_padellm.training.targets import GoldText
 
 LABELS = {"LOC": "location", "PER": "person"}
 GOLD = [

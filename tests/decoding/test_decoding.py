@@ -25,14 +25,9 @@ from transformers import (
     MistralConfig,
 )
 
-from spacy_padellm.decoding.base import (
-    Decoder,
-    Forced,
-    Limits,
-    decode,
-    likeliest,
-)
+from spacy_padellm.decoding.base import Decoder, Limits, decode, likeliest
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.decoding.tree.decoder import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree.step import Choice, Reading
 from spacy_padellm.decoding.tree.text import TreeText

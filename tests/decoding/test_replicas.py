@@ -11,8 +11,9 @@ import pytest
 import torch
 from conftest import make_lm
 
-from spacy_padellm.decoding.base import Forced, decode
+from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.small_model import SmallShape, make_lm as make_scratch_lm

@@ -11,8 +11,8 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy_transformers.span_getters import configure_strided_spans
 
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.gold import gold_texts
-from spacy_padellm.training.targets import GoldText
 
 NLP = spacy.blank("en")
 WORDS = ["(", "Paris", ",", "France", ")", "met", "Rome", "."]

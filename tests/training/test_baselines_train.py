@@ -23,7 +23,8 @@ from spacy.tokens import Doc
 from spacy.util import load_model_from_config
 from thinc.api import Config
 
-from spacy_padellm.decoding.base import Forced, decode
+from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.forced import Forced
 
 KINDS = ["OneStep", "Structured", "Augmented"]
 SHAPE = {"hidden_size": 64, "intermediate_size": 128, "layers": 2}

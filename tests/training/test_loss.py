@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from conftest import CONFIGS, make_lm
 
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.training.loss import (
     TrainingSettings,
@@ -17,7 +18,7 @@ from spacy_padellm.training.loss import (
 )
 from spacy_padellm.training.schedules import warmup_cosine
 from spacy_padellm.training.separate_examples import unroll
-from spacy_padellm.training.targets import GoldText, TrainingTree, make_trees
+from spacy_padellm.training.targets import TrainingTree, make_trees
 
 LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
 WORDS = ["Angela", "Merkel", "Berlin", "Paris", "2", "10", ",", "北京", "New"]

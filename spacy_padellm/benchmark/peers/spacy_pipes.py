@@ -18,7 +18,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 from spacy_padellm.benchmark.pipelines import search_mentions
-from spacy_padellm.training.targets import GoldText
+from spacy_padellm.mention.gold import GoldText
 
 BATCH_TEXTS = 32
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]

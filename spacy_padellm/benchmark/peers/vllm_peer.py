@@ -14,11 +14,11 @@ import torch
 
 from spacy_padellm.benchmark.measure import Result
 from spacy_padellm.benchmark.report import VLLM
-from spacy_padellm.decoding.base import Forced
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import GoldText
 
 SCRIPT = Path(__file__).parent / "vllm_rounds.py"
 SHOWN_LINES = 15

@@ -7,9 +7,10 @@ as is the backslash itself, so that an answer can be read back: `Paris\, Texas`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.token_strings import TokenStrings
 from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
 
@@ -32,6 +33,51 @@ class Piece:
     text: str
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """How a baseline asks, and how its answers are written.
+
+    name (str): What a model was trained to answer, in words.
+    by_label (bool): Whether each label is asked for apart, by the text's and the
+        label's template; if not, one answer to the text's template holds all labels.
+    write (Callable): (text with its gold mentions, label -> name) -> the answer.
+    read (Callable): (answer, label -> name) -> label -> its mentions in order; never
+        raises, whatever the answer is.
+    room (Callable): (prompt, label -> name) -> a function from the tokens of a text to
+        the tokens that its answer may take.
+    """
+
+    name: str
+    by_label: bool
+    write: Callable[[GoldText, Mapping[str, str]], list[str]]
+    read: Callable[[str, Mapping[str, str]], dict[str, list[Piece]]]
+    room: Callable[[PromptTokens, Mapping[str, str]], Callable[[int], int]]
+
+    def groups(self, labels: Mapping[str, str]) -> list[dict[str, str]]:
+        """The labels of each prompt of a text."""
+        if self.by_label:
+            return [{label: name} for label, name in labels.items()]
+        return [dict(labels)]
+
+    def ask(
+        self, prompt: PromptTokens, texts: Sequence[str], labels: Mapping[str, str]
+    ) -> list[CountBranches]:
+        """The prompts of texts."""
+        if self.by_label:
+            return prompt.count_branches(texts, list(labels.values()))
+        return text_branches(prompt, texts)
+
+    def tokens(
+        self, prompt: PromptTokens, gold: GoldText, labels: Mapping[str, str]
+    ) -> list[list[int]]:
+        """The answers to a text's prompts, each with `<eos>`."""
+        template = prompt.prompt.label if self.by_label else prompt.prompt.text
+        return [
+            answer_tokens(prompt, template, self.write(gold, group))
+            for group in self.groups(labels)
+        ]
 
 
 # Prompts and tokens

@@ -15,15 +15,16 @@ from typing import ClassVar
 
 from spacy_padellm.decoding.baselines.answer_format import (
     SLACK,
+    AnswerFormat,
     Piece,
     answer_tokens,
     escape,
     read_item,
 )
-from spacy_padellm.decoding.baselines.decoder import AnswerDecoder, AnswerFormat
+from spacy_padellm.decoding.baselines.decoder import AnswerDecoder
 from spacy_padellm.decoding.baselines.gold_offsets import outermost, place_gold
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import GoldText
 
 _MARKS = "[]"
 _BRACKET = re.compile(r"\\.|[\[\]]", re.DOTALL)
@@ -97,7 +98,11 @@ def _room(prompt: PromptTokens, labels: Mapping[str, str]) -> Callable[[int], in
 
 
 AUGMENTED = AnswerFormat(
-    by_label=False, write=write_answer, read=read_answer, room=_room
+    name="the text with marks",
+    by_label=False,
+    write=write_answer,
+    read=read_answer,
+    room=_room,
 )
 
 
@@ -109,4 +114,3 @@ class AugmentedDecoder(AnswerDecoder):
     """
 
     form: ClassVar[AnswerFormat] = AUGMENTED
-    answers: ClassVar[str] = "the text with marks"

@@ -8,64 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.base import Forced, Found, Limits, check_settings, logger
-from spacy_padellm.decoding.baselines.answer_format import (
-    Piece,
-    answer_tokens,
-    text_branches,
-)
+from spacy_padellm.decoding.base import Found, Limits, check_settings
+from spacy_padellm.decoding.baselines.answer_format import AnswerFormat
 from spacy_padellm.decoding.batch.batching import Asked, Reading, stream_found
 from spacy_padellm.decoding.batch.generation import Generated, generate
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.decoding.replicas import Replica, make_replicas
-from spacy_padellm.errors import Warnings
+from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
-from spacy_padellm.training.targets import GoldText, TrainingTree
-from spacy_padellm.tree.token_tree import ROOT
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerFormat:
-    """How a baseline asks, and how its answers are written.
-
-    by_label (bool): Whether each label is asked for apart, by the text's and the
-        label's template; if not, one answer to the text's template holds all labels.
-    write (Callable): (text with its gold mentions, label -> name) -> the answer.
-    read (Callable): (answer, label -> name) -> label -> its mentions in order; never
-        raises, whatever the answer is.
-    room (Callable): (prompt, label -> name) -> a function from the tokens of a text to
-        the tokens that its answer may take.
-    """
-
-    by_label: bool
-    write: Callable[[GoldText, Mapping[str, str]], list[str]]
-    read: Callable[[str, Mapping[str, str]], dict[str, list[Piece]]]
-    room: Callable[[PromptTokens, Mapping[str, str]], Callable[[int], int]]
-
-    def groups(self, labels: Mapping[str, str]) -> list[dict[str, str]]:
-        """The labels of each prompt of a text."""
-        if self.by_label:
-            return [{label: name} for label, name in labels.items()]
-        return [dict(labels)]
-
-    def ask(
-        self, prompt: PromptTokens, texts: Sequence[str], labels: Mapping[str, str]
-    ) -> list[CountBranches]:
-        """The prompts of texts."""
-        if self.by_label:
-            return prompt.count_branches(texts, list(labels.values()))
-        return text_branches(prompt, texts)
-
-    def tokens(
-        self, prompt: PromptTokens, gold: GoldText, labels: Mapping[str, str]
-    ) -> list[list[int]]:
-        """The answers to a text's prompts, each with `<eos>`."""
-        template = prompt.prompt.label if self.by_label else prompt.prompt.text
-        return [
-            answer_tokens(prompt, template, self.write(gold, group))
-            for group in self.groups(labels)
-        ]
+from spacy_padellm.prompt.tokens import PromptTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +34,13 @@ class AnswerDecoder:
     form: ClassVar[AnswerFormat]
     needs_weights: ClassVar[bool] = True
     least_score: ClassVar[float] = 0.0
-    answers: ClassVar[str]
     max_mentions: int = 32
     max_batch_tokens: int = 1024
+
+    @property
+    def output_format(self) -> str:
+        """See `Decoder`."""
+        return self.form.name
 
     def __post_init__(self) -> None:
         check_settings(
@@ -111,17 +68,6 @@ class AnswerDecoder:
             max_batch_tokens=self.max_batch_tokens,
             forced=forced,
         )
-
-    def targets(
-        self,
-        prompt: PromptTokens,
-        golds: Sequence[GoldText],
-        labels: Mapping[str, str],
-        *,
-        mention_prefix_loss: bool,
-    ) -> list[TrainingTree]:
-        """See `Decoder`; there is no `<mention n>` here that could be learnt."""
-        return answer_trees(self.form, prompt, golds, labels)
 
 
 def stream_answers(
@@ -222,26 +168,3 @@ def _scorer(
         return math.exp(sum(answer.scores[first : max(last, first + 1)]))
 
     return string, score
-
-
-def answer_trees(
-    form: AnswerFormat,
-    prompt: PromptTokens,
-    golds: Sequence[GoldText],
-    labels: Mapping[str, str],
-) -> list[TrainingTree]:
-    """Training trees: a branch for each prompt of a text, with its answer.
-
-    Each token of an answer, `<eos>` included, weighs 1.
-    """
-    trees = []
-    asked = form.ask(prompt, [gold.text for gold in golds], labels)
-    for gold, branches in zip(golds, asked, strict=True):
-        tree = TrainingTree(mutual=branches.mutual)
-        root = tree.extend(ROOT, branches.root)
-        answers = form.tokens(prompt, gold, labels)
-        for ids, (*answer, eos) in zip(branches.labels, answers, strict=True):
-            end = tree.extend(root, ids)
-            tree.predict(tree.extend(end, answer, weight=1), eos, 1)
-        trees.append(tree)
-    return trees

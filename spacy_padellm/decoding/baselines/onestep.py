@@ -12,13 +12,14 @@ from typing import ClassVar
 
 from spacy_padellm.decoding.baselines.answer_format import (
     SLACK,
+    AnswerFormat,
     Piece,
     read_list,
     write_list,
 )
-from spacy_padellm.decoding.baselines.decoder import AnswerDecoder, AnswerFormat
+from spacy_padellm.decoding.baselines.decoder import AnswerDecoder
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import GoldText
 
 
 def write_answer(gold: GoldText, labels: Mapping[str, str]) -> list[str]:
@@ -38,7 +39,13 @@ def _room(prompt: PromptTokens, labels: Mapping[str, str]) -> Callable[[int], in
     return lambda text_tokens: 2 * text_tokens + SLACK
 
 
-ONE_STEP = AnswerFormat(by_label=True, write=write_answer, read=read_answer, room=_room)
+ONE_STEP = AnswerFormat(
+    name="a list for each label",
+    by_label=True,
+    write=write_answer,
+    read=read_answer,
+    room=_room,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +53,3 @@ class OneStepDecoder(AnswerDecoder):
     """Decode a list of mentions for each label, those of several texts as one batch."""
 
     form: ClassVar[AnswerFormat] = ONE_STEP
-    answers: ClassVar[str] = "a list for each label"

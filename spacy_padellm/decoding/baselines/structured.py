@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from spacy_padellm.decoding.baselines.answer_format import (
     SLACK,
+    AnswerFormat,
     Piece,
     answer_tokens,
     escape,
@@ -21,9 +22,9 @@ from spacy_padellm.decoding.baselines.answer_format import (
     unescape,
     write_list,
 )
-from spacy_padellm.decoding.baselines.decoder import AnswerDecoder, AnswerFormat
+from spacy_padellm.decoding.baselines.decoder import AnswerDecoder
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import GoldText
 
 _NULL = "NULL"
 _MARKS = "()"
@@ -83,7 +84,11 @@ def _room(prompt: PromptTokens, labels: Mapping[str, str]) -> Callable[[int], in
 
 
 STRUCTURED = AnswerFormat(
-    by_label=False, write=write_answer, read=read_answer, room=_room
+    name="a list of all labels",
+    by_label=False,
+    write=write_answer,
+    read=read_answer,
+    room=_room,
 )
 
 
@@ -92,4 +97,3 @@ class StructuredDecoder(AnswerDecoder):
     """Decode one structured answer for each text, several texts as one batch."""
 
     form: ClassVar[AnswerFormat] = STRUCTURED
-    answers: ClassVar[str] = "a list of all labels"

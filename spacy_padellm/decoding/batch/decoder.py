@@ -13,7 +13,6 @@ from typing import ClassVar
 
 from spacy_padellm.decoding.base import (
     COUNTS_AND_MENTIONS,
-    Forced,
     Found,
     Limits,
     check_settings,
@@ -24,12 +23,12 @@ from spacy_padellm.decoding.batch.batching import (
     stream_found,
 )
 from spacy_padellm.decoding.batch.generation import generate
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.lm.devices import check_devices
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
-from spacy_padellm.training.targets import GoldText, TrainingTree, make_trees
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class BatchDecoder:
     devices: tuple[str, ...] = ()
     needs_weights: ClassVar[bool] = True
     least_score: ClassVar[float] = 0.0
-    answers: ClassVar[str] = COUNTS_AND_MENTIONS
+    output_format: ClassVar[str] = COUNTS_AND_MENTIONS
 
     def __post_init__(self) -> None:
         check_settings(
@@ -98,19 +97,6 @@ class BatchDecoder:
             report=report,
             replicas=replicas[:1] if one_by_one else replicas,
             max_batch_tokens=self.max_batch_tokens,
-        )
-
-    def targets(
-        self,
-        prompt: PromptTokens,
-        golds: Sequence[GoldText],
-        labels: Mapping[str, str],
-        *,
-        mention_prefix_loss: bool,
-    ) -> list[TrainingTree]:
-        """See `Decoder`: the paper's (section 3.2)."""
-        return make_trees(
-            prompt, golds, labels, mention_prefix_loss=mention_prefix_loss
         )
 
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spacy_padellm.decoding.base import logger
 from spacy_padellm.decoding.server.answers import MalformedAnswer, bare
 from spacy_padellm.decoding.server.client import Connection, Refused
-from spacy_padellm.errors import Errors, Warnings
+from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.prompt.tokens import PromptTokens
 
 UNLIMITED = 1 << 30  # tokens of a context that the server does not tell

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import (
     COUNTS_AND_MENTIONS,
-    Forced,
     Found,
     Limits,
     check_context,
     check_settings,
 )
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.decoding.server.check import ServedModel, ServedModels
 from spacy_padellm.decoding.server.client import (
     DEFAULT_KEY,
@@ -30,7 +30,6 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
-from spacy_padellm.training.targets import GoldText, TrainingTree, make_trees
 
 AHEAD = 4  # texts read ahead, as a multiple of those under way
 
@@ -63,7 +62,7 @@ class ServerDecoder:
     timeout: float = 120.0
     needs_weights: ClassVar[bool] = False
     least_score: ClassVar[float] = 0.0
-    answers: ClassVar[str] = COUNTS_AND_MENTIONS
+    output_format: ClassVar[str] = COUNTS_AND_MENTIONS
 
     def __post_init__(self) -> None:
         check_url(self.base_url)
@@ -120,19 +119,6 @@ class ServerDecoder:
             for future in waiting:
                 future.cancel()
         limits.report()
-
-    def targets(
-        self,
-        prompt: PromptTokens,
-        golds: Sequence[GoldText],
-        labels: Mapping[str, str],
-        *,
-        mention_prefix_loss: bool,
-    ) -> list[TrainingTree]:
-        """See `Decoder`: the paper's (section 3.2)."""
-        return make_trees(
-            prompt, golds, labels, mention_prefix_loss=mention_prefix_loss
-        )
 
     def _connect(self) -> ServedModels:
         """The server, over this process's connection."""

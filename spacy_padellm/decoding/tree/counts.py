@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from spacy_padellm.decoding.base import Forced
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree.step import Reading
 from spacy_padellm.decoding.tree.tags import Tagged

@@ -11,7 +11,7 @@ sequences.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -20,13 +20,13 @@ from typing import ClassVar
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import (
     COUNTS_AND_MENTIONS,
-    Forced,
     Found,
     Limits,
     check_context,
     check_settings,
 )
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.decoding.tree.run import TreeRun, Waiting
 from spacy_padellm.decoding.tree.step import Choice
@@ -38,7 +38,6 @@ from spacy_padellm.lm.devices import check_devices
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import warn_unsupported, why_no_tree
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
-from spacy_padellm.training.targets import GoldText, TrainingTree, make_trees
 
 LOOK_AHEAD = 512  # texts that are tokenised, and sorted by length, together
 # F1 is best where mentions count from half of the best F1 on (Lipton et al., 2014)
@@ -87,7 +86,7 @@ class TreeDecoder:
     cuda_graphs: bool = False
     devices: tuple[str, ...] = ()
     needs_weights: ClassVar[bool] = True
-    answers: ClassVar[str] = COUNTS_AND_MENTIONS
+    output_format: ClassVar[str] = COUNTS_AND_MENTIONS
 
     def __post_init__(self) -> None:
         check_settings(
@@ -149,19 +148,6 @@ class TreeDecoder:
             for found in spread(replicas, pieces, lambda *item: list(decode(*item))):
                 yield from found
         limits.report()
-
-    def targets(
-        self,
-        prompt: PromptTokens,
-        golds: Sequence[GoldText],
-        labels: Mapping[str, str],
-        *,
-        mention_prefix_loss: bool,
-    ) -> list[TrainingTree]:
-        """See `Decoder`."""
-        return make_trees(
-            prompt, golds, labels, mention_prefix_loss=mention_prefix_loss
-        )
 
 
 @dataclass(frozen=True, slots=True)

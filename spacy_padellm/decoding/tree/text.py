@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from spacy_padellm.decoding.base import Forced, Limits
+from spacy_padellm.decoding.base import Limits
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.decoding.tree.copy_source import Source
 from spacy_padellm.decoding.tree.counts import CountBranch, CountGrower
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower

@@ -11,7 +11,7 @@ import torch
 from conftest import make_lm
 from transformers import GenerationConfig
 
-from spacy_padellm.decoding.base import Decoder, Forced, decode
+from spacy_padellm.decoding.base import Decoder, decode
 from spacy_padellm.decoding.baselines.augmented import AugmentedDecoder
 from spacy_padellm.decoding.baselines.onestep import OneStepDecoder
 from spacy_padellm.decoding.baselines.structured import StructuredDecoder
@@ -23,13 +23,15 @@ from spacy_padellm.decoding.batch.batching import (
 )
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.batch.generation import cut_batches, generate
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.decoding.replicas import Replica
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.small_model import SmallShape, make_lm as make_scratch_lm
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import GoldText
+from spacy_padellm.training.targets import make_targets
 
 LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
 BASELINES = [OneStepDecoder, StructuredDecoder, AugmentedDecoder]
@@ -115,8 +117,12 @@ def test_baselines_scores_are_the_probabilities_of_the_mentions_tokens(
     (found,) = decode(
         decoder(), lm, prompt, [text], LABELS, forced=Forced(prompt, {text: gold})
     )
-    (tree,) = decoder().targets(
-        prompt, [GoldText(text, gold)], LABELS, mention_prefix_loss=True
+    (tree,) = make_targets(
+        decoder().output_format,
+        prompt,
+        [GoldText(text, gold)],
+        LABELS,
+        mention_prefix_loss=True,
     )
     # the first branch holds the mention: the tokens of the prompt, then of the answer
     *asked, answer = [ids for _, ids in tree.chains[: 3 if len(tree.chains) > 2 else 2]]
@@ -170,7 +176,9 @@ def test_baselines_targets_are_the_prompt_with_its_answer(
     prompt = PromptTokens(PRESETS[preset], lm.tokenizer)
     gold = GoldText("Ann met Bob .", {"PER": ["Ann", "Bob"]})
     labels = {"PER": "person", "LOC": "location"}
-    (tree,) = decoder.targets(prompt, [gold], labels, mention_prefix_loss=True)
+    (tree,) = make_targets(
+        decoder.output_format, prompt, [gold], labels, mention_prefix_loss=True
+    )
     (_, asked), (parent, learnt) = tree.chains
     assert prompt.strings.decode(asked) == "text:\nAnn met Bob .\n"
     assert prompt.strings.decode(learnt) == answer
@@ -185,7 +193,9 @@ def test_baselines_onestep_targets_are_a_branch_for_each_label() -> None:
     prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
     gold = GoldText("Ann met Bob .", {"LOC": [], "PER": ["Ann", "Bob"]})
     labels = {"PER": "person", "LOC": "location"}
-    (tree,) = OneStepDecoder().targets(prompt, [gold], labels, mention_prefix_loss=True)
+    (tree,) = make_targets(
+        OneStepDecoder().output_format, prompt, [gold], labels, mention_prefix_loss=True
+    )
     (_, root), (_, person), (_, answer), (_, location) = tree.chains
     assert [prompt.strings.decode(root + ids) for ids in (person, location)] == [
         f"text:\nAnn met Bob .\nentity type:\n{name}\n\n<num>"

@@ -8,7 +8,7 @@ from spacy_padellm.decoding.baselines.augmented import AUGMENTED
 from spacy_padellm.decoding.baselines.gold_offsets import Place, outermost, place_gold
 from spacy_padellm.decoding.baselines.onestep import ONE_STEP
 from spacy_padellm.decoding.baselines.structured import STRUCTURED
-from spacy_padellm.training.targets import GoldText
+from spacy_padellm.mention.gold import GoldText
 
 LABELS = {"PER": "person", "LOC": "geo (political)", "ORG": "organization [x]"}
 FORMATS = {"onestep": ONE_STEP, "structured": STRUCTURED, "augmented": AUGMENTED}

@@ -17,14 +17,14 @@ pytest.importorskip("openai")
 from conftest import LABELS, LIMITS, make_lm, prepare, random_texts, same
 from small_server import SmallServer
 
-from spacy_padellm.decoding.base import Forced, decode
+from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
+from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.decoding.server.decoder import AHEAD, ServerDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import GoldText
 
 TEXTS = random_texts(seed=5, count=6)
 
@@ -187,12 +187,9 @@ def test_server_refuses_prefix_lms(
         decode(decoder(server), None, prompt, TEXTS, LABELS)
 
 
-def test_server_targets_are_those_of_separate_sequences(prompt: PromptTokens) -> None:
-    golds = [GoldText(TEXTS[0], {"PER": ["Merkel"]})]
+def test_server_asks_what_separate_sequences_are_asked() -> None:
     one = ServerDecoder("http://localhost/v1")
-    assert one.targets(
-        prompt, golds, LABELS, mention_prefix_loss=True
-    ) == BatchDecoder().targets(prompt, golds, LABELS, mention_prefix_loss=True)
+    assert one.output_format == BatchDecoder().output_format
 
 
 @pytest.mark.parametrize("kind", ["pickle", "deepcopy"])

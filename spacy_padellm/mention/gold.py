@@ -1,0 +1,20 @@
+"""A text with its gold mentions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GoldText:
+    """A text and its gold mentions.
+
+    mentions (Mapping[str, Sequence[str]]): Label -> mention strings in text order.
+    places (Sequence[tuple[int, int, str]]): First character, the one after the last,
+        and label of each mention.
+    """
+
+    text: str
+    mentions: Mapping[str, Sequence[str]]
+    places: Sequence[tuple[int, int, str]] = ()
