@@ -13,7 +13,8 @@ from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
+from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 
 # numbers at a time that a CPU's cache holds while several passes go over them
 _CACHED_LOGITS = 1 << 18

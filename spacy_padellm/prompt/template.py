@@ -55,6 +55,10 @@ class Prompt:
         if not self.count.lstrip().startswith("{count"):
             raise ValueError(Errors.P159.format(value=self.count))
 
+    def mutual(self, text: tuple[int, int]) -> tuple[int, int]:
+        """Of a text's tokens those that see each other in both directions."""
+        return text if self.prefix_lm else (0, 0)
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON has them."""
         settings = asdict(self)
@@ -134,3 +138,9 @@ def make_prompt(preset: str, *, prefix_lm: bool = False, **templates: str) -> Pr
         raise ValueError(Errors.P103.format(preset=preset, known=", ".join(PRESETS)))
     settings = {**PRESETS[preset].to_dict(), "prefix_lm": prefix_lm}
     return Prompt.from_dict({**settings, **templates})
+
+
+def around(template: str) -> tuple[str, str]:
+    """What stands before and after a template's only field."""
+    pieces = [literal for literal, *_ in string.Formatter().parse(template)]
+    return pieces[0], "".join(pieces[1:])

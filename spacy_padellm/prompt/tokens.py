@@ -5,52 +5,22 @@ It knows neither spaCy nor the model, only its tokenizer.
 
 from __future__ import annotations
 
-import string
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.prompt.template import Prompt
+from spacy_padellm.prompt.branches import (
+    CountBranches,
+    MentionBranches,
+    common_prefix,
+)
+from spacy_padellm.prompt.pieces import PromptInPieces
+from spacy_padellm.prompt.template import Prompt, around
 from spacy_padellm.prompt.token_strings import TokenStrings
-from spacy_padellm.tree.token_tree import common_prefix
+from spacy_padellm.prompt.whole import WholePrompt
 
 MAX_COUNT_TOKENS = 6  # tokens read of a count's answer: blank, digits, end
-
-
-@dataclass(frozen=True, slots=True)
-class CountBranches:
-    """Tokens that ask for the counts of a text: `root + labels[i]` is a whole prompt.
-
-    root (list[int]): What all labels share.
-    labels (list[list[int]]): The rest, for each label.
-    text (tuple[int, int]): Where the text's own tokens stand in `root`.
-    mutual (tuple[int, int]): Those of them that see each other in both directions.
-    """
-
-    root: list[int]
-    labels: list[list[int]]
-    text: tuple[int, int]
-    mutual: tuple[int, int] = (0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class MentionBranches:
-    """Tokens that ask for the mentions of a label once its count is known.
-
-    keep (int | None): How many tokens of the label's count prompt stay as they are;
-        None means all.
-    stem (list[int]): What all mentions share after these.
-    counted (int): How many tokens of the stem belong to the count; those after it
-        begin `<mention n>`.
-    mentions (list[list[int]]): The rest, for each index.
-    """
-
-    keep: int | None
-    stem: list[int]
-    counted: int
-    mentions: list[list[int]]
 
 
 class PromptTokens:
@@ -73,12 +43,9 @@ class PromptTokens:
         self.tokenizer = tokenizer
         self.eos: int = tokenizer.eos_token_id
         self.strings = TokenStrings(tokenizer)
-        before, after = _around(prompt.text)
-        self._before = self.strings.start() + self.strings.template(before)
-        self._after = self.strings.template(after)
-        self._label = lru_cache(maxsize=4096)(self._encode_label)
-        self._count = lru_cache(maxsize=1024)(self._encode_count)
-        self._index = lru_cache(maxsize=1024)(self._encode_index)
+        self._mode: PromptInPieces | WholePrompt = PromptInPieces(prompt, self.strings)
+        if prompt.whole:
+            self._mode = WholePrompt(prompt, self.strings)
 
     # Counts
 
@@ -91,19 +58,19 @@ class PromptTokens:
         names (Sequence[str]): The labels' names in the prompt, at least one.
         RETURNS (list[CountBranches]): One for each text.
         """
-        if self.prompt.whole:
-            return [self._whole_counts(text, names) for text in texts]
-        shared, labels = _split_shared([self._label(name) for name in names])
-        branches = []
-        for ids in self.strings.plain(texts):
-            root = self._before + ids + self._after + shared
-            place = (len(self._before), len(self._before) + len(ids))
-            branches.append(CountBranches(root, labels, place, self.mutual(place)))
-        return branches
+        return self._mode.count_branches(texts, names)
 
-    def mutual(self, text: tuple[int, int]) -> tuple[int, int]:
-        """Of a text's tokens those that see each other in both directions."""
-        return text if self.prompt.prefix_lm else (0, 0)
+    def text_branches(self, texts: Sequence[str]) -> list[CountBranches]:
+        """The text's template alone as a prompt, which a line break ends at the least.
+
+        RETURNS (list[CountBranches]): For each text, one empty branch.
+        """
+        return self._mode.text_branches(texts, self.end_of_text)
+
+    @property
+    def end_of_text(self) -> str:
+        """What stands between a text and the answer that follows it."""
+        return around(self.prompt.text)[1] or "\n"
 
     def read_count(self, generated: Sequence[int]) -> tuple[int, bool]:
         """Read the model's answer to a count prompt, as far as it goes.
@@ -128,13 +95,10 @@ class PromptTokens:
 
         count (int): Number of mentions of a label.
         """
-        before = _around(self.prompt.label)[1]
-        if count == 0:
-            none = self.prompt.none
-            return [*(self._answer(before, none) if none else []), self.eos]
-        if not self.prompt.whole:
-            return list(self._count(count))
-        return self._answer(before, self.prompt.count.format(count=count))
+        if count:
+            return self._mode.count_answer(count)
+        before, none = around(self.prompt.label)[1], self.prompt.none
+        return [*(self._mode.answer(before, none) if none else []), self.eos]
 
     @cached_property
     def count_start(self) -> tuple[int, ...]:
@@ -162,81 +126,25 @@ class PromptTokens:
         count (int): Number of mentions to ask for, at least 1.
         total (int): The count to state in the prompt.
         """
-        if self.prompt.whole:
-            return self._whole_mentions(text, name, count, total)
-        counted = list(self._count(total))
-        shared, mentions = _split_shared([self._index(n) for n in range(1, count + 1)])
-        return MentionBranches(None, counted + shared, len(counted), mentions)
+        return self._mode.mention_branches(text, name, count, total)
 
     def mention_answer(self, mention: str) -> list[int]:
         """Tokens that the model should give for a mention, with `<eos>`."""
-        return [*self._answer(_around(self.prompt.mention)[1], mention), self.eos]
+        before = around(self.prompt.mention)[1]
+        return [*self._mode.answer(before, mention), self.eos]
 
-    # Tokens of pieces
+    # Other answers
 
-    def _answer(self, before: str, answer: str) -> list[int]:
-        """Tokens of an answer; in prompts in one go, as they continue `before`."""
-        if self.prompt.whole:
-            prefix, joined = self.strings.plain([before, before + answer])
-            if joined[: len(prefix)] == prefix:
-                return joined[len(prefix) :]
-        return self.strings.plain([answer])[0]
+    def parted_answer(self, before: str, parts: Sequence[str]) -> list[int]:
+        """Tokens of an answer, with `<eos>`, tokenised as the prompt is.
 
-    def _encode_label(self, name: str) -> tuple[int, ...]:
-        if token := self.strings.special_in(name):
-            raise ValueError(Errors.P150.format(name=name, token=token))
-        return tuple(self.strings.template(self.prompt.label.format(label=name)))
+        before (str): What stands before it in the prompt.
+        parts (Sequence[str]): The answer, cut where a mention begins and ends.
+        """
+        if not any(parts):
+            return [self.eos]
+        return [*self._mode.parted_answer(before, parts), self.eos]
 
     def name_tokens(self, name: str) -> list[int]:
         """Tokens of a label's name."""
         return self.strings.plain([name])[0]
-
-    def _encode_count(self, count: int) -> tuple[int, ...]:
-        return tuple(self.strings.template(self.prompt.count.format(count=count)))
-
-    def _encode_index(self, n: int) -> tuple[int, ...]:
-        return tuple(self.strings.template(self.prompt.mention.format(n=n)))
-
-    # Prompts in one go
-
-    def _whole(self, prompts: Iterable[str]) -> list[list[int]]:
-        start = self.strings.start()
-        return [start + ids for ids in self.strings.plain(list(prompts))]
-
-    def _whole_counts(self, text: str, names: Sequence[str]) -> CountBranches:
-        before, _ = _around(self.prompt.text)
-        stem = self.prompt.text.format(text=text)
-        prompts = [stem + self.prompt.label.format(label=name) for name in names]
-        root, labels = _split_shared(self._whole(prompts))
-        begun, ended = self._whole([before, before + text])
-        place = (min(len(begun), len(root)), common_prefix(root, ended))
-        return CountBranches(root, labels, place, self.mutual(place))
-
-    def _whole_mentions(
-        self, text: str, name: str, count: int, total: int
-    ) -> MentionBranches:
-        asked = self.prompt.text.format(text=text)
-        asked += self.prompt.label.format(label=name)
-        stated = asked + self.prompt.count.format(count=total)
-        prompts = [
-            stated + self.prompt.mention.format(n=n) for n in range(1, count + 1)
-        ]
-        label, counted, *paths = self._whole([asked, stated, *prompts])
-        shared, mentions = _split_shared(paths)
-        keep = min(common_prefix(label, shared), len(shared))
-        end = max(keep, common_prefix(counted, shared))
-        return MentionBranches(keep, shared[keep:], end - keep, mentions)
-
-
-def _around(template: str) -> tuple[str, str]:
-    """What stands before and after a template's only field."""
-    pieces = [literal for literal, *_ in string.Formatter().parse(template)]
-    return pieces[0], "".join(pieces[1:])
-
-
-def _split_shared(paths: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
-    """The common beginning of token lists, and the rests, none of them empty."""
-    shared = min(len(path) for path in paths) - 1
-    for path in paths[1:]:
-        shared = min(shared, common_prefix(paths[0], path))
-    return list(paths[0][:shared]), [list(path[shared:]) for path in paths]

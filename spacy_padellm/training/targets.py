@@ -17,7 +17,8 @@ from spacy_padellm.decoding.baselines.onestep import ONE_STEP
 from spacy_padellm.decoding.baselines.structured import STRUCTURED
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
+from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.token_tree import ROOT
 
 

@@ -148,13 +148,3 @@ def _triangle(size: int) -> npt.NDArray[np.bool_]:
         triangle = np.tril(np.ones((2 * size, 2 * size), dtype=np.bool_))
         _TRIANGLE = triangle
     return triangle[:size, :size]
-
-
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length in tokens of the longest common beginning of two token lists."""
-    length = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        length += 1
-    return length

@@ -7,9 +7,10 @@ from hypothesis import given, settings, strategies as st
 
 from spacy_padellm.lm import attention
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.prompt.branches import common_prefix
 from spacy_padellm.tree.kv_cache import RowCache
 from spacy_padellm.tree.packing import pack
-from spacy_padellm.tree.token_tree import ROOT, TokenTree, common_prefix, side_by_side
+from spacy_padellm.tree.token_tree import ROOT, TokenTree, side_by_side
 
 # a row: passes, of chains, of (which node is the parent, number of tokens)
 CHAINS = st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 6)), max_size=5)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.prompt.token_strings import TokenStrings
-from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
+from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.template import around
+from spacy_padellm.prompt.tokens import PromptTokens
 
 # tokens that an answer may take over its estimate: a word without the blank before it
 # is often more tokens than in the text
@@ -67,7 +68,7 @@ class AnswerFormat:
         """The prompts of texts."""
         if self.by_label:
             return prompt.count_branches(texts, list(labels.values()))
-        return text_branches(prompt, texts)
+        return prompt.text_branches(texts)
 
     def tokens(
         self, prompt: PromptTokens, gold: GoldText, labels: Mapping[str, str]
@@ -80,80 +81,19 @@ class AnswerFormat:
         ]
 
 
-# Prompts and tokens
-
-
-def text_branches(prompt: PromptTokens, texts: Sequence[str]) -> list[CountBranches]:
-    """The text's template alone as a prompt, which a line break ends.
-
-    prompt (PromptTokens): The prompt.
-    texts (Sequence[str]): The texts.
-    RETURNS (list[CountBranches]): For each text, one empty branch.
-    """
-    template = prompt.prompt
-    branches = []
-    for text, asked in zip(texts, prompt.count_branches(texts, [""]), strict=True):
-        start, end = asked.text
-        if template.whole:
-            stem = template.text.format(text=text)
-            if not _after(template.text, "text"):
-                stem += _end_of_text(prompt)
-            counted = template.text.format(text=text) + template.label.format(label="")
-            stem_ids, counted_ids = prompt.strings.plain([stem, counted])
-            path = asked.root + asked.labels[0]
-            # what the tokenizer puts before every text, such as <bos>
-            root = path[: len(path) - len(counted_ids)] + stem_ids
-            end = len(root)
-        else:
-            root = asked.root[:end] + prompt.strings.template(_end_of_text(prompt))
-        place = (start, end)
-        branches.append(CountBranches(root, [[]], place, prompt.mutual(place)))
-    return branches
-
-
 def answer_tokens(
     prompt: PromptTokens, template: str, pieces: Sequence[str]
 ) -> list[int]:
     """Tokens of an answer, with `<eos>`.
 
-    Like the prompt, it is tokenised piece by piece or in one go. Where the tokenizer
-    puts a blank before every piece, a piece's own blank is left to it: a mention then
-    is the same tokens in the answer as in the text.
-
     prompt (PromptTokens): The prompt.
     template (str): The template that the answer follows.
     pieces (Sequence[str]): The answer, cut where a mention begins and ends.
     """
-    answer = "".join(pieces)
-    if not answer:
-        return [prompt.eos]
-    if prompt.prompt.whole:
-        before = _end_of_text(prompt)
-        if template == prompt.prompt.label:
-            before = _after(template, "label")
-        prefix, joined = prompt.strings.plain([before, before + answer])
-        if joined[: len(prefix)] != prefix:
-            return [*prompt.strings.plain([answer])[0], prompt.eos]
-        return [*joined[len(prefix) :], prompt.eos]
-    if _puts_blanks(prompt.strings):
-        pieces = [piece.removeprefix(" ") for piece in pieces]
-    tokens = prompt.strings.plain([piece for piece in pieces if piece])
-    return [*(token for ids in tokens for token in ids), prompt.eos]
-
-
-def _puts_blanks(strings: TokenStrings) -> bool:
-    """Whether the tokenizer puts a blank before every string."""
-    return " x" in strings.decode(strings.plain(["x"])[0] * 2)
-
-
-def _end_of_text(prompt: PromptTokens) -> str:
-    """What stands between a text and the answer that follows it."""
-    return _after(prompt.prompt.text, "text") or "\n"
-
-
-def _after(template: str, field: str) -> str:
-    """What stands after a template's only field."""
-    return template.format(**{field: "\0"}).partition("\0")[2]
+    before = prompt.end_of_text
+    if template == prompt.prompt.label:
+        before = around(template)[1]
+    return prompt.parted_answer(before, pieces)
 
 
 # Lists of mentions

@@ -14,7 +14,7 @@ from spacy_padellm.decoding.batch.generation import cut_batches
 from spacy_padellm.decoding.replicas import Replica, spread
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.prompt.tokens import CountBranches
+from spacy_padellm.prompt.branches import CountBranches
 
 # texts of a stream that are looked at together to find some of like length
 LOOK_AHEAD = 128

@@ -28,7 +28,8 @@ from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.lm.devices import check_devices
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
+from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 
 
 @dataclass(frozen=True, slots=True)

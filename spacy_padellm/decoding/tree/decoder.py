@@ -37,7 +37,8 @@ from spacy_padellm.lm.cuda_graphs import borrow_passes
 from spacy_padellm.lm.devices import check_devices
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import warn_unsupported, why_no_tree
-from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, CountBranches, PromptTokens
+from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 
 LOOK_AHEAD = 512  # texts that are tokenised, and sorted by length, together
 # F1 is best where mentions count from half of the best F1 on (Lipton et al., 2014)

@@ -19,7 +19,8 @@ from spacy_padellm.decoding.tree.tags import (
     share_scores,
 )
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.prompt.tokens import CountBranches, PromptTokens
+from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.token_tree import ROOT, TokenTree
 
 

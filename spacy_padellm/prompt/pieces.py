@@ -1,0 +1,92 @@
+"""Prompts whose pieces are tokenised one by one.
+
+What prompts share is the same tokens by construction, and special tokens may stand in
+the template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.prompt.branches import CountBranches, MentionBranches, split_shared
+from spacy_padellm.prompt.template import Prompt, around
+from spacy_padellm.prompt.token_strings import TokenStrings
+
+
+class PromptInPieces:
+    """The tokens of prompts and answers, piece by piece."""
+
+    def __init__(self, prompt: Prompt, strings: TokenStrings) -> None:
+        self._prompt = prompt
+        self._strings = strings
+        before, after = around(prompt.text)
+        self._before = strings.start() + strings.template(before)
+        self._after = strings.template(after)
+        self._label = lru_cache(maxsize=4096)(self._encode_label)
+        self._count = lru_cache(maxsize=1024)(self._encode_count)
+        self._index = lru_cache(maxsize=1024)(self._encode_index)
+
+    def count_branches(
+        self, texts: Sequence[str], names: Sequence[str]
+    ) -> list[CountBranches]:
+        """See `PromptTokens`."""
+        shared, labels = split_shared([self._label(name) for name in names])
+        return self._branches(texts, self._after + shared, labels)
+
+    def text_branches(self, texts: Sequence[str], end: str) -> list[CountBranches]:
+        """See `PromptTokens`; `end` stands after each text."""
+        return self._branches(texts, self._strings.template(end), [[]])
+
+    def _branches(
+        self, texts: Sequence[str], after: list[int], rests: list[list[int]]
+    ) -> list[CountBranches]:
+        branches = []
+        for ids in self._strings.plain(texts):
+            root = self._before + ids + after
+            text = (len(self._before), len(self._before) + len(ids))
+            branches.append(CountBranches(root, rests, text, self._prompt.mutual(text)))
+        return branches
+
+    def mention_branches(
+        self, text: str, name: str, count: int, total: int
+    ) -> MentionBranches:
+        """See `PromptTokens`."""
+        counted = list(self._count(total))
+        shared, mentions = split_shared([self._index(n) for n in range(1, count + 1)])
+        return MentionBranches(None, counted + shared, len(counted), mentions)
+
+    def count_answer(self, count: int) -> list[int]:
+        """Tokens of a count of at least 1, with what ends them."""
+        return list(self._count(count))
+
+    def answer(self, before: str, answer: str) -> list[int]:
+        """Tokens of an answer, whatever stands before it."""
+        return self._strings.plain([answer])[0]
+
+    def parted_answer(self, before: str, parts: Sequence[str]) -> list[int]:
+        """Tokens of an answer that is cut where a mention begins and ends.
+
+        Where the tokenizer puts a blank before every string, a part's own blank is left
+        to it: a mention then is the same tokens in the answer as in the text.
+        """
+        if self._puts_blanks():
+            parts = [part.removeprefix(" ") for part in parts]
+        tokens = self._strings.plain([part for part in parts if part])
+        return [token for ids in tokens for token in ids]
+
+    def _puts_blanks(self) -> bool:
+        """Whether the tokenizer puts a blank before every string."""
+        return " x" in self._strings.decode(self._strings.plain(["x"])[0] * 2)
+
+    def _encode_label(self, name: str) -> tuple[int, ...]:
+        if token := self._strings.special_in(name):
+            raise ValueError(Errors.P150.format(name=name, token=token))
+        return tuple(self._strings.template(self._prompt.label.format(label=name)))
+
+    def _encode_count(self, count: int) -> tuple[int, ...]:
+        return tuple(self._strings.template(self._prompt.count.format(count=count)))
+
+    def _encode_index(self, n: int) -> tuple[int, ...]:
+        return tuple(self._strings.template(self._prompt.mention.format(n=n)))
