@@ -9,7 +9,8 @@ from spacy_padellm.analysis.calibration import measure_reliability
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.scaling import learn_calibration
 from spacy_padellm.mention.calibration import Calibration, Tuning
-from spacy_padellm.mention.mention import ScoredSpan, choose_flat
+from spacy_padellm.mention.dedup import choose_flat
+from spacy_padellm.mention.mention import ScoredSpan
 
 GRID = [step / 20 for step in range(20)]
 ROUNDS = 3  # over all labels; few thresholds move in the second

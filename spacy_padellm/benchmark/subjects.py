@@ -26,8 +26,9 @@ from spacy_padellm.lm.devices import choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import find, load
 from spacy_padellm.lm.task_config import read_settings
+from spacy_padellm.mention.dedup import deduplicate
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.mention.mention import Mention, deduplicate
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.mention.string_scores import (
     StringScore,
     micro_average,

@@ -10,7 +10,8 @@ from spacy.tokens import Doc
 
 from spacy_padellm.decoding.base import Decoder, Found
 from spacy_padellm.lm.handle import ModelHolder
-from spacy_padellm.mention.mention import Dedup, Mention
+from spacy_padellm.mention.dedup import Dedup
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.text.labels import GivenLabels, LabelsOf, own_labels
 from spacy_padellm.text.spans import DocMentions, place_mentions

@@ -40,7 +40,7 @@ from spacy_padellm.text.labels import LabelNames, label_names
 from spacy_padellm.text.normalize import as_read
 from spacy_padellm.text.spans import DocMentions, annotate
 from spacy_padellm.text.windows import SpanGetter
-from spacy_padellm.training.loss import TrainingSettings
+from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.thinc_model import TreeModel, get_holder
 from spacy_padellm.training.update import (
     Updates,

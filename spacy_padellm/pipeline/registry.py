@@ -14,7 +14,7 @@ from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.lm.devices import check_devices
 from spacy_padellm.prompt.template import Prompt, make_prompt
-from spacy_padellm.training.loss import TrainingSettings
+from spacy_padellm.training.settings import TrainingSettings
 
 
 def make_configured_prompt(

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from spacy_padellm.checks import is_number
 from spacy_padellm.errors import Errors
-from spacy_padellm.mention.mention import Dedup
+from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.text.spans import AlignmentMode, Existing
 
 # what a config file takes as a key, and gives back as it is

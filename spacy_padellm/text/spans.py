@@ -12,13 +12,8 @@ from spacy.tokens import Doc, Span, SpanGroup, Token
 from spacy.util import filter_spans
 
 from spacy_padellm.mention.calibration import AS_GIVEN, Calibration
-from spacy_padellm.mention.mention import (
-    Dedup,
-    Mention,
-    ScoredSpan,
-    choose_flat,
-    deduplicate,
-)
+from spacy_padellm.mention.dedup import Dedup, choose_flat, deduplicate
+from spacy_padellm.mention.mention import Mention, ScoredSpan
 from spacy_padellm.text.align import align
 from spacy_padellm.text.windows import Window
 

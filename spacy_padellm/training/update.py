@@ -13,8 +13,9 @@ from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.small_model import make_lm
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import Prompt
-from spacy_padellm.training.loss import TrainingSettings, batches, fit_trees
+from spacy_padellm.training.loss import batches, fit_trees
 from spacy_padellm.training.optimizers import apply_step, make_optimizers
+from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.tags import add_tags, has_overlaps, tag_tokens
 from spacy_padellm.training.targets import TrainingTree, make_targets
 from spacy_padellm.training.thinc_model import TreeModel, get_holder

@@ -8,7 +8,8 @@ import time
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from spacy_padellm.mention.mention import Mention, ScoredSpan, choose_flat, deduplicate
+from spacy_padellm.mention.dedup import choose_flat, deduplicate
+from spacy_padellm.mention.mention import Mention, ScoredSpan
 
 
 def mention(label: str, text: str, score: float, index: int = 1) -> Mention:

@@ -10,14 +10,10 @@ from conftest import CONFIGS, make_lm
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS, make_prompt
-from spacy_padellm.training.loss import (
-    TrainingSettings,
-    batches,
-    fit_trees,
-    tree_loss,
-)
+from spacy_padellm.training.loss import batches, fit_trees, tree_loss
 from spacy_padellm.training.schedules import warmup_cosine
 from spacy_padellm.training.separate_examples import unroll
+from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.targets import TrainingTree, make_trees
 
 LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}

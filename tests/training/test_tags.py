@@ -10,7 +10,8 @@ from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.loss import TrainingSettings, tree_loss
+from spacy_padellm.training.loss import tree_loss
+from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.tags import add_tags, has_overlaps, tag_tokens
 from spacy_padellm.training.targets import Tags, TrainingTree, make_trees
 

@@ -30,7 +30,7 @@ from spacy_padellm.decoding.forced import Forced
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.decoding.tree.run import TreeRun, Waiting
 from spacy_padellm.decoding.tree.step import Choice
-from spacy_padellm.decoding.tree.tag_set import TagSet, choose_tags
+from spacy_padellm.decoding.tree.tags import TagSet, choose_tags
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.cuda_graphs import borrow_passes

@@ -11,10 +11,10 @@ from spacy_padellm.decoding.tree.copy_source import Source
 from spacy_padellm.decoding.tree.counts import CountBranch, CountGrower
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree.step import Asked, Choice, Reading
-from spacy_padellm.decoding.tree.tag_set import TagSet
 from spacy_padellm.decoding.tree.tags import (
     Tagged,
     Tagging,
+    TagSet,
     read_tags,
     share_scores,
 )
