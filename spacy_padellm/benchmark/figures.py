@@ -30,7 +30,7 @@ def add_figures(
     weights, speed = floors.sizes(subject.lm), floors.speeds(subject.lm)
     forced = any(watched.forced for watched in subject.decoders.values())
     # an answer that is forced takes no drafts from tags
-    tags = bool(subject.lm.tags) and not forced
+    tags = bool(subject.lm.tags.inside) and not forced
     needs = floors.needs(subject.prompt, golds, subject.labels, tags=tags)
     alone = sum(floors.floor_alone(need, weights, speed) for need in needs)
     stream = sum(floors.floor_product(need, weights, speed) for need in needs)

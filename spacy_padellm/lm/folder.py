@@ -12,7 +12,8 @@ import torch
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.lora import ADAPTER, write_tags
+from spacy_padellm.lm.lora import ADAPTER
+from spacy_padellm.lm.tags import save_tags
 from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings, write_settings
 
 
@@ -64,7 +65,7 @@ def write_folder(
     if hasattr(lm.model, "peft_config"):
         # the base model has the other embeddings
         lm.model.save_pretrained(folder, save_embedding_layers=False)
-        write_tags(folder, lm.model.config)
+        save_tags(folder, lm.model.config)
     else:
         weights = _cast(lm.model.state_dict(), dtype)
         lm.model.save_pretrained(folder, state_dict=weights)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from spacy_padellm.lm.attention import packed_attention
+from spacy_padellm.lm.tags import TaughtTags, read_tags, write_tags
+from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.kv_cache import RowCache
@@ -31,11 +32,10 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self.autocast: torch.dtype | None = None  # dtype of products in training
         self._prompts: dict[Prompt, PromptTokens] = {}
-        self._reader = _Reader()
+        self._head = VocabularyHead(model)
         self.captured: Any = None  # what `borrow_passes` keeps for this model
         # held by whoever runs the model: a pass changes its attention and projection
         self.alone = threading.RLock()
-        self._hook_projection()
 
     def __getstate__(self) -> dict[str, Any]:
         # made anew: caches and graphs cannot be pickled
@@ -64,15 +64,9 @@ class LanguageModel:
         if new:
             self.tokenizer.add_tokens(new, special_tokens=True)
             fit_vocabulary(self.model, self.tokenizer)
-            # the projection may be another module now
-            self._hook.remove()
-            self._hook_projection()
+            self._head.attach(self.model)
             self._prompts.clear()
         return [int(self.tokenizer.convert_tokens_to_ids(token)) for token in new]
-
-    def _hook_projection(self) -> None:
-        head = self.model.get_output_embeddings()
-        self._hook = head.register_forward_pre_hook(self._reader)
 
     @property
     def device(self) -> torch.device:
@@ -169,11 +163,8 @@ class LanguageModel:
         inputs (Any): What the model's forward takes.
         """
         # one token is projected, whichever
-        self._reader.reads = torch.zeros(1, dtype=torch.long, device=self.device)
-        try:
+        with self._head.at(torch.zeros(1, dtype=torch.long, device=self.device)):
             self.model(**inputs, past_key_values=cache, use_cache=True)
-        finally:
-            self._reader.reads = self._reader.hidden = None
 
     def _index(self, numbers: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """Numbers on the device; put there after a pass they would wait for its end."""
@@ -182,57 +173,17 @@ class LanguageModel:
     def project(
         self, hidden: torch.Tensor, chosen: torch.Tensor, choices: torch.Tensor
     ) -> torch.Tensor:
-        """The logits of some tokens alone after some of those of a pass.
-
-        hidden (torch.Tensor): (tokens, width), what `forward` gave.
-        chosen, choices (int64): Places among the tokens of the pass, and tokens.
-        RETURNS (torch.Tensor): (chosen, choices).
-        """
-        if not len(chosen):
-            return hidden.new_zeros(0, len(choices))
-        head = self.model.get_output_embeddings()
-        return F.linear(hidden[chosen], head.weight[choices])
+        """See `vocabulary.project`."""
+        return project(self.model, hidden, chosen, choices)
 
     @property
-    def tags(self) -> dict[str, int]:
-        """Name of a label -> the token that a text's tokens inside its mentions are
-        tagged with; empty if the model was not taught to tag its texts. See `add_tags`.
-        """
-        return dict(getattr(self.model.config, "padellm_tags", {}))
+    def tags(self) -> TaughtTags:
+        """The tags that it was taught to give the tokens of its texts."""
+        return read_tags(self.model.config)
 
     @tags.setter
-    def tags(self, taught: Mapping[str, int]) -> None:
-        self.model.config.padellm_tags = dict(taught)
-
-    @property
-    def begins(self) -> dict[str, int]:
-        """Name of a label -> the token that the first token of a mention is tagged
-        with; without those that were taught no other tag than that of the inside."""
-        return dict(getattr(self.model.config, "padellm_begins", {}))
-
-    @begins.setter
-    def begins(self, taught: Mapping[str, int]) -> None:
-        self.model.config.padellm_begins = dict(taught)
-
-    @property
-    def tag_sets(self) -> list[list[str]]:
-        """The names of labels that texts were tagged with together: one set, unless
-        training texts had labels of their own."""
-        sets = getattr(self.model.config, "padellm_tag_sets", None)
-        return [list(self.tags)] if sets is None else [list(names) for names in sets]
-
-    @tag_sets.setter
-    def tag_sets(self, taught: Sequence[Sequence[str]]) -> None:
-        self.model.config.padellm_tag_sets = [list(names) for names in taught]
-
-    @property
-    def overlaps(self) -> bool:
-        """Whether taught mentions overlapped: tags show the outer ones only."""
-        return bool(getattr(self.model.config, "padellm_overlaps", False))
-
-    @overlaps.setter
-    def overlaps(self, taught: bool) -> None:
-        self.model.config.padellm_overlaps = taught
+    def tags(self, tags: TaughtTags) -> None:
+        write_tags(self.model.config, tags)
 
     def products(self) -> torch.autocast:
         """The context to run the model in: products in the dtype `autocast`, if set."""
@@ -251,44 +202,10 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (reads, vocabulary), and
             what all tokens give the vocabulary projection, (rows * width, size).
         """
-        self._reader.reads = self._index(reads)
         inputs = {"input_ids": self._index(ids)}
         if positions is not None:
             inputs["position_ids"] = self._index(positions)
-        try:
+        with self._head.at(self._index(reads)):
             output = self.model(**inputs, attention_mask=mask, use_cache=False)
-            hidden = self._reader.hidden
-        finally:
-            # kept, it would keep the graph of a pass of training
-            self._reader.reads = self._reader.hidden = None
-        logits: torch.Tensor = output.logits[0]
-        assert hidden is not None
-        return logits, hidden
-
-
-class _Reader:
-    """Hands the vocabulary projection only the positions that are read."""
-
-    def __init__(self) -> None:
-        self.reads: torch.Tensor | None = None
-        self.hidden: torch.Tensor | None = None  # what it was given last
-
-    def __call__(self, module: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if self.reads is None:
-            return None
-        self.hidden = args[0].flatten(0, 1)
-        return (self.hidden[self.reads][None],)
-
-
-def fit_vocabulary(model: Any, tokenizer: Any) -> None:
-    """Give the model an embedding for each token of the tokenizer.
-
-    New ones start as the mean of the others, the same in each process.
-    """
-    known = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) <= known:
-        return
-    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    with torch.no_grad():
-        for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
-            layer.weight[known:] = layer.weight[:known].mean(dim=0)
+            logits: torch.Tensor = output.logits[0]
+            return logits, self._head.hidden

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,12 @@ import torch
 from transformers import AutoTokenizer
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.language_model import LanguageModel, fit_vocabulary
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import check_complete, told
+from spacy_padellm.lm.tags import load_tags
+from spacy_padellm.lm.vocabulary import fit_vocabulary
 
 ADAPTER = "adapter_config.json"
-_TAGS = "padellm_tags.json"
-_PREFIX = "padellm_"  # of the settings in a model's config that are ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,28 +95,8 @@ def load_adapter(
         report = model.load_adapter(adapter.folder, "default")
     missing = [key for key in report.missing_keys if "lora_" in key]
     check_complete(adapter.folder, missing)
-    _read_tags(adapter.folder, model.config)
+    load_tags(adapter.folder, model.config)
     return LanguageModel(model.to(dtype).eval(), adapter.tokenizer)
-
-
-def write_tags(folder: Path, config: Any) -> None:
-    """Write what the model was taught of tags, for which an adapter has no config.
-
-    folder (Path): The adapter's folder.
-    config (transformers.PretrainedConfig): The model's.
-    """
-    settings = config.to_dict().items()
-    taught = {key: value for key, value in settings if key.startswith(_PREFIX)}
-    if taught:
-        (folder / _TAGS).write_text(json.dumps(taught, indent=2) + "\n", "utf8")
-
-
-def _read_tags(folder: Path, config: Any) -> None:
-    path = folder / _TAGS
-    if path.is_file():
-        with told(folder):
-            for key, value in json.loads(path.read_text("utf8")).items():
-                setattr(config, key, value)
 
 
 def import_peft() -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, count, pairwise
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.training.targets import Tags, TrainingTree
@@ -24,8 +25,7 @@ def add_tags(
     *,
     prompt: PromptTokens,
     labels: Mapping[str, str],
-    tags: Mapping[str, int],
-    begins: Mapping[str, int],
+    tags: TaughtTags,
     weight: float,
 ) -> None:
     """Let the tokens of texts be taught which mentions they belong to.
@@ -34,9 +34,7 @@ def add_tags(
     golds (Sequence[GoldText]): The texts with their mentions.
     prompt (PromptTokens): The prompt, one of a prefix LM.
     labels (Mapping[str, str]): Label -> its name in the prompt.
-    tags (Mapping[str, int]): Name -> its tag inside a mention; see `tag_tokens`.
-    begins (Mapping[str, int]): Name -> its tag at the first token of a mention, if that
-        is another one.
+    tags (TaughtTags): The tags, those of these labels among them.
     weight (float): Of each token.
     RAISES (ValueError): If the prompt is not a prefix LM's, or not of a kind whose
         tokens' characters are known.
@@ -45,9 +43,11 @@ def add_tags(
         raise ValueError(Errors.P109)
     if prompt.prompt.whole:
         raise ValueError(Errors.P108)
-    tag_of = {label: tags[name] for label, name in labels.items()}
+    tag_of = {label: tags.inside[name] for label, name in labels.items()}
     begin_of = tag_of | {
-        k: begins[name] for k, name in labels.items() if name in begins
+        label: tags.begins[name]
+        for label, name in labels.items()
+        if name in tags.begins
     }
     offsets = prompt.strings.offsets([gold.text for gold in golds])
     for tree, gold, places in zip(trees, golds, offsets, strict=True):
@@ -59,6 +59,31 @@ def add_tags(
                 targets[slot] = (tag_of if number else begin_of)[mention[2]]
         choices = frozenset({prompt.eos, *tag_of.values(), *begin_of.values()})
         tree.tags = Tags(start, targets, choices, weight)
+
+
+def with_tags_of(
+    known: TaughtTags,
+    prompt: PromptTokens,
+    golds: Sequence[GoldText],
+    names: Sequence[str],
+) -> TaughtTags:
+    """The tags that a model will have been taught once it has learnt these texts too.
+
+    known (TaughtTags): Those that it was taught before.
+    prompt (PromptTokens): The prompt.
+    golds (Sequence[GoldText]): The texts with their mentions.
+    names (Sequence[str]): Names in the prompt of the labels that are tagged in them.
+    """
+    inside = tag_tokens(prompt, names, known=known.inside, others=known.begins)
+    # a second tag would take from one that is known long before it is learnt
+    new = [name for name in names if name not in known.inside]
+    sets = known.sets if known.inside else []
+    return TaughtTags(
+        inside,
+        tag_tokens(prompt, new, known=known.begins, others=inside),
+        sets if list(names) in sets else [*sets, list(names)],
+        known.overlaps or any(map(has_overlaps, golds)),
+    )
 
 
 def has_overlaps(gold: GoldText) -> bool:

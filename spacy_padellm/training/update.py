@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.training.loss import batches, fit_trees
 from spacy_padellm.training.optimizers import apply_step, make_optimizers
 from spacy_padellm.training.settings import TrainingSettings
-from spacy_padellm.training.tags import add_tags, has_overlaps, tag_tokens
+from spacy_padellm.training.tags import add_tags, with_tags_of
 from spacy_padellm.training.targets import TrainingTree, make_targets
 from spacy_padellm.training.thinc_model import TreeModel, get_holder
 
@@ -76,12 +76,11 @@ def add_update(
         # the reentrant kind gives adapters no gradient
         lm.model.gradient_checkpointing_enable({"use_reentrant": False})
     trees: list[TrainingTree] = []
-    tags, begins, overlaps = lm.tags, lm.begins, lm.overlaps
-    sets = lm.tag_sets if tags else []
+    taught = lm.tags
     weight = settings.tag_loss
     if weight is None:
         # tags that are not taught any more would go on saying what they were taught
-        weight = TAG_LOSS if tags else 0.0
+        weight = TAG_LOSS if taught.inside else 0.0
     for labels, texts in golds:
         tokens = lm.tokens_of(prompt)
         targets = make_targets(
@@ -92,20 +91,13 @@ def add_update(
             mention_prefix_loss=settings.mention_prefix_loss,
         )
         if weight:
-            names = list(labels.values())
-            # a second tag would take from one that is known long before it is learnt
-            new = [name for name in names if name not in tags]
-            tags = tag_tokens(tokens, names, known=tags, others=begins)
-            begins = tag_tokens(tokens, new, known=begins, others=tags)
-            sets = sets if names in sets else [*sets, names]
-            overlaps = overlaps or any(map(has_overlaps, texts))
+            taught = with_tags_of(taught, tokens, texts, list(labels.values()))
             add_tags(
                 targets,
                 texts,
                 prompt=tokens,
                 labels=labels,
-                tags=tags,
-                begins=begins,
+                tags=taught,
                 weight=weight,
             )
         trees += targets
@@ -122,11 +114,11 @@ def add_update(
         lm.model.zero_grad()
         updates.count = 0
         raise
-    if not weight:
-        tags, begins, sets = {}, {}, []
-    if weight or lm.tags:
+    if weight:
         # not before: a model that was not taught to tag must not be asked for tags
-        lm.tags, lm.begins, lm.tag_sets, lm.overlaps = tags, begins, sets, overlaps
+        lm.tags = taught
+    elif taught.inside:
+        lm.tags = replace(taught, inside={}, begins={}, sets=[])
     updates.count += 1
     return mean
 

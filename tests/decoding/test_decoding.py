@@ -32,6 +32,7 @@ from spacy_padellm.decoding.tree.decoder import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree.step import Choice, Reading
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt
@@ -78,7 +79,8 @@ def test_decoding_prefix_lm_tree_equals_separate_sequences(
     assert same(decode(many, lm, prompt, texts, LABELS), wanted)
     for draft_tokens in (0, 3):
         # a model that tags its texts at random drafts wrong mentions
-        for lm.tags in ({}, {"person": 7}, {"person": 7, "organization": 8}):
+        for inside in ({}, {"person": 7}, {"person": 7, "organization": 8}):
+            lm.tags = TaughtTags(inside, sets=[list(inside)])
             decoder = TreeDecoder(**LIMITS, draft_tokens=draft_tokens)
             assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
 

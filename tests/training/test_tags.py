@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import make_lm
@@ -7,6 +9,7 @@ from helpers import GOLD, TAGGING, found, initialised, pipe_of, train
 from hypothesis import given, strategies as st
 
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -50,8 +53,7 @@ def tagged(
         [gold],
         prompt=prompt,
         labels=names,
-        tags=tags,
-        begins=begins,
+        tags=TaughtTags(tags, begins),
         weight=weight,
     )
     assert tree.tags is not None
@@ -96,12 +98,12 @@ def test_tags_of_a_model_stay_as_they_are_when_it_is_trained_further() -> None:
     lm = pipe_of(nlp).holder.lm()
     taught = lm.tags
     # as if beginnings had not been taught, and one label not at all
-    first, *_ = taught
-    lm.tags = {name: tag for name, tag in taught.items() if name != first}
-    lm.begins = {}
+    first, *others = taught.inside
+    inside = {name: taught.inside[name] for name in others}
+    lm.tags = replace(taught, inside=inside, begins={})
     train(nlp, steps=1)
-    assert set(lm.tags) == set(taught)
-    assert set(lm.begins) == {first}
+    assert set(lm.tags.inside) == set(taught.inside)
+    assert set(lm.tags.begins) == {first}
 
 
 def test_tags_are_taught_on_unless_the_settings_say_otherwise() -> None:
@@ -114,11 +116,11 @@ def test_tags_are_taught_on_unless_the_settings_say_otherwise() -> None:
     assert lm.tags == taught
     pipe.training = TrainingSettings(tag_loss=0.0)
     train(nlp, steps=1)
-    assert not lm.tags
-    assert not lm.begins
+    assert not lm.tags.inside
+    assert not lm.tags.begins
     pipe.training = TrainingSettings()
     train(nlp, steps=1)
-    assert not lm.tags
+    assert not lm.tags.inside
 
 
 def test_tags_are_different_for_names_that_begin_alike() -> None:
@@ -192,8 +194,8 @@ def test_tags_of_an_update_that_fails_are_not_the_models() -> None:
     with pytest.raises(ValueError, match="Set prefix_lm = true"):
         train(nlp, steps=1)
     lm = pipe_of(nlp).holder.lm()
-    assert not lm.tags
-    assert not lm.begins
+    assert not lm.tags.inside
+    assert not lm.tags.begins
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), max_size=5))

@@ -238,7 +238,7 @@ class _Work:
     @property
     def _sure_tag_probability(self) -> float:
         # tags show the outer ones of overlapping mentions alone
-        if self.replica.lm.overlaps or not self.decoder.tag_weight:
+        if self.replica.lm.tags.overlaps or not self.decoder.tag_weight:
             return 1.0
         return self.decoder.sure_tag_probability
 

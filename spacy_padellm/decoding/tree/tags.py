@@ -1,7 +1,7 @@
 """The tags of a text's tokens, and the mentions that they show; see `training.tags`.
 
-The mentions are drafts of those that are generated, and share in their scores; those that
-are sure stand as they are.
+The mentions are drafts of those that are generated, and share in their scores; those
+that are sure stand as they are.
 """
 
 from __future__ import annotations
@@ -57,16 +57,21 @@ def choose_tags(
     eos (int): The tag outside of mentions.
     RETURNS (TagSet | None): None if none of the labels has a tag.
     """
+    tags = lm.tags
     label_of = {name: label for label, name in labels.items()}
-    asked = [name for name in label_of if name in lm.tags]
+    asked = [name for name in label_of if name in tags.inside]
     if not asked:
         return None
-    fitting = [names for names in lm.tag_sets if {*asked} <= {*names}]
+    fitting = [names for names in tags.sets if {*asked} <= {*names}]
     taught = min(fitting, key=len, default=asked)
-    names = [*asked, *(n for n in taught if n in lm.tags and n not in label_of)]
-    begun = [(number, n) for number, n in enumerate(names, start=1) if n in lm.begins]
+    names = [*asked, *(n for n in taught if n in tags.inside and n not in label_of)]
+    begun = [(number, n) for number, n in enumerate(names, start=1) if n in tags.begins]
     return TagSet(
-        ids=[eos, *(lm.tags[n] for n in names), *(lm.begins[n] for _, n in begun)],
+        ids=[
+            eos,
+            *(tags.inside[n] for n in names),
+            *(tags.begins[n] for _, n in begun),
+        ],
         labels=[label_of.get(name) for name in names],
         begins=[number for number, _ in begun],
         as_taught=bool(fitting),

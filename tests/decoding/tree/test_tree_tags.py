@@ -166,12 +166,16 @@ def test_tag_drafts_save_passes_and_change_nothing(
 ) -> None:
     lm = pipe_of(tagging).holder.lm()
     tags = lm.tags
-    assert set(tags) == set(lm.begins) == set(pipe_of(tagging).label_data.values())
+    assert (
+        set(tags.inside)
+        == set(tags.begins)
+        == set(pipe_of(tagging).label_data.values())
+    )
     wanted = found(tagging.pipe(GOLD))
     with_tags = passes(tagging, monkeypatch)
     # the counts, then all mentions at once
     assert passes(tagging, monkeypatch, [TEXT]) == 2
-    lm.tags = {}
+    lm.tags = replace(tags, inside={})
     try:
         assert found(tagging.pipe(GOLD)) == wanted
         assert with_tags < passes(tagging, monkeypatch)
@@ -186,12 +190,12 @@ def flat(tagging: Language) -> Iterator[PaDeLLMNER]:
     pipe = pipe_of(tagging)
     decoder, lm = pipe.decoder, pipe.holder.lm()
     assert isinstance(decoder, TreeDecoder)
-    assert lm.overlaps
+    assert lm.tags.overlaps
     pipe.decoder = replace(decoder, sure_tag_probability=0.5)
     labels = pipe.label_data
-    lm.overlaps = False
+    lm.tags = replace(lm.tags, overlaps=False)
     yield pipe
-    lm.overlaps = True
+    lm.tags = replace(lm.tags, overlaps=True)
     pipe.decoder = decoder
     pipe.set_labels(labels)
 
@@ -236,7 +240,8 @@ def test_tag_drafts_with_overlaps_are_asked_for(
     tagging: Language, flat: PaDeLLMNER, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # tags of the outer mentions would hide the inner ones
-    flat.holder.lm().overlaps = True
+    lm = flat.holder.lm()
+    lm.tags = replace(lm.tags, overlaps=True)
     assert passes(tagging, monkeypatch, [TEXT]) == 2
 
 
@@ -259,7 +264,8 @@ def test_tag_drafts_of_labels_never_taught_together_are_only_sure_of_absence(
     names = flat.label_data
     label, other = sorted({label for _, label in GOLD[TEXT]})
     alone = [[name] for name in names.values()]
-    monkeypatch.setattr(flat.holder.lm(), "tag_sets", alone)
+    lm = flat.holder.lm()
+    monkeypatch.setattr(lm, "tags", replace(lm.tags, sets=alone))
     nothing = next(text for text in FLAT if not GOLD[text])
     flat.set_labels([label, other])
     assert passes(tagging, monkeypatch, [nothing]) == 1
@@ -274,7 +280,8 @@ def test_tag_drafts_sure_labels_stand_beside_those_asked_for(
     name = flat.label_data[label]
     tags = lm.tags
     # as if the model had not been taught the tag of this label
-    monkeypatch.setattr(lm, "tags", {n: tag for n, tag in tags.items() if n != name})
+    inside = {n: tag for n, tag in tags.inside.items() if n != name}
+    monkeypatch.setattr(lm, "tags", replace(tags, inside=inside))
     assert passes(tagging, monkeypatch, [TEXT]) > 1
     assert entities(tagging(TEXT)) == GOLD[TEXT]
     order = [mention.label for mention in flat_mentions(flat, TEXT)]
@@ -300,8 +307,8 @@ def test_tag_drafts_are_saved_with_the_model(tagging: Language, tmp_path: Path) 
     nlp = spacy.load(tmp_path / "nlp")
     nlp("load")
     loaded, lm = pipe_of(nlp).holder.lm(), pipe_of(tagging).holder.lm()
-    assert loaded.tag_sets == lm.tag_sets == [list(LABELS.values())]
-    assert (loaded.tags, loaded.begins) == (lm.tags, lm.begins)
+    assert loaded.tags == lm.tags
+    assert loaded.tags.sets == [list(LABELS.values())]
 
 
 def test_tag_drafts_find_what_is_only_tagged(tagging: Language) -> None:
@@ -345,7 +352,8 @@ def test_tag_drafts_other_labels_than_those_of_training_have_none(
     label = doc.ents[0].label_
     try:
         # as if the model had not been taught the tag of this label
-        lm.tags = {n: tag for n, tag in tags.items() if n != wanted[label]}
+        inside = {n: tag for n, tag in tags.inside.items() if n != wanted[label]}
+        lm.tags = replace(tags, inside=inside)
         (other,) = tagging.pipe([text])
         assert entities(other) == entities(doc)
         # its score is that of its generation alone
