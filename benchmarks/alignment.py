@@ -18,21 +18,17 @@ from spacy.tokens import Doc, DocBin
 from spacy_transformers.span_getters import get_doc_spans
 from wasabi import msg
 
+from spacy_padellm.benchmark.pipelines import SPANS_KEY, gold_mentions
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.spans import annotate, place_mentions
 from spacy_padellm.text.windows import make_windows
 
-SPANS_KEY = "padellm"
 
-
-def gold_mentions(doc: Doc) -> list[Mention]:
+def perfect_mentions(doc: Doc) -> list[Mention]:
     """The gold mentions as a perfect model gives them: no places."""
-    spans = sorted(
-        doc.spans.get(SPANS_KEY, doc.ents), key=lambda s: (s.start_char, s.end_char)
-    )
     counts: dict[str, int] = {}
     mentions = []
-    for span in spans:
+    for span in gold_mentions(doc):
         counts[span.label_] = index = counts.get(span.label_, 0) + 1
         mentions.append(Mention(span.label_, index, span.text, 1.0))
     return mentions
@@ -45,7 +41,7 @@ def measure(lang: str, path: Path) -> dict[str, Any]:
         doc = gold.copy()
         doc.spans.pop(SPANS_KEY, None)
         windows = make_windows([doc], get_doc_spans)
-        mentions = gold_mentions(gold)
+        mentions = perfect_mentions(gold)
         (found,) = place_mentions(
             [doc], windows, [mentions] * len(windows), dedup="off"
         )
@@ -57,8 +53,7 @@ def measure(lang: str, path: Path) -> dict[str, Any]:
             lowest_score=lambda label: 0.0,
             existing="overwrite",
         )
-        spans = gold.spans.get(SPANS_KEY, gold.ents)
-        wanted = {(s.start, s.end, s.label_) for s in spans}
+        wanted = {(s.start, s.end, s.label_) for s in gold_mentions(gold)}
         nested = {
             a
             for a in wanted

@@ -39,13 +39,11 @@ from wasabi import msg
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.thresholds import Candidates, Corpus, learn_thresholds
 from spacy_padellm.benchmark.figures import lengths
-from spacy_padellm.mention.gold import GoldText
+from spacy_padellm.benchmark.pipelines import FACTORY, SPANS_KEY, gold_text
 from spacy_padellm.mention.mention import ScoredSpan
-from spacy_padellm.pipeline.scorer import make_ner_scorer
+from spacy_padellm.pipeline.scorer import ner_score
 from spacy_padellm.text.labels import LABELS_KEY
 
-NAME = "padellm_ner"
-SPANS_KEY = "padellm"
 SETS = {
     "conll03": "en",
     "weibo": "zh",
@@ -164,7 +162,7 @@ def train(
         *("--training.eval_frequency", str(steps)),
     ]
     for setting, value in method.settings.items():
-        command += [f"--components.{NAME}.{setting}", value]
+        command += [f"--components.{FACTORY}.{setting}", value]
     start = time.monotonic()
     subprocess.run(command, check=True)
     return time.monotonic() - start
@@ -177,18 +175,10 @@ def write_few(corpora: Path) -> None:
     DocBin(docs=islice(docs, 4)).to_disk(corpora / "few.spacy")
 
 
-def gold_text(doc: Doc) -> GoldText:
-    """A Doc's mentions by label."""
-    mentions: dict[str, list[str]] = {}
-    for span in sorted(doc.spans[SPANS_KEY], key=lambda span: (span.start, span.end)):
-        mentions.setdefault(span.label_, []).append(span.text)
-    return GoldText(doc.text, mentions)
-
-
 def load(folder: Path, corpus: Path, reading: Reading) -> tuple[Language, list[Doc]]:
     """A trained pipeline, set to the labels of a corpus, and the corpus's Docs."""
     nlp = spacy.load(folder)
-    pipe: Any = nlp.get_pipe(NAME)
+    pipe: Any = nlp.get_pipe(FACTORY)
     pipe.decoder = replace(pipe.decoder, **reading.decoder)
     pipe.cfg["dedup"] = reading.dedup
     golds = list(DocBin().from_disk(corpus).get_docs(nlp.vocab))
@@ -210,7 +200,7 @@ def read(
         if decoding != before:  # thresholds judge what was found anyway
             before = decoding
             nlp, golds = load(folder, corpus, decoding)
-            pipe: Any = nlp.get_pipe(NAME)
+            pipe: Any = nlp.get_pipe(FACTORY)
             found = pipe.predict([_blank(gold) for gold in golds])
             prompt = pipe.holder.lm().tokens_of(pipe.prompt)
             gold_texts = [gold_text(gold) for gold in golds]
@@ -220,7 +210,7 @@ def read(
         pairs = [(_blank(gold), gold) for gold in golds]
         _annotate(pipe, pairs, found, thresholds=reading.thresholds)
         examples = [Example(*pair) for pair in pairs]
-        scores = make_ner_scorer(spans_key=SPANS_KEY)(examples)
+        scores = ner_score(examples, spans_key=SPANS_KEY)
         results[title] = {
             "string_f": scores["strings_f"],
             "string_p": scores["strings_p"],

@@ -25,10 +25,8 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from wasabi import msg
 
-from spacy_padellm.pipeline.scorer import make_ner_scorer
-
-NAME = "padellm_ner"
-SPANS_KEY = "padellm"
+from spacy_padellm.benchmark.pipelines import FACTORY, SPANS_KEY, gold_mentions
+from spacy_padellm.pipeline.scorer import ner_score
 
 
 def read_gold(
@@ -39,7 +37,7 @@ def read_gold(
         gold = doc.copy()
         spans = [
             Span(gold, span.start, span.end, names.get(span.label_, span.label_))
-            for span in doc.spans.get(SPANS_KEY, doc.ents)
+            for span in gold_mentions(doc)
         ]
         gold.spans.pop(SPANS_KEY, None)
         gold.set_ents([span for span in spans if span.label_ in labels])
@@ -74,22 +72,23 @@ def main() -> None:
         nlp = spacy.load(args.model)
     else:
         nlp = spacy.blank("en")
-        nlp.add_pipe(NAME)
+        nlp.add_pipe(FACTORY)
     if args.ask:
-        asked: Any = nlp.get_pipe(NAME)
+        asked: Any = nlp.get_pipe(FACTORY)
         asked.set_labels(args.ask.split(","))
     # a pipeline without the component, such as a plain spaCy one, is scored alike
-    known = {label for name in ("ner", NAME) for label in nlp.pipe_labels.get(name, ())}
+    known = {
+        label for name in ("ner", FACTORY) for label in nlp.pipe_labels.get(name, ())
+    }
     labels = set(args.labels.split(",")) if args.labels else known
     names = dict(pair.split("=") for pair in args.rename.split(",") if pair)
     if args.decoder:
-        pipe: Any = nlp.get_pipe(NAME)
+        pipe: Any = nlp.get_pipe(FACTORY)
         pairs = (pair.split("=") for pair in args.decoder.split(","))
         pipe.decoder = replace(pipe.decoder, **{k: json.loads(v) for k, v in pairs})
     if args.no_thresholds:
-        pipe = nlp.get_pipe(NAME)
+        pipe = nlp.get_pipe(FACTORY)
         pipe.cfg["threshold"] = 0.0
-    score = make_ner_scorer(spans_key=SPANS_KEY)
     nlp("The first text loads the model .")
     results = {}
     for corpus in args.corpora:
@@ -101,7 +100,8 @@ def main() -> None:
         seconds = time.perf_counter() - start
         docs = [without_others(doc, labels) for doc in docs]
         both = zip(docs, golds, strict=True)
-        scores = score([Example(doc, gold) for doc, gold in both])
+        examples = [Example(doc, gold) for doc, gold in both]
+        scores = ner_score(examples, spans_key=SPANS_KEY)
         words = sum(len(doc) for doc in docs)
         results[name] = {
             **scores,

@@ -18,7 +18,7 @@ from spacy.training import Example
 from spacy.util import filter_spans
 from thinc.api import Adam
 
-from spacy_padellm.pipeline.factory import PaDeLLMNER
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
 
 NAME = "padellm_ner"
 LABELS = {"LOC": "place", "ORG": "organisation", "PER": "person"}

@@ -14,7 +14,7 @@ from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.thresholds import Candidates, Corpus
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.mention.mention import ScoredSpan
-from spacy_padellm.pipeline.factory import PaDeLLMNER
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
 
 BATCH_SIZE = 256
 

@@ -15,7 +15,7 @@ from spacy_padellm.analysis.inputs import GoldDoc
 from spacy_padellm.analysis.kinds import GoldMention, WindowCase
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.pipeline.factory import PaDeLLMNER
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.text.normalize import as_read
 from spacy_padellm.text.windows import Window, make_windows
 

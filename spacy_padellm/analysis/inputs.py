@@ -14,7 +14,7 @@ from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.pipeline.bundled import load_pipeline
-from spacy_padellm.pipeline.factory import PaDeLLMNER
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.text.labels import own_labels
 from spacy_padellm.text.spans import gold_spans
 

@@ -14,7 +14,7 @@ from spacy_padellm.analysis.kinds import judge
 from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.analysis.tally import Analysis
 from spacy_padellm.errors import Errors
-from spacy_padellm.pipeline.factory import PaDeLLMNER
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
 
 EXAMPLES_PER_KIND = 4
 

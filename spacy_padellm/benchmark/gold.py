@@ -12,7 +12,6 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.normalize import as_read
 
-SPANS_KEY = "padellm"
 NAMES = {
     "PER": "person",
     "LOC": "location",
@@ -50,17 +49,10 @@ def _as_read(gold: GoldText) -> GoldText:
 
 def _read_docs(path: Path, lang: str) -> list[GoldText]:
     try:
-        from spacy_padellm.benchmark.pipelines import read_docs
+        from spacy_padellm.benchmark.pipelines import gold_text, read_docs
     except ImportError as error:
         raise ValueError(Errors.P165.format(path=path)) from error
-    golds = []
-    for doc in read_docs(path, lang=lang):
-        mentions: dict[str, list[str]] = {}
-        spans = doc.spans.get(SPANS_KEY, doc.ents)
-        for span in sorted(spans, key=lambda s: (s.start_char, s.end_char)):
-            mentions.setdefault(span.label_, []).append(span.text)
-        golds.append(GoldText(doc.text, mentions))
-    return golds
+    return list(map(gold_text, read_docs(path, lang=lang)))
 
 
 def _read_lines(path: Path) -> list[GoldText]:

@@ -8,14 +8,14 @@ from typing import Any
 
 import spacy
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from spacy.util import filter_spans
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.pipeline.factory import PaDeLLMNER
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.pipeline.scorer import ner_score
 from spacy_padellm.prompt.template import Prompt
 
@@ -26,6 +26,20 @@ SPANS_KEY = "padellm"
 def read_docs(path: Path, *, lang: str) -> list[Doc]:
     """The Docs of a .spacy corpus."""
     return list(DocBin().from_disk(path).get_docs(spacy.blank(lang).vocab))
+
+
+def gold_text(doc: Doc) -> GoldText:
+    """A Doc's text with its mentions by label, in text order."""
+    mentions: dict[str, list[str]] = {}
+    for span in gold_mentions(doc):
+        mentions.setdefault(span.label_, []).append(span.text)
+    return GoldText(doc.text, mentions)
+
+
+def gold_mentions(doc: Doc) -> list[Span]:
+    """A Doc's mentions, nested ones too where it has them, in text order."""
+    spans = doc.spans.get(SPANS_KEY, doc.ents)
+    return sorted(spans, key=lambda span: (span.start_char, span.end_char))
 
 
 def forced_pipeline(
