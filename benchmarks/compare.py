@@ -202,7 +202,7 @@ def read(
             nlp, golds = load(folder, corpus, decoding)
             pipe: Any = nlp.get_pipe(FACTORY)
             found = pipe.predict([_blank(gold) for gold in golds])
-            prompt = pipe.holder.lm().tokens_of(pipe.prompt)
+            prompt = pipe.handle.lm().tokens_of(pipe.prompt)
             gold_texts = [gold_text(gold) for gold in golds]
             tokens, sequences = lengths(
                 pipe.decoder, prompt, gold_texts, pipe.label_data

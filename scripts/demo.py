@@ -49,7 +49,7 @@ def main() -> None:
             msg.text("no entities")
     words = sum(map(len, docs))
     pipe: Any = nlp.get_pipe("padellm_ner")
-    device = pipe.holder.lm().device
+    device = pipe.handle.lm().device
     msg.good(f"{len(docs)} texts, {words} words in {milliseconds:.0f} ms on {device}")
     if args.page:
         args.page.parent.mkdir(parents=True, exist_ok=True)

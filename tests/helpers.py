@@ -174,7 +174,7 @@ def swallow(errors: list[str]) -> Callable[..., None]:
 
 def weights_of(nlp: Language) -> dict[str, torch.Tensor]:
     """Copies of the weights in use."""
-    weights = pipe_of(nlp).holder.lm().model.state_dict()
+    weights = pipe_of(nlp).handle.lm().model.state_dict()
     return {name: tensor.clone() for name, tensor in weights.items()}
 
 

@@ -65,8 +65,8 @@ def forced_pipeline(
     }
     nlp.add_pipe(FACTORY, config=config)
     pipe = pipe_of(nlp)
-    # not holder.put: it would cast the weights to float32, for training
-    pipe.holder._own = lm
+    # not handle.put: it would cast the weights to float32, for training
+    pipe.handle._own = lm
     pipe._task.prompt = prompt
     return nlp
 

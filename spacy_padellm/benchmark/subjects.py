@@ -192,7 +192,7 @@ def trained_subject(
         nlp = load_pipeline(name, lang=lang, device=device, dtype=dtype)
         nlp("The first text loads the model .")
         pipe = pipe_of(nlp)
-        lm, prompt = pipe.holder.lm(), pipe.prompt
+        lm, prompt = pipe.handle.lm(), pipe.prompt
         assert prompt is not None
         labels, own = pipe.label_data, pipe.decoder
     else:

@@ -1,4 +1,4 @@
-"""The holder of a component's model: loads it lazily, saves it, lets it be trained."""
+"""The handle of a component's model: loads it lazily, saves it, lets it be trained."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ from spacy_padellm.prompt.tokens import PromptTokens
 MESSAGE_LIMIT = 1 << 32  # bytes that msgpack can hold
 
 
-class ModelHolder:
+class ModelHandle:
     """Holds a model that is loaded at first use.
 
     As long as it is not trained, the weights are shared by all pipes of the process
-    that name the same model, and pickling or copying the holder carries no weights.
+    that name the same model, and pickling or copying the handle carries no weights.
     """
 
     def __init__(self, source: ModelSource) -> None:
@@ -312,8 +312,8 @@ class ModelHolder:
 
     # Copies
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ModelHolder:
-        other = ModelHolder(self.source)
+    def __deepcopy__(self, memo: dict[int, Any]) -> ModelHandle:
+        other = ModelHandle(self.source)
         # a tokenizer bears only one thread at a time, so each copy loads its own
         own = copy.deepcopy((self._own, self._tokenizer), memo)
         state = {**self.__dict__, "_own": own[0], "_tokenizer": own[1]}

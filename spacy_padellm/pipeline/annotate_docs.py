@@ -9,7 +9,7 @@ from itertools import chain, groupby
 from spacy.tokens import Doc
 
 from spacy_padellm.decoding.base import Decoder, Found
-from spacy_padellm.lm.handle import ModelHolder
+from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import Prompt
@@ -23,7 +23,7 @@ def find_mentions(
     docs: Iterable[Doc],
     decoder: Decoder,
     *,
-    holder: ModelHolder,
+    handle: ModelHandle,
     span_getter: SpanGetter,
     dedup: Dedup,
     counts: Callable[[Mention], bool],
@@ -34,7 +34,7 @@ def find_mentions(
 
     docs (Iterable[Doc]): The Docs; blank ones need no model.
     decoder (Decoder): Texts and labels to mentions.
-    holder (ModelHolder): The model's holder, which loads it at the first text.
+    handle (ModelHandle): The model's handle, which loads it at the first text.
     span_getter (SpanGetter): Cuts Docs into windows.
     dedup (Dedup): Of the same string under several labels.
     counts (Callable[[Mention], bool]): See `place_mentions`.
@@ -51,7 +51,7 @@ def find_mentions(
         decode = partial(
             _decode,
             decoder=decoder,
-            holder=holder,
+            handle=handle,
             ready=ready,
             labels_of=partial(labels_of, own),
         )
@@ -85,7 +85,7 @@ def _decode(
     texts: Iterable[str],
     *,
     decoder: Decoder,
-    holder: ModelHolder,
+    handle: ModelHandle,
     ready: Callable[[], Prompt],
     labels_of: Callable[[], dict[str, str]],
 ) -> Iterator[Found]:
@@ -100,8 +100,8 @@ def _decode(
         yield from ([] for _ in texts)
         return
     if not decoder.needs_weights:
-        yield from decoder.stream(None, holder.client_tokens(prompt), texts, labels)
+        yield from decoder.stream(None, handle.client_tokens(prompt), texts, labels)
         return
-    lm = holder.lm()
+    lm = handle.lm()
     lm.model.eval()
     yield from decoder.stream(lm, lm.tokens_of(prompt), texts, labels)

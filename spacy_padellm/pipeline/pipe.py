@@ -16,7 +16,7 @@ from thinc.api import Optimizer
 
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.handle import ModelHolder
+from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.pipeline.annotate_docs import find_mentions
 from spacy_padellm.pipeline.saving import (
@@ -41,7 +41,7 @@ from spacy_padellm.text.normalize import as_read
 from spacy_padellm.text.spans import DocMentions, annotate
 from spacy_padellm.text.windows import SpanGetter
 from spacy_padellm.training.settings import TrainingSettings
-from spacy_padellm.training.thinc_model import TreeModel, get_holder
+from spacy_padellm.training.thinc_model import TreeModel, get_handle
 from spacy_padellm.training.update import (
     Updates,
     add_update,
@@ -126,7 +126,7 @@ class PaDeLLMNER(TrainablePipe):
 
     def _make_task(self, labels: Mapping[str, str], prompt: Prompt | None) -> Task:
         return Task(
-            self.holder,
+            self.handle,
             name=self.name,
             labels=labels,
             prompt=prompt,
@@ -134,9 +134,9 @@ class PaDeLLMNER(TrainablePipe):
         )
 
     @property
-    def holder(self) -> ModelHolder:
-        """The model's holder."""
-        return get_holder(self.model)
+    def handle(self) -> ModelHandle:
+        """The model's handle."""
+        return get_handle(self.model)
 
     @property
     def prompt(self) -> Prompt | None:
@@ -300,7 +300,7 @@ class PaDeLLMNER(TrainablePipe):
         return find_mentions(
             docs,
             self.decoder,
-            holder=self.holder,
+            handle=self.handle,
             span_getter=self.span_getter,
             dedup=self.cfg["dedup"],
             counts=lambda m: self.calibration(m.score) >= self.lowest_score(m.label),
@@ -339,7 +339,7 @@ class PaDeLLMNER(TrainablePipe):
         )
         if not self.labels:
             self._task.find(dict(sorted(found.items())))
-        if self.holder.empty:
+        if self.handle.empty:
             if self._task.prompt is None:
                 self._task.prompt = PRESETS["compact"]
             prompt = self._task.ready()
@@ -399,7 +399,7 @@ class PaDeLLMNER(TrainablePipe):
         RAISES (ValueError): If `sgd` averages parameters.
         """
         if self._updates.count:
-            make_step(self._updates, self.holder.lm(), sgd, settings=self.training)
+            make_step(self._updates, self.handle.lm(), sgd, settings=self.training)
             # it was learnt for other weights
             self._task.tuning = Tuning()
 
@@ -450,7 +450,7 @@ class PaDeLLMNER(TrainablePipe):
             self.name,
             lambda: {**self.cfg, "labels": self._task.labels},
             self.vocab,
-            self.holder,
+            self.handle,
             lambda: self._task.settings(self.decoder, self.cfg["threshold"]),
             self.decoder.needs_weights,
         )

@@ -12,7 +12,7 @@ from spacy import util
 from spacy.vocab import Vocab
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.handle import ModelHolder
+from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.task_config import TaskSettings
 
 
@@ -23,7 +23,7 @@ class Parts:
     name (str): The component's name, for error messages.
     cfg (Callable[[], dict[str, Any]]): Gives its settings, as JSON takes them.
     vocab (Vocab): The pipeline's vocabulary.
-    holder (ModelHolder): The model's holder.
+    handle (ModelHandle): The model's handle.
     task (Callable[[], TaskSettings]): Gives what is written beside the weights; may
         add the model's labels to the settings.
     weights (bool): Whether the component needs the model's weights.
@@ -32,14 +32,14 @@ class Parts:
     name: str
     cfg: Callable[[], dict[str, Any]]
     vocab: Vocab
-    holder: ModelHolder
+    handle: ModelHandle
     task: Callable[[], TaskSettings]
     weights: bool
 
 
 @dataclass(slots=True)
 class Loaded:
-    """What was read: the vocabulary and the holder take theirs as it is read.
+    """What was read: the vocabulary and the handle take theirs as it is read.
 
     cfg (dict[str, Any]): The settings, those from before if there were none to read.
     model (bool): Whether there was a model.
@@ -51,7 +51,7 @@ class Loaded:
 
 def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> None:
     """Write a component's folder; see `PaDeLLMNER.to_disk`."""
-    has_model = "model" not in exclude and not parts.holder.empty
+    has_model = "model" not in exclude and not parts.handle.empty
     writers: dict[str, Callable[[Path], None]] = {
         # when the model's labels are there
         "cfg": lambda p: srsly.write_json(p, {**parts.cfg(), "model_saved": has_model}),
@@ -60,7 +60,7 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
     if has_model:
         task = parts.task()
         weights = parts.weights
-        writers["model"] = lambda p: parts.holder.save(p, task, weights=weights)
+        writers["model"] = lambda p: parts.handle.save(p, task, weights=weights)
     util.to_disk(path, writers, exclude)
 
 
@@ -75,7 +75,7 @@ def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> Loaded:
         parts.vocab.from_disk(path / "vocab", exclude=exclude)
     if "model" not in exclude:
         if (path / "model").is_dir():
-            parts.holder.open(path / "model", weights=parts.weights)
+            parts.handle.open(path / "model", weights=parts.weights)
             loaded.model = True
         elif loaded.cfg.get("model_saved"):
             raise ValueError(Errors.P145.format(path=path, name=parts.name))
@@ -88,9 +88,9 @@ def write_bytes(parts: Parts, *, exclude: Iterable[str]) -> bytes:
         "cfg": lambda: srsly.json_dumps(parts.cfg()),
         "vocab": lambda: parts.vocab.to_bytes(exclude=exclude),
     }
-    if "model" not in exclude and not parts.holder.empty:
+    if "model" not in exclude and not parts.handle.empty:
         task = parts.task()
-        writers["model"] = lambda: parts.holder.to_files(task, weights=parts.weights)
+        writers["model"] = lambda: parts.handle.to_files(task, weights=parts.weights)
     return util.to_bytes(writers, exclude)
 
 
@@ -102,7 +102,7 @@ def read_bytes(parts: Parts, data: bytes, *, exclude: Iterable[str]) -> Loaded:
         loaded.cfg = srsly.json_loads(cfg)
 
     def read_model(files: dict[str, bytes]) -> None:
-        parts.holder.from_files(files, weights=parts.weights)
+        parts.handle.from_files(files, weights=parts.weights)
         loaded.model = True
 
     readers: dict[str, Callable[[Any], Any]] = {

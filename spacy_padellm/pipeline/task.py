@@ -10,7 +10,7 @@ from spacy.vocab import Vocab
 
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.handle import ModelHolder
+from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.task_config import TaskSettings, settle
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.prompt.template import Prompt
@@ -32,7 +32,7 @@ class Task:
 
     def __init__(
         self,
-        holder: ModelHolder,
+        handle: ModelHandle,
         *,
         name: str,
         labels: Mapping[str, str],
@@ -41,7 +41,7 @@ class Task:
     ) -> None:
         """Bring what the config says together with what the model carries.
 
-        holder (ModelHolder): The model's holder.
+        handle (ModelHandle): The model's handle.
         name (str): The component's name, for error messages.
         labels (Mapping[str, str]): The config's; empty takes the model's.
         prompt (Prompt | None): The config's; None takes the model's.
@@ -49,20 +49,20 @@ class Task:
         RAISES (ValueError): If they contradict the model's.
         """
         self.prompt = prompt
-        self._holder = holder
+        self._handle = handle
         self._name = name
         self._vocab = vocab
         self._hub_asked = False
         self._fits: Decoder | None = None  # the decoder that fits the model
         self._taught: dict[str, str] = {}  # label -> its name, in updates since loading
         self._names: dict[str, str] = {}  # of all labels that were to be found so far
-        self._take(holder.settings)
+        self._take(handle.settings)
         self.find(labels)
 
     def _take(self, carried: TaskSettings | None) -> None:
         self._carried = carried
         # it was learnt for the weights as they came
-        as_learnt = None if self._holder.trained else carried
+        as_learnt = None if self._handle.trained else carried
         self.tuning = as_learnt.tuning if as_learnt else Tuning()
 
     # Labels
@@ -80,7 +80,7 @@ class Task:
             labels=labels,
             prompt=self.prompt,
             carried=self._carried,
-            source=self._holder.origin,
+            source=self._handle.origin,
         )
         self._names |= self.labels
         for label in self.labels:
@@ -115,7 +115,7 @@ class Task:
         RAISES (ValueError): If it knows one by another name.
         """
         settle(
-            labels=names, prompt=None, carried=self._carried, source=self._holder.origin
+            labels=names, prompt=None, carried=self._carried, source=self._handle.origin
         )
 
     def ask_hub(self) -> None:
@@ -124,7 +124,7 @@ class Task:
         RAISES (ValueError): If there is no such model.
         """
         if not self._hub_asked:
-            carried = self._holder.hub_settings()
+            carried = self._handle.hub_settings()
             if carried != self._carried:
                 self._take(carried)
             self.find(self.labels)
@@ -143,14 +143,14 @@ class Task:
 
         RAISES (ValueError): If there is none of either.
         """
-        holder = self._holder
+        handle = self._handle
         self.ask_hub()
         if not self.labels:
-            if holder.source.name is not None:
-                holder.check()  # a wrong name has no labels either
+            if handle.source.name is not None:
+                handle.check()  # a wrong name has no labels either
             raise ValueError(Errors.P140.format(name=self._name))
         if self.prompt is None:
-            holder.check()
+            handle.check()
             raise ValueError(Errors.P144.format(name=self._name))
         return self.prompt
 
@@ -161,11 +161,11 @@ class Task:
         RAISES (ValueError): If it asks what the model was not trained for.
         """
         prompt = self.ready()
-        if self._fits is not decoder and not self._holder.trained:
+        if self._fits is not decoder and not self._handle.trained:
             trained = self._carried.output_format if self._carried else ""
             if trained and trained != decoder.output_format:
                 message = Errors.P151.format(
-                    name=self._holder.origin,
+                    name=self._handle.origin,
                     trained=trained,
                     asked=decoder.output_format,
                 )
@@ -190,7 +190,7 @@ class Task:
         # a Doc may have given one another name
         labels |= {k: name for k, name in self.labels.items() if k in labels}
         output_format = carried.output_format if carried else ""
-        if self._holder.trained:
+        if self._handle.trained:
             output_format = decoder.output_format
         tuning = self.tuning
         if isinstance(threshold, Mapping):

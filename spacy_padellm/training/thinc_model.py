@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from thinc.api import Model
 
-from spacy_padellm.lm.handle import ModelHolder
+from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.small_model import SmallShape
 from spacy_padellm.training.loss import tree_loss
@@ -44,7 +44,7 @@ def make_causal_lm(
         trust_remote_code=trust_remote_code,
         lora=lora,
     )
-    return _wrap(ModelHolder(source))
+    return _wrap(ModelHandle(source))
 
 
 def make_small_causal_lm(
@@ -73,18 +73,18 @@ def make_small_causal_lm(
         key_value_heads=key_value_heads,
         context=context,
     )
-    holder = ModelHolder(ModelSource(name=None, dtype=dtype, device=device))
-    return _wrap(holder, shape=shape)
+    handle = ModelHandle(ModelSource(name=None, dtype=dtype, device=device))
+    return _wrap(handle, shape=shape)
 
 
-def get_holder(model: TreeModel) -> ModelHolder:
-    """The holder of a model made here."""
-    holder: ModelHolder = model.attrs["holder"]
-    return holder
+def get_handle(model: TreeModel) -> ModelHandle:
+    """The handle of a model made here."""
+    handle: ModelHandle = model.attrs["handle"]
+    return handle
 
 
-def _wrap(holder: ModelHolder, *, shape: SmallShape | None = None) -> TreeModel:
-    attrs = {"holder": holder, "shape": shape}
+def _wrap(handle: ModelHandle, *, shape: SmallShape | None = None) -> TreeModel:
+    attrs = {"handle": handle, "shape": shape}
     return Model("padellm-causal-lm", _forward, attrs=attrs)
 
 
@@ -92,7 +92,7 @@ def _forward(
     model: TreeModel, trees: Sequence[TrainingTree], is_train: bool
 ) -> tuple[Any, Callable[[float], list[Any]]]:
     """The trees' summed loss; its backprop takes the factor of the gradient."""
-    lm = get_holder(model).lm()
+    lm = get_handle(model).lm()
     with torch.set_grad_enabled(is_train):
         loss = tree_loss(lm, trees)
 

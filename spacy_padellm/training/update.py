@@ -18,7 +18,7 @@ from spacy_padellm.training.optimizers import apply_step, make_optimizers
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.tags import add_tags, with_tags_of
 from spacy_padellm.training.targets import TrainingTree, make_targets
-from spacy_padellm.training.thinc_model import TreeModel, get_holder
+from spacy_padellm.training.thinc_model import TreeModel, get_handle
 
 TAG_LOSS = 1.0  # of a model that tags its texts, unless the settings say otherwise
 
@@ -45,7 +45,7 @@ def make_from_scratch(
     prompt (Prompt): The prompt, whose special tokens the tokenizer gets.
     """
     shape, special_tokens = model.attrs["shape"], prompt.special_tokens
-    get_holder(model).put(lambda: make_lm(texts, shape, special_tokens=special_tokens))
+    get_handle(model).put(lambda: make_lm(texts, shape, special_tokens=special_tokens))
 
 
 def add_update(
@@ -70,7 +70,7 @@ def add_update(
     RAISES (ValueError): If the model cannot be loaded, a text does not fit it, or the
         loss is no number.
     """
-    lm = get_holder(model).trainable(prompt.special_tokens)
+    lm = get_handle(model).trainable(prompt.special_tokens)
     lm.model.train()
     if settings.gradient_checkpointing:
         # the reentrant kind gives adapters no gradient

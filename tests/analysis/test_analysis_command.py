@@ -178,7 +178,7 @@ def test_analysis_reads_what_the_decoder_gives() -> None:
     texts = list(GOLD)
     golds = [GoldDoc(text, []) for text in texts]
     read = list(read_docs(nlp, pipe, golds, labels=pipe.labels))
-    lm = pipe.holder.lm()
+    lm = pipe.handle.lm()
     assert pipe.prompt is not None
     expected = decode(decoder, lm, lm.tokens_of(pipe.prompt), texts, pipe.label_data)
     found = [case for doc in read if isinstance(doc, ReadDoc) for case in doc.windows]

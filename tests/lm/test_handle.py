@@ -1,4 +1,4 @@
-"""The holder: when a model is loaded, and what its folders are."""
+"""The handle: when a model is loaded, and what its folders are."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import pytest
 import torch
 from helpers import NAME, model_folder, trained
 
-import spacy_padellm.lm.handle as holder_module
+import spacy_padellm.lm.handle as handle_module
 from spacy_padellm.lm.devices import choose_device, choose_dtype, enter_process
 from spacy_padellm.lm.folder import _cast
-from spacy_padellm.lm.handle import ModelHolder
+from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.task_config import TaskSettings, read_settings
 
 
-def make_holder(name: Path | str | None = None, **settings: Any) -> ModelHolder:
+def make_handle(name: Path | str | None = None, **settings: Any) -> ModelHandle:
     source = ModelSource(
         str(name or model_folder()), **{"dtype": "float32", "device": "cpu", **settings}
     )
-    return ModelHolder(source)
+    return ModelHandle(source)
 
 
 @pytest.fixture
@@ -36,148 +36,148 @@ def settings() -> TaskSettings:
     return found
 
 
-def test_holder_without_a_name_is_empty() -> None:
-    assert ModelHolder(ModelSource(None)).empty
+def test_handle_without_a_name_is_empty() -> None:
+    assert ModelHandle(ModelSource(None)).empty
 
 
-def test_holder_of_a_folder_is_not_empty() -> None:
-    assert not make_holder().empty
+def test_handle_of_a_folder_is_not_empty() -> None:
+    assert not make_handle().empty
 
 
 @pytest.mark.parametrize("use", ["lm", "trainable"])
-def test_holder_that_is_empty_tells_how_to_make_a_model(use: str) -> None:
-    holder = ModelHolder(ModelSource(None))
+def test_handle_that_is_empty_tells_how_to_make_a_model(use: str) -> None:
+    handle = ModelHandle(ModelSource(None))
     with pytest.raises(ValueError, match="The model is not there yet: it is made from"):
-        holder.lm() if use == "lm" else holder.trainable([])
+        handle.lm() if use == "lm" else handle.trainable([])
 
 
-def test_holder_reads_the_folders_settings(settings: TaskSettings) -> None:
-    assert make_holder().settings == settings
+def test_handle_reads_the_folders_settings(settings: TaskSettings) -> None:
+    assert make_handle().settings == settings
 
 
-def test_holder_of_a_missing_folder_has_no_settings() -> None:
-    assert make_holder("/no/such/folder").settings is None
+def test_handle_of_a_missing_folder_has_no_settings() -> None:
+    assert make_handle("/no/such/folder").settings is None
 
 
-def test_holder_of_a_hub_name_has_no_settings_unasked() -> None:
-    assert make_holder("owner/model").settings is None
+def test_handle_of_a_hub_name_has_no_settings_unasked() -> None:
+    assert make_handle("owner/model").settings is None
 
 
-def test_holder_gives_the_same_model_again() -> None:
-    holder = make_holder()
-    assert holder.lm() is holder.lm()
+def test_handle_gives_the_same_model_again() -> None:
+    handle = make_handle()
+    assert handle.lm() is handle.lm()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_holder_dtype_of_the_weights(dtype: str) -> None:
-    assert make_holder(dtype=dtype).lm().dtype == getattr(torch, dtype)
+def test_handle_dtype_of_the_weights(dtype: str) -> None:
+    assert make_handle(dtype=dtype).lm().dtype == getattr(torch, dtype)
 
 
-def test_holder_dtypes_are_not_shared() -> None:
-    assert make_holder().lm() is not make_holder(dtype="bfloat16").lm()
+def test_handle_dtypes_are_not_shared() -> None:
+    assert make_handle().lm() is not make_handle(dtype="bfloat16").lm()
 
 
-def test_holder_model_that_changed_is_loaded_again(
+def test_handle_model_that_changed_is_loaded_again(
     tmp_path: Path, settings: TaskSettings
 ) -> None:
-    make_holder().save(tmp_path, settings)
-    before = make_holder(tmp_path).lm()
-    holder = make_holder()
-    holder.trainable([])
+    make_handle().save(tmp_path, settings)
+    before = make_handle(tmp_path).lm()
+    handle = make_handle()
+    handle.trainable([])
     with torch.no_grad():
-        holder.lm().model.get_input_embeddings().weight.mul_(2)
-    holder.save(tmp_path, settings)
-    after = make_holder(tmp_path).lm()
+        handle.lm().model.get_input_embeddings().weight.mul_(2)
+    handle.save(tmp_path, settings)
+    after = make_handle(tmp_path).lm()
     weights = [lm.model.get_input_embeddings().weight for lm in (before, after)]
     assert torch.equal(2 * weights[0], weights[1])
 
 
-def test_holder_trainable_is_made_once() -> None:
-    holder = make_holder()
-    assert holder.trainable([]) is holder.trainable([]) is holder.lm()
+def test_handle_trainable_is_made_once() -> None:
+    handle = make_handle()
+    assert handle.trainable([]) is handle.trainable([]) is handle.lm()
 
 
-def test_holder_trainable_adds_special_tokens() -> None:
-    lm = make_holder().trainable(["<|brand new|>"])
+def test_handle_trainable_adds_special_tokens() -> None:
+    lm = make_handle().trainable(["<|brand new|>"])
     assert len(lm.tokenizer("<|brand new|>")["input_ids"]) == 1
 
 
-def test_holder_saved_folder_is_complete(
+def test_handle_saved_folder_is_complete(
     tmp_path: Path, settings: TaskSettings
 ) -> None:
-    holder = make_holder()
-    holder.trainable([])
-    holder.save(tmp_path / "new", settings)
-    make_holder().open(tmp_path / "new")
+    handle = make_handle()
+    handle.trainable([])
+    handle.save(tmp_path / "new", settings)
+    make_handle().open(tmp_path / "new")
     assert read_settings(tmp_path / "new") == settings
 
 
-def test_holder_unchanged_model_is_copied_byte_for_byte(
+def test_handle_unchanged_model_is_copied_byte_for_byte(
     tmp_path: Path, settings: TaskSettings
 ) -> None:
-    make_holder().save(tmp_path, settings)
+    make_handle().save(tmp_path, settings)
     copied = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert copied == {p.name: p.read_bytes() for p in model_folder().iterdir()}
 
 
-def test_holder_save_writes_new_settings(
+def test_handle_save_writes_new_settings(
     tmp_path: Path, settings: TaskSettings
 ) -> None:
     new = TaskSettings({"PER": "person"}, settings.prompt)
-    make_holder().save(tmp_path, new)
+    make_handle().save(tmp_path, new)
     assert read_settings(tmp_path) == new
 
 
-def test_holder_files_come_back(settings: TaskSettings) -> None:
-    holder = ModelHolder(ModelSource(None, dtype="float32", device="cpu"))
-    holder.from_files(make_holder().to_files(settings))
-    assert holder.settings == settings
-    assert holder.lm().model.state_dict().keys() == (
-        make_holder().lm().model.state_dict().keys()
+def test_handle_files_come_back(settings: TaskSettings) -> None:
+    handle = ModelHandle(ModelSource(None, dtype="float32", device="cpu"))
+    handle.from_files(make_handle().to_files(settings))
+    assert handle.settings == settings
+    assert handle.lm().model.state_dict().keys() == (
+        make_handle().lm().model.state_dict().keys()
     )
 
 
-def test_holder_files_that_are_too_large_are_told(
+def test_handle_files_that_are_too_large_are_told(
     monkeypatch: pytest.MonkeyPatch, settings: TaskSettings
 ) -> None:
-    monkeypatch.setattr(holder_module, "MESSAGE_LIMIT", 1000)
+    monkeypatch.setattr(handle_module, "MESSAGE_LIMIT", 1000)
     with pytest.raises(ValueError, match="more than to_bytes can hold"):
-        make_holder().to_files(settings)
+        make_handle().to_files(settings)
 
 
-def test_holder_opened_folder_replaces_the_trained_model() -> None:
-    holder = make_holder()
-    own = holder.trainable([])
-    holder.open(model_folder())
-    assert holder.lm() is not own
+def test_handle_opened_folder_replaces_the_trained_model() -> None:
+    handle = make_handle()
+    own = handle.trainable([])
+    handle.open(model_folder())
+    assert handle.lm() is not own
 
 
-def test_holder_pickle_carries_no_shared_weights() -> None:
-    holder = make_holder()
-    holder.lm()
-    assert len(pickle.dumps(holder)) < 1000
+def test_handle_pickle_carries_no_shared_weights() -> None:
+    handle = make_handle()
+    handle.lm()
+    assert len(pickle.dumps(handle)) < 1000
 
 
-def test_holder_pickle_of_a_small_model_can_be_used() -> None:
-    holder = make_holder()
-    holder.trainable([])
-    other = pickle.loads(pickle.dumps(holder))
-    assert other.lm().model.num_parameters() == holder.lm().model.num_parameters()
+def test_handle_pickle_of_a_small_model_can_be_used() -> None:
+    handle = make_handle()
+    handle.trainable([])
+    other = pickle.loads(pickle.dumps(handle))
+    assert other.lm().model.num_parameters() == handle.lm().model.num_parameters()
 
 
-def test_holder_deepcopy_shares_shared_weights() -> None:
-    holder = make_holder()
-    holder.lm()
-    assert copy.deepcopy(holder).lm() is holder.lm()
+def test_handle_deepcopy_shares_shared_weights() -> None:
+    handle = make_handle()
+    handle.lm()
+    assert copy.deepcopy(handle).lm() is handle.lm()
 
 
-def test_holder_deepcopy_has_trained_weights_of_its_own() -> None:
-    holder = make_holder()
-    holder.trainable([])
-    assert copy.deepcopy(holder).lm() is not holder.lm()
+def test_handle_deepcopy_has_trained_weights_of_its_own() -> None:
+    handle = make_handle()
+    handle.trainable([])
+    assert copy.deepcopy(handle).lm() is not handle.lm()
 
 
-def test_holder_forked_process_is_told_that_cuda_cannot_be_used(
+def test_handle_forked_process_is_told_that_cuda_cannot_be_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("torch.cuda._is_in_bad_fork", lambda: True)
@@ -185,14 +185,14 @@ def test_holder_forked_process_is_told_that_cuda_cannot_be_used(
         enter_process(torch.device("cuda"))
 
 
-def test_holder_forked_process_can_use_the_cpu(
+def test_handle_forked_process_can_use_the_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("torch.cuda._is_in_bad_fork", lambda: True)
-    assert make_holder().lm().device.type == "cpu"
+    assert make_handle().lm().device.type == "cpu"
 
 
-def test_holder_saved_weights_are_as_readable_as_the_settings(tmp_path: Path) -> None:
+def test_handle_saved_weights_are_as_readable_as_the_settings(tmp_path: Path) -> None:
     trained().to_disk(tmp_path)
     folder = tmp_path / NAME / "model"
     modes = {path.stat().st_mode for path in folder.iterdir()}
@@ -200,7 +200,7 @@ def test_holder_saved_weights_are_as_readable_as_the_settings(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("major", "dtype"), [(7, torch.float16), (8, torch.bfloat16)])
-def test_holder_takes_bfloat16_where_the_gpu_does_not_emulate_it(
+def test_handle_takes_bfloat16_where_the_gpu_does_not_emulate_it(
     monkeypatch: pytest.MonkeyPatch, major: int, dtype: torch.dtype
 ) -> None:
     properties = SimpleNamespace(major=major)
@@ -209,16 +209,16 @@ def test_holder_takes_bfloat16_where_the_gpu_does_not_emulate_it(
 
 
 @pytest.mark.parametrize("device", ["mps", "meta", "xpu"])
-def test_holder_device_of_another_kind_is_an_error(device: str) -> None:
+def test_handle_device_of_another_kind_is_an_error(device: str) -> None:
     with pytest.raises(ValueError, match="Unknown device"):
         choose_device(device)
 
 
-def test_holder_trains_float16_models_without_half_products() -> None:
-    assert make_holder(dtype="float16").trainable([]).autocast is None
+def test_handle_trains_float16_models_without_half_products() -> None:
+    assert make_handle(dtype="float16").trainable([]).autocast is None
 
 
-def test_holder_tensors_of_one_memory_but_other_shapes_are_written_apart() -> None:
+def test_handle_tensors_of_one_memory_but_other_shapes_are_written_apart() -> None:
     whole = torch.arange(6.0).view(3, 2)
     cast = _cast({"whole": whole, "tied": whole, "first": whole[:1]}, torch.bfloat16)
     assert cast["whole"] is cast["tied"]
@@ -249,7 +249,7 @@ assert child.exitcode == 0
 
 
 @pytest.mark.parametrize("imported", [False, True])
-def test_holder_forked_process_has_one_thread_wherever_the_package_is_imported(
+def test_handle_forked_process_has_one_thread_wherever_the_package_is_imported(
     imported: bool,
 ) -> None:
     script = FORKED.format(imported=imported)

@@ -1,4 +1,4 @@
-"""The holder's tokenizer for decoders that need no weights."""
+"""The handle's tokenizer for decoders that need no weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spacy_padellm.lm.handle import ModelHolder
+from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.loading import BUNDLED
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.prompt.template import PRESETS
@@ -25,41 +25,41 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_holder_client_needs_only_the_tokenizer(folder: Path) -> None:
-    found = ModelHolder(ModelSource(str(folder))).client_tokens(PROMPT)
-    wanted = ModelHolder(ModelSource("bundled-en")).lm().tokens_of(PROMPT)
+def test_handle_client_needs_only_the_tokenizer(folder: Path) -> None:
+    found = ModelHandle(ModelSource(str(folder))).client_tokens(PROMPT)
+    wanted = ModelHandle(ModelSource("bundled-en")).lm().tokens_of(PROMPT)
     texts = ["Paris <|label|> 北京"]
     assert found.count_branches(texts, ["x"]) == wanted.count_branches(texts, ["x"])
 
 
-def test_holder_client_opens_a_folder_without_weights(folder: Path) -> None:
-    holder = ModelHolder(ModelSource("bundled-en"))
-    holder.open(folder, weights=False)
-    assert holder.client_tokens(PROMPT).tokenizer.name_or_path == str(folder)
+def test_handle_client_opens_a_folder_without_weights(folder: Path) -> None:
+    handle = ModelHandle(ModelSource("bundled-en"))
+    handle.open(folder, weights=False)
+    assert handle.client_tokens(PROMPT).tokenizer.name_or_path == str(folder)
     with pytest.raises(ValueError, match=r"has no config\.json"):
-        holder.open(folder)
+        handle.open(folder)
 
 
-def test_holder_client_copies_load_tokenizers_of_their_own(folder: Path) -> None:
-    holder = ModelHolder(ModelSource(str(folder)))
-    own = holder.client_tokens(PROMPT)
-    for other in (copy.deepcopy(holder), pickle.loads(pickle.dumps(holder))):
+def test_handle_client_copies_load_tokenizers_of_their_own(folder: Path) -> None:
+    handle = ModelHandle(ModelSource(str(folder)))
+    own = handle.client_tokens(PROMPT)
+    for other in (copy.deepcopy(handle), pickle.loads(pickle.dumps(handle))):
         assert other.client_tokens(PROMPT).tokenizer is not own.tokenizer
-    assert holder.client_tokens(PROMPT) is own
+    assert handle.client_tokens(PROMPT) is own
 
 
-def test_holder_client_copies_of_one_from_files_share_no_tokenizer(
+def test_handle_client_copies_of_one_from_files_share_no_tokenizer(
     folder: Path,
 ) -> None:
-    holder = ModelHolder(ModelSource("gone"))
+    handle = ModelHandle(ModelSource("gone"))
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    holder.from_files(files, weights=False)
-    own = holder.client_tokens(PROMPT)
-    other = copy.deepcopy(holder).client_tokens(PROMPT)
+    handle.from_files(files, weights=False)
+    own = handle.client_tokens(PROMPT)
+    other = copy.deepcopy(handle).client_tokens(PROMPT)
     assert other.tokenizer is not own.tokenizer
 
 
-def test_holder_client_without_a_tokenizer_is_told(tmp_path: Path) -> None:
-    holder = ModelHolder(ModelSource(str(tmp_path)))
+def test_handle_client_without_a_tokenizer_is_told(tmp_path: Path) -> None:
+    handle = ModelHandle(ModelSource(str(tmp_path)))
     with pytest.raises(ValueError, match="Could not load"):
-        holder.client_tokens(PROMPT)
+        handle.client_tokens(PROMPT)

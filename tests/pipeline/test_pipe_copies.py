@@ -112,7 +112,7 @@ def test_component_copies_sourced_pipe_is_the_same() -> None:
 
 
 def lm_of(nlp: Language) -> object:
-    return pipe_of(nlp).holder.lm()
+    return pipe_of(nlp).handle.lm()
 
 
 def test_component_copies_pipes_of_one_model_share_it() -> None:
@@ -127,7 +127,7 @@ def test_component_copies_trained_pipe_has_a_model_of_its_own() -> None:
 
 
 def test_component_copies_model_is_not_loaded_before_it_is_used() -> None:
-    assert pipe_of(trained()).holder._shared is None
+    assert pipe_of(trained()).handle._shared is None
 
 
 # Processes

@@ -91,7 +91,7 @@ def test_component_hub_client_of_a_server_saves_no_weights(
     pipe = pipe_of(spacy.load(tmp_path / "nlp"))
     assert set(pipe.labels) == set(THRESHOLDS)
     assert pipe.prompt is not None
-    assert pipe.holder.client_tokens(pipe.prompt).tokenizer.is_fast
+    assert pipe.handle.client_tokens(pipe.prompt).tokenizer.is_fast
 
 
 def test_component_hub_is_not_asked_for_bytes_without_the_model() -> None:

@@ -163,7 +163,7 @@ def test_component_save_dtype_of_the_weights(tmp_path: Path) -> None:
     train(nlp, steps=1)
     nlp.to_disk(tmp_path)
     nlp = spacy.load(tmp_path)
-    assert pipe_of(nlp).holder.lm().dtype == torch.bfloat16
+    assert pipe_of(nlp).handle.lm().dtype == torch.bfloat16
     config = json.loads((tmp_path / NAME / "model" / "config.json").read_text("utf8"))
     assert config["torch_dtype"] == "bfloat16"
 
@@ -288,7 +288,7 @@ def test_component_save_bytes_without_weights_where_none_are_needed(
             shutil.copy(path, tmp_path)
     server = {"@misc": "spacy-padellm.ServerDecoder.v1", "base_url": "http://no/v1"}
     client = trained(model=named(tmp_path), decoder=server)
-    wanted = pipe_of(client).holder.client_tokens(PRESETS["compact"])
+    wanted = pipe_of(client).handle.client_tokens(PRESETS["compact"])
 
     def empty() -> Language:
         return trained(model=named(tmp_path / "gone"), decoder=server)
@@ -298,7 +298,7 @@ def test_component_save_bytes_without_weights_where_none_are_needed(
     other.to_disk(tmp_path / "nlp")
     again = empty().from_bytes(other.to_bytes())
     for copy in (other, again, spacy.load(tmp_path / "nlp")):
-        tokens = pipe_of(copy).holder.client_tokens(PRESETS["compact"])
+        tokens = pipe_of(copy).handle.client_tokens(PRESETS["compact"])
         asked = [t.count_branches([TEXT], ["person"]) for t in (tokens, wanted)]
         assert asked[0] == asked[1]
 
@@ -372,7 +372,7 @@ def test_component_save_adapter_keeps_learnt_special_tokens(tmp_path: Path) -> N
     copy = spacy.load(tmp_path / "saved")
     embeddings = []
     for pipeline in (nlp, copy):
-        lm = pipe_of(pipeline).holder.lm()
+        lm = pipe_of(pipeline).handle.lm()
         tokens = lm.tokenizer.convert_tokens_to_ids(["<|label|>", "<|count|>"])
         embeddings.append(lm.model.get_input_embeddings()(torch.tensor(tokens)))
     assert torch.equal(*embeddings)
@@ -386,14 +386,14 @@ def test_component_save_adapter_keeps_its_tags(tmp_path: Path) -> None:
     model = named(tmp_path / "base" / NAME / "model", model={"lora": LORA})
     nlp = make_nlp(model=model, **TAGGING)
     train(nlp, steps=1)
-    lm = pipe_of(nlp).holder.lm()
+    lm = pipe_of(nlp).handle.lm()
     assert set(lm.tags.inside) == set(LABELS.values())
     nlp.to_disk(tmp_path / "adapter")
     for copy in (
         spacy.load(tmp_path / "adapter"),
         trained().from_bytes(nlp.to_bytes()),
     ):
-        loaded = pipe_of(copy).holder.lm()
+        loaded = pipe_of(copy).handle.lm()
         assert loaded.tags == lm.tags
 
 

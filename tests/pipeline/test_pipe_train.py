@@ -41,7 +41,7 @@ LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
 
 
 def gradients(nlp: Language) -> list[torch.Tensor]:
-    parameters = pipe_of(nlp).holder.lm().model.parameters()
+    parameters = pipe_of(nlp).handle.lm().model.parameters()
     return [p.grad.clone() for p in parameters if p.grad is not None]
 
 
@@ -234,7 +234,7 @@ def test_component_train_two_updates_make_the_step_of_their_mean() -> None:
 
 
 def parameters_of(nlp: Language) -> list[torch.Tensor]:
-    return list(pipe_of(nlp).holder.lm().model.parameters())
+    return list(pipe_of(nlp).handle.lm().model.parameters())
 
 
 def test_component_train_learning_rate_of_zero_changes_nothing() -> None:
@@ -353,14 +353,14 @@ def test_component_train_does_not_change_the_models_folder() -> None:
 def test_component_train_weights_are_float32() -> None:
     nlp = trained(model=named(model_folder(), model={"dtype": "bfloat16"}))
     train(nlp, steps=1)
-    assert pipe_of(nlp).holder.lm().dtype == torch.float32
+    assert pipe_of(nlp).handle.lm().dtype == torch.float32
 
 
 def test_component_train_weights_from_bytes_become_float32() -> None:
     model = named(model_folder(), model={"dtype": "bfloat16"})
     nlp = trained(model=model).from_bytes(trained(model=model).to_bytes())
     train(nlp, steps=1)
-    assert pipe_of(nlp).holder.lm().dtype == torch.float32
+    assert pipe_of(nlp).handle.lm().dtype == torch.float32
 
 
 def test_component_train_initialize_without_examples_warns_of_none(

@@ -80,7 +80,7 @@ def test_baselines_trained_find_the_same_in_a_stream(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_baselines_trained_scores_are_those_of_the_forced_answer(kind: str) -> None:
     pipe = pipe_of(overfitted(kind))
-    lm = pipe.holder.lm()
+    lm = pipe.handle.lm()
     assert pipe.prompt is not None
     prompt = lm.tokens_of(pipe.prompt)
     (free,) = decode(pipe.decoder, lm, prompt, [TEXT], LABELS)

@@ -95,7 +95,7 @@ def test_tags_of_the_inside_stand_for_beginnings_that_have_none() -> None:
 def test_tags_of_a_model_stay_as_they_are_when_it_is_trained_further() -> None:
     nlp = initialised(**TAGGING)
     train(nlp, steps=1)
-    lm = pipe_of(nlp).holder.lm()
+    lm = pipe_of(nlp).handle.lm()
     taught = lm.tags
     # as if beginnings had not been taught, and one label not at all
     first, *others = taught.inside
@@ -109,7 +109,7 @@ def test_tags_of_a_model_stay_as_they_are_when_it_is_trained_further() -> None:
 def test_tags_are_taught_on_unless_the_settings_say_otherwise() -> None:
     nlp = initialised(**TAGGING)
     train(nlp, steps=1)
-    lm, pipe = pipe_of(nlp).holder.lm(), pipe_of(nlp)
+    lm, pipe = pipe_of(nlp).handle.lm(), pipe_of(nlp)
     taught = lm.tags
     pipe.training = TrainingSettings()
     train(nlp, steps=1)
@@ -193,7 +193,7 @@ def test_tags_of_an_update_that_fails_are_not_the_models() -> None:
     nlp = initialised(**causal)
     with pytest.raises(ValueError, match="Set prefix_lm = true"):
         train(nlp, steps=1)
-    lm = pipe_of(nlp).holder.lm()
+    lm = pipe_of(nlp).handle.lm()
     assert not lm.tags.inside
     assert not lm.tags.begins
 

@@ -164,7 +164,7 @@ def passes(
 def test_tag_drafts_save_passes_and_change_nothing(
     tagging: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lm = pipe_of(tagging).holder.lm()
+    lm = pipe_of(tagging).handle.lm()
     tags = lm.tags
     assert (
         set(tags.inside)
@@ -188,7 +188,7 @@ def test_tag_drafts_save_passes_and_change_nothing(
 def flat(tagging: Language) -> Iterator[PaDeLLMNER]:
     """The pipe, as if its mentions never overlapped; tags over 0.5 are sure."""
     pipe = pipe_of(tagging)
-    decoder, lm = pipe.decoder, pipe.holder.lm()
+    decoder, lm = pipe.decoder, pipe.handle.lm()
     assert isinstance(decoder, TreeDecoder)
     assert lm.tags.overlaps
     pipe.decoder = replace(decoder, sure_tag_probability=0.5)
@@ -240,7 +240,7 @@ def test_tag_drafts_with_overlaps_are_asked_for(
     tagging: Language, flat: PaDeLLMNER, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # tags of the outer mentions would hide the inner ones
-    lm = flat.holder.lm()
+    lm = flat.handle.lm()
     lm.tags = replace(lm.tags, overlaps=True)
     assert passes(tagging, monkeypatch, [TEXT]) == 2
 
@@ -264,7 +264,7 @@ def test_tag_drafts_of_labels_never_taught_together_are_only_sure_of_absence(
     names = flat.label_data
     label, other = sorted({label for _, label in GOLD[TEXT]})
     alone = [[name] for name in names.values()]
-    lm = flat.holder.lm()
+    lm = flat.handle.lm()
     monkeypatch.setattr(lm, "tags", replace(lm.tags, sets=alone))
     nothing = next(text for text in FLAT if not GOLD[text])
     flat.set_labels([label, other])
@@ -275,7 +275,7 @@ def test_tag_drafts_of_labels_never_taught_together_are_only_sure_of_absence(
 def test_tag_drafts_sure_labels_stand_beside_those_asked_for(
     tagging: Language, flat: PaDeLLMNER, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lm = flat.holder.lm()
+    lm = flat.handle.lm()
     label = min({label for _, label in GOLD[TEXT]})
     name = flat.label_data[label]
     tags = lm.tags
@@ -289,7 +289,7 @@ def test_tag_drafts_sure_labels_stand_beside_those_asked_for(
 
 
 def flat_mentions(pipe: PaDeLLMNER, text: str) -> list[Mention]:
-    lm, prompt = pipe.holder.lm(), pipe.prompt
+    lm, prompt = pipe.handle.lm(), pipe.prompt
     assert prompt is not None
     tokens = lm.tokens_of(prompt)
     return decode(pipe.decoder, lm, tokens, [text], pipe.label_data)[0]
@@ -306,7 +306,7 @@ def test_tag_drafts_are_saved_with_the_model(tagging: Language, tmp_path: Path) 
     tagging.to_disk(tmp_path / "nlp")
     nlp = spacy.load(tmp_path / "nlp")
     nlp("load")
-    loaded, lm = pipe_of(nlp).holder.lm(), pipe_of(tagging).holder.lm()
+    loaded, lm = pipe_of(nlp).handle.lm(), pipe_of(tagging).handle.lm()
     assert loaded.tags == lm.tags
     assert loaded.tags.sets == [list(LABELS.values())]
 
@@ -346,7 +346,7 @@ def test_tag_drafts_other_labels_than_those_of_training_have_none(
 ) -> None:
     pipe = pipe_of(tagging)
     wanted = pipe.label_data
-    lm = pipe.holder.lm()
+    lm = pipe.handle.lm()
     tags, text = lm.tags, next(text for text in GOLD if GOLD[text])
     (doc,) = tagging.pipe([text])
     label = doc.ents[0].label_
