@@ -65,8 +65,7 @@ def forced_pipeline(
     }
     nlp.add_pipe(FACTORY, config=config)
     pipe = pipe_of(nlp)
-    # not handle.put: it would cast the weights to float32, for training
-    pipe.handle._own = lm
+    pipe.handle.hold(lm)
     pipe._task.prompt = prompt
     return nlp
 

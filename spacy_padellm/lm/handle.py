@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,34 @@ from spacy_padellm.prompt.tokens import PromptTokens
 MESSAGE_LIMIT = 1 << 32  # bytes that msgpack can hold
 
 
+@dataclass(slots=True)
+class ByName:
+    """A model that its name tells where to find, loaded at first use and shared.
+
+    lm (LanguageModel | None): The model, once it is loaded.
+    tokenizer (Any): From bytes that held no weights.
+    settings (TaskSettings | None): From the same bytes.
+    """
+
+    lm: LanguageModel | None = None
+    tokenizer: Any = None
+    settings: TaskSettings | None = None
+
+
+@dataclass(slots=True)
+class InMemory:
+    """A model of the handle's own: from bytes, made from scratch, or trained.
+
+    lm (LanguageModel): The model.
+    settings (TaskSettings | None): Of a model from bytes.
+    trains (bool): Whether it was made ready for training since it came.
+    """
+
+    lm: LanguageModel
+    settings: TaskSettings | None = None
+    trains: bool = False
+
+
 class ModelHandle:
     """Holds a model that is loaded at first use.
 
@@ -56,33 +84,31 @@ class ModelHandle:
 
     def __init__(self, source: ModelSource) -> None:
         self.source = source
-        self._own: LanguageModel | None = None  # trained, or from bytes
-        self._own_settings: TaskSettings | None = None  # of a model from bytes
+        self._state: ByName | InMemory = ByName()
         self._hub_settings: TaskSettings | None = None  # once the hub was asked
-        self._trains = False  # whether its own model is made ready for training
-        self._shared: LanguageModel | None = None
-        self._tokenizer: Any = None  # from bytes, of a model without weights
         self._client_tokens: PromptTokens | None = None
 
     @property
     def empty(self) -> bool:
         """Whether there is neither a model nor a place to load one from."""
-        return self._own is None and self.source.name is None
+        return isinstance(self._state, ByName) and self.source.name is None
 
     @property
-    def _in_memory(self) -> bool:
-        return self._own is not None or self._tokenizer is not None
+    def _is_complete(self) -> bool:
+        """Whether all that is needed is here, so that no folder or hub is."""
+        state = self._state
+        return isinstance(state, InMemory) or state.tokenizer is not None
 
     @property
     def trained(self) -> bool:
         """Whether the weights were made ready for training since they came."""
-        return self._trains
+        return isinstance(self._state, InMemory) and self._state.trains
 
     @property
     def settings(self) -> TaskSettings | None:
         """What the model's folder says of its task, where that is known by now."""
-        if self._own_settings is not None or self.source.name is None:
-            return self._own_settings
+        if self._state.settings is not None or self.source.name is None:
+            return self._state.settings
         try:
             folder = find(self.source.name)
         except ValueError:
@@ -99,7 +125,7 @@ class ModelHandle:
 
         RAISES (ValueError): If there is no such model.
         """
-        if self._in_memory or self.source.name is None:
+        if self._is_complete or self.source.name is None:
             return self.settings
         if isinstance(find(self.source.name), Path):
             return self.settings
@@ -125,7 +151,7 @@ class ModelHandle:
         """
         if self.empty:
             raise ValueError(Errors.P130)
-        if not self._in_memory and self.source.name is not None:
+        if not self._is_complete and self.source.name is not None:
             check_source(self.source.name, revision=self.source.revision)
 
     # Using
@@ -135,22 +161,22 @@ class ModelHandle:
 
         RAISES (ValueError): If it cannot be loaded.
         """
-        if self._own is not None:
-            enter_process(self._own.device)
-            return self._own
+        if isinstance(self._state, InMemory):
+            enter_process(self._state.lm.device)
+            return self._state.lm
         if self.source.name is None:
             raise ValueError(Errors.P130)
         device = choose_device(self.source.device)
         enter_process(device)
-        if self._shared is None:
-            self._shared = load_shared(
+        if self._state.lm is None:
+            self._state.lm = load_shared(
                 self.source.name,
                 revision=self.source.revision,
                 dtype=choose_dtype(self.source.dtype, device),
                 device=device,
                 trust_remote_code=self.source.trust_remote_code,
             )
-        return self._shared
+        return self._state.lm
 
     def client_tokens(self, prompt: Prompt) -> PromptTokens:
         """A prompt, bound to the model's tokenizer; no weights are needed or loaded.
@@ -158,15 +184,15 @@ class ModelHandle:
         prompt (Prompt): The prompt.
         RAISES (ValueError): If the tokenizer cannot be loaded.
         """
-        if self._own is not None:
-            return self._own.tokens_of(prompt)
+        if isinstance(self._state, InMemory):
+            return self._state.lm.tokens_of(prompt)
         if self._client_tokens is None or self._client_tokens.prompt != prompt:
             self._client_tokens = PromptTokens(prompt, self._load_tokenizer())
         return self._client_tokens
 
     def _load_tokenizer(self) -> Any:
-        if self._tokenizer is not None:
-            return self._tokenizer
+        if isinstance(self._state, ByName) and self._state.tokenizer is not None:
+            return self._state.tokenizer
         if self.source.name is None:
             raise ValueError(Errors.P130)
         return load_tokenizer(
@@ -175,33 +201,40 @@ class ModelHandle:
             trust_remote_code=self.source.trust_remote_code,
         )
 
+    def hold(self, lm: LanguageModel) -> None:
+        """Take a model as it is."""
+        self._state = InMemory(lm)
+        self._client_tokens = None
+
     def put(self, make: Callable[[], LanguageModel]) -> None:
         """Set a model made from scratch."""
-        self._own = make()
-        self._place(self._own)
+        lm = make()
+        self._place(lm)
+        self.hold(lm)
 
     def trainable(self, special_tokens: Sequence[str]) -> LanguageModel:
         """The model with float32 weights of its own, to be trained.
 
         special_tokens (Sequence[str]): The prompt's, added where they are missing.
         """
-        if self._own is None or not self._trains:
-            own = self._own or self._load_own()
-            new_tokens = own.add_special_tokens(special_tokens)
-            if hasattr(own.model, "peft_config"):
-                # a loaded adapter is frozen
-                own.model.set_adapter(own.model.active_adapter)
-            elif self.source.lora is not None:
-                own = with_lora(
-                    own,
-                    self.source.lora,
-                    name=self.source.name and lasting_name(self.source.name),
-                    revision=self.source.revision,
-                    new_tokens=new_tokens,
-                )
-            self._place(own)
-            self._own, self._shared, self._trains = own, None, True
-        return self._own
+        if isinstance(self._state, InMemory) and self._state.trains:
+            return self._state.lm
+        lm = self._state.lm if isinstance(self._state, InMemory) else self._load_own()
+        new_tokens = lm.add_special_tokens(special_tokens)
+        if hasattr(lm.model, "peft_config"):
+            # a loaded adapter is frozen
+            lm.model.set_adapter(lm.model.active_adapter)
+        elif self.source.lora is not None:
+            lm = with_lora(
+                lm,
+                self.source.lora,
+                name=self.source.name and lasting_name(self.source.name),
+                revision=self.source.revision,
+                new_tokens=new_tokens,
+            )
+        self._place(lm)
+        self._state = InMemory(lm, self._state.settings, trains=True)
+        return lm
 
     def _load_own(self) -> LanguageModel:
         if self.source.name is None:
@@ -237,10 +270,11 @@ class ModelHandle:
             will do.
         RAISES (ValueError): If the folder holds the base model of a LoRA adapter.
         """
-        if self._tokenizer is not None and not weights:
-            write_tokenizer(folder, self._tokenizer, settings)
+        state = self._state
+        if isinstance(state, ByName) and state.tokenizer is not None and not weights:
+            write_tokenizer(folder, state.tokenizer, settings)
             return
-        if self._own is None and self.source.name is not None:
+        if isinstance(state, ByName) and self.source.name is not None:
             source = find(self.source.name)
             if isinstance(source, Path):
                 copy_folder(source, folder)
@@ -263,9 +297,8 @@ class ModelHandle:
         """
         check_folder(folder, weights=weights)
         self.source = replace(self.source, name=str(folder.resolve()))
-        self._own = self._own_settings = self._shared = None
-        self._tokenizer = self._client_tokens = None
-        self._trains = False
+        self._state = ByName()
+        self._client_tokens = None
 
     def to_files(
         self, settings: TaskSettings, *, weights: bool = True
@@ -293,35 +326,37 @@ class ModelHandle:
             folder = Path(temporary)
             for name, content in files.items():
                 (folder / name).write_bytes(content)
-            own = tokenizer = None
             code = self.source.trust_remote_code
+            settings = read_settings(folder)
             if weights:
-                device = choose_device(self.source.device)
-                own = load(
+                lm = load(
                     str(folder),
                     dtype=self._dtype(),
-                    device=device,
+                    device=choose_device(self.source.device),
                     trust_remote_code=code,
                 )
+                self._state = InMemory(lm, settings)
             else:
                 tokenizer = load_tokenizer(str(folder), trust_remote_code=code)
-            self._own_settings = read_settings(folder)
-        self._own, self._tokenizer = own, tokenizer
-        self._shared = self._client_tokens = None
-        self._trains = False
+                self._state = ByName(tokenizer=tokenizer, settings=settings)
+        self._client_tokens = None
 
     # Copies
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelHandle:
         other = ModelHandle(self.source)
-        # a tokenizer bears only one thread at a time, so each copy loads its own
-        own = copy.deepcopy((self._own, self._tokenizer), memo)
-        state = {**self.__dict__, "_own": own[0], "_tokenizer": own[1]}
-        other.__setstate__({**state, "_client_tokens": None})
+        other._hub_settings = self._hub_settings
+        if isinstance(self._state, InMemory):
+            lm = copy.deepcopy(self._state.lm, memo)
+            other._state = replace(self._state, lm=lm)
+        else:
+            # a tokenizer bears only one thread at a time, so each copy loads its own
+            tokenizer = copy.deepcopy(self._state.tokenizer, memo)
+            other._state = replace(self._state, tokenizer=tokenizer)
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_shared": None, "_client_tokens": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        state = self._state
+        if isinstance(state, ByName):
+            state = replace(state, lm=None)
+        return {**self.__dict__, "_state": state, "_client_tokens": None}

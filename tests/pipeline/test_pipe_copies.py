@@ -127,7 +127,7 @@ def test_component_copies_trained_pipe_has_a_model_of_its_own() -> None:
 
 
 def test_component_copies_model_is_not_loaded_before_it_is_used() -> None:
-    assert pipe_of(trained()).handle._shared is None
+    assert pipe_of(trained()).handle._state.lm is None
 
 
 # Processes
