@@ -54,7 +54,7 @@ def main() -> None:
     gold = choose(corpus, args.texts)
     texts = [each.text for each in corpus]
     lm = make_shaped(args.shape, texts, device=device, dtype=torch.float32, seed=0)
-    lm.autocast = torch.bfloat16 if fast_bf16(device) else None
+    lm.autocast_dtype = torch.bfloat16 if fast_bf16(device) else None
     lm.model.train()
     trees = make_trees(
         lm.tokens_of(PRESETS[args.preset]),

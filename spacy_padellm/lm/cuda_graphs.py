@@ -95,7 +95,7 @@ class StaticPasses:
             torch.tensor(numbers, dtype=torch.long, device=device)
             for numbers in (chosen, choices)
         ]
-        with self._lm.alone:
+        with self._lm.lock:
             if shape.slots >= self._cache.slots:
                 # what was captured wrote to the cache before
                 self._runs.clear()
@@ -203,15 +203,15 @@ def borrow_passes(lm: LanguageModel) -> Iterator[StaticPasses | None]:
         another thread has them, or if the model cannot be captured.
     """
     model = lm.model
-    if lm.device.type != "cuda" or lm.autocast is not None or model.training:
+    if lm.device.type != "cuda" or lm.autocast_dtype is not None or model.training:
         yield None
         return
     weights = tuple(parameter.data_ptr() for parameter in model.parameters())
     # kept by the model, whose memory would not be freed if anything else held both
-    kept: _Kept | None = lm.captured
+    kept: _Kept | None = lm.cuda_graphs
     if kept is None or kept.weights != weights:
         passes = StaticPasses(lm, capture_graph)
-        kept = lm.captured = _Kept(weights, passes, threading.Lock())
+        kept = lm.cuda_graphs = _Kept(weights, passes, threading.Lock())
     if not (kept.passes.works and kept.busy.acquire(blocking=False)):
         yield None
         return

@@ -252,7 +252,7 @@ class ModelHandle:
         dtype = self._dtype()
         # gradients vanish in float16
         fast = dtype == torch.bfloat16 and fast_bf16(device)
-        lm.autocast = dtype if fast else None
+        lm.autocast_dtype = dtype if fast else None
 
     def _dtype(self) -> torch.dtype:
         return choose_dtype(self.source.dtype, choose_device(self.source.device))

@@ -30,20 +30,20 @@ class LanguageModel:
         """
         self.model = model
         self.tokenizer = tokenizer
-        self.autocast: torch.dtype | None = None  # dtype of products in training
+        self.autocast_dtype: torch.dtype | None = None  # dtype of products in training
         self._prompts: dict[Prompt, PromptTokens] = {}
         self._head = VocabularyHead(model)
-        self.captured: Any = None  # what `borrow_passes` keeps for this model
+        self.cuda_graphs: Any = None  # what `borrow_passes` keeps for this model
         # held by whoever runs the model: a pass changes its attention and projection
-        self.alone = threading.RLock()
+        self.lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
         # made anew: caches and graphs cannot be pickled
-        return {**self.__dict__, "_prompts": {}, "captured": None, "alone": None}
+        return {**self.__dict__, "_prompts": {}, "cuda_graphs": None, "lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.alone = threading.RLock()
+        self.lock = threading.RLock()
 
     def tokens_of(self, prompt: Prompt) -> PromptTokens:
         """A prompt, bound to this model's tokenizer.
@@ -101,11 +101,11 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): (reads, vocabulary) and (chosen,
             choices), in the model's dtype.
         """
-        dtype = self.autocast or self.dtype
+        dtype = self.autocast_dtype or self.dtype
         visible = torch.from_numpy(step.visible).to(self.device)
         mask = additive_mask(visible, dtype)
         tagged = self._index(chosen), self._index(choices)
-        with self.alone, self.products():
+        with self.lock, self.autocast():
             logits, hidden = self.forward(
                 step.ids, step.positions, mask[:, None], reads
             )
@@ -123,7 +123,7 @@ class LanguageModel:
         # padding has depth 0, as a path's first token has
         real = torch.from_numpy(step.positions > 0).to(self.device)
         real[:, 0] = True
-        with self.alone, self.products():
+        with self.lock, self.autocast():
             return self.forward(step.ids, None, real.long(), reads)[0]
 
     def read(
@@ -144,14 +144,14 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): (reads, vocabulary) and (chosen,
             choices), in the model's dtype.
         """
-        dtype = self.autocast or self.dtype
+        dtype = self.autocast_dtype or self.dtype
         # one that needs no work: attention has its own masks
         mask = torch.zeros(1, 1, 1, 1, dtype=dtype, device=self.device)
         attention = packed_attention(
             self.model.config, packed, cache, device=self.device, dtype=dtype
         )
         tagged = self._index(chosen), self._index(choices)
-        with self.alone, self.products(), attention:
+        with self.lock, self.autocast(), attention:
             ids, positions = packed.ids[None], packed.positions[None]
             logits, hidden = self.forward(ids, positions, mask, reads)
             return logits, self.project(hidden, *tagged)
@@ -185,10 +185,12 @@ class LanguageModel:
     def tags(self, tags: TaughtTags) -> None:
         write_tags(self.model.config, tags)
 
-    def products(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
         """The context to run the model in: products in the dtype `autocast`, if set."""
         return torch.autocast(
-            self.device.type, dtype=self.autocast, enabled=self.autocast is not None
+            self.device.type,
+            dtype=self.autocast_dtype,
+            enabled=self.autocast_dtype is not None,
         )
 
     def forward(

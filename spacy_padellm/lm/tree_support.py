@@ -74,7 +74,7 @@ def _reads_trees(lm: LanguageModel) -> bool:
     try:
         lm.model.eval()
         # models warn of positions and masks that they do not take
-        with lm.alone, torch.inference_mode(), warnings.catch_warnings():
+        with lm.lock, torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             lm.read(pack([tree], 0), [root], cache)
             reads = [tree.extend(root, branch) - len(stem) for branch in (one, two)]

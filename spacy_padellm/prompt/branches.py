@@ -13,13 +13,14 @@ class CountBranches:
     root (list[int]): What all labels share.
     labels (list[list[int]]): The rest, for each label.
     text (tuple[int, int]): Where the text's own tokens stand in `root`.
-    mutual (tuple[int, int]): Those of them that see each other in both directions.
+    bidirectional_span (tuple[int, int]): Those of them that see each other in both
+        directions.
     """
 
     root: list[int]
     labels: list[list[int]]
     text: tuple[int, int]
-    mutual: tuple[int, int] = (0, 0)
+    bidirectional_span: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,9 @@ class PromptInPieces:
         for ids in self._strings.plain(texts):
             root = self._before + ids + after
             text = (len(self._before), len(self._before) + len(ids))
-            branches.append(CountBranches(root, rests, text, self._prompt.mutual(text)))
+            branches.append(
+                CountBranches(root, rests, text, self._prompt.bidirectional_span(text))
+            )
         return branches
 
     def mention_branches(

@@ -55,7 +55,7 @@ class Prompt:
         if not self.count.lstrip().startswith("{count"):
             raise ValueError(Errors.P159.format(value=self.count))
 
-    def mutual(self, text: tuple[int, int]) -> tuple[int, int]:
+    def bidirectional_span(self, text: tuple[int, int]) -> tuple[int, int]:
         """Of a text's tokens those that see each other in both directions."""
         return text if self.prefix_lm else (0, 0)
 

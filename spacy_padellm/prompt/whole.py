@@ -42,7 +42,7 @@ class WholePrompt:
             (root,) = self._tokens([template.format(text=text) + end])
             place = (asked.text[0], len(root))
             branches.append(
-                CountBranches(root, [[]], place, self._prompt.mutual(place))
+                CountBranches(root, [[]], place, self._prompt.bidirectional_span(place))
             )
         return branches
 
@@ -85,7 +85,9 @@ class WholePrompt:
         root, labels = split_shared(self._tokens(prompts))
         begun, ended = self._tokens([before, before + text])
         place = (min(len(begun), len(root)), common_prefix(root, ended))
-        return CountBranches(root, labels, place, self._prompt.mutual(place))
+        return CountBranches(
+            root, labels, place, self._prompt.bidirectional_span(place)
+        )
 
     def _tokens(self, prompts: Iterable[str]) -> list[list[int]]:
         start = self._strings.start()

@@ -37,7 +37,7 @@ def fit_trees(lm: LanguageModel, trees: Sequence[TrainingTree]) -> list[Training
     reason = why_no_tree(lm, max(tree.depth for tree in trees))
     if not reason:
         return list(trees)
-    if any(tree.mutual[1] for tree in trees):
+    if any(tree.bidirectional_span[1] for tree in trees):
         raise ValueError(Errors.P127.format(reason=reason))
     return [example for tree in trees for example in unroll(tree)]
 
@@ -55,7 +55,7 @@ def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
     grown = []
     reads: list[int] = []
     for row, tree in enumerate(trees):
-        grown.append(TokenTree(mutual=tree.mutual))
+        grown.append(TokenTree(bidirectional_span=tree.bidirectional_span))
         for parent, ids in tree.chains:
             grown[-1].extend(parent, ids)
         reads += [row * width + place for place in tree.places]

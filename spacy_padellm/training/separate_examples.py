@@ -28,7 +28,7 @@ def _example(
     while parents[path[-1]] != ROOT:
         path.append(parents[path[-1]])
     path.reverse()
-    example = TrainingTree(mutual=tree.mutual)
+    example = TrainingTree(bidirectional_span=tree.bidirectional_span)
     example.extend(ROOT, [tokens[place] for place in path])
     predicted = set(zip(tree.places, tree.targets, strict=True))
     for depth, place in enumerate(path[:-1]):

@@ -51,7 +51,7 @@ def add_tags(
     }
     offsets = prompt.strings.offsets([gold.text for gold in golds])
     for tree, gold, places in zip(trees, golds, offsets, strict=True):
-        start, end = tree.mutual
+        start, end = tree.bidirectional_span
         targets = [prompt.eos] * (end - start)
         # of nested mentions the outer one shows
         for mention in sorted(gold.places, key=lambda place: place[1] - place[0]):

@@ -47,7 +47,7 @@ class TrainingTree:
     places, targets (list[int]): After which token which token is to be predicted.
     weights (list[float]): How many of the paper's examples hold each prediction.
     size, depth (int): Tokens, and tokens of the longest path.
-    mutual (tuple[int, int]): See `TokenTree`.
+    bidirectional_span (tuple[int, int]): See `TokenTree`.
     tags (Tags | None): What the text's tokens are to choose besides.
     """
 
@@ -57,7 +57,7 @@ class TrainingTree:
     weights: list[float] = field(default_factory=list)
     size: int = 0
     depth: int = 0
-    mutual: tuple[int, int] = (0, 0)
+    bidirectional_span: tuple[int, int] = (0, 0)
     tags: Tags | None = None
     _depths: list[int] = field(default_factory=list, init=False, repr=False)
 
@@ -109,7 +109,7 @@ def make_tree(
     mention_prefix_loss (bool): Whether `<mention n>` is learnt.
     RAISES (ValueError): If the tokens of a label's prompt depend on its count.
     """
-    tree = TrainingTree(mutual=branches.mutual)
+    tree = TrainingTree(bidirectional_span=branches.bidirectional_span)
     root = tree.extend(ROOT, branches.root)
     for (label, name), ids in zip(labels.items(), branches.labels, strict=True):
         end = tree.extend(root, ids)
@@ -169,7 +169,7 @@ def make_answer_trees(
     trees = []
     prompts = form.ask(prompt, [gold.text for gold in golds], labels)
     for gold, branches in zip(golds, prompts, strict=True):
-        tree = TrainingTree(mutual=branches.mutual)
+        tree = TrainingTree(bidirectional_span=branches.bidirectional_span)
         root = tree.extend(ROOT, branches.root)
         answers = form.tokens(prompt, gold, labels)
         for ids, (*answer, eos) in zip(branches.labels, answers, strict=True):

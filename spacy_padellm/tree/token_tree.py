@@ -35,15 +35,23 @@ class TokenTree:
     values: slots are numbered in the order in which tokens come.
     """
 
-    __slots__ = ("_chain_of", "_chains", "_closed", "filled", "mutual", "start")
+    __slots__ = (
+        "_chain_of",
+        "_chains",
+        "_closed",
+        "bidirectional_span",
+        "filled",
+        "start",
+    )
 
-    def __init__(self, *, mutual: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, *, bidirectional_span: tuple[int, int] = (0, 0)) -> None:
         """Begin with an empty tree.
 
-        mutual (tuple[int, int]): First slot, and the one after the last, of the first
-            chain's tokens that all attend to each other; they come in the first pass.
+        bidirectional_span (tuple[int, int]): First slot, and the one after the last, of
+            the first chain's tokens that all attend to each other; they come in the
+            first pass.
         """
-        self.mutual = mutual
+        self.bidirectional_span = bidirectional_span
         self.filled = 0  # the next free slot
         self.start = 0  # the first slot of the pass that is being filled
         self._chains: list[_Chain] = []
@@ -103,7 +111,8 @@ class TokenTree:
             else:
                 visible[a:b, first : first + size] = _triangle(size)
         if self.start == 0:
-            visible[slice(*self.mutual), slice(*self.mutual)] = True
+            span = slice(*self.bidirectional_span)
+            visible[span, span] = True
         self._closed = len(self._chains)
         self.start = self.filled
 

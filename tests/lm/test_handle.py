@@ -215,7 +215,7 @@ def test_handle_device_of_another_kind_is_an_error(device: str) -> None:
 
 
 def test_handle_trains_float16_models_without_half_products() -> None:
-    assert make_handle(dtype="float16").trainable([]).autocast is None
+    assert make_handle(dtype="float16").trainable([]).autocast_dtype is None
 
 
 def test_handle_tensors_of_one_memory_but_other_shapes_are_written_apart() -> None:

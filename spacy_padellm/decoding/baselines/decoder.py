@@ -95,8 +95,16 @@ def stream_answers(
             golds = [GoldText(item.text, forced.gold[item.text]) for item in asked]
             told = [ids for gold in golds for ids in form.tokens(prompt, gold, labels)]
             limits = [len(ids) for ids in told]
-        mutual = [place for item in asked for place in item.mutual]
-        answers = generate([replica], sequences, limits, mutual=mutual, forced=told)
+        bidirectional_spans = [
+            place for item in asked for place in item.bidirectional_spans
+        ]
+        answers = generate(
+            [replica],
+            sequences,
+            limits,
+            bidirectional_spans=bidirectional_spans,
+            forced=told,
+        )
         size = len(form.groups(labels))
         return [
             _read_text(form, prompt, answers[i : i + size], labels, max_mentions)

@@ -33,9 +33,9 @@ class Asked:
         return [self.branches.root + ids for ids in self.branches.labels]
 
     @property
-    def mutual(self) -> list[tuple[int, int]]:
+    def bidirectional_spans(self) -> list[tuple[int, int]]:
         """Of each prompt the tokens that see each other in both directions."""
-        return [self.branches.mutual] * len(self.branches.labels)
+        return [self.branches.bidirectional_span] * len(self.branches.labels)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -121,7 +121,9 @@ def _decode(
         replicas,
         sequences,
         [MAX_COUNT_TOKENS] * len(sequences),
-        mutual=[place for item in asked for place in item.mutual],
+        bidirectional_spans=[
+            place for item in asked for place in item.bidirectional_spans
+        ],
         forced=told,
         counts=True,
     )
@@ -150,7 +152,9 @@ def _decode(
         replicas,
         [mention.sequence for mention in mentions],
         [limits.max_mention_tokens] * len(mentions),
-        mutual=[asked[mention.text].branches.mutual for mention in mentions],
+        bidirectional_spans=[
+            asked[mention.text].branches.bidirectional_span for mention in mentions
+        ],
         max_batch_tokens=room,
         forced=told,
     )

@@ -44,7 +44,7 @@ def generate(
     sequences: Sequence[Sequence[int]],
     limits: Sequence[int],
     *,
-    mutual: Sequence[tuple[int, int]] | None = None,
+    bidirectional_spans: Sequence[tuple[int, int]] | None = None,
     max_batch_tokens: int | None = None,
     forced: Sequence[Sequence[int]] | None = None,
     counts: bool = False,
@@ -55,8 +55,8 @@ def generate(
     sequences (Sequence[Sequence[int]]): The prompts.
     limits (Sequence[int]): Tokens to generate at most for each; fewer if the model's
         context ends before.
-    mutual (Sequence[tuple[int, int]] | None): The tokens of each prompt that see each
-        other in both directions, not its last one; None are none.
+    bidirectional_spans (Sequence[tuple[int, int]] | None): The tokens of each prompt
+        that see each other in both directions, not its last one; None are none.
     max_batch_tokens (int | None): Tokens of the prompts of one batch, padding included;
         None makes one batch for each replica.
     forced (Sequence[Sequence[int]] | None): Tokens to give instead of the likeliest.
@@ -81,7 +81,9 @@ def generate(
             replica,
             [sequences[i] for i in batch],
             [min(limits[i], context - len(sequences[i])) for i in batch],
-            mutual=[] if mutual is None else [mutual[i] for i in batch],
+            bidirectional_spans=[]
+            if bidirectional_spans is None
+            else [bidirectional_spans[i] for i in batch],
             forced=None if forced is None else [forced[i] for i in batch],
             counts=counts,
         )
@@ -120,7 +122,7 @@ def _generate_batch(
     sequences: Sequence[Sequence[int]],
     limits: Sequence[int],
     *,
-    mutual: Sequence[tuple[int, int]],
+    bidirectional_spans: Sequence[tuple[int, int]],
     forced: Sequence[Sequence[int]] | None,
     counts: bool,
 ) -> list[Generated]:
@@ -139,10 +141,12 @@ def _generate_batch(
     model = copy.copy(replica.lm.model)
     model.generation_config = GenerationConfig()
     ids, mask = ids.to(device), mask.to(device)
-    with replica.lm.alone, replica.lm.products(), torch.inference_mode():
+    with replica.lm.lock, replica.lm.autocast(), torch.inference_mode():
         read: dict[str, Any] = {}
-        if any(start < end for start, end in mutual):
-            read["past_key_values"] = _read_prompts(replica.lm, ids, mask, mutual)
+        if any(start < end for start, end in bidirectional_spans):
+            read["past_key_values"] = _read_prompts(
+                replica.lm, ids, mask, bidirectional_spans
+            )
         output = model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -172,12 +176,12 @@ def _read_prompts(
     lm: LanguageModel,
     ids: torch.Tensor,
     mask: torch.Tensor,
-    mutual: Sequence[tuple[int, int]],
+    bidirectional_spans: Sequence[tuple[int, int]],
 ) -> DynamicCache:
     """The keys and values of a prefix LM's prompts, all tokens but the last.
 
     ids, mask (torch.Tensor): (rows, width): tokens, and 0 where padding stands.
-    mutual (Sequence[tuple[int, int]]): See `generate`.
+    bidirectional_spans (Sequence[tuple[int, int]]): See `generate`.
     RAISES (ValueError): If the model does not take such a mask.
     """
     if reason := why_no_tree(lm, ids.shape[1]):
@@ -187,7 +191,7 @@ def _read_prompts(
     visible = torch.ones(width, width, dtype=torch.bool, device=ids.device).tril()
     visible = visible & mask[:, None].bool()
     padding = (width - mask.sum(dim=1)).tolist()
-    for row, (start, end) in enumerate(mutual):
+    for row, (start, end) in enumerate(bidirectional_spans):
         inside = slice(padding[row] + start, padding[row] + end)
         visible[row, inside, inside] = True
     # padding sees itself alone: no softmax is empty
@@ -196,7 +200,7 @@ def _read_prompts(
     lm.fill(
         cache,
         input_ids=ids,
-        attention_mask=additive_mask(visible, lm.autocast or lm.dtype)[:, None],
+        attention_mask=additive_mask(visible, lm.autocast_dtype or lm.dtype)[:, None],
         position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
     )
     return cache

@@ -55,7 +55,7 @@ class TreeText:
         tags_first (bool): Whether labels wait for the tags, which then draft their
             counts as well, or give their mentions.
         """
-        self.tree = TokenTree(mutual=branches.mutual)
+        self.tree = TokenTree(bidirectional_span=branches.bidirectional_span)
         self.asked = Asked(tagged=range(*branches.text) if tags else range(0))
         self._tags = tags
         self._tags_first = tags_first

@@ -350,7 +350,7 @@ def test_baselines_a_model_in_training_decodes_by_its_fast_products(
     decoder: Callable[[], Decoder], prefix_lm: bool
 ) -> None:
     lm = scratch("compact")
-    lm.autocast = torch.bfloat16
+    lm.autocast_dtype = torch.bfloat16
     dtypes = set()
     lm.model.model.layers[0].mlp.down_proj.register_forward_hook(
         lambda module, args, output: dtypes.add(output.dtype)
