@@ -146,9 +146,9 @@ def check_context(branches: CountBranches, context: int) -> None:
 def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The likeliest next tokens.
 
-    logits (torch.Tensor): (reads, vocabulary).
-    RETURNS (tuple[torch.Tensor, torch.Tensor]): Tokens (int64, (reads,)) and their
-        log-probabilities (float32, (reads,)), NaN where logits are no numbers.
+    logits (torch.Tensor): (positions, vocabulary).
+    RETURNS (tuple[torch.Tensor, torch.Tensor]): Tokens (int64, (positions,)) and their
+        log-probabilities (float32, (positions,)), NaN where logits are no numbers.
     """
     if logits.device.type == "cpu":
         pieces = logits.split(max(1, _CACHED_LOGITS // logits.shape[-1]))

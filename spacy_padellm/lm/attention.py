@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from spacy_padellm.tree.kv_cache import RowCache
+from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.masks import additive_mask
-from spacy_padellm.tree.packing import Pass
+from spacy_padellm.tree.packing import PackedBatch
 
 NAME = "padellm_tree"
 # up to here plain products are faster on a CPU than the fused attention
@@ -27,8 +27,8 @@ _running = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Neighbouring rows of a pass, padded to one width, on the device; see `Group`.
+class AttentionBlock:
+    """Neighbouring rows of a pass, padded to one width, on the device; see `RowGroup`.
 
     rows, packed (slice): The rows of the cache, and the tokens of the pass.
     width, slots (int): New tokens of a row, and slots that they may see.
@@ -47,23 +47,28 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    cache: RowCache
-    places: torch.Tensor
-    blocks: Sequence[Block]
+    cache: TreeKVCache
+    slot_mapping: torch.Tensor
+    blocks: Sequence[AttentionBlock]
     softcaps: bool
 
 
 def packed_attention(
-    config: Any, packed: Pass, cache: RowCache, *, device: Any, dtype: torch.dtype
+    config: Any,
+    packed: PackedBatch,
+    cache: TreeKVCache,
+    *,
+    device: Any,
+    dtype: torch.dtype,
 ) -> AbstractContextManager[None]:
     """Let the model of a config read a pass.
 
     config (transformers.PretrainedConfig): The model's.
-    packed (Pass): The pass.
-    cache (RowCache): Keys and values of the passes before; takes those of this one.
+    packed (PackedBatch): The pass.
+    cache (TreeKVCache): Keys and values of the passes before; takes those of this one.
     """
     cache.reserve(*packed.used)
-    places = cache.places(packed.rows, packed.slots).to(device)
+    slot_mapping = cache.slot_mapping(packed.rows, packed.slots).to(device)
     blocks = []
     for group in packed.groups:
         visible = torch.from_numpy(group.visible).to(device)
@@ -73,24 +78,27 @@ def packed_attention(
         if group.unpad is not None:
             unpad = torch.from_numpy(group.unpad).to(device)
         held = group.rows, group.packed, group.width, group.slots
-        blocks.append(Block(*held, mask, pad, unpad))
-    return attention_of(config, blocks, cache, places)
+        blocks.append(AttentionBlock(*held, mask, pad, unpad))
+    return attention_of(config, blocks, cache, slot_mapping)
 
 
 @contextmanager
 def attention_of(
-    config: Any, blocks: Sequence[Block], cache: RowCache, places: torch.Tensor
+    config: Any,
+    blocks: Sequence[AttentionBlock],
+    cache: TreeKVCache,
+    slot_mapping: torch.Tensor,
 ) -> Iterator[None]:
     """Let the model of a config attend to the rows of a cache.
 
     config (transformers.PretrainedConfig): The model's.
-    blocks (Sequence[Block]): What attends to what.
-    cache (RowCache): Keys and values, with room for those of the pass.
-    places (torch.Tensor): Where the cache keeps each token of the pass.
+    blocks (Sequence[AttentionBlock]): What attends to what.
+    cache (TreeKVCache): Keys and values, with room for those of the pass.
+    slot_mapping (torch.Tensor): Where the cache keeps each token of the pass.
     """
     before = config._attn_implementation
     # transformers' own sdpa attention leaves out the capping of scores
-    _running.state = _State(cache, places, blocks, softcaps=before != "sdpa")
+    _running.state = _State(cache, slot_mapping, blocks, softcaps=before != "sdpa")
     config._attn_implementation = NAME
     try:
         yield
@@ -115,7 +123,7 @@ def attend(
     RETURNS (tuple[torch.Tensor, None]): (1, tokens, heads, head size), and no weights.
     """
     state: _State = _running.state
-    keys, values = state.cache.write(module.layer_idx, key, value, state.places)
+    keys, values = state.cache.write(module.layer_idx, key, value, state.slot_mapping)
     query = query[0].transpose(0, 1)
     softcap = softcap if state.softcaps else None
     found = [
@@ -133,7 +141,7 @@ def _attend_block(
     query: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
-    block: Block,
+    block: AttentionBlock,
     scaling: float | None,
     softcap: float | None,
 ) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 On a GPU a pass of few tokens is done sooner than Python has launched its kernels. A
 CUDA graph launches them all at once, but does the same with the same memory each time:
-so tokens, slots and reads are padded to few sizes, and the inputs and the cache stay
+so tokens, slots and logits are padded to few sizes, and the inputs and the cache stay
 where they are.
 """
 
@@ -19,34 +19,35 @@ import numpy as np
 import torch
 
 from spacy_padellm.errors import Warnings, logger
-from spacy_padellm.lm.attention import Block, attention_of
+from spacy_padellm.lm.attention import AttentionBlock, attention_of
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.tree.kv_cache import RowCache
+from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.masks import additive_mask
-from spacy_padellm.tree.packing import Pass
+from spacy_padellm.tree.packing import PackedBatch
 
 MOST_TOKENS = 512  # of a first pass; larger ones keep a GPU busy as they are
 _LEAST_TOKENS = 16
 _LEAST_SLOTS = 256
 
-# logits of the reads, and what all tokens give the vocabulary projection
+# logits, and what all tokens give the vocabulary projection
 Output = tuple[torch.Tensor, torch.Tensor]
 Run = Callable[[], Output]
 
 
-class Shape(NamedTuple):
-    """Sizes that a pass is padded to: its tokens, slots and reads."""
+class GraphShape(NamedTuple):
+    """Sizes that a pass is padded to: its tokens, slots and logits."""
 
     tokens: int
     slots: int
-    reads: int
+    logits: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
     """What a pass of one shape is given, at the same place each time.
 
-    numbers (int64, (3 * tokens + reads,)): Token ids, positions, places, reads.
+    numbers (int64, (3 * tokens + logits,)): Token ids, positions,
+        slot_mapping, logit_positions.
     visible (bool, (tokens, slots)): Which slots each token attends to.
     """
 
@@ -54,7 +55,7 @@ class _Inputs:
     visible: torch.Tensor
 
 
-class StaticPasses:
+class GraphRunner:
     """Reads passes over one tree at a time, each shape captured at its first pass."""
 
     def __init__(self, lm: LanguageModel, capture: Callable[[Run], Run]) -> None:
@@ -64,36 +65,36 @@ class StaticPasses:
         capture (Callable[[Run], Run]): Given a function without arguments, gives one
             that does the same again with what stands in its inputs by then.
         """
-        self.works = True  # until a capture fails
+        self.enabled = True  # until a capture fails
         self._lm = lm
         self._capture = capture
-        self._cache = RowCache()
-        self._inputs: dict[Shape, _Inputs] = {}
-        self._runs: dict[Shape, Run] = {}
+        self._cache = TreeKVCache()
+        self._inputs: dict[GraphShape, _Inputs] = {}
+        self._runs: dict[GraphShape, Run] = {}
 
     @staticmethod
-    def suits(packed: Pass) -> bool:
+    def fits(packed: PackedBatch) -> bool:
         """Whether a text whose first pass this is shall be read here."""
         return len(packed.starts) == 1 and len(packed.ids) <= MOST_TOKENS
 
     def read(
         self,
-        packed: Pass,
-        reads: Sequence[int],
+        packed: PackedBatch,
+        logit_positions: Sequence[int],
         *,
-        chosen: Sequence[int] = (),
-        choices: Sequence[int] = (),
+        tag_positions: Sequence[int] = (),
+        tag_ids: Sequence[int] = (),
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `LanguageModel.read`; the cache is our own."""
-        shape = Shape(
+        shape = GraphShape(
             _up(len(packed.ids), _LEAST_TOKENS),
             _up(packed.used[1], _LEAST_SLOTS),
-            _up(len(reads), _LEAST_TOKENS, step=4),
+            _up(len(logit_positions), _LEAST_TOKENS, step=4),
         )
         device = self._lm.device
         tagged = [
             torch.tensor(numbers, dtype=torch.long, device=device)
-            for numbers in (chosen, choices)
+            for numbers in (tag_positions, tag_ids)
         ]
         with self._lm.lock:
             if shape.slots >= self._cache.slots:
@@ -101,15 +102,15 @@ class StaticPasses:
                 self._runs.clear()
                 # the last slot takes what padding writes
                 self._cache.reserve(1, shape.slots + 1)
-            self._fill(shape, packed, reads)
+            self._fill(shape, packed, logit_positions)
             logits, hidden = self._run(shape)()
-            return logits[: len(reads)], self._lm.project(hidden, *tagged)
+            return logits[: len(logit_positions)], self._lm.project(hidden, *tagged)
 
     def clear(self) -> None:
         """Forget the texts read before."""
         self._cache.clear(0, self._cache.slots)
 
-    def _run(self, shape: Shape) -> Run:
+    def _run(self, shape: GraphShape) -> Run:
         """What reads a pass of a shape."""
         run = self._runs.get(shape)
         if run is None:
@@ -121,26 +122,30 @@ class StaticPasses:
             except RuntimeError as error:
                 # of this text it is still right, if slow
                 logger.warning(Warnings.W194.format(error=error))
-                self.works = False
+                self.enabled = False
             self._runs[shape] = run
         return run
 
-    def _fill(self, shape: Shape, packed: Pass, reads: Sequence[int]) -> None:
+    def _fill(
+        self, shape: GraphShape, packed: PackedBatch, logit_positions: Sequence[int]
+    ) -> None:
         """Write a pass to the inputs of its shape."""
         if shape not in self._inputs:
             device = self._lm.device
-            size = 3 * shape.tokens + shape.reads
+            size = 3 * shape.tokens + shape.logits
             self._inputs[shape] = _Inputs(
                 torch.zeros(size, dtype=torch.long, device=device),
                 torch.zeros(shape[:2], dtype=torch.bool, device=device),
             )
         inputs = self._inputs[shape]
         numbers = np.zeros(len(inputs.numbers), dtype=np.int64)
-        ids, positions, places = numbers[: 3 * shape.tokens].reshape(3, shape.tokens)
+        ids, positions, slot_mapping = numbers[: 3 * shape.tokens].reshape(
+            3, shape.tokens
+        )
         count = len(packed.ids)
         ids[:count], positions[:count] = packed.ids, packed.positions
-        places[:count], places[count:] = packed.slots, self._cache.slots - 1
-        numbers[3 * shape.tokens :][: len(reads)] = reads
+        slot_mapping[:count], slot_mapping[count:] = packed.slots, self._cache.slots - 1
+        numbers[3 * shape.tokens :][: len(logit_positions)] = logit_positions
         visible = np.zeros(shape[:2], dtype=np.bool_)
         (group,) = packed.groups
         visible[:count, : group.slots] = group.visible[0]
@@ -148,16 +153,18 @@ class StaticPasses:
         inputs.numbers.copy_(torch.from_numpy(numbers))
         inputs.visible.copy_(torch.from_numpy(visible))
 
-    def _forward(self, shape: Shape) -> Output:
+    def _forward(self, shape: GraphShape) -> Output:
         lm, inputs = self._lm, self._inputs[shape]
-        *tokens, reads = inputs.numbers.split([shape.tokens] * 3 + [shape.reads])
-        ids, positions, places = tokens
+        *tokens, logit_positions = inputs.numbers.split(
+            [shape.tokens] * 3 + [shape.logits]
+        )
+        ids, positions, slot_mapping = tokens
         mask = additive_mask(inputs.visible, lm.dtype)[None, None]
-        block = Block(slice(0, 1), slice(0, shape.tokens), *shape[:2], mask)
+        block = AttentionBlock(slice(0, 1), slice(0, shape.tokens), *shape[:2], mask)
         # one that needs no work: attention has its own masks
         none = mask.new_zeros(1, 1, 1, 1)
-        with attention_of(lm.model.config, [block], self._cache, places):
-            return lm.forward(ids[None], positions[None], none, reads)
+        with attention_of(lm.model.config, [block], self._cache, slot_mapping):
+            return lm.forward(ids[None], positions[None], none, logit_positions)
 
 
 def capture_graph(run: Run) -> Run:
@@ -190,16 +197,16 @@ class _Kept:
     """The passes of a model, while its weights stay where they are."""
 
     weights: tuple[int, ...]  # addresses
-    passes: StaticPasses
+    runner: GraphRunner
     busy: threading.Lock
 
 
 @contextmanager
-def borrow_passes(lm: LanguageModel) -> Iterator[StaticPasses | None]:
+def borrow_graph_runner(lm: LanguageModel) -> Iterator[GraphRunner | None]:
     """The captured passes of a model, for one text at a time.
 
     lm (LanguageModel): The model.
-    YIELDS (StaticPasses | None): None if there are none: on a CPU, in training, while
+    YIELDS (GraphRunner | None): None if there are none: on a CPU, in training, while
         another thread has them, or if the model cannot be captured.
     """
     model = lm.model
@@ -210,13 +217,13 @@ def borrow_passes(lm: LanguageModel) -> Iterator[StaticPasses | None]:
     # kept by the model, whose memory would not be freed if anything else held both
     kept: _Kept | None = lm.cuda_graphs
     if kept is None or kept.weights != weights:
-        passes = StaticPasses(lm, capture_graph)
-        kept = lm.cuda_graphs = _Kept(weights, passes, threading.Lock())
-    if not (kept.passes.works and kept.busy.acquire(blocking=False)):
+        runner = GraphRunner(lm, capture_graph)
+        kept = lm.cuda_graphs = _Kept(weights, runner, threading.Lock())
+    if not (kept.runner.enabled and kept.busy.acquire(blocking=False)):
         yield None
         return
     try:
-        yield kept.passes
+        yield kept.runner
     finally:
         kept.busy.release()
 

@@ -13,10 +13,10 @@ from spacy_padellm.lm.tags import TaughtTags, read_tags, write_tags
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.tree.kv_cache import RowCache
+from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.masks import additive_mask
-from spacy_padellm.tree.packing import Pass
-from spacy_padellm.tree.token_tree import Step
+from spacy_padellm.tree.packing import PackedBatch
+from spacy_padellm.tree.token_tree import TreeBatch
 
 
 class LanguageModel:
@@ -33,7 +33,7 @@ class LanguageModel:
         self.autocast_dtype: torch.dtype | None = None  # dtype of products in training
         self._prompts: dict[Prompt, PromptTokens] = {}
         self._head = VocabularyHead(model)
-        self.cuda_graphs: Any = None  # what `borrow_passes` keeps for this model
+        self.cuda_graphs: Any = None  # what `borrow_graph_runner` keeps for this model
         # held by whoever runs the model: a pass changes its attention and projection
         self.lock = threading.RLock()
 
@@ -85,64 +85,65 @@ class LanguageModel:
 
     def logits(
         self,
-        step: Step,
-        reads: Sequence[int] | torch.Tensor,
+        batch: TreeBatch,
+        logit_positions: Sequence[int] | torch.Tensor,
         *,
-        chosen: Sequence[int] = (),
-        choices: Sequence[int] = (),
+        tag_positions: Sequence[int] = (),
+        tag_ids: Sequence[int] = (),
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run one pass over trees side by side, as training does.
 
-        step (Step): The pass.
-        reads (Sequence[int] | torch.Tensor): Where next tokens are read, each as
-            row * width + slot. The vocabulary is projected there only.
-        chosen (Sequence[int]): Where some tokens alone are asked for.
-        choices (Sequence[int]): These tokens.
-        RETURNS (tuple[torch.Tensor, torch.Tensor]): (reads, vocabulary) and (chosen,
-            choices), in the model's dtype.
+        batch (TreeBatch): The pass.
+        logit_positions (Sequence[int] | torch.Tensor): Where next tokens are read, each
+            as row * width + slot. The vocabulary is projected there only.
+        tag_positions (Sequence[int]): Where some tokens alone are asked for.
+        tag_ids (Sequence[int]): These tokens.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): (positions, vocabulary) and
+            (tag_positions, tag_ids), in the model's dtype.
         """
         dtype = self.autocast_dtype or self.dtype
-        visible = torch.from_numpy(step.visible).to(self.device)
+        visible = torch.from_numpy(batch.visible).to(self.device)
         mask = additive_mask(visible, dtype)
-        tagged = self._index(chosen), self._index(choices)
+        tagged = self._index(tag_positions), self._index(tag_ids)
         with self.lock, self.autocast():
             logits, hidden = self.forward(
-                step.ids, step.positions, mask[:, None], reads
+                batch.ids, batch.positions, mask[:, None], logit_positions
             )
             return logits, self.project(hidden, *tagged)
 
     def sequence_logits(
-        self, step: Step, reads: Sequence[int] | torch.Tensor
+        self, batch: TreeBatch, logit_positions: Sequence[int] | torch.Tensor
     ) -> torch.Tensor:
         """Run one pass over trees of a single path each, as sequences of their own.
 
-        step (Step): The pass; positions are not given, and padding stands at the end.
-        reads (Sequence[int] | torch.Tensor): As in `logits`.
-        RETURNS (torch.Tensor): (reads, vocabulary), in the model's dtype.
+        batch (TreeBatch): The pass; positions are not given, and padding stands at the
+            end.
+        logit_positions (Sequence[int] | torch.Tensor): As in `logits`.
+        RETURNS (torch.Tensor): (positions, vocabulary), in the model's dtype.
         """
         # padding has depth 0, as a path's first token has
-        real = torch.from_numpy(step.positions > 0).to(self.device)
+        real = torch.from_numpy(batch.positions > 0).to(self.device)
         real[:, 0] = True
         with self.lock, self.autocast():
-            return self.forward(step.ids, None, real.long(), reads)[0]
+            return self.forward(batch.ids, None, real.long(), logit_positions)[0]
 
     def read(
         self,
-        packed: Pass,
-        reads: Sequence[int],
-        cache: RowCache,
+        packed: PackedBatch,
+        logit_positions: Sequence[int],
+        cache: TreeKVCache,
         *,
-        chosen: Sequence[int] = (),
-        choices: Sequence[int] = (),
+        tag_positions: Sequence[int] = (),
+        tag_ids: Sequence[int] = (),
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run one pass over packed trees, as decoding does.
 
-        packed (Pass): The pass.
-        reads (Sequence[int]): Packed tokens after which next tokens are read.
-        cache (RowCache): Keys and values of the passes before.
-        chosen, choices (Sequence[int]): See `logits`; packed tokens here.
-        RETURNS (tuple[torch.Tensor, torch.Tensor]): (reads, vocabulary) and (chosen,
-            choices), in the model's dtype.
+        packed (PackedBatch): The pass.
+        logit_positions (Sequence[int]): Packed tokens after which next tokens are read.
+        cache (TreeKVCache): Keys and values of the passes before.
+        tag_positions, tag_ids (Sequence[int]): See `logits`; packed tokens here.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): (positions, vocabulary) and
+            (tag_positions, tag_ids), in the model's dtype.
         """
         dtype = self.autocast_dtype or self.dtype
         # one that needs no work: attention has its own masks
@@ -150,10 +151,10 @@ class LanguageModel:
         attention = packed_attention(
             self.model.config, packed, cache, device=self.device, dtype=dtype
         )
-        tagged = self._index(chosen), self._index(choices)
+        tagged = self._index(tag_positions), self._index(tag_ids)
         with self.lock, self.autocast(), attention:
             ids, positions = packed.ids[None], packed.positions[None]
-            logits, hidden = self.forward(ids, positions, mask, reads)
+            logits, hidden = self.forward(ids, positions, mask, logit_positions)
             return logits, self.project(hidden, *tagged)
 
     def fill(self, cache: Any, **inputs: Any) -> None:
@@ -171,10 +172,10 @@ class LanguageModel:
         return torch.as_tensor(numbers, dtype=torch.long, device=self.device)
 
     def project(
-        self, hidden: torch.Tensor, chosen: torch.Tensor, choices: torch.Tensor
+        self, hidden: torch.Tensor, tag_positions: torch.Tensor, tag_ids: torch.Tensor
     ) -> torch.Tensor:
         """See `vocabulary.project`."""
-        return project(self.model, hidden, chosen, choices)
+        return project(self.model, hidden, tag_positions, tag_ids)
 
     @property
     def tags(self) -> TaughtTags:
@@ -194,20 +195,20 @@ class LanguageModel:
         )
 
     def forward(
-        self, ids: Any, positions: Any, mask: torch.Tensor, reads: Any
+        self, ids: Any, positions: Any, mask: torch.Tensor, logit_positions: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The model's forward function; who calls it holds `alone`.
 
         ids, positions (Any): (rows, width), numbers; no positions are the model's own.
         mask (torch.Tensor): What the model takes as its attention mask.
-        reads (Any): Where next tokens are read, each as row * width + slot.
-        RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (reads, vocabulary), and
+        logit_positions (Any): Where next tokens are read, each as row * width + slot.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary), and
             what all tokens give the vocabulary projection, (rows * width, size).
         """
         inputs = {"input_ids": self._index(ids)}
         if positions is not None:
             inputs["position_ids"] = self._index(positions)
-        with self._head.at(self._index(reads)):
+        with self._head.at(self._index(logit_positions)):
             output = self.model(**inputs, attention_mask=mask, use_cache=False)
             logits: torch.Tensor = output.logits[0]
             return logits, self._head.hidden

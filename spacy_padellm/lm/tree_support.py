@@ -11,7 +11,7 @@ import torch
 
 from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.tree.kv_cache import RowCache
+from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import pack
 from spacy_padellm.tree.token_tree import ROOT, TokenTree
 
@@ -69,7 +69,7 @@ def _reads_trees(lm: LanguageModel) -> bool:
     stem, one, two = ids[:6], ids[6:9], ids[9:12]
     tree = TokenTree()
     root = tree.extend(ROOT, stem)
-    cache = RowCache()
+    cache = TreeKVCache()
     training = lm.model.training
     try:
         lm.model.eval()

@@ -58,19 +58,19 @@ class VocabularyHead:
 
 
 def project(
-    model: Any, hidden: torch.Tensor, chosen: torch.Tensor, choices: torch.Tensor
+    model: Any, hidden: torch.Tensor, tag_positions: torch.Tensor, tag_ids: torch.Tensor
 ) -> torch.Tensor:
     """The logits of some tokens alone after some of those of a pass.
 
     model (transformers.PreTrainedModel): The model.
     hidden (torch.Tensor): (tokens, width), what was given the projection.
-    chosen, choices (int64): Places among the tokens of the pass, and tokens.
-    RETURNS (torch.Tensor): (chosen, choices).
+    tag_positions, tag_ids (int64): Places among the tokens of the pass, and tokens.
+    RETURNS (torch.Tensor): (tag_positions, tag_ids).
     """
-    if not len(chosen):
-        return hidden.new_zeros(0, len(choices))
+    if not len(tag_positions):
+        return hidden.new_zeros(0, len(tag_ids))
     head = model.get_output_embeddings()
-    return F.linear(hidden[chosen], head.weight[choices])
+    return F.linear(hidden[tag_positions], head.weight[tag_ids])
 
 
 def fit_vocabulary(model: Any, tokenizer: Any) -> None:

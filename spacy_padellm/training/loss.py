@@ -53,27 +53,30 @@ def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
     """
     width = max(tree.size for tree in trees)
     grown = []
-    reads: list[int] = []
+    logit_positions: list[int] = []
     for row, tree in enumerate(trees):
         grown.append(TokenTree(bidirectional_span=tree.bidirectional_span))
         for parent, ids in tree.chains:
             grown[-1].extend(parent, ids)
-        reads += [row * width + place for place in tree.places]
+        logit_positions += [row * width + place for place in tree.places]
     targets = [target for tree in trees for target in tree.targets]
     weights = [weight for tree in trees for weight in tree.weights]
     tags = _Tagging(trees, width)
-    step = side_by_side(grown)
+    batch = side_by_side(grown)
     depth = max(tree.depth for tree in trees)
     if depth > lm.context:
         raise ValueError(Errors.P121.format(tokens=depth, context=lm.context))
     if why_no_tree(lm, depth):
-        logits = lm.sequence_logits(step, reads)
+        logits = lm.sequence_logits(batch, logit_positions)
         return _number(_weighted_loss(logits, targets, weights))
-    logits, chosen = lm.logits(step, reads, chosen=tags.places, choices=tags.choices)
+    logits, tag_logits = lm.logits(
+        batch, logit_positions, tag_positions=tags.positions, tag_ids=tags.tag_ids
+    )
     loss = _weighted_loss(logits, targets, weights)
-    if tags.places:
-        chosen = chosen.masked_fill(~tags.allowed.to(chosen.device), -torch.inf)
-        loss = loss + _weighted_loss(chosen, tags.targets, tags.weights)
+    if tags.positions:
+        allowed = tags.allowed.to(tag_logits.device)
+        tag_logits = tag_logits.masked_fill(~allowed, -torch.inf)
+        loss = loss + _weighted_loss(tag_logits, tags.targets, tags.weights)
     return _number(loss)
 
 
@@ -96,25 +99,26 @@ def _weighted_loss(
 class _Tagging:
     """The tags of a batch of trees.
 
-    places (list[int]): Where tags are chosen, each as row * width + slot.
-    choices (list[int]): The tags of all trees.
-    targets, weights (list): The right one of `choices` and its weight, for each place.
-    allowed (torch.Tensor): (places, choices): which ones each chooses from.
+    positions (list[int]): Where tags are chosen, each as row * width + slot.
+    tag_ids (list[int]): The tags of all trees.
+    targets, weights (list): The right one of `tag_ids` and its weight, for each
+        position.
+    allowed (torch.Tensor): (positions, tag_ids): which ones each chooses from.
     """
 
     def __init__(self, trees: Sequence[TrainingTree], width: int) -> None:
         tagged = [(row, tree.tags) for row, tree in enumerate(trees) if tree.tags]
-        self.choices = sorted({c for _, tags in tagged for c in tags.choices})
-        number = {choice: n for n, choice in enumerate(self.choices)}
-        self.places: list[int] = []
+        self.tag_ids = sorted({c for _, tags in tagged for c in tags.tag_ids})
+        number = {choice: n for n, choice in enumerate(self.tag_ids)}
+        self.positions: list[int] = []
         self.targets: list[int] = []
         self.weights: list[float] = []
         allowed: list[list[bool]] = []
         for row, tags in tagged:
             size = len(tags.targets)
             first = row * width + tags.first
-            self.places += range(first, first + size)
+            self.positions += range(first, first + size)
             self.targets += [number[target] for target in tags.targets]
             self.weights += [tags.weight] * size
-            allowed += [[choice in tags.choices for choice in self.choices]] * size
+            allowed += [[choice in tags.tag_ids for choice in self.tag_ids]] * size
         self.allowed = torch.tensor(allowed, dtype=torch.bool)

@@ -57,8 +57,8 @@ def add_tags(
         for mention in sorted(gold.places, key=lambda place: place[1] - place[0]):
             for number, slot in enumerate(_inside(mention, places)):
                 targets[slot] = (tag_of if number else begin_of)[mention[2]]
-        choices = frozenset({prompt.eos, *tag_of.values(), *begin_of.values()})
-        tree.tags = Tags(start, targets, choices, weight)
+        tag_ids = frozenset({prompt.eos, *tag_of.values(), *begin_of.values()})
+        tree.tags = Tags(start, targets, tag_ids, weight)
 
 
 def with_tags_of(

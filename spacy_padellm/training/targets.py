@@ -28,13 +28,13 @@ class Tags:
 
     first (int): The first of these tokens, which follow each other.
     targets (list[int]): What each is to choose.
-    choices (frozenset[int]): What it chooses from.
+    tag_ids (frozenset[int]): What it chooses from.
     weight (float): Of each token.
     """
 
     first: int
     targets: list[int]
-    choices: frozenset[int]
+    tag_ids: frozenset[int]
     weight: float
 
 

@@ -11,7 +11,7 @@ import torch
 _SMALL = 1024  # slots of all rows that are not worth giving back
 
 
-class RowCache:
+class TreeKVCache:
     """The keys and values of all layers of a model, for several trees.
 
     Trees take the rows 0, 1, ...; a tree's slots are those of its `TokenTree`.
@@ -40,7 +40,7 @@ class RowCache:
                 store[layer] = old.new_zeros(self.rows, self.slots, *old.shape[2:])
                 store[layer][kept] = old[kept]
 
-    def places(
+    def slot_mapping(
         self, rows: npt.NDArray[np.int64], slots: npt.NDArray[np.int64]
     ) -> torch.Tensor:
         """Numbers of tokens within the cache, from their rows and slots."""
@@ -51,12 +51,12 @@ class RowCache:
         layer: int,
         key: torch.Tensor,
         value: torch.Tensor,
-        places: torch.Tensor,
+        slot_mapping: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write a layer's new keys and values, and give all of that layer's.
 
         key, value (torch.Tensor): (1, heads, tokens, head size).
-        places (torch.Tensor): Where the cache keeps each token.
+        slot_mapping (torch.Tensor): Where the cache keeps each token.
         RETURNS (tuple[torch.Tensor, torch.Tensor]): (rows, slots, heads, head size).
         """
         for store, new in ((self._keys, key), (self._values, value)):
@@ -64,7 +64,7 @@ class RowCache:
             if layer == len(store):
                 store.append(new.new_zeros(self.rows, self.slots, heads, size))
             flat = store[layer].view(self.rows * self.slots, heads, size)
-            flat[places] = new[0].transpose(0, 1)
+            flat[slot_mapping] = new[0].transpose(0, 1)
         return self._keys[layer], self._values[layer]
 
     def clear(self, row: int, slots: int) -> None:

@@ -17,7 +17,7 @@ from spacy_padellm.tree.token_tree import TokenTree
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RowGroup:
     """Neighbouring rows of a pass, for attention padded to one width.
 
     rows (slice): The rows of the cache.
@@ -40,12 +40,12 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class PackedBatch:
     """The new tokens of all trees.
 
     ids, positions (int64, (tokens,)): Packed tokens and their depths, from 0.
     rows, slots (int64, (tokens,)): Where the cache keeps each.
-    groups (tuple[Group, ...]): For attention.
+    groups (tuple[RowGroup, ...]): For attention.
     starts, first_slots (list[int]): Each tree's first packed token, and its slot.
     """
 
@@ -53,7 +53,7 @@ class Pass:
     positions: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
     slots: npt.NDArray[np.int64]
-    groups: tuple[Group, ...]
+    groups: tuple[RowGroup, ...]
     starts: list[int]
     first_slots: list[int]
 
@@ -63,7 +63,7 @@ class Pass:
         return self.groups[-1].rows.stop, max(group.slots for group in self.groups)
 
 
-def pack(trees: Sequence[TokenTree], old: int) -> Pass:
+def pack(trees: Sequence[TokenTree], old: int) -> PackedBatch:
     """Close a pass of trees.
 
     trees (Sequence[TokenTree]): At least one, each with new tokens; their order is
@@ -95,6 +95,6 @@ def pack(trees: Sequence[TokenTree], old: int) -> Pass:
             unpad = (rows[packed] - a) * width + within[packed]
             pad = np.zeros((b - a) * width, dtype=np.int64)
             pad[unpad] = np.arange(len(unpad))
-        groups.append(Group(slice(a, b), width, used, packed, pad, unpad, visible))
+        groups.append(RowGroup(slice(a, b), width, used, packed, pad, unpad, visible))
     begins = starts[:-1].tolist(), firsts.tolist()
-    return Pass(ids, positions, rows, slots, tuple(groups), *begins)
+    return PackedBatch(ids, positions, rows, slots, tuple(groups), *begins)

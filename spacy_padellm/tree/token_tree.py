@@ -118,7 +118,7 @@ class TokenTree:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TreeBatch:
     """Trees side by side, a row each, for a pass without a cache.
 
     ids (int64, (rows, width)): Tokens; 0 in padding.
@@ -131,7 +131,7 @@ class Step:
     visible: npt.NDArray[np.bool_]
 
 
-def side_by_side(trees: Sequence[TokenTree]) -> Step:
+def side_by_side(trees: Sequence[TokenTree]) -> TreeBatch:
     """Close the only pass of several trees, padded to one width."""
     width = max(tree.filled for tree in trees)
     ids = np.zeros((len(trees), width), dtype=np.int64)
@@ -143,7 +143,7 @@ def side_by_side(trees: Sequence[TokenTree]) -> Step:
         # padding sees itself alone: no real token sees it, no softmax is empty
         pad = np.arange(filled, width)
         visible[row, pad, pad] = True
-    return Step(ids=ids, positions=positions, visible=visible)
+    return TreeBatch(ids=ids, positions=positions, visible=visible)
 
 
 _TRIANGLE = np.tril(np.ones((64, 64), dtype=np.bool_))

@@ -252,11 +252,11 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(digits: list[str]) 
     (word,) = lm.tokenizer("a", add_special_tokens=False)["input_ids"]
     for place, token in enumerate([*answer, end]):
         # the count's token is the last that is read; mentions say "a", then end
-        tokens = [word] * (len(text.asked.reads) - 1) + [token]
+        tokens = [word] * (len(text.asked.logit_slots) - 1) + [token]
         reading = Reading(tokens, [0.0] * len(tokens), chances, no_pick, NO_TAGS)
         assert text.take(reading, draft_tokens=0)
         assert not text.asked.chances or place == 0
-    eos = [prompt.eos] * len(text.asked.reads)
+    eos = [prompt.eos] * len(text.asked.logit_slots)
     last = Reading(eos, [0.0] * len(eos), [], no_pick, NO_TAGS)
     assert not text.take(last, draft_tokens=0)
     assert [(m.index, m.score) for m in text.mentions()] == [

@@ -13,9 +13,9 @@ from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.tree import decoder as tree
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.lm.cuda_graphs import (
+    GraphRunner,
     Run,
-    StaticPasses,
-    borrow_passes,
+    borrow_graph_runner,
 )
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.template import PRESETS
@@ -29,12 +29,12 @@ def again(run: Run) -> Run:
     return run
 
 
-def lend(monkeypatch: pytest.MonkeyPatch, passes: StaticPasses) -> None:
+def lend(monkeypatch: pytest.MonkeyPatch, runner: GraphRunner) -> None:
     @contextmanager
-    def borrow(lm: LanguageModel) -> Iterator[StaticPasses]:
-        yield passes
+    def borrow(lm: LanguageModel) -> Iterator[GraphRunner]:
+        yield runner
 
-    monkeypatch.setattr(tree, "borrow_passes", borrow)
+    monkeypatch.setattr(tree, "borrow_graph_runner", borrow)
 
 
 def prepare(kind: str) -> tuple[LanguageModel, PromptTokens]:
@@ -55,7 +55,7 @@ def test_static_passes_read_what_others_read(
 ) -> None:
     lm, prompt = prepare(kind)
     captured: list[Run] = []
-    lend(monkeypatch, StaticPasses(lm, lambda run: captured.append(run) or run))
+    lend(monkeypatch, GraphRunner(lm, lambda run: captured.append(run) or run))
     # short ones after long ones: what is left of those must not be seen
     texts = random_texts(seed=3, count=12)
     texts += [" ".join(texts[:3]), texts[0]]
@@ -69,7 +69,7 @@ def test_static_passes_read_what_others_read(
 def test_static_passes_capture_a_shape_once(monkeypatch: pytest.MonkeyPatch) -> None:
     lm, prompt = prepare("llama")
     captured: list[Run] = []
-    lend(monkeypatch, StaticPasses(lm, lambda run: captured.append(run) or run))
+    lend(monkeypatch, GraphRunner(lm, lambda run: captured.append(run) or run))
     texts = random_texts(seed=3, count=12)
     one_by_one(lm, prompt, texts, cuda_graphs=True)
     count = len(captured)
@@ -80,7 +80,7 @@ def test_static_passes_capture_a_shape_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_static_passes_leave_streams_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     lm, prompt = prepare("llama")
     captured: list[Run] = []
-    lend(monkeypatch, StaticPasses(lm, lambda run: captured.append(run) or run))
+    lend(monkeypatch, GraphRunner(lm, lambda run: captured.append(run) or run))
     texts = random_texts(seed=4, count=9)
     decoder = TreeDecoder(**LIMITS, cuda_graphs=True, max_batch_tokens=100)
     found = decode(decoder, lm, prompt, texts, LABELS)
@@ -95,20 +95,20 @@ def test_static_passes_that_cannot_be_captured_are_read_as_they_are(
         raise RuntimeError("operation not permitted when stream is capturing")
 
     lm, prompt = prepare("llama")
-    passes = StaticPasses(lm, fail)
-    lend(monkeypatch, passes)
+    runner = GraphRunner(lm, fail)
+    lend(monkeypatch, runner)
     texts = random_texts(seed=5, count=3)
     wanted = one_by_one(lm, prompt, texts)
     assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), wanted)
     assert "cannot be captured as CUDA graphs: operation not" in caplog.text
-    assert not passes.works
+    assert not runner.enabled
 
 
 def test_static_passes_nan_of_one_text_spares_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lm, prompt = prepare("llama")
-    lend(monkeypatch, StaticPasses(lm, again))
+    lend(monkeypatch, GraphRunner(lm, again))
     bad, good = random_texts(seed=6, count=2)
     wanted = one_by_one(lm, prompt, [good])
     layer = lm.model.model.layers[0].mlp.down_proj
@@ -122,8 +122,8 @@ def test_static_passes_nan_of_one_text_spares_the_next(
 
 
 def test_static_passes_are_not_lent_on_a_cpu() -> None:
-    with borrow_passes(make_lm("llama")) as passes:
-        assert passes is None
+    with borrow_graph_runner(make_lm("llama")) as runner:
+        assert runner is None
 
 
 @settings(max_examples=20, deadline=None)
@@ -131,7 +131,7 @@ def test_static_passes_are_not_lent_on_a_cpu() -> None:
 def test_static_passes_read_any_texts(texts: list[str]) -> None:
     lm, prompt = prepare("llama")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        lend(monkeypatch, StaticPasses(lm, again))
+        lend(monkeypatch, GraphRunner(lm, again))
         wanted = one_by_one(lm, prompt, texts)
         assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), wanted)
 

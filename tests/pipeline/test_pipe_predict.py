@@ -32,8 +32,8 @@ from spacy.tokens import Doc, Span
 
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.pipeline.validation import check_choices
-from spacy_padellm.tree.kv_cache import RowCache
-from spacy_padellm.tree.packing import Pass
+from spacy_padellm.tree.kv_cache import TreeKVCache
+from spacy_padellm.tree.packing import PackedBatch
 
 
 @pytest.fixture(scope="module")
@@ -356,18 +356,22 @@ def test_component_predict_of_one_doc_reports_limits(
 def test_component_predict_gives_memory_back_before_texts_are_tried_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    caches: list[weakref.ref[RowCache]] = []
+    caches: list[weakref.ref[TreeKVCache]] = []
     alive: list[int] = []
     read = LanguageModel.read
 
     def failing(
-        self: LanguageModel, packed: Pass, reads: list[int], cache: RowCache, **kw: Any
+        self: LanguageModel,
+        packed: PackedBatch,
+        logit_positions: list[int],
+        cache: TreeKVCache,
+        **kw: Any,
     ) -> Any:
         caches.append(weakref.ref(cache))
         alive.append(len({id(one()) for one in caches} - {id(None)}))
         if packed.used[0] > 1:
             raise torch.OutOfMemoryError
-        return read(self, packed, reads, cache, **kw)
+        return read(self, packed, logit_positions, cache, **kw)
 
     nlp = trained()
     wanted = found(nlp.pipe(GOLD))

@@ -71,7 +71,7 @@ def test_tags_name_the_label_of_each_token(preset: str) -> None:
     for label, name in NAMES.items():
         labels |= {inside[name]: label, begin[name]: label}
         assert inside[name] == prompt.name_tokens(name)[0]
-    assert found.choices == set(labels)
+    assert found.tag_ids == set(labels)
     assert len(labels) == 1 + 2 * len(NAMES)
     pieces: dict[str, list[str]] = {}
     for place, target in enumerate(found.targets, found.first):
@@ -88,7 +88,7 @@ def test_tags_of_the_inside_stand_for_beginnings_that_have_none() -> None:
     _, prompt = prepare()
     _, found = tagged(prompt, begin=False)
     inside = tag_tokens(prompt, NAMES.values(), known={}, others={})
-    assert found.choices == {prompt.eos, *inside.values()}
+    assert found.tag_ids == {prompt.eos, *inside.values()}
     assert set(found.targets) == {prompt.eos, inside["person"], inside["location"]}
 
 

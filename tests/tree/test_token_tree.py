@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from spacy_padellm.lm import attention
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.branches import common_prefix
-from spacy_padellm.tree.kv_cache import RowCache
+from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import pack
 from spacy_padellm.tree.token_tree import ROOT, TokenTree, side_by_side
 
@@ -102,7 +102,7 @@ def test_tree_side_by_side_equals_ancestors(rows: list) -> None:
 
 def test_tree_logits_equal_separate_sequences(lm: LanguageModel) -> None:
     # two trees, the second of which joins in the second pass
-    tree, other, cache = TokenTree(), TokenTree(), RowCache()
+    tree, other, cache = TokenTree(), TokenTree(), TreeKVCache()
     stem, left, right, alone = [5, 6, 7, 8], [9, 10], [11, 12, 13], [4, 3, 2, 1, 9]
     root = tree.extend(ROOT, stem)
     with torch.inference_mode():
@@ -123,22 +123,22 @@ def test_tree_large_pass_equals_separate_sequence(llama: LanguageModel) -> None:
     end = tree.extend(ROOT, ids)
     assert 4 * len(ids) ** 2 > attention._FEW_SCORES
     with torch.inference_mode():
-        found = llama.read(pack([tree], 0), [end], RowCache())[0][0]
+        found = llama.read(pack([tree], 0), [end], TreeKVCache())[0][0]
         wanted = llama.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 
-def write(cache: RowCache, rows: list[int], slots: list[int]) -> torch.Tensor:
+def write(cache: TreeKVCache, rows: list[int], slots: list[int]) -> torch.Tensor:
     """Put random keys and values in; gives the keys, which are half the values."""
     states = torch.randn(1, 2, len(rows), 4)
-    places = cache.places(np.array(rows), np.array(slots))
+    places = cache.slot_mapping(np.array(rows), np.array(slots))
     for layer in range(2):
         keys, values = cache.write(layer, states, 2 * states, places)
         assert torch.equal(2 * keys, values)
     return states[0].transpose(0, 1)
 
 
-def keys_of(cache: RowCache, rows: list[int], slots: list[int]) -> torch.Tensor:
+def keys_of(cache: TreeKVCache, rows: list[int], slots: list[int]) -> torch.Tensor:
     nothing = torch.zeros(1, 2, 0, 4)
     keys, _ = cache.write(1, nothing, nothing, torch.zeros(0, dtype=torch.long))
     return keys[rows, slots]
@@ -146,7 +146,7 @@ def keys_of(cache: RowCache, rows: list[int], slots: list[int]) -> torch.Tensor:
 
 @pytest.mark.parametrize("size", [(2, 3), (9, 3), (2, 40), (60, 200)])
 def test_tree_cache_grows_without_loss(size: tuple[int, int]) -> None:
-    cache = RowCache()
+    cache = TreeKVCache()
     cache.reserve(2, 3)
     rows, slots = [0, 0, 0, 1], [0, 1, 2, 1]
     states = write(cache, rows, slots)
@@ -155,7 +155,7 @@ def test_tree_cache_grows_without_loss(size: tuple[int, int]) -> None:
 
 
 def test_tree_cache_shrinks_without_loss() -> None:
-    cache = RowCache()
+    cache = TreeKVCache()
     cache.reserve(200, 200)
     states = write(cache, [0, 1], [2, 1])
     cache.reserve(2, 3)
@@ -164,7 +164,7 @@ def test_tree_cache_shrinks_without_loss() -> None:
 
 
 def test_tree_cache_rows_take_the_places_of_others() -> None:
-    cache = RowCache()
+    cache = TreeKVCache()
     cache.reserve(5, 4)
     states = write(cache, [0, 1, 2, 3, 3, 4], [0, 0, 0, 0, 1, 0])
     cache.move([3, 4], [0, 2], 2)

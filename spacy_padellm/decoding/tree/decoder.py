@@ -33,7 +33,7 @@ from spacy_padellm.decoding.tree.step import Choice
 from spacy_padellm.decoding.tree.tags import TagSet, choose_tags
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.cuda_graphs import borrow_passes
+from spacy_padellm.lm.cuda_graphs import borrow_graph_runner
 from spacy_padellm.lm.devices import check_devices
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import warn_unsupported, why_no_tree
@@ -170,15 +170,15 @@ class _Work:
             yield from self._separately(texts)
             return
         found: dict[int, Found] = {}  # by the text's place in the stream
-        graphs = borrow_passes(lm) if self.decoder.cuda_graphs else nullcontext()
-        with graphs as static:
+        graphs = borrow_graph_runner(lm) if self.decoder.cuda_graphs else nullcontext()
+        with graphs as graph_runner:
             run = TreeRun(
                 lm,
                 self._waiting(texts, found),
                 max_batch_tokens=self.decoder.max_batch_tokens,
                 draft_tokens=self.decoder.draft_tokens,
                 tags=self.tags.ids if self.tags else (),
-                static=static,
+                graph_runner=graph_runner,
             )
             place = 0
             for done in run:

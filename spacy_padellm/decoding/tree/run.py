@@ -19,11 +19,11 @@ from spacy_padellm.decoding.base import Found, likeliest
 from spacy_padellm.decoding.tree.step import Reading
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.cuda_graphs import StaticPasses
+from spacy_padellm.lm.cuda_graphs import GraphRunner
 from spacy_padellm.lm.devices import current
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.tree.kv_cache import RowCache
-from spacy_padellm.tree.packing import Pass, pack
+from spacy_padellm.tree.kv_cache import TreeKVCache
+from spacy_padellm.tree.packing import PackedBatch, pack
 
 CACHE_SHARE = 8  # slots of the cache for each token of a pass
 
@@ -53,7 +53,7 @@ class TreeRun:
         max_batch_tokens: int,
         draft_tokens: int,
         tags: Sequence[int] = (),
-        static: StaticPasses | None = None,
+        graph_runner: GraphRunner | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -63,18 +63,18 @@ class TreeRun:
         max_batch_tokens (int): Tokens of a pass; one text may exceed it.
         draft_tokens (int): Tokens of a mention to draft in a pass.
         tags (Sequence[int]): The tokens that texts may be tagged with.
-        static (StaticPasses | None): Reads a text that is alone.
+        graph_runner (GraphRunner | None): Reads a text that is alone.
         """
         self._lm = lm
         self._tags = tags
-        self._static = static
+        self._graph_runner = graph_runner
         self._alone = False  # whether the text in progress is
         self._waiting = waiting
         self._next: Waiting | None = None
         self._ended = False
         self._max_batch_tokens = max_batch_tokens
         self._draft_tokens = draft_tokens
-        self._cache = RowCache()
+        self._cache = TreeKVCache()
         self._keys: list[int] = []  # of the texts in progress, by row
         self._texts: list[TreeText] = []
 
@@ -122,25 +122,27 @@ class TreeRun:
         """One pass; `old` texts were in a pass before. Gives the finished ones."""
         packed = pack([text.tree for text in self._texts], old)
         if not old:
-            self._alone = self._ended and StaticPasses.suits(packed)
-        reads: list[int] = []
-        asked: list[tuple[int, int]] = []  # reads and tokens
+            self._alone = self._ended and GraphRunner.fits(packed)
+        logit_positions: list[int] = []
+        asked: list[tuple[int, int]] = []  # rows of the logits, and tokens
         tagged: list[int] = []
         for text, start, first in zip(
             self._texts, packed.starts, packed.first_slots, strict=True
         ):
-            asked += [(len(reads) + read, token) for read, token in text.asked.chances]
-            reads += [start - first + slot for slot in text.asked.reads]
+            first_row = len(logit_positions)
+            asked += [(first_row + read, token) for read, token in text.asked.chances]
+            logit_positions += [start - first + slot for slot in text.asked.logit_slots]
             tagged += [start - first + slot for slot in text.asked.tagged]
         with torch.inference_mode(), current(self._lm.device):
             # put on the device after the pass, they would wait for its end
             wanted = torch.tensor(asked, dtype=torch.long, device=self._lm.device)
-            logits, chosen = self._read(packed, reads, tagged)
-            tokens, scores, chances, tags = _read_off(logits, wanted, chosen)
+            logits, tag_logits = self._read(packed, logit_positions, tagged)
+            tokens, scores, chances, tags = _read_off(logits, wanted, tag_logits)
         place = chance = tag = 0
         ended: list[tuple[int, Found]] = []  # rows
         for row, text in enumerate(self._texts):
-            end, last = place + len(text.asked.reads), chance + len(text.asked.chances)
+            end = place + len(text.asked.logit_slots)
+            last = chance + len(text.asked.chances)
             until = tag + len(text.asked.tagged)
             reading = Reading(
                 tokens[place:end],
@@ -158,21 +160,21 @@ class TreeRun:
         return done
 
     def _read(
-        self, packed: Pass, reads: Sequence[int], tagged: Sequence[int]
+        self, packed: PackedBatch, logit_positions: Sequence[int], tagged: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `LanguageModel.read`."""
-        asked = {"chosen": tagged, "choices": self._tags}
-        if self._alone and self._static:
-            return self._static.read(packed, reads, **asked)
-        return self._lm.read(packed, reads, self._cache, **asked)
+        asked = {"tag_positions": tagged, "tag_ids": self._tags}
+        if self._alone and self._graph_runner:
+            return self._graph_runner.read(packed, logit_positions, **asked)
+        return self._lm.read(packed, logit_positions, self._cache, **asked)
 
     def _take(self, row: int, text: TreeText, reading: Reading) -> Found | None:
         """Give a text what was read; what was found in it once it is finished."""
         if any(map(math.isnan, reading.scores)) or np.isnan(reading.tags).any():
             # what the next text in this row does not see must be numbers
             with torch.inference_mode():
-                if self._alone and self._static:
-                    self._static.clear()
+                if self._alone and self._graph_runner:
+                    self._graph_runner.clear()
                 else:
                     self._cache.clear(row, text.tree.start)
             return ValueError(Errors.P122)
@@ -199,27 +201,27 @@ class TreeRun:
 
 
 def _read_off(
-    logits: torch.Tensor, asked: torch.Tensor, chosen: torch.Tensor
+    logits: torch.Tensor, asked: torch.Tensor, tag_logits: torch.Tensor
 ) -> tuple[list[int], list[float], list[float], npt.NDArray[np.float64]]:
     """What is read of a pass.
 
     RETURNS (tuple): The likeliest tokens, their log-probabilities, the probabilities
-        asked for, the log-probabilities of the choices.
+        asked for, the log-probabilities of the tags.
     """
     tokens, scores = likeliest(logits)
     found = [tokens.double(), scores.double()]
     if len(asked):
-        reads, wanted = asked.T
-        best = logits[reads, tokens[reads]].double()
+        rows, wanted = asked.T
+        best = logits[rows, tokens[rows]].double()
         # relative to the likeliest token, whose probability is known
-        found.append(scores[reads].double() + logits[reads, wanted].double() - best)
-    found.append(chosen.double().log_softmax(dim=-1).flatten())
+        found.append(scores[rows].double() + logits[rows, wanted].double() - best)
+    found.append(tag_logits.double().log_softmax(dim=-1).flatten())
     flat = torch.cat(found).cpu().numpy()  # one transfer from the device a pass
     count = len(tokens)
     end = 2 * count + len(asked)
     ids = flat[:count].astype(np.int64).tolist()
     chances = np.exp(flat[2 * count : end]).tolist()
-    tags = flat[end:].reshape(chosen.shape)
+    tags = flat[end:].reshape(tag_logits.shape)
     return ids, flat[count : 2 * count].tolist(), chances, tags
 
 

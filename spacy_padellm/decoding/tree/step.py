@@ -29,28 +29,28 @@ class Choice:
 class Asked:
     """What a text asks of the next pass.
 
-    reads (list[int]): Slots after which tokens are read.
+    logit_slots (list[int]): Slots after which tokens are read.
     chances (list[tuple[int, int]]): Reads, and tokens whose probabilities are asked
         for there.
     tagged (range): Slots of the text whose tags are asked for.
     """
 
-    reads: list[int] = field(default_factory=list)
+    logit_slots: list[int] = field(default_factory=list)
     chances: list[tuple[int, int]] = field(default_factory=list)
     tagged: range = range(0)
 
     def read(self, slot: int) -> int:
         """Ask for what follows a slot; gives the number of the read."""
-        self.reads.append(slot)
-        return len(self.reads) - 1
+        self.logit_slots.append(slot)
+        return len(self.logit_slots) - 1
 
     def read_draft(self, end: int, last: int) -> None:
         """Ask for what follows each token of a draft, which stands after `end`."""
-        self.reads += range(end + 1, last + 1)
+        self.logit_slots += range(end + 1, last + 1)
 
     def clear(self) -> None:
         """Begin anew, for the pass after this one."""
-        self.reads, self.chances, self.tagged = [], [], range(0)
+        self.logit_slots, self.chances, self.tagged = [], [], range(0)
 
 
 @dataclass(frozen=True, slots=True)
