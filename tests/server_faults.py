@@ -10,7 +10,7 @@ from typing import Any
 from conftest import LABELS, LIMITS, random_texts
 from small_server import Fault, SmallServer
 
-from spacy_padellm.decoding.base import Found
+from spacy_padellm.decoding.base import DecodeResult
 from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.prompt.tokens import PromptTokens
 
@@ -21,7 +21,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 def stream(
     server: SmallServer, prompt: PromptTokens, **settings: Any
-) -> Iterator[Found]:
+) -> Iterator[DecodeResult]:
     settings = {**LIMITS, "max_retries": 0, **settings}
     return ServerDecoder(server.url, **settings).stream(None, prompt, TEXTS, LABELS)
 

@@ -87,7 +87,7 @@ _told: set[str] = set()
 
 
 @contextmanager
-def told_once() -> Iterator[None]:
+def log_once() -> Iterator[None]:
     """Let each kind of the component's log lines through once a process.
 
     Over a corpus there would be one for every few texts.

@@ -15,7 +15,7 @@ from spacy_padellm.annotate.files import ShardError, reading
 from spacy_padellm.annotate.lines import read_jsonl, read_text
 from spacy_padellm.annotate.memory import trim
 from spacy_padellm.annotate.output import exists, shard_path, whole_file, write_rejected
-from spacy_padellm.annotate.pipeline import PROBE, told_once
+from spacy_padellm.annotate.pipeline import PROBE, log_once
 from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.records import BadRecord, Record
 from spacy_padellm.annotate.tables import read_parquet
@@ -72,7 +72,7 @@ def annotate_shard(
         return
     bad: list[BadRecord] = []
     # what a shard adds to the vocabulary goes with it: memory stays flat
-    with whole_file(job.output, path) as file, nlp.memory_zone(), told_once():
+    with whole_file(job.output, path) as file, nlp.memory_zone(), log_once():
         records = read_records(job, shard, nlp.vocab)
         batches = _annotated(nlp, job, shard, records, bad=bad, report=report)
         WRITERS[job.output_format].write(file, batches, job.columns)

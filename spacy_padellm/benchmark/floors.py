@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from spacy_padellm.benchmark.measure import wait
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
@@ -144,7 +144,7 @@ def needs(
     if tags:
         branches = prompt.count_branches([g.text for g in golds], list(labels.values()))
         return [Need(1, len(branch.root), 0) for branch in branches]
-    forced = Forced(prompt, {gold.text: gold.mentions for gold in golds})
+    forced = ForcedOutputs(prompt, {gold.text: gold.mentions for gold in golds})
     trees = make_trees(prompt, golds, labels, mention_prefix_loss=False)
     found = []
     for gold, tree in zip(golds, trees, strict=True):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from spacy_padellm.benchmark.measure import wait
 from spacy_padellm.decoding.base import Decoder, decode
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -40,7 +40,7 @@ class SimulatedMulti:
         for label, name in self.labels.items():
             found = self.golds[text].mentions.get(label, ())
             for mentions in [[mention] for mention in found] or [[]]:
-                forced = Forced(self.prompt, {text: {label: mentions}})
+                forced = ForcedOutputs(self.prompt, {text: {label: mentions}})
                 start = time.perf_counter()
                 decode(
                     self.decoder,

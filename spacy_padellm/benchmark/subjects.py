@@ -18,7 +18,7 @@ from spacy_padellm.benchmark.decoders import (
 from spacy_padellm.benchmark.measure import Entry, Result
 from spacy_padellm.benchmark.multi import SimulatedMulti
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Errors
@@ -138,7 +138,7 @@ def forced_subject(
         for found in gold.mentions.values()
         for mention in found
     ]
-    forced = Forced(prompt, {gold.text: gold.mentions for gold in golds})
+    forced = ForcedOutputs(prompt, {gold.text: gold.mentions for gold in golds})
     made = make_decoders(
         (name for name in decoders if name != MULTI),
         # no limit may cut the gold mentions off

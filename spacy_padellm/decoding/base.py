@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 
 from spacy_padellm.checks import is_whole
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
@@ -20,7 +20,7 @@ from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 _CACHED_LOGITS = 1 << 18
 
 # what a decoder found in a text, or why it could not read it
-Found = list[Mention] | Exception
+DecodeResult = list[Mention] | Exception
 
 
 COUNTS_AND_MENTIONS = "counts, then mentions"  # what the paper's models answer
@@ -40,7 +40,7 @@ class Decoder(Protocol):
         ...
 
     @property
-    def least_score(self) -> float:
+    def default_threshold(self) -> float:
         """The score from which a mention counts where nothing else is set, in 0..1."""
         ...
 
@@ -51,16 +51,16 @@ class Decoder(Protocol):
         texts: Iterable[str],
         labels: Mapping[str, str],
         *,
-        forced: Forced | None = None,
-    ) -> Iterator[Found]:
+        forced: ForcedOutputs | None = None,
+    ) -> Iterator[DecodeResult]:
         """Decode texts as they come, looking ahead no further than it pays.
 
         lm (LanguageModel | None): The model.
         prompt (PromptTokens): The prompt, bound to the model's tokenizer.
         texts (Iterable[str]): The texts, none of them blank.
         labels (Mapping[str, str]): Label -> its name in the prompt.
-        forced (Forced | None): Answers to give instead of the model's, which still
-            does all its work: to measure speed with any weights.
+        forced (ForcedOutputs | None): Answers to give instead of the model's, which
+            still does all its work: to measure speed with any weights.
         YIELDS (list[Mention] | Exception): For each text, in order, its mentions by
             label in the order of `labels`, then by index; or what went wrong with it,
             such as a ValueError for a text that does not fit the model's context.
@@ -76,7 +76,7 @@ def decode(
     texts: Sequence[str],
     labels: Mapping[str, str],
     *,
-    forced: Forced | None = None,
+    forced: ForcedOutputs | None = None,
 ) -> list[list[Mention]]:
     """Decode texts at once; see `Decoder.stream`.
 

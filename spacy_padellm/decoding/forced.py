@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from spacy_padellm.prompt.tokens import PromptTokens
 
 
-class Forced:
+class ForcedOutputs:
     """Answers that a decoder is made to give."""
 
     def __init__(
@@ -22,9 +22,9 @@ class Forced:
         self._prompt = prompt
         self.gold = mentions
 
-    def bound(self, prompt: PromptTokens) -> Forced:
+    def bound(self, prompt: PromptTokens) -> ForcedOutputs:
         """The same answers in the tokens of another tokenizer, as a replica has it."""
-        return self if prompt is self._prompt else Forced(prompt, self.gold)
+        return self if prompt is self._prompt else ForcedOutputs(prompt, self.gold)
 
     def count(self, text: str, label: str) -> list[int]:
         """The answer to a count prompt, with what ends it."""

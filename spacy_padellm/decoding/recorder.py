@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from spacy_padellm.decoding.base import Decoder, Found
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.base import Decoder, DecodeResult
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -19,12 +19,13 @@ class Recorder:
     A Decoder itself, so that a pipe runs it as it runs any other.
 
     decoder (Decoder): The other decoder.
-    forced (Forced | None): Answers to give instead of the model's, if none are given.
+    forced (ForcedOutputs | None): Answers to give instead of the model's, if none are
+        given.
     found (dict[str, list[Mention]]): Text -> its mentions, if it could be read.
     """
 
     decoder: Decoder
-    forced: Forced | None = None
+    forced: ForcedOutputs | None = None
     found: dict[str, list[Mention]] = field(default_factory=dict)
 
     @property
@@ -38,9 +39,9 @@ class Recorder:
         return self.decoder.output_format
 
     @property
-    def least_score(self) -> float:
+    def default_threshold(self) -> float:
         """See `Decoder`."""
-        return self.decoder.least_score
+        return self.decoder.default_threshold
 
     def stream(
         self,
@@ -49,8 +50,8 @@ class Recorder:
         texts: Iterable[str],
         labels: Mapping[str, str],
         *,
-        forced: Forced | None = None,
-    ) -> Iterator[Found]:
+        forced: ForcedOutputs | None = None,
+    ) -> Iterator[DecodeResult]:
         """See `Decoder`."""
         asked: list[str] = []
 

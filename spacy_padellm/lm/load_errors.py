@@ -1,4 +1,4 @@
-"""What a model that cannot be loaded is told with."""
+"""The errors of models that cannot be loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spacy_padellm.errors import Errors
 
 
 @contextmanager
-def told(source: Path | str) -> Iterator[None]:
+def as_load_errors(source: Path | str) -> Iterator[None]:
     """Turn the many ways in which loading fails into two messages.
 
     source (Path | str): The model's folder or hub name.

@@ -15,7 +15,7 @@ from transformers.utils import cached_file
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.load_errors import check_complete, told
+from spacy_padellm.lm.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.lora import ADAPTER, load_adapter, read_adapter
 from spacy_padellm.lm.onednn import prepack
 
@@ -133,7 +133,7 @@ def load(
         return load_adapter(adapter, base, dtype)
     elif not (source / "config.json").is_file():
         raise ValueError(Errors.P114.format(path=source, file="config.json"))
-    with _loading, told(source):
+    with _loading, as_load_errors(source):
         config = AutoConfig.from_pretrained(source, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -162,7 +162,7 @@ def load_tokenizer(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
         options["revision"] = revision
-    with _loading, told(source):
+    with _loading, as_load_errors(source):
         return AutoTokenizer.from_pretrained(source, **options)
 
 

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.load_errors import check_complete, told
+from spacy_padellm.lm.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.tags import load_tags
 from spacy_padellm.lm.vocabulary import fit_vocabulary
 
@@ -73,7 +73,7 @@ def read_adapter(folder: Path) -> Adapter:
     RAISES (ValueError): If peft is not installed, or a file cannot be read.
     """
     peft = import_peft()
-    with told(folder):
+    with as_load_errors(folder):
         config = peft.PeftConfig.from_pretrained(folder)
         return Adapter(folder, config, AutoTokenizer.from_pretrained(folder))
 
@@ -91,7 +91,7 @@ def load_adapter(
     """
     fit_vocabulary(base.model, adapter.tokenizer)
     model = import_peft().PeftModel(base.model, adapter.config)
-    with told(adapter.folder):
+    with as_load_errors(adapter.folder):
         report = model.load_adapter(adapter.folder, "default")
     missing = [key for key in report.missing_keys if "lora_" in key]
     check_complete(adapter.folder, missing)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spacy_padellm.lm.load_errors import told
+from spacy_padellm.lm.load_errors import as_load_errors
 
 _FILE_NAME = "padellm_tags.json"
 _PREFIX = "padellm_"  # of the settings in a model's config that are ours
@@ -72,6 +72,6 @@ def load_tags(folder: Path, config: Any) -> None:
     """
     path = folder / _FILE_NAME
     if path.is_file():
-        with told(folder):
+        with as_load_errors(folder):
             for key, value in json.loads(path.read_text("utf8")).items():
                 setattr(config, key, value)

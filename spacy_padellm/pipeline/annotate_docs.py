@@ -8,14 +8,14 @@ from itertools import chain, groupby
 
 from spacy.tokens import Doc
 
-from spacy_padellm.decoding.base import Decoder, Found
+from spacy_padellm.decoding.base import Decoder, DecodeResult
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.text.labels import GivenLabels, LabelsOf, own_labels
 from spacy_padellm.text.spans import DocMentions, place_mentions
-from spacy_padellm.text.stream import Read, read_docs
+from spacy_padellm.text.stream import DocResult, read_docs
 from spacy_padellm.text.windows import SpanGetter
 
 
@@ -68,7 +68,7 @@ def _own_labels(doc: Doc) -> GivenLabels | Exception | None:
 
 
 def _placed(
-    read: Read, dedup: Dedup, counts: Callable[[Mention], bool]
+    read: DocResult, dedup: Dedup, counts: Callable[[Mention], bool]
 ) -> DocMentions | Exception:
     if read.error is not None:
         return read.error
@@ -88,7 +88,7 @@ def _decode(
     handle: ModelHandle,
     ready: Callable[[], Prompt],
     labels_of: Callable[[], dict[str, str]],
-) -> Iterator[Found]:
+) -> Iterator[DecodeResult]:
     texts = iter(texts)
     first = next(texts, None)
     if first is None:

@@ -194,7 +194,7 @@ class PaDeLLMNER(TrainablePipe):
     @property
     def threshold(self) -> float | Mapping[str, float]:
         """The lowest probability of a mention, or of labels' mentions; those of others
-        count from the decoder's `least_score` on."""
+        count from the decoder's `default_threshold` on."""
         own: float | dict[str, float] | None = self.cfg["threshold"]
         if own is not None and not isinstance(own, Mapping):
             return own
@@ -204,7 +204,7 @@ class PaDeLLMNER(TrainablePipe):
         """The lowest probability of a label's mentions."""
         given = self.threshold
         if isinstance(given, Mapping):
-            return given.get(label, self.decoder.least_score)
+            return given.get(label, self.decoder.default_threshold)
         return float(given)
 
     @property

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 
 from spacy.tokens import Doc
 
-from spacy_padellm.decoding.base import Found
+from spacy_padellm.decoding.base import DecodeResult
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.normalize import as_read
 from spacy_padellm.text.windows import SpanGetter, Window, make_windows
 
 # texts -> what was found in each
-Decode = Callable[[Iterable[str]], Iterator[Found]]
+Decode = Callable[[Iterable[str]], Iterator[DecodeResult]]
 
 
 @dataclass(eq=False, slots=True)
-class Read:
+class DocResult:
     """A Doc and what the decoder found in its windows so far.
 
     error (Exception | None): What went wrong with the Doc.
@@ -36,19 +36,19 @@ class Read:
 
 def read_docs(
     docs: Iterable[Doc], decode: Decode, span_getter: SpanGetter
-) -> Iterator[Read]:
+) -> Iterator[DocResult]:
     """Decode the windows of a stream of Docs.
 
     docs (Iterable[Doc]): The Docs.
     decode (Decode): Decodes a stream of texts.
     span_getter (SpanGetter): Cuts Docs into windows.
-    YIELDS (Read): Each Doc, in order. Where the decoder fails as a whole, the Docs
+    YIELDS (DocResult): Each Doc, in order. Where the decoder fails as a whole, the Docs
         that it was at are decoded again one by one.
     RAISES (Exception): What the stream of Docs raises.
     """
     source = _Source(docs)
     while not source.ended:
-        pending: deque[Read] = deque()
+        pending: deque[DocResult] = deque()
         try:
             yield from _read(source, pending, decode, span_getter)
             continue
@@ -88,15 +88,15 @@ class _Source:
 
 def _read(
     source: Iterable[Doc],
-    pending: deque[Read],
+    pending: deque[DocResult],
     decode: Decode,
     span_getter: SpanGetter,
-) -> Iterator[Read]:
-    decoding: deque[Read] = deque()  # once for each window that is not decoded
+) -> Iterator[DocResult]:
+    decoding: deque[DocResult] = deque()  # once for each window that is not decoded
 
     def texts() -> Iterator[str]:
         for doc in source:
-            read = Read(doc)
+            read = DocResult(doc)
             pending.append(read)
             try:
                 read.windows = make_windows([doc], span_getter)
@@ -124,9 +124,9 @@ def _read(
     pending.clear()
 
 
-def _read_alone(doc: Doc, decode: Decode, span_getter: SpanGetter) -> Read:
+def _read_alone(doc: Doc, decode: Decode, span_getter: SpanGetter) -> DocResult:
     try:
         (read,) = _read([doc], deque(), decode, span_getter)
     except _Failed as failure:
-        return Read(doc, error=failure.error)
+        return DocResult(doc, error=failure.error)
     return read

@@ -37,7 +37,7 @@ from spacy_padellm.analysis.thresholds import (
 )
 from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.tree.decoder import LEAST_SCORE
+from spacy_padellm.decoding.tree.decoder import DEFAULT_THRESHOLD
 from spacy_padellm.lm.task_config import read_settings
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.mention.mention import ScoredSpan
@@ -124,14 +124,14 @@ def test_thresholds_of_the_config_by_label() -> None:
 
 def test_thresholds_that_are_missing_are_the_decoders() -> None:
     pipe = pipe_of(trained())
-    assert pipe.lowest_score("PER") == LEAST_SCORE > 0
+    assert pipe.lowest_score("PER") == DEFAULT_THRESHOLD > 0
     pipe.carry(Tuning({"PER": 0.6, "LOC": 0.7}))
     pipe.cfg["threshold"] = {"LOC": 0.5}
     assert pipe.threshold == {"PER": 0.6, "LOC": 0.5}
     pipe.carry(Tuning())
     pipe.cfg["threshold"] = {"LOC": 0.5}
     assert pipe.lowest_score("LOC") == 0.5
-    assert pipe.lowest_score("PER") == LEAST_SCORE
+    assert pipe.lowest_score("PER") == DEFAULT_THRESHOLD
     # what the paper's decoding gives is not judged
     plain = {"min_count_probability": None, "tag_weight": 0.0}
     pipe.decoder = replace(pipe.decoder, **plain)
@@ -144,7 +144,7 @@ def test_thresholds_left_out_are_the_models(tmp_path: Path) -> None:
     folder = model_with(tmp_path, {"PER": 0.9, "LOC": 0.8})
     nlp = trained(model=named(folder), threshold={"PER": 0.5})
     nlp.to_disk(tmp_path / "other")
-    wanted = {"PER": 0.5, "LOC": 0.8, "ORG": LEAST_SCORE}
+    wanted = {"PER": 0.5, "LOC": 0.8, "ORG": DEFAULT_THRESHOLD}
     for pipe in (pipe_of(nlp), pipe_of(spacy.load(tmp_path / "other"))):
         assert {label: pipe.lowest_score(label) for label in wanted} == wanted
 

@@ -11,7 +11,7 @@ from spacy_padellm.benchmark.pipelines import score, search_mentions
 from spacy_padellm.benchmark.shapes import make_shaped
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS
@@ -41,7 +41,7 @@ def test_benchmark_peers_send_vllm_the_sequences_of_the_batch_decoder(
         read.append((args[0].shape[0], args[0].shape[1]))
 
     hook = lm.model.get_input_embeddings().register_forward_pre_hook(note)
-    forced = Forced(prompt, {gold.text: gold.mentions})
+    forced = ForcedOutputs(prompt, {gold.text: gold.mentions})
     decode(BatchDecoder(), lm, prompt, [gold.text], LABELS, forced=forced)
     hook.remove()
     counts, mentions = rounds(prompt, gold, LABELS)

@@ -27,7 +27,7 @@ from transformers import (
 
 from spacy_padellm.decoding.base import Decoder, Limits, decode, likeliest
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree.decoder import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree.step import Choice, Reading
 from spacy_padellm.decoding.tree.text import TreeText
@@ -318,7 +318,9 @@ def test_decoding_forced_gives_the_gold_mentions(preset: str, decoder: Decoder) 
         "nothing": {},
         " ".join(many): {"ORG": many},
     }
-    found = decode(decoder, lm, prompt, list(gold), LABELS, forced=Forced(prompt, gold))
+    found = decode(
+        decoder, lm, prompt, list(gold), LABELS, forced=ForcedOutputs(prompt, gold)
+    )
     for mentions, wanted in zip(found, gold.values(), strict=True):
         strings: dict[str, list[str]] = {}
         for mention in mentions:
@@ -561,7 +563,7 @@ def test_decoding_on_cuda_tree_equals_separate_sequences(
 ) -> None:
     lm, prompt = prepare("llama", "compact", prefix_lm=prefix_lm)
     texts = random_texts(seed=7, count=16)
-    forced = Forced(prompt, {text: {"PER": text.split()[:2]} for text in texts})
+    forced = ForcedOutputs(prompt, {text: {"PER": text.split()[:2]} for text in texts})
     lm.model.to("cuda", dtype)
     for devices in ((), ("cpu", "cuda:0")):
         tree = TreeDecoder(**LIMITS, devices=devices)

@@ -13,7 +13,7 @@ from conftest import make_lm
 
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.small_model import SmallShape, make_lm as make_scratch_lm
@@ -151,7 +151,7 @@ def test_replicas_on_cuda_work_on_their_own_device() -> None:
     assert all(spread(replicas, range(30), current))
     decoder = BatchDecoder(devices=("cpu", "cuda:0", f"cuda:{last}"))
     prompt = bound(lm)
-    forced = Forced(prompt, GOLD)
+    forced = ForcedOutputs(prompt, GOLD)
     found = decode(decoder, lm, prompt, list(GOLD), LABELS, forced=forced)
     plain = decode(BatchDecoder(), lm, prompt, list(GOLD), LABELS, forced=forced)
     assert [[m.text for m in text] for text in found] == [
@@ -264,7 +264,7 @@ def test_batch_decoder_on_several_devices_finds_the_same(
     # the weights of these models make next tokens all but sure
     lm.model.lm_head.weight.data *= 0.05
     prompt = PromptTokens(PRESETS[preset], lm.tokenizer)
-    forced = Forced(prompt, GOLD)
+    forced = ForcedOutputs(prompt, GOLD)
     texts = list(GOLD) * 4
     plain = decode(BatchDecoder(), lm, prompt, texts, LABELS, forced=forced)
     decoder = BatchDecoder(

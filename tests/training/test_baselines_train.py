@@ -24,7 +24,7 @@ from spacy.util import load_model_from_config
 from thinc.api import Config
 
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 
 KINDS = ["OneStep", "Structured", "Augmented"]
 SHAPE = {"hidden_size": 64, "intermediate_size": 128, "layers": 2}
@@ -87,7 +87,7 @@ def test_baselines_trained_scores_are_those_of_the_forced_answer(kind: str) -> N
     gold: dict[str, list[str]] = {}
     for mention in free:
         gold.setdefault(mention.label, []).append(mention.text)
-    forced = Forced(prompt, {TEXT: gold})
+    forced = ForcedOutputs(prompt, {TEXT: gold})
     (told,) = decode(pipe.decoder, lm, prompt, [TEXT], LABELS, forced=forced)
     assert len(free) == 3
     assert [m.score for m in told] == pytest.approx([m.score for m in free], abs=1e-5)

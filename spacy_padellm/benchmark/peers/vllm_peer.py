@@ -14,7 +14,7 @@ import torch
 
 from spacy_padellm.benchmark.measure import Result
 from spacy_padellm.benchmark.report import VLLM
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
@@ -39,7 +39,7 @@ def rounds(
     labels (Mapping[str, str]): Label -> its name in the prompt.
     RETURNS (tuple[list[Request], list[Request]]): Counts, then mentions.
     """
-    forced = Forced(prompt, {gold.text: gold.mentions})
+    forced = ForcedOutputs(prompt, {gold.text: gold.mentions})
     (branches,) = prompt.count_branches([gold.text], list(labels.values()))
     counts: list[Request] = []
     mentions: list[Request] = []

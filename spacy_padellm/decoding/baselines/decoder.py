@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.base import Found, Limits, check_settings
+from spacy_padellm.decoding.base import DecodeResult, Limits, check_settings
 from spacy_padellm.decoding.baselines.answer_format import AnswerFormat
 from spacy_padellm.decoding.batch.batching import Asked, Reading, stream_found
 from spacy_padellm.decoding.batch.generation import Generated, generate
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.language_model import LanguageModel
@@ -33,7 +33,7 @@ class AnswerDecoder:
 
     form: ClassVar[AnswerFormat]
     needs_weights: ClassVar[bool] = True
-    least_score: ClassVar[float] = 0.0
+    default_threshold: ClassVar[float] = 0.0
     max_mentions: int = 32
     max_batch_tokens: int = 1024
 
@@ -54,8 +54,8 @@ class AnswerDecoder:
         texts: Iterable[str],
         labels: Mapping[str, str],
         *,
-        forced: Forced | None = None,
-    ) -> Iterator[Found]:
+        forced: ForcedOutputs | None = None,
+    ) -> Iterator[DecodeResult]:
         """See `Decoder`."""
         assert lm is not None
         return stream_answers(
@@ -79,13 +79,13 @@ def stream_answers(
     *,
     max_mentions: int,
     max_batch_tokens: int,
-    forced: Forced | None,
-) -> Iterator[Found]:
+    forced: ForcedOutputs | None,
+) -> Iterator[DecodeResult]:
     """Decode texts by answers of a format; see `Decoder.stream`."""
     room = form.room(prompt, labels)
 
     def read(replica: Replica, asked: Sequence[Asked]) -> list[Reading]:
-        told: list[list[int]] | None = None
+        forced_ids: list[list[int]] | None = None
         sequences = [sequence for item in asked for sequence in item.sequences]
         limits = []
         for item in asked:
@@ -93,8 +93,10 @@ def stream_answers(
             limits += [room(end - start)] * len(item.branches.labels)
         if forced is not None:
             golds = [GoldText(item.text, forced.gold[item.text]) for item in asked]
-            told = [ids for gold in golds for ids in form.tokens(prompt, gold, labels)]
-            limits = [len(ids) for ids in told]
+            forced_ids = [
+                ids for gold in golds for ids in form.tokens(prompt, gold, labels)
+            ]
+            limits = [len(ids) for ids in forced_ids]
         bidirectional_spans = [
             place for item in asked for place in item.bidirectional_spans
         ]
@@ -103,7 +105,7 @@ def stream_answers(
             sequences,
             limits,
             bidirectional_spans=bidirectional_spans,
-            forced=told,
+            forced=forced_ids,
         )
         size = len(form.groups(labels))
         return [

@@ -9,7 +9,7 @@ from itertools import islice
 
 import torch
 
-from spacy_padellm.decoding.base import Found, check_context
+from spacy_padellm.decoding.base import DecodeResult, check_context
 from spacy_padellm.decoding.batch.generation import cut_batches
 from spacy_padellm.decoding.replicas import Replica, spread
 from spacy_padellm.lm.language_model import LanguageModel
@@ -62,7 +62,7 @@ class Reading:
 class _Window:
     """Texts that are looked at together, and their results so far."""
 
-    found: list[Found | None]
+    found: list[DecodeResult | None]
     open: int = 0  # batches without results
 
 
@@ -75,7 +75,7 @@ def stream_found(
     report: Callable[[int, int], None],
     replicas: Sequence[Replica],
     max_batch_tokens: int | None,
-) -> Iterator[Found]:
+) -> Iterator[DecodeResult]:
     """Decode a stream of texts batch by batch.
 
     lm (LanguageModel): The model.
@@ -132,7 +132,7 @@ def stream_found(
     report(over, cut)
 
 
-def _finished(windows: deque[_Window]) -> Iterator[Found]:
+def _finished(windows: deque[_Window]) -> Iterator[DecodeResult]:
     while windows and not windows[0].open:
         for found in windows.popleft().found:
             assert found is not None

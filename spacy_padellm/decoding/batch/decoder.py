@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from spacy_padellm.decoding.base import (
     COUNTS_AND_MENTIONS,
-    Found,
+    DecodeResult,
     Limits,
     check_settings,
 )
@@ -23,7 +23,7 @@ from spacy_padellm.decoding.batch.batching import (
     stream_found,
 )
 from spacy_padellm.decoding.batch.generation import generate
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.lm.devices import check_devices
 from spacy_padellm.lm.language_model import LanguageModel
@@ -50,7 +50,7 @@ class BatchDecoder:
     max_batch_tokens: int | None = None
     devices: tuple[str, ...] = ()
     needs_weights: ClassVar[bool] = True
-    least_score: ClassVar[float] = 0.0
+    default_threshold: ClassVar[float] = 0.0
     output_format: ClassVar[str] = COUNTS_AND_MENTIONS
 
     def __post_init__(self) -> None:
@@ -68,8 +68,8 @@ class BatchDecoder:
         texts: Iterable[str],
         labels: Mapping[str, str],
         *,
-        forced: Forced | None = None,
-    ) -> Iterator[Found]:
+        forced: ForcedOutputs | None = None,
+    ) -> Iterator[DecodeResult]:
         """See `Decoder`."""
         assert lm is not None
         replicas = make_replicas(lm, prompt, self.devices)
@@ -107,16 +107,16 @@ def _decode(
     labels: Mapping[str, str],
     limits: BatchDecoder,
     *,
-    forced: Forced | None,
+    forced: ForcedOutputs | None,
 ) -> list[Reading]:
     """Decode a batch of texts: the counts of all, then the mentions of all."""
     prompt = replicas[0].prompt
-    told = None
+    forced_ids = None
     sequences = [sequence for item in asked for sequence in item.sequences]
     pairs = [(item.text, label) for item in asked for label in labels]
     if forced is not None:
         forced = forced.bound(prompt)
-        told = [forced.count(text, label) for text, label in pairs]
+        forced_ids = [forced.count(text, label) for text, label in pairs]
     counted = generate(
         replicas,
         sequences,
@@ -124,7 +124,7 @@ def _decode(
         bidirectional_spans=[
             place for item in asked for place in item.bidirectional_spans
         ],
-        forced=told,
+        forced=forced_ids,
         counts=True,
     )
     mentions: list[_MentionPrompt] = []
@@ -143,7 +143,9 @@ def _decode(
             for n, ids in enumerate(branch.mentions, start=1)
         ]
     if forced is not None:
-        told = [forced.mention(asked[m.text].text, m.label, m.index) for m in mentions]
+        forced_ids = [
+            forced.mention(asked[m.text].text, m.label, m.index) for m in mentions
+        ]
     room = limits.max_batch_tokens
     if room is not None:
         # there may be many: they go in batches no larger than that of the counts
@@ -156,7 +158,7 @@ def _decode(
             asked[mention.text].branches.bidirectional_span for mention in mentions
         ],
         max_batch_tokens=room,
-        forced=told,
+        forced=forced_ids,
     )
     strings = prompt.strings.decode_mentions([answer.ids for answer in generated])
     found: list[list[Mention]] = [[] for _ in asked]

@@ -220,8 +220,8 @@ class _Chooser(LogitsProcessor):
             self.scores.append(chosen - scores.logsumexp(dim=-1))
             return scores
         place = input_ids.shape[1] - self._width
-        told = [ids[min(place, len(ids) - 1)] for ids in self._forced]
-        tokens = torch.tensor(told, device=scores.device)[:, None]
+        forced_ids = [ids[min(place, len(ids) - 1)] for ids in self._forced]
+        tokens = torch.tensor(forced_ids, device=scores.device)[:, None]
         chosen = scores.gather(1, tokens)[:, 0]
         self.scores.append(chosen - scores.logsumexp(dim=-1))
         return torch.full_like(scores, -torch.inf).scatter_(1, tokens, 0.0)

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import (
     COUNTS_AND_MENTIONS,
-    Found,
+    DecodeResult,
     Limits,
     check_context,
     check_settings,
 )
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.server.check import ServedModel, ServedModels
 from spacy_padellm.decoding.server.client import (
     DEFAULT_KEY,
@@ -61,7 +61,7 @@ class ServerDecoder:
     max_retries: int = 6
     timeout: float = 120.0
     needs_weights: ClassVar[bool] = False
-    least_score: ClassVar[float] = 0.0
+    default_threshold: ClassVar[float] = 0.0
     output_format: ClassVar[str] = COUNTS_AND_MENTIONS
 
     def __post_init__(self) -> None:
@@ -90,8 +90,8 @@ class ServerDecoder:
         texts: Iterable[str],
         labels: Mapping[str, str],
         *,
-        forced: Forced | None = None,
-    ) -> Iterator[Found]:
+        forced: ForcedOutputs | None = None,
+    ) -> Iterator[DecodeResult]:
         """See `Decoder`; `lm` is not used.
 
         RAISES (ValueError): If the server has not the model that is asked for, or does
@@ -105,7 +105,7 @@ class ServerDecoder:
         served = self._connect()
         limits = Limits(self.max_mentions, self.max_mention_tokens)
         job = _Job(served, prompt, dict(labels), limits)
-        waiting: deque[Future[Found]] = deque()
+        waiting: deque[Future[DecodeResult]] = deque()
         try:
             for text in texts:
                 waiting.append(served.connection.submit(job.decode(text)))
@@ -149,7 +149,7 @@ class _Job:
     labels: dict[str, str]
     limits: Limits
 
-    async def decode(self, text: str) -> Found:
+    async def decode(self, text: str) -> DecodeResult:
         """The mentions of a text, or what went wrong with it.
 
         RAISES (ValueError): What goes wrong with all texts.

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree.step import Reading
 from spacy_padellm.decoding.tree.tags import Tagged
@@ -49,14 +49,14 @@ class CountGrower:
     root (int): Slot of the last token that all labels share; it is also their number,
         less one.
     labels (Mapping[str, str]): Label -> its name in the prompt.
-    forced (Forced | None): Answers to give instead of the model's.
+    forced (ForcedOutputs | None): Answers to give instead of the model's.
     mentions (MentionGrower): Grows the mentions of the same tree.
     """
 
     text: str
     root: int
     labels: Mapping[str, str]
-    forced: Forced | None
+    forced: ForcedOutputs | None
     mentions: MentionGrower
 
     def plant(self, label: str, ids: Sequence[int]) -> CountBranch:

@@ -20,13 +20,13 @@ from typing import ClassVar
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import (
     COUNTS_AND_MENTIONS,
-    Found,
+    DecodeResult,
     Limits,
     check_context,
     check_settings,
 )
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.decoding.tree.run import TreeRun, Waiting
 from spacy_padellm.decoding.tree.step import Choice
@@ -42,7 +42,7 @@ from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 
 LOOK_AHEAD = 512  # texts that are tokenised, and sorted by length, together
 # F1 is best where mentions count from half of the best F1 on (Lipton et al., 2014)
-LEAST_SCORE = 0.3
+DEFAULT_THRESHOLD = 0.3
 REPLICA_TEXTS = 64  # texts that a replica takes at a time
 
 
@@ -109,11 +109,11 @@ class TreeDecoder:
             raise ValueError(Errors.P125.format(value=least))
 
     @property
-    def least_score(self) -> float:
+    def default_threshold(self) -> float:
         """See `Decoder`."""
         # what the paper's decoding finds counts whatever its score
         finds_more = self.min_count_probability is not None or self.tag_weight
-        return LEAST_SCORE if finds_more else 0.0
+        return DEFAULT_THRESHOLD if finds_more else 0.0
 
     @property
     def _uses_tags(self) -> bool:
@@ -126,14 +126,14 @@ class TreeDecoder:
         texts: Iterable[str],
         labels: Mapping[str, str],
         *,
-        forced: Forced | None = None,
-    ) -> Iterator[Found]:
+        forced: ForcedOutputs | None = None,
+    ) -> Iterator[DecodeResult]:
         """See `Decoder`."""
         assert lm is not None
         limits = Limits(self.max_mentions, self.max_mention_tokens)
         replicas = make_replicas(lm, prompt, self.devices)
 
-        def decode(replica: Replica, some: Iterable[str]) -> Iterator[Found]:
+        def decode(replica: Replica, some: Iterable[str]) -> Iterator[DecodeResult]:
             given = forced and forced.bound(replica.prompt)
             tags = None
             if self._uses_tags:
@@ -159,17 +159,17 @@ class _Work:
     replica: Replica
     labels: Mapping[str, str]
     limits: Limits
-    forced: Forced | None
+    forced: ForcedOutputs | None
     tags: TagSet | None  # what texts are tagged with
 
-    def decode(self, texts: Iterable[str]) -> Iterator[Found]:
+    def decode(self, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """Decode texts; gives what was found in each, in order."""
         lm = self.replica.lm
         if reason := why_no_tree(lm, 0):
             warn_unsupported(lm, reason)
             yield from self._separately(texts)
             return
-        found: dict[int, Found] = {}  # by the text's place in the stream
+        found: dict[int, DecodeResult] = {}  # by the text's place in the stream
         graphs = borrow_graph_runner(lm) if self.decoder.cuda_graphs else nullcontext()
         with graphs as graph_runner:
             run = TreeRun(
@@ -192,7 +192,7 @@ class _Work:
             place += 1
 
     def _waiting(
-        self, texts: Iterable[str], found: dict[int, Found]
+        self, texts: Iterable[str], found: dict[int, DecodeResult]
     ) -> Iterator[Waiting | None]:
         """The texts' trees, sorted by length within the look-ahead.
 
@@ -273,7 +273,7 @@ class _Work:
             warn_unsupported(lm, reason)
         return bool(reason)
 
-    def _separately(self, texts: Iterable[str]) -> Iterator[Found]:
+    def _separately(self, texts: Iterable[str]) -> Iterator[DecodeResult]:
         decoder = BatchDecoder(
             max_mentions=self.decoder.max_mentions,
             max_mention_tokens=self.decoder.max_mention_tokens,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from spacy_padellm.decoding.base import Found, likeliest
+from spacy_padellm.decoding.base import DecodeResult, likeliest
 from spacy_padellm.decoding.tree.step import Reading
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
@@ -78,11 +78,11 @@ class TreeRun:
         self._keys: list[int] = []  # of the texts in progress, by row
         self._texts: list[TreeText] = []
 
-    def __iter__(self) -> Iterator[tuple[int, Found] | None]:
+    def __iter__(self) -> Iterator[tuple[int, DecodeResult] | None]:
         """Run passes until every text is decoded.
 
-        YIELDS (tuple[int, Found] | None): A text's key and its mentions, in the order
-            in which texts are finished; None where there was no text to decode.
+        YIELDS (tuple[int, DecodeResult] | None): A text's key and its mentions, in the
+            order in which texts are finished; None where there was no text to decode.
         """
         while True:
             old = len(self._texts)
@@ -118,7 +118,7 @@ class TreeRun:
                 self._ended = True
         return self._next
 
-    def _pass(self, old: int) -> list[tuple[int, Found]]:
+    def _pass(self, old: int) -> list[tuple[int, DecodeResult]]:
         """One pass; `old` texts were in a pass before. Gives the finished ones."""
         packed = pack([text.tree for text in self._texts], old)
         if not old:
@@ -139,7 +139,7 @@ class TreeRun:
             logits, tag_logits = self._read(packed, logit_positions, tagged)
             tokens, scores, chances, tags = _read_off(logits, wanted, tag_logits)
         place = chance = tag = 0
-        ended: list[tuple[int, Found]] = []  # rows
+        ended: list[tuple[int, DecodeResult]] = []  # rows
         for row, text in enumerate(self._texts):
             end = place + len(text.asked.logit_slots)
             last = chance + len(text.asked.chances)
@@ -168,7 +168,7 @@ class TreeRun:
             return self._graph_runner.read(packed, logit_positions, **asked)
         return self._lm.read(packed, logit_positions, self._cache, **asked)
 
-    def _take(self, row: int, text: TreeText, reading: Reading) -> Found | None:
+    def _take(self, row: int, text: TreeText, reading: Reading) -> DecodeResult | None:
         """Give a text what was read; what was found in it once it is finished."""
         if any(map(math.isnan, reading.scores)) or np.isnan(reading.tags).any():
             # what the next text in this row does not see must be numbers

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from spacy_padellm.decoding.base import Limits
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree.copy_source import Source
 from spacy_padellm.decoding.tree.counts import CountBranch, CountGrower
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
@@ -37,7 +37,7 @@ class TreeText:
         limits: Limits,
         choice: Choice,
         context: int,
-        forced: Forced | None,
+        forced: ForcedOutputs | None,
         tags: TagSet | None = None,
         tags_first: bool = False,
     ) -> None:
@@ -50,7 +50,7 @@ class TreeText:
         limits (Limits): On counts and mentions.
         choice (Choice): How counts and mentions are chosen.
         context (int): The longest sequence in tokens that the model takes.
-        forced (Forced | None): Answers to give instead of the model's.
+        forced (ForcedOutputs | None): Answers to give instead of the model's.
         tags (TagSet | None): What the text's tokens are tagged with, if they are.
         tags_first (bool): Whether labels wait for the tags, which then draft their
             counts as well, or give their mentions.

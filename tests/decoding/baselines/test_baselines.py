@@ -23,7 +23,7 @@ from spacy_padellm.decoding.batch.batching import (
 )
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.batch.generation import cut_batches, generate
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.replicas import Replica
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.small_model import SmallShape, make_lm as make_scratch_lm
@@ -98,7 +98,7 @@ def test_baselines_forced_gives_the_gold_mentions(
     lm = make(preset)
     prompt = PromptTokens(PRESETS[preset], lm.tokenizer)
     found = decode(
-        decoder(), lm, prompt, list(GOLD), LABELS, forced=Forced(prompt, GOLD)
+        decoder(), lm, prompt, list(GOLD), LABELS, forced=ForcedOutputs(prompt, GOLD)
     )
     assert [strings(mentions) for mentions in found] == list(GOLD.values())
 
@@ -115,7 +115,12 @@ def test_baselines_scores_are_the_probabilities_of_the_mentions_tokens(
     text = "Angela Merkel met nobody."
     gold = {"PER": ["Angela Merkel"]}
     (found,) = decode(
-        decoder(), lm, prompt, [text], LABELS, forced=Forced(prompt, {text: gold})
+        decoder(),
+        lm,
+        prompt,
+        [text],
+        LABELS,
+        forced=ForcedOutputs(prompt, {text: gold}),
     )
     (tree,) = make_targets(
         decoder().output_format,
@@ -142,7 +147,7 @@ def test_baselines_score_counts_tokens_that_share_a_character() -> None:
     """A character of several tokens, of which each is one byte."""
     lm = pretrained("paper-en")
     prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
-    forced = Forced(prompt, {"x 龘 y": {"ORG": ["龘", "y"]}})
+    forced = ForcedOutputs(prompt, {"x 龘 y": {"ORG": ["龘", "y"]}})
     (found,) = decode(
         OneStepDecoder(), lm, prompt, ["x 龘 y"], {"ORG": "o"}, forced=forced
     )
@@ -262,7 +267,7 @@ def test_baselines_results_do_not_depend_on_the_batch(
     lm = pretrained("paper-en")
     lm.model.lm_head.weight.data *= 0.05
     prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
-    forced = Forced(prompt, GOLD)
+    forced = ForcedOutputs(prompt, GOLD)
     made = decoder(max_batch_tokens=size)
     found = decode(made, lm, prompt, list(GOLD), LABELS, forced=forced)
     for text, mentions in zip(GOLD, found, strict=True):
@@ -280,7 +285,7 @@ def test_baselines_look_ahead_is_bounded(decoder: Callable[[], Decoder]) -> None
     prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
     taken = itertools.count()
     texts = (text for text in itertools.repeat("nothing") if next(taken) >= 0)
-    forced = Forced(prompt, GOLD)
+    forced = ForcedOutputs(prompt, GOLD)
     stream = decoder().stream(lm, prompt, texts, LABELS, forced=forced)
     assert next(stream) == []
     assert next(taken) <= LOOK_AHEAD
@@ -316,7 +321,7 @@ def test_baselines_max_mentions_is_reported(
         prompt,
         list(gold),
         LABELS,
-        forced=Forced(prompt, gold),
+        forced=ForcedOutputs(prompt, gold),
     )
     assert strings(found) == {"PER": ["a", "b"]}
     assert "1 count(s) were over max_mentions = 2" in caplog.text
@@ -329,7 +334,7 @@ def test_baselines_prefix_lm_reads_what_follows(decoder: Callable[[], Decoder]) 
     found = []
     for prefix_lm in (True, False):
         prompt = PromptTokens(make_prompt("compact", prefix_lm=prefix_lm), lm.tokenizer)
-        forced = Forced(prompt, GOLD)
+        forced = ForcedOutputs(prompt, GOLD)
         found.append(decode(decoder(), lm, prompt, texts, LABELS, forced=forced))
         alone = [
             decode(decoder(), lm, prompt, [text], LABELS, forced=forced)[0]
@@ -356,7 +361,9 @@ def test_baselines_a_model_in_training_decodes_by_its_fast_products(
         lambda module, args, output: dtypes.add(output.dtype)
     )
     prompt = PromptTokens(make_prompt("compact", prefix_lm=prefix_lm), lm.tokenizer)
-    decode(decoder(), lm, prompt, list(GOLD), LABELS, forced=Forced(prompt, GOLD))
+    decode(
+        decoder(), lm, prompt, list(GOLD), LABELS, forced=ForcedOutputs(prompt, GOLD)
+    )
     assert dtypes == {torch.bfloat16}
 
 

@@ -19,7 +19,7 @@ from small_server import SmallServer
 
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.forced import Forced
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.server.decoder import AHEAD, ServerDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
@@ -173,7 +173,7 @@ def test_server_refuses_forced_answers(
     server: SmallServer, prompt: PromptTokens
 ) -> None:
 
-    forced = Forced(prompt, {})
+    forced = ForcedOutputs(prompt, {})
     with pytest.raises(ValueError, match="cannot be forced"):
         decode(decoder(server), None, prompt, TEXTS, LABELS, forced=forced)
 
