@@ -18,7 +18,7 @@ from wasabi import msg
 from spacy_padellm.benchmark.gold import choose, read_gold
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
-from spacy_padellm.lm.loading import find, load
+from spacy_padellm.lm.loading import find_model, load
 from spacy_padellm.lm.task_config import read_settings
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=500)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    settings = read_settings(Path(find(args.model)))
+    settings = read_settings(Path(find_model(args.model)))
     assert settings is not None
     texts = [
         gold.text for gold in choose(read_gold(args.corpus, lang="en"), args.texts)

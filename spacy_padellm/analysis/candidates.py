@@ -31,7 +31,7 @@ def find_candidates(nlp: Language, pipe: PaDeLLMNER, gold: GoldCorpus) -> Corpus
     RAISES (Exception): What the pipe raises of a text that it cannot read.
     """
     labels = {mention.label for doc in gold.docs for mention in doc.mentions}
-    pipe.carry(Tuning())
+    pipe.set_tuning(Tuning())
     pipe.cfg["threshold"] = 0.0
     docs = nlp.pipe((doc.text for doc in gold.docs), batch_size=BATCH_SIZE)
     texts = [

@@ -105,7 +105,7 @@ def tune_cli(
     msg.table(
         list(tuning.thresholds.items()), header=("Label", "Threshold"), divider=True
     )
-    pipe.carry(tuning)
+    pipe.set_tuning(tuning)
     nlp.to_disk(output)
     msg.good(f"Pipeline: {output}")
     if json_path is not None:

@@ -24,7 +24,7 @@ from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices import choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import find, load
+from spacy_padellm.lm.loading import find_model, load
 from spacy_padellm.lm.task_config import read_settings
 from spacy_padellm.mention.dedup import deduplicate
 from spacy_padellm.mention.gold import GoldText
@@ -197,7 +197,7 @@ def trained_subject(
         labels, own = pipe.label_data, pipe.decoder
     else:
         nlp = None
-        source = find(name)
+        source = find_model(name)
         settings = read_settings(source) if isinstance(source, Path) else None
         if settings is None:
             raise ValueError(Errors.P168.format(name=name))

@@ -27,7 +27,7 @@ from spacy_padellm.lm.folder import (
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import (
     check_source,
-    find,
+    find_model,
     lasting_name,
     load,
     load_shared,
@@ -110,7 +110,7 @@ class ModelHandle:
         if self._state.settings is not None or self.source.name is None:
             return self._state.settings
         try:
-            folder = find(self.source.name)
+            folder = find_model(self.source.name)
         except ValueError:
             return None  # told at first use: a saved pipe brings a folder of its own
         return read_settings(folder) if isinstance(folder, Path) else self._hub_settings
@@ -127,7 +127,7 @@ class ModelHandle:
         """
         if self._is_complete or self.source.name is None:
             return self.settings
-        if isinstance(find(self.source.name), Path):
+        if isinstance(find_model(self.source.name), Path):
             return self.settings
         from transformers.utils import cached_file
 
@@ -275,7 +275,7 @@ class ModelHandle:
             write_tokenizer(folder, state.tokenizer, settings)
             return
         if isinstance(state, ByName) and self.source.name is not None:
-            source = find(self.source.name)
+            source = find_model(self.source.name)
             if isinstance(source, Path):
                 copy_folder(source, folder)
                 write_settings(folder, settings)

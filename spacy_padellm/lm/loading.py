@@ -30,7 +30,7 @@ _loaded: weakref.WeakValueDictionary[tuple[Any, ...], LanguageModel] = (
 )
 
 
-def find(name: str) -> Path | str:
+def find_model(name: str) -> Path | str:
     """The folder of a bundled or local model, or the hub name as it is.
 
     RAISES (ValueError): If the name can only be a folder, and there is none.
@@ -47,7 +47,7 @@ def find(name: str) -> Path | str:
 
 def lasting_name(name: str) -> str:
     """The name by which a model is found again from another folder."""
-    source = find(name)
+    source = find_model(name)
     if isinstance(source, str) or name in BUNDLED:
         return name
     return str(source.resolve())
@@ -58,7 +58,7 @@ def check_source(name: str, *, revision: str | None) -> None:
 
     RAISES (ValueError): If there is none.
     """
-    source = find(name)
+    source = find_model(name)
     if isinstance(source, str):
         try:
             cached_file(source, "config.json", revision=revision)
@@ -80,7 +80,7 @@ def load_shared(
     trust_remote_code: bool,
 ) -> LanguageModel:
     """A model that all pipes of the process share: load it once, never change it."""
-    source = find(name)
+    source = find_model(name)
     stamp = _stamp(source) if isinstance(source, Path) else None
     key = (str(source), revision, dtype, device, trust_remote_code, stamp)
     with _loading:
@@ -117,7 +117,7 @@ def load(
     RAISES (ValueError): If the model is missing, of an unknown architecture, corrupt
         or incomplete.
     """
-    source = find(name)
+    source = find_model(name)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
         options["revision"] = revision
@@ -158,7 +158,7 @@ def load_tokenizer(
     RETURNS (transformers.PreTrainedTokenizerBase): The tokenizer.
     RAISES (ValueError): If there is none, or it cannot be read.
     """
-    source = find(name)
+    source = find_model(name)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
         options["revision"] = revision

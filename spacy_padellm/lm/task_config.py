@@ -79,7 +79,7 @@ def write_settings(folder: Path, settings: TaskSettings) -> None:
     (folder / FILE_NAME).write_text(settings.to_json(), "utf8")
 
 
-def settle(
+def reconcile(
     *,
     labels: Mapping[str, str],
     prompt: Prompt | None,

@@ -171,7 +171,7 @@ class PaDeLLMNER(TrainablePipe):
             if name is not None:
                 self._task.check_names(named)
             return 0
-        self._task.find({**self._task.labels, **named})
+        self._task.set_labels({**self._task.labels, **named})
         return 1
 
     def set_labels(self, labels: LabelNames | Iterable[str]) -> None:
@@ -189,7 +189,7 @@ class PaDeLLMNER(TrainablePipe):
         names = self._task.named(labels)
         if not names:
             raise ValueError(Errors.P140.format(name=self.name))
-        self._task.find(names)
+        self._task.set_labels(names)
 
     @property
     def threshold(self) -> float | Mapping[str, float]:
@@ -212,7 +212,7 @@ class PaDeLLMNER(TrainablePipe):
         """What makes the scores of mentions probabilities."""
         return self._task.tuning.calibration
 
-    def carry(self, tuning: Tuning) -> None:
+    def set_tuning(self, tuning: Tuning) -> None:
         """Let the model carry thresholds and a calibration, until it is trained.
 
         tuning (Tuning): How mentions are judged. A `threshold` that was set goes.
@@ -328,7 +328,7 @@ class PaDeLLMNER(TrainablePipe):
         """
         check_first(get_examples, "PaDeLLMNER.initialize")
         if labels is not None:
-            self._task.find(self._task.named(labels))
+            self._task.set_labels(self._task.named(labels))
         texts: list[str] = []
         found = gold_labels(
             noting_texts(get_examples(), texts),
@@ -338,7 +338,7 @@ class PaDeLLMNER(TrainablePipe):
             labels_of=self._task.of_doc,
         )
         if not self.labels:
-            self._task.find(dict(sorted(found.items())))
+            self._task.set_labels(dict(sorted(found.items())))
         if self.handle.empty:
             if self._task.prompt is None:
                 self._task.prompt = PRESETS["compact"]
@@ -379,7 +379,7 @@ class PaDeLLMNER(TrainablePipe):
             labels_of=self._task.of_doc,
         )
         for labels, _ in asked:
-            self._task.teach(labels)
+            self._task.record_trained(labels)
         if asked:
             losses[self.name] += add_update(
                 self._updates,

@@ -11,7 +11,7 @@ from spacy.vocab import Vocab
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.handle import ModelHandle
-from spacy_padellm.lm.task_config import TaskSettings, settle
+from spacy_padellm.lm.task_config import TaskSettings, reconcile
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.text.labels import (
@@ -57,7 +57,7 @@ class Task:
         self._taught: dict[str, str] = {}  # label -> its name, in updates since loading
         self._names: dict[str, str] = {}  # of all labels that were to be found so far
         self._take(handle.settings)
-        self.find(labels)
+        self.set_labels(labels)
 
     def _take(self, carried: TaskSettings | None) -> None:
         self._carried = carried
@@ -67,7 +67,7 @@ class Task:
 
     # Labels
 
-    def find(self, labels: Mapping[str, str]) -> None:
+    def set_labels(self, labels: Mapping[str, str]) -> None:
         """Find these labels from now on.
 
         labels (Mapping[str, str]): Label -> its name in the prompt; empty takes the
@@ -76,7 +76,7 @@ class Task:
             the same.
         """
         check_distinct(labels)
-        self.labels, self.prompt = settle(
+        self.labels, self.prompt = reconcile(
             labels=labels,
             prompt=self.prompt,
             carried=self._carried,
@@ -114,7 +114,7 @@ class Task:
 
         RAISES (ValueError): If it knows one by another name.
         """
-        settle(
+        reconcile(
             labels=names, prompt=None, carried=self._carried, source=self._handle.origin
         )
 
@@ -127,12 +127,12 @@ class Task:
             carried = self._handle.hub_settings()
             if carried != self._carried:
                 self._take(carried)
-            self.find(self.labels)
+            self.set_labels(self.labels)
             self._hub_asked = True
 
     # Training
 
-    def teach(self, labels: Mapping[str, str]) -> None:
+    def record_trained(self, labels: Mapping[str, str]) -> None:
         """Note the labels of an update."""
         self._taught |= labels
 

@@ -190,7 +190,7 @@ def test_analysis_reads_what_the_decoder_gives() -> None:
 def test_analysis_holds_calibrated_scores_against_thresholds() -> None:
     nlp = trained(span_getter=DOC_SPANS)
     pipe = pipe_of(nlp)
-    pipe.carry(Tuning(dict.fromkeys(pipe.labels, 0.5), Calibration(offset=-30.0)))
+    pipe.set_tuning(Tuning(dict.fromkeys(pipe.labels, 0.5), Calibration(offset=-30.0)))
     (read,) = read_docs(nlp, pipe, [GoldDoc(TEXT, [])], labels=pipe.labels)
     assert isinstance(read, ReadDoc)
     assert [case.mentions for case in read.windows] == [[]]

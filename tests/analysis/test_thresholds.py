@@ -125,10 +125,10 @@ def test_thresholds_of_the_config_by_label() -> None:
 def test_thresholds_that_are_missing_are_the_decoders() -> None:
     pipe = pipe_of(trained())
     assert pipe.lowest_score("PER") == DEFAULT_THRESHOLD > 0
-    pipe.carry(Tuning({"PER": 0.6, "LOC": 0.7}))
+    pipe.set_tuning(Tuning({"PER": 0.6, "LOC": 0.7}))
     pipe.cfg["threshold"] = {"LOC": 0.5}
     assert pipe.threshold == {"PER": 0.6, "LOC": 0.5}
-    pipe.carry(Tuning())
+    pipe.set_tuning(Tuning())
     pipe.cfg["threshold"] = {"LOC": 0.5}
     assert pipe.lowest_score("LOC") == 0.5
     assert pipe.lowest_score("PER") == DEFAULT_THRESHOLD
@@ -173,7 +173,7 @@ def test_thresholds_of_the_model_do_not_outlive_training(tmp_path: Path) -> None
 
 def test_thresholds_that_were_learnt_outlast_a_choice_of_labels() -> None:
     pipe = pipe_of(trained())
-    pipe.carry(Tuning({"PER": 1.0}))
+    pipe.set_tuning(Tuning({"PER": 1.0}))
     pipe.set_labels(["PER", "LOC"])
     assert pipe.threshold == {"PER": 1.0}
     assert "PER" not in {ent.label_ for ent in pipe(trained().make_doc(TEXT)).ents}
@@ -184,7 +184,7 @@ def test_thresholds_calibration_is_applied_to_scores_first(tmp_path: Path) -> No
     before = {e.text: e._.padellm_score for e in nlp(TEXT).ents}
     lowered = Calibration(offset=-math.log(1000))  # a thousandth of the odds
     thresholds = {**dict.fromkeys(pipe_of(nlp).labels, 0.0), "PER": 0.9}
-    pipe_of(nlp).carry(Tuning(thresholds, lowered))
+    pipe_of(nlp).set_tuning(Tuning(thresholds, lowered))
     nlp.to_disk(tmp_path / "nlp")
     for pipeline in (nlp, spacy.load(tmp_path / "nlp")):
         found = pipeline(TEXT).ents

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings, read_settings, settle
+from spacy_padellm.lm.task_config import (
+    FILE_NAME,
+    TaskSettings,
+    read_settings,
+    reconcile,
+)
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.prompt.template import PRESETS
 
@@ -16,7 +21,7 @@ CARRIED = TaskSettings({"PER": "person", "ORT": "Ort "}, PROMPT)
 
 
 def settled(labels: dict[str, str]) -> dict[str, str]:
-    return settle(labels=labels, prompt=None, carried=CARRIED, source="m")[0]
+    return reconcile(labels=labels, prompt=None, carried=CARRIED, source="m")[0]
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -75,7 +80,7 @@ def test_settings_unknown_prompt_setting_is_told() -> None:
 
 def test_settings_settle_without_a_models_keeps_the_configs() -> None:
     given = {"A": "a"}
-    got = settle(labels=given, prompt=PROMPT, carried=None, source="m")
+    got = reconcile(labels=given, prompt=PROMPT, carried=None, source="m")
     assert got == (given, PROMPT)
 
 
@@ -84,7 +89,7 @@ def test_settings_settle_takes_the_models_labels() -> None:
 
 
 def test_settings_settle_takes_the_models_prompt() -> None:
-    assert settle(labels={}, prompt=None, carried=CARRIED, source="m")[1] == PROMPT
+    assert reconcile(labels={}, prompt=None, carried=CARRIED, source="m")[1] == PROMPT
 
 
 def test_settings_settle_lets_the_config_choose_labels() -> None:
@@ -103,11 +108,11 @@ def test_settings_settle_refuses_another_name() -> None:
 
 def test_settings_settle_refuses_another_prompt() -> None:
     with pytest.raises(ValueError, match="not the one that the model 'm' was"):
-        settle(labels={}, prompt=PRESETS["compact"], carried=CARRIED, source="m")
+        reconcile(labels={}, prompt=PRESETS["compact"], carried=CARRIED, source="m")
 
 
 def test_settings_settle_accepts_the_same_prompt() -> None:
-    got = settle(labels={}, prompt=PROMPT, carried=CARRIED, source="m")
+    got = reconcile(labels={}, prompt=PROMPT, carried=CARRIED, source="m")
     assert got[1] == PROMPT
 
 

@@ -58,7 +58,7 @@ def test_component_hub_thresholds_give_way_to_those_that_were_learnt(
     nlp: Language,
 ) -> None:
     pipe = pipe_of(nlp)
-    pipe.carry(Tuning({"PER": 0.9}))
+    pipe.set_tuning(Tuning({"PER": 0.9}))
     nlp(TEXT)
     assert pipe.threshold == {"PER": 0.9}
 
