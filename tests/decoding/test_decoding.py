@@ -29,7 +29,7 @@ from spacy_padellm.decoding.base import Decoder, Limits, decode, likeliest
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree.decoder import LOOK_AHEAD, TreeDecoder
-from spacy_padellm.decoding.tree.step import Choice, Reading
+from spacy_padellm.decoding.tree.step import Choice, PassResult
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tags import TaughtTags
@@ -252,12 +252,12 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(digits: list[str]) 
     (word,) = lm.tokenizer("a", add_special_tokens=False)["input_ids"]
     for place, token in enumerate([*answer, end]):
         # the count's token is the last that is read; mentions say "a", then end
-        tokens = [word] * (len(text.asked.logit_slots) - 1) + [token]
-        reading = Reading(tokens, [0.0] * len(tokens), chances, no_pick, NO_TAGS)
-        assert text.take(reading, draft_tokens=0)
-        assert not text.asked.chances or place == 0
-    eos = [prompt.eos] * len(text.asked.logit_slots)
-    last = Reading(eos, [0.0] * len(eos), [], no_pick, NO_TAGS)
+        tokens = [word] * (len(text.request.logit_slots) - 1) + [token]
+        result = PassResult(tokens, [0.0] * len(tokens), chances, no_pick, NO_TAGS)
+        assert text.take(result, draft_tokens=0)
+        assert not text.request.chances or place == 0
+    eos = [prompt.eos] * len(text.request.logit_slots)
+    last = PassResult(eos, [0.0] * len(eos), [], no_pick, NO_TAGS)
     assert not text.take(last, draft_tokens=0)
     assert [(m.index, m.score) for m in text.mentions()] == [
         (n, 1.0) for n in range(1, 13)

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from spacy_padellm.decoding.base import DecodeResult, Limits, check_settings
 from spacy_padellm.decoding.baselines.answer_format import AnswerFormat
-from spacy_padellm.decoding.batch.batching import Asked, Reading, stream_found
+from spacy_padellm.decoding.batch.batching import PromptedText, TextResult, stream_found
 from spacy_padellm.decoding.batch.generation import Generated, generate
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.replicas import Replica, make_replicas
@@ -84,21 +84,21 @@ def stream_answers(
     """Decode texts by answers of a format; see `Decoder.stream`."""
     room = form.room(prompt, labels)
 
-    def read(replica: Replica, asked: Sequence[Asked]) -> list[Reading]:
+    def read(replica: Replica, prompted: Sequence[PromptedText]) -> list[TextResult]:
         forced_ids: list[list[int]] | None = None
-        sequences = [sequence for item in asked for sequence in item.sequences]
+        sequences = [sequence for item in prompted for sequence in item.sequences]
         limits = []
-        for item in asked:
+        for item in prompted:
             start, end = item.branches.text
             limits += [room(end - start)] * len(item.branches.labels)
         if forced is not None:
-            golds = [GoldText(item.text, forced.gold[item.text]) for item in asked]
+            golds = [GoldText(item.text, forced.gold[item.text]) for item in prompted]
             forced_ids = [
                 ids for gold in golds for ids in form.tokens(prompt, gold, labels)
             ]
             limits = [len(ids) for ids in forced_ids]
         bidirectional_spans = [
-            place for item in asked for place in item.bidirectional_spans
+            place for item in prompted for place in item.bidirectional_spans
         ]
         answers = generate(
             [replica],
@@ -135,7 +135,7 @@ def _read_text(
     answers: Sequence[Generated],
     labels: Mapping[str, str],
     max_mentions: int,
-) -> Reading:
+) -> TextResult:
     """Read a text's answers."""
     over = 0
     found: dict[str, list[Mention]] = {}
@@ -148,7 +148,7 @@ def _read_text(
                 for n, piece in enumerate(pieces[:max_mentions], start=1)
             ]
     mentions = [mention for label in labels for mention in found.get(label, ())]
-    return Reading(mentions, over, sum(answer.cut for answer in answers))
+    return TextResult(mentions, over, sum(answer.cut for answer in answers))
 
 
 def _scorer(

@@ -21,7 +21,7 @@ LOOK_AHEAD = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PromptedText:
     """A text with its prompts."""
 
     text: str
@@ -45,7 +45,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TextResult:
     """What was read of one text.
 
     mentions (list[Mention]): By label, then by index.
@@ -71,7 +71,7 @@ def stream_found(
     texts: Iterable[str],
     *,
     ask: Callable[[Sequence[str]], Sequence[CountBranches]],
-    read: Callable[[Replica, Sequence[Asked]], Sequence[Reading]],
+    read: Callable[[Replica, Sequence[PromptedText]], Sequence[TextResult]],
     report: Callable[[int, int], None],
     replicas: Sequence[Replica],
     max_batch_tokens: int | None,
@@ -81,7 +81,8 @@ def stream_found(
     lm (LanguageModel): The model.
     texts (Iterable[str]): The texts.
     ask (Callable[[Sequence[str]], Sequence[CountBranches]]): Gives the texts' prompts.
-    read (Callable[[Replica, Sequence[Asked]], Sequence[Reading]]): Decodes a batch.
+    read (Callable[[Replica, Sequence[PromptedText]], Sequence[TextResult]]): Decodes a
+        batch.
     report (Callable[[int, int], None]): Given the sums of `over` and `cut` at the end.
     replicas (Sequence[Replica]): Where the batches are decoded.
     max_batch_tokens (int | None): Tokens of the prompts of a batch, padding included,
@@ -91,12 +92,12 @@ def stream_found(
     windows: deque[_Window] = deque()
     look_ahead = 1 if max_batch_tokens is None else LOOK_AHEAD
 
-    def batches() -> Iterator[tuple[_Window, list[int], list[Asked]]]:
+    def batches() -> Iterator[tuple[_Window, list[int], list[PromptedText]]]:
         stream = iter(texts)
         while batch_texts := list(islice(stream, look_ahead)):
             window = _Window([None] * len(batch_texts))
             fitting: list[int] = []
-            asked: list[Asked] = []
+            prompted: list[PromptedText] = []
             for place, branches in enumerate(ask(batch_texts)):
                 try:
                     check_context(branches, lm.context)
@@ -104,29 +105,29 @@ def stream_found(
                     window.found[place] = error
                 else:
                     fitting.append(place)
-                    asked.append(Asked(batch_texts[place], branches))
-            shapes = [item.shape for item in asked]
+                    prompted.append(PromptedText(batch_texts[place], branches))
+            shapes = [item.shape for item in prompted]
             # a window of which nothing fits still has its turn, as an empty batch
             cuts = list(cut_batches(shapes, max_batch_tokens)) or [[]]
             window.open = len(cuts)
             windows.append(window)
             for cut in cuts:
-                yield window, [fitting[i] for i in cut], [asked[i] for i in cut]
+                yield window, [fitting[i] for i in cut], [prompted[i] for i in cut]
 
     def work(
-        replica: Replica, batch: tuple[_Window, list[int], list[Asked]]
-    ) -> tuple[_Window, list[int], list[Reading | Exception]]:
-        window, places, asked = batch
-        return window, places, _read_all(replica, asked, read)
+        replica: Replica, batch: tuple[_Window, list[int], list[PromptedText]]
+    ) -> tuple[_Window, list[int], list[TextResult | Exception]]:
+        window, places, prompted = batch
+        return window, places, _read_all(replica, prompted, read)
 
     over = cut = 0
-    for window, places, readings in spread(replicas, batches(), work):
-        for place, reading in zip(places, readings, strict=True):
-            if isinstance(reading, Reading):
-                over, cut = over + reading.over, cut + reading.cut
-                window.found[place] = reading.mentions
+    for window, places, results in spread(replicas, batches(), work):
+        for place, result in zip(places, results, strict=True):
+            if isinstance(result, TextResult):
+                over, cut = over + result.over, cut + result.cut
+                window.found[place] = result.mentions
             else:
-                window.found[place] = reading
+                window.found[place] = result
         window.open -= 1
         yield from _finished(windows)
     report(over, cut)
@@ -141,16 +142,16 @@ def _finished(windows: deque[_Window]) -> Iterator[DecodeResult]:
 
 def _read_all(
     replica: Replica,
-    asked: Sequence[Asked],
-    read: Callable[[Replica, Sequence[Asked]], Sequence[Reading]],
-) -> list[Reading | Exception]:
+    prompted: Sequence[PromptedText],
+    read: Callable[[Replica, Sequence[PromptedText]], Sequence[TextResult]],
+) -> list[TextResult | Exception]:
     """Read a batch; if it fails, each text alone, so that no other is lost with it."""
-    if not asked:
+    if not prompted:
         return []
     try:
-        return list(read(replica, asked))
+        return list(read(replica, prompted))
     except (ValueError, torch.OutOfMemoryError) as error:
-        if len(asked) == 1:
+        if len(prompted) == 1:
             return [error]
     # not while the error holds on to the memory of what failed
-    return [result for item in asked for result in _read_all(replica, [item], read)]
+    return [result for item in prompted for result in _read_all(replica, [item], read)]

@@ -18,8 +18,8 @@ from spacy_padellm.decoding.base import (
     check_settings,
 )
 from spacy_padellm.decoding.batch.batching import (
-    Asked,
-    Reading,
+    PromptedText,
+    TextResult,
     stream_found,
 )
 from spacy_padellm.decoding.batch.generation import generate
@@ -75,13 +75,15 @@ class BatchDecoder:
         replicas = make_replicas(lm, prompt, self.devices)
         one_by_one = self.max_batch_tokens is None
 
-        def ask(asked: Sequence[str]) -> list[CountBranches]:
-            return prompt.count_branches(asked, list(labels.values()))
+        def ask(texts: Sequence[str]) -> list[CountBranches]:
+            return prompt.count_branches(texts, list(labels.values()))
 
-        def read(replica: Replica, asked: Sequence[Asked]) -> list[Reading]:
+        def read(
+            replica: Replica, prompted: Sequence[PromptedText]
+        ) -> list[TextResult]:
             return _decode(
                 replicas if one_by_one else [replica],
-                asked,
+                prompted,
                 labels,
                 self,
                 forced=forced,
@@ -103,17 +105,17 @@ class BatchDecoder:
 
 def _decode(
     replicas: Sequence[Replica],
-    asked: Sequence[Asked],
+    prompted: Sequence[PromptedText],
     labels: Mapping[str, str],
     limits: BatchDecoder,
     *,
     forced: ForcedOutputs | None,
-) -> list[Reading]:
+) -> list[TextResult]:
     """Decode a batch of texts: the counts of all, then the mentions of all."""
     prompt = replicas[0].prompt
     forced_ids = None
-    sequences = [sequence for item in asked for sequence in item.sequences]
-    pairs = [(item.text, label) for item in asked for label in labels]
+    sequences = [sequence for item in prompted for sequence in item.sequences]
+    pairs = [(item.text, label) for item in prompted for label in labels]
     if forced is not None:
         forced = forced.bound(prompt)
         forced_ids = [forced.count(text, label) for text, label in pairs]
@@ -122,13 +124,13 @@ def _decode(
         sequences,
         [MAX_COUNT_TOKENS] * len(sequences),
         bidirectional_spans=[
-            place for item in asked for place in item.bidirectional_spans
+            place for item in prompted for place in item.bidirectional_spans
         ],
         forced=forced_ids,
         counts=True,
     )
     mentions: list[_MentionPrompt] = []
-    over = [0] * len(asked)
+    over = [0] * len(prompted)
     for place, (sequence, answer) in enumerate(zip(sequences, counted, strict=True)):
         count, _ = prompt.read_count(answer.ids)
         if not count:
@@ -144,7 +146,7 @@ def _decode(
         ]
     if forced is not None:
         forced_ids = [
-            forced.mention(asked[m.text].text, m.label, m.index) for m in mentions
+            forced.mention(prompted[m.text].text, m.label, m.index) for m in mentions
         ]
     room = limits.max_batch_tokens
     if room is not None:
@@ -155,19 +157,19 @@ def _decode(
         [mention.sequence for mention in mentions],
         [limits.max_mention_tokens] * len(mentions),
         bidirectional_spans=[
-            asked[mention.text].branches.bidirectional_span for mention in mentions
+            prompted[mention.text].branches.bidirectional_span for mention in mentions
         ],
         max_batch_tokens=room,
         forced=forced_ids,
     )
     strings = prompt.strings.decode_mentions([answer.ids for answer in generated])
-    found: list[list[Mention]] = [[] for _ in asked]
-    cut = [0] * len(asked)
+    found: list[list[Mention]] = [[] for _ in prompted]
+    cut = [0] * len(prompted)
     for mention, string, answer in zip(mentions, strings, generated, strict=True):
         score = math.exp(sum(answer.scores))
         found[mention.text].append(Mention(mention.label, mention.index, string, score))
         cut[mention.text] += answer.cut
-    return [Reading(*reading) for reading in zip(found, over, cut, strict=True)]
+    return [TextResult(*result) for result in zip(found, over, cut, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

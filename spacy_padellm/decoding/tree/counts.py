@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
-from spacy_padellm.decoding.tree.step import Reading
+from spacy_padellm.decoding.tree.step import PassResult
 from spacy_padellm.decoding.tree.tags import Tagged
 from spacy_padellm.errors import Errors
 
@@ -65,7 +65,7 @@ class CountGrower:
         ids (Sequence[int]): The tokens of its prompt after the root.
         """
         grower, prompt = self.mentions, self.mentions.prompt
-        tree, asked = grower.tree, grower.asked
+        tree, request = grower.tree, grower.request
         end = tree.extend(self.root, ids)
         forced = None
         if self.forced is not None:
@@ -73,9 +73,9 @@ class CountGrower:
         start = end - len(ids) + 1
         # most tokenizers of words put a blank before every number
         drafted = prompt.count_start
-        branch = CountBranch(label, start, end, asked.read(end), forced, drafted)
+        branch = CountBranch(label, start, end, request.read(end), forced, drafted)
         if drafted:
-            asked.read_draft(end, tree.extend(end, drafted))
+            request.read_draft(end, tree.extend(end, drafted))
         if grower.choice.min_count_probability is not None:
             self._ask_chances(branch)
         return branch
@@ -94,22 +94,22 @@ class CountGrower:
                 branch.guessed = count
 
     def goes_on(
-        self, branch: CountBranch, reading: Reading, drafts: Sequence[Tagged]
+        self, branch: CountBranch, result: PassResult, drafts: Sequence[Tagged]
     ) -> bool:
         """Take the next tokens of a count; its guesses stand if it was complete.
 
-        reading (Reading): What the last pass read.
+        result (PassResult): What the last pass read.
         drafts (Sequence[Tagged]): The label's mentions that its tags show.
         RETURNS (bool): Whether there is more of it to read.
         RAISES (ValueError): If the model's context has no room for a mention.
         """
         if branch.decided:
             return False
-        if branch.chances is not None and self._decide(branch, reading, drafts):
+        if branch.chances is not None and self._decide(branch, result, drafts):
             return branch.decided
         prompt = self.mentions.prompt
         for offset in range(len(branch.drafted) + 1):
-            token = reading.tokens[branch.read + offset]
+            token = result.tokens[branch.read + offset]
             if branch.forced is not None:
                 token = branch.forced[len(branch.generated)]
             branch.generated.append(token)
@@ -129,7 +129,7 @@ class CountGrower:
         guessed, branch.guessed = branch.guessed, 0
         # the model may have written it otherwise
         if guessed and branch.generated == self._digit(guessed):
-            branch.generated.append(reading.tokens[branch.check])
+            branch.generated.append(result.tokens[branch.check])
             count, complete = prompt.read_count(branch.generated)
             if complete:
                 self._take_guesses(branch, count)
@@ -139,15 +139,15 @@ class CountGrower:
 
     def _ask_chances(self, branch: CountBranch) -> None:
         """Ask for the distribution of a count."""
-        digits, asked = self.mentions.prompt.count_digits, self.mentions.asked
+        digits, request = self.mentions.prompt.count_digits, self.mentions.request
         if digits:
-            branch.chances = len(asked.chances)
-            asked.chances += enumerate(branch.drafted, start=branch.read)
+            branch.chances = len(request.chances)
+            request.chances += enumerate(branch.drafted, start=branch.read)
             last = branch.read + len(branch.drafted)
-            asked.chances += [(last, digit) for digit in digits]
+            request.chances += [(last, digit) for digit in digits]
 
     def _decide(
-        self, branch: CountBranch, reading: Reading, drafts: Sequence[Tagged]
+        self, branch: CountBranch, result: PassResult, drafts: Sequence[Tagged]
     ) -> bool:
         """Set a count to the highest that is reached with enough probability.
 
@@ -156,15 +156,15 @@ class CountGrower:
         """
         prompt = self.mentions.prompt
         at = branch.chances or 0
-        before = math.prod(reading.chances[at : at + len(branch.drafted)])
+        before = math.prod(result.chances[at : at + len(branch.drafted)])
         at += len(branch.drafted)
-        digits = reading.chances[at : at + len(prompt.count_digits)]
+        digits = result.chances[at : at + len(prompt.count_digits)]
         sums = list(accumulate(before * chance for chance in reversed(digits)))
         branch.reached = sums[::-1]
         branch.chances = None
         least = self.mentions.choice.min_count_probability or 0.0
         count = sum(chance >= least for chance in branch.reached)
-        read = reading.tokens[branch.read : branch.read + len(branch.drafted) + 1]
+        read = result.tokens[branch.read : branch.read + len(branch.drafted) + 1]
         likeliest, _ = prompt.read_count(read)
         if tuple(read[:-1]) != branch.drafted:
             likeliest = 0
@@ -208,7 +208,7 @@ class CountGrower:
         drafts (Sequence[Tagged]): Mentions to draft, by index.
         RETURNS (int): The read that shows what follows them.
         """
-        tree, asked = self.mentions.tree, self.mentions.asked
+        tree, request = self.mentions.tree, self.mentions.request
         branch.guesses = []
         read_at = None
         if count:
@@ -237,7 +237,7 @@ class CountGrower:
                 forced = None
                 if self.forced is not None:
                     forced = self.forced.mention(self.text, branch.label, n)
-                guess = MentionBranch(branch.label, n, end, asked.read(end), forced)
+                guess = MentionBranch(branch.label, n, end, request.read(end), forced)
                 if n <= len(drafts):
                     self.mentions.draft(guess, drafts[n - 1].ids)
                 _weigh(guess, branch)
@@ -245,7 +245,7 @@ class CountGrower:
         if read_at is None:
             # the prompt's tokens for the count are others than the model's
             read_at = tree.extend(branch.end, generated)
-        return asked.read(read_at)
+        return request.read(read_at)
 
     def _path_slot(self, branch: CountBranch, place: int) -> int:
         """Slot of the token at this place of a label's prompt."""

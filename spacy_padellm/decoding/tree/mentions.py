@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from spacy_padellm.decoding.base import Limits
 from spacy_padellm.decoding.tree.copy_source import Source
-from spacy_padellm.decoding.tree.step import Asked, Choice, Reading
+from spacy_padellm.decoding.tree.step import Choice, PassRequest, PassResult
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.token_tree import TokenTree
 
@@ -35,7 +35,7 @@ class MentionGrower:
     """Grows the mentions of one text pass by pass.
 
     tree (TokenTree): The text's.
-    asked (Asked): Takes what is asked of the next pass.
+    request (PassRequest): Takes what is asked of the next pass.
     prompt (PromptTokens): The prompt.
     source (Source): The text.
     limits (Limits): On counts and mentions.
@@ -44,7 +44,7 @@ class MentionGrower:
     """
 
     tree: TokenTree
-    asked: Asked
+    request: PassRequest
     prompt: PromptTokens
     source: Source
     limits: Limits
@@ -60,19 +60,19 @@ class MentionGrower:
         branch.drafted = list(ids[: max(room - 2, 0)])
         if branch.drafted:
             last = self.tree.extend(branch.end, branch.drafted)
-            self.asked.read_draft(branch.end, last)
+            self.request.read_draft(branch.end, last)
 
     def goes_on(
-        self, branch: MentionBranch, reading: Reading, *, draft_tokens: int
+        self, branch: MentionBranch, result: PassResult, *, draft_tokens: int
     ) -> bool:
         """Take the next tokens of a mention, and ask for those after them.
 
-        reading (Reading): What the last pass read.
+        result (PassResult): What the last pass read.
         draft_tokens (int): Tokens to draft at most.
         RETURNS (bool): Whether it has any.
         """
         for offset in range(len(branch.drafted) + 1):
-            token, score = self._next(branch, reading, branch.read + offset)
+            token, score = self._next(branch, result, branch.read + offset)
             if token == self.prompt.eos:
                 return False
             branch.generated.append(token)
@@ -87,17 +87,17 @@ class MentionGrower:
         return True
 
     def _next(
-        self, branch: MentionBranch, reading: Reading, read: int
+        self, branch: MentionBranch, result: PassResult, read: int
     ) -> tuple[int, float]:
         """A mention's next token and its log-probability."""
-        token, score = reading.tokens[read], reading.scores[read]
+        token, score = result.tokens[read], result.scores[read]
         generated = branch.generated
         if branch.forced is not None:
             return branch.forced[len(generated)], score
         if not self.choice.from_text or self.source.fits(generated, token):
             return token, score
         allowed = self.source.allowed(generated)
-        return reading.pick(read, allowed) if allowed else (token, score)
+        return result.pick(read, allowed) if allowed else (token, score)
 
     def _is_too_long(self, branch: MentionBranch) -> bool:
         if len(branch.generated) == self.limits.max_mention_tokens:
@@ -116,5 +116,5 @@ class MentionGrower:
         ids = [branch.generated[-1], *branch.drafted]
         last = self.tree.extend(branch.end, ids)
         branch.end = last - len(branch.drafted)
-        branch.read = self.asked.read(branch.end)
-        self.asked.read_draft(branch.end, last)
+        branch.read = self.request.read(branch.end)
+        self.request.read_draft(branch.end, last)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from spacy_padellm.decoding.base import DecodeResult, likeliest
-from spacy_padellm.decoding.tree.step import Reading
+from spacy_padellm.decoding.tree.step import PassResult
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.cuda_graphs import GraphRunner
@@ -130,9 +130,11 @@ class TreeRun:
             self._texts, packed.starts, packed.first_slots, strict=True
         ):
             first_row = len(logit_positions)
-            asked += [(first_row + read, token) for read, token in text.asked.chances]
-            logit_positions += [start - first + slot for slot in text.asked.logit_slots]
-            tagged += [start - first + slot for slot in text.asked.tagged]
+            asked += [(first_row + read, token) for read, token in text.request.chances]
+            logit_positions += [
+                start - first + slot for slot in text.request.logit_slots
+            ]
+            tagged += [start - first + slot for slot in text.request.tagged]
         with torch.inference_mode(), current(self._lm.device):
             # put on the device after the pass, they would wait for its end
             wanted = torch.tensor(asked, dtype=torch.long, device=self._lm.device)
@@ -141,10 +143,10 @@ class TreeRun:
         place = chance = tag = 0
         ended: list[tuple[int, DecodeResult]] = []  # rows
         for row, text in enumerate(self._texts):
-            end = place + len(text.asked.logit_slots)
-            last = chance + len(text.asked.chances)
-            until = tag + len(text.asked.tagged)
-            reading = Reading(
+            end = place + len(text.request.logit_slots)
+            last = chance + len(text.request.chances)
+            until = tag + len(text.request.tagged)
+            result = PassResult(
                 tokens[place:end],
                 scores[place:end],
                 chances[chance:last],
@@ -152,7 +154,7 @@ class TreeRun:
                 tags[tag:until],
             )
             place, chance, tag = end, last, until
-            found = self._take(row, text, reading)
+            found = self._take(row, text, result)
             if found is not None:
                 ended.append((row, found))
         done = [(self._keys[row], found) for row, found in ended]
@@ -168,9 +170,11 @@ class TreeRun:
             return self._graph_runner.read(packed, logit_positions, **asked)
         return self._lm.read(packed, logit_positions, self._cache, **asked)
 
-    def _take(self, row: int, text: TreeText, reading: Reading) -> DecodeResult | None:
+    def _take(
+        self, row: int, text: TreeText, result: PassResult
+    ) -> DecodeResult | None:
         """Give a text what was read; what was found in it once it is finished."""
-        if any(map(math.isnan, reading.scores)) or np.isnan(reading.tags).any():
+        if any(map(math.isnan, result.scores)) or np.isnan(result.tags).any():
             # what the next text in this row does not see must be numbers
             with torch.inference_mode():
                 if self._alone and self._graph_runner:
@@ -179,7 +183,7 @@ class TreeRun:
                     self._cache.clear(row, text.tree.start)
             return ValueError(Errors.P122)
         try:
-            goes_on = text.take(reading, draft_tokens=self._draft_tokens)
+            goes_on = text.take(result, draft_tokens=self._draft_tokens)
         except ValueError as error:
             return error
         return None if goes_on else text.mentions()

@@ -26,7 +26,7 @@ class Choice:
 
 
 @dataclass(slots=True)
-class Asked:
+class PassRequest:
     """What a text asks of the next pass.
 
     logit_slots (list[int]): Slots after which tokens are read.
@@ -54,7 +54,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PassResult:
     """What a pass read of one text.
 
     tokens (Sequence[int]): The likeliest token after each of the text's reads.

@@ -10,7 +10,7 @@ from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree.copy_source import Source
 from spacy_padellm.decoding.tree.counts import CountBranch, CountGrower
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
-from spacy_padellm.decoding.tree.step import Asked, Choice, Reading
+from spacy_padellm.decoding.tree.step import Choice, PassRequest, PassResult
 from spacy_padellm.decoding.tree.tags import (
     Tagged,
     Tagging,
@@ -56,7 +56,7 @@ class TreeText:
             counts as well, or give their mentions.
         """
         self.tree = TokenTree(bidirectional_span=branches.bidirectional_span)
-        self.asked = Asked(tagged=range(*branches.text) if tags else range(0))
+        self.request = PassRequest(tagged=range(*branches.text) if tags else range(0))
         self._tags = tags
         self._tags_first = tags_first
         self._tagging = Tagging()
@@ -68,7 +68,7 @@ class TreeText:
         self._choice = choice if forced is None else Choice()
         self._mentions = MentionGrower(
             self.tree,
-            self.asked,
+            self.request,
             prompt,
             Source(branches.root[slice(*branches.text)], prompt.strings, prompt.eos),
             limits,
@@ -84,23 +84,23 @@ class TreeText:
             for label, ids in zip(labels, branches.labels, strict=True):
                 self._counting.append(self._counts.plant(label, ids))
 
-    def take(self, reading: Reading, *, draft_tokens: int) -> bool:
+    def take(self, result: PassResult, *, draft_tokens: int) -> bool:
         """Take what a pass read, and plant what the next one shall read.
 
-        reading (Reading): What it read.
+        result (PassResult): What it read.
         draft_tokens (int): Tokens of each mention to draft at most.
         RETURNS (bool): Whether there is anything left to read.
         RAISES (ValueError): If the model's context has no room for a mention.
         """
-        tagged = self.asked.tagged
-        self.asked.clear()
+        tagged = self.request.tagged
+        self.request.clear()
         if tagged and self._tags:
             tokens = [self._branches.root[slot] for slot in tagged]
             pieces = self._prompt.strings.pieces(tokens)
             self._tagging = read_tags(
                 tokens,
                 pieces,
-                reading.tags,
+                result.tags,
                 self._tags.labels,
                 begins=self._tags.begins,
             )
@@ -110,14 +110,14 @@ class TreeText:
         undecided = []
         for count in self._counting:
             drafts = self._drafts.get(count.label, ())
-            if self._counts.goes_on(count, reading, drafts):
+            if self._counts.goes_on(count, result, drafts):
                 undecided.append(count)
             else:
                 self._generating += count.guesses
         self._counting = undecided
         going = []
         for mention in self._generating:
-            if self._mentions.goes_on(mention, reading, draft_tokens=draft_tokens):
+            if self._mentions.goes_on(mention, result, draft_tokens=draft_tokens):
                 going.append(mention)
             else:
                 self._done.append(mention)

@@ -17,8 +17,8 @@ from spacy_padellm.decoding.baselines.onestep import OneStepDecoder
 from spacy_padellm.decoding.baselines.structured import StructuredDecoder
 from spacy_padellm.decoding.batch.batching import (
     LOOK_AHEAD,
-    Asked,
-    Reading,
+    PromptedText,
+    TextResult,
     stream_found,
 )
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
@@ -388,11 +388,11 @@ def test_batching_a_text_that_fails_leaves_its_batch(llama: LanguageModel) -> No
     prompt = PromptTokens(PRESETS["paper-en"], llama.tokenizer)
     batches = []
 
-    def read(replica: Replica, asked: Sequence[Asked]) -> list[Reading]:
-        batches.append([item.text for item in asked])
+    def read(replica: Replica, prompted: Sequence[PromptedText]) -> list[TextResult]:
+        batches.append([item.text for item in prompted])
         if "bad" in batches[-1]:
             raise ValueError("bad")
-        return [Reading([Mention("A", 1, item.text, 1.0)]) for item in asked]
+        return [TextResult([Mention("A", 1, item.text, 1.0)]) for item in prompted]
 
     texts = ["one", "bad", "two"]
     found = list(
