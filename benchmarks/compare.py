@@ -66,7 +66,7 @@ MUON = {"training.muon": "true", "training.tag_loss": "1.0"}
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadingMode:
     """How a trained pipeline is read.
 
     decoder (Mapping[str, Any]): Settings of its decoder that are changed.
@@ -85,11 +85,11 @@ class Method:
     """What is trained, and in which ways it is read.
 
     settings (Mapping[str, str]): Setting of the component -> its value.
-    readings (Mapping[str, Reading]): Name in the tables -> how.
+    modes (Mapping[str, ReadingMode]): Name in the tables -> how.
     """
 
     settings: Mapping[str, str]
-    readings: Mapping[str, Reading]
+    modes: Mapping[str, ReadingMode]
 
 
 def _baseline(
@@ -98,8 +98,8 @@ def _baseline(
     return Method(
         {"decoder.@misc": f"spacy-padellm.{decoder}.v1"} | dict(settings or {}),
         {
-            name: Reading(),
-            f"{name}, and thresholds by label": Reading(thresholds=True),
+            name: ReadingMode(),
+            f"{name}, and thresholds by label": ReadingMode(thresholds=True),
         },
     )
 
@@ -109,9 +109,9 @@ def _prefix(name: str, settings: Mapping[str, str]) -> Method:
     return Method(
         settings,
         {
-            name: Reading(PLAIN),
-            f"{name}, our default decoding": Reading(ours),
-            f"{name}, and thresholds by label": Reading(ours, thresholds=True),
+            name: ReadingMode(PLAIN),
+            f"{name}, our default decoding": ReadingMode(ours),
+            f"{name}, and thresholds by label": ReadingMode(ours, thresholds=True),
         },
     )
 
@@ -120,12 +120,12 @@ METHODS = {
     "padellm": Method(
         {},
         {
-            "PaDeLLM": Reading(PLAIN),
-            "PaDeLLM, de-duplication off": Reading(PLAIN, "off"),
-            "PaDeLLM, de-duplication reversed": Reading(PLAIN, "reversed"),
-            "PaDeLLM, from the text": Reading({**PLAIN, "from_text": True}),
-            "PaDeLLM, our default decoding": Reading(DEFAULT),
-            "PaDeLLM, and thresholds by label": Reading(DEFAULT, thresholds=True),
+            "PaDeLLM": ReadingMode(PLAIN),
+            "PaDeLLM, de-duplication off": ReadingMode(PLAIN, "off"),
+            "PaDeLLM, de-duplication reversed": ReadingMode(PLAIN, "reversed"),
+            "PaDeLLM, from the text": ReadingMode({**PLAIN, "from_text": True}),
+            "PaDeLLM, our default decoding": ReadingMode(DEFAULT),
+            "PaDeLLM, and thresholds by label": ReadingMode(DEFAULT, thresholds=True),
         },
     ),
     "onestep": _baseline("OneStep", "OneStepDecoder"),
@@ -139,7 +139,7 @@ METHODS = {
     ),
     "no-index-loss": Method(
         {"training.mention_prefix_loss": "false"},
-        {"PaDeLLM, `<mention n>` not learnt": Reading(PLAIN)},
+        {"PaDeLLM, `<mention n>` not learnt": ReadingMode(PLAIN)},
     ),
 }
 
@@ -175,7 +175,9 @@ def write_few(corpora: Path) -> None:
     DocBin(docs=islice(docs, 4)).to_disk(corpora / "few.spacy")
 
 
-def load(folder: Path, corpus: Path, reading: Reading) -> tuple[Language, list[Doc]]:
+def load(
+    folder: Path, corpus: Path, reading: ReadingMode
+) -> tuple[Language, list[Doc]]:
     """A trained pipeline, set to the labels of a corpus, and the corpus's Docs."""
     nlp = spacy.load(folder)
     pipe: Any = nlp.get_pipe(FACTORY)
@@ -187,7 +189,7 @@ def load(folder: Path, corpus: Path, reading: Reading) -> tuple[Language, list[D
 
 
 def read(
-    folder: Path, corpus: Path, readings: Mapping[str, Reading]
+    folder: Path, corpus: Path, modes: Mapping[str, ReadingMode]
 ) -> dict[str, dict[str, float]]:
     """Score a trained pipeline in several ways.
 
@@ -195,7 +197,7 @@ def read(
     """
     results = {}
     before = None
-    for title, reading in readings.items():
+    for title, reading in modes.items():
         decoding = replace(reading, thresholds=False)
         if decoding != before:  # thresholds judge what was found anyway
             before = decoding
@@ -250,7 +252,7 @@ def time_all(output: Path, corpora: Path) -> dict[str, dict[str, float]]:
         title: (output / key / "model-last", reading)
         for key, method in METHODS.items()
         if (output / key / "scores.json").is_file()
-        for title, reading in method.readings.items()
+        for title, reading in method.modes.items()
         if not reading.thresholds  # they take no time
     }
     results: dict[str, dict[str, float]] = {}
@@ -347,7 +349,7 @@ def run_method(
     scores: dict[str, dict[str, Any]] = {}
     for name in SETS:
         dev = corpora / "dev" / f"{name}.spacy"
-        scores[name] = read(folder / "model-last", dev, method.readings)
+        scores[name] = read(folder / "model-last", dev, method.modes)
         for title, figures in scores[name].items():
             figures["training_seconds"] = seconds
             msg.info(f"{name}, {title}: string F1 {figures['string_f']:.3f}")

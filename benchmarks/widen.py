@@ -6,20 +6,20 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.benchmark.shapes import Shape
+from spacy_padellm.benchmark.shapes import ModelShape
 
 MARK = 1e-3  # in a dimension that no layer reads: this row is a token
 NO_TOKEN = -1000.0  # times the norm's factor the logit of rows that stand for none
 
 
-def widened(model: Any, shape: Shape) -> Any:
+def widened(model: Any, shape: ModelShape) -> Any:
     """Embed a Qwen3 model in a larger shape.
 
     It does the work of a model of that shape and answers the same up to rounding: what
     is added is zero, or reads and writes only zeros.
 
     model (transformers.Qwen3ForCausalLM): The model, with tied embeddings.
-    shape (Shape): Nowhere smaller than the model; of Qwen3.
+    shape (ModelShape): Nowhere smaller than the model; of Qwen3.
     RETURNS (transformers.Qwen3ForCausalLM): Another model, in the dtype of the first.
     """
     old = model.config
@@ -48,7 +48,7 @@ def widened(model: Any, shape: Shape) -> Any:
     return wide
 
 
-def _fill_layer(layer: Any, source: Any, old: Any, shape: Shape) -> None:
+def _fill_layer(layer: Any, source: Any, old: Any, shape: ModelShape) -> None:
     width, size = old.hidden_size, old.head_dim
     narrower = (width / shape.hidden) ** 0.5
     for name in ("input_layernorm", "post_attention_layernorm"):
@@ -81,7 +81,7 @@ def _fill_layer(layer: Any, source: Any, old: Any, shape: Shape) -> None:
     attention.q_norm.weight[dims] = given.q_norm.weight
 
 
-def _fill_ends(wide: Any, model: Any, shape: Shape) -> None:
+def _fill_ends(wide: Any, model: Any, shape: ModelShape) -> None:
     """Embeddings, and the norm before the vocabulary projection."""
     old = model.config
     width = old.hidden_size

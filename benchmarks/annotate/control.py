@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.annotate.command import Corpus
-from spacy_padellm.annotate.pipeline import load_pipeline
+from spacy_padellm.annotate.pipeline import load_checked
 
 READY, GO = "ready", "go"
 
@@ -62,7 +62,7 @@ def _hear(process: subprocess.Popen[str]) -> str:
 def main() -> None:
     """Be such a process."""
     pipeline, source, start, end = sys.argv[1:]
-    nlp = load_pipeline(pipeline)
+    nlp = load_checked(pipeline)
     with Path(source).open(encoding="utf8") as file:
         texts = [json.loads(line)["text"] for line in file][int(start) : int(end)]
     print(READY, flush=True)

@@ -47,7 +47,7 @@ class FailedDoc:
     error: Exception
 
 
-def read_docs(
+def collect_docs(
     nlp: Language,
     pipe: PaDeLLMNER,
     golds: Iterable[GoldDoc],

@@ -15,7 +15,7 @@ from spacy_padellm.writable import make_writable
 
 if TYPE_CHECKING:
     from spacy_padellm.analysis.inputs import GoldCorpus
-    from spacy_padellm.analysis.run import Result
+    from spacy_padellm.analysis.run import AnalysisResult
 
 
 def analyze_cli(
@@ -105,7 +105,7 @@ def analyze_cli(
         msg.good(f"Page: {html_path}")
 
 
-def _notes(corpus: GoldCorpus, result: Result) -> list[str]:
+def _notes(corpus: GoldCorpus, result: AnalysisResult) -> list[str]:
     """What was left out, and why."""
     from spacy_padellm.analysis.inputs import left_out
 

@@ -8,7 +8,12 @@ from itertools import pairwise
 
 from spacy import displacy
 
-from spacy_padellm.analysis.kinds import GoldMention, Judgement, Place, WindowCase
+from spacy_padellm.analysis.kinds import (
+    GoldMention,
+    Judgement,
+    TokenOffsets,
+    WindowCase,
+)
 
 PALETTE = (
     "#ffd8a8",
@@ -82,7 +87,9 @@ def _markup(
     )
 
 
-def _token_span(mention: GoldMention, tokens: Sequence[Place]) -> dict[str, object]:
+def _token_span(
+    mention: GoldMention, tokens: Sequence[TokenOffsets]
+) -> dict[str, object]:
     """A mention by tokens; one that cuts a token takes it whole."""
     inside = [
         i

@@ -19,7 +19,7 @@ Kind = Literal[
     "spurious",
     "missed",
 ]
-Place = tuple[int, int]
+TokenOffsets = tuple[int, int]
 
 PREDICTED_KINDS: dict[Kind, str] = {
     "correct": "characters, label and index are those of a gold mention",
@@ -71,14 +71,14 @@ class WindowCase:
     """What a model read at once, what it gave, and what it should have given.
 
     text (str): The window's text.
-    tokens (Sequence[Place]): Start and end of each token.
+    tokens (Sequence[TokenOffsets]): Start and end of each token.
     golds (Sequence[GoldMention]): The gold mentions inside.
     mentions (Sequence[Mention]): The generated mentions, neither de-duplicated nor
         aligned.
     """
 
     text: str
-    tokens: Sequence[Place]
+    tokens: Sequence[TokenOffsets]
     golds: Sequence[GoldMention]
     mentions: Sequence[Mention]
 
@@ -199,7 +199,7 @@ def _judged_golds(
     golds: Iterable[GoldMention], judged: Iterable[JudgedMention]
 ) -> list[JudgedGold]:
     right: dict[GoldMention, JudgedMention] = {}
-    wrong: list[tuple[Place, JudgedMention]] = []
+    wrong: list[tuple[TokenOffsets, JudgedMention]] = []
     for found in judged:
         start, end = found.aligned.start, found.aligned.end
         if found.kind in ("correct", "index") and found.gold is not None:
@@ -229,6 +229,6 @@ def _judged_golds(
     return result
 
 
-def _shared(one: Place, other: Place) -> int:
+def _shared(one: TokenOffsets, other: TokenOffsets) -> int:
     """How many characters two places share."""
     return max(0, min(one[1], other[1]) - max(one[0], other[0]))

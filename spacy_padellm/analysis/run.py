@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from spacy.language import Language
 
-from spacy_padellm.analysis.collect import FailedDoc, read_docs
+from spacy_padellm.analysis.collect import FailedDoc, collect_docs
 from spacy_padellm.analysis.examples import Examples
 from spacy_padellm.analysis.inputs import GoldDoc
 from spacy_padellm.analysis.kinds import judge
@@ -20,7 +20,7 @@ EXAMPLES_PER_KIND = 4
 
 
 @dataclass(slots=True)
-class Result:
+class AnalysisResult:
     """What became of a corpus.
 
     analysis (Analysis): The totals.
@@ -43,7 +43,7 @@ def analyse(
     golds: Iterable[GoldDoc],
     *,
     labels: Sequence[str],
-) -> Result:
+) -> AnalysisResult:
     """Analyse what a pipe makes of gold Docs.
 
     nlp (Language): The pipeline.
@@ -53,8 +53,8 @@ def analyse(
     labels (Sequence[str]): The labels to analyse.
     RAISES (AnalysisError): If no text can be decoded.
     """
-    result = Result(Analysis.of(labels), Examples(EXAMPLES_PER_KIND))
-    for read in read_docs(nlp, pipe, golds, labels=labels):
+    result = AnalysisResult(Analysis.of(labels), Examples(EXAMPLES_PER_KIND))
+    for read in collect_docs(nlp, pipe, golds, labels=labels):
         if isinstance(read, FailedDoc):
             result.failed.append(read)
             continue

@@ -90,9 +90,9 @@ def annotate_cli(
             msg.fail(Errors.P400.format(package=package, extra=extra), exits=1)
     # not above: the other commands need none of it
     from spacy_padellm.annotate.files import AnnotateError
-    from spacy_padellm.annotate.run import Settings, run
+    from spacy_padellm.annotate.run import AnnotateSettings, run
 
-    settings = Settings(
+    settings = AnnotateSettings(
         pipeline=pipeline,
         inputs=inputs,
         output=output,

@@ -11,11 +11,11 @@ from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 
 from spacy_padellm.annotate.files import AnnotateError, ShardError, open_file
-from spacy_padellm.annotate.records import Cut, Layout, Record, even_cuts
+from spacy_padellm.annotate.records import Cut, InputLayout, InputRecord, even_cuts
 from spacy_padellm.errors import Errors
 
 
-def inspect_docs(path: str, *, keep: Sequence[str], shard_size: int) -> Layout:
+def inspect_docs(path: str, *, keep: Sequence[str], shard_size: int) -> InputLayout:
     """Count a file's Docs.
 
     RAISES (AnnotateError): If columns are to be kept: there are none.
@@ -23,10 +23,10 @@ def inspect_docs(path: str, *, keep: Sequence[str], shard_size: int) -> Layout:
     if keep:
         message = Errors.P405.format(path=path, column=keep[0], known="text")
         raise AnnotateError(message)
-    return Layout(even_cuts(len(_open(path)), shard_size), pa.schema([]))
+    return InputLayout(even_cuts(len(_open(path)), shard_size), pa.schema([]))
 
 
-def read_docs(path: str, cut: Cut, vocab: Vocab) -> Iterator[Record]:
+def read_docbin(path: str, cut: Cut, vocab: Vocab) -> Iterator[InputRecord]:
     """Read a range of Docs, with what annotation they have.
 
     RAISES (ShardError): If the file is broken.
@@ -34,7 +34,7 @@ def read_docs(path: str, cut: Cut, vocab: Vocab) -> Iterator[Record]:
     docs = _open(path).get_docs(vocab)
     with _whole(path):
         for row, doc in enumerate(islice(docs, cut.start, cut.stop), cut.start):
-            yield Record(row, doc.text, doc=doc)
+            yield InputRecord(row, doc.text, doc=doc)
 
 
 def _open(path: str) -> DocBin:

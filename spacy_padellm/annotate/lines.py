@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from spacy_padellm.annotate.files import AnnotateError, open_file
-from spacy_padellm.annotate.records import BadRecord, Cut, Layout, Record
+from spacy_padellm.annotate.records import BadRecord, Cut, InputLayout, InputRecord
 from spacy_padellm.errors import Errors
 
 BLOCK = 1 << 20
@@ -35,7 +35,7 @@ def inspect_lines(
     text_column: str,
     keep: Sequence[str],
     shard_size: int,
-) -> Layout:
+) -> InputLayout:
     """Find where a file of lines can be cut; reads it through once.
 
     RAISES (AnnotateError): If a column is missing, or the text column holds no text.
@@ -43,16 +43,16 @@ def inspect_lines(
     with open_file(path) as file:
         cuts = cut_lines(file, shard_size)
     if not cuts:
-        return Layout([], pa.schema([]))
+        return InputLayout([], pa.schema([]))
     if data_format == "jsonl":
         columns = _sample_columns(path, text_column, keep)
         if columns is None:
-            return Layout([], pa.schema([]))
-        return Layout(cuts, columns)
+            return InputLayout([], pa.schema([]))
+        return InputLayout(cuts, columns)
     if keep:
         message = Errors.P405.format(path=path, column=keep[0], known="text")
         raise AnnotateError(message)
-    return Layout(cuts, pa.schema([]))
+    return InputLayout(cuts, pa.schema([]))
 
 
 def cut_lines(file: IO[bytes], size: int) -> list[Cut]:
@@ -144,18 +144,18 @@ def _skip(file: IO[bytes], size: int) -> None:
         size -= len(block)
 
 
-def read_text(path: str, cut: Cut) -> Iterator[Record | BadRecord]:
+def read_text(path: str, cut: Cut) -> Iterator[InputRecord | BadRecord]:
     """Read a range of lines, each a text, an empty one too."""
     for row, line in read_lines(path, cut):
         try:
-            yield Record(row, line.decode("utf8"))
+            yield InputRecord(row, line.decode("utf8"))
         except UnicodeDecodeError as error:
             yield BadRecord(row, f"not UTF-8: {error}", line.decode("utf8", "replace"))
 
 
 def read_jsonl(
     path: str, cut: Cut, *, text_column: str, columns: pa.Schema
-) -> Iterator[Record | BadRecord]:
+) -> Iterator[InputRecord | BadRecord]:
     """Read a range of lines, each a JSON object; blank lines are passed over."""
     for row, line in read_lines(path, cut):
         if not line.strip():
@@ -169,7 +169,7 @@ def read_jsonl(
                 kind = "null" if text is None else type(text).__name__
                 raise ValueError(f"no text: '{text_column}' is {kind}")
             scalars = [_scalar(value.get(field.name), field) for field in columns]
-            yield Record(row, text, scalars)
+            yield InputRecord(row, text, scalars)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             yield BadRecord(row, str(error), line.decode("utf8", "replace"))
 

@@ -18,7 +18,7 @@ from spacy_padellm.annotate.files import AnnotateError
 from spacy_padellm.annotate.memory import bound_kernels
 from spacy_padellm.errors import Errors, logger
 from spacy_padellm.lm.loading import BUNDLED
-from spacy_padellm.pipeline import bundled as pipelines
+from spacy_padellm.pipeline.bundled import load_pipeline
 
 FACTORY = "padellm_ner"
 PROBE = "Ada Lovelace was born in London."
@@ -29,7 +29,7 @@ def find_pipeline(name: str) -> tuple[str, Path]:
 
     name (str): A folder or an installed package, as for `spacy.load`, or a bundled
         model.
-    RETURNS (tuple[str, Path]): What `load_pipeline` takes in any working folder, and
+    RETURNS (tuple[str, Path]): What `load_checked` takes in any working folder, and
         the folder with its files.
     RAISES (AnnotateError): If there is none, or it lacks the component.
     """
@@ -67,7 +67,7 @@ def fingerprint(folder: Path) -> str:
     return total.hexdigest()
 
 
-def load_pipeline(name: str) -> Language:
+def load_checked(name: str) -> Language:
     """Load a pipeline and let it read a sentence, so that a broken one is told now.
 
     RAISES (AnnotateError): If it cannot be loaded, or fails.
@@ -76,7 +76,7 @@ def load_pipeline(name: str) -> Language:
     # workers share the cores; and the same threads give the same last digits
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
     try:
-        nlp = pipelines.load_pipeline(name)
+        nlp = load_pipeline(name)
         nlp(PROBE)
     except Exception as error:  # any component of any pipeline may fail
         raise AnnotateError(Errors.P408.format(name=name, error=error)) from error

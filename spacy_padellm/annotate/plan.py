@@ -11,7 +11,7 @@ import pyarrow as pa
 from spacy_padellm.annotate.docs import inspect_docs
 from spacy_padellm.annotate.files import AnnotateError, InputFile, reading
 from spacy_padellm.annotate.lines import inspect_lines
-from spacy_padellm.annotate.records import Cut, Layout
+from spacy_padellm.annotate.records import Cut, InputLayout
 from spacy_padellm.annotate.tables import inspect_parquet
 from spacy_padellm.errors import Errors
 
@@ -71,7 +71,7 @@ def make_plan(
         if name in OWN_COLUMNS or keep.count(name) > 1:
             raise AnnotateError(Errors.P410.format(column=name))
 
-    def inspect(file: InputFile) -> Layout:
+    def inspect(file: InputFile) -> InputLayout:
         return _inspect(file, text_column=text_column, keep=keep, shard_size=shard_size)
 
     with ThreadPoolExecutor(READERS) as pool:
@@ -87,7 +87,7 @@ def make_plan(
 
 def _inspect(
     file: InputFile, *, text_column: str, keep: Sequence[str], shard_size: int
-) -> Layout:
+) -> InputLayout:
     with reading(file.path):
         if file.format == "parquet":
             return inspect_parquet(
@@ -104,7 +104,9 @@ def _inspect(
         )
 
 
-def _common_columns(files: Sequence[InputFile], layouts: Sequence[Layout]) -> pa.Schema:
+def _common_columns(
+    files: Sequence[InputFile], layouts: Sequence[InputLayout]
+) -> pa.Schema:
     """The kept columns with types that hold the values of all files."""
     common = pa.schema([])
     for file, layout in zip(files, layouts, strict=True):

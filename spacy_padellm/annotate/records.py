@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 
 
 @dataclass(slots=True)
-class Record:
+class InputRecord:
     """A text to annotate.
 
     row (int): Its row or line in the file, from 0.
@@ -53,7 +53,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class InputLayout:
     """How a file is cut, and which columns it has.
 
     cuts (list[Cut]): In order.

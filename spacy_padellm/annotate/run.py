@@ -32,7 +32,7 @@ WORTHWHILE = 10  # texts of a shard: below it the workers' start is what takes t
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AnnotateSettings:
     """What the user asks for.
 
     pipeline (str): Folder or package.
@@ -75,7 +75,7 @@ class Outcome:
     rejected: int
 
 
-def run(settings: Settings) -> Outcome:
+def run(settings: AnnotateSettings) -> Outcome:
     """Annotate what is not annotated yet.
 
     RAISES (AnnotateError): If the run cannot begin or go on, or shards failed.
@@ -133,7 +133,7 @@ def run(settings: Settings) -> Outcome:
     )
 
 
-def _warn_of_idle_workers(plan: Plan, settings: Settings) -> None:
+def _warn_of_idle_workers(plan: Plan, settings: AnnotateSettings) -> None:
     """Say so if shards are too few to keep all workers busy to the end."""
     shards, workers = len(plan.shards), settings.workers
     rows = sum(shard.rows for shard in plan.shards)
@@ -144,7 +144,7 @@ def _warn_of_idle_workers(plan: Plan, settings: Settings) -> None:
 
 
 def _annotate(
-    job: Job, plan: Plan, todo: Sequence[Shard], settings: Settings
+    job: Job, plan: Plan, todo: Sequence[Shard], settings: AnnotateSettings
 ) -> Failures:
     total = sum(shard.rows for shard in plan.shards)
     left = sum(shard.rows for shard in todo)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from spacy_padellm.annotate.files import AnnotateError, ShardError
-from spacy_padellm.annotate.pipeline import load_pipeline
+from spacy_padellm.annotate.pipeline import load_checked
 from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.worker import Job, annotate_shard
 from spacy_padellm.errors import Errors
@@ -37,7 +37,7 @@ def run_here(job: Job, shards: Sequence[Shard], *, report: Report) -> Failures:
     RETURNS (dict[int, str]): Why shards failed, by index.
     RAISES (AnnotateError): If the run cannot go on.
     """
-    nlp = load_pipeline(job.pipeline)
+    nlp = load_checked(job.pipeline)
     failures: Failures = {}
     for shard in shards:
         try:
@@ -212,7 +212,7 @@ def _work(connection: Connection, job: Job, gpus: list[str]) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     answer: tuple[str, Any] = ("ready", None)
     try:
-        nlp = load_pipeline(job.pipeline)
+        nlp = load_checked(job.pipeline)
         connection.send(answer)
         for shard in iter(connection.recv, None):
             try:

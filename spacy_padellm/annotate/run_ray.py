@@ -14,7 +14,7 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from spacy_padellm.annotate.files import AnnotateError, ShardError, open_fs
 from spacy_padellm.annotate.output import list_names, remove, writing
-from spacy_padellm.annotate.pipeline import find_pipeline, fingerprint, load_pipeline
+from spacy_padellm.annotate.pipeline import find_pipeline, fingerprint, load_checked
 from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.run_local import (
     ATTEMPTS,
@@ -42,7 +42,7 @@ class AnnotateShards:
         try:
             if fingerprint(find_pipeline(job.pipeline)[1]) != job.fingerprint:
                 raise AnnotateError(Errors.P419.format(name=job.pipeline))
-            self._nlp = load_pipeline(job.pipeline)
+            self._nlp = load_checked(job.pipeline)
         except AnnotateError as error:
             # raised here, Ray would start the actor again and again
             self._error = str(error)

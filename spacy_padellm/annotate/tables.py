@@ -8,7 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spacy_padellm.annotate.files import AnnotateError, open_file
-from spacy_padellm.annotate.records import BadRecord, Cut, Layout, Record, even_cuts
+from spacy_padellm.annotate.records import (
+    BadRecord,
+    Cut,
+    InputLayout,
+    InputRecord,
+    even_cuts,
+)
 from spacy_padellm.errors import Errors
 
 READ_ROWS = 1000
@@ -17,7 +23,7 @@ TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 def inspect_parquet(
     path: str, *, text_column: str, keep: Sequence[str], shard_size: int
-) -> Layout:
+) -> InputLayout:
     """Read a file's footer.
 
     RAISES (AnnotateError): If a column is missing, or the text column holds no text.
@@ -37,7 +43,7 @@ def inspect_parquet(
         message = Errors.P406.format(path=path, column=text_column, kind=kind)
         raise AnnotateError(message)
     kept = [pa.field(name, _plain(schema.field(name).type)) for name in keep]
-    return Layout(even_cuts(rows, shard_size), pa.schema(kept))
+    return InputLayout(even_cuts(rows, shard_size), pa.schema(kept))
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -47,7 +53,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 def read_parquet(
     path: str, cut: Cut, *, text_column: str, columns: pa.Schema
-) -> Iterator[Record | BadRecord]:
+) -> Iterator[InputRecord | BadRecord]:
     """Read a range of rows, without holding more than a batch of them."""
     with open_file(path) as raw:
         file = pq.ParquetFile(raw)
@@ -81,7 +87,7 @@ def _row_groups(metadata: pq.FileMetaData, cut: Cut) -> tuple[list[int], int]:
 
 def _record(
     row: int, text: pa.Scalar, values: list[pa.Scalar], columns: pa.Schema
-) -> Record | BadRecord:
+) -> InputRecord | BadRecord:
     try:
         string = text.as_py()
     except UnicodeDecodeError as error:
@@ -95,7 +101,7 @@ def _record(
     except ValueError as error:
         plain = {name: value.as_py() for name, value in content.items()}
         return BadRecord(row, str(error), plain)
-    return Record(row, string, scalars)
+    return InputRecord(row, string, scalars)
 
 
 def _as(value: pa.Scalar, kind: pa.DataType) -> pa.Scalar:

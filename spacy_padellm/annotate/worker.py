@@ -10,14 +10,14 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from spacy_padellm.annotate.docs import read_docs
+from spacy_padellm.annotate.docs import read_docbin
 from spacy_padellm.annotate.files import ShardError, reading
 from spacy_padellm.annotate.lines import read_jsonl, read_text
 from spacy_padellm.annotate.memory import trim
 from spacy_padellm.annotate.output import exists, shard_path, whole_file, write_rejected
 from spacy_padellm.annotate.pipeline import PROBE, log_once
 from spacy_padellm.annotate.plan import Shard
-from spacy_padellm.annotate.records import BadRecord, Record
+from spacy_padellm.annotate.records import BadRecord, InputRecord
 from spacy_padellm.annotate.tables import read_parquet
 from spacy_padellm.annotate.writers import WRITERS, Annotated, columns_of
 from spacy_padellm.errors import Errors
@@ -82,7 +82,9 @@ def annotate_shard(
     trim()
 
 
-def read_records(job: Job, shard: Shard, vocab: Vocab) -> Iterator[Record | BadRecord]:
+def read_records(
+    job: Job, shard: Shard, vocab: Vocab
+) -> Iterator[InputRecord | BadRecord]:
     """Read a shard's rows.
 
     RAISES (ShardError): If the file cannot be read.
@@ -92,7 +94,7 @@ def read_records(job: Job, shard: Shard, vocab: Vocab) -> Iterator[Record | BadR
         if shard.format == "text":
             yield from read_text(path, cut)
         elif shard.format == "spacy":
-            yield from read_docs(path, cut, vocab)
+            yield from read_docbin(path, cut, vocab)
         else:
             read = read_parquet if shard.format == "parquet" else read_jsonl
             yield from read(path, cut, text_column=job.text_column, columns=job.columns)
@@ -102,7 +104,7 @@ def _annotated(
     nlp: Language,
     job: Job,
     shard: Shard,
-    records: Iterable[Record | BadRecord],
+    records: Iterable[InputRecord | BadRecord],
     *,
     bad: list[BadRecord],
     report: Callable[[int], None],
@@ -127,10 +129,10 @@ def _annotated(
 
 
 def _batches(
-    records: Iterable[Record | BadRecord], bad: list[BadRecord]
-) -> Iterator[list[Record]]:
+    records: Iterable[InputRecord | BadRecord], bad: list[BadRecord]
+) -> Iterator[list[InputRecord]]:
     """Gather good records in batches of bounded size, and the bad ones apart."""
-    batch: list[Record] = []
+    batch: list[InputRecord] = []
     chars = 0
     for record in records:
         if isinstance(record, BadRecord):
@@ -147,7 +149,7 @@ def _batches(
 
 def annotate_texts(
     nlp: Language,
-    records: list[Record],
+    records: list[InputRecord],
     *,
     keep: Callable[[Doc], object],
     report: Callable[[int], None],
@@ -155,7 +157,7 @@ def annotate_texts(
     """Run the pipeline over texts.
 
     nlp (Language): The pipeline.
-    records (list[Record]): The texts, each with a row of its own.
+    records (list[InputRecord]): The texts, each with a row of its own.
     keep (Callable[[Doc], object]): What is kept of a Doc.
     report (Callable[[int], None]): Is told how many more texts were read.
     RETURNS (tuple[dict[int, object], dict[int, str]]): Row -> what was kept, and
@@ -172,7 +174,7 @@ def annotate_texts(
             if isinstance(error, ConnectionError):
                 unreached.add(doc._context)
 
-    def docs_of(records: Iterable[Record]) -> Iterator[tuple[Doc, int]]:
+    def docs_of(records: Iterable[InputRecord]) -> Iterator[tuple[Doc, int]]:
         for record in records:
             try:
                 doc = nlp.make_doc(record.text) if record.doc is None else record.doc
@@ -185,7 +187,7 @@ def annotate_texts(
         kept[row] = keep(doc)
         report(1)
 
-    def alone(record: Record) -> None:
+    def alone(record: InputRecord) -> None:
         unreached.discard(record.row)
         reasons[record.row] = "the pipeline left it out"
         for doc, row in nlp.pipe(docs_of([record]), as_tuples=True):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from spacy.tokens import Doc, DocBin
 
-from spacy_padellm.annotate.records import Record
+from spacy_padellm.annotate.records import InputRecord
 from spacy_padellm.text.spans import get_score
 
 ENTITY = pa.struct(
@@ -24,7 +24,7 @@ ENTITY = pa.struct(
     ]
 )
 # a record, and what is kept of its Doc
-Annotated = tuple[Record, Any]
+Annotated = tuple[InputRecord, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def write_spacy(
     file.write(docs.to_bytes())
 
 
-def columns_of(record: Record, columns: pa.Schema) -> dict[str, Any]:
+def columns_of(record: InputRecord, columns: pa.Schema) -> dict[str, Any]:
     """The kept columns as JSON values."""
     values = [scalar.as_py() for scalar in record.columns]
     named = dict(zip(columns.names, values, strict=True))

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from spacy_padellm.benchmark.measure import Result
+from spacy_padellm.benchmark.measure import Measurement
 from spacy_padellm.errors import Errors
 
 
@@ -20,10 +20,12 @@ def check_matplotlib() -> None:
         raise ValueError(Errors.P160)
 
 
-def draw(results: Sequence[Result], path: Path, *, title: str, stream: str) -> None:
+def draw(
+    results: Sequence[Measurement], path: Path, *, title: str, stream: str
+) -> None:
     """Draw latency and throughput side by side.
 
-    results (Sequence[Result]): All of one run.
+    results (Sequence[Measurement]): All of one run.
     path (Path): The PNG file.
     title (str): Over the bars.
     stream (str): What the throughput is of.

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from spacy_padellm.benchmark import floors
-from spacy_padellm.benchmark.measure import Result
+from spacy_padellm.benchmark.measure import Measurement
 from spacy_padellm.benchmark.subjects import Subject, share_given
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.mention.gold import GoldText
@@ -16,13 +16,13 @@ from spacy_padellm.training.targets import make_targets
 
 
 def add_figures(
-    results: Mapping[str, Result],
+    results: Mapping[str, Measurement],
     subject: Subject,
     golds: Sequence[GoldText],
 ) -> dict[str, Any]:
     """Add to the results of a model's decoders what its gold answers tell.
 
-    results (Mapping[str, Result]): Decoder's name -> its result.
+    results (Mapping[str, Measurement]): Decoder's name -> its result.
     subject (Subject): The model.
     golds (Sequence[GoldText]): The texts and their mentions.
     RETURNS (dict[str, Any]): The model's facts.

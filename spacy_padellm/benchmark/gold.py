@@ -49,10 +49,10 @@ def _as_read(gold: GoldText) -> GoldText:
 
 def _read_docs(path: Path, lang: str) -> list[GoldText]:
     try:
-        from spacy_padellm.benchmark.pipelines import gold_text, read_docs
+        from spacy_padellm.benchmark.pipelines import gold_text, read_corpus
     except ImportError as error:
         raise ValueError(Errors.P165.format(path=path)) from error
-    return list(map(gold_text, read_docs(path, lang=lang)))
+    return list(map(gold_text, read_corpus(path, lang=lang)))
 
 
 def _read_lines(path: Path) -> list[GoldText]:

@@ -38,7 +38,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Result:
+class Measurement:
     """What was measured; None where it does not apply.
 
     name, kind (str): As those of the entry.
@@ -106,7 +106,7 @@ def measure(
     words: int,
     repeats: int,
     device: torch.device,
-) -> list[Result]:
+) -> list[Measurement]:
     """Measure entries side by side.
 
     Each text is first read outside of timing, which warms up and counts the work.
@@ -118,11 +118,11 @@ def measure(
     words (int): Their number of words.
     repeats (int): Rounds.
     device (torch.device): What is waited for.
-    RETURNS (list[Result]): One for each entry.
+    RETURNS (list[Measurement]): One for each entry.
     """
     results = []
     for entry in entries:
-        result = Result(entry.name, entry.kind, [], None, words)
+        result = Measurement(entry.name, entry.kind, [], None, words)
         entry.one(texts[0])
         with count_work(entry.lm) as work, peak_memory(device) as peak:
             for text in texts:

@@ -23,7 +23,7 @@ FACTORY = "padellm_ner"
 SPANS_KEY = "padellm"
 
 
-def read_docs(path: Path, *, lang: str) -> list[Doc]:
+def read_corpus(path: Path, *, lang: str) -> list[Doc]:
     """The Docs of a .spacy corpus."""
     return list(DocBin().from_disk(path).get_docs(spacy.blank(lang).vocab))
 
@@ -70,7 +70,7 @@ def forced_pipeline(
     return nlp
 
 
-def load_pipeline(
+def load_placed(
     name: str, *, lang: str, device: str | None, dtype: str | None
 ) -> Language:
     """A trained pipeline, or one around a model.
@@ -115,7 +115,7 @@ def gold_docs(path: Path | None, golds: Sequence[GoldText], *, lang: str) -> lis
     golds (Sequence[GoldText]): The texts and their mentions.
     lang (str): The language.
     """
-    docs = [] if path is None else read_docs(path, lang=lang)
+    docs = [] if path is None else read_corpus(path, lang=lang)
     known = {doc.text: doc for doc in docs}
     nlp = spacy.blank(lang)
     return [known.get(gold.text) or search_mentions(nlp, gold) for gold in golds]

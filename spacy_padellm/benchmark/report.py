@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spacy_padellm.benchmark.decoders import BATCH, STRUCT
-from spacy_padellm.benchmark.measure import Result, percentile
+from spacy_padellm.benchmark.measure import Measurement, percentile
 
 VLLM = "vllm"
 SPACY_NER = "ner"
 
 
-def ratios(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+def ratios(results: Sequence[Measurement]) -> dict[str, dict[str, float]]:
     """How many times as fast as the references each one is.
 
     One text at a time: by the mean latency. As a stream: by texts a second; against
     PaDeLLM-Batch and AutoReg-Struct also where these read one text after the other.
 
-    results (Sequence[Result]): All of one run.
+    results (Sequence[Measurement]): All of one run.
     RETURNS (dict[str, dict[str, float]]): Name -> "alone_REFERENCE" and
         "stream_REFERENCE" -> ratio.
     """
@@ -41,7 +41,7 @@ def ratios(results: Sequence[Result]) -> dict[str, dict[str, float]]:
     return found
 
 
-def ratio_table(results: Sequence[Result]) -> str:
+def ratio_table(results: Sequence[Measurement]) -> str:
     """How many times as fast: the paper's Figure 3, and more."""
     found = ratios(results)
     columns = list(dict.fromkeys(key for own in found.values() for key in own))
@@ -62,7 +62,7 @@ def _ratio_head(key: str) -> str:
     }[kind]
 
 
-def result_table(results: Sequence[Result], *, stream: str) -> str:
+def result_table(results: Sequence[Measurement], *, stream: str) -> str:
     """What was measured.
 
     stream (str): What "stream" stands for.
@@ -75,7 +75,7 @@ def result_table(results: Sequence[Result], *, stream: str) -> str:
     return table(heads, [_row(result) for result in results])
 
 
-def _row(result: Result) -> list[str]:
+def _row(result: Measurement) -> list[str]:
     texts = len(result.latencies)
     work, seconds = result.work, result.stream_seconds
     alone = sum(result.latencies)
@@ -153,7 +153,7 @@ def _percent(value: float | None) -> str:
 
 
 def to_json(
-    results: Sequence[Result], facts: Mapping[str, Any], *, stream: str
+    results: Sequence[Measurement], facts: Mapping[str, Any], *, stream: str
 ) -> dict[str, Any]:
     """All of a run.
 

@@ -24,14 +24,14 @@ from spacy_padellm.benchmark.gold import (
     write_gold,
 )
 from spacy_padellm.benchmark.machine import machine_facts
-from spacy_padellm.benchmark.measure import Entry, Result, measure
+from spacy_padellm.benchmark.measure import Entry, Measurement, measure
 from spacy_padellm.benchmark.report import (
     model_line,
     ratio_table,
     result_table,
     to_json,
 )
-from spacy_padellm.benchmark.settings import Settings, parse
+from spacy_padellm.benchmark.settings import BenchmarkSettings, parse
 from spacy_padellm.benchmark.shapes import make_shaped
 from spacy_padellm.benchmark.subjects import (
     Subject,
@@ -64,10 +64,10 @@ def main(arguments: Sequence[str], *, prog: str) -> int:
     return 0
 
 
-def run(settings: Settings, *, command: str) -> None:
+def run(settings: BenchmarkSettings, *, command: str) -> None:
     """Measure, and tell the figures.
 
-    settings (Settings): What is asked for.
+    settings (BenchmarkSettings): What is asked for.
     command (str): The command line, for the JSON.
     RAISES (ValueError): If something is missing; nothing was measured then.
     """
@@ -121,7 +121,7 @@ def run(settings: Settings, *, command: str) -> None:
 
 
 def _subjects(
-    settings: Settings, corpus: list[GoldText], lang: str | None
+    settings: BenchmarkSettings, corpus: list[GoldText], lang: str | None
 ) -> tuple[list[Subject], list[GoldText]]:
     """The models with their decoders, and the texts chosen for them."""
     if not settings.forced:
@@ -159,7 +159,7 @@ def _subjects(
 
 
 def _choose(
-    settings: Settings, corpus: list[GoldText], lm: LanguageModel
+    settings: BenchmarkSettings, corpus: list[GoldText], lm: LanguageModel
 ) -> list[GoldText]:
     if settings.labels is not None:
         corpus = with_labels(corpus, settings.labels)
@@ -172,7 +172,7 @@ def _choose(
     return join(corpus, size=settings.long, count=settings.texts, tokens=tokens)
 
 
-def _peers(settings: Settings, golds: list[GoldText]) -> dict[str, Any]:
+def _peers(settings: BenchmarkSettings, golds: list[GoldText]) -> dict[str, Any]:
     if not settings.peers:
         return {}
     from spacy_padellm.benchmark.peers.spacy_pipes import small_ner, transformer_ner
@@ -207,8 +207,8 @@ def _words(texts: list[str], lang: str | None) -> int:
 
 
 def _vllm(
-    settings: Settings, subject: Subject, golds: list[GoldText], words: int
-) -> tuple[Result, str]:
+    settings: BenchmarkSettings, subject: Subject, golds: list[GoldText], words: int
+) -> tuple[Measurement, str]:
     from spacy_padellm.benchmark.peers.vllm_peer import measure_vllm
 
     assert settings.vllm is not None
@@ -228,10 +228,10 @@ def _vllm(
 
 
 def _add_scores(
-    settings: Settings,
+    settings: BenchmarkSettings,
     subjects: list[Subject],
     peers: dict[str, Any],
-    results: dict[str, Result],
+    results: dict[str, Measurement],
     golds: list[GoldText],
 ) -> None:
     """Score what is trained."""
@@ -258,7 +258,11 @@ def _add_scores(
 
 
 def _tell(
-    settings: Settings, results: list[Result], facts: dict[str, Any], *, stream: str
+    settings: BenchmarkSettings,
+    results: list[Measurement],
+    facts: dict[str, Any],
+    *,
+    stream: str,
 ) -> None:
     """Print the tables; write the JSON and the chart."""
     print(ratio_table(results), result_table(results, stream=stream), sep="\n\n")

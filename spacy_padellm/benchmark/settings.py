@@ -16,7 +16,7 @@ PEERS = ("ner", "transformer")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class BenchmarkSettings:
     """A run's settings; `make_parser` tells what each means."""
 
     gold: Path
@@ -116,12 +116,12 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
-def parse(arguments: Sequence[str], *, prog: str) -> Settings:
+def parse(arguments: Sequence[str], *, prog: str) -> BenchmarkSettings:
     """Read the command line.
 
     arguments (Sequence[str]): What follows the command's name.
     prog (str): The command's name.
-    RETURNS (Settings): The settings.
+    RETURNS (BenchmarkSettings): The settings.
     RAISES (ValueError): If the options contradict each other or name something
         unknown.
     """
@@ -138,7 +138,7 @@ def parse(arguments: Sequence[str], *, prog: str) -> Settings:
     for option in ("texts", "labels", "long", "threads", "repeats"):
         if options[option] is not None and options[option] < 1:
             raise ValueError(Errors.P162.format(option=option, value=options[option]))
-    settings = Settings(**options)
+    settings = BenchmarkSettings(**options)
     if settings.write_gold is None and settings.forced == bool(settings.models):
         raise ValueError(Errors.P163)
     return settings

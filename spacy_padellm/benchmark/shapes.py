@@ -20,7 +20,7 @@ LEARNT_TOKENS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ModelShape:
     """A decoder's sizes.
 
     hidden, intermediate (int): Widths.
@@ -43,12 +43,12 @@ class Shape:
 
 
 SHAPES = {
-    "tiny": Shape(32, 64, 2, 2, 2, 16, 1_000),
-    "7M": Shape(256, 768, 6, 4, 4, 64, 8_000),
-    "70M": Shape(512, 1536, 12, 8, 4, 64, 50_000),
-    "0.6B": Shape(1024, 3072, 28, 16, 8, 128, 151_936),
+    "tiny": ModelShape(32, 64, 2, 2, 2, 16, 1_000),
+    "7M": ModelShape(256, 768, 6, 4, 4, 64, 8_000),
+    "70M": ModelShape(512, 1536, 12, 8, 4, 64, 50_000),
+    "0.6B": ModelShape(1024, 3072, 28, 16, 8, 128, 151_936),
     # Llama-2-7B's
-    "7B": Shape(4096, 11008, 32, 32, 32, 128, 32_000, context=4096, llama=True),
+    "7B": ModelShape(4096, 11008, 32, 32, 32, 128, 32_000, context=4096, llama=True),
 }
 
 

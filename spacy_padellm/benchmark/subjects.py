@@ -15,7 +15,7 @@ from spacy_padellm.benchmark.decoders import (
     decoders_for,
     make_decoders,
 )
-from spacy_padellm.benchmark.measure import Entry, Result
+from spacy_padellm.benchmark.measure import Entry, Measurement
 from spacy_padellm.benchmark.multi import SimulatedMulti
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.forced import ForcedOutputs
@@ -72,10 +72,10 @@ class Subject:
             for name, decoder in self.decoders.items()
         ]
 
-    def results(self, measured: Mapping[str, Result]) -> dict[str, Result]:
+    def results(self, measured: Mapping[str, Measurement]) -> dict[str, Measurement]:
         """Decoder's name -> its result.
 
-        measured (Mapping[str, Result]): Name in the tables -> result.
+        measured (Mapping[str, Measurement]): Name in the tables -> result.
         """
         return {name: measured[self.prefix + name] for name in self.decoders}
 
@@ -178,7 +178,7 @@ def trained_subject(
 ) -> Subject:
     """A trained model with the decoders that it was trained for.
 
-    name (str): See `pipelines.load_pipeline`; without spaCy a model's folder.
+    name (str): See `pipelines.load_placed`; without spaCy a model's folder.
     decoders (Sequence[str]): Names of decoders, of which those are taken that answer
         the prompts the model was trained on.
     device, dtype (str | None): Of the model; None leaves them as configured.
@@ -187,9 +187,9 @@ def trained_subject(
     RAISES (ValueError): If there is no such model.
     """
     if lang is not None:
-        from spacy_padellm.benchmark.pipelines import load_pipeline, pipe_of
+        from spacy_padellm.benchmark.pipelines import load_placed, pipe_of
 
-        nlp = load_pipeline(name, lang=lang, device=device, dtype=dtype)
+        nlp = load_placed(name, lang=lang, device=device, dtype=dtype)
         nlp("The first text loads the model .")
         pipe = pipe_of(nlp)
         lm, prompt = pipe.handle.lm(), pipe.prompt

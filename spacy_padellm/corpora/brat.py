@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spacy_padellm.corpora.files import COMPRESSED, plain_name, read_lines, read_text
-from spacy_padellm.corpora.records import BadLine, CharSpan, Record, span_problem
+from spacy_padellm.corpora.records import BadLine, CharSpan, CorpusRecord, span_problem
 
 OFFSETS = re.compile(r"(\S+) (\d+) (\d+(?:;\d+ \d+)*)")
 
 
-def read_brat(path: Path) -> Iterator[Record | BadLine]:
+def read_brat(path: Path) -> Iterator[CorpusRecord | BadLine]:
     """Read a pair of brat files.
 
     path (Path): The .txt file, or an .ann file to report it has no .txt.
-    YIELDS (Record | BadLine): The text with its text-bound annotations (lines
+    YIELDS (CorpusRecord | BadLine): The text with its text-bound annotations (lines
         `T...`), and one BadLine for each of them that is left out. Relations,
         events, attributes, notes and normalisations are passed over.
     """
@@ -35,7 +35,7 @@ def _find(path: Path) -> Path | None:
     return next((name for name in names if name.is_file()), None)
 
 
-def _read_pair(text_path: Path, ann_path: Path) -> Iterator[Record | BadLine]:
+def _read_pair(text_path: Path, ann_path: Path) -> Iterator[CorpusRecord | BadLine]:
     """Read a text and its annotations."""
     text = read_text(text_path)
     spans: list[CharSpan] = []
@@ -46,7 +46,7 @@ def _read_pair(text_path: Path, ann_path: Path) -> Iterator[Record | BadLine]:
             spans.append(_span(text, line))
         except ValueError as error:
             yield BadLine(ann_path, number, str(error))
-    yield Record(text, tuple(spans), line=1)
+    yield CorpusRecord(text, tuple(spans), line=1)
 
 
 def _span(text: str, line: str) -> CharSpan:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.corpora.files import read_json_lines
-from spacy_padellm.corpora.records import BadLine, CharSpan, Record, is_int
+from spacy_padellm.corpora.records import BadLine, CharSpan, CorpusRecord, is_int
 
 
-def read_cluener(path: Path) -> Iterator[Record | BadLine]:
+def read_cluener(path: Path) -> Iterator[CorpusRecord | BadLine]:
     """Read a file of CLUENER's format.
 
     path (Path): The file.
-    YIELDS (Record | BadLine): One a line; ends are inclusive in the file, and a
+    YIELDS (CorpusRecord | BadLine): One a line; ends are inclusive in the file, and a
         line whose offsets disagree with its strings is bad.
     """
     for item in read_json_lines(path):
@@ -28,7 +28,7 @@ def read_cluener(path: Path) -> Iterator[Record | BadLine]:
             yield BadLine(path, line, str(error))
 
 
-def _record(value: Any, line: int) -> Record:
+def _record(value: Any, line: int) -> CorpusRecord:
     """Make the record of one line; ValueError with the reason if it is bad."""
     if not (isinstance(value, dict) and isinstance(value.get("text"), str)):
         raise ValueError("not an object with a text")
@@ -42,7 +42,7 @@ def _record(value: Any, line: int) -> Record:
             raise ValueError(f"label {label!r} is not an object of strings")
         for mention, places in strings.items():
             spans.extend(_spans(text, mention, label=label, places=places))
-    return Record(text, tuple(spans), line)
+    return CorpusRecord(text, tuple(spans), line)
 
 
 def _spans(text: str, mention: str, *, label: str, places: Any) -> Iterator[CharSpan]:

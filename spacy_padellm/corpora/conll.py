@@ -9,13 +9,13 @@ from pathlib import Path
 
 from spacy_padellm.corpora.conll_layout import (
     DOCSTART,
-    Layout,
+    ColumnLayout,
     find_layout,
     may_be_comment,
     split_columns,
 )
 from spacy_padellm.corpora.files import read_lines
-from spacy_padellm.corpora.records import BadLine, CharSpan, Record
+from spacy_padellm.corpora.records import BadLine, CharSpan, CorpusRecord
 
 # numbers of CoNLL-U that are not those of single words
 EMPTY_NODE = re.compile(r"\d+\.\d+")
@@ -36,7 +36,7 @@ class Sentence:
 
 def read_conll(
     path: Path, *, joiner: str, tag_column: int | None, token_column: int | None
-) -> Iterator[Record | BadLine]:
+) -> Iterator[CorpusRecord | BadLine]:
     """Read a CoNLL-like file.
 
     path (Path): The file.
@@ -45,7 +45,7 @@ def read_conll(
     tag_column (int | None): Column of the tags, negative from the right, or None
         to find it by inspection.
     token_column (int | None): The same for the tokens.
-    YIELDS (Record | BadLine): One a sentence; bad with its first malformed line.
+    YIELDS (CorpusRecord | BadLine): One a sentence; bad with its first malformed line.
     """
     lines = read_lines(path)
     if not any(map(str.strip, lines)):
@@ -64,7 +64,7 @@ def read_conll(
         yield problems[0] if problems else _record(sentence, layout, joiner)
 
 
-def _sentences(lines: list[str], layout: Layout) -> Iterator[Sentence]:
+def _sentences(lines: list[str], layout: ColumnLayout) -> Iterator[Sentence]:
     """Group lines to sentences, without comments and document starts."""
     sentence = Sentence()
     for number, line in enumerate([*lines, ""], start=1):
@@ -82,7 +82,7 @@ def _sentences(lines: list[str], layout: Layout) -> Iterator[Sentence]:
 
 
 def _surface(
-    rows: list[tuple[int, list[str]]], layout: Layout
+    rows: list[tuple[int, list[str]]], layout: ColumnLayout
 ) -> list[tuple[int, list[str]]]:
     """The words as they stand in the text, not as CoNLL-U takes them apart.
 
@@ -111,7 +111,7 @@ def _surface(
     return words
 
 
-def _record(sentence: Sentence, layout: Layout, joiner: str) -> Record:
+def _record(sentence: Sentence, layout: ColumnLayout, joiner: str) -> CorpusRecord:
     """Join the tokens of a well-formed sentence to a text."""
     words = [row[layout.token] for _, row in sentence.rows]
     tags = [row[layout.tag] for _, row in sentence.rows]
@@ -129,9 +129,9 @@ def _record(sentence: Sentence, layout: Layout, joiner: str) -> Record:
         for first, last, label in decode_tags(tags)
     ]
     if real or not joiner:
-        return Record(text, tuple(spans), line)
+        return CorpusRecord(text, tuple(spans), line)
     spaces = [True] * (len(words) - 1) + [False]
-    return Record(text, tuple(spans), line, words=words, spaces=spaces)
+    return CorpusRecord(text, tuple(spans), line, words=words, spaces=spaces)
 
 
 def _word_starts(text: str, words: list[str]) -> list[int] | None:

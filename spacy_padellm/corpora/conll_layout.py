@@ -19,7 +19,7 @@ DOCSTART = "-DOCSTART-"
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ColumnLayout:
     """How to read the lines of one file.
 
     tabs (bool): Columns are separated by single tabs, not by blanks.
@@ -80,7 +80,7 @@ def find_layout(
     *,
     tag_column: int | None,
     token_column: int | None,
-) -> Layout:
+) -> ColumnLayout:
     """Find the layout of a file by inspection.
 
     path (Path): The file, for messages.
@@ -89,7 +89,7 @@ def find_layout(
         right; else the last one most of whose values are tags.
     token_column (int | None): The same for the tokens; else the first one that
         holds neither tags nor token numbers.
-    RETURNS (Layout): The layout.
+    RETURNS (ColumnLayout): The layout.
     """
     data = [x for x in lines if x.strip() and not may_be_comment(x)]
     tabs = 2 * sum("\t" in line for line in data) > len(data)
@@ -117,7 +117,7 @@ def find_layout(
         )
     token, tag = token % width, tag % width
     numbered = 0 not in (token, tag) and _mostly(NUMBER, columns[0])
-    return Layout(tabs=tabs, width=width, token=token, tag=tag, numbered=numbered)
+    return ColumnLayout(tabs=tabs, width=width, token=token, tag=tag, numbered=numbered)
 
 
 def _token_column(columns: list[tuple[str, ...]], tag: int) -> int:

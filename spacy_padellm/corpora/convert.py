@@ -22,13 +22,13 @@ from spacy_padellm.corpora.paper import read_paper
 from spacy_padellm.corpora.records import (
     BadLine,
     ConversionError,
-    Record,
+    CorpusRecord,
     record_problem,
 )
 from spacy_padellm.errors import Errors
 from spacy_padellm.text.labels import LABELS_KEY
 
-Reader = Callable[[Path], Iterator[Record | BadLine]]
+Reader = Callable[[Path], Iterator[CorpusRecord | BadLine]]
 
 JOINERS = {"en": " ", "zh": ""}
 """Languages, and what stands between tokens where a file holds no text."""
@@ -109,7 +109,7 @@ def convert(
     )
     for path in files:
         for item in reader(path):
-            if isinstance(item, Record) and (problem := record_problem(item)):
+            if isinstance(item, CorpusRecord) and (problem := record_problem(item)):
                 item = BadLine(path, item.line, problem)
             if isinstance(item, BadLine):
                 report.bad.append(item)
@@ -157,7 +157,7 @@ def _reader(
 
 
 def _make_gold(
-    nlp: Language, record: Record, *, path: Path, key: str | None, report: Report
+    nlp: Language, record: CorpusRecord, *, path: Path, key: str | None, report: Report
 ) -> Doc:
     """Make the annotated Doc of a record and count it."""
     spans = sorted(set(record.spans))

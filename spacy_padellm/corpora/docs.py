@@ -10,14 +10,14 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.util import filter_spans
 
-from spacy_padellm.corpora.records import CharSpan, Record
+from spacy_padellm.corpora.records import CharSpan, CorpusRecord
 
 
-def make_doc(nlp: Language, record: Record) -> tuple[Doc, bool]:
+def make_doc(nlp: Language, record: CorpusRecord) -> tuple[Doc, bool]:
     """Make the Doc of a record, with tokens split where a mention cuts them.
 
     nlp (Language): Gives the tokenizer and the vocab.
-    record (Record): A record without problem.
+    record (CorpusRecord): A record without problem.
     RETURNS (tuple[Doc, bool]): The Doc, not annotated, with `doc.text` equal to
         `record.text`, and whether a token had to be split.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.corpora.files import read_json_lines
-from spacy_padellm.corpora.records import BadLine, CharSpan, Record, is_int
+from spacy_padellm.corpora.records import BadLine, CharSpan, CorpusRecord, is_int
 
 KEYS = ("spans", "entities", "ents", "label")
 """Where the mentions may stand: prodigy, doccano and spaCy, displaCy, doccano."""
@@ -16,11 +16,11 @@ FIELDS = (("start", "end"), ("start_offset", "end_offset"))
 """Names of the offsets in a mention: prodigy and spaCy, doccano."""
 
 
-def read_jsonl(path: Path) -> Iterator[Record | BadLine]:
+def read_jsonl(path: Path) -> Iterator[CorpusRecord | BadLine]:
     """Read a file of `{"text", "spans": [...]}` lines.
 
     path (Path): The file.
-    YIELDS (Record | BadLine): One a line; offsets are characters, ends exclusive.
+    YIELDS (CorpusRecord | BadLine): One a line; offsets are characters, ends exclusive.
     """
     for item in read_json_lines(path):
         if isinstance(item, BadLine):
@@ -33,7 +33,7 @@ def read_jsonl(path: Path) -> Iterator[Record | BadLine]:
             yield BadLine(path, line, str(error))
 
 
-def _record(value: Any, line: int) -> Record:
+def _record(value: Any, line: int) -> CorpusRecord:
     """Make the record of one line; ValueError with the reason if it is bad."""
     if not (isinstance(value, dict) and isinstance(value.get("text"), str)):
         raise ValueError("not an object with a text")
@@ -42,7 +42,7 @@ def _record(value: Any, line: int) -> Record:
     if answer != "accept":
         raise ValueError(f'its "answer" is {answer!r}, not "accept"')
     spans = tuple(map(_span, _mentions(value)))
-    return Record(value["text"], spans, line)
+    return CorpusRecord(value["text"], spans, line)
 
 
 def _mentions(value: dict[str, Any]) -> list[Any]:

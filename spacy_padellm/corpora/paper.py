@@ -13,7 +13,7 @@ from spacy_padellm.corpora.records import (
     BadLine,
     CharSpan,
     ConversionError,
-    Record,
+    CorpusRecord,
     is_int,
 )
 from spacy_padellm.errors import Errors
@@ -59,11 +59,11 @@ CONVENTIONS = (
 )
 
 
-def read_paper(path: Path) -> Iterator[Record | BadLine]:
+def read_paper(path: Path) -> Iterator[CorpusRecord | BadLine]:
     """Read a file of the paper's format.
 
     path (Path): The file.
-    YIELDS (Record | BadLine): One a row; bad where the indexes disagree with the
+    YIELDS (CorpusRecord | BadLine): One a row; bad where the indexes disagree with the
         mention string under the convention that fits most rows of the file.
     """
     rows = [_parse(path, item) for item in read_json_lines(path)]
@@ -136,7 +136,7 @@ def _disagreement(row: Row, convention: Convention) -> str | None:
     return None
 
 
-def _record(path: Path, row: Row, convention: Convention) -> Record | BadLine:
+def _record(path: Path, row: Row, convention: Convention) -> CorpusRecord | BadLine:
     """Make the record of a row that agrees with the file's convention."""
     if reason := _disagreement(row, convention):
         return BadLine(path, row.line, reason)
@@ -146,5 +146,5 @@ def _record(path: Path, row: Row, convention: Convention) -> Record | BadLine:
     # or edge blank, which spaCy's tokenizers can hold and a list of words cannot
     if convention.words and all(words):
         spaces = [True] * (len(words) - 1) + [False]
-        return Record(row.text, spans, row.line, words=words, spaces=spaces)
-    return Record(row.text, spans, row.line)
+        return CorpusRecord(row.text, spans, row.line, words=words, spaces=spaces)
+    return CorpusRecord(row.text, spans, row.line)

@@ -14,7 +14,7 @@ class ConversionError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class CorpusRecord:
     """One text with its gold mentions.
 
     text (str): The text as training will see it.
@@ -66,10 +66,10 @@ def span_problem(text: str, span: CharSpan) -> str | None:
     return None
 
 
-def record_problem(record: Record) -> str | None:
+def record_problem(record: CorpusRecord) -> str | None:
     """Say what is wrong with a record, whatever format it came from.
 
-    record (Record): The record.
+    record (CorpusRecord): The record.
     RETURNS (str | None): The reason, or None if a Doc can be made of it.
     """
     if not record.text.strip():

@@ -15,7 +15,7 @@ from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.text.labels import GivenLabels, LabelsOf, own_labels
 from spacy_padellm.text.spans import DocMentions, place_mentions
-from spacy_padellm.text.stream import DocResult, read_docs
+from spacy_padellm.text.stream import DocResult, decode_docs
 from spacy_padellm.text.windows import SpanGetter
 
 
@@ -55,7 +55,7 @@ def find_mentions(
             ready=ready,
             labels_of=partial(labels_of, own),
         )
-        for read in read_docs(run, decode, span_getter):
+        for read in decode_docs(run, decode, span_getter):
             yield read.doc, _placed(read, dedup, counts)
 
 

@@ -72,7 +72,7 @@ def align(
         if mention.text and not mention.text.isspace():
             by_label = groups.setdefault(mention.text, {})
             by_label.setdefault(mention.label, []).append(i)
-    source = _Source(text)
+    source = _SearchedText(text)
     token_starts = frozenset(starts)
     token_ends = frozenset(ends)
     placed: list[_Place] = []
@@ -195,7 +195,7 @@ class _Normalised:
         ]
 
 
-class _Source:
+class _SearchedText:
     """A text to search, normalised once and only if need be."""
 
     def __init__(self, text: str) -> None:

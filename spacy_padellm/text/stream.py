@@ -34,7 +34,7 @@ class DocResult:
         return self.error is not None or len(self.mentions) == len(self.windows)
 
 
-def read_docs(
+def decode_docs(
     docs: Iterable[Doc], decode: Decode, span_getter: SpanGetter
 ) -> Iterator[DocResult]:
     """Decode the windows of a stream of Docs.
@@ -46,7 +46,7 @@ def read_docs(
         that it was at are decoded again one by one.
     RAISES (Exception): What the stream of Docs raises.
     """
-    source = _Source(docs)
+    source = _DocSource(docs)
     while not source.ended:
         pending: deque[DocResult] = deque()
         try:
@@ -68,7 +68,7 @@ class _Failed(Exception):
         self.error = error
 
 
-class _Source:
+class _DocSource:
     """A stream whose own error is kept apart from the decoder's."""
 
     def __init__(self, docs: Iterable[Doc]) -> None:

@@ -24,7 +24,7 @@ from helpers import (
 from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
-from spacy_padellm.analysis.collect import ReadDoc, read_docs
+from spacy_padellm.analysis.collect import ReadDoc, collect_docs
 from spacy_padellm.analysis.inputs import GoldDoc
 from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.decoding.base import decode
@@ -177,7 +177,7 @@ def test_analysis_reads_what_the_decoder_gives() -> None:
     decoder = pipe.decoder
     texts = list(GOLD)
     golds = [GoldDoc(text, []) for text in texts]
-    read = list(read_docs(nlp, pipe, golds, labels=pipe.labels))
+    read = list(collect_docs(nlp, pipe, golds, labels=pipe.labels))
     lm = pipe.handle.lm()
     assert pipe.prompt is not None
     expected = decode(decoder, lm, lm.tokens_of(pipe.prompt), texts, pipe.label_data)
@@ -191,7 +191,7 @@ def test_analysis_holds_calibrated_scores_against_thresholds() -> None:
     nlp = trained(span_getter=DOC_SPANS)
     pipe = pipe_of(nlp)
     pipe.set_tuning(Tuning(dict.fromkeys(pipe.labels, 0.5), Calibration(offset=-30.0)))
-    (read,) = read_docs(nlp, pipe, [GoldDoc(TEXT, [])], labels=pipe.labels)
+    (read,) = collect_docs(nlp, pipe, [GoldDoc(TEXT, [])], labels=pipe.labels)
     assert isinstance(read, ReadDoc)
     assert [case.mentions for case in read.windows] == [[]]
 
@@ -201,7 +201,7 @@ def test_analysis_takes_the_spans_of_the_pipes_before() -> None:
     nlp = trained(span_getter=getter)
     nlp.add_pipe("sentencizer", first=True)
     golds = [GoldDoc(f"{TEXT} {ACME}", [])]
-    (read,) = read_docs(nlp, pipe_of(nlp), golds, labels=("PER",))
+    (read,) = collect_docs(nlp, pipe_of(nlp), golds, labels=("PER",))
     assert isinstance(read, ReadDoc)
     assert [case.text for case in read.windows] == [TEXT, ACME]
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings, strategies as st
 
 from spacy_padellm.annotate.files import find_inputs, format_of
 from spacy_padellm.annotate.lines import cut_lines, read_lines
-from spacy_padellm.annotate.records import BadRecord, Record
+from spacy_padellm.annotate.records import BadRecord, InputRecord
 from spacy_padellm.annotate.tables import inspect_parquet, read_parquet
 
 LINES = st.lists(st.sampled_from([b"", b"a", b"bcd", b"e" * 20]), max_size=30)
@@ -63,14 +63,14 @@ def test_annotate_cuts_parquet_rows_are_read_once(
     texts = [f"text {number}" for number in range(11)]
     pq.write_table(pa.table({"text": texts}), path, row_group_size=group)
     layout = inspect_parquet(str(path), text_column="text", keep=[], shard_size=size)
-    read: list[Record | BadRecord] = []
+    read: list[InputRecord | BadRecord] = []
     for cut in layout.cuts:
         records = read_parquet(
             str(path), cut, text_column="text", columns=layout.columns
         )
         read.extend(records)
     assert [record.row for record in read] == list(range(11))
-    assert [r.text for r in read if isinstance(r, Record)] == texts
+    assert [r.text for r in read if isinstance(r, InputRecord)] == texts
 
 
 def test_annotate_cuts_file_that_became_shorter_is_told(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ PROGRAM = """
 import sys
 import torch
 from spacy_padellm.annotate.memory import trim
-from spacy_padellm.annotate.pipeline import load_pipeline
+from spacy_padellm.annotate.pipeline import load_checked
 
 def products(shapes):
     weights = torch.ones(256, 768, dtype=torch.bfloat16)
@@ -28,7 +28,7 @@ def products(shapes):
         (line,) = (line for line in status if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
 
-load_pipeline(sys.argv[1])
+load_checked(sys.argv[1])
 before = products(range(1, 100))
 print(products(range(100, 500)) - before)
 """

@@ -10,7 +10,7 @@ import torch
 from spacy_padellm.benchmark import floors
 from spacy_padellm.benchmark.decoders import DECODERS, MULTI, make_decoders
 from spacy_padellm.benchmark.figures import lengths
-from spacy_padellm.benchmark.measure import Entry, Result, measure, percentile
+from spacy_padellm.benchmark.measure import Entry, Measurement, measure, percentile
 from spacy_padellm.benchmark.memory import peak_memory
 from spacy_padellm.benchmark.report import ratios, table
 from spacy_padellm.benchmark.shapes import SHAPES, make_shaped
@@ -283,10 +283,10 @@ def test_benchmark_memory_sees_a_peak_that_is_over() -> None:
 
 def test_benchmark_ratios_are_to_batch_and_struct() -> None:
     results = [
-        Result("tree", "tree", [1.0], 0.5, 10),
-        Result("batch", "batch", [4.0], 4.0, 10),
-        Result("struct", "struct", [10.0], 8.0, 10),
-        Result("multi (simulated)", "multi", [2.0], None, 10),
+        Measurement("tree", "tree", [1.0], 0.5, 10),
+        Measurement("batch", "batch", [4.0], 4.0, 10),
+        Measurement("struct", "struct", [10.0], 8.0, 10),
+        Measurement("multi (simulated)", "multi", [2.0], None, 10),
     ]
     found = ratios(results)
     assert found["tree"] == {
@@ -311,7 +311,9 @@ def test_benchmark_table_leaves_out_empty_columns() -> None:
 
 
 def test_benchmark_result_tells_times_of_the_floor() -> None:
-    result = Result("tree", "tree", [1.0, 3.0], 2.0, 10, floor=2.0, stream_floor=0.5)
+    result = Measurement(
+        "tree", "tree", [1.0, 3.0], 2.0, 10, floor=2.0, stream_floor=0.5
+    )
     figures = result.to_json()
     assert figures["times_floor"] == 2.0
     assert figures["stream_times_floor"] == 4.0

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from benchmarks.widen import widened
-from spacy_padellm.benchmark.shapes import SHAPES, Shape, make_shaped
+from spacy_padellm.benchmark.shapes import SHAPES, ModelShape, make_shaped
 
 TINY = SHAPES["tiny"]
 # as the 0.6B shape to the bundled model: larger heads, in groups
-WIDER = Shape(64, 128, 3, 8, 4, 32, 1_200)
-TALLER = Shape(32, 64, 2, 2, 2, 16, 1_200)
+WIDER = ModelShape(64, 128, 3, 8, 4, 32, 1_200)
+TALLER = ModelShape(32, 64, 2, 2, 2, 16, 1_200)
 
 
 def tiny() -> Any:
@@ -24,7 +24,7 @@ def tiny() -> Any:
 
 
 @pytest.mark.parametrize("shape", [TINY, WIDER], ids=["same", "wider"])
-def test_benchmark_widen_answers_the_same(shape: Shape) -> None:
+def test_benchmark_widen_answers_the_same(shape: ModelShape) -> None:
     model = tiny()
     wide = widened(model, shape).eval()
     ids = torch.randint(TINY.vocabulary, (2, 20))

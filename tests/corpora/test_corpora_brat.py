@@ -5,7 +5,7 @@ import lzma
 import pytest
 
 from spacy_padellm.corpora.brat import read_brat
-from spacy_padellm.corpora.records import BadLine, Record
+from spacy_padellm.corpora.records import BadLine, CorpusRecord
 
 TEXT = "Ann met Bo\nLee in Paris."
 
@@ -21,7 +21,7 @@ def test_corpora_brat_reads_text_bound_annotations_only(tmp_path):
     ann = "T1\tPER 0 3\tAnn\nR1\tMet Arg1:T1 Arg2:T2\nE1\tX:T1\nA1\tN T1\n"
     ann += "#1\tNote T1\thm\nN1\tReference T1 w:1\tAnn\n*\tEquiv T1 T2\n"
     (record,) = read(tmp_path, ann)
-    assert record == Record(TEXT, ((0, 3, "PER"),), 1)
+    assert record == CorpusRecord(TEXT, ((0, 3, "PER"),), 1)
 
 
 def test_corpora_brat_mention_over_two_lines(tmp_path):

@@ -63,7 +63,11 @@ def test_corpora_paper_row_against_convention_is_bad(tmp_path):
     good = [ZH, [0, 1, "北京", "LOC"]]
     exclusive = [ZH, [3, 5, "上海", "LOC"]]
     items = read(tmp_path / "a.json", [good, good, exclusive])
-    assert [type(item).__name__ for item in items] == ["Record", "Record", "BadLine"]
+    assert [type(item).__name__ for item in items] == [
+        "CorpusRecord",
+        "CorpusRecord",
+        "BadLine",
+    ]
     assert items[2].line == 3
     assert "'上海' is not at 3-5" in items[2].reason
 

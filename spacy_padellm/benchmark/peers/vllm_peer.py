@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.benchmark.measure import Result
+from spacy_padellm.benchmark.measure import Measurement
 from spacy_padellm.benchmark.report import VLLM
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.errors import Errors
@@ -66,7 +66,7 @@ def measure_vllm(
     words: int,
     repeats: int,
     seed: int,
-) -> tuple[Result, str]:
+) -> tuple[Measurement, str]:
     """Measure vLLM, prefix caching on, answers' lengths forced.
 
     python (str): The interpreter of vLLM's environment.
@@ -76,7 +76,7 @@ def measure_vllm(
     labels (Mapping[str, str]): Label -> its name in the prompt.
     words, repeats (int): See `measure`.
     seed (int): vLLM's.
-    RETURNS (tuple[Result, str]): The figures, and vLLM's version.
+    RETURNS (tuple[Measurement, str]): The figures, and vLLM's version.
     RAISES (ValueError): If it does not run.
     """
     texts = [rounds(prompt, gold, labels) for gold in golds]
@@ -98,7 +98,9 @@ def measure_vllm(
         (folder / "task.json").write_text(json.dumps(task), "utf8")
         _run(python, folder)
         found = json.loads((folder / "out.json").read_text("utf8"))
-    result = Result("vLLM", VLLM, found["latencies"], found["stream_seconds"], words)
+    result = Measurement(
+        "vLLM", VLLM, found["latencies"], found["stream_seconds"], words
+    )
     return result, found["version"]
 
 

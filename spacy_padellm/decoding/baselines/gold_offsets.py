@@ -9,7 +9,7 @@ from spacy_padellm.mention.occurrences import find_all
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MentionOffsets:
     """The characters of a gold mention."""
 
     start: int
@@ -17,7 +17,9 @@ class Place:
     label: str
 
 
-def place_gold(text: str, mentions: Mapping[str, Sequence[str]]) -> list[Place]:
+def place_gold(
+    text: str, mentions: Mapping[str, Sequence[str]]
+) -> list[MentionOffsets]:
     """Find gold mentions in their text.
 
     A string may stand in the text more often than it is a mention. Chosen is, in this
@@ -27,11 +29,11 @@ def place_gold(text: str, mentions: Mapping[str, Sequence[str]]) -> list[Place]:
 
     text (str): The text.
     mentions (Mapping[str, Sequence[str]]): Label -> mention strings in text order.
-    RETURNS (list[Place]): One for each mention that the text has, by label.
+    RETURNS (list[MentionOffsets]): One for each mention that the text has, by label.
     """
     strings = {mention for some in mentions.values() for mention in some}
     drawbacks = {string: _drawbacks(text, string, strings) for string in strings}
-    places: list[Place] = []
+    places: list[MentionOffsets] = []
     for label, some in mentions.items():
         reached = 0
         for mention in some:
@@ -47,12 +49,12 @@ def place_gold(text: str, mentions: Mapping[str, Sequence[str]]) -> list[Place]:
             ]
             if ranked:
                 *_, start = min(ranked)
-                places.append(Place(start, start + size, label))
+                places.append(MentionOffsets(start, start + size, label))
                 reached = start + 1
     return places
 
 
-def outermost(places: Iterable[Place]) -> Iterator[Place]:
+def outermost(places: Iterable[MentionOffsets]) -> Iterator[MentionOffsets]:
     """Places that do not overlap, in text order.
 
     Of nested ones the outermost is kept, of others that overlap the first, of equal
@@ -83,7 +85,7 @@ def _drawbacks(
     return drawbacks
 
 
-def _overlaps(places: Iterable[Place], start: int, end: int) -> bool:
+def _overlaps(places: Iterable[MentionOffsets], start: int, end: int) -> bool:
     return any(place.start < end and start < place.end for place in places)
 
 

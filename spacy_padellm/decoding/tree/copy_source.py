@@ -14,7 +14,7 @@ from spacy_padellm.mention.occurrences import find_all
 from spacy_padellm.prompt.token_strings import TokenStrings
 
 
-class Source:
+class CopySource:
     """A text that mentions are copied from."""
 
     def __init__(self, text: Sequence[int], strings: TokenStrings, eos: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from spacy_padellm.decoding.base import Limits
-from spacy_padellm.decoding.tree.copy_source import Source
+from spacy_padellm.decoding.tree.copy_source import CopySource
 from spacy_padellm.decoding.tree.step import Choice, PassRequest, PassResult
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.token_tree import TokenTree
@@ -37,7 +37,7 @@ class MentionGrower:
     tree (TokenTree): The text's.
     request (PassRequest): Takes what is asked of the next pass.
     prompt (PromptTokens): The prompt.
-    source (Source): The text.
+    source (CopySource): The text.
     limits (Limits): On counts and mentions.
     choice (Choice): How mentions are chosen.
     context (int): The longest sequence in tokens that the model takes.
@@ -46,7 +46,7 @@ class MentionGrower:
     tree: TokenTree
     request: PassRequest
     prompt: PromptTokens
-    source: Source
+    source: CopySource
     limits: Limits
     choice: Choice
     context: int

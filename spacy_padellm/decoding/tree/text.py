@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from spacy_padellm.decoding.base import Limits
 from spacy_padellm.decoding.forced import ForcedOutputs
-from spacy_padellm.decoding.tree.copy_source import Source
+from spacy_padellm.decoding.tree.copy_source import CopySource
 from spacy_padellm.decoding.tree.counts import CountBranch, CountGrower
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree.step import Choice, PassRequest, PassResult
@@ -70,7 +70,9 @@ class TreeText:
             self.tree,
             self.request,
             prompt,
-            Source(branches.root[slice(*branches.text)], prompt.strings, prompt.eos),
+            CopySource(
+                branches.root[slice(*branches.text)], prompt.strings, prompt.eos
+            ),
             limits,
             self._choice,
             context,

@@ -5,7 +5,11 @@ from hypothesis import given, strategies as st
 
 from spacy_padellm.decoding.baselines.answer_format import unescape
 from spacy_padellm.decoding.baselines.augmented import AUGMENTED
-from spacy_padellm.decoding.baselines.gold_offsets import Place, outermost, place_gold
+from spacy_padellm.decoding.baselines.gold_offsets import (
+    MentionOffsets,
+    outermost,
+    place_gold,
+)
 from spacy_padellm.decoding.baselines.onestep import ONE_STEP
 from spacy_padellm.decoding.baselines.structured import STRUCTURED
 from spacy_padellm.mention.gold import GoldText
@@ -191,5 +195,9 @@ def test_placing_of_gold_mentions(
 
 
 def test_placing_keeps_the_outermost() -> None:
-    inner, outer, crossing = Place(4, 6, "A"), Place(2, 8, "B"), Place(7, 9, "C")
+    inner, outer, crossing = (
+        MentionOffsets(4, 6, "A"),
+        MentionOffsets(2, 8, "B"),
+        MentionOffsets(7, 9, "C"),
+    )
     assert list(outermost([inner, outer, crossing])) == [outer]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from conftest import make_lm, prepare
 
-from spacy_padellm.decoding.tree.copy_source import Source
+from spacy_padellm.decoding.tree.copy_source import CopySource
 from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.prompt.tokens import PromptTokens
 
 
 def test_source_draft_follows_a_place_that_holds_all_tokens() -> None:
     _, prompt = prepare("llama", "paper-en")
-    source = Source([21, 22, 23, 21, 22, 24, 25], prompt.strings, prompt.eos)
+    source = CopySource([21, 22, 23, 21, 22, 24, 25], prompt.strings, prompt.eos)
     assert source.draft([21, 22], 2) == [23, 21]
     assert source.draft([22, 24], 4) == [25]
     assert source.draft([29], 4) == []
@@ -23,7 +23,7 @@ def test_source_draft_takes_a_first_word_without_its_blank() -> None:
     blank, plain = prompt.tokenizer([" Angela Merkel", "Angela Merkel"])["input_ids"]
     assert blank[: len(plain)] != plain
     assert blank[-1] == plain[-1]
-    source = Source(blank, prompt.strings, prompt.eos)
+    source = CopySource(blank, prompt.strings, prompt.eos)
     assert source.draft(plain[:-1], 100) == plain[-1:]
 
 
@@ -32,4 +32,4 @@ def test_source_draft_prefers_the_start_of_a_word() -> None:
     text = prompt.tokenizer("Xa (a1")["input_ids"]
     (a,) = prompt.tokenizer("a")["input_ids"]
     (one,) = prompt.tokenizer("1")["input_ids"]
-    assert Source(text, prompt.strings, prompt.eos).draft([a], 1) == [one]
+    assert CopySource(text, prompt.strings, prompt.eos).draft([a], 1) == [one]
