@@ -60,9 +60,9 @@ def main() -> None:
         right = found = wanted = 0
         read = nlp.pipe((text for text, _ in pairs), batch_size=256)
         for doc, (_, ents) in zip(read, pairs, strict=True):
-            given = {(e.start_char, e.end_char, e.label_) for e in doc.ents}
-            right += len(given & ents)
-            found, wanted = found + len(given), wanted + len(ents)
+            predicted = {(e.start_char, e.end_char, e.label_) for e in doc.ents}
+            right += len(predicted & ents)
+            found, wanted = found + len(predicted), wanted + len(ents)
         print(f"{kind}: span F1 {2 * right / (found + wanted):.3f}")
 
 

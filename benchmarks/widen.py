@@ -66,19 +66,21 @@ def _fill_layer(layer: Any, source: Any, old: Any, shape: ModelShape) -> None:
     groups = shape.heads // shape.key_value_heads
     heads = torch.arange(old.num_attention_heads)
     places = heads // groups_old * groups + heads % groups_old
-    attention, given = layer.self_attn, source.self_attn
+    attention, source_attention = layer.self_attn, source.self_attn
     for name, inside in spread.items():
         at = places if name == "q_proj" else torch.arange(old.num_key_value_heads)
         rows = (at[:, None] * shape.head_size + inside).flatten()
-        getattr(attention, name).weight[rows, :width] = getattr(given, name).weight
+        getattr(attention, name).weight[rows, :width] = getattr(
+            source_attention, name
+        ).weight
     columns = (places[:, None] * shape.head_size + torch.arange(size)).flatten()
     output = torch.zeros_like(attention.o_proj.weight)
-    output[:width].index_copy_(1, columns, given.o_proj.weight)
+    output[:width].index_copy_(1, columns, source_attention.o_proj.weight)
     attention.o_proj.weight.copy_(output)
     fewer = (size / shape.head_size) ** 0.5
-    attention.k_norm.weight[dims] = given.k_norm.weight * fewer
+    attention.k_norm.weight[dims] = source_attention.k_norm.weight * fewer
     # scores are divided by the root of the larger head size
-    attention.q_norm.weight[dims] = given.q_norm.weight
+    attention.q_norm.weight[dims] = source_attention.q_norm.weight
 
 
 def _fill_ends(wide: Any, model: Any, shape: ModelShape) -> None:

@@ -75,11 +75,11 @@ class Rows(torch.utils.data.IterableDataset[dict[str, list[int]]]):
         row: list[int] = []
         while True:
             chosen = rng.choices(self.texts, k=64)
-            some = [
+            texts = [
                 with_spans(text, rng) if rng.random() < COPIED else text
                 for text in chosen
             ]
-            for ids in self.tokenizer(some)["input_ids"]:
+            for ids in self.tokenizer(texts)["input_ids"]:
                 row += [*ids, self.tokenizer.eos_token_id]
             while len(row) >= ROW:
                 yield {"input_ids": row[:ROW], "labels": row[:ROW]}

@@ -63,7 +63,7 @@ def _markup(
     case: WindowCase, mentions: set[GoldMention], colors: Mapping[str, str]
 ) -> str:
     ordered = sorted(mentions)
-    nested = any(one.end > other.start for one, other in pairwise(ordered))
+    nested = any(span.end > following.start for span, following in pairwise(ordered))
     doc: dict[str, object]
     if nested:
         doc = {

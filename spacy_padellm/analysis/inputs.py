@@ -107,11 +107,11 @@ def read_gold(
                 mentions.add(GoldMention(span.start_char, span.end_char, label))
             else:
                 corpus.other_labels[label] += 1
-        given = own_labels(doc)
-        own = None
-        if given is not None:
-            own = frozenset(names.get(label, label) for label, _ in given)
-        corpus.docs.append(GoldDoc(doc.text, sorted(mentions), own))
+        doc_labels = own_labels(doc)
+        annotated = None
+        if doc_labels is not None:
+            annotated = frozenset(names.get(label, label) for label, _ in doc_labels)
+        corpus.docs.append(GoldDoc(doc.text, sorted(mentions), annotated))
         if len(corpus.docs) == limit:
             break
     if not corpus.docs:

@@ -229,6 +229,6 @@ def _judged_golds(
     return result
 
 
-def _shared(one: TokenOffsets, other: TokenOffsets) -> int:
+def _shared(first: TokenOffsets, second: TokenOffsets) -> int:
     """How many characters two places share."""
-    return max(0, min(one[1], other[1]) - max(one[0], other[0]))
+    return max(0, min(first[1], second[1]) - max(first[0], second[0]))

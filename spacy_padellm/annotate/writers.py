@@ -58,8 +58,8 @@ def write_parquet(
     file: IO[bytes], batches: Iterable[list[Annotated]], columns: pa.Schema
 ) -> None:
     """One row a text: the kept columns, the text, its entities."""
-    own = [pa.field("text", pa.string()), pa.field("entities", pa.list_(ENTITY))]
-    schema = pa.schema([*columns, *own])
+    added = [pa.field("text", pa.string()), pa.field("entities", pa.list_(ENTITY))]
+    schema = pa.schema([*columns, *added])
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in batches:
             arrays = [

@@ -51,30 +51,30 @@ def make_decoders(names: Iterable[str], **limits: int) -> dict[str, Decoder]:
     for name in names:
         decoder: Any = DECODERS[name]()
         known = {f.name for f in fields(decoder)}
-        own = {k: v for k, v in limits.items() if k in known}
-        made[name] = replace(decoder, **own)
+        settings = {k: v for k, v in limits.items() if k in known}
+        made[name] = replace(decoder, **settings)
     return made
 
 
-def decoders_for(own: Decoder, names: Iterable[str]) -> dict[str, Decoder]:
+def decoders_for(decoder: Decoder, names: Iterable[str]) -> dict[str, Decoder]:
     """The decoders of these that answer the same prompts as a model's own one.
 
-    own (Decoder): The decoder that the model was trained with; kept as it is set.
+    decoder (Decoder): The decoder that the model was trained with; kept as it is set.
     names (Iterable[str]): Keys of DECODERS.
     """
-    if not isinstance(own, TreeDecoder | BatchDecoder):
-        kinds = (name for name, make in DECODERS.items() if make is type(own))
-        return {next(kinds, type(own).__name__): own}
+    if not isinstance(decoder, TreeDecoder | BatchDecoder):
+        kinds = (name for name, make in DECODERS.items() if make is type(decoder))
+        return {next(kinds, type(decoder).__name__): decoder}
     chosen = make_decoders(
         (name for name in names if name in COUNT_THEN_MENTION),
-        max_mentions=own.max_mentions,
-        max_mention_tokens=own.max_mention_tokens,
+        max_mentions=decoder.max_mentions,
+        max_mention_tokens=decoder.max_mention_tokens,
     )
-    if isinstance(own, TreeDecoder):
+    if isinstance(decoder, TreeDecoder):
         trees = {
-            "tree": own,
-            GRAPHS: replace(own, cuda_graphs=True),
-            "tree-no-drafts": replace(own, draft_tokens=0),
+            "tree": decoder,
+            GRAPHS: replace(decoder, cuda_graphs=True),
+            "tree-no-drafts": replace(decoder, draft_tokens=0),
         }
         chosen = {name: trees.get(name, made) for name, made in chosen.items()}
     return chosen

@@ -23,8 +23,8 @@ class Entry:
 
     name (str): As the tables call it.
     kind (str): Which decoder or peer it is.
-    one (Callable[[str], float | None]): Reads one text; gives the seconds if they are
-        not those that it takes.
+    read_alone (Callable[[str], float | None]): Reads one text; gives the seconds if
+        they are not those that it takes.
     stream (Callable[[Sequence[str]], object] | None): Reads all texts as fast as it
         can; None if it only reads one at a time.
     lm (LanguageModel | None): The model whose passes are counted.
@@ -32,7 +32,7 @@ class Entry:
 
     name: str
     kind: str
-    one: Callable[[str], float | None]
+    read_alone: Callable[[str], float | None]
     stream: Callable[[Sequence[str]], object] | None
     lm: LanguageModel | None = None
 
@@ -123,10 +123,10 @@ def measure(
     results = []
     for entry in entries:
         result = Measurement(entry.name, entry.kind, [], None, words)
-        entry.one(texts[0])
+        entry.read_alone(texts[0])
         with count_work(entry.lm) as work, peak_memory(device) as peak:
             for text in texts:
-                entry.one(text)
+                entry.read_alone(text)
         result.work = work if entry.lm is not None else None
         result.memory = peak.size
         if entry.stream is not None:
@@ -136,7 +136,7 @@ def measure(
     streams: list[list[float]] = [[] for _ in entries]
     for _ in range(repeats):
         for entry, times in zip(entries, rounds, strict=True):
-            times.append([_seconds(entry.one, text, device) for text in texts])
+            times.append([_seconds(entry.read_alone, text, device) for text in texts])
     for turn in range(repeats):
         for place, entry in enumerate(entries):
             if entry.stream is None:

@@ -81,8 +81,8 @@ def load_placed(
     device, dtype (str | None): Of the model; None leaves them as configured.
     RAISES (ValueError): If a pipeline has no `padellm_ner`.
     """
-    given = {"device": device, "dtype": dtype}
-    placed = {key: value for key, value in given.items() if value is not None}
+    placement = {"device": device, "dtype": dtype}
+    placed = {key: value for key, value in placement.items() if value is not None}
     if spacy.util.is_package(name) or (Path(name) / "meta.json").is_file():
         keys = {f"components.{FACTORY}.model.{key}": v for key, v in placed.items()}
         nlp = spacy.load(name, config=keys)

@@ -27,28 +27,28 @@ def ratios(results: Sequence[Measurement]) -> dict[str, dict[str, float]]:
     by_kind = {result.kind: result for result in reversed(results)}
     found: dict[str, dict[str, float]] = {}
     for result in results:
-        own = found.setdefault(result.name, {})
+        ratios = found.setdefault(result.name, {})
         for name in (BATCH, STRUCT, VLLM, SPACY_NER):
             reference = by_kind.get(name)
             if reference is None:
                 continue
-            own[f"alone_{name}"] = reference.latency / result.latency
+            ratios[f"alone_{name}"] = reference.latency / result.latency
             mine, theirs = result.texts_a_second, reference.texts_a_second
             if mine is not None and theirs is not None:
-                own[f"stream_{name}"] = mine / theirs
+                ratios[f"stream_{name}"] = mine / theirs
             if mine is not None and name in (BATCH, STRUCT):
-                own[f"stream_alone_{name}"] = mine * reference.latency
+                ratios[f"stream_alone_{name}"] = mine * reference.latency
     return found
 
 
 def ratio_table(results: Sequence[Measurement]) -> str:
     """How many times as fast: the paper's Figure 3, and more."""
     found = ratios(results)
-    columns = list(dict.fromkeys(key for own in found.values() for key in own))
+    columns = list(dict.fromkeys(key for ratios in found.values() for key in ratios))
     heads = [_ratio_head(key) for key in columns]
     rows = [
-        [name, *(_times(own.get(key)) for key in columns)]
-        for name, own in found.items()
+        [name, *(_times(ratios.get(key)) for key in columns)]
+        for name, ratios in found.items()
     ]
     return table(["faster than", *heads], rows) if columns else ""
 

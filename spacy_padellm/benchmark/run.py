@@ -240,8 +240,8 @@ def _add_scores(
         from spacy_padellm.benchmark.pipelines import gold_docs, score
 
         # with other labels the corpus's own annotation is not the gold one
-        own = settings.gold.suffix == ".spacy" and settings.labels is None
-        docs = gold_docs(settings.gold if own else None, golds, lang=settings.lang)
+        has_docs = settings.gold.suffix == ".spacy" and settings.labels is None
+        docs = gold_docs(settings.gold if has_docs else None, golds, lang=settings.lang)
     for subject in [] if settings.forced else subjects:
         for name, result in subject.results(results).items():
             decoder = subject.decoders[name]

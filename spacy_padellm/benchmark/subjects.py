@@ -90,14 +90,14 @@ class Subject:
     def _in_pipeline(
         self, decoder: Recorder
     ) -> tuple[Callable[[str], None], Callable[[Sequence[str]], None]]:
-        def one(text: str) -> None:
+        def read_alone(text: str) -> None:
             self.use(decoder)(text)
 
         def stream(texts: Sequence[str]) -> None:
             for _ in self.use(decoder).pipe(texts):
                 pass
 
-        return one, stream
+        return read_alone, stream
 
     def _alone(
         self, decoder: Recorder
@@ -105,10 +105,10 @@ class Subject:
         def stream(texts: Sequence[str]) -> None:
             decode(decoder, self.lm, self.prompt, texts, self.labels)
 
-        def one(text: str) -> None:
+        def read_alone(text: str) -> None:
             stream([text])
 
-        return one, stream
+        return read_alone, stream
 
 
 def forced_subject(
@@ -194,7 +194,7 @@ def trained_subject(
         pipe = pipe_of(nlp)
         lm, prompt = pipe.handle.lm(), pipe.prompt
         assert prompt is not None
-        labels, own = pipe.label_data, pipe.decoder
+        labels, decoder = pipe.label_data, pipe.decoder
     else:
         nlp = None
         source = find_model(name)
@@ -203,8 +203,8 @@ def trained_subject(
             raise ValueError(Errors.P168.format(name=name))
         placed = choose_device(device or "auto")
         lm = load(name, device=placed, dtype=choose_dtype(dtype or "auto", placed))
-        labels, prompt, own = settings.labels, settings.prompt, TreeDecoder()
-    chosen = decoders_for(own, decoders)
+        labels, prompt, decoder = settings.labels, settings.prompt, TreeDecoder()
+    chosen = decoders_for(decoder, decoders)
     watched = {kind: Recorder(decoder) for kind, decoder in chosen.items()}
     return Subject(name, lm, lm.tokens_of(prompt), labels, watched, nlp, prefix)
 
@@ -233,12 +233,12 @@ def string_f1(decoder: Recorder, golds: Sequence[GoldText]) -> float:
 def _string_score(
     found: Sequence[Sequence[Mention]], golds: Sequence[GoldText]
 ) -> StringScore:
-    given = [Counter((m.label, m.text) for m in mentions) for mentions in found]
+    predicted = [Counter((m.label, m.text) for m in mentions) for mentions in found]
     wanted = [
-        Counter((label, m) for label, some in gold.mentions.items() for m in some)
+        Counter((label, m) for label, strings in gold.mentions.items() for m in strings)
         for gold in golds
     ]
-    by_label = score_by_label(zip(given, wanted, strict=True))
+    by_label = score_by_label(zip(predicted, wanted, strict=True))
     return micro_average(by_label.values())
 
 

@@ -75,9 +75,9 @@ def make_replicas(
     RETURNS (list[Replica]): In the order of `devices`.
     RAISES (ValueError): If a device is unknown or absent.
     """
-    own = _numbered(lm.device)
-    places = [_numbered(choose_device(device)) for device in devices] or [own]
-    if places == [own]:
+    model_device = _numbered(lm.device)
+    places = [_numbered(choose_device(device)) for device in devices] or [model_device]
+    if places == [model_device]:
         return [Replica(lm, prompt)]
     with _copying:
         made = _copies.get(lm)
@@ -87,13 +87,13 @@ def make_replicas(
         replicas = []
         for number, place in enumerate(places):
             model: LanguageModel | None = None
-            if place == own and own not in places[:number]:
+            if place == model_device and model_device not in places[:number]:
                 model = lm
                 if made.tokenizer is None:
                     made.tokenizer = copy.deepcopy(lm.tokenizer)
                 tokenizer = made.tokenizer
             else:
-                nth = places[:number].count(place) - (place == own)
+                nth = places[:number].count(place) - (place == model_device)
                 models = made.models.setdefault(place, [])
                 if nth == len(models):
                     models.append(_copy(lm, place))

@@ -54,8 +54,8 @@ class TaskSettings:
         try:
             settings = json.loads(text)
             labels = {str(k): str(v) for k, v in settings["labels"].items()}
-            given = settings.get("thresholds", {})
-            thresholds = {str(k): float(v) for k, v in given.items()}
+            stored = settings.get("thresholds", {})
+            thresholds = {str(k): float(v) for k, v in stored.items()}
             scale = settings.get("calibration", {})
             calibration = Calibration(**{str(k): float(v) for k, v in scale.items()})
             tuning = Tuning(thresholds, calibration)

@@ -66,7 +66,7 @@ def _reads_trees(lm: LanguageModel) -> bool:
     """Try it: a small tree in two passes against its two sequences."""
     vocabulary = lm.model.get_input_embeddings().weight.shape[0]
     ids = [1 + i % (vocabulary - 1) for i in range(12)]
-    stem, one, two = ids[:6], ids[6:9], ids[9:12]
+    stem, left, right = ids[:6], ids[6:9], ids[9:12]
     tree = TokenTree()
     root = tree.extend(ROOT, stem)
     cache = TreeKVCache()
@@ -77,9 +77,9 @@ def _reads_trees(lm: LanguageModel) -> bool:
         with lm.lock, torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             lm.read(pack([tree], 0), [root], cache)
-            reads = [tree.extend(root, branch) - len(stem) for branch in (one, two)]
+            reads = [tree.extend(root, branch) - len(stem) for branch in (left, right)]
             found = lm.read(pack([tree], 1), reads, cache)[0].float()
-            for row, branch in enumerate((one, two)):
+            for row, branch in enumerate((left, right)):
                 sequence = torch.from_numpy(np.array([stem + branch]))
                 output = lm.model(sequence.to(lm.device), use_cache=False)
                 wanted = output.logits[0, -1].float()

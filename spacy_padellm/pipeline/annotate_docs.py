@@ -44,16 +44,16 @@ def find_mentions(
         found or what went wrong.
     """
     # Docs in a row with the same labels of their own are decoded together
-    for own, run in groupby(docs, key=_own_labels):
-        if isinstance(own, Exception):
-            yield from ((doc, own) for doc in run)
+    for doc_labels, run in groupby(docs, key=_own_labels):
+        if isinstance(doc_labels, Exception):
+            yield from ((doc, doc_labels) for doc in run)
             continue
         decode = partial(
             _decode,
             decoder=decoder,
             handle=handle,
             ready=ready,
-            labels_of=partial(labels_of, own),
+            labels_of=partial(labels_of, doc_labels),
         )
         for read in decode_docs(run, decode, span_getter):
             yield read.doc, _placed(read, dedup, counts)

@@ -195,17 +195,17 @@ class PaDeLLMNER(TrainablePipe):
     def threshold(self) -> float | Mapping[str, float]:
         """The lowest probability of a mention, or of labels' mentions; those of others
         count from the decoder's `default_threshold` on."""
-        own: float | dict[str, float] | None = self.cfg["threshold"]
-        if own is not None and not isinstance(own, Mapping):
-            return own
-        return {**self._task.tuning.thresholds, **(own or {})}
+        threshold: float | dict[str, float] | None = self.cfg["threshold"]
+        if threshold is not None and not isinstance(threshold, Mapping):
+            return threshold
+        return {**self._task.tuning.thresholds, **(threshold or {})}
 
     def lowest_score(self, label: str) -> float:
         """The lowest probability of a label's mentions."""
-        given = self.threshold
-        if isinstance(given, Mapping):
-            return given.get(label, self.decoder.default_threshold)
-        return float(given)
+        threshold = self.threshold
+        if isinstance(threshold, Mapping):
+            return threshold.get(label, self.decoder.default_threshold)
+        return float(threshold)
 
     @property
     def calibration(self) -> Calibration:

@@ -28,14 +28,14 @@ def make_configured_prompt(
     prefix_lm: bool = False,
 ) -> Prompt:
     """`spacy-padellm.Prompt.v1`: a preset, with templates replaced where given."""
-    given = {
+    options = {
         "text": text,
         "label": label,
         "count": count,
         "mention": mention,
         "none": none,
     }
-    templates = {k: v for k, v in given.items() if v is not None}
+    templates = {k: v for k, v in options.items() if v is not None}
     return make_prompt(preset, prefix_lm=prefix_lm, **templates)
 
 

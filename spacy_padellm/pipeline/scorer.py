@@ -68,10 +68,10 @@ def ner_score(examples: Iterable[Example], *, spans_key: str) -> dict[str, Any]:
 
 def _of_own_labels(example: Example, spans_key: str) -> Example:
     """The example with predictions of the gold's own labels only, if it has some."""
-    own = own_labels(example.reference)
-    if own is None:
+    doc_labels = own_labels(example.reference)
+    if doc_labels is None:
         return example
-    labels = {label for label, _ in own}
+    labels = {label for label, _ in doc_labels}
     found = example.predicted
     groups = [found.spans[spans_key]] if spans_key in found.spans else []
     if all(span.label_ in labels for spans in (found.ents, *groups) for span in spans):

@@ -98,14 +98,14 @@ class Task:
         carried = self._carried.labels if self._carried else {}
         return label_names(labels, {**carried, **self._names})
 
-    def of_doc(self, own: GivenLabels | None) -> dict[str, str]:
+    def of_doc(self, doc_labels: GivenLabels | None) -> dict[str, str]:
         """The labels to find in a Doc with these labels of its own.
 
         RAISES (ValueError): If one is known to the model by another name.
         """
-        if own is None:
+        if doc_labels is None:
             return dict(self.labels)
-        names = self.named(dict(own))
+        names = self.named(dict(doc_labels))
         self.check_names(names)
         return names
 

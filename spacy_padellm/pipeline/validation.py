@@ -50,11 +50,11 @@ def check_config_labels(
     threshold (Any): The setting.
     RAISES (ValueError): If it will not.
     """
-    given: dict[str, Any] = {"labels": labels, "threshold": threshold}
-    for setting, value in given.items():
-        for label, what in value.items() if isinstance(value, Mapping) else ():
-            parted = "." in label and isinstance(what, Mapping)
-            names = what.values() if isinstance(what, Mapping) else [what]
+    settings: dict[str, Any] = {"labels": labels, "threshold": threshold}
+    for setting, value in settings.items():
+        for label, content in value.items() if isinstance(value, Mapping) else ():
+            parted = "." in label and isinstance(content, Mapping)
+            names = content.values() if isinstance(content, Mapping) else [content]
             variable = any("${" in name for name in (label, *map(str, names)))
             if parted or variable or not _KEY.fullmatch(label):
                 message = Errors.P158.format(name=name, label=label, setting=setting)

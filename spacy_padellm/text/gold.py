@@ -63,12 +63,12 @@ def gold_labels(
     found: dict[str, str] = {}
     skipped = count = 0
     for example in examples:
-        own = own_labels(example.reference)
+        doc_labels = own_labels(example.reference)
         spans = gold_spans(example.reference, spans_key)
         count += 1
         skipped += spans is None
-        if own is not None:
-            found.update(labels_of(own))
+        if doc_labels is not None:
+            found.update(labels_of(doc_labels))
             continue
         for span in spans or []:
             if known:
@@ -100,13 +100,15 @@ def golds_by_labels(
     asked = []
     owned = [(own_labels(example.reference), example) for example in examples]
     owned.sort(key=lambda pair: repr(pair[0]))
-    for own, run in groupby(owned, key=itemgetter(0)):
-        labels = labels_of(own)
+    for doc_labels, run in groupby(owned, key=itemgetter(0)):
+        labels = labels_of(doc_labels)
         golds = gold_texts(
             [example for _, example in run],
             span_getter,
             spans_key=spans_key,
-            check_label=partial(_check_label, known=labels, name=name, own=own),
+            check_label=partial(
+                _check_label, known=labels, name=name, doc_labels=doc_labels
+            ),
         )
         if golds and labels:
             asked.append((labels, golds))
@@ -114,10 +116,10 @@ def golds_by_labels(
 
 
 def _check_label(
-    label: str, *, known: Collection[str], name: str, own: Any = None
+    label: str, *, known: Collection[str], name: str, doc_labels: Any = None
 ) -> None:
     if label not in known:
-        template = Errors.P142 if own is None else Errors.P157
+        template = Errors.P142 if doc_labels is None else Errors.P157
         known_labels = ", ".join(known)
         raise ValueError(template.format(label=label, name=name, known=known_labels))
 

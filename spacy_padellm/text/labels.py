@@ -25,8 +25,8 @@ def own_labels(doc: Doc) -> GivenLabels | None:
 
     RAISES (ValueError): If a label or a name is no string, or empty.
     """
-    own = doc.user_data.get(LABELS_KEY)
-    return None if own is None else _given(own)
+    labels = doc.user_data.get(LABELS_KEY)
+    return None if labels is None else _given(labels)
 
 
 def label_names(
@@ -43,8 +43,8 @@ def label_names(
         the same name.
     """
     names = {
-        label: known.get(label, label) if given is None else given
-        for label, given in _given(labels)
+        label: known.get(label, label) if name is None else name
+        for label, name in _given(labels)
     }
     check_distinct(names)
     return names
@@ -71,21 +71,21 @@ def _given(labels: Any) -> GivenLabels:
         raise ValueError(Errors.P147.format(value=labels))
     else:
         named = ((label, None) for label in labels)
-    given: dict[str, str | None] = {}
+    checked: dict[str, str | None] = {}
     for label, name in named:
         if not isinstance(label, str) or not label:
             kind = type(label).__name__
             raise ValueError(Errors.P141.format(label=label, kind=kind))
-        given[str(label)] = None if name is None else _name(label, name)
-    return tuple(given.items())
+        checked[str(label)] = None if name is None else _name(label, name)
+    return tuple(checked.items())
 
 
-def _name(label: str, given: Any) -> str:
+def _name(label: str, name: Any) -> str:
     """A label's name, with its description if it has one."""
-    parts = [given]
-    if isinstance(given, Mapping) and set(given) <= {"name", "description"}:
-        parts = [given.get("name", label)]
-        parts += [given["description"]] if "description" in given else []
+    parts = [name]
+    if isinstance(name, Mapping) and set(name) <= {"name", "description"}:
+        parts = [name.get("name", label)]
+        parts += [name["description"]] if "description" in name else []
     if not all(isinstance(part, str) and part for part in parts):
-        raise ValueError(Errors.P148.format(label=label, value=given))
+        raise ValueError(Errors.P148.format(label=label, value=name))
     return ": ".join(parts)

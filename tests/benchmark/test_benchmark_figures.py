@@ -106,7 +106,7 @@ def test_benchmark_share_given_falls_with_mentions_that_are_missing(
 ) -> None:
     subject = subject_of(lm, prompt, "tree")
     (entry,) = subject.entries()
-    entry.one(GOLD[2].text)
+    entry.read_alone(GOLD[2].text)
     assert share_given(subject.decoders["tree"], GOLD) == pytest.approx(2 / 5)
 
 
@@ -117,7 +117,7 @@ def test_benchmark_limits_never_cut_the_gold_mentions(lm: LanguageModel) -> None
         lm, prompt, LABELS, golds, name="tiny", decoders=["tree", "struct"], lang=None
     )
     for entry in subject.entries():
-        entry.one(golds[0].text)
+        entry.read_alone(golds[0].text)
     given = [share_given(watched, golds) for watched in subject.decoders.values()]
     assert given == [1.0, 1.0]
 
@@ -129,7 +129,7 @@ def test_benchmark_raises_what_a_text_meets(
     subject = Subject("tiny", lm, prompt, LABELS, {"tree": Recorder(decoder)}, None)
     (entry,) = subject.entries()
     with pytest.raises(ValueError, match="does not fit the model"):
-        entry.one("long " * 40_000)
+        entry.read_alone("long " * 40_000)
 
 
 # Work
@@ -142,10 +142,10 @@ def test_benchmark_work_counts_passes_and_their_tokens(
     (entry,) = subject.entries()
     (need,) = floors.needs(prompt, GOLD[1:2], LABELS, tags=False)
     with count_work(lm) as work:
-        entry.one(GOLD[1].text)
+        entry.read_alone(GOLD[1].text)
     # no mention: one pass over the text and its labels
     assert (work.passes, work.tokens) == (need.passes, need.tokens)
-    entry.one(GOLD[1].text)
+    entry.read_alone(GOLD[1].text)
     assert work.passes == 1
 
 
@@ -178,7 +178,7 @@ def test_benchmark_multi_takes_the_slowest_of_the_sequences(
     clock = iter([0.0, 1.0, 10.0, 15.0, 20.0, 22.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     # New York, then Bo, then Al: three sequences of 1, 5 and 2 seconds
-    assert entry.one(GOLD[0].text) == 5.0
+    assert entry.read_alone(GOLD[0].text) == 5.0
 
 
 # Floors

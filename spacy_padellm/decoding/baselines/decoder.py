@@ -121,7 +121,7 @@ def stream_answers(
     yield from stream_found(
         lm,
         texts,
-        ask=lambda some: form.ask(prompt, some, labels),
+        ask=lambda batch: form.ask(prompt, batch, labels),
         read=read,
         report=report,
         replicas=make_replicas(lm, prompt, ()),

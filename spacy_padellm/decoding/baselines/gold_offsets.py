@@ -31,12 +31,14 @@ def place_gold(
     mentions (Mapping[str, Sequence[str]]): Label -> mention strings in text order.
     RETURNS (list[MentionOffsets]): One for each mention that the text has, by label.
     """
-    strings = {mention for some in mentions.values() for mention in some}
+    strings = {
+        mention for label_mentions in mentions.values() for mention in label_mentions
+    }
     drawbacks = {string: _drawbacks(text, string, strings) for string in strings}
     places: list[MentionOffsets] = []
-    for label, some in mentions.items():
+    for label, label_mentions in mentions.items():
         reached = 0
-        for mention in some:
+        for mention in label_mentions:
             size = len(mention)
             ranked = [
                 (

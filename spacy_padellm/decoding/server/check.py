@@ -93,7 +93,7 @@ async def _check_tokens(
     connection: Connection, model: str, probe: Sequence[int], prompt: PromptTokens
 ) -> None:
     """Check that the probe's ids mean the same text to the server."""
-    own = prompt.tokenizer.decode(probe, clean_up_tokenization_spaces=False)
+    decoded = prompt.tokenizer.decode(probe, clean_up_tokenization_spaces=False)
     settings = connection.settings
     body: dict[str, Any] = {"model": model, "tokens": list(probe)}
     said: str | None
@@ -104,9 +104,9 @@ async def _check_tokens(
         said = await _echo(connection, model, probe)
     if said is None:
         logger.warning(Warnings.W170.format(url=settings.base_url))
-    elif not bare(said).startswith(bare(own)):
+    elif not bare(said).startswith(bare(decoded)):
         message = Errors.P178.format(
-            url=settings.base_url, model=model, own=own, said=said
+            url=settings.base_url, model=model, own=decoded, said=said
         )
         raise ValueError(message)
 

@@ -133,13 +133,13 @@ class TreeDecoder:
         limits = Limits(self.max_mentions, self.max_mention_tokens)
         replicas = make_replicas(lm, prompt, self.devices)
 
-        def decode(replica: Replica, some: Iterable[str]) -> Iterator[DecodeResult]:
-            given = forced and forced.bound(replica.prompt)
+        def decode(replica: Replica, batch: Iterable[str]) -> Iterator[DecodeResult]:
+            bound = forced and forced.bound(replica.prompt)
             tags = None
             if self._uses_tags:
                 tags = choose_tags(replica.lm, labels, eos=replica.prompt.eos)
-            work = _Work(self, replica, labels, limits, given, tags)
-            return work.decode(some)
+            work = _Work(self, replica, labels, limits, bound, tags)
+            return work.decode(batch)
 
         if len(replicas) == 1:
             yield from decode(replicas[0], texts)
@@ -202,11 +202,11 @@ class _Work:
         source, names = iter(texts), list(self.labels.values())
         start = 0
         descending = False
-        while some := list(islice(source, LOOK_AHEAD)):
+        while window := list(islice(source, LOOK_AHEAD)):
             ready = []
-            asked = prompt.count_branches(some, names)
+            asked = prompt.count_branches(window, names)
             for key, (text, branches) in enumerate(
-                zip(some, asked, strict=True), start
+                zip(window, asked, strict=True), start
             ):
                 try:
                     check_context(branches, lm.context)
@@ -221,9 +221,9 @@ class _Work:
                         size += sum(map(len, branches.labels))
                     ready.append((size, key, text, branches))
             # up and down in turns: where two such pieces meet, sizes are alike
-            ready.sort(key=lambda one: one[0], reverse=descending)
+            ready.sort(key=lambda item: item[0], reverse=descending)
             descending = not descending
-            start += len(some)
+            start += len(window)
             if not ready:
                 yield None
             for size, key, text, branches in ready:
