@@ -16,26 +16,47 @@ from spacy_padellm.decoding.tree.tags import Tagged
 from spacy_padellm.errors import Errors
 
 
+@dataclass(frozen=True, slots=True)
+class TagGuess:
+    """A count that a label's tags show, whose mentions were planted before it was read.
+
+    count (int): The count.
+    check (int): The pass's read that shows what follows its digit.
+    """
+
+    count: int
+    check: int
+
+
 @dataclass(eq=False, slots=True)
 class CountBranch:
     """A label whose count is being read, with the mentions of the count so far.
 
-    `read` is the pass's read that shows the next token; the reads after it show what
-    follows the draft. `chances` is the first of its probabilities among those asked
-    for: of each drafted token, then of the digits. `guessed` is the count that guesses
-    were planted for before it was read, and `check` the read that shows what follows.
+    label (str): The label.
+    start, end (int): Slots of its prompt's first token after the root, and of its last.
+    read (int): The pass's read that shows the next token; the reads after it show what
+        follows the draft.
+    forced (list[int] | None): The tokens of the count to give instead.
+    drafted (tuple[int, ...]): Tokens of the count that were planted unread.
+    distribution (int | None): While the distribution of the count is asked for: the
+        first of its probabilities, of each drafted token, then of the digits.
+    reached (Sequence[float]): The probabilities of at least 1, 2, ... mentions.
+    tag_guess (TagGuess | None): The count of the label's tags, until one is read.
+    decided (bool): Whether the count was set by its distribution, and its mentions
+        wait for the next pass.
+    generated (list[int]): The tokens of the count so far.
+    guesses (list[MentionBranch]): The mentions, on the guess that it is complete.
     """
 
     label: str
-    start: int  # slot of the prompt's first token after the root
-    end: int  # slot of its last one
+    start: int
+    end: int
     read: int
     forced: list[int] | None
     drafted: tuple[int, ...] = ()
-    chances: int | None = None
-    reached: Sequence[float] = ()  # probabilities of at least 1, 2, ... mentions
-    guessed: int = 0
-    check: int = 0
+    distribution: int | None = None
+    reached: Sequence[float] = ()
+    tag_guess: TagGuess | None = None
     decided: bool = False
     generated: list[int] = field(default_factory=list)
     guesses: list[MentionBranch] = field(default_factory=list)
@@ -77,7 +98,7 @@ class CountGrower:
         if drafted:
             request.read_draft(end, tree.extend(end, drafted))
         if grower.choice.min_count_probability is not None:
-            self._ask_chances(branch)
+            self._ask_distribution(branch)
         return branch
 
     def guess(self, branch: CountBranch, drafts: Sequence[Tagged]) -> None:
@@ -90,8 +111,8 @@ class CountGrower:
             # the mentions may have no room, but then there may be none
             with suppress(ValueError):
                 answer = self._digit(count)
-                branch.check = self._plant_mentions(branch, count, answer, drafts)
-                branch.guessed = count
+                check = self._plant_mentions(branch, count, answer, drafts)
+                branch.tag_guess = TagGuess(count, check)
 
     def goes_on(
         self, branch: CountBranch, result: PassResult, drafts: Sequence[Tagged]
@@ -105,8 +126,70 @@ class CountGrower:
         """
         if branch.decided:
             return False
-        if branch.chances is not None and self._decide(branch, result, drafts):
-            return branch.decided
+        if branch.distribution is not None:
+            likeliest = self._read_distribution(branch, branch.distribution, result)
+            branch.distribution = None
+            least = self.mentions.choice.min_count_probability or 0.0
+            count = sum(chance >= least for chance in branch.reached)
+            if branch.reached and count != likeliest:
+                return self._set_count(branch, count, drafts)
+        return self._read_tokens(branch, result, drafts)
+
+    def _ask_distribution(self, branch: CountBranch) -> None:
+        """Ask for the distribution of a count."""
+        digits, request = self.mentions.prompt.count_digits, self.mentions.request
+        if digits:
+            branch.distribution = len(request.chances)
+            request.chances += enumerate(branch.drafted, start=branch.read)
+            last = branch.read + len(branch.drafted)
+            request.chances += [(last, digit) for digit in digits]
+
+    def _read_distribution(
+        self, branch: CountBranch, first: int, result: PassResult
+    ) -> int:
+        """Take the probabilities of at least 1, 2, ... mentions.
+
+        They stay unknown if the likeliest count is a number of several digits in one
+        token.
+
+        first (int): The first of the distribution's probabilities.
+        RETURNS (int): The likeliest count.
+        """
+        prompt = self.mentions.prompt
+        end = first + len(branch.drafted)
+        before = math.prod(result.chances[first:end])
+        digits = result.chances[end : end + len(prompt.count_digits)]
+        sums = list(accumulate(before * chance for chance in reversed(digits)))
+        tokens = result.tokens[branch.read : branch.read + len(branch.drafted) + 1]
+        likeliest, _ = prompt.read_count(tokens)
+        if tuple(tokens[:-1]) != branch.drafted:
+            likeliest = 0
+        branch.reached = sums[::-1] if likeliest <= len(digits) else ()
+        return likeliest
+
+    def _set_count(
+        self, branch: CountBranch, count: int, drafts: Sequence[Tagged]
+    ) -> bool:
+        """Set a count that is not the likeliest.
+
+        RETURNS (bool): Whether its mentions wait for the next pass.
+        """
+        if not count:
+            branch.guesses = []
+            return False
+        if branch.tag_guess is not None and branch.tag_guess.count == count:
+            self._take_guesses(branch, count)
+            return False
+        self.mentions.limits.capped(count)
+        branch.generated = self._digit(count)
+        branch.decided = True
+        branch.read = self._plant_mentions(branch, count, branch.generated, drafts)
+        return True
+
+    def _read_tokens(
+        self, branch: CountBranch, result: PassResult, drafts: Sequence[Tagged]
+    ) -> bool:
+        """Take the likeliest tokens of a count; see `goes_on`."""
         prompt = self.mentions.prompt
         for offset in range(len(branch.drafted) + 1):
             token = result.tokens[branch.read + offset]
@@ -126,62 +209,15 @@ class CountGrower:
         branch.drafted = ()
         if count > len(branch.reached):
             branch.reached = ()  # the probabilities are those of single digits
-        guessed, branch.guessed = branch.guessed, 0
+        guess, branch.tag_guess = branch.tag_guess, None
         # the model may have written it otherwise
-        if guessed and branch.generated == self._digit(guessed):
-            branch.generated.append(result.tokens[branch.check])
+        if guess is not None and branch.generated == self._digit(guess.count):
+            branch.generated.append(result.tokens[guess.check])
             count, complete = prompt.read_count(branch.generated)
             if complete:
                 self._take_guesses(branch, count)
                 return False
         branch.read = self._plant_mentions(branch, count, branch.generated, drafts)
-        return True
-
-    def _ask_chances(self, branch: CountBranch) -> None:
-        """Ask for the distribution of a count."""
-        digits, request = self.mentions.prompt.count_digits, self.mentions.request
-        if digits:
-            branch.chances = len(request.chances)
-            request.chances += enumerate(branch.drafted, start=branch.read)
-            last = branch.read + len(branch.drafted)
-            request.chances += [(last, digit) for digit in digits]
-
-    def _decide(
-        self, branch: CountBranch, result: PassResult, drafts: Sequence[Tagged]
-    ) -> bool:
-        """Set a count to the highest that is reached with enough probability.
-
-        RETURNS (bool): Whether it is another one than the likeliest, which goes its
-            usual way.
-        """
-        prompt = self.mentions.prompt
-        at = branch.chances or 0
-        before = math.prod(result.chances[at : at + len(branch.drafted)])
-        at += len(branch.drafted)
-        digits = result.chances[at : at + len(prompt.count_digits)]
-        sums = list(accumulate(before * chance for chance in reversed(digits)))
-        branch.reached = sums[::-1]
-        branch.chances = None
-        least = self.mentions.choice.min_count_probability or 0.0
-        count = sum(chance >= least for chance in branch.reached)
-        read = result.tokens[branch.read : branch.read + len(branch.drafted) + 1]
-        likeliest, _ = prompt.read_count(read)
-        if tuple(read[:-1]) != branch.drafted:
-            likeliest = 0
-        if likeliest > len(digits):
-            branch.reached = ()  # a number of several digits in one token
-            return False
-        if count == likeliest:
-            return False
-        if count and count == branch.guessed:
-            self._take_guesses(branch, count)
-        elif count:
-            self.mentions.limits.capped(count)
-            branch.generated = self._digit(count)
-            branch.decided = True
-            branch.read = self._plant_mentions(branch, count, branch.generated, drafts)
-        else:
-            branch.guesses = []
         return True
 
     def _digit(self, count: int) -> list[int]:
