@@ -16,7 +16,7 @@ from spacy_padellm.analysis.kinds import GoldMention, WindowCase
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
-from spacy_padellm.text.normalize import as_read
+from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.windows import Window, make_windows
 
 BATCH_SIZE = 256
@@ -109,7 +109,7 @@ def _read(
                 ],
                 mentions=[
                     mention
-                    for mention in recorded[as_read(window.text)]
+                    for mention in recorded[normalize_text(window.text)]
                     if mention.label in labels
                     and pipe.calibration(mention.score)
                     >= pipe.lowest_score(mention.label)

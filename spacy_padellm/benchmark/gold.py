@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.text.normalize import as_read
+from spacy_padellm.text.normalize import normalize_text
 
 NAMES = {
     "PER": "person",
@@ -36,15 +36,17 @@ def read_gold(path: Path, *, lang: str) -> list[GoldText]:
     if not path.is_file():
         raise ValueError(Errors.P201.format(path=path))
     golds = _read_docs(path, lang) if path.suffix == ".spacy" else _read_lines(path)
-    golds = [_as_read(gold) for gold in golds if gold.text.strip()]
+    golds = [_normalized(gold) for gold in golds if gold.text.strip()]
     if not any(gold.mentions for gold in golds):
         raise ValueError(Errors.P164.format(path=path))
     return golds
 
 
-def _as_read(gold: GoldText) -> GoldText:
-    mentions = {k: [as_read(m) for m in found] for k, found in gold.mentions.items()}
-    return GoldText(as_read(gold.text), mentions)
+def _normalized(gold: GoldText) -> GoldText:
+    mentions = {
+        k: [normalize_text(m) for m in found] for k, found in gold.mentions.items()
+    }
+    return GoldText(normalize_text(gold.text), mentions)
 
 
 def _read_docs(path: Path, lang: str) -> list[GoldText]:

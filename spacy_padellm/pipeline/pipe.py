@@ -37,7 +37,7 @@ from spacy_padellm.text.gold import (
     noting_texts,
 )
 from spacy_padellm.text.labels import LabelNames, label_names
-from spacy_padellm.text.normalize import as_read
+from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.spans import DocMentions, annotate
 from spacy_padellm.text.windows import SpanGetter
 from spacy_padellm.training.settings import TrainingSettings
@@ -344,7 +344,7 @@ class PaDeLLMNER(TrainablePipe):
                 self._task.prompt = PRESETS["compact"]
             prompt = self._task.ready()
             names = {**found, **self._task.labels}.values()
-            texts = list(map(as_read, texts))
+            texts = list(map(normalize_text, texts))
             make_from_scratch(self.model, [*texts, *names], prompt=prompt)
         self._task.ready()
 

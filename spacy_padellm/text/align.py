@@ -11,7 +11,7 @@ from unicodedata import category, normalize
 
 from spacy_padellm.mention.mention import Mention, Status
 from spacy_padellm.mention.occurrences import find_all
-from spacy_padellm.text.normalize import as_read
+from spacy_padellm.text.normalize import normalize_text
 
 # Start and end (exclusive) of an occurrence, in characters of the text
 _Place = tuple[int, int]
@@ -51,10 +51,10 @@ def align(
     string, no two of which overlap: first to those that are whole tokens, in text
     order, then to the others, in text order. If there are more whole ones than
     mentions, those inside longer mentions that are likely are left out. An occurrence
-    is where the text, as models read it (see `as_read`), has the string. A string
-    without any is looked for with Unicode form (NFKC), case and the length of blanks
-    forgiven, and if that fails too, with all blanks forgiven. Mentions of different
-    labels or strings may be given the same characters.
+    is where the text, as models read it (see `normalize_text`), has the string. A
+    string without any is looked for with Unicode form (NFKC), case and the length of
+    blanks forgiven, and if that fails too, with all blanks forgiven. Mentions of
+    different labels or strings may be given the same characters.
 
     An occurrence found with differences forgiven neither begins nor ends with a
     blank or inside a character with its combining marks. An exact occurrence has
@@ -202,8 +202,8 @@ class _SearchedText:
         self._text = text
 
     @cached_property
-    def _is_as_read(self) -> bool:
-        return as_read(self._text) == self._text
+    def _is_normalized(self) -> bool:
+        return normalize_text(self._text) == self._text
 
     @cached_property
     def _chunks(self) -> list[_Chunk]:
@@ -225,11 +225,11 @@ class _SearchedText:
         """
         size = len(string)
         exact = [(start, start + size) for start in find_all(self._text, string)]
-        if exact and self._is_as_read:
+        if exact and self._is_normalized:
             return exact
         chunks = _split(string)
         found = self._spaced.find(_Normalised(chunks, blank=" ").text)
-        read = [(a, b) for a, b in found if as_read(self._text[a:b]) == string]
+        read = [(a, b) for a, b in found if normalize_text(self._text[a:b]) == string]
         if exact or read:
             return sorted({*exact, *read})
         return found or self._solid.find(_Normalised(chunks, blank="").text)

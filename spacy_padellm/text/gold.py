@@ -15,7 +15,7 @@ from spacy.training import Example, validate_get_examples
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.labels import LabelsOf, own_labels
-from spacy_padellm.text.normalize import as_read, place_as_read
+from spacy_padellm.text.normalize import normalize_text, normalized_offset
 from spacy_padellm.text.spans import gold_spans
 from spacy_padellm.text.windows import SpanGetter, Window, make_windows
 
@@ -191,17 +191,19 @@ def gold_text(window: Window, places: Sequence[_Place]) -> GoldText:
     """
     start = window.start
     end = start + len(window.text)
-    text = as_read(window.text)
+    text = normalize_text(window.text)
     mentions: dict[str, list[str]] = {}
     held = []
     for first, after, label in places:
         if start <= first and after <= end:
             place = first - start, after - start
-            mentions.setdefault(label, []).append(as_read(window.text[slice(*place)]))
+            mentions.setdefault(label, []).append(
+                normalize_text(window.text[slice(*place)])
+            )
             if text != window.text:
                 place = (
-                    place_as_read(window.text, place[0]),
-                    place_as_read(window.text, place[1]),
+                    normalized_offset(window.text, place[0]),
+                    normalized_offset(window.text, place[1]),
                 )
             held.append((*place, label))
     return GoldText(text, mentions, held)

@@ -14,18 +14,18 @@ from unicodedata import is_normalized, normalize
 _BLANKS = re.compile(r"\s\s+|[^\S ]")
 
 
-def as_read(text: str) -> str:
+def normalize_text(text: str) -> str:
     """A text in Unicode's form NFC, each run of blanks and line breaks as one blank."""
     if not is_normalized("NFC", text):
         text = normalize("NFC", text)
     return _BLANKS.sub(" ", text)
 
 
-def place_as_read(text: str, place: int) -> int:
+def normalized_offset(text: str, place: int) -> int:
     """Where a character of a text stands in the text as it is read.
 
     text (str): The text.
     place (int): The character, one that neither goes on a run of blanks nor composes
         with the one before it.
     """
-    return len(as_read(text[:place]))
+    return len(normalize_text(text[:place]))

@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 
 from spacy_padellm.decoding.base import DecodeResult
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.text.normalize import as_read
+from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.windows import SpanGetter, Window, make_windows
 
 # texts -> what was found in each
@@ -103,7 +103,7 @@ def _read(
             except Exception as error:
                 read.error = error
             decoding.extend([read] * len(read.windows))
-            yield from (as_read(window.text) for window in read.windows)
+            yield from (normalize_text(window.text) for window in read.windows)
 
     found = decode(texts())
     while True:

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 import spacy_padellm.text.align as align_module
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.align import AlignedMention, align
-from spacy_padellm.text.normalize import as_read
+from spacy_padellm.text.normalize import normalize_text
 
 
 def tokens(text: str) -> dict[str, set[int]]:
@@ -321,7 +321,7 @@ def brute_occurrences(string: str, text: str) -> list[tuple[int, int]]:
         if not text[i].isspace() and not text[j - 1].isspace()
     ]
     exact = {(i, j) for i, j in spans if text[i:j] == string}
-    read = {(i, j) for i, j in free if as_read(text[i:j]) == string}
+    read = {(i, j) for i, j in free if normalize_text(text[i:j]) == string}
     if exact or read:
         return sorted(exact | read)
     for blank in (" ", ""):
@@ -451,7 +451,7 @@ def test_align_results_are_valid(
         else:
             assert one.status == "normalised"
             assert characters == characters.strip()
-            assert string not in text or as_read(characters) == string
+            assert string not in text or normalize_text(characters) == string
             assert normal(characters, "") == normal(string, "")
         assert taken[string].isdisjoint(range(one.start, one.end))
         taken[string].update(range(one.start, one.end))

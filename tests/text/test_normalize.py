@@ -9,7 +9,7 @@ from helpers import DOC_SPANS, GOLD, LABELS, TEXT, gold_doc, initialised, traine
 from hypothesis import given, strategies as st
 from spacy.training import Example
 
-from spacy_padellm.text.normalize import as_read, place_as_read
+from spacy_padellm.text.normalize import normalize_text, normalized_offset
 
 NAME = "padellm_ner"
 WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."
@@ -25,28 +25,33 @@ WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."
         ("北\u3000京", "北 京"),
     ],
 )
-def test_as_read_has_one_blank_and_composed_characters(text: str, wanted: str) -> None:
-    assert as_read(text) == wanted
+def test_normalize_has_one_blank_and_composed_characters(
+    text: str, wanted: str
+) -> None:
+    assert normalize_text(text) == wanted
 
 
 @given(st.text(st.sampled_from("aë \n\t\u00a0北e\u0308"), max_size=30))
-def test_as_read_twice_changes_nothing(text: str) -> None:
-    assert as_read(as_read(text)) == as_read(text)
+def test_normalize_twice_changes_nothing(text: str) -> None:
+    assert normalize_text(normalize_text(text)) == normalize_text(text)
 
 
 @given(
     st.lists(st.sampled_from(["ab", "Zoe\u0308", "北"])), st.sampled_from(" \n\u00a0")
 )
-def test_as_read_words_keep_their_places(words: list[str], blank: str) -> None:
+def test_normalize_words_keep_their_places(words: list[str], blank: str) -> None:
     text = (blank * 2).join(words)
     at = 0
     for word in words:
-        first, last = place_as_read(text, at), place_as_read(text, at + len(word))
-        assert as_read(text)[first:last] == as_read(word)
+        first, last = (
+            normalized_offset(text, at),
+            normalized_offset(text, at + len(word)),
+        )
+        assert normalize_text(text)[first:last] == normalize_text(word)
         at += len(word) + 2
 
 
-def test_as_read_entities_do_not_depend_on_blanks() -> None:
+def test_normalize_entities_do_not_depend_on_blanks() -> None:
     nlp = trained(span_getter=DOC_SPANS)
     plain, wrapped = nlp(TEXT), nlp(WRAPPED)
     assert [ent.label_ for ent in wrapped.ents] == [ent.label_ for ent in plain.ents]
@@ -54,7 +59,7 @@ def test_as_read_entities_do_not_depend_on_blanks() -> None:
     assert wrapped.spans["padellm"].attrs["statuses"][0] == "normalised"
 
 
-def test_as_read_training_does_not_depend_on_blanks() -> None:
+def test_normalize_training_does_not_depend_on_blanks() -> None:
     losses = []
     for text, first in ((TEXT, "Anna Smith"), (WRAPPED, "Anna  Smith")):
         prompt = {"@misc": "spacy-padellm.Prompt.v1", "preset": "compact"}
