@@ -95,11 +95,15 @@ class Errors:
         "every token; those of strided_spans do with a stride of at least 1 and a "
         "window that is no smaller."
     )
+    P199 = (
+        "Windows of {window} tokens with a stride of {stride} leave out tokens. Set "
+        "the stride to at least 1 and at most the window."
+    )
     P120 = "The decoder's {name} is {value!r}. Set it to {least}."
     P121 = (
         "A text of {tokens} tokens does not fit the model, which takes {context} "
         "tokens with the prompt. Set [components.padellm_ner.span_getter] to cut "
-        "longer texts into windows, e.g. spacy-transformers.strided_spans.v1 with a "
+        "longer texts into windows, e.g. spacy-padellm.strided_spans.v1 with a "
         "smaller window."
     )
     P152 = (

@@ -34,7 +34,7 @@ SMALL = {
     "dtype": "float32",
     "device": "cpu",
 }
-DOC_SPANS = {"@span_getters": "spacy-transformers.doc_spans.v1"}
+DOC_SPANS = {"@span_getters": "spacy-padellm.doc_spans.v1"}
 # a prefix LM that tags its texts
 TAGGING: dict[str, Any] = {
     "labels": LABELS,

@@ -60,7 +60,7 @@ def forced_pipeline(
     config = {
         "model": {"@architectures": "spacy-padellm.SmallCausalLM.v1"},
         "labels": labels,
-        "span_getter": {"@span_getters": "spacy-transformers.doc_spans.v1"},
+        "span_getter": {"@span_getters": "spacy-padellm.doc_spans.v1"},
         "dedup": "off",
     }
     nlp.add_pipe(FACTORY, config=config)

@@ -14,9 +14,9 @@ from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.text.labels import GivenLabels, LabelsOf, own_labels
+from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.spans import DocMentions, place_mentions
 from spacy_padellm.text.stream import DocResult, decode_docs
-from spacy_padellm.text.windows import SpanGetter
 
 
 def find_mentions(

@@ -10,7 +10,7 @@ from spacy.tokens import Doc, Span
 
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.pipeline.validation import check_config_labels
-from spacy_padellm.text.windows import default_span_getter
+from spacy_padellm.text.span_getters import default_span_getter
 
 DEFAULT_SCORE_WEIGHTS = {
     "ents_f": 1.0,

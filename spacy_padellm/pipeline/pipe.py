@@ -38,8 +38,8 @@ from spacy_padellm.text.gold import (
 )
 from spacy_padellm.text.labels import LabelNames, label_names
 from spacy_padellm.text.normalize import normalize_text
+from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.spans import DocMentions, annotate
-from spacy_padellm.text.windows import SpanGetter
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.thinc_model import TreeModel, get_handle
 from spacy_padellm.training.update import (

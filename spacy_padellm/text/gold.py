@@ -16,8 +16,9 @@ from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.labels import LabelsOf, own_labels
 from spacy_padellm.text.normalize import normalize_text, normalized_offset
+from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.spans import gold_spans
-from spacy_padellm.text.windows import SpanGetter, Window, make_windows
+from spacy_padellm.text.windows import Window, make_windows
 
 _Place = tuple[int, int, str]  # first character, the one after the last, label
 

@@ -11,7 +11,8 @@ from spacy.tokens import Doc
 from spacy_padellm.decoding.base import DecodeResult
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.normalize import normalize_text
-from spacy_padellm.text.windows import SpanGetter, Window, make_windows
+from spacy_padellm.text.span_getters import SpanGetter
+from spacy_padellm.text.windows import Window, make_windows
 
 # texts -> what was found in each
 Decode = Callable[[Iterable[str]], Iterator[DecodeResult]]

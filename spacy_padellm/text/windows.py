@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from spacy.attrs import LENGTH
 from spacy.tokens import Doc, Span
-from spacy_transformers.span_getters import configure_strided_spans
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.text.span_getters import SpanGetter
 
-SpanGetter = Callable[[list[Doc]], list[list[Span]]]
 LONGEST_TOKEN = 200  # characters; longer ones are not read
 SHOWN = 40  # characters of a text that an error message shows
-
-
-def default_span_getter(lang: str) -> SpanGetter:
-    """The windows where the config names none: of as much text in each language.
-
-    lang (str): The pipeline's language.
-    """
-    # tokens of Chinese are characters, unless a word segmenter is set
-    window = 128 if lang == "zh" else 32
-    return configure_strided_spans(window, window * 3 // 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +39,7 @@ def make_windows(docs: Sequence[Doc], span_getter: SpanGetter) -> list[Window]:
     """Cut Docs into windows; blank pieces and endless tokens are left out.
 
     docs (Sequence[Doc]): The Docs, possibly empty ones.
-    span_getter (SpanGetter): One of spacy-transformers' span getters.
+    span_getter (SpanGetter): Cuts Docs into spans.
     RAISES (ValueError): If a token that is not blank stands in no window.
     """
     # a Doc's text is put together each time

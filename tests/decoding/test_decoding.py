@@ -554,6 +554,19 @@ def test_decoding_memory_that_runs_out_says_nothing_of_the_model(
     assert not why_no_tree(lm, 10)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_decoding_outlying_weights_say_nothing_of_the_model(
+    dtype: torch.dtype,
+) -> None:
+    lm, _ = prepare("llama", "compact")
+    with torch.no_grad():
+        # as pretrained models have them: a few channels far beyond the others
+        lm.model.model.embed_tokens.weight[:, 3] *= 300
+        lm.model.model.layers[0].mlp.down_proj.weight[5] *= 300
+    lm.model.to(dtype)
+    assert why_no_tree(lm, 10) == ""
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

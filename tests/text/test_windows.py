@@ -6,14 +6,15 @@ import itertools
 
 import pytest
 import spacy
+from hypothesis import given, strategies as st
 from spacy.tokens import Doc, Span
-from spacy_transformers.span_getters import (
-    configure_get_doc_spans,
-    configure_get_sent_spans,
-    configure_strided_spans,
-)
 
-from spacy_padellm.text.windows import Window, default_span_getter, make_windows
+from spacy_padellm.text.span_getters import (
+    default_span_getter,
+    make_doc_spans,
+    make_strided_spans,
+)
+from spacy_padellm.text.windows import Window, make_windows
 
 NLP = spacy.blank("en")
 
@@ -25,7 +26,7 @@ def test_windows_by_default_are_of_as_much_text(lang: str, windows: int) -> None
 
 
 def strided(doc: Doc, window: int, stride: int) -> list[Window]:
-    return make_windows([doc], configure_strided_spans(window, stride))
+    return make_windows([doc], make_strided_spans(window, stride))
 
 
 def words(count: int) -> Doc:
@@ -66,12 +67,12 @@ def test_windows_text_is_the_docs_from_its_start() -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n \t"])
 def test_windows_blank_doc_has_none(text: str) -> None:
-    assert make_windows([NLP.make_doc(text)], configure_get_doc_spans()) == []
+    assert make_windows([NLP.make_doc(text)], make_doc_spans()) == []
 
 
 def test_windows_blank_docs_do_not_shift_the_numbers_of_others() -> None:
     docs = [NLP.make_doc(text) for text in ("", "one", "  ", "two")]
-    windows = make_windows(docs, configure_get_doc_spans())
+    windows = make_windows(docs, make_doc_spans())
     assert [(w.doc, w.text) for w in windows] == [(1, "one"), (3, "two")]
 
 
@@ -83,7 +84,7 @@ def test_windows_blank_piece_is_left_out() -> None:
 
 def test_windows_sentences_follow_each_other() -> None:
     doc = Doc(NLP.vocab, words=list("ab.cd."), sent_starts=[1, 0, 0, 1, 0, 0])
-    windows = make_windows([doc], configure_get_sent_spans())
+    windows = make_windows([doc], lambda docs: [list(doc.sents) for doc in docs])
     assert [w.text for w in windows] == ["a b .", "c d ."]
     assert windows[0].owned[1] == windows[1].owned[0] == doc[3].idx
 
@@ -108,13 +109,16 @@ def test_windows_leave_out_endless_tokens() -> None:
 
 @pytest.mark.parametrize(("window", "stride"), [(4, 6), (-1, 1), (0, 1), (3, 0)])
 def test_windows_that_leave_out_text_are_told(window: int, stride: int) -> None:
+    span_getters = pytest.importorskip("spacy_transformers.span_getters")
+    getter = span_getters.configure_strided_spans(window, stride)
     with pytest.raises(ValueError, match=r"Correct \[components.padellm_ner"):
-        strided(words(12), window, stride)
+        make_windows([words(12)], getter)
 
 
 def test_windows_that_leave_out_text_name_it() -> None:
+    doc = words(12)
     with pytest.raises(ValueError, match="'w4 w5'"):
-        strided(words(12), 4, 6)
+        make_windows([doc], lambda docs: [[doc[:4], doc[6:]]])
 
 
 def test_windows_without_blank_tokens_are_taken() -> None:
@@ -122,3 +126,25 @@ def test_windows_without_blank_tokens_are_taken() -> None:
     pieces = [doc[1:2], doc[3:4]]
     windows = make_windows([doc], lambda docs: [pieces])
     assert [w.text for w in windows] == ["a", "b"]
+
+
+@given(st.integers(0, 100), st.integers(1, 20), st.integers(1, 20))
+def test_windows_strided_as_those_of_spacy_transformers(
+    count: int, window: int, stride: int
+) -> None:
+    span_getters = pytest.importorskip("spacy_transformers.span_getters")
+    stride = min(stride, window)
+    docs = [words(count)]
+    wanted = span_getters.configure_strided_spans(window, stride)(docs)
+    found = make_strided_spans(window, stride)(docs)
+    assert [[(s.start, s.end) for s in spans] for spans in found] == [
+        [(s.start, s.end) for s in spans] for spans in wanted
+    ]
+
+
+@pytest.mark.parametrize(("window", "stride"), [(8, 0), (8, 9), (0, 0)])
+def test_windows_strides_that_leave_out_tokens_are_refused(
+    window: int, stride: int
+) -> None:
+    with pytest.raises(ValueError, match="at most the window"):
+        make_strided_spans(window, stride)

@@ -1,0 +1,65 @@
+"""Span getters: functions that cut Docs into the spans that a model reads.
+
+Those of spacy-transformers (`spacy-transformers.sent_spans.v1`, ...) are found by their
+entry points where that package is installed; it is not needed for ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import catalogue
+from spacy.tokens import Doc, Span
+from spacy.util import registry
+
+from spacy_padellm.errors import Errors
+
+SpanGetter = Callable[[list[Doc]], list[list[Span]]]
+
+# spacy-transformers makes the same registry, under the same name, when it is imported
+if not hasattr(registry, "span_getters"):
+    registry.span_getters = catalogue.create(  # type: ignore[attr-defined]
+        "spacy", "span_getters", entry_points=True
+    )
+
+
+def make_strided_spans(window: int, stride: int) -> SpanGetter:
+    """`spacy-padellm.strided_spans.v1`: windows of so many tokens.
+
+    window (int): Tokens of a window.
+    stride (int): Tokens from the start of one window to that of the next; less than
+        `window` lets windows overlap.
+    RAISES (ValueError): If a token would be in no window.
+    """
+    if not 1 <= stride <= window:
+        raise ValueError(Errors.P199.format(window=window, stride=stride))
+    return partial(_strided_spans, window=window, stride=stride)
+
+
+def make_doc_spans() -> SpanGetter:
+    """`spacy-padellm.doc_spans.v1`: each Doc is one window."""
+    return _doc_spans
+
+
+def default_span_getter(lang: str) -> SpanGetter:
+    """The windows where the config names none: of as much text in each language.
+
+    lang (str): The pipeline's language.
+    """
+    # tokens of Chinese are characters, unless a word segmenter is set
+    window = 128 if lang == "zh" else 32
+    return make_strided_spans(window, window * 3 // 4)
+
+
+def _strided_spans(docs: list[Doc], *, window: int, stride: int) -> list[list[Span]]:
+    spans = []
+    for doc in docs:
+        # the last window ends with the Doc; one that starts where it ended adds nothing
+        starts = range(0, max(len(doc) - window + stride, 1), stride)
+        spans.append([doc[start : start + window] for start in starts if len(doc)])
+    return spans
+
+
+def _doc_spans(docs: list[Doc]) -> list[list[Span]]:
+    return [[doc[:]] for doc in docs]
