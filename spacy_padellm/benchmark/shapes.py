@@ -46,6 +46,8 @@ SHAPES = {
     "tiny": ModelShape(32, 64, 2, 2, 2, 16, 1_000),
     "7M": ModelShape(256, 768, 6, 4, 4, 64, 8_000),
     "70M": ModelShape(512, 1536, 12, 8, 4, 64, 50_000),
+    # SmolLM2-135M's
+    "135M": ModelShape(576, 1536, 30, 9, 3, 64, 49_152, context=8192),
     "0.6B": ModelShape(1024, 3072, 28, 16, 8, 128, 151_936),
     # Llama-2-7B's
     "7B": ModelShape(4096, 11008, 32, 32, 32, 128, 32_000, context=4096, llama=True),

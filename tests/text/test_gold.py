@@ -9,10 +9,10 @@ import spacy
 from hypothesis import given, strategies as st
 from spacy.tokens import Doc, Span
 from spacy.training import Example
-from spacy_transformers.span_getters import configure_strided_spans
 
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.gold import gold_texts
+from spacy_padellm.text.span_getters import make_strided_spans
 
 NLP = spacy.blank("en")
 WORDS = ["(", "Paris", ",", "France", ")", "met", "Rome", "."]
@@ -22,7 +22,7 @@ TAGS = ["O", "U-LOC", "O", "U-LOC", "O", "O", "U-LOC", "O"]
 def gold_of(example: Example) -> GoldText:
     (gold,) = gold_texts(
         [example],
-        configure_strided_spans(100, 100),
+        make_strided_spans(100, 100),
         spans_key="padellm",
         check_label=lambda label: None,
     )

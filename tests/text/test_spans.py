@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import spacy
 from spacy.tokens import Doc, DocBin, Span, SpanGroup
-from spacy_transformers.span_getters import configure_strided_spans
 
 from spacy_padellm.mention.mention import Mention, ScoredSpan
+from spacy_padellm.text.span_getters import make_strided_spans
 from spacy_padellm.text.spans import DocMentions, annotate, gold_spans, place_mentions
 from spacy_padellm.text.windows import make_windows
 
@@ -46,7 +46,7 @@ def ents(doc: Doc) -> list[tuple[str, str]]:
 
 
 def place(doc: Doc, mentions: list[list[Mention]], size: int, step: int) -> DocMentions:
-    windows = make_windows([doc], configure_strided_spans(size, step))
+    windows = make_windows([doc], make_strided_spans(size, step))
     assert len(windows) == len(mentions)
     [result] = place_mentions([doc], windows, mentions, dedup="on")
     return result
@@ -92,7 +92,7 @@ def test_spans_mention_that_is_not_in_the_text_is_dropped() -> None:
 )
 def test_spans_dedup_is_done(dedup: Any, labels: list[str]) -> None:
     doc = NLP.make_doc("in Paris")
-    windows = make_windows([doc], configure_strided_spans(8, 8))
+    windows = make_windows([doc], make_strided_spans(8, 8))
     mentions = [Mention("PER", 1, "Paris", 0.4), Mention("LOC", 1, "Paris", 0.6)]
     [result] = place_mentions([doc], windows, [mentions], dedup=dedup)
     assert [s.label for s in result.spans] == labels
@@ -100,7 +100,7 @@ def test_spans_dedup_is_done(dedup: Any, labels: list[str]) -> None:
 
 def test_spans_dedup_is_among_mentions_that_are_likely_enough() -> None:
     doc = NLP.make_doc("in Paris")
-    windows = make_windows([doc], configure_strided_spans(8, 8))
+    windows = make_windows([doc], make_strided_spans(8, 8))
     mentions = [Mention("PER", 1, "Paris", 0.4), Mention("LOC", 1, "Paris", 0.3)]
     [result] = place_mentions(
         [doc], windows, [mentions], dedup="on", counts=lambda m: m.label == "LOC"

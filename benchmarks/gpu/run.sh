@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Runs on a GPU machine, in the repository's root: tests, then measurements in the order
+# of their value. Each part has a time limit of its own, and its results are written as
+# soon as it ends.
+#
+#   OUT=results bash benchmarks/gpu/run.sh [PART ...]
+#
+# OUT: a folder for the results. DEVICE: cuda (the default) or cpu, to rehearse with
+# SHAPES=tiny. CORPUS: CoNLL-2003 dev as a .spacy file. SITE: packages that the machine
+# lacks, as benchmarks/gpu/bundle.sh makes them.
+set -uo pipefail
+: "${OUT:?a folder for the results}" "${DEVICE:=cuda}" "${PYTHON:=python3}"
+: "${CORPUS:=gpu-bundle/conll03_dev.spacy}" "${SITE:=gpu-bundle/site.tar.xz}"
+: "${BASE:=gpu-bundle/base}" "${SHAPES:=7B 0.6B 135M}" "${TEXTS:=12}"
+mkdir -p "$OUT"
+if [ -f "$SITE" ]; then
+    site=$(mktemp -d)
+    tar -xJf "$SITE" -C "$site"
+    export PYTHONPATH="$PWD:$site"
+fi
+export HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false
+
+part() { # NAME SECONDS COMMAND...
+    local name=$1 limit=$2 start=$SECONDS
+    shift 2
+    timeout "$limit" "$@" >"$OUT/$name.log" 2>&1
+    echo "== $name: exit $? after $((SECONDS - start)) s" | tee -a "$OUT/summary.txt"
+    grep -v "Loading weights" "$OUT/$name.log" | tail -n "${LINES_SHOWN:-25}" | cut -c 1-400
+}
+
+measure() { # NAME SECONDS OPTIONS...
+    local name=$1 limit=$2
+    shift 2
+    part "$name" "$limit" "$PYTHON" -m spacy_padellm.benchmark "$CORPUS" \
+        --device "$DEVICE" --peers '' --json "$OUT/$name.json" "$@"
+}
+
+graphs=tree-graphs,
+[ "$DEVICE" = cpu ] && graphs=
+run() {
+    case $1 in
+    tests)
+        part tests 150 "$PYTHON" -m pytest -m gpu -q -p no:cacheprovider \
+            -o filterwarnings=default tests
+        ;;
+    shapes)
+        for shape in $SHAPES; do
+            measure "decoding-$shape" 110 --forced --shape "$shape" --texts "$TEXTS" \
+                --dtype bfloat16 --repeats 1 --decoders "tree,${graphs}batch,struct,aug"
+        done
+        ;;
+    streams)
+        for shape in $SHAPES; do
+            measure "stream-$shape" 60 --forced --shape "$shape" --texts 400 \
+                --dtype bfloat16 --repeats 1 --decoders tree
+        done
+        ;;
+    bundled)
+        part bundled 60 "$PYTHON" -m spacy_padellm.benchmark "$CORPUS" \
+            --model bundled-en --device "$DEVICE" --texts 400 --repeats 1 \
+            --decoders "tree,${graphs%,}" --peers ner --json "$OUT/bundled.json"
+        ;;
+    profile)
+        for shape in $SHAPES; do
+            part "profile-$shape" 60 "$PYTHON" -m benchmarks.gpu.profile "$CORPUS" \
+                --shape "$shape" --device "$DEVICE" --json "$OUT/profile-$shape.json"
+        done
+        ;;
+    train)
+        part train 100 "$PYTHON" -m benchmarks.gpu.finetune "$BASE" "$CORPUS" \
+            "$OUT/train" --dev conll="$CORPUS" --dev-texts 100 --device "$DEVICE" \
+            --seconds "${TRAIN_SECONDS:-25}"
+        cp "$OUT/train/log.json" "$OUT/train.json"
+        rm -rf "$OUT/train"
+        ;;
+    *)
+        echo "unknown part: $1"
+        ;;
+    esac
+}
+
+if [ $# -eq 0 ]; then
+    set -- tests shapes streams bundled train profile
+fi
+for name in "$@"; do
+    run "$name"
+done
+cat "$OUT/summary.txt"
