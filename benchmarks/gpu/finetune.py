@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=16384, help="of a pass")
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--bits-from", type=float, default=0.6, help="share of time")
+    parser.add_argument("--save-every", type=int, default=0, help="steps")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--seed", type=int, default=0)
@@ -126,12 +127,16 @@ def fine_tune(
     sgd = Adam(0.0, beta1=0.9, beta2=0.98, L2=0.05, grad_clip=1.0, use_averages=False)
     logged: list[dict[str, float]] = []
     bits: FewBits | None = None
+    model = pipe.handle.trainable(pipe.prompt.special_tokens).model
+    if model.device.type == "cpu":
+        # the fused kernel's backward pass with a mask is slower there
+        model.set_attn_implementation("eager")
     batches = endless(docs, options.batch, seed=options.seed)
     started = time.perf_counter()
     total, count, step = 0.0, 0, 0
     while (share := (time.perf_counter() - started) / options.seconds) < 1:
         if bits is None and share >= options.bits_from:
-            bits = FewBits(pipe.handle.lm().model)
+            bits = FewBits(model)
         warm = min(1.0, (step + 1) / 100)
         sgd.learn_rate = options.rate * warm * 0.5 * (1 + math.cos(math.pi * share))
         examples = [as_example(nlp, doc) for doc in next(batches)]
@@ -142,13 +147,15 @@ def fine_tune(
             bits.restore()
         pipe.finish_update(sgd)
         total, count, step = total + losses["padellm_ner"], count + 1, step + 1
-        if step in {1, 10} or step % 50 == 0:
+        if step in {1, 10} or step % 25 == 0:
             seconds = time.perf_counter() - started
             logged.append(
                 {"step": step, "seconds": round(seconds, 2), "loss": total / count}
             )
             print(logged[-1], f"rate {float(sgd.learn_rate):.1e}", flush=True)
             total, count = 0.0, 0
+        if options.save_every and step % options.save_every == 0:
+            model.save_pretrained(options.output / "checkpoint")
     if torch.cuda.is_available():
         print("memory GiB", torch.cuda.max_memory_allocated() / 2**30, flush=True)
     return logged

@@ -35,7 +35,8 @@ def make_optimizers(
     ]
     made: list[torch.optim.Optimizer] = []
     if others:
-        made.append(torch.optim.AdamW([group for group in groups if group["params"]]))
+        decayed = [group for group in groups if group["params"]]
+        made.append(torch.optim.AdamW(decayed, fused=True))
     if matrices:
         group = {"params": matrices, "decays": True}
         made.append(torch.optim.Muon([group], adjust_lr_fn="match_rms_adamw"))
