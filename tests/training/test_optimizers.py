@@ -37,7 +37,8 @@ def adamw(parameters: list[nn.Parameter]) -> torch.optim.AdamW:
     norms = [p for p in parameters if p.dim() < 2]
     rest = [p for p in parameters if p.dim() > 1]
     groups = [{"params": rest}, {"params": norms, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=0.01, betas=(0.8, 0.9), weight_decay=0.1)
+    settings = {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.1}
+    return torch.optim.AdamW(groups, **settings, fused=True)
 
 
 def test_optimizers_step_is_adamw_with_spacys_settings() -> None:
