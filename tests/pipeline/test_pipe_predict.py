@@ -186,7 +186,7 @@ def test_component_predict_single_bad_doc_comes_back_unannotated() -> None:
 
 def test_component_predict_long_text_is_read_in_windows() -> None:
     window = {
-        "@span_getters": "spacy-transformers.strided_spans.v1",
+        "@span_getters": "spacy-padellm.strided_spans.v1",
         "window": 7,
         "stride": 7,
     }
