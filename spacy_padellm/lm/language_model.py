@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from spacy_padellm.lm.attention import packed_attention
+from spacy_padellm.lm.cache_argument import cache_argument
 from spacy_padellm.lm.tags import TaughtTags, read_tags, write_tags
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
 from spacy_padellm.prompt.template import Prompt
@@ -165,7 +166,7 @@ class LanguageModel:
         """
         # one token is projected, whichever
         with self._head.at(torch.zeros(1, dtype=torch.long, device=self.device)):
-            self.model(**inputs, past_key_values=cache, use_cache=True)
+            self.model(**inputs, **{cache_argument(self.model): cache}, use_cache=True)
 
     def _index(self, numbers: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """Numbers on the device; put there after a pass they would wait for its end."""

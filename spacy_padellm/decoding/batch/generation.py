@@ -19,6 +19,7 @@ from transformers import (
 
 from spacy_padellm.decoding.replicas import Replica, spread
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.cache_argument import CACHE_ARGUMENT
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -144,7 +145,7 @@ def _generate_batch(
     with replica.lm.lock, replica.lm.autocast(), torch.inference_mode():
         read: dict[str, Any] = {}
         if any(start < end for start, end in bidirectional_spans):
-            read["past_key_values"] = _read_prompts(
+            read[CACHE_ARGUMENT] = _read_prompts(
                 replica.lm, ids, mask, bidirectional_spans
             )
         output = model.generate(

@@ -304,7 +304,7 @@ def test_baselines_cut_answers_are_reported(
     with torch.no_grad():
         lm.model.lm_head.weight[prompt.eos] = 0
     decode(decoder(), lm, prompt, ["some words"], LABELS)
-    answers = len(LABELS) if decoder is OneStepDecoder else 1
+    answers = len(LABELS) if decoder.form.by_label else 1
     assert f"{answers} answer(s) reached the number of tokens" in caplog.text
 
 
