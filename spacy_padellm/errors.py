@@ -81,6 +81,7 @@ class Errors:
         "the installed transformers knows the architecture (a model with code of its "
         "own needs trust_remote_code = true)."
     )
+    P138 = "it has no tokenizer files. Add them, e.g. tokenizer.json"
     P117 = (
         "The model '{name}' lacks {count} of its weights, the first is {first}. Copy "
         "or download it again, and check that config.json belongs to these weights."

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import cached_file
 
 from spacy_padellm.errors import Errors
@@ -18,6 +18,7 @@ from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.lora import ADAPTER, load_adapter, read_adapter
 from spacy_padellm.lm.onednn import prepack
+from spacy_padellm.lm.tokenizer import read_tokenizer
 
 BUNDLED = {"bundled-en": Path(__file__).parent.parent / "models" / "en"}
 
@@ -135,7 +136,7 @@ def load(
         raise ValueError(Errors.P114.format(path=source, file="config.json"))
     with _loading, as_load_errors(source):
         config = AutoConfig.from_pretrained(source, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        tokenizer = read_tokenizer(source, **options)
         model, report = AutoModelForCausalLM.from_pretrained(
             source,
             config=config,
@@ -163,7 +164,7 @@ def load_tokenizer(
     if isinstance(source, str):
         options["revision"] = revision
     with _loading, as_load_errors(source):
-        return AutoTokenizer.from_pretrained(source, **options)
+        return read_tokenizer(source, **options)
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:

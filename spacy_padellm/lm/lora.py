@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.tags import load_tags
+from spacy_padellm.lm.tokenizer import read_tokenizer
 from spacy_padellm.lm.vocabulary import fit_vocabulary
 
 ADAPTER = "adapter_config.json"
@@ -75,7 +75,7 @@ def read_adapter(folder: Path) -> Adapter:
     peft = import_peft()
     with as_load_errors(folder):
         config = peft.PeftConfig.from_pretrained(folder)
-        return Adapter(folder, config, AutoTokenizer.from_pretrained(folder))
+        return Adapter(folder, config, read_tokenizer(folder))
 
 
 def load_adapter(

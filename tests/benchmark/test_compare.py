@@ -14,6 +14,8 @@ from helpers import GOLD, gold_doc
 from spacy.tokens import DocBin
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parent.parent.parent
 SETS = ("conll03", "weibo", "resume", "youku", "ecommerce")
 

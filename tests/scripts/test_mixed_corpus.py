@@ -42,6 +42,7 @@ def names(docs: Iterable[Doc], label: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def lists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    pytest.importorskip("pytickersymbols")  # which needs Python 3.11
     path = tmp_path_factory.mktemp("names") / "names.json"
     run("names.py", path)
     found: dict[str, list[str]] = json.loads(path.read_text("utf8"))

@@ -11,6 +11,8 @@ import pytest
 import spacy
 from thinc.api import Config
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parent.parent.parent
 PEOPLE = ["Ada Lovelace", "Alan Turing", "Grace Hopper", "Kurt Goedel"]
 PLACES = ["London", "Vienna", "New York", "Manchester"]

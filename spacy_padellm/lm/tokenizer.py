@@ -1,0 +1,25 @@
+"""Load a tokenizer's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from spacy_padellm.errors import Errors
+
+
+def read_tokenizer(source: Path | str, **options: Any) -> Any:
+    """Load a tokenizer with all its files.
+
+    source (Path | str): A model's folder or hub name.
+    options (Any): What `AutoTokenizer.from_pretrained` takes.
+    RETURNS (transformers.PreTrainedTokenizerBase): The tokenizer.
+    RAISES (Exception): If it cannot be loaded, or has no vocabulary.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    # where the files are missing, transformers 5 makes one of special tokens alone
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise OSError(Errors.P138)
+    return tokenizer
