@@ -182,6 +182,11 @@ class Errors:
         "key_value_heads."
     )
 
+    P138 = (
+        "The thinc model of the component does not save the language model's weights. "
+        "Save the pipeline with nlp.to_disk or nlp.to_bytes."
+    )
+
     # The component: P14x
     P140 = (
         "The component '{name}' has no labels. Give them in the config, e.g. labels = "
@@ -564,6 +569,11 @@ class Warnings:
         "{n} answer(s) reached the number of tokens that the length of their text "
         "allows, and were cut there: mentions after it are lost. Check that the model "
         "was trained with this decoder, and long enough to end its answers."
+    )
+    W105 = (
+        "The component '{name}' is trained without dropout, so that dropout = {drop} "
+        "has no effect on it. Set dropout = 0.0 in [training] if no other component "
+        "needs it."
     )
     W170 = (
         "Could not check that the server {url} has the same tokenizer: it has neither "

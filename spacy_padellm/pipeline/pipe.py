@@ -15,9 +15,10 @@ from spacy.vocab import Vocab
 from thinc.api import Optimizer
 
 from spacy_padellm.decoding.base import Decoder
-from spacy_padellm.errors import Errors
+from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.mention.calibration import Calibration, Tuning
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.pipeline.annotate_docs import find_mentions
 from spacy_padellm.pipeline.saving import (
     Loaded,
@@ -47,6 +48,7 @@ from spacy_padellm.training.update import (
     add_update,
     make_from_scratch,
     make_step,
+    mean_loss,
 )
 
 STREAM_FROM = 256  # Docs of a batch; smaller ones are asked for to get Docs early
@@ -122,6 +124,7 @@ class PaDeLLMNER(TrainablePipe):
             "existing": existing,
         }
         self._updates = Updates()
+        self._warned_of_drop = False
         self._task = self._make_task(label_names(labels, {}), prompt)
 
     def _make_task(self, labels: Mapping[str, str], prompt: Prompt | None) -> Task:
@@ -360,7 +363,8 @@ class PaDeLLMNER(TrainablePipe):
 
         examples (Iterable[Example]): The batch; examples without gold annotation are
             left out.
-        drop (float): Not used: causal LMs are fine-tuned without dropout.
+        drop (float): Has no effect: causal LMs are fine-tuned without dropout. The
+            first value other than 0 is reported as a warning.
         sgd (Optimizer | None): The optimizer.
         losses (dict[str, float] | None): The mean loss is added under the name.
         RETURNS (dict[str, float]): The losses.
@@ -369,21 +373,16 @@ class PaDeLLMNER(TrainablePipe):
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
-        examples = list(examples)
-        validate_examples(examples, "PaDeLLMNER.update")
-        asked = golds_by_labels(
-            examples,
-            self.span_getter,
-            name=self.name,
-            spans_key=self.cfg["spans_key"],
-            labels_of=self._task.of_doc,
-        )
-        for labels, _ in asked:
+        if drop and not self._warned_of_drop:
+            logger.warning(Warnings.W105.format(name=self.name, drop=drop))
+            self._warned_of_drop = True
+        golds = self._golds(examples, "PaDeLLMNER.update")
+        for labels, _ in golds:
             self._task.record_trained(labels)
-        if asked:
+        if golds:
             losses[self.name] += add_update(
                 self._updates,
-                asked,
+                golds,
                 model=self.model,
                 decoder=self.decoder,
                 prompt=self._task.ready(),
@@ -392,6 +391,49 @@ class PaDeLLMNER(TrainablePipe):
         if sgd is not None:
             self.finish_update(sgd)
         return losses
+
+    def get_loss(
+        self, examples: Iterable[Example], scores: object
+    ) -> tuple[float, float]:
+        """The loss of a batch; the model and its gradients do not change.
+
+        The loss is that of the gold answers, token by token. It does not depend on
+        the mentions that were predicted, so that another forward pass is made for it.
+
+        examples (Iterable[Example]): The batch; examples without gold annotation are
+            left out.
+        scores (object): The predictions for the batch, as `predict` returns them. Not
+            used; part of spaCy's interface.
+        RETURNS (tuple[float, float]): The mean loss, as `update` adds it to the losses,
+            and its derivative with respect to the output of the component's `model`,
+            which is the summed loss. Both are 0 if no example is annotated.
+        RAISES (ValueError): If a gold label is unknown, a text does not fit the model,
+            or the loss is no number.
+        """
+        golds = self._golds(examples, "PaDeLLMNER.get_loss")
+        if not golds:
+            return 0.0, 0.0
+        return mean_loss(
+            golds,
+            model=self.model,
+            decoder=self.decoder,
+            prompt=self._task.ready(),
+            settings=self.training,
+        )
+
+    def _golds(
+        self, examples: Iterable[Example], method: str
+    ) -> list[tuple[dict[str, str], list[GoldText]]]:
+        """The gold texts of a batch, by their labels."""
+        examples = list(examples)
+        validate_examples(examples, method)
+        return golds_by_labels(
+            examples,
+            self.span_getter,
+            name=self.name,
+            spans_key=self.cfg["spans_key"],
+            labels_of=self._task.of_doc,
+        )
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Apply the mean gradient of the updates since the last step.
@@ -457,7 +499,7 @@ class PaDeLLMNER(TrainablePipe):
 
     def _take(self, loaded: Loaded) -> None:
         labels = loaded.cfg.pop("labels")
-        self.cfg = loaded.cfg
+        self.cfg.update(loaded.cfg)
         self._updates = Updates()
         prompt = self._own_prompt if loaded.model else self.prompt
         self._task = self._make_task(labels, prompt)

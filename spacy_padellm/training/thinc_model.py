@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from thinc.api import Model
+from thinc.api import Model, serialize_attr
 
+from spacy_padellm.errors import Errors
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.small_model import SmallShape
+from spacy_padellm.training.device import resolve_device
 from spacy_padellm.training.loss import tree_loss
 from spacy_padellm.training.targets import TrainingTree
 
 TreeModel = Model[Sequence[TrainingTree], Any]
+DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def make_causal_lm(
     name: str = "bundled-en",
     *,
     revision: str | None = None,
-    dtype: str = "auto",
+    dtype: DType = "auto",
     device: str = "auto",
     trust_remote_code: bool = False,
     lora: dict[str, Any] | None = None,
@@ -30,8 +33,11 @@ def make_causal_lm(
 
     name (str): A bundled model's name, a folder, or a hub name.
     revision (str | None): Branch, tag or commit of a hub model.
-    dtype (str): "auto", "float32", "bfloat16" or "float16".
-    device (str): "auto", "cpu", "cuda", "cuda:1", ...
+    dtype (DType): Of the weights in decoding, and of the activations in training.
+        "auto" is bfloat16 where the hardware is fast at it, else float16 on CUDA and
+        float32 elsewhere.
+    device (str): "cpu", "cuda", "cuda:1", ..., or "auto", which follows spaCy's GPU
+        settings; see `resolve_device`.
     trust_remote_code (bool): Whether code in the model's repository may run.
     lora (dict[str, Any] | None): Train low-rank adapters (peft's LoraConfig) instead
         of all weights.
@@ -40,7 +46,7 @@ def make_causal_lm(
         name=name,
         revision=revision,
         dtype=dtype,
-        device=device,
+        device=resolve_device(device),
         trust_remote_code=trust_remote_code,
         lora=lora,
     )
@@ -56,7 +62,7 @@ def make_small_causal_lm(
     heads: int = 4,
     key_value_heads: int = 4,
     context: int = 1024,
-    dtype: str = "auto",
+    dtype: DType = "auto",
     device: str = "auto",
 ) -> TreeModel:
     """`spacy-padellm.SmallCausalLM.v1`: a small model from scratch.
@@ -73,14 +79,20 @@ def make_small_causal_lm(
         key_value_heads=key_value_heads,
         context=context,
     )
-    handle = ModelHandle(ModelSource(name=None, dtype=dtype, device=device))
-    return _wrap(handle, shape=shape)
+    source = ModelSource(name=None, dtype=dtype, device=resolve_device(device))
+    return _wrap(ModelHandle(source), shape=shape)
 
 
 def get_handle(model: TreeModel) -> ModelHandle:
     """The handle of a model made here."""
     handle: ModelHandle = model.attrs["handle"]
     return handle
+
+
+@serialize_attr.register(ModelHandle)
+def _refuse_to_serialize(_: Any, value: Any, name: str, model: TreeModel) -> bytes:
+    """thinc would leave out the handle, and with it the weights, without a word."""
+    raise ValueError(Errors.P138)
 
 
 def _wrap(handle: ModelHandle, *, shape: SmallShape | None = None) -> TreeModel:

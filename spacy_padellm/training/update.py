@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.small_model import make_lm
+from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.training.loss import batches, fit_trees
@@ -20,7 +21,10 @@ from spacy_padellm.training.tags import add_tags, with_tags_of
 from spacy_padellm.training.targets import TrainingTree, make_targets
 from spacy_padellm.training.thinc_model import TreeModel, get_handle
 
-TAG_LOSS = 1.0  # of a model that tags its texts, unless the settings say otherwise
+TAG_LOSS = 1.0  # of a model with tags, unless the settings say otherwise
+
+# label -> its name in the prompt, and the gold texts with these labels
+Golds = Sequence[tuple[Mapping[str, str], Sequence[GoldText]]]
 
 
 @dataclass(slots=True)
@@ -50,20 +54,19 @@ def make_from_scratch(
 
 def add_update(
     updates: Updates,
-    golds: Sequence[tuple[dict[str, str], list[GoldText]]],
+    golds: Golds,
     *,
     model: TreeModel,
     decoder: Decoder,
     prompt: Prompt,
     settings: TrainingSettings,
 ) -> float:
-    """Add the gradient of the mean loss of gold texts to the model's.
+    """Add the gradient of the mean loss of gold texts to the model's gradients.
 
-    updates (Updates): The updates since the last step, of which this is one.
-    golds (Sequence[tuple[dict[str, str], list[GoldText]]]): Label -> its name in the
-        prompt, and the gold texts to find these labels in.
+    updates (Updates): The updates since the last step; this one is added.
+    golds (Golds): The gold texts by their labels.
     model (TreeModel): The model.
-    decoder (Decoder): What the model is to answer.
+    decoder (Decoder): The decoder that the model is trained for.
     prompt (Prompt): The prompt.
     settings (TrainingSettings): How the model is trained.
     RETURNS (float): The mean loss.
@@ -75,33 +78,9 @@ def add_update(
     if settings.gradient_checkpointing:
         # the reentrant kind gives adapters no gradient
         lm.model.gradient_checkpointing_enable({"use_reentrant": False})
-    trees: list[TrainingTree] = []
-    taught = lm.tags
-    weight = settings.tag_loss
-    if weight is None:
-        # tags that are not taught any more would go on saying what they were taught
-        weight = TAG_LOSS if taught.inside else 0.0
-    for labels, texts in golds:
-        tokens = lm.tokens_of(prompt)
-        targets = make_targets(
-            decoder.output_format,
-            tokens,
-            texts,
-            labels,
-            mention_prefix_loss=settings.mention_prefix_loss,
-        )
-        if weight:
-            taught = with_tags_of(taught, tokens, texts, list(labels.values()))
-            add_tags(
-                targets,
-                texts,
-                prompt=tokens,
-                labels=labels,
-                tags=taught,
-                weight=weight,
-            )
-        trees += targets
-    trees = fit_trees(lm, trees)
+    trees, tags = _make_trees(
+        lm, golds, decoder=decoder, prompt=prompt, settings=settings
+    )
     total = sum(tree.weight for tree in trees)
     mean = 0.0
     try:
@@ -114,13 +93,72 @@ def add_update(
         lm.model.zero_grad()
         updates.count = 0
         raise
-    if weight:
-        # not before: a model that was not taught to tag must not be asked for tags
-        lm.tags = taught
-    elif taught.inside:
-        lm.tags = replace(taught, inside={}, begins={}, sets=[])
+    if tags != lm.tags:
+        # only now: decoding asks for the tags that a model was trained on
+        lm.tags = tags
     updates.count += 1
     return mean
+
+
+def mean_loss(
+    golds: Golds,
+    *,
+    model: TreeModel,
+    decoder: Decoder,
+    prompt: Prompt,
+    settings: TrainingSettings,
+) -> tuple[float, float]:
+    """The mean loss of gold texts; the model and its gradients do not change.
+
+    golds, model, decoder, prompt, settings: See `add_update`.
+    RETURNS (tuple[float, float]): The mean loss, and its derivative with respect to
+        the summed loss, which is the model's output.
+    RAISES (ValueError): As `add_update`.
+    """
+    lm = get_handle(model).lm()
+    lm.model.eval()
+    trees, _ = _make_trees(lm, golds, decoder=decoder, prompt=prompt, settings=settings)
+    factor = 1 / sum(tree.weight for tree in trees)
+    losses = [
+        float(model.predict(batch)) * factor
+        for batch in batches(trees, settings.max_batch_tokens)
+    ]
+    return sum(losses), factor
+
+
+def _make_trees(
+    lm: LanguageModel,
+    golds: Golds,
+    *,
+    decoder: Decoder,
+    prompt: Prompt,
+    settings: TrainingSettings,
+) -> tuple[list[TrainingTree], TaughtTags]:
+    """The training trees of gold texts, and the model's tags once they are learnt."""
+    tags = lm.tags
+    weight = settings.tag_loss
+    if weight is None:
+        # a model that is not trained on its tags any more would go on giving them
+        weight = TAG_LOSS if tags.inside else 0.0
+    tokens = lm.tokens_of(prompt)
+    trees: list[TrainingTree] = []
+    for labels, texts in golds:
+        targets = make_targets(
+            decoder.output_format,
+            tokens,
+            texts,
+            labels,
+            mention_prefix_loss=settings.mention_prefix_loss,
+        )
+        if weight:
+            tags = with_tags_of(tags, tokens, texts, list(labels.values()))
+            add_tags(
+                targets, texts, prompt=tokens, labels=labels, tags=tags, weight=weight
+            )
+        trees += targets
+    if not weight and tags.inside:
+        tags = replace(tags, inside={}, begins={}, sets=[])
+    return fit_trees(lm, trees), tags
 
 
 def make_step(

@@ -106,6 +106,28 @@ def test_component_save_keeps_settings_that_were_changed(tmp_path: Path) -> None
     assert pipe_of(spacy.load(tmp_path)).cfg["threshold"] == 0.75
 
 
+def test_component_save_cfg_without_a_setting_keeps_the_configs(folder: Path) -> None:
+    path = folder / NAME / "cfg"
+    cfg = json.loads(path.read_text("utf8"))
+    del cfg["existing"]  # as if it came with a later version
+    path.write_text(json.dumps(cfg), "utf8")
+    nlp = spacy.load(folder)
+    assert pipe_of(nlp).cfg["existing"] == "overwrite"
+    assert entities(nlp(TEXT))
+
+
+def test_component_save_thinc_model_refuses(tmp_path: Path) -> None:
+    model = pipe_of(trained()).model
+    message = (
+        r"does not save the language model's weights.*nlp\.to_disk or nlp\.to_bytes"
+    )
+    for save in (model.to_bytes, model.copy().to_bytes, model.to_dict):
+        with pytest.raises(ValueError, match=message):
+            save()
+    with pytest.raises(ValueError, match=message):
+        model.to_disk(tmp_path / "model")
+
+
 def test_component_save_over_its_own_folder(folder: Path) -> None:
     before = predictions(spacy.load(trained_folder()))
     nlp = spacy.load(folder)

@@ -13,6 +13,7 @@ from helpers import (
     LABELS,
     NAME,
     NESTED,
+    TAGGING,
     TEXT,
     TOO_LONG,
     adam,
@@ -35,6 +36,7 @@ from spacy.util import registry
 from thinc.api import Config
 
 from spacy_padellm.prompt.template import PRESETS
+from spacy_padellm.training.targets import make_trees
 
 FILES = Path(__file__).parent.parent.parent / "configs"
 LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
@@ -163,6 +165,82 @@ def test_component_train_drop_changes_nothing() -> None:
     nlp = initialised()
     pipe, examples = pipe_of(nlp), gold_examples(nlp)
     assert pipe.update(examples, drop=0.9) == pipe.update(examples, drop=0.0)
+
+
+def test_component_train_drop_warns_once(caplog: pytest.LogCaptureFixture) -> None:
+    nlp = initialised()
+    pipe, examples = pipe_of(nlp), gold_examples(nlp)
+    pipe.update(examples, drop=0.0)
+    assert not caplog.records
+    pipe.update(examples, drop=0.1)
+    pipe.update(examples, drop=0.1)
+    (record,) = caplog.records
+    assert "dropout = 0.1 has no effect" in record.message
+
+
+# get_loss
+
+
+def get_loss(nlp: Language, examples: list[Example]) -> tuple[float, float]:
+    pipe = pipe_of(nlp)
+    return pipe.get_loss(examples, pipe.predict([eg.predicted for eg in examples]))
+
+
+@pytest.mark.parametrize("max_batch_tokens", [1, 4096])
+def test_component_train_get_loss_is_that_of_update(max_batch_tokens: int) -> None:
+    nlp = initialised(training={"max_batch_tokens": max_batch_tokens})
+    loss, _ = get_loss(nlp, gold_examples(nlp))
+    assert loss == pytest.approx(loss_of(nlp, gold_examples(nlp)), rel=1e-5)
+
+
+def test_component_train_get_loss_derives_the_mean_from_the_sum() -> None:
+    nlp = initialised()
+    loss, derivative = get_loss(nlp, gold_examples(nlp))
+    golds = pipe_of(nlp)._golds(gold_examples(nlp), "test")
+    prompt = pipe_of(nlp).prompt
+    assert prompt is not None
+    tokens = pipe_of(nlp).handle.lm().tokens_of(prompt)
+    trees = [
+        tree
+        for labels, texts in golds
+        for tree in make_trees(tokens, texts, labels, mention_prefix_loss=True)
+    ]
+    total = float(pipe_of(nlp).model.predict(trees))
+    assert loss == pytest.approx(total * derivative, rel=1e-5)
+
+
+def test_component_train_get_loss_changes_nothing() -> None:
+    nlp, sgd = trained(), adam()
+    before = weights_of(nlp)
+    get_loss(nlp, gold_examples(nlp))
+    pipe_of(nlp).finish_update(sgd)
+    assert same_weights(weights_of(nlp), before)
+    assert gradients(nlp) == []
+    assert not pipe_of(nlp).handle.trained
+
+
+def test_component_train_get_loss_does_not_give_the_model_tags() -> None:
+    nlp = initialised(**TAGGING)
+    get_loss(nlp, gold_examples(nlp))
+    assert not pipe_of(nlp).handle.lm().tags.inside
+
+
+def test_component_train_get_loss_without_gold_is_0() -> None:
+    nlp = initialised()
+    assert get_loss(nlp, [unannotated(nlp)]) == (0.0, 0.0)
+
+
+def test_component_train_get_loss_of_an_unknown_label() -> None:
+    nlp = initialised()
+    example = Example(nlp.make_doc(TEXT), gold_doc(nlp, TEXT, [("met", "VERB")]))
+    with pytest.raises(ValueError, match="the label 'VERB', which component"):
+        get_loss(nlp, [example])
+
+
+def test_component_train_get_loss_of_what_is_no_example() -> None:
+    nlp = initialised()
+    with pytest.raises(TypeError, match="E978"):
+        pipe_of(nlp).get_loss([nlp.make_doc(TEXT)], [])  # type: ignore[list-item]
 
 
 # Steps
