@@ -20,7 +20,7 @@ from wasabi import msg
 from spacy_padellm.benchmark.pipelines import SPANS_KEY, gold_mentions
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.span_getters import make_doc_spans
-from spacy_padellm.text.spans import annotate, place_mentions
+from spacy_padellm.text.spans import align_mentions, annotate
 from spacy_padellm.text.windows import make_windows
 
 
@@ -42,7 +42,7 @@ def measure(lang: str, path: Path) -> dict[str, Any]:
         doc.spans.pop(SPANS_KEY, None)
         windows = make_windows([doc], make_doc_spans())
         mentions = perfect_mentions(gold)
-        (found,) = place_mentions(
+        (found,) = align_mentions(
             [doc], windows, [mentions] * len(windows), dedup="off"
         )
         annotate(

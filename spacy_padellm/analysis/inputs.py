@@ -15,7 +15,7 @@ from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
-from spacy_padellm.text.labels import own_labels
+from spacy_padellm.text.labels import get_doc_labels
 from spacy_padellm.text.spans import gold_spans
 
 
@@ -107,7 +107,7 @@ def read_gold(
                 mentions.add(GoldMention(span.start_char, span.end_char, label))
             else:
                 corpus.other_labels[label] += 1
-        doc_labels = own_labels(doc)
+        doc_labels = get_doc_labels(doc)
         annotated = None
         if doc_labels is not None:
             annotated = frozenset(names.get(label, label) for label, _ in doc_labels)

@@ -151,7 +151,7 @@ def needs(
         digits = max(_count_tokens(prompt, forced.count(gold.text, k)) for k in labels)
         further = digits - len(prompt.count_start)
         passes = 2 + further if any(map(gold.mentions.get, labels)) else 1
-        found.append(Need(passes, tree.size, len(tree.places)))
+        found.append(Need(passes, tree.size, len(tree.positions)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""From Docs to their mentions, with the component's model."""
+"""The mentions of a stream of Docs, found with the component's model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import Prompt
-from spacy_padellm.text.labels import GivenLabels, LabelsOf, own_labels
+from spacy_padellm.text.labels import DocLabels, ResolveLabels, get_doc_labels
 from spacy_padellm.text.span_getters import SpanGetter
-from spacy_padellm.text.spans import DocMentions, place_mentions
+from spacy_padellm.text.spans import DocMentions, align_mentions
 from spacy_padellm.text.stream import DocResult, decode_docs
 
 
@@ -26,25 +26,26 @@ def find_mentions(
     handle: ModelHandle,
     span_getter: SpanGetter,
     dedup: Dedup,
-    counts: Callable[[Mention], bool],
-    ready: Callable[[], Prompt],
-    labels_of: LabelsOf,
+    passes_threshold: Callable[[Mention], bool],
+    get_prompt: Callable[[], Prompt],
+    resolve_labels: ResolveLabels,
 ) -> Iterator[tuple[Doc, DocMentions | Exception]]:
     """Find the mentions of a stream of Docs.
 
-    docs (Iterable[Doc]): The Docs; blank ones need no model.
-    decoder (Decoder): Texts and labels to mentions.
-    handle (ModelHandle): The model's handle, which loads it at the first text.
+    docs (Iterable[Doc]): The Docs. Empty ones do not load the model.
+    decoder (Decoder): Finds the mentions of texts.
+    handle (ModelHandle): The model's handle. The model is loaded at the first text.
     span_getter (SpanGetter): Cuts Docs into windows.
-    dedup (Dedup): Of the same string under several labels.
-    counts (Callable[[Mention], bool]): See `place_mentions`.
-    ready (Callable[[], Prompt]): Gives the prompt, once the labels are known too.
-    labels_of (LabelsOf): Gives the labels to find in a Doc.
-    YIELDS (tuple[Doc, DocMentions | Exception]): Each Doc, in order, with what was
-        found or what went wrong.
+    dedup (Dedup): Which labels keep a string with several labels.
+    passes_threshold (Callable[[Mention], bool]): See `align_mentions`.
+    get_prompt (Callable[[], Prompt]): Returns the prompt, and raises an error if the
+        component has no labels.
+    resolve_labels (ResolveLabels): Returns the labels to find in a Doc.
+    YIELDS (tuple[Doc, DocMentions | Exception]): Each Doc, in order, with its mentions
+        or its error.
     """
-    # Docs in a row with the same labels of their own are decoded together
-    for doc_labels, run in groupby(docs, key=_own_labels):
+    # consecutive Docs with the same labels are decoded together
+    for doc_labels, run in groupby(docs, key=_doc_labels_or_error):
         if isinstance(doc_labels, Exception):
             yield from ((doc, doc_labels) for doc in run)
             continue
@@ -52,33 +53,36 @@ def find_mentions(
             _decode,
             decoder=decoder,
             handle=handle,
-            ready=ready,
-            labels_of=partial(labels_of, doc_labels),
+            get_prompt=get_prompt,
+            get_labels=partial(resolve_labels, doc_labels),
         )
-        for read in decode_docs(run, decode, span_getter):
-            yield read.doc, _placed(read, dedup, counts)
+        for result in decode_docs(run, decode, span_getter):
+            yield result.doc, _align(result, dedup, passes_threshold)
 
 
-def _own_labels(doc: Doc) -> GivenLabels | Exception | None:
-    """A Doc's own labels, or what is wrong with them."""
+def _doc_labels_or_error(doc: Doc) -> DocLabels | Exception | None:
     try:
-        return own_labels(doc)
+        return get_doc_labels(doc)
     except Exception as error:
         return error
 
 
-def _placed(
-    read: DocResult, dedup: Dedup, counts: Callable[[Mention], bool]
+def _align(
+    result: DocResult, dedup: Dedup, passes_threshold: Callable[[Mention], bool]
 ) -> DocMentions | Exception:
-    if read.error is not None:
-        return read.error
+    if result.error is not None:
+        return result.error
     try:
-        placed = place_mentions(
-            [read.doc], read.windows, read.mentions, dedup=dedup, counts=counts
+        (mentions,) = align_mentions(
+            [result.doc],
+            result.windows,
+            result.mentions,
+            dedup=dedup,
+            passes_threshold=passes_threshold,
         )
     except Exception as error:
         return error
-    return placed[0]
+    return mentions
 
 
 def _decode(
@@ -86,17 +90,17 @@ def _decode(
     *,
     decoder: Decoder,
     handle: ModelHandle,
-    ready: Callable[[], Prompt],
-    labels_of: Callable[[], dict[str, str]],
+    get_prompt: Callable[[], Prompt],
+    get_labels: Callable[[], dict[str, str]],
 ) -> Iterator[DecodeResult]:
     texts = iter(texts)
     first = next(texts, None)
     if first is None:
-        return  # blank Docs need no model
-    prompt = ready()
-    labels = labels_of()
+        return  # empty Docs do not need the model
+    prompt = get_prompt()
+    labels = get_labels()
     texts = chain((first,), texts)
-    if not labels:  # the Doc asks for none
+    if not labels:  # the Doc's labels are an empty list
         yield from ([] for _ in texts)
         return
     if not decoder.needs_weights:

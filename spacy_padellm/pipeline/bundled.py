@@ -1,4 +1,4 @@
-"""Pipelines by name: those around bundled models besides what spaCy finds."""
+"""Loading of pipelines by name, with those of the bundled models."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from spacy_padellm.lm.loading import BUNDLED
 def load_pipeline(name: str) -> Language:
     """Load a pipeline.
 
-    name (str): A bundled model, such as "bundled-en", or what `spacy.load` takes.
-    RAISES (OSError | ValueError): If there is none, or it cannot be loaded.
+    name (str): A bundled model, such as "bundled-en", or a name or path for
+        `spacy.load`.
+    RAISES (OSError | ValueError): If it does not exist, or cannot be loaded.
     """
     if name not in BUNDLED:
         return spacy.load(name)

@@ -1,4 +1,4 @@
-"""The factory `padellm_ner`: the default config, and from a config to the component."""
+"""The factory `padellm_ner`, and the defaults of the component's config."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
+from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.pipeline.validation import check_config_labels
 from spacy_padellm.text.span_getters import default_span_getter
+from spacy_padellm.text.spans import AlignmentMode, Existing
 
 DEFAULT_SCORE_WEIGHTS = {
     "ents_f": 1.0,
@@ -83,9 +85,9 @@ def make_padellm_ner(
     scorer: Callable[..., dict[str, Any]] | None,
     spans_key: str,
     threshold: float | dict[str, float] | None,
-    dedup: str,
-    alignment_mode: str,
-    existing: str,
+    dedup: Dedup,
+    alignment_mode: AlignmentMode,
+    existing: Existing,
 ) -> PaDeLLMNER:
     """Make the component; see `PaDeLLMNER`."""
     check_config_labels(name, labels=labels, threshold=threshold)

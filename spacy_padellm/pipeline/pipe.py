@@ -1,4 +1,4 @@
-"""The component: spaCy's contracts, and the order in which the rooms are called."""
+"""The component `padellm_ner`, with the methods of a trainable spaCy component."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.mention.calibration import Calibration, Tuning
+from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.gold import GoldText
+from spacy_padellm.mention.mention import Mention
 from spacy_padellm.pipeline.annotate_docs import find_mentions
 from spacy_padellm.pipeline.saving import (
     Loaded,
@@ -29,18 +31,18 @@ from spacy_padellm.pipeline.saving import (
     write_folder,
 )
 from spacy_padellm.pipeline.task import Task
-from spacy_padellm.pipeline.validation import check_choices
+from spacy_padellm.pipeline.validation import check_cfg
 from spacy_padellm.prompt.template import PRESETS, Prompt
 from spacy_padellm.text.gold import (
-    check_first,
+    check_get_examples,
+    collect_texts,
     gold_labels,
-    golds_by_labels,
-    noting_texts,
+    group_gold_texts,
 )
 from spacy_padellm.text.labels import LabelNames, label_names
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import SpanGetter
-from spacy_padellm.text.spans import DocMentions, annotate
+from spacy_padellm.text.spans import AlignmentMode, DocMentions, Existing, annotate
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.thinc_model import TreeModel, get_handle
 from spacy_padellm.training.update import (
@@ -51,11 +53,11 @@ from spacy_padellm.training.update import (
     mean_loss,
 )
 
-STREAM_FROM = 256  # Docs of a batch; smaller ones are asked for to get Docs early
+STREAM_FROM = 256  # batch size; below it, each batch is returned before the next
 
 
 class PaDeLLMNER(TrainablePipe):
-    """Named-entity recognition by count-then-mention decoding of a causal LM."""
+    """Named entity recognition by count-then-mention decoding with a causal LM."""
 
     def __init__(
         self,
@@ -71,48 +73,42 @@ class PaDeLLMNER(TrainablePipe):
         scorer: Callable[..., dict[str, Any]] | None,
         spans_key: str,
         threshold: float | dict[str, float] | None,
-        dedup: str,
-        alignment_mode: str,
-        existing: str,
+        dedup: Dedup,
+        alignment_mode: AlignmentMode,
+        existing: Existing,
     ) -> None:
-        """Make the component; nothing is loaded yet.
+        """Make the component; the model is not loaded yet.
 
         vocab (Vocab): The pipeline's vocabulary.
         model (TreeModel): `spacy-padellm.CausalLM.v1` or `SmallCausalLM.v1`.
         name (str): The component's name in the pipeline.
         labels (LabelNames): Label -> its name in the prompt, or a mapping of `name`
-            and `description`; empty takes those of the model or of the training data.
+            and `description`. Empty takes those of the model or the training data.
         prompt (Prompt | None): The prompt; None takes the model's.
-        decoder (Decoder): Texts and labels to mentions.
-        span_getter (SpanGetter): Cuts Docs into the windows that the model reads.
-        training (TrainingSettings): How it is trained.
+        decoder (Decoder): Finds the mentions of texts.
+        span_getter (SpanGetter): Cuts Docs into windows that fit the model.
+        training (TrainingSettings): The training settings.
         scorer (Callable | None): Scores examples.
-        spans_key (str): Where in `doc.spans` all mentions go, with their scores.
-        threshold (float | dict[str, float] | None): Lowest probability of a mention, in
-            0..1, or that of each label; None takes the model's, or the decoder's.
-        dedup (str): "on", "off" or "reversed": of a string under several labels, the
-            likeliest keeps it, all do, or the least likely (paper, section 3.3).
-        alignment_mode (str): "strict", "contract" or "expand": of a mention that cuts
-            a token.
-        existing (str): "overwrite" or "keep" the entities that a Doc has already,
-            and its blocked tokens.
-        RAISES (ValueError): On unknown settings, or labels or a prompt that contradict
-            the model's.
+        spans_key (str): Key in `doc.spans` for all mentions and their scores.
+        threshold (float | dict[str, float] | None): Lowest probability of a mention,
+            in 0..1, for all labels or for each. None takes the model's threshold, or
+            else the decoder's.
+        dedup (Dedup): Which label keeps a string with several labels (paper, section
+            3.3): the likeliest ("on"), all ("off") or the least likely ("reversed").
+        alignment_mode (AlignmentMode): How a mention that starts or ends inside a token
+            is aligned, as in `Doc.char_span`.
+        existing (Existing): Whether to "overwrite" or "keep" a Doc's entities and
+            blocked tokens.
+        RAISES (ValueError): If a setting is unknown, or the labels or the prompt
+            contradict the model's.
         """
-        check_choices(
-            name,
-            threshold=threshold,
-            dedup=dedup,
-            alignment_mode=alignment_mode,
-            existing=existing,
-        )
         if prompt is not None and not isinstance(prompt, Prompt):
             raise ValueError(Errors.P156.format(name=name, value=prompt))
         self.vocab = vocab
         self.model = model
         self.name = name
         self.scorer = scorer
-        self._own_prompt = prompt
+        self._config_prompt = prompt
         self.decoder = decoder
         self.span_getter = span_getter
         self.training = training
@@ -123,6 +119,7 @@ class PaDeLLMNER(TrainablePipe):
             "alignment_mode": alignment_mode,
             "existing": existing,
         }
+        check_cfg(name, self.cfg)
         self._updates = Updates()
         self._warned_of_drop = False
         self._task = self._make_task(label_names(labels, {}), prompt)
@@ -155,7 +152,7 @@ class PaDeLLMNER(TrainablePipe):
 
     @property
     def label_data(self) -> dict[str, str]:
-        """Label -> its name in the prompt, as `spacy init labels` writes it."""
+        """Label -> its name in the prompt, as saved by `spacy init labels`."""
         return dict(self._task.labels)
 
     def add_label(self, label: str, name: str | None = None) -> int:
@@ -165,46 +162,46 @@ class PaDeLLMNER(TrainablePipe):
         name (str | None): Its name in the prompt; None takes the model's, or else the
             label itself.
         RETURNS (int): 1 if it is new, else 0.
-        RAISES (ValueError): If it is no string, or known to the model by another name,
-            or has the name of another label.
+        RAISES (ValueError): If it is not a string, or the model was trained with
+            another name for it, or another label has the same name.
         """
-        self._task.ask_hub()
-        named = self._task.named({label: name})
+        self._task.fetch_hub_settings()
+        names = self._task.name_labels({label: name})
         if label in self._task.labels:
             if name is not None:
-                self._task.check_names(named)
+                self._task.check_names(names)
             return 0
-        self._task.set_labels({**self._task.labels, **named})
+        self._task.set_labels({**self._task.labels, **names})
         return 1
 
     def set_labels(self, labels: LabelNames | Iterable[str]) -> None:
-        """Choose the labels to find from now on.
+        """Set the labels to find.
 
-        For one Doc alone, set `doc.user_data["padellm_labels"]` in the same way. A
-        model finds of labels that it was not trained for what it makes of their names.
+        To set the labels of a single Doc, use `doc.user_data["padellm_labels"]`. For
+        unseen labels the model relies on the name alone.
 
-        labels (LabelNames | Iterable[str]): Some of the model's labels, or others;
-            label -> its name in the prompt, or a mapping of `name` and `description`.
-        RAISES (ValueError): If there are none, or one is known to the model by another
-            name.
+        labels (LabelNames | Iterable[str]): Labels, or label -> its name in the prompt,
+            or a mapping of `name` and `description`.
+        RAISES (ValueError): If there are no labels, or the model was trained with
+            another name for one of them.
         """
-        self._task.ask_hub()
-        names = self._task.named(labels)
+        self._task.fetch_hub_settings()
+        names = self._task.name_labels(labels)
         if not names:
             raise ValueError(Errors.P140.format(name=self.name))
         self._task.set_labels(names)
 
     @property
     def threshold(self) -> float | Mapping[str, float]:
-        """The lowest probability of a mention, or of labels' mentions; those of others
-        count from the decoder's `default_threshold` on."""
+        """The lowest probability of a mention: a number for all labels, or label ->
+        number; the decoder's `default_threshold` is for labels that are not in it."""
         threshold: float | dict[str, float] | None = self.cfg["threshold"]
         if threshold is not None and not isinstance(threshold, Mapping):
             return threshold
         return {**self._task.tuning.thresholds, **(threshold or {})}
 
     def lowest_score(self, label: str) -> float:
-        """The lowest probability of a label's mentions."""
+        """The lowest probability of mentions of a label."""
         threshold = self.threshold
         if isinstance(threshold, Mapping):
             return threshold.get(label, self.decoder.default_threshold)
@@ -212,73 +209,69 @@ class PaDeLLMNER(TrainablePipe):
 
     @property
     def calibration(self) -> Calibration:
-        """What makes the scores of mentions probabilities."""
+        """The model's calibration: makes the scores of mentions probabilities."""
         return self._task.tuning.calibration
 
     def set_tuning(self, tuning: Tuning) -> None:
-        """Let the model carry thresholds and a calibration, until it is trained.
+        """Set the model's thresholds and calibration, which are saved with it.
 
-        tuning (Tuning): How mentions are judged. A `threshold` that was set goes.
+        They replace the component's `threshold`, and are reset when it is trained.
+
+        tuning (Tuning): The thresholds and the calibration.
         """
-        self._task.ready()  # or the hub's would take their place at first use
+        self._task.require_prompt()  # so that the hub's do not replace them later
         self.cfg["threshold"] = None
         self._task.tuning = tuning
 
     # Prediction
 
     def __call__(self, doc: Doc) -> Doc:
-        """Find the entities of one Doc."""
-        annotated = list(self._annotated([doc]))
+        """Find the entities of a Doc."""
+        annotated = list(self._annotate([doc]))
         return annotated[0] if annotated else doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Find the entities of a stream of Docs.
 
         stream (Iterable[Doc]): The Docs.
-        batch_size (int): How many are looked at together at least. From 256 on the
-            decoder takes texts as it needs them, without a stop between batches.
-        YIELDS (Doc): The same Docs in the same order. One that fails is given to the
-            error handler, and left out if that does not raise.
+        batch_size (int): Docs that are decoded together. From 256 on the stream is not
+            cut into batches: the decoder takes texts as it needs them.
+        YIELDS (Doc): The same Docs in the same order. A Doc with an error is passed to
+            the error handler, and left out if that does not raise an error.
         """
         if batch_size >= STREAM_FROM:
-            yield from self._annotated(stream)
+            yield from self._annotate(stream)
         else:
             for docs in util.minibatch(stream, size=batch_size):
-                yield from self._annotated(docs)
+                yield from self._annotate(docs)
 
     def predict(self, docs: Iterable[Doc]) -> list[DocMentions]:
-        """Find mentions without touching the Docs.
+        """Find mentions without changing the Docs.
 
-        docs (Iterable[Doc]): The Docs; blank ones have no mention.
+        docs (Iterable[Doc]): The Docs; empty ones have no mentions.
         RETURNS (list[DocMentions]): One for each Doc.
         RAISES (ValueError): If labels or prompt are missing, the model cannot be
             loaded, or a text does not fit it.
         """
-        results = []
-        for _, found in self._found(docs):
-            if isinstance(found, Exception):
-                raise found
-            results.append(found)
-        return results
+        predictions = []
+        for _, result in self._find(docs):
+            if isinstance(result, Exception):
+                raise result
+            predictions.append(result)
+        return predictions
 
     def set_annotations(
         self, docs: Iterable[Doc], predictions: Sequence[DocMentions]
     ) -> None:
         """Write `doc.spans[spans_key]` and `doc.ents`.
 
-        RAISES (ValueError): If a setting in `cfg` was changed to what it cannot be.
+        RAISES (ValueError): If `cfg` was changed, and a setting is not valid.
         """
-        check_choices(
-            self.name,
-            threshold=self.cfg["threshold"],
-            dedup=self.cfg["dedup"],
-            alignment_mode=self.cfg["alignment_mode"],
-            existing=self.cfg["existing"],
-        )
-        for doc, found in zip(docs, predictions, strict=True):
+        check_cfg(self.name, self.cfg)
+        for doc, mentions in zip(docs, predictions, strict=True):
             annotate(
                 doc,
-                found,
+                mentions,
                 spans_key=self.cfg["spans_key"],
                 alignment_mode=self.cfg["alignment_mode"],
                 lowest_score=self.lowest_score,
@@ -286,18 +279,18 @@ class PaDeLLMNER(TrainablePipe):
                 existing=self.cfg["existing"],
             )
 
-    def _annotated(self, docs: Iterable[Doc]) -> Iterator[Doc]:
-        for doc, found in self._found(docs):
+    def _annotate(self, docs: Iterable[Doc]) -> Iterator[Doc]:
+        for doc, result in self._find(docs):
             try:
-                if isinstance(found, Exception):
-                    raise found
-                self.set_annotations([doc], [found])
+                if isinstance(result, Exception):
+                    raise result
+                self.set_annotations([doc], [result])
             except Exception as error:
                 self.get_error_handler()(self.name, self, [doc], error)
             else:
                 yield doc
 
-    def _found(
+    def _find(
         self, docs: Iterable[Doc]
     ) -> Iterator[tuple[Doc, DocMentions | Exception]]:
         return find_mentions(
@@ -306,10 +299,13 @@ class PaDeLLMNER(TrainablePipe):
             handle=self.handle,
             span_getter=self.span_getter,
             dedup=self.cfg["dedup"],
-            counts=lambda m: self.calibration(m.score) >= self.lowest_score(m.label),
-            ready=lambda: self._task.ready_for(self.decoder),
-            labels_of=self._task.of_doc,
+            passes_threshold=self._passes_threshold,
+            get_prompt=lambda: self._task.require_prompt_for(self.decoder),
+            resolve_labels=self._task.resolve_labels,
         )
+
+    def _passes_threshold(self, mention: Mention) -> bool:
+        return self.calibration(mention.score) >= self.lowest_score(mention.label)
 
     # Training
 
@@ -320,36 +316,36 @@ class PaDeLLMNER(TrainablePipe):
         nlp: Language | None = None,
         labels: dict[str, str | dict[str, str]] | list[str] | None = None,
     ) -> None:
-        """Find the labels, and make a model that starts from scratch.
+        """Collect the labels, and create the model if it is one from scratch.
 
-        get_examples (Callable[[], Iterable[Example]]): Gives examples of the training
+        get_examples (Callable[[], Iterable[Example]]): Returns examples of the training
             data.
         nlp (Language | None): The pipeline.
-        labels (dict | list | None): As `set_labels` takes them; None takes the
-            config's, the model's, or those of the examples.
+        labels (dict | list | None): See `set_labels`; None takes those of the config,
+            of the model, or of the examples.
         RAISES (ValueError): If there are no labels, or the examples have others.
         """
-        check_first(get_examples, "PaDeLLMNER.initialize")
+        check_get_examples(get_examples, "PaDeLLMNER.initialize")
         if labels is not None:
-            self._task.set_labels(self._task.named(labels))
+            self._task.set_labels(self._task.name_labels(labels))
         texts: list[str] = []
-        found = gold_labels(
-            noting_texts(get_examples(), texts),
+        found_labels = gold_labels(
+            collect_texts(get_examples(), texts),
             name=self.name,
             known=self.labels,
             spans_key=self.cfg["spans_key"],
-            labels_of=self._task.of_doc,
+            resolve_labels=self._task.resolve_labels,
         )
         if not self.labels:
-            self._task.set_labels(dict(sorted(found.items())))
+            self._task.set_labels(dict(sorted(found_labels.items())))
         if self.handle.empty:
             if self._task.prompt is None:
                 self._task.prompt = PRESETS["compact"]
-            prompt = self._task.ready()
-            names = {**found, **self._task.labels}.values()
+            prompt = self._task.require_prompt()
+            names = {**found_labels, **self._task.labels}.values()
             texts = list(map(normalize_text, texts))
             make_from_scratch(self.model, [*texts, *names], prompt=prompt)
-        self._task.ready()
+        self._task.require_prompt()
 
     def update(
         self,
@@ -359,17 +355,18 @@ class PaDeLLMNER(TrainablePipe):
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Add the gradient of a batch; a step follows if `sgd` is given.
+        """Add the gradient of a batch, and make a step if there is an `sgd`.
 
         examples (Iterable[Example]): The batch; examples without gold annotation are
             left out.
         drop (float): Has no effect: causal LMs are fine-tuned without dropout. The
             first value other than 0 is reported as a warning.
         sgd (Optimizer | None): The optimizer.
-        losses (dict[str, float] | None): The mean loss is added under the name.
+        losses (dict[str, float] | None): The mean loss is added to the component's
+            entry.
         RETURNS (dict[str, float]): The losses.
         RAISES (ValueError): If a gold label is unknown, a text does not fit the model,
-            or the loss is no number.
+            or the loss is not finite.
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
@@ -385,7 +382,7 @@ class PaDeLLMNER(TrainablePipe):
                 golds,
                 model=self.model,
                 decoder=self.decoder,
-                prompt=self._task.ready(),
+                prompt=self._task.require_prompt(),
                 settings=self.training,
             )
         if sgd is not None:
@@ -408,7 +405,7 @@ class PaDeLLMNER(TrainablePipe):
             and its derivative with respect to the output of the component's `model`,
             which is the summed loss. Both are 0 if no example is annotated.
         RAISES (ValueError): If a gold label is unknown, a text does not fit the model,
-            or the loss is no number.
+            or the loss is not finite.
         """
         golds = self._golds(examples, "PaDeLLMNER.get_loss")
         if not golds:
@@ -417,7 +414,7 @@ class PaDeLLMNER(TrainablePipe):
             golds,
             model=self.model,
             decoder=self.decoder,
-            prompt=self._task.ready(),
+            prompt=self._task.require_prompt(),
             settings=self.training,
         )
 
@@ -427,12 +424,12 @@ class PaDeLLMNER(TrainablePipe):
         """The gold texts of a batch, by their labels."""
         examples = list(examples)
         validate_examples(examples, method)
-        return golds_by_labels(
+        return group_gold_texts(
             examples,
             self.span_getter,
             name=self.name,
             spans_key=self.cfg["spans_key"],
-            labels_of=self._task.of_doc,
+            resolve_labels=self._task.resolve_labels,
         )
 
     def finish_update(self, sgd: Optimizer) -> None:
@@ -442,7 +439,7 @@ class PaDeLLMNER(TrainablePipe):
         """
         if self._updates.count:
             make_step(self._updates, self.handle.lm(), sgd, settings=self.training)
-            # it was learnt for other weights
+            # thresholds and calibration do not fit the new weights
             self._task.tuning = Tuning()
 
     # Saving
@@ -450,7 +447,7 @@ class PaDeLLMNER(TrainablePipe):
     def to_disk(
         self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
     ) -> None:
-        """Write the component; its model becomes a Hugging Face folder, `model`.
+        """Save the component; `model` is a Hugging Face model folder.
 
         path (str | Path): The component's folder.
         exclude (Iterable[str]): "vocab", "cfg", "model".
@@ -460,17 +457,17 @@ class PaDeLLMNER(TrainablePipe):
     def from_disk(
         self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
     ) -> PaDeLLMNER:
-        """Read what `to_disk` wrote; the weights are loaded at first use.
+        """Load the component; the weights are loaded at first use.
 
         path (str | Path): The component's folder.
         exclude (Iterable[str]): "vocab", "cfg", "model".
         RAISES (ValueError): If files are missing.
         """
-        self._take(read_folder(self._parts(), Path(path), exclude=exclude))
+        self._set_loaded(read_folder(self._parts(), Path(path), exclude=exclude))
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = util.SimpleFrozenList()) -> bytes:
-        """The component as bytes.
+        """Serialize the component.
 
         exclude (Iterable[str]): "vocab", "cfg", "model".
         RAISES (ValueError): If the model is too large for one message (4 GiB).
@@ -480,11 +477,11 @@ class PaDeLLMNER(TrainablePipe):
     def from_bytes(
         self, bytes_data: bytes, *, exclude: Iterable[str] = util.SimpleFrozenList()
     ) -> PaDeLLMNER:
-        """Read what `to_bytes` gave.
+        """Load the component from the bytes of `to_bytes`.
 
         exclude (Iterable[str]): "vocab", "cfg", "model".
         """
-        self._take(read_bytes(self._parts(), bytes_data, exclude=exclude))
+        self._set_loaded(read_bytes(self._parts(), bytes_data, exclude=exclude))
         return self
 
     def _parts(self) -> Parts:
@@ -497,9 +494,9 @@ class PaDeLLMNER(TrainablePipe):
             self.decoder.needs_weights,
         )
 
-    def _take(self, loaded: Loaded) -> None:
+    def _set_loaded(self, loaded: Loaded) -> None:
         labels = loaded.cfg.pop("labels")
         self.cfg.update(loaded.cfg)
         self._updates = Updates()
-        prompt = self._own_prompt if loaded.model else self.prompt
+        prompt = self._config_prompt if loaded.model else self.prompt
         self._task = self._make_task(labels, prompt)

@@ -1,4 +1,4 @@
-"""Functions for spaCy's registry that only gather settings."""
+"""Functions in spaCy's registry: the prompt, the decoders and the training settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def make_configured_prompt(
     none: str | None = None,
     prefix_lm: bool = False,
 ) -> Prompt:
-    """`spacy-padellm.Prompt.v1`: a preset, with templates replaced where given."""
+    """`spacy-padellm.Prompt.v1`: a preset, or a preset with some templates replaced.
+
+    See `make_prompt`.
+    """
     options = {
         "text": text,
         "label": label,
@@ -54,7 +57,7 @@ def make_tree_decoder(
 ) -> Decoder:
     """`spacy-padellm.TreeDecoder.v1`; see `TreeDecoder`.
 
-    Unlike there, counts and mentions are chosen as measured best on development data.
+    The defaults that differ from it gave the best results on development data.
     """
     check_devices(devices)
     return TreeDecoder(

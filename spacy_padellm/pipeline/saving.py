@@ -1,4 +1,4 @@
-"""The component's settings, vocabulary and model, on disk and in bytes."""
+"""Saving and loading of the component's settings, vocabulary and model."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from spacy_padellm.lm.task_config import TaskSettings
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What of a component is saved.
+    """The parts of a component that are saved.
 
     name (str): The component's name, for error messages.
-    cfg (Callable[[], dict[str, Any]]): Gives its settings, as JSON takes them.
+    cfg (Callable[[], dict[str, Any]]): Returns its settings, serializable as JSON.
     vocab (Vocab): The pipeline's vocabulary.
     handle (ModelHandle): The model's handle.
-    task (Callable[[], TaskSettings]): Gives what is written beside the weights; may
-        add the model's labels to the settings.
+    task (Callable[[], TaskSettings]): Returns the settings that are saved with the
+        weights. May change the result of `cfg`: it can add the model's labels.
     weights (bool): Whether the component needs the model's weights.
     """
 
@@ -39,10 +39,10 @@ class Parts:
 
 @dataclass(slots=True)
 class Loaded:
-    """What was read: the vocabulary and the handle take theirs as it is read.
+    """The loaded parts, except the vocabulary and the model, which are set directly.
 
-    cfg (dict[str, Any]): The settings, those from before if there were none to read.
-    model (bool): Whether there was a model.
+    cfg (dict[str, Any]): The settings; unchanged if none were loaded.
+    model (bool): Whether a model was loaded.
     """
 
     cfg: dict[str, Any]
@@ -53,7 +53,7 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
     """Write a component's folder; see `PaDeLLMNER.to_disk`."""
     has_model = "model" not in exclude and not parts.handle.empty
     writers: dict[str, Callable[[Path], None]] = {
-        # when the model's labels are there
+        # called after `parts.task` below, which may add the model's labels
         "cfg": lambda p: srsly.write_json(p, {**parts.cfg(), "model_saved": has_model}),
         "vocab": lambda p: parts.vocab.to_disk(p, exclude=exclude),
     }
@@ -65,7 +65,7 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
 
 
 def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> Loaded:
-    """Read a component's folder; see `PaDeLLMNER.from_disk`."""
+    """Load a component's folder; see `PaDeLLMNER.from_disk`."""
     loaded = Loaded(parts.cfg())
     if "cfg" not in exclude:
         if not (path / "cfg").is_file():
@@ -83,7 +83,7 @@ def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> Loaded:
 
 
 def write_bytes(parts: Parts, *, exclude: Iterable[str]) -> bytes:
-    """A component as bytes; see `PaDeLLMNER.to_bytes`."""
+    """Serialize a component; see `PaDeLLMNER.to_bytes`."""
     writers: dict[str, Callable[[], Any]] = {
         "cfg": lambda: srsly.json_dumps(parts.cfg()),
         "vocab": lambda: parts.vocab.to_bytes(exclude=exclude),
@@ -95,7 +95,7 @@ def write_bytes(parts: Parts, *, exclude: Iterable[str]) -> bytes:
 
 
 def read_bytes(parts: Parts, data: bytes, *, exclude: Iterable[str]) -> Loaded:
-    """Read what `write_bytes` gave."""
+    """Load the bytes of `write_bytes`."""
     loaded = Loaded(parts.cfg())
 
     def read_cfg(cfg: bytes) -> None:

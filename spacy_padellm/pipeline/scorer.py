@@ -1,4 +1,4 @@
-"""Scores: spaCy's span scores and the paper's string micro-F."""
+"""Scores: spaCy's scores of spans and the paper's micro-F of strings."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_padellm.mention.string_scores import Strings, micro_average, score_by_label
-from spacy_padellm.text.labels import own_labels
+from spacy_padellm.text.labels import get_doc_labels
 from spacy_padellm.text.spans import gold_spans
 
 
 @dataclass(frozen=True, slots=True)
 class NerScorer:
-    """The scorer of a pipe, which pickles with it; see `ner_score`."""
+    """The scorer of a component, which can be pickled with it; see `ner_score`."""
 
     spans_key: str
 
     def __call__(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
-        """Score examples; a pipe gives its settings, its `spans_key` among them."""
+        """Score examples; a component passes its settings, also its `spans_key`."""
         spans_key = kwargs.get("spans_key", self.spans_key)
         return ner_score(examples, spans_key=spans_key)
 
@@ -31,7 +31,7 @@ class NerScorer:
 def make_ner_scorer(spans_key: str = "padellm") -> NerScorer:
     """The registered `spacy-padellm.NerScorer.v1`.
 
-    spans_key (str): Where `doc.spans` holds nested mentions, gold and predicted.
+    spans_key (str): Key of the gold and predicted span groups with nested mentions.
     """
     return NerScorer(spans_key)
 
@@ -39,16 +39,17 @@ def make_ner_scorer(spans_key: str = "padellm") -> NerScorer:
 def ner_score(examples: Iterable[Example], *, spans_key: str) -> dict[str, Any]:
     """Score entities and mentions.
 
-    examples (Iterable[Example]): Examples; those whose gold is not, or only in part,
-        annotated are skipped. Where the gold has labels of its own, only mentions of
-        these count: others may be right, but are not annotated.
+    examples (Iterable[Example]): The examples. Those without gold annotation, or with
+        a partial one, are skipped. If a gold Doc has labels in its user data, only
+        mentions of these labels are scored: others may be correct, but are not
+        annotated.
     spans_key (str): Key of the gold and predicted span groups.
     RETURNS (dict[str, Any]): `ents_p/r/f` and `ents_per_type` of `doc.ents` (spaCy's);
-        `spans_KEY_p/r/f` of `doc.spans[KEY]` where the gold has it; `strings_p/r/f`
+        `spans_KEY_p/r/f` of `doc.spans[KEY]` if the gold Docs have it; `strings_p/r/f`
         and `strings_per_type`: the paper's micro-F over (label, string) of each text,
-        positions aside, nested mentions included (section 4.1).
+        regardless of offsets, with nested mentions (section 4.1).
     """
-    examples = [_of_own_labels(example, spans_key) for example in examples]
+    examples = [_with_doc_labels(example, spans_key) for example in examples]
     scores: dict[str, Any] = dict(get_ner_prf(examples))
     annotated = [
         eg for eg in examples if gold_spans(eg.reference, spans_key) is not None
@@ -66,17 +67,17 @@ def ner_score(examples: Iterable[Example], *, spans_key: str) -> dict[str, Any]:
     return scores | _string_scores(annotated, spans_key)
 
 
-def _of_own_labels(example: Example, spans_key: str) -> Example:
-    """The example with predictions of the gold's own labels only, if it has some."""
-    doc_labels = own_labels(example.reference)
+def _with_doc_labels(example: Example, spans_key: str) -> Example:
+    """The example with predictions of the gold Doc's labels only, if it has some."""
+    doc_labels = get_doc_labels(example.reference)
     if doc_labels is None:
         return example
     labels = {label for label, _ in doc_labels}
-    found = example.predicted
-    groups = [found.spans[spans_key]] if spans_key in found.spans else []
-    if all(span.label_ in labels for spans in (found.ents, *groups) for span in spans):
+    doc = example.predicted
+    groups = [doc.spans[spans_key]] if spans_key in doc.spans else []
+    if all(span.label_ in labels for spans in (doc.ents, *groups) for span in spans):
         return example
-    kept = found.copy()
+    kept = doc.copy()
     kept.set_ents([ent for ent in kept.ents if ent.label_ in labels])
     for group in groups:
         kept.spans[spans_key] = [

@@ -1,5 +1,5 @@
-"""What a component is asked to find, and what it takes for found: labels, prompt and
-tuning, its own or those that its model carries."""
+"""The task of a component: its labels, prompt, thresholds and calibration, from its
+config or from its model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spacy_padellm.lm.task_config import TaskSettings, reconcile
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.text.labels import (
-    GivenLabels,
+    DocLabels,
     LabelNames,
     check_distinct,
     label_names,
@@ -27,7 +27,7 @@ class Task:
 
     labels (dict[str, str]): Label -> its name in the prompt.
     prompt (Prompt | None): The prompt; None while neither config nor model has one.
-    tuning (Tuning): How mentions are judged, as the model carries it.
+    tuning (Tuning): The model's thresholds and calibration.
     """
 
     def __init__(
@@ -39,130 +39,139 @@ class Task:
         prompt: Prompt | None,
         vocab: Vocab,
     ) -> None:
-        """Bring what the config says together with what the model carries.
+        """Combine the settings of the config with those of the model.
 
         handle (ModelHandle): The model's handle.
         name (str): The component's name, for error messages.
-        labels (Mapping[str, str]): The config's; empty takes the model's.
-        prompt (Prompt | None): The config's; None takes the model's.
-        vocab (Vocab): Keeps the labels.
-        RAISES (ValueError): If they contradict the model's.
+        labels (Mapping[str, str]): The config's labels; empty takes the model's.
+        prompt (Prompt | None): The config's prompt; None takes the model's.
+        vocab (Vocab): The labels are added to its strings.
+        RAISES (ValueError): If the config contradicts the model.
         """
         self.prompt = prompt
         self._handle = handle
         self._name = name
         self._vocab = vocab
-        self._hub_asked = False
-        self._fits: Decoder | None = None  # the decoder that fits the model
-        self._taught: dict[str, str] = {}  # label -> its name, in updates since loading
-        self._names: dict[str, str] = {}  # of all labels that were to be found so far
-        self._take(handle.settings)
+        self._hub_checked = False
+        self._checked_decoder: Decoder | None = None  # the decoder that fits the model
+        # both label -> its name: of updates since loading, and of all labels so far
+        self._trained_labels: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._set_model_settings(handle.settings)
         self.set_labels(labels)
 
-    def _take(self, carried: TaskSettings | None) -> None:
-        self._carried = carried
-        # it was learnt for the weights as they came
-        as_learnt = None if self._handle.trained else carried
-        self.tuning = as_learnt.tuning if as_learnt else Tuning()
+    def _set_model_settings(self, settings: TaskSettings | None) -> None:
+        self._model_settings = settings
+        # thresholds and calibration do not fit weights that were trained since
+        tuned = None if self._handle.trained else settings
+        self.tuning = tuned.tuning if tuned else Tuning()
 
     # Labels
 
     def set_labels(self, labels: Mapping[str, str]) -> None:
-        """Find these labels from now on.
+        """Set the labels to find.
 
         labels (Mapping[str, str]): Label -> its name in the prompt; empty takes the
-            model's.
-        RAISES (ValueError): If one is known to the model by another name, or two have
-            the same.
+            model's labels.
+        RAISES (ValueError): If the model was trained with another name for a label, or
+            two labels have the same name.
         """
         check_distinct(labels)
         self.labels, self.prompt = reconcile(
             labels=labels,
             prompt=self.prompt,
-            carried=self._carried,
+            carried=self._model_settings,
             source=self._handle.origin,
         )
         self._names |= self.labels
         for label in self.labels:
-            # a label first seen in a memory zone would be freed with it
+            # a string that is first used in a memory zone is freed with it
             self._vocab.strings.add(label)
 
-    def named(
+    def name_labels(
         self, labels: LabelNames | Mapping[str, str | None] | Iterable[str]
     ) -> dict[str, str]:
-        """Labels with their names in the prompt; those without one keep theirs.
+        """Labels with their names in the prompt; those without a name get their last
+        one, or the model's.
 
-        labels (LabelNames | Mapping | Iterable[str]): As `PaDeLLMNER.set_labels`
-            takes them.
+        labels (LabelNames | Mapping | Iterable[str]): See `PaDeLLMNER.set_labels`.
         """
-        carried = self._carried.labels if self._carried else {}
-        return label_names(labels, {**carried, **self._names})
+        names = self._model_settings.labels if self._model_settings else {}
+        return label_names(labels, {**names, **self._names})
 
-    def of_doc(self, doc_labels: GivenLabels | None) -> dict[str, str]:
-        """The labels to find in a Doc with these labels of its own.
+    def resolve_labels(self, doc_labels: DocLabels | None) -> dict[str, str]:
+        """The labels to find in a Doc, with their names in the prompt.
 
-        RAISES (ValueError): If one is known to the model by another name.
+        doc_labels (DocLabels | None): The labels in its user data; None takes the
+            component's labels.
+        RAISES (ValueError): If the model was trained with another name for a label.
         """
         if doc_labels is None:
             return dict(self.labels)
-        names = self.named(dict(doc_labels))
+        names = self.name_labels(dict(doc_labels))
         self.check_names(names)
         return names
 
     def check_names(self, names: Mapping[str, str]) -> None:
-        """Check that the model knows labels by these names.
+        """Check labels against those of the model.
 
-        RAISES (ValueError): If it knows one by another name.
+        names (Mapping[str, str]): Label -> its name in the prompt.
+        RAISES (ValueError): If the model was trained with another name for a label.
         """
         reconcile(
-            labels=names, prompt=None, carried=self._carried, source=self._handle.origin
+            labels=names,
+            prompt=None,
+            carried=self._model_settings,
+            source=self._handle.origin,
         )
 
-    def ask_hub(self) -> None:
-        """Find out what a model on the hub carries.
+    def fetch_hub_settings(self) -> None:
+        """Get the settings of a model on the hub, if the model is there.
 
         RAISES (ValueError): If there is no such model.
         """
-        if not self._hub_asked:
-            carried = self._handle.hub_settings()
-            if carried != self._carried:
-                self._take(carried)
+        if not self._hub_checked:
+            settings = self._handle.hub_settings()
+            if settings != self._model_settings:
+                self._set_model_settings(settings)
             self.set_labels(self.labels)
-            self._hub_asked = True
+            self._hub_checked = True
 
     # Training
 
     def record_trained(self, labels: Mapping[str, str]) -> None:
-        """Note the labels of an update."""
-        self._taught |= labels
+        """Add the labels of an update to those that the model was trained on."""
+        self._trained_labels |= labels
 
-    # Working
+    # Use
 
-    def ready(self) -> Prompt:
-        """The prompt to work with, once the labels are known too.
+    def require_prompt(self) -> Prompt:
+        """The prompt; checks that there are labels too.
 
-        RAISES (ValueError): If there is none of either.
+        RAISES (ValueError): If there are no labels, or no prompt.
         """
         handle = self._handle
-        self.ask_hub()
+        self.fetch_hub_settings()
         if not self.labels:
             if handle.source.name is not None:
-                handle.check()  # a wrong name has no labels either
+                handle.check()  # a missing model is the better message
             raise ValueError(Errors.P140.format(name=self._name))
         if self.prompt is None:
             handle.check()
             raise ValueError(Errors.P144.format(name=self._name))
         return self.prompt
 
-    def ready_for(self, decoder: Decoder) -> Prompt:
-        """The prompt to find mentions with.
+    def require_prompt_for(self, decoder: Decoder) -> Prompt:
+        """The prompt; checks that the model was trained for the decoder.
 
-        decoder (Decoder): What finds them.
-        RAISES (ValueError): If it asks what the model was not trained for.
+        decoder (Decoder): The decoder.
+        RAISES (ValueError): If the model was trained for another output format, or
+            there are no labels, or no prompt.
         """
-        prompt = self.ready()
-        if self._fits is not decoder and not self._handle.trained:
-            trained = self._carried.output_format if self._carried else ""
+        prompt = self.require_prompt()
+        if self._checked_decoder is not decoder and not self._handle.trained:
+            settings = self._model_settings
+            trained = settings.output_format if settings else ""
             if trained and trained != decoder.output_format:
                 message = Errors.P151.format(
                     name=self._handle.origin,
@@ -170,26 +179,26 @@ class Task:
                     asked=decoder.output_format,
                 )
                 raise ValueError(message)
-            self._fits = decoder
+            self._checked_decoder = decoder
         return prompt
 
     def settings(
         self, decoder: Decoder, threshold: float | Mapping[str, float] | None
     ) -> TaskSettings:
-        """What is written beside the weights.
+        """The settings that are saved with the weights.
 
-        decoder (Decoder): Whose kind of answers the model was trained for, if it was.
-        threshold (float | Mapping[str, float] | None): The component's own; those of
-            labels are carried in the place of the model's.
+        decoder (Decoder): The component's decoder.
+        threshold (float | Mapping[str, float] | None): The component's threshold.
+            Thresholds of labels replace those of the model.
         RAISES (ValueError): If labels or prompt are missing.
         """
-        prompt = self.ready()
-        carried = self._carried
-        # the model's labels, which are not those that are asked for
-        labels = {**(carried.labels if carried else {}), **self._taught}
-        # a Doc may have given one another name
+        prompt = self.require_prompt()
+        old = self._model_settings
+        # all labels of the model, also if the component is set to find only some
+        labels = {**(old.labels if old else {}), **self._trained_labels}
+        # the name set for a single Doc does not replace the component's
         labels |= {k: name for k, name in self.labels.items() if k in labels}
-        output_format = carried.output_format if carried else ""
+        output_format = old.output_format if old else ""
         if self._handle.trained:
             output_format = decoder.output_format
         tuning = self.tuning

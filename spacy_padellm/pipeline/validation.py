@@ -1,4 +1,8 @@
-"""Settings of the component that are one of a few words, or numbers."""
+"""Checks of the component's settings.
+
+The types in the factory's signature are checked by spaCy. Checked here is what they
+leave open, and what `cfg` was set to later.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +15,32 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.text.spans import AlignmentMode, Existing
 
-# what a config file takes as a key, and gives back as it is
+# a key that a config file returns unchanged
 _KEY = re.compile(r"(?![#;\[\s])[^:=\n\r]+(?<!\s)")
 
 
-def check_choices(
-    name: str, *, threshold: Any, dedup: str, alignment_mode: str, existing: str
-) -> None:
-    """Check settings of a component.
+def check_cfg(name: str, cfg: Mapping[str, Any]) -> None:
+    """Check the settings in a component's `cfg`.
 
     name (str): The component's name, for the error message.
-    threshold (Any): The setting, to be None, a number in 0..1, or label -> number.
-    dedup, alignment_mode, existing (str): The settings.
-    RAISES (ValueError): If one is not among its choices.
+    cfg (Mapping[str, Any]): Its `threshold` must be None, a number in 0..1, or label ->
+        number; `dedup`, `alignment_mode` and `existing` one of their choices.
+    RAISES (ValueError): If one of them is not.
     """
+    threshold = cfg["threshold"]
     if threshold is not None and not _is_threshold(threshold):
         raise ValueError(Errors.P149.format(name=name, value=threshold))
-    for setting, value, known in (
-        ("dedup", dedup, Dedup),
-        ("alignment_mode", alignment_mode, AlignmentMode),
-        ("existing", existing, Existing),
+    for setting, choices in (
+        ("dedup", get_args(Dedup)),
+        ("alignment_mode", get_args(AlignmentMode)),
+        ("existing", get_args(Existing)),
     ):
-        if value not in get_args(known):
-            choices = ", ".join(get_args(known))
+        if cfg[setting] not in choices:
             message = Errors.P143.format(
-                value=value, setting=setting, name=name, known=choices
+                value=cfg[setting],
+                setting=setting,
+                name=name,
+                known=", ".join(choices),
             )
             raise ValueError(message)
 
@@ -43,20 +48,20 @@ def check_choices(
 def check_config_labels(
     name: str, *, labels: Mapping[str, Any], threshold: Any
 ) -> None:
-    """Check that a saved config will hold labels as they are.
+    """Check that a config file can store the labels.
 
     name (str): The component's name, for the error message.
     labels (Mapping[str, Any]): The setting: label -> name, or name and description.
     threshold (Any): The setting.
-    RAISES (ValueError): If it will not.
+    RAISES (ValueError): If it cannot.
     """
     settings: dict[str, Any] = {"labels": labels, "threshold": threshold}
     for setting, value in settings.items():
         for label, content in value.items() if isinstance(value, Mapping) else ():
-            parted = "." in label and isinstance(content, Mapping)
+            is_section = "." in label and isinstance(content, Mapping)
             names = content.values() if isinstance(content, Mapping) else [content]
-            variable = any("${" in name for name in (label, *map(str, names)))
-            if parted or variable or not _KEY.fullmatch(label):
+            has_variable = any("${" in name for name in (label, *map(str, names)))
+            if is_section or has_variable or not _KEY.fullmatch(label):
                 message = Errors.P158.format(name=name, label=label, setting=setting)
                 raise ValueError(message)
 
@@ -64,8 +69,8 @@ def check_config_labels(
 def _is_threshold(value: Any) -> bool:
     """Whether it is a probability, or a mapping of labels to probabilities."""
     if isinstance(value, Mapping):
-        labels = all(isinstance(label, str) for label in value)
-        return labels and all(map(_is_probability, value.values()))
+        has_labels = all(isinstance(label, str) for label in value)
+        return has_labels and all(map(_is_probability, value.values()))
     return _is_probability(value)
 
 

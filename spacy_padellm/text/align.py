@@ -1,4 +1,4 @@
-"""Alignment of generated strings to character offsets of the text."""
+"""Alignment of generated mentions to character offsets of the text."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from spacy_padellm.mention.occurrences import find_all
 from spacy_padellm.text.normalize import normalize_text
 
 # Start and end (exclusive) of an occurrence, in characters of the text
-_Place = tuple[int, int]
+_Offsets = tuple[int, int]
 
-# score of a mention that others rather stand outside of
+# least score of a mention inside which shorter mentions are avoided
 _LIKELY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class AlignedMention:
-    """A mention and where it is in the text.
+    """A mention and its offsets in the text.
 
     mention (Mention): The mention.
     start (int | None): Offset of its first character; None if dropped.
     end (int | None): Offset after its last character; None if dropped.
-    status (Status): "exact": the text has the string there as it is; "normalised":
-        it has the string but for Unicode form, case or blanks; "dropped": not found,
-        or mentioned more often than the text has it.
+    status (Status): "exact": the text has the same string; "normalised": the text has
+        the string with another Unicode form, case or whitespace; "dropped": the text
+        does not have the string, or has it less often than it is mentioned.
     """
 
     mention: Mention
@@ -45,25 +45,27 @@ def align(
     starts: Collection[int],
     ends: Collection[int],
 ) -> list[AlignedMention]:
-    """Find the characters that generated mentions stand for.
+    """Find the characters that generated mentions refer to.
 
-    Mentions of equal label and string, ordered by index, go to the occurrences of the
-    string, no two of which overlap: first to those that are whole tokens, in text
-    order, then to the others, in text order. If there are more whole ones than
-    mentions, those inside longer mentions that are likely are left out. An occurrence
-    is where the text, as models read it (see `normalize_text`), has the string. A
-    string without any is looked for with Unicode form (NFKC), case and the length of
-    blanks forgiven, and if that fails too, with all blanks forgiven. Mentions of
-    different labels or strings may be given the same characters.
+    Mentions with the same label and string are assigned, by their index, to the
+    occurrences of the string that do not overlap: first to those that are whole tokens,
+    in text order, then to the others, in text order. If there are more whole-token
+    occurrences than mentions, those inside longer, likely mentions come last. Mentions
+    with different labels or strings may get the same characters.
 
-    An occurrence found with differences forgiven neither begins nor ends with a
-    blank or inside a character with its combining marks. An exact occurrence has
-    a blank at its edge if and only if the string has.
+    Occurrences are searched for in this order; the first search that succeeds counts:
+    1. in the text as the model sees it (see `normalize_text`);
+    2. ignoring Unicode normalization (NFKC), case and the length of whitespace;
+    3. ignoring whitespace too.
+
+    In searches 2 and 3, an occurrence does not begin or end with whitespace, or between
+    a character and its combining marks. An exact occurrence has whitespace at its edge
+    only where the string has it.
 
     mentions (Sequence[Mention]): The mentions of one text.
     text (str): The text.
-    starts (Collection[int]): The characters at which tokens of the text start.
-    ends (Collection[int]): The characters at which they end (exclusive).
+    starts (Collection[int]): The offsets at which tokens of the text start.
+    ends (Collection[int]): The offsets at which they end (exclusive).
     RETURNS (list[AlignedMention]): One for each mention, in input order.
     """
     aligned = [AlignedMention(mention, None, None, "dropped") for mention in mentions]
@@ -75,44 +77,44 @@ def align(
     source = _SearchedText(text)
     token_starts = frozenset(starts)
     token_ends = frozenset(ends)
-    placed: list[_Place] = []
+    likely: list[_Offsets] = []
     for _, strings in groupby(sorted(groups, key=len, reverse=True), key=len):
-        longer = _Cover(placed)
+        longer = _Intervals(likely)
         for string in strings:
             occurrences = source.find(string)
-            whole, others = _part(occurrences, token_starts, token_ends)
-            whole.sort(key=longer.covers)
-            for members in groups[string].values():
-                members.sort(key=lambda i: mentions[i].index)
-                places = sorted(whole[: len(members)]) + others
-                # Members without a place stay dropped
-                for i, (start, end) in zip(members, places, strict=False):
+            whole, others = _split_occurrences(occurrences, token_starts, token_ends)
+            whole.sort(key=longer.cover)
+            for indices in groups[string].values():
+                indices.sort(key=lambda i: mentions[i].index)
+                assigned = sorted(whole[: len(indices)]) + others
+                # mentions without an occurrence remain dropped
+                for i, (start, end) in zip(indices, assigned, strict=False):
                     exact = text[start:end] == string
                     status: Status = "exact" if exact else "normalised"
                     aligned[i] = AlignedMention(mentions[i], start, end, status)
                     if mentions[i].score >= _LIKELY:
-                        placed.append((start, end))
+                        likely.append((start, end))
     return aligned
 
 
-def _part(
-    occurrences: Sequence[_Place], starts: Collection[int], ends: Collection[int]
-) -> tuple[list[_Place], list[_Place]]:
-    """Part the occurrences of a string, and leave out those that overlap others.
+def _split_occurrences(
+    occurrences: Sequence[_Offsets], starts: Collection[int], ends: Collection[int]
+) -> tuple[list[_Offsets], list[_Offsets]]:
+    """Split the occurrences of a string into whole tokens and others.
 
-    occurrences (Sequence[_Place]): All occurrences in text order; they may overlap.
-    starts (Collection[int]): The characters at which tokens start.
-    ends (Collection[int]): The characters at which they end (exclusive).
-    RETURNS (tuple[list[_Place], list[_Place]]): Whole tokens, and the others, both in
-        text order.
+    occurrences (Sequence[_Offsets]): All occurrences in text order; they may overlap.
+    starts (Collection[int]): The offsets at which tokens start.
+    ends (Collection[int]): The offsets at which they end (exclusive).
+    RETURNS (tuple[list[_Offsets], list[_Offsets]]): Whole tokens, and the others, both
+        in text order. None of them overlap.
     """
-    whole: list[_Place] = []
+    whole: list[_Offsets] = []
     reached = 0
     for start, end in occurrences:
         if start >= reached and start in starts and end in ends:
             whole.append((start, end))
             reached = end
-    others: list[_Place] = []
+    others: list[_Offsets] = []
     reached = 0
     following = 0
     for start, end in occurrences:
@@ -125,26 +127,26 @@ def _part(
     return whole, others
 
 
-class _Cover:
-    """Places, to ask what is inside one of them."""
+class _Intervals:
+    """Intervals of the text, to check what is inside one of them."""
 
-    def __init__(self, places: Iterable[_Place]) -> None:
-        ordered = sorted(places)
+    def __init__(self, intervals: Iterable[_Offsets]) -> None:
+        ordered = sorted(intervals)
         self._starts = [start for start, _ in ordered]
-        # the furthest end of those that start no later
+        # the largest end among the intervals up to this one
         self._ends = list(accumulate((end for _, end in ordered), max))
 
-    def covers(self, place: _Place) -> bool:
-        """Whether a place is inside one of them."""
-        before = bisect_right(self._starts, place[0])
-        return before > 0 and self._ends[before - 1] >= place[1]
+    def cover(self, offsets: _Offsets) -> bool:
+        """Whether one of the intervals covers these offsets."""
+        count = bisect_right(self._starts, offsets[0])
+        return count > 0 and self._ends[count - 1] >= offsets[1]
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Characters that normalise together, and their normal form without blanks.
+    """Characters that normalise together, and their normal form without whitespace.
 
-    form (str): Normal form; empty for a blank.
+    form (str): Normal form; empty for whitespace.
     start (int): Offset of the first character in the source.
     end (int): Offset after the last character in the source.
     """
@@ -155,38 +157,38 @@ class _Chunk:
 
 
 class _Normalised:
-    """A normalised string with the way back to the offsets of its source.
+    """A normalised string that maps offsets back to its source.
 
     chunks (Sequence[_Chunk]): The chunks of the source.
-    blank (str): What a run of blanks becomes; none are kept at the edges.
+    space (str): Replaces each run of whitespace; whitespace at the edges is removed.
     """
 
-    def __init__(self, chunks: Sequence[_Chunk], *, blank: str) -> None:
+    def __init__(self, chunks: Sequence[_Chunk], *, space: str) -> None:
         forms: list[str] = []
         # Normalised offset at which a chunk starts or ends -> offset in the source
         self._starts: dict[int, int] = {}
         self._ends: dict[int, int] = {}
         length = 0
-        after_blank = False
+        after_space = False
         for chunk in chunks:
             if not chunk.form:
-                after_blank = True
+                after_space = True
                 continue
-            if after_blank and forms:
-                forms.append(blank)
-                length += len(blank)
-            after_blank = False
+            if after_space and forms:
+                forms.append(space)
+                length += len(space)
+            after_space = False
             self._starts[length] = chunk.start
             forms.append(chunk.form)
             length += len(chunk.form)
             self._ends[length] = chunk.end
         self.text = "".join(forms)
 
-    def find(self, string: str) -> list[_Place]:
+    def find(self, string: str) -> list[_Offsets]:
         """All occurrences of a normalised string, as offsets of the source.
 
         string (str): The string, not empty, in the normal form of `self.text`.
-        RETURNS (list[_Place]): Those that start and end with a chunk, in text order.
+        RETURNS (list[_Offsets]): Those that start and end with a chunk, in text order.
         """
         return [
             (self._starts[start], self._ends[start + len(string)])
@@ -196,7 +198,7 @@ class _Normalised:
 
 
 class _SearchedText:
-    """A text to search, normalised once and only if need be."""
+    """A text to search, normalised once and only if needed."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -210,29 +212,29 @@ class _SearchedText:
         return _split(self._text)
 
     @cached_property
-    def _spaced(self) -> _Normalised:
-        return _Normalised(self._chunks, blank=" ")
+    def _with_spaces(self) -> _Normalised:
+        return _Normalised(self._chunks, space=" ")
 
     @cached_property
-    def _solid(self) -> _Normalised:
-        return _Normalised(self._chunks, blank="")
+    def _without_spaces(self) -> _Normalised:
+        return _Normalised(self._chunks, space="")
 
-    def find(self, string: str) -> list[_Place]:
-        """All occurrences of a string, with as little forgiven as will do.
+    def find(self, string: str) -> list[_Offsets]:
+        """All occurrences of a string by the first search that succeeds; see `align`.
 
-        string (str): The string, not blank.
-        RETURNS (list[_Place]): In text order; they may overlap.
+        string (str): The string, more than whitespace.
+        RETURNS (list[_Offsets]): In text order; they may overlap.
         """
         size = len(string)
         exact = [(start, start + size) for start in find_all(self._text, string)]
         if exact and self._is_normalized:
             return exact
         chunks = _split(string)
-        found = self._spaced.find(_Normalised(chunks, blank=" ").text)
-        read = [(a, b) for a, b in found if normalize_text(self._text[a:b]) == string]
-        if exact or read:
-            return sorted({*exact, *read})
-        return found or self._solid.find(_Normalised(chunks, blank="").text)
+        similar = self._with_spaces.find(_Normalised(chunks, space=" ").text)
+        same = [(a, b) for a, b in similar if normalize_text(self._text[a:b]) == string]
+        if exact or same:
+            return sorted({*exact, *same})
+        return similar or self._without_spaces.find(_Normalised(chunks, space="").text)
 
 
 def _split(text: str) -> list[_Chunk]:
@@ -249,7 +251,7 @@ def _split(text: str) -> list[_Chunk]:
 def _continues(text: str, start: int, i: int) -> bool:
     """Whether the character at `i` belongs to the chunk that begins at `start`."""
     char = text[i]
-    # A mark after a blank stands alone, so that no chunk begins with a blank
+    # A mark after whitespace is a chunk of its own: no chunk begins with whitespace
     if char.isascii() or text[start].isspace():
         return False
     # Decomposed, because half-width Japanese voicing marks are letters by category
@@ -262,7 +264,7 @@ def _continues(text: str, start: int, i: int) -> bool:
 
 
 def _normal_form(chunk: str) -> str:
-    """Forgive Unicode form and case, and remove blanks."""
+    """Normalise the Unicode form and case, and remove whitespace."""
     # Again after folding: "ΐ" folds to three characters, its capital form to two
     form = normalize("NFKC", normalize("NFKC", chunk).casefold())
     return "".join(form.split())

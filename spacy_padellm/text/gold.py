@@ -1,4 +1,4 @@
-"""From examples to the labels and the gold texts that a model is trained on."""
+"""The labels and the gold texts of training examples."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ from spacy.training import Example, validate_get_examples
 
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.text.labels import LabelsOf, own_labels
+from spacy_padellm.text.labels import ResolveLabels, get_doc_labels
 from spacy_padellm.text.normalize import normalize_text, normalized_offset
 from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.spans import gold_spans
 from spacy_padellm.text.windows import Window, make_windows
 
-_Place = tuple[int, int, str]  # first character, the one after the last, label
+_Offsets = tuple[int, int, str]  # start, end (exclusive), label
 
 
-def check_first(get_examples: Callable[[], Iterable[Example]], method: str) -> None:
-    """Check what gives examples, and the first one; `Language.initialize` checks all.
+def check_get_examples(
+    get_examples: Callable[[], Iterable[Example]], method: str
+) -> None:
+    """Check a function that returns examples, and the first example.
 
-    get_examples (Callable[[], Iterable[Example]]): Gives the examples.
-    method (str): Who asks, for the error message.
-    RAISES (TypeError): If it is no function, or gives no examples.
+    `Language.initialize` checks the others.
+
+    get_examples (Callable[[], Iterable[Example]]): Returns the examples.
+    method (str): The calling method, for the error message.
+    RAISES (TypeError): If it is not a function, or returns no examples.
     """
     if callable(get_examples):
         first = list(islice(get_examples(), 1))
@@ -37,8 +41,11 @@ def check_first(get_examples: Callable[[], Iterable[Example]], method: str) -> N
         validate_get_examples(get_examples, method)
 
 
-def noting_texts(examples: Iterable[Example], texts: list[str]) -> Iterator[Example]:
-    """Pass examples on and note their texts: a large corpus takes minutes to read."""
+def collect_texts(examples: Iterable[Example], texts: list[str]) -> Iterator[Example]:
+    """Yield examples, and add their texts to `texts`.
+
+    Saves iterating twice: a large corpus takes minutes to load.
+    """
     for example in examples:
         texts.append(example.reference.text)
         yield example
@@ -50,61 +57,63 @@ def gold_labels(
     name: str,
     known: Collection[str],
     spans_key: str,
-    labels_of: LabelsOf,
+    resolve_labels: ResolveLabels,
 ) -> dict[str, str]:
     """The labels of examples, with their names in the prompt.
 
     examples (Iterable[Example]): The examples.
     name (str): The component's name, for the error message.
-    known (Collection[str]): The component's labels, if it has any by now.
-    spans_key (str): Where `doc.spans` holds nested mentions.
-    labels_of (LabelsOf): The labels to find in a Doc.
+    known (Collection[str]): The component's labels, if it has any yet.
+    spans_key (str): Key of the span group in `doc.spans` with nested mentions.
+    resolve_labels (ResolveLabels): Returns the labels to find in a Doc.
     RAISES (ValueError): If the component has labels, and an example has others.
     """
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     skipped = count = 0
     for example in examples:
-        doc_labels = own_labels(example.reference)
+        doc_labels = get_doc_labels(example.reference)
         spans = gold_spans(example.reference, spans_key)
         count += 1
         skipped += spans is None
         if doc_labels is not None:
-            found.update(labels_of(doc_labels))
+            labels.update(resolve_labels(doc_labels))
             continue
         for span in spans or []:
             if known:
                 _check_label(span.label_, known=known, name=name)
-            found.setdefault(span.label_, span.label_)
-    # spaCy gives a text of its own where there are no examples
+            labels.setdefault(span.label_, span.label_)
+    # without examples spaCy passes a single dummy text
     if skipped and count > 1:
         logger.warning(Warnings.W190.format(n=skipped))
-    return found
+    return labels
 
 
-def golds_by_labels(
+def group_gold_texts(
     examples: Iterable[Example],
     span_getter: SpanGetter,
     *,
     name: str,
     spans_key: str,
-    labels_of: LabelsOf,
+    resolve_labels: ResolveLabels,
 ) -> list[tuple[dict[str, str], list[GoldText]]]:
-    """The gold texts of examples, those with the same labels together.
+    """The gold texts of examples, grouped by the labels to find in them.
 
     examples (Iterable[Example]): The examples; see `gold_texts`.
     span_getter (SpanGetter): Cuts Docs into windows.
     name (str): The component's name, for the error message.
-    spans_key (str): Where `doc.spans` holds nested mentions.
-    labels_of (LabelsOf): The labels to find in a Doc.
+    spans_key (str): Key of the span group in `doc.spans` with nested mentions.
+    resolve_labels (ResolveLabels): Returns the labels to find in a Doc.
+    RETURNS (list[tuple[dict[str, str], list[GoldText]]]): Label -> its name in the
+        prompt, and the gold texts with these labels.
     RAISES (ValueError): If a mention has a label that is not to be found in its Doc.
     """
-    asked = []
-    owned = [(own_labels(example.reference), example) for example in examples]
-    owned.sort(key=lambda pair: repr(pair[0]))
-    for doc_labels, run in groupby(owned, key=itemgetter(0)):
-        labels = labels_of(doc_labels)
+    groups = []
+    pairs = [(get_doc_labels(example.reference), example) for example in examples]
+    pairs.sort(key=lambda pair: repr(pair[0]))
+    for doc_labels, group in groupby(pairs, key=itemgetter(0)):
+        labels = resolve_labels(doc_labels)
         golds = gold_texts(
-            [example for _, example in run],
+            [example for _, example in group],
             span_getter,
             spans_key=spans_key,
             check_label=partial(
@@ -112,8 +121,8 @@ def golds_by_labels(
             ),
         )
         if golds and labels:
-            asked.append((labels, golds))
-    return asked
+            groups.append((labels, golds))
+    return groups
 
 
 def _check_label(
@@ -132,16 +141,15 @@ def gold_texts(
     spans_key: str,
     check_label: Callable[[str], None],
 ) -> list[GoldText]:
-    """The windows of the annotated examples, with the mentions that lie inside.
+    """The windows of the annotated examples, with the mentions inside them.
 
-    examples (Sequence[Example]): The examples; one without gold annotation is left
+    examples (Sequence[Example]): The examples; those without gold annotation are left
         out.
     span_getter (SpanGetter): Cuts Docs into windows.
-    spans_key (str): Where `doc.spans` holds nested mentions.
-    check_label (Callable[[str], None]): Raises if a label is unknown.
+    spans_key (str): Key of the span group in `doc.spans` with nested mentions.
+    check_label (Callable[[str], None]): Raises an error if a label is unknown.
     """
-    golds = []
-    docs, places = [], []
+    docs, offsets = [], []
     for example in examples:
         spans = gold_spans(example.reference, spans_key)
         if spans is None:
@@ -149,62 +157,59 @@ def gold_texts(
         for span in spans:
             check_label(span.label_)
         docs.append(example.predicted)
-        places.append(sorted(_in_predicted(example, spans)))
-    for window in make_windows(docs, span_getter):
-        golds.append(gold_text(window, places[window.doc]))
-    return golds
+        offsets.append(sorted(_predicted_offsets(example, spans)))
+    windows = make_windows(docs, span_getter)
+    return [gold_text(window, offsets[window.doc]) for window in windows]
 
 
-def _in_predicted(example: Example, spans: Sequence[Span]) -> list[_Place]:
-    """Where gold mentions stand in the text that is read.
+def _predicted_offsets(example: Example, spans: Sequence[Span]) -> list[_Offsets]:
+    """The offsets of gold mentions in the predicted Doc's text.
 
-    It may have other blanks and other case than the gold text: gold words are often
-    given without blanks.
+    The two texts may differ in whitespace and case: many gold corpora have words
+    without the spaces between them.
     """
-    read, gold = example.predicted.text, example.reference.text
-    if read == gold:
+    predicted, gold = example.predicted.text, example.reference.text
+    if predicted == gold:
         return [(span.start_char, span.end_char, span.label_) for span in spans]
-    of_read, of_gold = _filled(read), _filled(gold)
-    if [read[i].lower() for i in of_read] != [gold[i].lower() for i in of_gold]:
-        # spaCy says what is wrong, unless a letter has become two
+    predicted_chars, gold_chars = _non_spaces(predicted), _non_spaces(gold)
+    if [predicted[i].lower() for i in predicted_chars] != [
+        gold[i].lower() for i in gold_chars
+    ]:
+        # spaCy reports the difference, unless lower case turned one letter into two
         aligned = example.get_aligned_spans_y2x(spans, allow_overlap=True)
         return [(span.start_char, span.end_char, span.label_) for span in aligned]
-    places = []
+    offsets = []
     for span in spans:
-        first = bisect_left(of_gold, span.start_char)
-        after = bisect_left(of_gold, span.end_char)
-        if first < after:
-            places.append((of_read[first], of_read[after - 1] + 1, span.label_))
-    return places
+        first = bisect_left(gold_chars, span.start_char)
+        end = bisect_left(gold_chars, span.end_char)
+        if first < end:
+            last = predicted_chars[end - 1]
+            offsets.append((predicted_chars[first], last + 1, span.label_))
+    return offsets
 
 
-def _filled(text: str) -> list[int]:
-    """The places of all characters but blanks."""
-    return [place for place, char in enumerate(text) if not char.isspace()]
+def _non_spaces(text: str) -> list[int]:
+    """The offsets of all characters other than whitespace."""
+    return [offset for offset, char in enumerate(text) if not char.isspace()]
 
 
-def gold_text(window: Window, places: Sequence[_Place]) -> GoldText:
-    """A window as it is read, with the mentions that it holds as a whole.
+def gold_text(window: Window, offsets: Sequence[_Offsets]) -> GoldText:
+    """A window's normalized text, with the mentions that are completely inside it.
 
     window (Window): The window.
-    places (Sequence[tuple[int, int, str]]): The mentions of its Doc in text order:
-        first character, the one after the last, label.
+    offsets (Sequence[tuple[int, int, str]]): The mentions of its Doc in text order:
+        start, end (exclusive), label.
     """
-    start = window.start
-    end = start + len(window.text)
     text = normalize_text(window.text)
     mentions: dict[str, list[str]] = {}
-    held = []
-    for first, after, label in places:
-        if start <= first and after <= end:
-            place = first - start, after - start
-            mentions.setdefault(label, []).append(
-                normalize_text(window.text[slice(*place)])
-            )
+    inside = []
+    for start_in_doc, end_in_doc, label in offsets:
+        start, end = start_in_doc - window.start, end_in_doc - window.start
+        if start >= 0 and end <= len(window.text):
+            mention = normalize_text(window.text[start:end])
+            mentions.setdefault(label, []).append(mention)
             if text != window.text:
-                place = (
-                    normalized_offset(window.text, place[0]),
-                    normalized_offset(window.text, place[1]),
-                )
-            held.append((*place, label))
-    return GoldText(text, mentions, held)
+                start = normalized_offset(window.text, start)
+                end = normalized_offset(window.text, end)
+            inside.append((start, end, label))
+    return GoldText(text, mentions, inside)

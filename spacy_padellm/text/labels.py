@@ -1,4 +1,4 @@
-"""Labels and their names in the prompt, as users give them."""
+"""Labels and their names in the prompt, as users set them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ LABELS_KEY = "padellm_labels"
 
 # label -> its name, or its name and a description
 LabelNames = Mapping[str, str | Mapping[str, str]]
-# each label with its name, or with None where it was given without one
-GivenLabels = tuple[tuple[str, str | None], ...]
-# a Doc's own labels, None if it has none -> label -> its name
-LabelsOf = Callable[[GivenLabels | None], dict[str, str]]
+# the labels set for one Doc: each with its name, or None if no name was set
+DocLabels = tuple[tuple[str, str | None], ...]
+# the labels set for a Doc, or None -> the labels to find in it, with their names
+ResolveLabels = Callable[[DocLabels | None], dict[str, str]]
 
 
-def own_labels(doc: Doc) -> GivenLabels | None:
-    """A Doc's own labels, those that mean the same being equal; None if it has none.
+def get_doc_labels(doc: Doc) -> DocLabels | None:
+    """The labels set for a Doc in its user data; None if there are none.
 
-    RAISES (ValueError): If a label or a name is no string, or empty.
+    Equivalent settings, such as a list and a tuple of labels, give equal results.
+
+    RAISES (ValueError): If a label or a name is not a string, or empty.
     """
     labels = doc.user_data.get(LABELS_KEY)
-    return None if labels is None else _given(labels)
+    return None if labels is None else _check_labels(labels)
 
 
 def label_names(
@@ -36,22 +38,22 @@ def label_names(
     """Label -> its name in the prompt.
 
     labels (LabelNames | Iterable[str]): Label -> its name, or a mapping with `name` and
-        `description`, which stands after the name; or labels only.
-    known (Mapping[str, str]): Names of labels that are given without one; a label that
-        is not known is its own name.
-    RAISES (ValueError): If a label or a name is no string, or empty, or two labels have
-        the same name.
+        `description`, where the description follows the name; or only the labels.
+    known (Mapping[str, str]): Names for labels without a name; a label that is not in
+        it is its own name.
+    RAISES (ValueError): If a label or a name is not a string, or empty, or two labels
+        have the same name.
     """
     names = {
         label: known.get(label, label) if name is None else name
-        for label, name in _given(labels)
+        for label, name in _check_labels(labels)
     }
     check_distinct(names)
     return names
 
 
 def check_distinct(names: Mapping[str, str]) -> None:
-    """Check that labels have names of their own.
+    """Check that each label has a different name.
 
     names (Mapping[str, str]): Label -> its name in the prompt.
     RAISES (ValueError): If two labels have the same name.
@@ -63,25 +65,25 @@ def check_distinct(names: Mapping[str, str]) -> None:
             raise ValueError(Errors.P155.format(name=name, one=other, other=label))
 
 
-def _given(labels: Any) -> GivenLabels:
-    """Labels as they were given, each once, checked."""
+def _check_labels(labels: Any) -> DocLabels:
+    """Check labels as a user set them; repeated labels are kept once."""
     if isinstance(labels, Mapping):
-        named: Iterable[tuple[Any, Any]] = labels.items()
+        pairs: Iterable[tuple[Any, Any]] = labels.items()
     elif isinstance(labels, str) or not isinstance(labels, Iterable):
         raise ValueError(Errors.P147.format(value=labels))
     else:
-        named = ((label, None) for label in labels)
+        pairs = ((label, None) for label in labels)
     checked: dict[str, str | None] = {}
-    for label, name in named:
+    for label, name in pairs:
         if not isinstance(label, str) or not label:
             kind = type(label).__name__
             raise ValueError(Errors.P141.format(label=label, kind=kind))
-        checked[str(label)] = None if name is None else _name(label, name)
+        checked[str(label)] = None if name is None else _prompt_name(label, name)
     return tuple(checked.items())
 
 
-def _name(label: str, name: Any) -> str:
-    """A label's name, with its description if it has one."""
+def _prompt_name(label: str, name: Any) -> str:
+    """A label's name in the prompt, with its description if it has one."""
     parts = [name]
     if isinstance(name, Mapping) and set(name) <= {"name", "description"}:
         parts = [name.get("name", label)]

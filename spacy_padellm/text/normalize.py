@@ -1,8 +1,8 @@
-"""Texts as models read them: in composed Unicode, with one blank between words.
+"""Normalization of texts for the model: composed Unicode, single spaces.
 
-Lines that were wrapped, double blanks and decomposed letters are rare in training data,
-and models misread them. Offsets stay those of the text as it is: alignment forgives
-these differences.
+Wrapped lines, double spaces and decomposed letters are rare in training data, and
+models make mistakes on them. Offsets still refer to the original text: alignment
+ignores these differences.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from __future__ import annotations
 import re
 from unicodedata import is_normalized, normalize
 
-# what is not one plain blank
-_BLANKS = re.compile(r"\s\s+|[^\S ]")
+# whitespace other than a single space
+_WHITESPACE = re.compile(r"\s\s+|[^\S ]")
 
 
 def normalize_text(text: str) -> str:
-    """A text in Unicode's form NFC, each run of blanks and line breaks as one blank."""
+    """Convert a text to Unicode NFC, and each run of whitespace to one space."""
     if not is_normalized("NFC", text):
         text = normalize("NFC", text)
-    return _BLANKS.sub(" ", text)
+    return _WHITESPACE.sub(" ", text)
 
 
-def normalized_offset(text: str, place: int) -> int:
-    """Where a character of a text stands in the text as it is read.
+def normalized_offset(text: str, offset: int) -> int:
+    """The offset of a character in the normalized text.
 
-    text (str): The text.
-    place (int): The character, one that neither goes on a run of blanks nor composes
-        with the one before it.
+    text (str): The original text.
+    offset (int): Offset of the character in it. The character must not continue a run
+        of whitespace, or combine with the character before it.
     """
-    return len(normalize_text(text[:place]))
+    return len(normalize_text(text[:offset]))

@@ -1,7 +1,8 @@
-"""Span getters: functions that cut Docs into the spans that a model reads.
+"""Span getters: functions that cut Docs into spans that fit the model.
 
-Those of spacy-transformers (`spacy-transformers.sent_spans.v1`, ...) are found by their
-entry points where that package is installed; it is not needed for ours.
+Where spacy-transformers is installed, its span getters
+(`spacy-transformers.sent_spans.v1`, ...) are found by their entry points. Ours do not
+need it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from spacy_padellm.errors import Errors
 
 SpanGetter = Callable[[list[Doc]], list[list[Span]]]
 
-# spacy-transformers makes the same registry, under the same name, when it is imported
+# spacy-transformers creates the same registry when it is imported
 if not hasattr(registry, "span_getters"):
     registry.span_getters = catalogue.create(  # type: ignore[attr-defined]
         "spacy", "span_getters", entry_points=True
@@ -25,11 +26,11 @@ if not hasattr(registry, "span_getters"):
 
 
 def make_strided_spans(window: int, stride: int) -> SpanGetter:
-    """`spacy-padellm.strided_spans.v1`: windows of so many tokens.
+    """`spacy-padellm.strided_spans.v1`: windows of a fixed number of tokens.
 
-    window (int): Tokens of a window.
-    stride (int): Tokens from the start of one window to that of the next; less than
-        `window` lets windows overlap.
+    window (int): Tokens in a window.
+    stride (int): Tokens from the start of one window to the start of the next. If it
+        is less than `window`, windows overlap.
     RAISES (ValueError): If a token would be in no window.
     """
     if not 1 <= stride <= window:
@@ -43,11 +44,12 @@ def make_doc_spans() -> SpanGetter:
 
 
 def default_span_getter(lang: str) -> SpanGetter:
-    """The windows where the config names none: of as much text in each language.
+    """The span getter of a config without one: windows with about as much text in
+    each language.
 
     lang (str): The pipeline's language.
     """
-    # tokens of Chinese are characters, unless a word segmenter is set
+    # Chinese tokens are single characters, unless a word segmenter is configured
     window = 128 if lang == "zh" else 32
     return make_strided_spans(window, window * 3 // 4)
 
@@ -55,7 +57,7 @@ def default_span_getter(lang: str) -> SpanGetter:
 def _strided_spans(docs: list[Doc], *, window: int, stride: int) -> list[list[Span]]:
     spans = []
     for doc in docs:
-        # the last window ends with the Doc; one that starts where it ended adds nothing
+        # no further window starts where the last one has reached the end of the Doc
         starts = range(0, max(len(doc) - window + stride, 1), stride)
         spans.append([doc[start : start + window] for start in starts if len(doc)])
     return spans

@@ -1,4 +1,4 @@
-"""From a window's mentions to spans of its Doc."""
+"""Spans and entities of a Doc from the mentions of its windows."""
 
 from __future__ import annotations
 
@@ -23,45 +23,49 @@ Existing = Literal["overwrite", "keep"]
 
 @dataclass(slots=True)
 class DocMentions:
-    """What was found in a Doc: spans by characters, and what fits nowhere."""
+    """The mentions of a Doc.
+
+    spans (list[ScoredSpan]): Those with their offsets in the Doc.
+    dropped (list[Mention]): Those that are not in the text.
+    """
 
     spans: list[ScoredSpan] = field(default_factory=list)
     dropped: list[Mention] = field(default_factory=list)
 
 
-def place_mentions(
+def align_mentions(
     docs: Sequence[Doc],
     windows: Sequence[Window],
     mentions: Sequence[Sequence[Mention]],
     *,
     dedup: Dedup,
-    counts: Callable[[Mention], bool] = lambda mention: True,
+    passes_threshold: Callable[[Mention], bool] = lambda mention: True,
 ) -> list[DocMentions]:
     """Align the mentions of all windows to their Docs.
 
     docs (Sequence[Doc]): The Docs.
     windows (Sequence[Window]): Their windows.
-    mentions (Sequence[Sequence[Mention]]): Of each window.
-    dedup (Dedup): Of the same string under several labels, in each window.
-    counts (Callable[[Mention], bool]): Whether a mention will not be left out as too
-        unlikely: those that are leave strings to others.
-    RETURNS (list[DocMentions]): For each Doc; its spans in text order.
+    mentions (Sequence[Sequence[Mention]]): The mentions of each window.
+    dedup (Dedup): Which labels keep a string with several labels, in each window.
+    passes_threshold (Callable[[Mention], bool]): Whether a mention is likely enough.
+        Others do not take a string from another label.
+    RETURNS (list[DocMentions]): One for each Doc, its spans in text order.
     """
-    found = [DocMentions() for _ in docs]
-    cut: list[ScoredSpan] = []  # those of the window before that reach its end
-    for place, (window, raw) in enumerate(zip(windows, mentions, strict=True)):
-        before, cut = cut, []
-        if not raw:
+    results = [DocMentions() for _ in docs]
+    cut: list[ScoredSpan] = []  # those that end where the previous window ends
+    for number, (window, decoded) in enumerate(zip(windows, mentions, strict=True)):
+        previous, cut = cut, []
+        if not decoded:
             continue
-        kept = deduplicate(raw, dedup, counts=counts)
+        kept = deduplicate(decoded, dedup, counts=passes_threshold)
         span: Any = window.span  # spaCy's stubs lack to_array
-        places, lengths = span.to_array([IDX, LENGTH]).astype(int).T
-        starts = set((places - window.start).tolist())
-        ends = set((places + lengths - window.start).tolist())
-        result = found[window.doc]
-        first, end = window.owned
+        offsets, lengths = span.to_array([IDX, LENGTH]).astype(int).T
+        starts = set((offsets - window.start).tolist())
+        ends = set((offsets + lengths - window.start).tolist())
+        result = results[window.doc]
+        first, end = window.start_range
         last = window.start + len(window.text.rstrip())
-        goes_on = place + 1 < len(windows) and windows[place + 1].doc == window.doc
+        continued = number + 1 < len(windows) and windows[number + 1].doc == window.doc
         for aligned in align(kept, window.text, starts=starts, ends=ends):
             if aligned.start is None or aligned.end is None:
                 result.dropped.append(aligned.mention)
@@ -75,26 +79,26 @@ def place_mentions(
             )
             if first <= scored.start < end:
                 result.spans.append(scored)
-                if goes_on and scored.end >= last:
+                if continued and scored.end >= last:
                     cut.append(scored)
-            elif counts(aligned.mention):
-                # the window before may have shown only its beginning
-                parts = [part for part in before if _covers(scored, part)]
+            elif passes_threshold(aligned.mention):
+                # the previous window may hold only its beginning
+                parts = [part for part in previous if _extends(scored, part)]
                 if parts:
                     result.spans = [s for s in result.spans if s not in parts]
                     result.spans.append(scored)
-    return found
+    return results
 
 
-def _covers(whole: ScoredSpan, part: ScoredSpan) -> bool:
-    """Whether a mention is another one of its label, and goes on after it."""
-    same = whole.label == part.label
-    return same and whole.start <= part.start and part.end < whole.end
+def _extends(longer: ScoredSpan, part: ScoredSpan) -> bool:
+    """Whether a mention covers another one of the same label, and ends after it."""
+    same = longer.label == part.label
+    return same and longer.start <= part.start and part.end < longer.end
 
 
 def annotate(
     doc: Doc,
-    found: DocMentions,
+    mentions: DocMentions,
     *,
     spans_key: str,
     alignment_mode: AlignmentMode,
@@ -104,21 +108,25 @@ def annotate(
 ) -> None:
     """Write a Doc's mentions to `doc.spans[spans_key]` and `doc.ents`.
 
-    The span group has all mentions in text order, nested ones too, and in its attrs
-    `scores` (list[float]), `statuses` (list[str]), `places` (each a list of the first
-    character, the one after the last, and the label) and `dropped`, a list of the
-    label, text and score of the mentions that could not be aligned.
+    The span group has all mentions in text order, also nested ones. Its attrs are
+    `scores` (list[float]), `statuses` (list[str]), `places` (for each span a list of
+    start character, end character and label) and `dropped` (label, text and score of
+    each mention that could not be aligned).
 
-    alignment_mode (AlignmentMode): What becomes of mentions that cut tokens.
-    lowest_score (Callable[[str], float]): Of mentions of a label. What is below is left
-        out altogether.
-    calibration (Calibration): What becomes of scores first.
-    existing (Existing): Whether entities that are there already, and tokens that are
-        blocked from being entities, give way.
+    doc (Doc): The Doc.
+    mentions (DocMentions): Its mentions.
+    spans_key (str): Key of the span group.
+    alignment_mode (AlignmentMode): How mentions that start or end inside a token are
+        aligned, as in `Doc.char_span`.
+    lowest_score (Callable[[str], float]): Returns the threshold of a label. Mentions
+        with a lower score after calibration are left out.
+    calibration (Calibration): Applied to all scores.
+    existing (Existing): Whether to overwrite or keep the Doc's entities, and its tokens
+        that are blocked from being entities.
     """
-    placed: dict[tuple[int, int, str], tuple[Span, ScoredSpan]] = {}
-    dropped = [(m.label, m.text, calibration(m.score)) for m in found.dropped]
-    for scored in found.spans:
+    aligned: dict[tuple[int, int, str], tuple[Span, ScoredSpan]] = {}
+    dropped = [(m.label, m.text, calibration(m.score)) for m in mentions.dropped]
+    for scored in mentions.spans:
         score = calibration(scored.score)
         if score < lowest_score(scored.label):
             continue
@@ -134,11 +142,11 @@ def annotate(
             continue
         start, end = span.start, span.end
         key = (start, -end, scored.label)
-        if key not in placed or placed[key][1].score < score:
-            # a mention that was widened or narrowed stands where its span stands
-            fitted = ScoredSpan(start, end, scored.label, score, scored.status)
-            placed[key] = (span, fitted)
-    order = [placed[key] for key in sorted(placed)]
+        if key not in aligned or aligned[key][1].score < score:
+            # with the span's offsets in tokens, also where it was expanded
+            in_tokens = ScoredSpan(start, end, scored.label, score, scored.status)
+            aligned[key] = (span, in_tokens)
+    order = [aligned[key] for key in sorted(aligned)]
     attrs: dict[str, Any] = {
         "scores": [scored.score for _, scored in order],
         "statuses": [scored.status for _, scored in order],
@@ -150,17 +158,17 @@ def annotate(
     }
     spans = [span for span, _ in order]
     doc.spans[spans_key] = SpanGroup(doc, name=spans_key, attrs=attrs, spans=spans)
-    by_place = {(s.start, s.end, s.label): span for span, s in order}
+    span_of = {(s.start, s.end, s.label): span for span, s in order}
     flat = choose_flat([scored for _, scored in order])
-    chosen = [by_place[s.start, s.end, s.label] for s in flat]
+    entities = [span_of[s.start, s.end, s.label] for s in flat]
     if existing == "keep":
         blocked = [doc[token.i : token.i + 1] for token in doc if _is_blocked(token)]
-        chosen = _merged(doc.ents, chosen, blocked=blocked)
-        doc.set_ents(chosen, blocked=blocked)
+        entities = _merge(doc.ents, entities, blocked=blocked)
+        doc.set_ents(entities, blocked=blocked)
     else:
         for token in (token for ent in doc.ents for token in ent):
-            token.ent_id_ = ""  # spaCy would leave it to the new entity
-        doc.set_ents(chosen)
+            token.ent_id_ = ""  # spaCy would keep it for the new entity
+        doc.set_ents(entities)
 
 
 def _is_blocked(token: Token) -> bool:
@@ -168,10 +176,11 @@ def _is_blocked(token: Token) -> bool:
     return token.ent_iob_ == "B" and not token.ent_type
 
 
-def _merged(
+def _merge(
     existing: Iterable[Span], new: Iterable[Span], *, blocked: Iterable[Span]
 ) -> list[Span]:
-    """The existing entities, and the new ones where there is room."""
+    """The existing entities, and the new ones that overlap none of their tokens and no
+    blocked token."""
     kept = list(existing)
     taken = {token.i for span in (*kept, *blocked) for token in span}
     kept += [span for span in new if taken.isdisjoint(range(span.start, span.end))]
@@ -179,9 +188,9 @@ def _merged(
 
 
 def gold_spans(doc: Doc, spans_key: str) -> list[Span] | None:
-    """A gold Doc's mentions, or None if it is not, or only in part, annotated."""
+    """A gold Doc's mentions; None if it is not annotated, or only partly."""
     if spans_key in doc.spans:
-        # the same one twice is still one mention
+        # a repeated span is one mention
         return list(dict.fromkeys(doc.spans[spans_key]))
     if all(token.ent_iob for token in doc) and len(doc):
         return list(doc.ents)
@@ -189,21 +198,21 @@ def gold_spans(doc: Doc, spans_key: str) -> list[Span] | None:
 
 
 def get_score(span: Span) -> float | None:
-    """The probability of a span that the component found: `span._.padellm_score`.
+    """The probability of a predicted span: `span._.padellm_score`.
 
-    RETURNS (float | None): None if the component did not find it, with this label.
+    RETURNS (float | None): None if the component did not predict it with this label.
     """
     place = [span.start_char, span.end_char, span.label_]
     for group in span.doc.spans.values():
-        # characters stay where tokens are merged or split, the group's spans do not
+        # unlike the group's spans, characters do not change if tokens are merged
         places = group.attrs.get("places")
         if places is None or len(places) != len(group):
-            continue  # not the component's, or changed since
+            continue  # not written by the component, or changed since
         first = bisect_left(places, place[:1])
-        after = bisect_left(places, [span.start_char + 1])
-        if place in places[first:after]:
-            number = places.index(place, first, after)
-            return float(group.attrs["scores"][number])
+        end = bisect_left(places, [span.start_char + 1])
+        if place in places[first:end]:
+            index = places.index(place, first, end)
+            return float(group.attrs["scores"][index])
     return None
 
 

@@ -1,4 +1,4 @@
-"""A stream of Docs through a decoder: in order, and none lost for another's sake."""
+"""A stream of Docs through a decoder: in order, and an error costs only its Doc."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.windows import Window, make_windows
 
-# texts -> what was found in each
+# texts -> the mentions of each, or its error
 Decode = Callable[[Iterable[str]], Iterator[DecodeResult]]
 
 
 @dataclass(eq=False, slots=True)
 class DocResult:
-    """A Doc and what the decoder found in its windows so far.
+    """A Doc and the mentions of its windows that were decoded so far.
 
-    error (Exception | None): What went wrong with the Doc.
+    error (Exception | None): Why the Doc could not be decoded.
     """
 
     doc: Doc
@@ -43,26 +43,26 @@ def decode_docs(
     docs (Iterable[Doc]): The Docs.
     decode (Decode): Decodes a stream of texts.
     span_getter (SpanGetter): Cuts Docs into windows.
-    YIELDS (DocResult): Each Doc, in order. Where the decoder fails as a whole, the Docs
-        that it was at are decoded again one by one.
-    RAISES (Exception): What the stream of Docs raises.
+    YIELDS (DocResult): Each Doc, in order. If the decoder itself fails, the Docs that
+        it was working on are decoded again one by one.
+    RAISES (Exception): Errors of the stream of Docs.
     """
     source = _DocSource(docs)
     while not source.ended:
         pending: deque[DocResult] = deque()
         try:
-            yield from _read(source, pending, decode, span_getter)
+            yield from _decode(source, pending, decode, span_getter)
             continue
-        except _Failed:
+        except _DecoderError:
             pass  # its traceback holds the decoder's memory until here
-        for read in list(pending):
-            yield _read_alone(read.doc, decode, span_getter)
+        for result in list(pending):
+            yield _decode_alone(result.doc, decode, span_getter)
     if source.error is not None:
         raise source.error
 
 
-class _Failed(Exception):
-    """The decoder failed as a whole."""
+class _DecoderError(Exception):
+    """The decoder failed, and not for a single text."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -70,7 +70,8 @@ class _Failed(Exception):
 
 
 class _DocSource:
-    """A stream whose own error is kept apart from the decoder's."""
+    """A stream of Docs that keeps its error, so that it is not taken for the
+    decoder's."""
 
     def __init__(self, docs: Iterable[Doc]) -> None:
         self._docs = iter(docs)
@@ -87,47 +88,48 @@ class _DocSource:
                 self.ended, self.error = True, error
 
 
-def _read(
+def _decode(
     source: Iterable[Doc],
     pending: deque[DocResult],
     decode: Decode,
     span_getter: SpanGetter,
 ) -> Iterator[DocResult]:
-    decoding: deque[DocResult] = deque()  # once for each window that is not decoded
+    """Decode Docs; those that were taken, but not yielded yet, are in `pending`."""
+    decoding: deque[DocResult] = deque()  # the Doc of each window in the decoder
 
     def texts() -> Iterator[str]:
         for doc in source:
-            read = DocResult(doc)
-            pending.append(read)
+            result = DocResult(doc)
+            pending.append(result)
             try:
-                read.windows = make_windows([doc], span_getter)
+                result.windows = make_windows([doc], span_getter)
             except Exception as error:
-                read.error = error
-            decoding.extend([read] * len(read.windows))
-            yield from (normalize_text(window.text) for window in read.windows)
+                result.error = error
+            decoding.extend([result] * len(result.windows))
+            yield from (normalize_text(window.text) for window in result.windows)
 
-    found = decode(texts())
+    decoded = decode(texts())
     while True:
         try:
-            mentions = next(found)
+            mentions = next(decoded)
         except StopIteration:
             break
         except Exception as error:
-            raise _Failed(error) from error
-        read = decoding.popleft()
+            raise _DecoderError(error) from error
+        result = decoding.popleft()
         if isinstance(mentions, Exception):
-            read.error = read.error or mentions
+            result.error = result.error or mentions
         else:
-            read.mentions.append(mentions)
+            result.mentions.append(mentions)
         while pending and pending[0].complete:
             yield pending.popleft()
     yield from pending
     pending.clear()
 
 
-def _read_alone(doc: Doc, decode: Decode, span_getter: SpanGetter) -> DocResult:
+def _decode_alone(doc: Doc, decode: Decode, span_getter: SpanGetter) -> DocResult:
     try:
-        (read,) = _read([doc], deque(), decode, span_getter)
-    except _Failed as failure:
+        (result,) = _decode([doc], deque(), decode, span_getter)
+    except _DecoderError as failure:
         return DocResult(doc, error=failure.error)
-    return read
+    return result

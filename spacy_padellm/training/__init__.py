@@ -1,1 +1,1 @@
-"""Training: what a model is to answer, its loss, and the steps."""
+"""Training: the targets, their loss and the optimizer's steps."""

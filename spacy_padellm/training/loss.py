@@ -1,4 +1,4 @@
-"""The loss of token trees, batch by batch."""
+"""The loss of batches of training trees."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.training.separate_examples import unroll
+from spacy_padellm.training.tags import TagBatch
 from spacy_padellm.training.targets import TrainingTree
 from spacy_padellm.tree.token_tree import TokenTree, side_by_side
 
@@ -18,7 +19,11 @@ from spacy_padellm.tree.token_tree import TokenTree, side_by_side
 def batches(
     trees: Sequence[TrainingTree], max_tokens: int
 ) -> Iterator[list[TrainingTree]]:
-    """Cut trees into batches of like size, of at most `max_tokens` with padding."""
+    """Group trees of similar size into batches.
+
+    max_tokens (int): Limit of a batch's tokens, including padding; a larger tree is a
+        batch of its own.
+    """
     batch: list[TrainingTree] = []
     for tree in sorted(trees, key=lambda tree: tree.size):
         if batch and tree.size * (len(batch) + 1) > max_tokens:
@@ -29,10 +34,13 @@ def batches(
         yield batch
 
 
-def fit_trees(lm: LanguageModel, trees: Sequence[TrainingTree]) -> list[TrainingTree]:
-    """Trees as the model can read them: unrolled where it cannot read trees.
+def supported_trees(
+    lm: LanguageModel, trees: Sequence[TrainingTree]
+) -> list[TrainingTree]:
+    """Unroll trees into separate examples where the model does not support trees.
 
-    RAISES (ValueError): If it can read neither.
+    RAISES (ValueError): If it does not support bidirectional spans, and the trees have
+        them.
     """
     reason = why_no_tree(lm, max(tree.depth for tree in trees))
     if not reason:
@@ -45,30 +53,32 @@ def fit_trees(lm: LanguageModel, trees: Sequence[TrainingTree]) -> list[Training
 def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
     """The weighted sum of the cross-entropies of a batch of trees.
 
-    Divide by the weights' sum for the mean that the paper minimises.
+    The paper minimises the mean: divide by the sum of the weights.
 
-    trees (Sequence[TrainingTree]): As `fit_trees` gives them.
+    lm (LanguageModel): The model.
+    trees (Sequence[TrainingTree]): Trees returned by `supported_trees`.
     RETURNS (torch.Tensor): A float32 scalar with its gradient.
-    RAISES (ValueError): If it is no number, or a tree is too deep for the model.
+    RAISES (ValueError): If the loss is not finite, or a tree is too deep for the model.
     """
     width = max(tree.size for tree in trees)
-    grown = []
+    token_trees = []
     logit_positions: list[int] = []
     for row, tree in enumerate(trees):
-        grown.append(TokenTree(bidirectional_span=tree.bidirectional_span))
+        token_tree = TokenTree(bidirectional_span=tree.bidirectional_span)
         for parent, ids in tree.chains:
-            grown[-1].extend(parent, ids)
-        logit_positions += [row * width + place for place in tree.places]
+            token_tree.extend(parent, ids)
+        token_trees.append(token_tree)
+        logit_positions += [row * width + position for position in tree.positions]
     targets = [target for tree in trees for target in tree.targets]
     weights = [weight for tree in trees for weight in tree.weights]
-    tags = _Tagging(trees, width)
-    batch = side_by_side(grown)
+    tags = TagBatch(trees, width)
+    batch = side_by_side(token_trees)
     depth = max(tree.depth for tree in trees)
     if depth > lm.context:
         raise ValueError(Errors.P121.format(tokens=depth, context=lm.context))
     if why_no_tree(lm, depth):
         logits = lm.sequence_logits(batch, logit_positions)
-        return _number(_weighted_loss(logits, targets, weights))
+        return _check_finite(_weighted_loss(logits, targets, weights))
     logits, tag_logits = lm.logits(
         batch, logit_positions, tag_positions=tags.positions, tag_ids=tags.tag_ids
     )
@@ -77,10 +87,10 @@ def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
         allowed = tags.allowed.to(tag_logits.device)
         tag_logits = tag_logits.masked_fill(~allowed, -torch.inf)
         loss = loss + _weighted_loss(tag_logits, tags.targets, tags.weights)
-    return _number(loss)
+    return _check_finite(loss)
 
 
-def _number(loss: torch.Tensor) -> torch.Tensor:
+def _check_finite(loss: torch.Tensor) -> torch.Tensor:
     if not torch.isfinite(loss):
         raise ValueError(Errors.P123)
     return loss
@@ -94,31 +104,3 @@ def _weighted_loss(
         logits.float(), torch.tensor(targets, device=device), reduction="none"
     )
     return losses @ torch.tensor(weights, dtype=torch.float32, device=device)
-
-
-class _Tagging:
-    """The tags of a batch of trees.
-
-    positions (list[int]): Where tags are chosen, each as row * width + slot.
-    tag_ids (list[int]): The tags of all trees.
-    targets, weights (list): The right one of `tag_ids` and its weight, for each
-        position.
-    allowed (torch.Tensor): (positions, tag_ids): which ones each chooses from.
-    """
-
-    def __init__(self, trees: Sequence[TrainingTree], width: int) -> None:
-        tagged = [(row, tree.tags) for row, tree in enumerate(trees) if tree.tags]
-        self.tag_ids = sorted({c for _, tags in tagged for c in tags.tag_ids})
-        number = {choice: n for n, choice in enumerate(self.tag_ids)}
-        self.positions: list[int] = []
-        self.targets: list[int] = []
-        self.weights: list[float] = []
-        allowed: list[list[bool]] = []
-        for row, tags in tagged:
-            size = len(tags.targets)
-            first = row * width + tags.first
-            self.positions += range(first, first + size)
-            self.targets += [number[target] for target in tags.targets]
-            self.weights += [tags.weight] * size
-            allowed += [[choice in tags.tag_ids for choice in self.tag_ids]] * size
-        self.allowed = torch.tensor(allowed, dtype=torch.bool)

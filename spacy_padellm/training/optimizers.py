@@ -1,4 +1,4 @@
-"""The optimisers' step, with the settings of spaCy's optimizer."""
+"""AdamW and Muon, with the settings of spaCy's optimizer."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from spacy_padellm.lm.language_model import LanguageModel
 def make_optimizers(
     lm: LanguageModel, *, muon: bool = False
 ) -> list[torch.optim.Optimizer]:
-    """AdamW over the trainable parameters; norms and biases do not decay.
+    """AdamW for the trainable parameters; weight decay only for matrices.
 
     lm (LanguageModel): The model.
-    muon (bool): Whether the linear layers' matrices get Muon instead (Jordan et al.,
-        2024), its updates as large as AdamW's (Liu et al., 2025).
+    muon (bool): Whether to use Muon (Jordan et al., 2024) for the weight matrices of
+        linear layers, with updates scaled to the size of AdamW's (Liu et al., 2025).
     RETURNS (list[torch.optim.Optimizer]): Each parameter is in one of them.
     """
     matrices = _matrices(lm.model) if muon else []
-    taken = {id(matrix) for matrix in matrices}
+    matrix_ids = {id(matrix) for matrix in matrices}
     trainable = [p for p in lm.model.parameters() if p.requires_grad]
-    others = [p for p in trainable if id(p) not in taken]
+    others = [p for p in trainable if id(p) not in matrix_ids]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in others if p.dim() > 1], "decays": True},
         {"params": [p for p in others if p.dim() < 2], "decays": False},
     ]
-    made: list[torch.optim.Optimizer] = []
+    optimizers: list[torch.optim.Optimizer] = []
     if others:
-        decayed = [group for group in groups if group["params"]]
-        made.append(torch.optim.AdamW(decayed, fused=True))
+        filled = [group for group in groups if group["params"]]
+        optimizers.append(torch.optim.AdamW(filled, fused=True))
     if matrices:
         group = {"params": matrices, "decays": True}
-        made.append(torch.optim.Muon([group], adjust_lr_fn="match_rms_adamw"))
-    return made
+        optimizers.append(torch.optim.Muon([group], adjust_lr_fn="match_rms_adamw"))
+    return optimizers
 
 
 def _matrices(model: nn.Module) -> list[torch.Tensor]:
-    """The weights of linear layers, without those of the vocabulary."""
+    """The weights of linear layers, except the output embeddings."""
     output: Any = model.get_output_embeddings()  # type: ignore[operator]
-    # an adapter's layers are inside
+    # an adapter wraps the layer
     vocabulary = {id(p) for p in output.parameters()}
     return [
         layer.weight
@@ -62,12 +62,11 @@ def apply_step(
 ) -> None:
     """Apply the accumulated gradients with the settings of spaCy's optimizer.
 
-    optimizers (Sequence[torch.optim.Optimizer]): Do the work and keep the moments.
-    sgd (thinc.api.Optimizer): `[training.optimizer]`, at its current step. Its
-        `grad_clip` is taken as the limit of the global norm. Its `beta1`, `beta2` and
-        `eps` are AdamW's.
-    scale (float): What to multiply the gradients with.
-    RAISES (ValueError): If averages are asked for.
+    optimizers (Sequence[torch.optim.Optimizer]): The optimizers of the parameters.
+    sgd (thinc.api.Optimizer): `[training.optimizer]`, at its current step. `grad_clip`
+        limits the global norm. `beta1`, `beta2` and `eps` are used for AdamW only.
+    scale (float): Factor of the gradients.
+    RAISES (ValueError): If `sgd` averages parameters.
     """
     if sgd.averages is not None:
         raise ValueError(Errors.P124)
@@ -92,7 +91,7 @@ def apply_step(
 
 
 class _Float32(TorchFunctionMode):
-    """Lets Muon, which turns matrices into bfloat16 by itself, work in float32."""
+    """Keeps Muon in float32: it converts matrices to bfloat16, which is slow here."""
 
     def __torch_function__(
         self,
@@ -102,5 +101,5 @@ class _Float32(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if func is torch.Tensor.bfloat16:
-            return args[0].to(torch.float32, copy=True)  # as it is changed in place
+            return args[0].to(torch.float32, copy=True)  # Muon changes it in place
         return func(*args, **(kwargs or {}))

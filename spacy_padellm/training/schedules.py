@@ -10,12 +10,12 @@ from itertools import count
 def warmup_cosine(
     initial_rate: float, *, warmup_steps: int, total_steps: int
 ) -> Iterator[float]:
-    """Rise linearly, then fall along a cosine to zero, and stay there.
+    """`spacy-padellm.warmup_cosine.v1`: linear warm-up, then cosine decay to zero.
 
-    initial_rate (float): The highest rate.
-    warmup_steps (int): Steps of the rise.
-    total_steps (int): Steps of rise and fall together.
-    YIELDS (float): The rate of each step.
+    initial_rate (float): The highest learning rate.
+    warmup_steps (int): Steps of the warm-up.
+    total_steps (int): Steps of warm-up and decay together; the rate is 0 afterwards.
+    YIELDS (float): The learning rate of each step.
     """
     for step in count():
         if step < warmup_steps:

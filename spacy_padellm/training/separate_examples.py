@@ -7,9 +7,9 @@ from spacy_padellm.tree.token_tree import ROOT
 
 
 def unroll(tree: TrainingTree) -> list[TrainingTree]:
-    """One example for each label without mention and for each mention.
+    """One example for each mention, and for each label without mentions.
 
-    RETURNS (list[TrainingTree]): Trees of a single path, whose predictions weigh 1.
+    RETURNS (list[TrainingTree]): Trees of a single path, with predictions of weight 1.
     """
     tokens: list[int] = []
     parents: list[int] = []
@@ -29,13 +29,13 @@ def _example(
         path.append(parents[path[-1]])
     path.reverse()
     example = TrainingTree(bidirectional_span=tree.bidirectional_span)
-    example.extend(ROOT, [tokens[place] for place in path])
-    predicted = set(zip(tree.places, tree.targets, strict=True))
-    for depth, place in enumerate(path[:-1]):
-        following = tokens[path[depth + 1]]
-        if (place, following) in predicted:
-            example.predict(depth, following, 1)
-    # the last prediction of a leaf is its end
-    (end,) = (t for p, t in predicted if p == leaf)
+    example.extend(ROOT, [tokens[node] for node in path])
+    predicted = set(zip(tree.positions, tree.targets, strict=True))
+    for depth, node in enumerate(path[:-1]):
+        next_token = tokens[path[depth + 1]]
+        if (node, next_token) in predicted:
+            example.predict(depth, next_token, 1)
+    # the only prediction after a leaf is the end of the answer
+    (end,) = (target for node, target in predicted if node == leaf)
     example.predict(len(path) - 1, end, 1)
     return example

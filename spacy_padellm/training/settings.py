@@ -13,18 +13,16 @@ from spacy_padellm.errors import Errors
 class TrainingSettings:
     """How a component is trained.
 
-    mention_prefix_loss (bool): Whether the tokens of `<mention n>` are learnt too
-        (the paper's choice; without them is one of its ablations).
-    max_batch_tokens (int): Tokens of a forward and backward pass, padding included;
-        a batch of more is cut into several whose gradients add up.
-    gradient_checkpointing (bool): Compute activations again in the backward pass:
-        less memory, more time.
-    muon (bool): Whether the layers' matrices are stepped by Muon; see
-        `make_optimizers`.
-    tag_loss (float | None): How much each token of the text counts that is to say
-        which label's mention it belongs to; see `add_tags`. For prefix LMs. None is 1
-        for a model that was taught tags, and 0 for others; with 0 a model's tags are
-        given up.
+    mention_prefix_loss (bool): Whether the loss includes the tokens of `<mention n>`.
+        True in the paper; False is one of its ablations.
+    max_batch_tokens (int): Tokens of a forward and backward pass, including padding.
+        A larger batch is split, and the gradients are added up.
+    gradient_checkpointing (bool): Whether to compute activations again in the backward
+        pass: less memory, more time.
+    muon (bool): Whether to use Muon for weight matrices; see `make_optimizers`.
+    tag_loss (float | None): Loss weight of the tag of each token of a text; see
+        `add_tags`. Needs a prefix LM. None is 1 for a model with tags, and 0 for
+        others. With 0 the model loses its tags.
     """
 
     mention_prefix_loss: bool = True
@@ -35,7 +33,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         size, weight = self.max_batch_tokens, self.tag_loss
-        for name, value, right, least in (
+        for name, value, valid, least in (
             (
                 "max_batch_tokens",
                 size,
@@ -49,6 +47,6 @@ class TrainingSettings:
                 "a number, at least 0, or null",
             ),
         ):
-            if not right:
+            if not valid:
                 message = Errors.P135.format(name=name, value=value, least=least)
                 raise ValueError(message)

@@ -1,8 +1,8 @@
 """Training targets: gold mentions as token trees with loss weights.
 
-A tree holds what the paper unrolls into one example for each mention (section 3.2):
-its loss and its gradient are the same, because a token that several examples share
-weighs as many times.
+The paper trains on one example for each mention (section 3.2). A tree holds all
+examples of a text. Its loss and its gradient are the same, because the weight of a
+token is the number of examples that share it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from spacy_padellm.tree.token_tree import ROOT
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """What tokens of a text are to choose besides; see `add_tags`.
+    """The tags of a text's tokens; see `add_tags`.
 
-    first (int): The first of these tokens, which follow each other.
-    targets (list[int]): What each is to choose.
-    tag_ids (frozenset[int]): What it chooses from.
-    weight (float): Of each token.
+    first (int): Index of the text's first token in the tree.
+    targets (list[int]): The tag of each token of the text.
+    tag_ids (frozenset[int]): All possible tags.
+    weight (float): Loss weight of each token.
     """
 
     first: int
@@ -40,19 +40,20 @@ class Tags:
 
 @dataclass(slots=True)
 class TrainingTree:
-    """A text's token tree, with what is to be predicted where.
+    """A text's token tree with the tokens to predict.
 
     chains (list[tuple[int, list[int]]]): Parent and tokens of each chain; tokens are
         numbered in this order.
-    places, targets (list[int]): After which token which token is to be predicted.
-    weights (list[float]): How many of the paper's examples hold each prediction.
-    size, depth (int): Tokens, and tokens of the longest path.
+    positions (list[int]): The tokens after which a token is to be predicted.
+    targets (list[int]): The token to predict there.
+    weights (list[float]): In how many of the paper's examples the prediction occurs.
+    size, depth (int): The number of tokens, in all and on the longest path.
     bidirectional_span (tuple[int, int]): See `TokenTree`.
-    tags (Tags | None): What the text's tokens are to choose besides.
+    tags (Tags | None): The tags of the text's tokens, if they are trained too.
     """
 
     chains: list[tuple[int, list[int]]] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     size: int = 0
@@ -63,21 +64,24 @@ class TrainingTree:
 
     @property
     def weight(self) -> float:
-        """Of all predictions together."""
+        """The sum of the weights of all predictions and tags."""
         tagged = self.tags.weight * len(self.tags.targets) if self.tags else 0.0
         return sum(self.weights) + tagged
 
     def extend(self, parent: int, ids: Sequence[int], *, weight: float = 0) -> int:
-        """Hang a chain of tokens under a node.
+        """Append a chain of tokens to a node.
 
-        weight (float): Of the prediction of each of these tokens.
-        RETURNS (int): The chain's last token, or the parent of an empty chain.
+        parent (int): The node, or ROOT.
+        ids (Sequence[int]): The tokens.
+        weight (float): Loss weight of each of these tokens; 0 if they are given.
+        RETURNS (int): The chain's last token, or the parent if the chain is empty.
         """
         if not ids:
             return parent
         if weight:
-            for place, target in enumerate(ids, start=self.size - 1):
-                self.predict(parent if place < self.size else place, target, weight)
+            for position, target in enumerate(ids, start=self.size - 1):
+                after = parent if position < self.size else position
+                self.predict(after, target, weight)
         self.chains.append((parent, list(ids)))
         self.size += len(ids)
         above = 0 if parent == ROOT else self._depths[parent]
@@ -85,9 +89,9 @@ class TrainingTree:
         self.depth = max(self.depth, above + len(ids))
         return self.size - 1
 
-    def predict(self, place: int, target: int, weight: float) -> None:
-        """Let the token after `place` be learnt."""
-        self.places.append(place)
+    def predict(self, position: int, target: int, weight: float) -> None:
+        """Add the prediction of `target` after the token at `position`."""
+        self.positions.append(position)
         self.targets.append(target)
         self.weights.append(weight)
 
@@ -100,13 +104,13 @@ def make_tree(
     labels: Mapping[str, str],
     mention_prefix_loss: bool,
 ) -> TrainingTree:
-    """Lay a text's examples out as one tree.
+    """The training examples of a text as one tree.
 
     gold (GoldText): The text and its mentions.
     branches (CountBranches): Its count prompts.
     prompt (PromptTokens): The prompt.
     labels (Mapping[str, str]): Label -> its name in the prompt.
-    mention_prefix_loss (bool): Whether `<mention n>` is learnt.
+    mention_prefix_loss (bool): Whether the loss includes the tokens of `<mention n>`.
     RAISES (ValueError): If the tokens of a label's prompt depend on its count.
     """
     tree = TrainingTree(bidirectional_span=branches.bidirectional_span)
@@ -143,7 +147,8 @@ def make_trees(
     mention_prefix_loss: bool,
 ) -> list[TrainingTree]:
     """The trees of several texts; see `make_tree`."""
-    asked = prompt.count_branches([gold.text for gold in golds], list(labels.values()))
+    texts = [gold.text for gold in golds]
+    branches_of_texts = prompt.count_branches(texts, list(labels.values()))
     return [
         make_tree(
             gold,
@@ -152,7 +157,7 @@ def make_trees(
             labels=labels,
             mention_prefix_loss=mention_prefix_loss,
         )
-        for gold, branches in zip(golds, asked, strict=True)
+        for gold, branches in zip(golds, branches_of_texts, strict=True)
     ]
 
 
@@ -162,9 +167,9 @@ def make_answer_trees(
     golds: Sequence[GoldText],
     labels: Mapping[str, str],
 ) -> list[TrainingTree]:
-    """Training trees: a branch for each prompt of a text, with its answer.
+    """The trees of several texts for an answer format: a branch for each prompt.
 
-    Each token of an answer, `<eos>` included, weighs 1.
+    Each token of an answer, including `<eos>`, has weight 1.
     """
     trees = []
     prompts = form.ask(prompt, [gold.text for gold in golds], labels)
@@ -190,15 +195,15 @@ def make_targets(
     *,
     mention_prefix_loss: bool,
 ) -> list[TrainingTree]:
-    """What a model is trained on to answer a decoder, a tree for each text.
+    """The training targets for an output format: a tree for each text.
 
-    output_format (str): The decoder's; see `Decoder`.
+    output_format (str): The decoder's output format; see `Decoder`.
     prompt (PromptTokens): The prompt, bound to the model's tokenizer.
     golds (Sequence[GoldText]): The texts with their gold mentions.
     labels (Mapping[str, str]): Label -> its name in the prompt.
-    mention_prefix_loss (bool): Whether the tokens of `<mention n>` are learnt, if
-        there are any.
-    RAISES (ValueError): If there are no targets of this format.
+    mention_prefix_loss (bool): Whether the loss includes the tokens of `<mention n>`,
+        if the format has them.
+    RAISES (ValueError): If the output format is unknown.
     """
     if output_format == COUNTS_AND_MENTIONS:
         return make_trees(

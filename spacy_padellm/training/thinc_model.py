@@ -29,7 +29,7 @@ def make_causal_lm(
     trust_remote_code: bool = False,
     lora: dict[str, Any] | None = None,
 ) -> TreeModel:
-    """`spacy-padellm.CausalLM.v1`: any Hugging Face causal LM.
+    """`spacy-padellm.CausalLM.v1`: any causal LM of Hugging Face.
 
     name (str): A bundled model's name, a folder, or a hub name.
     revision (str | None): Branch, tag or commit of a hub model.
@@ -38,9 +38,9 @@ def make_causal_lm(
         float32 elsewhere.
     device (str): "cpu", "cuda", "cuda:1", ..., or "auto", which follows spaCy's GPU
         settings; see `resolve_device`.
-    trust_remote_code (bool): Whether code in the model's repository may run.
-    lora (dict[str, Any] | None): Train low-rank adapters (peft's LoraConfig) instead
-        of all weights.
+    trust_remote_code (bool): Whether to run code from the model's repository.
+    lora (dict[str, Any] | None): Settings of peft's LoraConfig, to train a low-rank
+        adapter instead of all weights.
     """
     source = ModelSource(
         name=name,
@@ -67,8 +67,8 @@ def make_small_causal_lm(
 ) -> TreeModel:
     """`spacy-padellm.SmallCausalLM.v1`: a small model from scratch.
 
-    Its tokenizer is learnt from the training texts when the component is initialised.
-    See `SmallShape` for the sizes and `make_causal_lm` for dtype and device.
+    Its tokenizer is trained on the training texts when the component is initialised.
+    See `SmallShape` for the sizes, and `make_causal_lm` for dtype and device.
     """
     shape = SmallShape(
         vocab_size=vocab_size,
@@ -84,14 +84,14 @@ def make_small_causal_lm(
 
 
 def get_handle(model: TreeModel) -> ModelHandle:
-    """The handle of a model made here."""
+    """The handle of a model that was created here."""
     handle: ModelHandle = model.attrs["handle"]
     return handle
 
 
 @serialize_attr.register(ModelHandle)
 def _refuse_to_serialize(_: Any, value: Any, name: str, model: TreeModel) -> bytes:
-    """thinc would leave out the handle, and with it the weights, without a word."""
+    """Raise an error: thinc would silently leave out the handle, and so the weights."""
     raise ValueError(Errors.P138)
 
 
@@ -103,7 +103,7 @@ def _wrap(handle: ModelHandle, *, shape: SmallShape | None = None) -> TreeModel:
 def _forward(
     model: TreeModel, trees: Sequence[TrainingTree], is_train: bool
 ) -> tuple[Any, Callable[[float], list[Any]]]:
-    """The trees' summed loss; its backprop takes the factor of the gradient."""
+    """The summed loss of the trees; `backprop` takes the gradient of that sum."""
     lm = get_handle(model).lm()
     with torch.set_grad_enabled(is_train):
         loss = tree_loss(lm, trees)

@@ -1,9 +1,9 @@
-"""The component's training: gradients of batches add up until a step is made."""
+"""Training updates: gradients add up until the optimizer makes a step."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,14 +14,12 @@ from spacy_padellm.lm.small_model import make_lm
 from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import Prompt
-from spacy_padellm.training.loss import batches, fit_trees
+from spacy_padellm.training.loss import batches, supported_trees
 from spacy_padellm.training.optimizers import apply_step, make_optimizers
 from spacy_padellm.training.settings import TrainingSettings
-from spacy_padellm.training.tags import add_tags, with_tags_of
+from spacy_padellm.training.tags import add_tags, tag_weight, with_tags_of, without_tags
 from spacy_padellm.training.targets import TrainingTree, make_targets
 from spacy_padellm.training.thinc_model import TreeModel, get_handle
-
-TAG_LOSS = 1.0  # of a model with tags, unless the settings say otherwise
 
 # label -> its name in the prompt, and the gold texts with these labels
 Golds = Sequence[tuple[Mapping[str, str], Sequence[GoldText]]]
@@ -29,10 +27,10 @@ Golds = Sequence[tuple[Mapping[str, str], Sequence[GoldText]]]
 
 @dataclass(slots=True)
 class Updates:
-    """The updates since the last step, and what makes the step.
+    """The updates since the last step, and the optimizers.
 
-    count (int): How many there were; their gradients are added up in the model.
-    optimizers (Sequence[torch.optim.Optimizer]): Made for the first step.
+    count (int): The number of updates; their gradients are summed in the model.
+    optimizers (Sequence[torch.optim.Optimizer]): Created at the first step.
     """
 
     count: int = 0
@@ -42,11 +40,11 @@ class Updates:
 def make_from_scratch(
     model: TreeModel, texts: Sequence[str], *, prompt: Prompt
 ) -> None:
-    """Make a model whose tokenizer is learnt from texts.
+    """Create a model from scratch, with a tokenizer trained on texts.
 
     model (TreeModel): `spacy-padellm.SmallCausalLM.v1`.
     texts (Sequence[str]): The texts.
-    prompt (Prompt): The prompt, whose special tokens the tokenizer gets.
+    prompt (Prompt): The prompt; its special tokens are added to the tokenizer.
     """
     shape, special_tokens = model.attrs["shape"], prompt.special_tokens
     get_handle(model).put(lambda: make_lm(texts, shape, special_tokens=special_tokens))
@@ -136,10 +134,7 @@ def _make_trees(
 ) -> tuple[list[TrainingTree], TaughtTags]:
     """The training trees of gold texts, and the model's tags once they are learnt."""
     tags = lm.tags
-    weight = settings.tag_loss
-    if weight is None:
-        # a model that is not trained on its tags any more would go on giving them
-        weight = TAG_LOSS if tags.inside else 0.0
+    weight = tag_weight(settings.tag_loss, tags)
     tokens = lm.tokens_of(prompt)
     trees: list[TrainingTree] = []
     for labels, texts in golds:
@@ -156,9 +151,7 @@ def _make_trees(
                 targets, texts, prompt=tokens, labels=labels, tags=tags, weight=weight
             )
         trees += targets
-    if not weight and tags.inside:
-        tags = replace(tags, inside={}, begins={}, sets=[])
-    return fit_trees(lm, trees), tags
+    return supported_trees(lm, trees), tags if weight else without_tags(tags)
 
 
 def make_step(
@@ -166,7 +159,7 @@ def make_step(
 ) -> None:
     """Apply the mean gradient of the updates since the last step.
 
-    updates (Updates): The updates, at least one; then none.
+    updates (Updates): At least one update; the count is set to 0.
     lm (LanguageModel): The model.
     sgd (thinc.api.Optimizer): `[training.optimizer]`, at its current step.
     settings (TrainingSettings): How the model is trained.

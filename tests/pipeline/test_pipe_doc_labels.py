@@ -28,7 +28,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_padellm.text.gold import golds_by_labels
+from spacy_padellm.text.gold import group_gold_texts
 from spacy_padellm.text.labels import label_names
 
 KEY = "padellm_labels"
@@ -115,7 +115,7 @@ def test_component_doc_labels_bad_ones_cost_their_doc_only(bad: Any) -> None:
     assert "Give " in message
 
 
-def test_component_doc_labels_another_name_than_the_models_is_told() -> None:
+def test_component_doc_labels_another_name_than_the_models_is_reported() -> None:
     nlp = trained()
     with pytest.raises(ValueError, match="calls label 'PER' 'human', but the model"):
         nlp(doc_with(nlp, TEXT, {"PER": "human"}))
@@ -143,8 +143,10 @@ def test_component_doc_labels_that_mean_the_same_are_decoded_together(
     nlp = trained()
     task = pipe_of(nlp)._task
     calls = []
-    of_doc = task.of_doc
-    monkeypatch.setattr(task, "of_doc", lambda own: calls.append(own) or of_doc(own))
+    resolve_labels = task.resolve_labels
+    monkeypatch.setattr(
+        task, "resolve_labels", lambda own: calls.append(own) or resolve_labels(own)
+    )
     asked: list[Any] = [["PER"], ("PER",), {"PER": None}, np.array(["PER"])]
     list(nlp.pipe([doc_with(nlp, TEXT, own) for own in asked]))
     assert calls == [(("PER", None),)]
@@ -221,12 +223,12 @@ def test_component_doc_labels_train_on_the_docs_own() -> None:
 def test_component_doc_labels_train_on_several_sets_at_once() -> None:
     nlp = trained()
     one, other = examples_with(nlp, ["PER"]), examples_with(nlp, ["LOC", "ORG"])
-    golds = golds_by_labels(
+    golds = group_gold_texts(
         [*one, *other, *one],
         pipe_of(nlp).span_getter,
         name=NAME,
         spans_key="padellm",
-        labels_of=lambda own: {label: LABELS[label] for label, _ in own or ()},
+        resolve_labels=lambda own: {label: LABELS[label] for label, _ in own or ()},
     )
     assert [(list(labels), len(texts)) for labels, texts in golds] == [
         (["LOC", "ORG"], len(other)),
@@ -257,12 +259,12 @@ def test_component_doc_labels_another_name_in_training_can_be_loaded(
     assert pipe_of(spacy.load(tmp_path)).label_data == LABELS
 
 
-def test_component_doc_labels_same_name_twice_is_told() -> None:
+def test_component_doc_labels_same_name_twice_is_reported() -> None:
     with pytest.raises(ValueError, match="'PER' and 'HUM' have the same name"):
         pipe_of(trained()).set_labels({"PER": "person", "HUM": "person"})
 
 
-def test_component_doc_labels_gold_with_another_label_is_told() -> None:
+def test_component_doc_labels_gold_with_another_label_is_reported() -> None:
     nlp = trained()
     reference = gold_doc(nlp, TEXT, GOLD[TEXT])
     reference.user_data[KEY] = ["PER"]

@@ -93,12 +93,12 @@ def test_component_labels_bare_initialize_with_configured_ones() -> None:
     assert nlp("x y z").has_annotation("ENT_IOB")
 
 
-def test_component_labels_bare_initialize_without_any_is_told() -> None:
+def test_component_labels_bare_initialize_without_any_is_reported() -> None:
     with pytest.raises(ValueError, match=r"'padellm_ner' has no labels. Give them in"):
         make_nlp().initialize()
 
 
-def test_component_labels_unknown_in_the_examples_are_told() -> None:
+def test_component_labels_unknown_in_the_examples_are_reported() -> None:
     nlp = make_nlp(labels={"PER": "person"})
     with pytest.raises(ValueError, match=r"gold annotation has the label 'LOC'.*PER\."):
         initialize(nlp)
@@ -162,14 +162,14 @@ def test_component_labels_add_label_takes_the_models_name() -> None:
     assert pipe.label_data == {label: LABELS[label] for label in ("LOC", "PER")}
 
 
-def test_component_labels_add_label_with_the_name_of_another_is_told() -> None:
+def test_component_labels_add_label_with_the_name_of_another_is_reported() -> None:
     pipe = pipe_of(trained())
     with pytest.raises(ValueError, match="'PER' and 'HUMAN' have the same name"):
         pipe.add_label("HUMAN", LABELS["PER"])
     assert pipe.labels == tuple(LABELS)
 
 
-def test_component_labels_of_examples_with_the_name_of_others_are_told() -> None:
+def test_component_labels_of_examples_with_the_name_of_others_are_reported() -> None:
     nlp = make_nlp()
     examples = gold_examples(nlp)[:2]
     for example, label in zip(examples, ["PER", "HUMAN"], strict=True):
@@ -185,7 +185,7 @@ def test_component_labels_add_label_is_known_to_the_vocabulary() -> None:
 
 
 @pytest.mark.parametrize("label", [3, None, b"PER", ""])
-def test_component_labels_add_label_of_another_kind_is_told(label: Any) -> None:
+def test_component_labels_add_label_of_another_kind_is_reported(label: Any) -> None:
     with pytest.raises(ValueError, match="label must be a non-empty string, but"):
         pipe_of(make_nlp()).add_label(label)
 
@@ -203,7 +203,7 @@ def contradicted() -> Language:
     return nlp
 
 
-def test_component_labels_add_label_that_contradicts_the_model_is_told() -> None:
+def test_component_labels_add_label_that_contradicts_the_model_is_reported() -> None:
     contradicted()
 
 

@@ -29,11 +29,19 @@ from helpers import (
 )
 from spacy.language import Language
 from spacy.tokens import Doc, Span
+from thinc.api import ConfigValidationError
 
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.pipeline.validation import check_choices
+from spacy_padellm.pipeline.validation import check_cfg
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import PackedBatch
+
+CFG = {
+    "threshold": None,
+    "dedup": "on",
+    "alignment_mode": "expand",
+    "existing": "keep",
+}
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +149,7 @@ def test_component_predict_pipe_keeps_the_context_of_tuples(nlp: Language) -> No
 # Docs that fail
 
 
-def test_component_predict_text_that_does_not_fit_is_told() -> None:
+def test_component_predict_text_that_does_not_fit_is_reported() -> None:
     with pytest.raises(ValueError, match=r"does not fit the model.*strided_spans\.v1"):
         whole()(TOO_LONG)
 
@@ -241,19 +249,15 @@ def test_component_predict_existing_entities_of_a_ruler_are_kept() -> None:
 @pytest.mark.parametrize(
     "value", [1.5, -1, float("nan"), "0.5", True, [0.5], {"PER": 2.0}, {"PER": "x"}]
 )
-def test_component_predict_threshold_that_is_no_probability_is_told(value: Any) -> None:
+def test_component_predict_threshold_that_is_no_probability_is_reported(
+    value: Any,
+) -> None:
     with pytest.raises(ValueError, match="The threshold of component 'padellm_ner' is"):
-        check_choices(
-            "padellm_ner",
-            threshold=value,
-            dedup="on",
-            alignment_mode="expand",
-            existing="keep",
-        )
+        check_cfg(NAME, {**CFG, "threshold": value})
 
 
 @pytest.mark.parametrize("value", [1.5, "0.5", {"PER": 2.0}])
-def test_component_predict_bad_threshold_of_the_config_is_told(value: Any) -> None:
+def test_component_predict_bad_threshold_of_the_config_is_reported(value: Any) -> None:
     with pytest.raises(ValueError, match="The threshold of component"):
         make_nlp(threshold=value)
 
@@ -264,10 +268,18 @@ def test_component_predict_threshold_in_range_is_taken(value: Any) -> None:
 
 
 @pytest.mark.parametrize("setting", ["dedup", "alignment_mode", "existing"])
-def test_component_predict_unknown_setting_is_told(setting: str) -> None:
+def test_component_predict_unknown_setting_is_reported(setting: str) -> None:
     message = f"Unknown value 'maybe' of '{setting}'.*Choose one of: "
     with pytest.raises(ValueError, match=message):
-        trained(**{setting: "maybe"})
+        check_cfg(NAME, {**CFG, setting: "maybe"})
+
+
+@pytest.mark.parametrize("setting", ["dedup", "alignment_mode", "existing"])
+def test_component_predict_unknown_setting_of_the_config_is_reported(
+    setting: str,
+) -> None:
+    with pytest.raises(ConfigValidationError, match=f"{setting}.*'maybe' is not"):
+        make_nlp(**{setting: "maybe"})
 
 
 def test_component_predict_alignment_mode_of_the_config() -> None:
@@ -337,7 +349,7 @@ def test_component_predict_chinese_characters() -> None:
     assert [entities(doc) for doc in docs] == list(gold.values())
 
 
-def test_component_predict_untrained_small_model_is_told() -> None:
+def test_component_predict_untrained_small_model_is_reported() -> None:
     nlp = make_nlp(labels={"PER": "person"})
     with pytest.raises(ValueError, match="made from scratch in training"):
         nlp(TEXT)

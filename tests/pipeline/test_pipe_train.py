@@ -364,7 +364,7 @@ def test_component_train_disabled_pipe_is_not_trained() -> None:
 # Errors
 
 
-def test_component_train_unknown_gold_label_is_told() -> None:
+def test_component_train_unknown_gold_label_is_reported() -> None:
     nlp = initialised()
     example = Example(nlp.make_doc(TEXT), gold_doc(nlp, TEXT, [("met", "VERB")]))
     message = r"the label 'VERB', which component 'padellm_ner' .* Known: LOC, ORG, PER"
@@ -372,7 +372,7 @@ def test_component_train_unknown_gold_label_is_told() -> None:
         nlp.update([example])
 
 
-def test_component_train_text_that_does_not_fit_is_told() -> None:
+def test_component_train_text_that_does_not_fit_is_reported() -> None:
     nlp = initialised(span_getter=DOC_SPANS)
     example = Example(nlp.make_doc(TOO_LONG), gold_doc(nlp, TOO_LONG, []))
     with pytest.raises(ValueError, match="does not fit the model, which takes 128"):
@@ -405,7 +405,7 @@ def test_component_train_examples_must_be_examples() -> None:
         pipe_of(nlp).update([nlp.make_doc(TEXT)])  # type: ignore[list-item]
 
 
-def test_component_train_loss_that_is_no_number_is_told() -> None:
+def test_component_train_loss_that_is_no_number_is_reported() -> None:
     nlp = initialised()
     with torch.no_grad():
         parameters_of(nlp)[0].fill_(float("nan"))

@@ -211,11 +211,11 @@ def test_align_forgives_form_and_case(string: str, text: str, expected: str) -> 
         ("صلى الله عليهوسلم", "a ﷺ b", "ﷺ"),
     ],
 )
-def test_align_forgives_blanks(string: str, text: str, expected: str) -> None:
+def test_align_forgives_spaces(string: str, text: str, expected: str) -> None:
     assert found(string, text) == (expected, "normalised")
 
 
-def test_align_equal_blanks_win_over_earlier_missing_blanks() -> None:
+def test_align_equal_blanks_win_over_earlier_missing_spaces() -> None:
     assert found("new york", "newyork or NEW  YORK") == ("NEW  YORK", "normalised")
 
 
@@ -246,7 +246,7 @@ def test_align_normalised_follows_order_tokens_and_count() -> None:
     ]
 
 
-def test_align_mark_after_a_blank_does_not_take_the_blank() -> None:
+def test_align_mark_after_a_blank_does_not_take_the_spaces() -> None:
     assert found("\u0301A", "x \u0301a") == ("\u0301a", "normalised")
 
 

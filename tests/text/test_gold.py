@@ -74,7 +74,7 @@ BLANKS = st.lists(st.booleans(), min_size=8, max_size=8)
 
 
 @given(BLANKS, BLANKS)
-def test_gold_mentions_do_not_depend_on_blanks(
+def test_gold_mentions_do_not_depend_on_spaces(
     read: list[bool], given: list[bool]
 ) -> None:
     reference = Doc(NLP.vocab, words=WORDS, spaces=given)

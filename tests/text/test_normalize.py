@@ -51,7 +51,7 @@ def test_normalize_words_keep_their_places(words: list[str], blank: str) -> None
         at += len(word) + 2
 
 
-def test_normalize_entities_do_not_depend_on_blanks() -> None:
+def test_normalize_entities_do_not_depend_on_spaces() -> None:
     nlp = trained(span_getter=DOC_SPANS)
     plain, wrapped = nlp(TEXT), nlp(WRAPPED)
     assert [ent.label_ for ent in wrapped.ents] == [ent.label_ for ent in plain.ents]
@@ -59,7 +59,7 @@ def test_normalize_entities_do_not_depend_on_blanks() -> None:
     assert wrapped.spans["padellm"].attrs["statuses"][0] == "normalised"
 
 
-def test_normalize_training_does_not_depend_on_blanks() -> None:
+def test_normalize_training_does_not_depend_on_spaces() -> None:
     losses = []
     for text, first in ((TEXT, "Anna Smith"), (WRAPPED, "Anna  Smith")):
         prompt = {"@misc": "spacy-padellm.Prompt.v1", "preset": "compact"}

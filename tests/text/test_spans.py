@@ -10,7 +10,7 @@ from spacy.tokens import Doc, DocBin, Span, SpanGroup
 
 from spacy_padellm.mention.mention import Mention, ScoredSpan
 from spacy_padellm.text.span_getters import make_strided_spans
-from spacy_padellm.text.spans import DocMentions, annotate, gold_spans, place_mentions
+from spacy_padellm.text.spans import DocMentions, align_mentions, annotate, gold_spans
 from spacy_padellm.text.windows import make_windows
 
 NLP = spacy.blank("en")
@@ -48,7 +48,7 @@ def ents(doc: Doc) -> list[tuple[str, str]]:
 def place(doc: Doc, mentions: list[list[Mention]], size: int, step: int) -> DocMentions:
     windows = make_windows([doc], make_strided_spans(size, step))
     assert len(windows) == len(mentions)
-    [result] = place_mentions([doc], windows, mentions, dedup="on")
+    [result] = align_mentions([doc], windows, mentions, dedup="on")
     return result
 
 
@@ -94,7 +94,7 @@ def test_spans_dedup_is_done(dedup: Any, labels: list[str]) -> None:
     doc = NLP.make_doc("in Paris")
     windows = make_windows([doc], make_strided_spans(8, 8))
     mentions = [Mention("PER", 1, "Paris", 0.4), Mention("LOC", 1, "Paris", 0.6)]
-    [result] = place_mentions([doc], windows, [mentions], dedup=dedup)
+    [result] = align_mentions([doc], windows, [mentions], dedup=dedup)
     assert [s.label for s in result.spans] == labels
 
 
@@ -102,8 +102,12 @@ def test_spans_dedup_is_among_mentions_that_are_likely_enough() -> None:
     doc = NLP.make_doc("in Paris")
     windows = make_windows([doc], make_strided_spans(8, 8))
     mentions = [Mention("PER", 1, "Paris", 0.4), Mention("LOC", 1, "Paris", 0.3)]
-    [result] = place_mentions(
-        [doc], windows, [mentions], dedup="on", counts=lambda m: m.label == "LOC"
+    [result] = align_mentions(
+        [doc],
+        windows,
+        [mentions],
+        dedup="on",
+        passes_threshold=lambda m: m.label == "LOC",
     )
     assert [s.label for s in result.spans] == ["LOC"]
 

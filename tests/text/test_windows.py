@@ -35,27 +35,27 @@ def words(count: int) -> Doc:
 
 @pytest.mark.parametrize("count", [1, 5, 6, 7, 8, 11, 12, 13, 40])
 @pytest.mark.parametrize(("window", "stride"), [(8, 6), (6, 6), (8, 1)])
-def test_windows_each_character_has_one_owner(
+def test_windows_each_character_is_in_one_start_range(
     count: int, window: int, stride: int
 ) -> None:
     doc = words(count)
-    owned = [w.owned for w in strided(doc, window, stride)]
-    assert owned[0][0] == 0
-    assert owned[-1][1] == len(doc.text)
-    assert all(a[1] == b[0] for a, b in itertools.pairwise(owned))
+    ranges = [w.start_range for w in strided(doc, window, stride)]
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == len(doc.text)
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(ranges))
 
 
 @pytest.mark.parametrize("count", [5, 12, 13, 40])
-def test_windows_own_only_what_they_read(count: int) -> None:
+def test_windows_start_range_is_inside_the_window(count: int) -> None:
     for window in strided(words(count), 8, 6):
-        assert window.start <= window.owned[0]
-        assert window.owned[1] <= window.start + len(window.text) + 1
+        assert window.start <= window.start_range[0]
+        assert window.start_range[1] <= window.start + len(window.text) + 1
 
 
 def test_windows_overlap_is_parted_in_its_middle() -> None:
     doc = words(12)
     first, second = strided(doc, 8, 4)[:2]
-    assert first.owned[1] == second.owned[0] == doc[6].idx
+    assert first.start_range[1] == second.start_range[0] == doc[6].idx
 
 
 def test_windows_text_is_the_docs_from_its_start() -> None:
@@ -86,7 +86,7 @@ def test_windows_sentences_follow_each_other() -> None:
     doc = Doc(NLP.vocab, words=list("ab.cd."), sent_starts=[1, 0, 0, 1, 0, 0])
     windows = make_windows([doc], lambda docs: [list(doc.sents) for doc in docs])
     assert [w.text for w in windows] == ["a b .", "c d ."]
-    assert windows[0].owned[1] == windows[1].owned[0] == doc[3].idx
+    assert windows[0].start_range[1] == windows[1].start_range[0] == doc[3].idx
 
 
 def test_windows_gap_between_pieces_is_owned_by_the_first() -> None:
@@ -96,8 +96,8 @@ def test_windows_gap_between_pieces_is_owned_by_the_first() -> None:
         return [[doc[:3], doc[7:]] for doc in docs]
 
     first, second = make_windows([doc], ends)
-    assert first.owned == (0, doc[7].idx)
-    assert second.owned == (doc[7].idx, len(doc.text))
+    assert first.start_range == (0, doc[7].idx)
+    assert second.start_range == (doc[7].idx, len(doc.text))
 
 
 def test_windows_leave_out_endless_tokens() -> None:
@@ -108,7 +108,7 @@ def test_windows_leave_out_endless_tokens() -> None:
 
 
 @pytest.mark.parametrize(("window", "stride"), [(4, 6), (-1, 1), (0, 1), (3, 0)])
-def test_windows_that_leave_out_text_are_told(window: int, stride: int) -> None:
+def test_windows_that_leave_out_text_are_reported(window: int, stride: int) -> None:
     span_getters = pytest.importorskip("spacy_transformers.span_getters")
     getter = span_getters.configure_strided_spans(window, stride)
     with pytest.raises(ValueError, match=r"Correct \[components.padellm_ner"):

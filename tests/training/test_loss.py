@@ -10,7 +10,7 @@ from conftest import CONFIGS, make_lm
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS, make_prompt
-from spacy_padellm.training.loss import batches, fit_trees, tree_loss
+from spacy_padellm.training.loss import batches, supported_trees, tree_loss
 from spacy_padellm.training.schedules import warmup_cosine
 from spacy_padellm.training.separate_examples import unroll
 from spacy_padellm.training.settings import TrainingSettings
@@ -84,7 +84,7 @@ def separately(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
         ((_, ids),) = example.chains
         logits = lm.model(torch.tensor([ids])).logits[0]
         targets = torch.tensor(example.targets)
-        loss += F.cross_entropy(logits[example.places], targets, reduction="sum")
+        loss += F.cross_entropy(logits[example.positions], targets, reduction="sum")
     return loss
 
 
@@ -92,7 +92,7 @@ def separately(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
 def test_training_models_that_read_no_trees_learn_separate_examples(kind: str) -> None:
     lm = make_lm(kind)
     trees = trees_of(lm, random_golds(1, 4), "compact")
-    fitted = fit_trees(lm, trees)
+    fitted = supported_trees(lm, trees)
     assert len(fitted) > len(trees)
     loss = tree_loss(lm, fitted).detach()
     assert float(loss) == pytest.approx(float(separately(lm, trees).detach()), rel=1e-4)
@@ -102,7 +102,7 @@ def test_training_prefix_lm_that_reads_no_trees_is_an_error() -> None:
     lm = make_lm("mpt")
     trees = trees_of(lm, random_golds(1, 2), "compact", prefix_lm=True)
     with pytest.raises(ValueError, match="Set prefix_lm = false"):
-        fit_trees(lm, trees)
+        supported_trees(lm, trees)
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -208,6 +208,6 @@ def test_training_warmup_cosine_rises_and_falls() -> None:
         ("tag_loss", float("nan")),
     ],
 )
-def test_training_setting_out_of_range_is_told(setting: str, value: object) -> None:
+def test_training_setting_out_of_range_is_reported(setting: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"{setting} is .*training\]\. Set it to a"):
         TrainingSettings(**{setting: value})  # type: ignore[arg-type]

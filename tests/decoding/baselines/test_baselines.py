@@ -189,7 +189,7 @@ def test_baselines_targets_are_the_prompt_with_its_answer(
     assert prompt.strings.decode(learnt) == answer
     assert parent == len(asked) - 1
     assert tree.targets == [*learnt, prompt.eos]
-    assert tree.places == list(range(parent, tree.size))
+    assert tree.positions == list(range(parent, tree.size))
     assert tree.weights == [1] * len(tree.targets)
 
 
@@ -208,7 +208,7 @@ def test_baselines_onestep_targets_are_a_branch_for_each_label() -> None:
     ]
     assert prompt.strings.decode(answer) == "Ann, Bob"
     assert tree.targets == [*answer, prompt.eos, prompt.eos]
-    assert tree.places[-1] == tree.size - 1
+    assert tree.positions[-1] == tree.size - 1
 
 
 # Batches
