@@ -15,9 +15,9 @@ from spacy import util
 from spacy.language import Language
 
 from spacy_padellm.annotate.files import AnnotateError
-from spacy_padellm.annotate.memory import bound_kernels
 from spacy_padellm.errors import Errors, logger
 from spacy_padellm.lm.loading import BUNDLED
+from spacy_padellm.lm.memory import limit_kernel_caches
 from spacy_padellm.pipeline.bundled import load_pipeline
 
 FACTORY = "padellm_ner"
@@ -72,7 +72,7 @@ def load_checked(name: str) -> Language:
 
     RAISES (AnnotateError): If it cannot be loaded, or fails.
     """
-    bound_kernels()
+    limit_kernel_caches()
     # workers share the cores; and the same threads give the same last digits
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
     try:

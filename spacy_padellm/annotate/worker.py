@@ -13,7 +13,6 @@ from spacy.vocab import Vocab
 from spacy_padellm.annotate.docs import read_docbin
 from spacy_padellm.annotate.files import ShardError, reading
 from spacy_padellm.annotate.lines import read_jsonl, read_text
-from spacy_padellm.annotate.memory import trim
 from spacy_padellm.annotate.output import exists, shard_path, whole_file, write_rejected
 from spacy_padellm.annotate.pipeline import PROBE, log_once
 from spacy_padellm.annotate.plan import Shard
@@ -21,6 +20,7 @@ from spacy_padellm.annotate.records import BadRecord, InputRecord
 from spacy_padellm.annotate.tables import read_parquet
 from spacy_padellm.annotate.writers import WRITERS, Annotated, columns_of
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.memory import release_free_memory
 
 # what is in memory at a time
 BATCH_TEXTS = 2000
@@ -79,7 +79,7 @@ def annotate_shard(
         # before the shard has its name: from then on it is done
         write_rejected(job.output, shard, bad)
     # tensors of many sizes leave the heap in pieces, which would add up
-    trim()
+    release_free_memory()
 
 
 def read_records(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from spacy_padellm.lm.memory import release_free_memory
 
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
@@ -51,11 +52,12 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
 
 def _set_back() -> bool:
     """Make the high-water mark the memory of now; gives whether that works here."""
+    # freed memory that the allocator keeps would hide what comes next
+    if not release_free_memory():
+        return False
     try:
-        # freed memory that the allocator keeps would hide what comes next
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
         _RESET.write_text("5")
-    except (OSError, AttributeError):
+    except OSError:
         return False
     return True
 

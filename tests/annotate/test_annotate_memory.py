@@ -16,14 +16,14 @@ from helpers import trained_folder
 PROGRAM = """
 import sys
 import torch
-from spacy_padellm.annotate.memory import trim
 from spacy_padellm.annotate.pipeline import load_checked
+from spacy_padellm.lm.memory import release_free_memory
 
 def products(shapes):
     weights = torch.ones(256, 768, dtype=torch.bfloat16)
     for rows in shapes:
         torch.ones(rows, 256, dtype=torch.bfloat16) @ weights
-    trim()
+    release_free_memory()
     with open("/proc/self/status") as status:
         (line,) = (line for line in status if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
