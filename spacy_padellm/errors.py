@@ -412,7 +412,7 @@ class Errors:
     P201 = "Input not found: {path}. Give the path of an existing file or folder."
     P202 = (
         "No file in {path} fits the format '{format}'. Give a folder of {suffixes} "
-        "files (.xz and .gz are read too), or name the file itself."
+        "files (.gz, .bz2 and .xz are read too), or name the file itself."
     )
     P203 = "Unknown language '{lang}'. Choose one of: {langs}."
     P204 = (
@@ -429,7 +429,7 @@ class Errors:
     )
     P207 = (
         "Could not read {path}: {reason}. Give a UTF-8 text file, plain or "
-        "compressed as .xz or .gz."
+        "compressed as .gz, .bz2 or .xz."
     )
     P208 = (
         "{path}: the indexes of at most {agree} of {rows} rows agree with their "

@@ -32,8 +32,8 @@ def annotate_cli(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Files, globs or folders, local or URLs: .parquet, .jsonl, .txt (one "
-            "text a line), also .gz and .zst of the two, .spacy",
+            help="Files, globs or folders, local or URLs: .parquet, .spacy, .jsonl, "
+            ".txt (one text per line); the last two also as .gz, .bz2, .xz or .zst",
         ),
     ],
     output: Annotated[
@@ -82,7 +82,7 @@ def annotate_cli(
 
     Exit code: 0 if all is annotated, 3 if records were rejected, 1 if the run failed.
     """
-    needed = {"fsspec": "annotate", "pyarrow": "annotate"}
+    needed = {"pyarrow": "annotate"}
     if ray is not None:
         needed["ray"] = "ray"
     for package, extra in needed.items():

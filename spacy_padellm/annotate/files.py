@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import io
+import lzma
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
+from fsspec.core import OpenFile, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from spacy_padellm.errors import Errors
@@ -24,10 +24,18 @@ FORMATS = {
     ".txt": "text",
     ".spacy": "spacy",
 }
-COMPRESSIONS = (".gz", ".zst")
+# no .zip: fsspec reads only the first file of an archive
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 LINES = ("jsonl", "text")
 KNOWN = ", ".join([*FORMATS, *(f".jsonl{c}, .txt{c}" for c in COMPRESSIONS)])
-UNREADABLE = (OSError, EOFError, zlib.error, pa.ArrowException, ValueError)
+UNREADABLE = (
+    OSError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    pa.ArrowException,
+    ValueError,
+)
 
 
 class AnnotateError(ValueError):
@@ -170,11 +178,11 @@ def reading(path: str) -> Iterator[None]:
 def open_file(path: str) -> Iterator[IO[bytes]]:
     """Open a file for reading, decompressed by its suffix; local or not."""
     fs, inside = open_fs(path)
-    with fs.open(inside, "rb") as raw:
-        if inside.lower().endswith(".gz"):
-            yield io.BufferedReader(gzip.GzipFile(fileobj=raw))
-        elif inside.lower().endswith(".zst"):
-            stream = pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")
+    # Arrow reads .zst everywhere, fsspec only where the package zstandard is installed
+    zstd = inside.lower().endswith(".zst")
+    with OpenFile(fs, inside, compression=None if zstd else "infer") as file:
+        if zstd:
+            stream = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
             yield io.BufferedReader(stream)
         else:
-            yield raw
+            yield file

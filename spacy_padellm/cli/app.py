@@ -35,7 +35,10 @@ padellm_cli.command("tune")(tune_cli)
 @padellm_cli.command("convert")
 def convert_cli(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="File or folder, also .xz or .gz")
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="File or folder; files may be .gz, .bz2 or .xz"
+        ),
     ],
     target: Annotated[
         Path, typer.Argument(metavar="OUTPUT", help="The .spacy file to write")

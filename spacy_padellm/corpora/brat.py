@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from spacy_padellm.corpora.files import COMPRESSED, plain_name, read_lines, read_text
+from spacy_padellm.corpora.files import COMPRESSIONS, plain_name, read_lines, read_text
 from spacy_padellm.corpora.records import BadLine, CharSpan, CorpusRecord, span_problem
 
 OFFSETS = re.compile(r"(\S+) (\d+) (\d+(?:;\d+ \d+)*)")
@@ -31,7 +31,7 @@ def read_brat(path: Path) -> Iterator[CorpusRecord | BadLine]:
 
 def _find(path: Path) -> Path | None:
     """Find a file that may be compressed."""
-    names = (path, *(path.with_name(path.name + suffix) for suffix in COMPRESSED))
+    names = (path, *(path.with_name(path.name + suffix) for suffix in COMPRESSIONS))
     return next((name for name in names if name.is_file()), None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import lzma
 import zlib
@@ -10,10 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fsspec.core import OpenFile
+from fsspec.implementations.local import LocalFileSystem
+
 from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.errors import Errors
 
-COMPRESSED = {".gz": gzip.decompress, ".xz": lzma.decompress}
+# no .zip: fsspec reads only the first file of an archive
+COMPRESSIONS = (".gz", ".bz2", ".xz")
 BOM = "\ufeff"
 UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error, UnicodeDecodeError)
 
@@ -22,9 +25,9 @@ def plain_name(path: Path) -> Path:
     """Take a compression suffix off a path.
 
     path (Path): The path of a file.
-    RETURNS (Path): The path without a trailing .gz or .xz.
+    RETURNS (Path): The path without a trailing .gz, .bz2 or .xz.
     """
-    return path.with_suffix("") if path.suffix in COMPRESSED else path
+    return path.with_suffix("") if path.suffix in COMPRESSIONS else path
 
 
 def source_files(path: Path, *, data_format: str, suffixes: set[str]) -> list[Path]:
@@ -55,9 +58,10 @@ def read_text(path: Path) -> str:
     path (Path): The file.
     RETURNS (str): Its text, line ends and a byte-order mark as they stand.
     """
+    compression = "infer" if path.suffix in COMPRESSIONS else None
     try:
-        data = path.read_bytes()
-        return COMPRESSED.get(path.suffix, bytes)(data).decode("utf-8")
+        with OpenFile(LocalFileSystem(), str(path), compression=compression) as file:
+            return str(file.read(), "utf-8")
     except UNREADABLE as error:
         raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
@@ -158,6 +160,10 @@ def write_as(suffix: str, folder: Path, texts: list[str]) -> Path:
         # two members, as appending to a file makes them
         half = len(data) // 2
         data = gzip.compress(data[:half]) + gzip.compress(data[half:])
+    if suffix.endswith(".bz2"):
+        data = bz2.compress(data)
+    if suffix.endswith(".xz"):
+        data = lzma.compress(data)
     if suffix.endswith(".zst"):
         data = pa.compress(data, codec="zstd", asbytes=True)
     path.write_bytes(data)
@@ -169,10 +175,12 @@ def write_as(suffix: str, folder: Path, texts: list[str]) -> Path:
     [
         ".parquet",
         ".jsonl",
+        ".jsonl.bz2",
         ".jsonl.gz",
         ".jsonl.zst",
         ".txt",
         ".txt.gz",
+        ".txt.xz",
         ".txt.zst",
         ".spacy",
     ],

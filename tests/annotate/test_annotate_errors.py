@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import shutil
 from pathlib import Path
 
@@ -72,7 +73,9 @@ def test_annotate_errors_files_without_a_text(
     assert not output.exists()
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".jsonl.gz", ".jsonl.zst", ".spacy"])
+@pytest.mark.parametrize(
+    "suffix", [".parquet", ".jsonl.gz", ".jsonl.xz", ".jsonl.zst", ".spacy"]
+)
 def test_annotate_errors_half_written_file(
     pipeline: Path, source: Path, output: Path, suffix: str
 ) -> None:
@@ -81,6 +84,8 @@ def test_annotate_errors_half_written_file(
     lines = b'{"text": "Bob met Anna ."}\n' * 50
     if suffix.endswith(".gz"):
         data = gzip.compress(lines)
+    if suffix.endswith(".xz"):
+        data = lzma.compress(lines)
     if suffix.endswith(".zst"):
         data = pa.compress(lines, codec="zstd", asbytes=True)
     if suffix == ".spacy":

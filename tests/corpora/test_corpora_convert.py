@@ -1,5 +1,6 @@
 """Conversion to DocBin: texts, spans and annotation survive; nothing is lost."""
 
+import bz2
 import gzip
 import json
 import lzma
@@ -159,7 +160,7 @@ def test_corpora_counts_kinds_of_overlap():
     assert kinds == {"nested": 2, "labelled twice": 2, "crossing": 4}
 
 
-@pytest.mark.parametrize(("suffix", "pack"), [("gz", gzip), ("xz", lzma)])
+@pytest.mark.parametrize(("suffix", "pack"), [("bz2", bz2), ("gz", gzip), ("xz", lzma)])
 def test_corpora_reads_compressed_file(tmp_path, suffix, pack):
     plain = jsonl(tmp_path / "a.jsonl", [("Bo", [[0, 2, "PER"]])])
     packed = tmp_path / f"a.jsonl.{suffix}"

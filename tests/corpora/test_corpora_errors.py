@@ -43,7 +43,7 @@ def test_corpora_useless_file_is_an_error(tmp_path, content, message):
 CORRUPT = gzip.compress(b"x" * 99)[:10] + b"\xff" * 20
 
 
-@pytest.mark.parametrize("suffix", ["gz", "xz"])
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
 @pytest.mark.parametrize(
     "content", [b"not packed", CORRUPT, b""], ids=["plain", "cut", "empty"]
 )
