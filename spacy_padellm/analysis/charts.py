@@ -1,212 +1,129 @@
-"""Charts as inline SVG."""
+"""The charts of the analysis page, drawn by matplotlib as inline SVG."""
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Mapping, Sequence
-from html import escape
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
 
 from spacy_padellm.analysis.calibration import Reliability
+from spacy_padellm.analysis.kinds import HEADINGS, Kind
 
-WIDTH = 640
-_GAP = 12
-_BAR = 24
-_CELL = 46
-_CHAR = 8.0  # a letter's width, on the safe side
+KIND_COLORS: dict[Kind, str] = {
+    "correct": "#2b8a5f",
+    "index": "#3568a8",
+    "label": "#7b4ea3",
+    "boundary": "#b0731b",
+    "repeat": "#0f7f8c",
+    "invented": "#a3386b",
+    "spurious": "#c1503c",
+    "missed": "#6b7280",
+}
+WIDTH = 9.0  # inches
+MIN_WRITTEN_SHARE = 5.0  # percent; narrower parts of a bar have no room for a number
+NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
-def stacked_bars(
-    rows: Mapping[str, Mapping[str, int]], colors: Mapping[str, str], *, title: str
-) -> str:
-    """A bar for each row, whose parts show their share of it, with a legend.
+def draw_kinds(
+    counts: Mapping[str, Mapping[Kind, int]], kinds: Sequence[Kind]
+) -> Figure:
+    """Draw a stacked bar per label that shows the share of each kind of mention.
 
-    rows (Mapping[str, Mapping[str, int]]): Row -> part -> how many.
-    colors (Mapping[str, str]): Part -> its colour, in the order to draw.
-    title (str): What the chart shows, for screen readers.
+    counts (Mapping[str, Mapping[Kind, int]]): Label -> kind -> number of mentions.
+    kinds (Sequence[Kind]): The kinds, in drawing order.
     """
-    left = _label_width(rows)
-    right = 8 + _CHAR * max(len(f"{sum(parts.values())}") for parts in rows.values())
-    room = WIDTH - left - right
-    drawn: list[str] = []
-    legend_end = _legend(drawn, colors, left)
-    for place, (row, parts) in enumerate(rows.items()):
-        y = legend_end + place * (_BAR + _GAP)
-        middle = y + _BAR / 2
-        drawn.append(_text(row, left - 8, middle, anchor="end"))
-        total = sum(parts.values())
-        x = left
-        for part, color in colors.items():
-            width = room * parts.get(part, 0) / max(total, 1)
-            if not width:
-                continue
-            share = f"{row}, {part}: {parts[part]} ({100 * parts[part] / total:.1f} %)"
-            drawn.append(_rect(x, y, width, _BAR, color, hint=share))
-            if width > _CHAR * len(f"{parts[part]}") + 4:
-                drawn.append(
-                    _text(f"{parts[part]}", x + width / 2, middle, color="#fff")
-                )
-            x += width
-        drawn.append(_text(f"{total}", WIDTH, middle, anchor="end"))
-    return _svg(drawn, WIDTH, legend_end + len(rows) * (_BAR + _GAP), title=title)
+    figure = Figure(figsize=(WIDTH, 1.2 + 0.4 * len(counts)), layout="constrained")
+    axes = figure.subplots()
+    labels = list(counts)
+    totals = [sum(counts[label].values()) for label in labels]
+    rows = range(len(labels))
+    ends = [0.0] * len(labels)
+    for kind in kinds:
+        numbers = [counts[label].get(kind, 0) for label in labels]
+        shares = [100 * n / max(t, 1) for n, t in zip(numbers, totals, strict=True)]
+        bars = axes.barh(
+            rows,
+            shares,
+            left=ends,
+            color=KIND_COLORS[kind],
+            label=HEADINGS[kind],
+            clip_on=False,
+        )
+        written = [
+            f"{number}" if share >= MIN_WRITTEN_SHARE else ""
+            for number, share in zip(numbers, shares, strict=True)
+        ]
+        axes.bar_label(bars, written, label_type="center", color="white")
+        ends = [end + share for end, share in zip(ends, shares, strict=True)]
+    names = [f"{label} ({total})" for label, total in zip(labels, totals, strict=True)]
+    # a "$" in a label is no formula
+    axes.set_yticks(rows, names, parse_math=False)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("mentions (%)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(
+        loc="outside upper center",
+        ncols=len(kinds),
+        frameon=False,
+        handlelength=1,
+        columnspacing=1.2,
+    )
+    return figure
 
 
-def heat_table(
-    cells: Mapping[tuple[str, str], int],
-    *,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    row_title: str,
-    column_title: str,
-    title: str,
-) -> str:
-    """A table of numbers, the darker the larger their share of the row.
+def draw_reliability(calibration: Reliability) -> Figure:
+    """Draw the share of correct spans by score, and the number of spans per bin.
 
-    cells (Mapping[tuple[str, str], int]): (row, column) -> how many; those that are
-        missing are 0. Cells whose row and column are the same have a green ground.
-    rows, columns (Sequence[str]): What to draw, in this order.
-    row_title, column_title (str): What rows and columns are.
-    title (str): What the chart shows, for screen readers.
+    calibration (Reliability): The bins.
     """
-    left = _label_width([*rows, row_title])
-    top = 44
-    width = max(_CELL, _CHAR * max(map(len, columns)) + 8)
-    drawn = [
-        _text(row_title, left - 8, 30, anchor="end", bold=True),
-        _text(column_title, left, 10, anchor="start", bold=True),
-    ]
-    for j, column in enumerate(columns):
-        drawn.append(_text(column, left + (j + 0.5) * width, 30))
-    for i, row in enumerate(rows):
-        y = top + i * 30
-        total = sum(cells.get((row, column), 0) for column in columns)
-        drawn.append(_text(row, left - 8, y + 14, anchor="end"))
-        for j, column in enumerate(columns):
-            number = cells.get((row, column), 0)
-            share = number / max(total, 1)
-            hint = f"{row_title} {row}, {column_title} {column}: {number}"
-            color = "#2b8a5f" if row == column else "#c1503c"
-            x = left + j * width
-            drawn.append(_rect(x, y, width - 2, 28, "#8884", hint=hint, opacity=0.3))
-            if number:
-                drawn.append(
-                    _rect(
-                        x,
-                        y,
-                        width - 2,
-                        28,
-                        color,
-                        hint=hint,
-                        opacity=0.15 + 0.85 * share,
-                    )
-                )
-                ink = "#fff" if share > 0.5 else None
-                drawn.append(_text(f"{number}", x + width / 2 - 1, y + 14, color=ink))
-    size = left + len(columns) * width
-    size = max(size, left + _CHAR * len(column_title))
-    return _svg(drawn, size, top + len(rows) * 30, title=title)
+    figure = Figure(figsize=(5.0, 4.5), layout="constrained")
+    axes = figure.subplots()
+    bins = [b for b in calibration.bins if b.count]
+    most = max((b.count for b in bins), default=1)
+    bars = axes.bar(
+        [b.low for b in bins],
+        [b.count / most / 4 for b in bins],
+        width=[b.high - b.low for b in bins],
+        align="edge",
+        color="#7a8794",
+        edgecolor="white",
+        clip_on=False,
+    )
+    axes.bar_label(bars, [f"{b.count}" for b in bins], fontsize="small")
+    axes.plot([0, 1], [0, 1], color="gray", linestyle="--", clip_on=False)
+    axes.plot(
+        [b.score for b in bins],
+        [b.right for b in bins],
+        color="#3568a8",
+        marker="o",
+        clip_on=False,
+    )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("score")
+    axes.set_ylabel("share of correct spans")
+    return figure
 
 
-def reliability(calibration: Reliability, *, title: str) -> str:
-    """The share of right spans by score; on the diagonal the scores say it.
+def to_svg(figure: Figure) -> Markup:
+    """Render a figure as an `<svg>` element.
 
-    calibration (Reliability): What to draw.
-    title (str): What the chart shows, for screen readers.
+    RETURNS (Markup): The element, safe to put into a page.
     """
-    side, left, top = 300, 48, 8
-    most = max((b.count for b in calibration.bins), default=0)
-    drawn = [_rect(left, top, side, side, "#8884", hint=title, opacity=0.3)]
-    for tick in range(0, 11, 2):
-        value, label = tick / 10, f"{tick / 10:.1f}"
-        drawn.append(_text(label, left + value * side, top + side + 14))
-        drawn.append(_text(label, left - 8, top + side - value * side, anchor="end"))
-    drawn.append(
-        f'<line x1="{left}" y1="{top + side}" x2="{left + side}" y2="{top}" '
-        'stroke="currentColor" stroke-dasharray="4 4" opacity="0.6"/>'
-    )
-    points = []
-    for b in calibration.bins:
-        if not b.count:
-            continue
-        height = 0.25 * side * b.count / most
-        x = left + b.low * side
-        width = (b.high - b.low) * side - 2
-        hint = (
-            f"score {b.low:.1f} to {b.high:.1f}: {b.count} spans, {b.right:.3f} right, "
-            f"mean score {b.score:.3f}"
-        )
-        drawn.append(
-            _rect(x + 1, top + side - height, width, height, "#7a8794", hint=hint)
-        )
-        points.append((left + b.score * side, top + side - b.right * side, hint))
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
-    drawn.append(
-        f'<polyline points="{path}" fill="none" stroke="#3568a8" stroke-width="2"/>'
-    )
-    for x, y, hint in points:
-        drawn.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="#3568a8">'
-            f"<title>{escape(hint)}</title></circle>"
-        )
-    drawn.append(_text("score", left + side / 2, top + side + 34))
-    drawn.append(
-        f'<g transform="translate(10 {top + side / 2}) rotate(-90)">'
-        + _text("share of right spans", 0, 0)
-        + "</g>"
-    )
-    return _svg(drawn, left + side + 16, top + side + 44, title=title)
-
-
-def _label_width(labels: Sequence[str] | Mapping[str, object]) -> float:
-    return 16 + _CHAR * max((len(label) for label in labels), default=0)
-
-
-def _legend(drawn: list[str], colors: Mapping[str, str], left: float) -> float:
-    """Draw a legend; gives the height at which it ends."""
-    x, y = left, 8.0
-    for part, color in colors.items():
-        width = 32 + _CHAR * len(part)
-        if x + width > WIDTH and x > left:
-            x, y = left, y + 22
-        drawn.append(_rect(x, y - 6, 12, 12, color, hint=part))
-        drawn.append(_text(part, x + 18, y, anchor="start"))
-        x += width
-    return y + 20
-
-
-def _svg(drawn: Sequence[str], width: float, height: float, *, title: str) -> str:
-    return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img" '
-        f'aria-label="{escape(title)}">{"".join(drawn)}</svg>'
-    )
-
-
-def _rect(
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    color: str,
-    *,
-    hint: str,
-    opacity: float = 1.0,
-) -> str:
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
-        f'fill="{color}" opacity="{opacity:.2f}"><title>{escape(hint)}</title></rect>'
-    )
-
-
-def _text(
-    text: str,
-    x: float,
-    y: float,
-    *,
-    anchor: str = "middle",
-    color: str | None = None,
-    bold: bool = False,
-) -> str:
-    weight = ' font-weight="600"' if bold else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" '
-        f'dominant-baseline="central" fill="{color or "currentColor"}"{weight} '
-        f'pointer-events="none">{escape(text)}</text>'
-    )
+    FigureCanvasSVG(figure)
+    stream = io.StringIO()
+    # text stays text, in the fonts of the browser; the same chart gets the same ids
+    options = mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "spacy-padellm"})
+    with options, warnings.catch_warnings():
+        # the font matters for the layout alone: the browser has its own fonts
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(stream, format="svg", metadata=NO_METADATA)
+    svg = stream.getvalue()
+    # an element of a page has neither an XML declaration nor a document type
+    return Markup(svg[svg.index("<svg") :])

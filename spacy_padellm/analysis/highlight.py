@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
+from markupsafe import Markup
 from spacy import displacy
 
 from spacy_padellm.analysis.kinds import (
@@ -38,7 +39,7 @@ def label_colors(labels: Iterable[str]) -> dict[str, str]:
     }
 
 
-def gold_markup(case: WindowCase, colors: Mapping[str, str]) -> str:
+def gold_markup(case: WindowCase, colors: Mapping[str, str]) -> Markup:
     """A window with its gold mentions.
 
     case (WindowCase): The window.
@@ -49,7 +50,7 @@ def gold_markup(case: WindowCase, colors: Mapping[str, str]) -> str:
 
 def predicted_markup(
     case: WindowCase, judgement: Judgement, colors: Mapping[str, str]
-) -> str:
+) -> Markup:
     """A window with its generated mentions, as far as they stand in the text."""
     placed = {
         GoldMention(found.start, found.end, found.mention.label)
@@ -61,7 +62,7 @@ def predicted_markup(
 
 def _markup(
     case: WindowCase, mentions: set[GoldMention], colors: Mapping[str, str]
-) -> str:
+) -> Markup:
     ordered = sorted(mentions)
     nested = any(span.end > following.start for span, following in pairwise(ordered))
     doc: dict[str, object]
@@ -78,13 +79,14 @@ def _markup(
                 for m in ordered
             ],
         }
-    return displacy.render(
+    html = displacy.render(
         doc,
         style="span" if nested else "ent",
         manual=True,
         jupyter=False,
         options={"colors": dict(colors)},
     )
+    return Markup(html)
 
 
 def _token_span(
