@@ -29,8 +29,8 @@ from spacy_padellm.analysis.candidates import find_candidates
 from spacy_padellm.analysis.inputs import GoldCorpus, GoldDoc
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.thresholds import (
+    CandidateCorpus,
     Candidates,
-    Corpus,
     cross_fit,
     learn_thresholds,
     tune,
@@ -55,33 +55,33 @@ def text(*found: ScoredSpan, right: int) -> Candidates:
 
 def test_thresholds_leave_out_what_is_wrong_more_often_than_right() -> None:
     texts = [text(span(0, "A", 0.9), span(5, "A", 0.32), right=1)] * 4
-    learnt = learn_thresholds([Corpus(texts, nested=False)], ["A", "B"])
+    learnt = learn_thresholds([CandidateCorpus(texts, nested=False)], ["A", "B"])
     assert learnt == {"A": 0.35, "B": 0.0}
 
 
 def test_thresholds_of_one_label_do_not_hold_for_another() -> None:
     texts = [text(span(0, "A", 0.1), span(5, "B", 0.1), right=1)] * 4
-    learnt = learn_thresholds([Corpus(texts, nested=False)], ["A", "B"])
+    learnt = learn_thresholds([CandidateCorpus(texts, nested=False)], ["A", "B"])
     assert (learnt["A"], learnt["B"]) == (0.0, 0.15)
 
 
 def test_thresholds_overlapping_mentions_count_where_gold_has_them() -> None:
     both = text(ScoredSpan(0, 9, "A", 0.9, "exact"), span(0, "A", 0.5), right=2)
-    assert Corpus([both], nested=True).f_score({}) == 1
-    assert Corpus([both], nested=False).f_score({}) == pytest.approx(2 / 3)
+    assert CandidateCorpus([both], nested=True).f_score({}) == 1
+    assert CandidateCorpus([both], nested=False).f_score({}) == pytest.approx(2 / 3)
 
 
 def test_thresholds_cross_fit_scores_halves_by_each_others_thresholds() -> None:
     # in each half a threshold helps that hurts the other half
     even, odd = text(span(0, "A", 0.3), right=1), text(span(0, "A", 0.5), right=0)
     sure = text(span(0, "A", 0.9), right=1)
-    corpus = Corpus([even, odd, sure, sure], nested=False)
+    corpus = CandidateCorpus([even, odd, sure, sure], nested=False)
     [unseen] = cross_fit([corpus], ["A"])
     assert unseen.span_f == pytest.approx((2 / 3 + 2 / 3) / 2)
 
 
 def test_thresholds_are_learnt_of_annotated_labels_only() -> None:
-    corpus = Corpus([text(span(0, "A", 0.5), right=1)], nested=False)
+    corpus = CandidateCorpus([text(span(0, "A", 0.5), right=1)], nested=False)
     assert tune([corpus], ["A", "B"]).thresholds.keys() == {"A"}
 
 
@@ -102,7 +102,7 @@ def test_thresholds_never_lose_on_what_they_are_learnt_from(
     drawn: list[tuple[list[tuple[int, str, float]], int]],
 ) -> None:
     texts = [text(*(span(*s) for s in spans), right=right) for spans, right in drawn]
-    corpus = Corpus(texts, nested=False)
+    corpus = CandidateCorpus(texts, nested=False)
     assert corpus.f_score(learn_thresholds([corpus], "AB")) >= corpus.f_score({})
 
 
