@@ -37,7 +37,11 @@ from spacy.training import Example
 from wasabi import msg
 
 from spacy_padellm.analysis.kinds import GoldMention
-from spacy_padellm.analysis.thresholds import Candidates, Corpus, learn_thresholds
+from spacy_padellm.analysis.thresholds import (
+    CandidateCorpus,
+    Candidates,
+    learn_thresholds,
+)
 from spacy_padellm.benchmark.figures import lengths
 from spacy_padellm.benchmark.pipelines import FACTORY, SPANS_KEY, gold_text
 from spacy_padellm.mention.mention import ScoredSpan
@@ -299,7 +303,9 @@ def _thresholds(
         )
         for doc, gold in pairs
     ]
-    corpus = Corpus(texts, nested=True)  # the paper's scores are of all mentions
+    corpus = CandidateCorpus(
+        texts, nested=True
+    )  # the paper's scores are of all mentions
     labels = sorted({mention.label for text in texts for mention in text.gold})
     even, odd = (learn_thresholds([corpus.half(i)], labels) for i in (0, 1))
     return odd, even

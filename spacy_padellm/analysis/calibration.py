@@ -1,4 +1,4 @@
-"""Whether scores mean what they say: reliability curve and calibration error."""
+"""How well scores match accuracy: reliability curve and calibration error."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Predictions whose score lies in (low, high]; the first bin holds 0 too.
+    """Predictions with a score in (low, high]; the first bin includes 0.
 
     low, high (float): The bin's edges.
-    count (int): How many predictions it holds.
+    count (int): The number of predictions.
     score (float): Their mean score; 0 if there are none.
-    right (float): The share of them that is right; 0 if there are none.
+    right (float): The share of correct predictions, in 0..1; 0 if there are none.
     """
 
     low: float
@@ -28,13 +28,13 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How scores agree with the share of right predictions.
+    """The agreement between scores and the share of correct predictions.
 
-    count (int): How many predictions there are.
+    count (int): The number of predictions.
     bins (list[Bin]): Bins of equal width over 0..1.
-    error (float | None): Expected calibration error: the mean distance between a
-        bin's score and its share of right ones, weighted by its count (Guo et al.,
-        2017); None without predictions.
+    error (float | None): The expected calibration error (Guo et al., 2017): the mean
+        difference between a bin's mean score and its share of correct predictions,
+        weighted by its count. None if there are no predictions.
     """
 
     count: int
@@ -45,16 +45,16 @@ class Reliability:
 def measure_reliability(
     predictions: Iterable[tuple[float, bool]], *, bins: int = BINS
 ) -> Reliability:
-    """Compare scores with the share of right predictions.
+    """Compare scores with the share of correct predictions.
 
     predictions (Iterable[tuple[float, bool]]): The score of each prediction, in 0..1,
-        and whether it is right.
-    bins (int): Number of bins.
+        and whether it is correct.
+    bins (int): The number of bins.
     """
     edges = [(i + 1) / bins for i in range(bins)]
     filled: list[list[tuple[float, bool]]] = [[] for _ in edges]
     for score, right in predictions:
-        # a product of probabilities may exceed 1 by a rounding error
+        # rounding errors can push a product of probabilities above 1
         filled[bisect_left(edges, min(score, 1.0))].append((score, right))
     result = []
     for i, members in enumerate(filled):

@@ -1,4 +1,4 @@
-"""What a pipe finds in gold Docs when nothing is too unlikely."""
+"""All spans that a pipe predicts in gold Docs without thresholds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 
 from spacy_padellm.analysis.inputs import GoldCorpus
 from spacy_padellm.analysis.kinds import GoldMention
-from spacy_padellm.analysis.thresholds import Candidates, Corpus
+from spacy_padellm.analysis.thresholds import CandidateCorpus, Candidates
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
@@ -19,16 +19,19 @@ from spacy_padellm.pipeline.pipe import PaDeLLMNER
 BATCH_SIZE = 256
 
 
-def find_candidates(nlp: Language, pipe: PaDeLLMNER, gold: GoldCorpus) -> Corpus:
-    """Run a pipeline over a gold corpus, without thresholds and calibration.
+def find_candidates(
+    nlp: Language, pipe: PaDeLLMNER, gold: GoldCorpus
+) -> CandidateCorpus:
+    """Run a pipeline over a gold corpus, without thresholds or calibration.
 
-    Labels that the corpus, or a text, does not annotate are left out of what was found.
-    The pipe has neither afterwards, and gives all that it finds.
+    Predictions with labels that the corpus or the text does not annotate are dropped.
+    The pipe is left without thresholds and calibration.
 
     nlp (Language): The pipeline.
-    pipe (PaDeLLMNER): Its component.
+    pipe (PaDeLLMNER): The component of the pipeline.
     gold (GoldCorpus): The gold Docs.
-    RAISES (Exception): What the pipe raises of a text that it cannot read.
+    RETURNS (CandidateCorpus): The predicted and gold mentions of each Doc.
+    RAISES (Exception): Any error that the pipe raises for a text.
     """
     labels = {mention.label for doc in gold.docs for mention in doc.mentions}
     pipe.set_tuning(Tuning())
@@ -39,16 +42,16 @@ def find_candidates(nlp: Language, pipe: PaDeLLMNER, gold: GoldCorpus) -> Corpus
             frozenset(doc.mentions),
             [
                 span
-                for span in _found(read, pipe)
+                for span in _predicted_spans(predicted, pipe)
                 if span.label in labels and doc.annotates(span.label)
             ],
         )
-        for doc, read in zip(gold.docs, docs, strict=True)
+        for doc, predicted in zip(gold.docs, docs, strict=True)
     ]
-    return Corpus(texts, any(_overlap(doc.mentions) for doc in gold.docs))
+    return CandidateCorpus(texts, any(_overlap(doc.mentions) for doc in gold.docs))
 
 
-def _found(doc: Doc, pipe: PaDeLLMNER) -> list[ScoredSpan]:
+def _predicted_spans(doc: Doc, pipe: PaDeLLMNER) -> list[ScoredSpan]:
     attrs = doc.spans[pipe.cfg["spans_key"]].attrs
     found = zip(attrs["places"], attrs["scores"], attrs["statuses"], strict=True)
     return [

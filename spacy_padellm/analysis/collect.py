@@ -1,4 +1,4 @@
-"""Runs a pipe over gold Docs, and keeps what its decoder gave."""
+"""Run a pipe over gold Docs and record the output of its decoder."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ BATCH_SIZE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class ReadDoc:
-    """What a pipe made of a gold Doc.
+class AnalysedDoc:
+    """A gold Doc with the predictions of a pipe.
 
-    labels (list[str]): The labels that were looked at.
-    windows (list[WindowCase]): What the model read and gave, over the thresholds.
-    scored (list[tuple[str, float, bool]]): Label and score of each final span, and
+    labels (list[str]): The labels to analyse in this Doc.
+    windows (list[WindowCase]): The windows with the generated mentions whose score is
+        at or above the threshold.
+    scored (list[tuple[str, float, bool]]): The label and score of each final span, and
         whether it is a gold mention.
-    cut (int): Gold mentions that no window holds as a whole.
+    cut (int): The number of gold mentions that are in no window completely.
     """
 
     labels: list[str]
@@ -41,7 +42,7 @@ class ReadDoc:
 
 @dataclass(frozen=True, slots=True)
 class FailedDoc:
-    """A gold Doc that could not be decoded, and why."""
+    """A gold Doc that could not be decoded, and the error."""
 
     text: str
     error: Exception
@@ -53,49 +54,51 @@ def collect_docs(
     golds: Iterable[GoldDoc],
     *,
     labels: Sequence[str],
-) -> Iterator[ReadDoc | FailedDoc]:
+) -> Iterator[AnalysedDoc | FailedDoc]:
     """Run a pipe, and the pipes before it, over gold Docs.
 
-    All labels of the pipe are decoded, as de-duplication compares them.
+    All labels of the pipe are decoded, because de-duplication compares their mentions.
 
-    nlp (Language): The pipeline; it tokenises the texts.
-    pipe (PaDeLLMNER): Its component.
+    nlp (Language): The pipeline; it tokenizes the texts.
+    pipe (PaDeLLMNER): The component of the pipeline.
     golds (Iterable[GoldDoc]): The gold Docs.
-    labels (Sequence[str]): The labels whose mentions to keep, where a Doc annotates
-        them.
-    YIELDS (ReadDoc | FailedDoc): For each gold Doc, in order.
+    labels (Sequence[str]): The labels whose mentions are kept in the Docs that
+        annotate them.
+    YIELDS (AnalysedDoc | FailedDoc): One per gold Doc, in order.
     """
     names = [name for name, _ in nlp.pipeline]
-    place = next(i for i, (_, proc) in enumerate(nlp.pipeline) if proc is pipe)
+    index = next(i for i, (_, proc) in enumerate(nlp.pipeline) if proc is pipe)
     for batch in minibatch(golds, size=BATCH_SIZE):
         texts = [gold.text for gold in batch]
-        docs = list(nlp.pipe(texts, disable=names[place:]))
+        docs = list(nlp.pipe(texts, disable=names[index:]))
         errors: dict[int, Exception] = {}
-        with _watched(pipe, errors) as recorded:
-            # the Docs are annotated in place; those that fail are left out
+        with _recording(pipe, errors) as recorded:
+            # annotates the Docs in place; the stream leaves out Docs that fail
             for _ in pipe.pipe(docs):
                 pass
         for gold, doc in zip(batch, docs, strict=True):
             if id(doc) in errors:
                 yield FailedDoc(gold.text, errors[id(doc)])
             else:
-                yield _read(doc, gold, pipe=pipe, recorded=recorded, labels=labels)
+                yield _analyse_doc(
+                    doc, gold, pipe=pipe, recorded=recorded, labels=labels
+                )
 
 
-def _read(
+def _analyse_doc(
     doc: Doc,
     gold: GoldDoc,
     *,
     pipe: PaDeLLMNER,
     recorded: dict[str, list[Mention]],
     labels: Sequence[str],
-) -> ReadDoc:
+) -> AnalysedDoc:
     labels = [label for label in labels if gold.annotates(label)]
     cases = []
-    held: set[GoldMention] = set()
+    covered: set[GoldMention] = set()
     for window in make_windows([doc], pipe.span_getter):
-        inside = _inside(window, gold.mentions)
-        held.update(inside)
+        inside = _golds_inside(window, gold.mentions)
+        covered.update(inside)
         cases.append(
             WindowCase(
                 text=window.text,
@@ -125,32 +128,32 @@ def _read(
         )
         if label in labels
     ]
-    return ReadDoc(labels, cases, scored, len(right - held))
+    return AnalysedDoc(labels, cases, scored, len(right - covered))
 
 
-def _inside(window: Window, mentions: Sequence[GoldMention]) -> list[GoldMention]:
-    """The gold mentions that a window holds as a whole, as in training."""
+def _golds_inside(window: Window, mentions: Sequence[GoldMention]) -> list[GoldMention]:
+    """The gold mentions that are in a window completely, as in training."""
     end = window.start + len(window.text)
     return [m for m in mentions if window.start <= m.start and m.end <= end]
 
 
 @contextmanager
-def _watched(
+def _recording(
     pipe: PaDeLLMNER, errors: dict[int, Exception]
 ) -> Iterator[dict[str, list[Mention]]]:
-    """Note what a pipe's decoder gives, and which Docs fail.
+    """Record the mentions that a pipe's decoder generates, and the Docs that fail.
 
-    errors (dict[int, Exception]): Gets the error of each Doc that fails, by its id.
-    YIELDS (dict[str, list[Mention]]): Gets the mentions of each text.
+    errors (dict[int, Exception]): Filled with the error of each failed Doc, by `id`.
+    YIELDS (dict[str, list[Mention]]): Filled with the mentions of each text.
     """
     handler = pipe.get_error_handler()
     recorder = Recorder(pipe.decoder)
 
-    def note(name: str, proc: Any, docs: list[Doc], error: Exception) -> None:
+    def record_error(name: str, proc: Any, docs: list[Doc], error: Exception) -> None:
         errors.update((id(doc), error) for doc in docs)
 
     pipe.decoder = recorder
-    pipe.set_error_handler(note)
+    pipe.set_error_handler(record_error)
     try:
         yield recorder.found
     finally:

@@ -25,31 +25,35 @@ def analyze_cli(
     data: Annotated[Path, typer.Argument(help="Gold annotation, a .spacy file")],
     labels: Annotated[
         str | None,
-        typer.Option(help="Comma-separated labels that the data annotates; else all"),
+        typer.Option(
+            help="Comma-separated labels that the data annotates. Default: all"
+        ),
     ] = None,
     rename: Annotated[
         str,
-        typer.Option(help="Labels of the data: old=new, comma-separated"),
+        typer.Option(help="Rename labels of the data: old=new, comma-separated"),
     ] = "",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Number of texts to read; else all")
+        int | None, typer.Option(min=1, help="Maximum number of texts. Default: all")
     ] = None,
     json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures here")
+        Path | None, typer.Option("--json", help="Write the figures as JSON")
     ] = None,
     html_path: Annotated[
         Path | None,
-        typer.Option("--html", help="Write a page with charts and examples here"),
+        typer.Option(
+            "--html", help="Write a page with charts and examples to this file"
+        ),
     ] = None,
 ) -> None:
-    """Say what a model gets wrong, and how often.
+    """Show which errors a model makes, and how often.
 
-    Sorts all generated and all gold mentions into kinds of errors, by label, before
-    de-duplication; compares the counts; and says whether the scores of the final
-    spans mean what they say.
+    Classifies all generated and all gold mentions before de-duplication, by label and
+    kind of error; compares the generated counts with the gold counts; and measures
+    the calibration of the final spans' scores.
     """
-    # spaCy imports this module for every command
-    from spacy_padellm.analysis.inputs import load_analysed, read_gold
+    # imported here because spaCy imports this module for every command
+    from spacy_padellm.analysis.inputs import load_for_analysis, read_gold
     from spacy_padellm.analysis.page import make_page
     from spacy_padellm.analysis.report import tables, to_dict
     from spacy_padellm.analysis.run import analyse
@@ -59,7 +63,7 @@ def analyze_cli(
         outputs = [path for path in (json_path, html_path) if path is not None]
         for path in outputs:
             make_writable(path)
-        nlp, pipe = load_analysed(model)
+        nlp, pipe = load_for_analysis(model)
         chosen = parse_labels(labels, pipe.labels)
         corpus = read_gold(
             data,
@@ -85,8 +89,8 @@ def analyze_cli(
         msg.divider(title)
         aligns = ("l", *"r" * (len(headings) - 1))
         msg.table(rows, header=headings, divider=True, aligns=aligns)
-    read = f"{result.texts} texts as {result.analysis.windows} windows"
-    msg.info(f"{read}: {model} on {data}")
+    summary = f"{result.texts} texts as {result.analysis.windows} windows"
+    msg.info(f"{summary}: {model} on {data}")
     notes = _notes(corpus, result)
     for note in notes:
         msg.warn(note)
@@ -99,17 +103,17 @@ def analyze_cli(
             result.analysis,
             result.examples,
             title=f"Errors of {model} on {data.stem}",
-            facts=[read, *notes],
+            facts=[summary, *notes],
         )
         html_path.write_text(page, "utf8")
         msg.good(f"Page: {html_path}")
 
 
 def _notes(corpus: GoldCorpus, result: AnalysisResult) -> list[str]:
-    """What was left out, and why."""
-    from spacy_padellm.analysis.inputs import left_out
+    """Notes on what was left out, and why."""
+    from spacy_padellm.analysis.inputs import exclusion_notes
 
-    notes = left_out(corpus)
+    notes = exclusion_notes(corpus)
     if result.cut:
         notes.append(Warnings.W192.format(n=result.cut))
     if result.failed:

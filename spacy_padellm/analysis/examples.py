@@ -1,4 +1,4 @@
-"""Examples of each kind of error: the likeliest mentions, the worst counts."""
+"""Examples of each kind of error: high-scoring mentions and the worst counts."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from spacy_padellm.analysis.tally import label_counts
 EXAMPLE_TITLES = {
     "count too low": "Count too low",
     "count too high": "Count too high",
-    "index": "Right, but under another index",
+    "index": "Correct, but with another index",
     "repeat": "Repeats of another index",
-    "label": "Right characters, other label",
+    "label": "Correct characters, other label",
     "boundary": "Boundary errors",
     "invented": "Not in the text",
     "spurious": "Spurious",
     "missed": "Missed",
 }
-"""What there are examples of, and how the page calls it."""
+"""Kind of error -> heading on the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class Example:
     """A window with an error.
 
     case (WindowCase): The window.
-    judgement (Judgement): Its mentions with their kinds.
-    note (str): What is wrong.
-    weight (float): How telling it is: of a generated mention its score, of a count how
-        wrong it is.
+    judgement (Judgement): The kinds of its mentions.
+    note (str): A description of the error.
+    weight (float): Its rank: the score of a generated mention, or the difference
+        between a generated and a gold count.
     """
 
     case: WindowCase
@@ -48,10 +48,10 @@ class Example:
 
 @dataclass(slots=True)
 class Examples:
-    """The most telling examples of each kind; among equals those that came first.
+    """The examples with the highest weight of each kind; the first ones on a tie.
 
-    limit (int): How many to keep of each.
-    kept (dict[str, list[Example]]): By the keys of `EXAMPLE_TITLES`.
+    limit (int): The maximum number of examples per kind.
+    kept (dict[str, list[Example]]): Key of `EXAMPLE_TITLES` -> examples.
     """
 
     limit: int
@@ -62,16 +62,16 @@ class Examples:
     def add_window(
         self, case: WindowCase, judgement: Judgement, labels: Sequence[str]
     ) -> None:
-        """Add what is wrong with a window.
+        """Add the errors of a window.
 
-        labels (Sequence[str]): The labels whose counts are looked at.
+        labels (Sequence[str]): The labels whose counts are compared.
         """
         counts = label_counts(case, judgement, labels)
-        for label, (gold, found) in counts.items():
-            if gold != found:
-                kind = "count too low" if found < gold else "count too high"
-                note = f"{found} of {label} counted, {gold} in the gold annotation"
-                weight = abs(gold - found)
+        for label, (gold, generated) in counts.items():
+            if gold != generated:
+                kind = "count too low" if generated < gold else "count too high"
+                note = f"{label}: count {generated}, gold count {gold}"
+                weight = abs(gold - generated)
                 self._add(kind, Example(case, judgement, note, weight))
         for mention in judgement.mentions:
             if mention.kind != "correct":
@@ -90,14 +90,14 @@ class Examples:
         del kept[self.limit :]
 
 
-def describe(found: JudgedMention) -> str:
-    """A generated mention with its label, index and score."""
+def describe_mention(found: JudgedMention) -> str:
+    """Describe a generated mention by its string, label, index and score."""
     mention = found.aligned.mention
     return f"“{mention.text}” ({mention.label} {mention.index}, {mention.score:.2f})"
 
 
 def _note(found: JudgedMention) -> str:
-    note = f"{describe(found)}: {HEADINGS[found.kind]}"
+    note = f"{describe_mention(found)}: {HEADINGS[found.kind]}"
     if found.gold is None or found.kind == "index":
         return note
     return f"{note}; gold: {found.gold.label}"

@@ -1,4 +1,4 @@
-"""Gold and generated mentions of a window, drawn by displaCy."""
+"""Gold and generated mentions of a window, rendered by displaCy."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ PALETTE = (
 
 
 def label_colors(labels: Iterable[str]) -> dict[str, str]:
-    """A colour for each label, as displaCy wants them."""
-    # the renderer takes a label as it is, so it gets an escaped one
+    """Assign a colour to each label, in the form that displaCy takes."""
+    # displaCy does not escape labels
     return {
-        escape(label): PALETTE[place % len(PALETTE)]
-        for place, label in enumerate(labels)
+        escape(label): PALETTE[index % len(PALETTE)]
+        for index, label in enumerate(labels)
     }
 
 
 def gold_markup(case: WindowCase, colors: Mapping[str, str]) -> Markup:
-    """A window with its gold mentions.
+    """Render a window with its gold mentions.
 
     case (WindowCase): The window.
-    colors (Mapping[str, str]): Of `label_colors`.
+    colors (Mapping[str, str]): The result of `label_colors`.
+    RETURNS (Markup): HTML.
     """
     return _markup(case, set(case.golds), colors)
 
@@ -51,7 +52,7 @@ def gold_markup(case: WindowCase, colors: Mapping[str, str]) -> Markup:
 def predicted_markup(
     case: WindowCase, judgement: Judgement, colors: Mapping[str, str]
 ) -> Markup:
-    """A window with its generated mentions, as far as they stand in the text."""
+    """Render a window with the generated mentions that are in its text."""
     placed = {
         GoldMention(found.start, found.end, found.mention.label)
         for found in (judged.aligned for judged in judgement.mentions)
@@ -92,7 +93,7 @@ def _markup(
 def _token_span(
     mention: GoldMention, tokens: Sequence[TokenOffsets]
 ) -> dict[str, object]:
-    """A mention by tokens; one that cuts a token takes it whole."""
+    """Convert a mention to token indices; partly covered tokens are included."""
     inside = [
         i
         for i, (start, end) in enumerate(tokens)

@@ -1,4 +1,4 @@
-"""What an analysis reads: the pipeline, and the gold Docs."""
+"""The input of an analysis: the pipeline and the gold Docs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class GoldDoc:
     """A text with its gold mentions.
 
     text (str): The text.
-    mentions (Sequence[GoldMention]): The mentions; places are characters.
+    mentions (Sequence[GoldMention]): The mentions, with character offsets.
     own_labels (frozenset[str] | None): The labels that are annotated in this text; None
         are those of the corpus.
     """
@@ -34,7 +34,7 @@ class GoldDoc:
     own_labels: frozenset[str] | None = None
 
     def annotates(self, label: str) -> bool:
-        """Whether mentions of a label would be annotated, if there were any."""
+        """Whether mentions of the label are annotated in this text."""
         return self.own_labels is None or label in self.own_labels
 
 
@@ -43,8 +43,9 @@ class GoldCorpus:
     """The annotated Docs of a corpus.
 
     docs (list[GoldDoc]): The Docs.
-    skipped (int): Docs left out, as they are not, or only in part, annotated.
-    other_labels (Counter[str]): Mentions left out, by label.
+    skipped (int): The number of Docs left out because they are not or only partly
+        annotated.
+    other_labels (Counter[str]): The number of mentions left out, by label.
     """
 
     docs: list[GoldDoc] = field(default_factory=list)
@@ -52,13 +53,12 @@ class GoldCorpus:
     other_labels: Counter[str] = field(default_factory=Counter)
 
 
-def load_analysed(name: str) -> tuple[Language, PaDeLLMNER]:
+def load_for_analysis(name: str) -> tuple[Language, PaDeLLMNER]:
     """Load a pipeline and its model.
 
-    name (str): A bundled model, such as "bundled-en", a pipeline folder or package.
-    RETURNS (tuple[Language, PaDeLLMNER]): The pipeline and its component, the first
-        one if there are several.
-    RAISES (AnalysisError): If that cannot be done.
+    name (str): A bundled model such as "bundled-en", a pipeline folder or a package.
+    RETURNS (tuple[Language, PaDeLLMNER]): The pipeline and its first `padellm_ner`.
+    RAISES (AnalysisError): If the pipeline cannot be loaded or has no `padellm_ner`.
     """
     try:
         nlp = load_pipeline(name)
@@ -84,13 +84,14 @@ def read_gold(
     """Read the gold Docs of a corpus.
 
     path (Path): A `.spacy` file.
-    nlp (Language): Gives the vocab.
+    nlp (Language): The pipeline, whose vocab is used.
     labels (Sequence[str]): The labels to keep.
     names (Mapping[str, str]): Label of the corpus -> label of the pipe.
-    spans_key (str): Where `doc.spans` holds the mentions; if not, `doc.ents`.
-    limit (int | None): How many annotated Docs to read; None for all.
+    spans_key (str): The key of `doc.spans` with the mentions; Docs without it use
+        `doc.ents`.
+    limit (int | None): The maximum number of annotated Docs; None for all.
     RAISES (AnalysisError): If the file cannot be read, or no Doc is annotated.
-    RAISES (ValueError): If labels of a Doc's own are no labels.
+    RAISES (ValueError): If a Doc's own list of labels is malformed.
     """
     if not path.is_file():
         raise AnalysisError(Errors.P191.format(path=path))
@@ -119,8 +120,8 @@ def read_gold(
     return corpus
 
 
-def left_out(corpus: GoldCorpus) -> list[str]:
-    """What of a corpus was not read, as notes for the user."""
+def exclusion_notes(corpus: GoldCorpus) -> list[str]:
+    """Notes for the user on the Docs and mentions that were left out."""
     notes = []
     if corpus.skipped:
         notes.append(Warnings.W190.format(n=corpus.skipped))
@@ -133,5 +134,5 @@ def left_out(corpus: GoldCorpus) -> list[str]:
 def _docs(path: Path, nlp: Language) -> list[Doc]:
     try:
         return list(DocBin().from_disk(path).get_docs(nlp.vocab))
-    except Exception as error:  # a broken file raises errors of many libraries
+    except Exception as error:  # a broken file can raise errors of many libraries
         raise AnalysisError(Errors.P192.format(path=path, error=error)) from error

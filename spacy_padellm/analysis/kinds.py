@@ -1,4 +1,4 @@
-"""Kinds of errors: every gold and every generated mention falls into exactly one."""
+"""Kinds of errors; every gold and every generated mention has exactly one kind."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ Kind = Literal[
 TokenOffsets = tuple[int, int]
 
 PREDICTED_KINDS: dict[Kind, str] = {
-    "correct": "characters, label and index are those of a gold mention",
-    "index": "characters and label are those of a gold mention, but the index is not "
-    "its place among the label's gold mentions in text order",
-    "label": "the characters of a gold mention of another label (which may be found "
-    "as well: de-duplication then decides)",
-    "boundary": "shares characters with a gold mention of its label, with other edges",
-    "repeat": "the characters of a mention of the same label with a lower index, or "
-    "its string once more than the text holds it",
-    "invented": "the text does not hold the string, or it is blank",
-    "spurious": "none of these: the text holds it, but it is no mention",
+    "correct": "same characters, label and index as a gold mention",
+    "index": "same characters and label as a gold mention, but its index is not the "
+    "gold mention's position among those of the label in text order",
+    "label": "same characters as a gold mention of another label (that mention may "
+    "also be generated; de-duplication then chooses one)",
+    "boundary": "overlaps a gold mention of its label, but has other boundaries",
+    "repeat": "same characters as a mention of its label with a lower index, or a "
+    "string that is generated more often than it occurs in the text",
+    "invented": "the string is not in the text, or it is empty or only whitespace",
+    "spurious": "none of these: it is in the text, but is not a gold mention",
 }
-"""Kinds of generated mentions, each of the one that comes first of: repeat, invented,
-correct, index, label, boundary, spurious."""
+"""Kinds of generated mentions. If several apply, the first one counts of: repeat,
+invented, correct, index, label, boundary, spurious."""
 
 GOLD_KINDS: dict[Kind, str] = {
-    "correct": "found under its own index",
-    "index": "found under another index",
-    "label": "not found, but its characters are, as a wrong mention of another label",
-    "boundary": "not found, but a wrong mention of its label shares characters with it",
+    "correct": "generated with its own index",
+    "index": "generated with another index",
+    "label": "not generated, but its characters are, with another, wrong label",
+    "boundary": "not generated, but a wrong mention of its label overlaps it",
     "missed": "none of these",
 }
-"""Kinds of gold mentions, each of the one that comes first in this order."""
+"""Kinds of gold mentions. If several apply, the first one in this order counts."""
 
 HEADINGS: dict[Kind, str] = {
     "correct": "correct",
@@ -59,7 +59,7 @@ HEADINGS: dict[Kind, str] = {
 
 @dataclass(frozen=True, order=True, slots=True)
 class GoldMention:
-    """A gold mention; places are characters of the window's or the Doc's text."""
+    """A gold mention, with character offsets in the window's or the Doc's text."""
 
     start: int
     end: int
@@ -68,13 +68,13 @@ class GoldMention:
 
 @dataclass(frozen=True, slots=True)
 class WindowCase:
-    """What a model read at once, what it gave, and what it should have given.
+    """A window with its gold mentions and the mentions that the model generated.
 
     text (str): The window's text.
     tokens (Sequence[TokenOffsets]): Start and end of each token.
-    golds (Sequence[GoldMention]): The gold mentions inside.
-    mentions (Sequence[Mention]): The generated mentions, neither de-duplicated nor
-        aligned.
+    golds (Sequence[GoldMention]): The gold mentions in the window.
+    mentions (Sequence[Mention]): The generated mentions, before de-duplication and
+        alignment.
     """
 
     text: str
@@ -85,9 +85,9 @@ class WindowCase:
 
 @dataclass(frozen=True, slots=True)
 class JudgedMention:
-    """A generated mention, where `align` puts it, and its kind.
+    """A generated mention with its alignment and its kind.
 
-    gold (GoldMention | None): The gold mention that the kind speaks of.
+    gold (GoldMention | None): The gold mention that the kind refers to.
     """
 
     aligned: AlignedMention
@@ -99,7 +99,7 @@ class JudgedMention:
 class JudgedGold:
     """A gold mention and its kind.
 
-    found (JudgedMention | None): The generated mention that the kind speaks of.
+    found (JudgedMention | None): The generated mention that the kind refers to.
     """
 
     gold: GoldMention
@@ -109,11 +109,11 @@ class JudgedGold:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A window's mentions with their kinds.
+    """The mentions of a window with their kinds.
 
-    mentions (list[JudgedMention]): One for each generated mention, in input order.
-    golds (list[JudgedGold]): One for each gold mention, in text order; the same place
-        and label twice is one.
+    mentions (list[JudgedMention]): One per generated mention, in input order.
+    golds (list[JudgedGold]): One per gold mention, in text order; duplicates with the
+        same offsets and label are merged.
     """
 
     mentions: list[JudgedMention]
@@ -121,7 +121,7 @@ class Judgement:
 
 
 def judge(case: WindowCase) -> Judgement:
-    """Sort a window's mentions into kinds; see `PREDICTED_KINDS` and `GOLD_KINDS`.
+    """Classify a window's mentions; see `PREDICTED_KINDS` and `GOLD_KINDS`.
 
     case (WindowCase): The window.
     """
@@ -132,17 +132,17 @@ def judge(case: WindowCase) -> Judgement:
         starts={start for start, _ in case.tokens},
         ends={end for _, end in case.tokens},
     )
-    repeats = _repeats(aligned)
-    indexes = _indexes(golds)
+    repeats = _find_repeats(aligned)
+    indexes = _number_golds(golds)
     judged = [
-        JudgedMention(found, "repeat") if i in repeats else _judged(found, indexes)
+        JudgedMention(found, "repeat") if i in repeats else _classify(found, indexes)
         for i, found in enumerate(aligned)
     ]
-    return Judgement(judged, _judged_golds(golds, judged))
+    return Judgement(judged, _classify_golds(golds, judged))
 
 
-def _repeats(aligned: Sequence[AlignedMention]) -> set[int]:
-    """Which mentions say again what a lower index of their label has said."""
+def _find_repeats(aligned: Sequence[AlignedMention]) -> set[int]:
+    """Find the mentions that repeat one of their label with a lower index."""
     placed = {
         (found.mention.label, found.mention.text)
         for found in aligned
@@ -154,7 +154,7 @@ def _repeats(aligned: Sequence[AlignedMention]) -> set[int]:
         found = aligned[i]
         key = (found.mention.label, found.start, found.end)
         if found.start is None:
-            # the string has places in the text, but lower indexes took them all
+            # mentions with lower indexes took all occurrences of the string
             if (found.mention.label, found.mention.text) in placed:
                 repeats.add(i)
         elif key in seen:
@@ -163,8 +163,8 @@ def _repeats(aligned: Sequence[AlignedMention]) -> set[int]:
     return repeats
 
 
-def _indexes(golds: Iterable[GoldMention]) -> dict[GoldMention, int]:
-    """The place of each gold mention among those of its label, from 1."""
+def _number_golds(golds: Iterable[GoldMention]) -> dict[GoldMention, int]:
+    """Number the gold mentions of each label, from 1."""
     counts: dict[str, int] = {}
     indexes = {}
     for gold in golds:
@@ -173,7 +173,7 @@ def _indexes(golds: Iterable[GoldMention]) -> dict[GoldMention, int]:
     return indexes
 
 
-def _judged(found: AlignedMention, indexes: dict[GoldMention, int]) -> JudgedMention:
+def _classify(found: AlignedMention, indexes: dict[GoldMention, int]) -> JudgedMention:
     if found.start is None or found.end is None:
         return JudgedMention(found, "invented")
     mention = found.mention
@@ -185,7 +185,7 @@ def _judged(found: AlignedMention, indexes: dict[GoldMention, int]) -> JudgedMen
         if (gold.start, gold.end) == (found.start, found.end):
             return JudgedMention(found, "label", gold)
     shared = {
-        gold: _shared((gold.start, gold.end), (found.start, found.end))
+        gold: _overlap_length((gold.start, gold.end), (found.start, found.end))
         for gold in indexes
         if gold.label == mention.label
     }
@@ -195,7 +195,7 @@ def _judged(found: AlignedMention, indexes: dict[GoldMention, int]) -> JudgedMen
     return JudgedMention(found, "spurious")
 
 
-def _judged_golds(
+def _classify_golds(
     golds: Iterable[GoldMention], judged: Iterable[JudgedMention]
 ) -> list[JudgedGold]:
     right: dict[GoldMention, JudgedMention] = {}
@@ -208,16 +208,17 @@ def _judged_golds(
             wrong.append(((start, end), found))
     result = []
     for gold in golds:
-        place = (gold.start, gold.end)
+        offsets = (gold.start, gold.end)
         if gold in right:
             result.append(JudgedGold(gold, right[gold].kind, right[gold]))
             continue
-        # no wrong mention has both the place and the label of a gold mention
-        same = [found for other, found in wrong if other == place]
+        # no wrong mention has both the offsets and the label of a gold mention
+        same = [found for other, found in wrong if other == offsets]
         near = [
-            (_shared(place, other), found)
+            (_overlap_length(offsets, other), found)
             for other, found in wrong
-            if found.aligned.mention.label == gold.label and _shared(place, other)
+            if found.aligned.mention.label == gold.label
+            and _overlap_length(offsets, other)
         ]
         if same:
             result.append(JudgedGold(gold, "label", same[0]))
@@ -229,6 +230,6 @@ def _judged_golds(
     return result
 
 
-def _shared(first: TokenOffsets, second: TokenOffsets) -> int:
-    """How many characters two places share."""
+def _overlap_length(first: TokenOffsets, second: TokenOffsets) -> int:
+    """The number of characters that two ranges share."""
     return max(0, min(first[1], second[1]) - max(first[0], second[0]))

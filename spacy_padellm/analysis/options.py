@@ -1,4 +1,4 @@
-"""What the user asks of an analysis, checked before anything is loaded."""
+"""The options of an analysis, checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from spacy_padellm.errors import Errors
 
 
 class AnalysisError(ValueError):
-    """Nothing can be analysed; the message tells the user what to do."""
+    """The analysis cannot run; the message says what to do."""
 
 
 def parse_labels(option: str | None, known: Sequence[str]) -> list[str]:
-    """The labels to analyse.
+    """Parse the list of labels to analyse.
 
-    option (str | None): Comma-separated; None for all.
+    option (str | None): Comma-separated labels; None for all.
     known (Sequence[str]): The labels of the pipe.
-    RAISES (AnalysisError): If one is not known.
+    RETURNS (list[str]): The labels, in the order of the pipe.
+    RAISES (AnalysisError): If a label is unknown.
     """
     if option is None:
         return list(known)
@@ -28,9 +29,10 @@ def parse_labels(option: str | None, known: Sequence[str]) -> list[str]:
 
 
 def parse_names(option: str) -> dict[str, str]:
-    """Label of the corpus -> label of the pipe.
+    """Parse the label renamings.
 
-    option (str): `old=new`, comma-separated.
+    option (str): Comma-separated pairs `old=new`.
+    RETURNS (dict[str, str]): Label of the corpus -> label of the pipe.
     RAISES (AnalysisError): If a pair is incomplete.
     """
     names = {}

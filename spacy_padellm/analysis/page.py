@@ -15,7 +15,7 @@ from spacy_padellm.analysis.examples import (
     EXAMPLE_TITLES,
     Example,
     Examples,
-    describe,
+    describe_mention,
 )
 from spacy_padellm.analysis.highlight import (
     gold_markup,
@@ -152,7 +152,7 @@ def _matrix(cells: Mapping[tuple[str, str], int], names: Sequence[str]) -> Matri
 def _figure(example: Example, colors: Mapping[str, str]) -> Figure:
     case, judgement = example.case, example.judgement
     not_in_text = [
-        describe(judged)
+        describe_mention(judged)
         for judged in judgement.mentions
         if judged.aligned.start is None and judged.aligned.mention.text.strip()
     ]

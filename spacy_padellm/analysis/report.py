@@ -16,7 +16,7 @@ ERROR_KINDS: tuple[Kind, ...] = (
 
 
 def to_dict(analysis: Analysis) -> dict[str, Any]:
-    """An analysis as plain values."""
+    """Convert an analysis to JSON values."""
     return {
         "windows": analysis.windows,
         "all": tally_to_dict(analysis.total()),
@@ -29,10 +29,10 @@ def to_dict(analysis: Analysis) -> dict[str, Any]:
 
 
 def tally_to_dict(tally: Tally) -> dict[str, Any]:
-    """A tally as plain values.
+    """Convert a tally to JSON values.
 
-    Precision, recall and F1 are those of the generated mentions, by place and label,
-    before de-duplication.
+    Precision, recall and F1 compare the generated mentions with the gold mentions by
+    offsets and label, before de-duplication.
     """
     outcomes = tally.outcomes()
     scores = measure_reliability(tally.scored)
@@ -78,7 +78,7 @@ def tally_to_dict(tally: Tally) -> dict[str, Any]:
 
 
 def mention_scores(tally: Tally) -> dict[str, float]:
-    """Precision, recall and F1 of the generated mentions; 0 where undefined."""
+    """Compute precision, recall and F1 of the generated mentions; 0 if undefined."""
     right = tally.golds["correct"] + tally.golds["index"]
     predicted, gold = tally.predicted.total(), tally.golds.total()
     return {
@@ -92,9 +92,9 @@ Table = tuple[str, Sequence[str], list[list[str]]]
 
 
 def tables(analysis: Analysis) -> Iterator[Table]:
-    """The tables of an analysis.
+    """Make the tables of an analysis.
 
-    YIELDS (Table): Title, headings and rows.
+    YIELDS (Table): A title, column headings and rows.
     """
     total = analysis.total()
     tallies = list(analysis.labels.items())

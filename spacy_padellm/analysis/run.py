@@ -1,4 +1,4 @@
-"""The analysis of a pipe on a corpus."""
+"""Analyse a pipe on a corpus."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ EXAMPLES_PER_KIND = 4
 
 @dataclass(slots=True)
 class AnalysisResult:
-    """What became of a corpus.
+    """The result of an analysis.
 
     analysis (Analysis): The totals.
     examples (Examples): Examples of errors.
-    texts (int): Texts analysed.
-    cut (int): Gold mentions that no window holds as a whole.
+    texts (int): The number of texts analysed.
+    cut (int): The number of gold mentions that are in no window completely.
     failed (list[FailedDoc]): Texts that could not be decoded.
     """
 
@@ -44,27 +44,27 @@ def analyse(
     *,
     labels: Sequence[str],
 ) -> AnalysisResult:
-    """Analyse what a pipe makes of gold Docs.
+    """Compare the predictions of a pipe with gold Docs.
 
     nlp (Language): The pipeline.
-    pipe (PaDeLLMNER): Its component.
-    golds (Iterable[GoldDoc]): The gold Docs, all of whose mentions have one of
+    pipe (PaDeLLMNER): The component of the pipeline.
+    golds (Iterable[GoldDoc]): The gold Docs; their mentions only have labels in
         `labels`.
     labels (Sequence[str]): The labels to analyse.
     RAISES (AnalysisError): If no text can be decoded.
     """
     result = AnalysisResult(Analysis.of(labels), Examples(EXAMPLES_PER_KIND))
-    for read in collect_docs(nlp, pipe, golds, labels=labels):
-        if isinstance(read, FailedDoc):
-            result.failed.append(read)
+    for doc in collect_docs(nlp, pipe, golds, labels=labels):
+        if isinstance(doc, FailedDoc):
+            result.failed.append(doc)
             continue
         result.texts += 1
-        result.cut += read.cut
-        for case in read.windows:
+        result.cut += doc.cut
+        for case in doc.windows:
             judgement = judge(case)
-            result.analysis.add_window(case, judgement, read.labels)
-            result.examples.add_window(case, judgement, read.labels)
-        for label, score, right in read.scored:
+            result.analysis.add_window(case, judgement, doc.labels)
+            result.examples.add_window(case, judgement, doc.labels)
+        for label, score, right in doc.scored:
             result.analysis.add_scored(label, score, right=right)
     if result.failed and not result.texts:
         failed = result.failed

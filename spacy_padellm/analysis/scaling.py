@@ -1,4 +1,4 @@
-"""A calibration learnt on gold texts."""
+"""Learn a calibration on gold texts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from spacy_padellm.mention.calibration import AS_GIVEN, Calibration, log_odds
 
 
 def learn_calibration(corpora: Sequence[Sequence[tuple[float, bool]]]) -> Calibration:
-    """The calibration under which gold texts are likeliest (Platt scaling, 1999).
+    """Fit a calibration by maximum likelihood (Platt scaling, 1999).
 
-    Few predictions move it little away from scores as they are.
+    A penalty keeps the calibration close to the identity if predictions are few.
 
-    corpora (Sequence[Sequence[tuple[float, bool]]]): Of each corpus, all of which
-        weigh the same, the score of each prediction and whether it is right.
-    RETURNS (Calibration): Scores as they are, if they do not tell right from wrong.
+    corpora (Sequence[Sequence[tuple[float, bool]]]): The predictions of each corpus:
+        the score and whether it is correct. All corpora have the same weight.
+    RETURNS (Calibration): The calibration; the identity if higher scores do not mean
+        more correct predictions.
     """
     filled = [corpus for corpus in corpora if corpus]
     predictions = [prediction for corpus in filled for prediction in corpus]

@@ -1,4 +1,4 @@
-"""Totals of an analysis, by label and in all."""
+"""The totals of an analysis, by label and overall."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from spacy_padellm.analysis.kinds import Judgement, Kind, WindowCase
 CountOutcome = Literal["right", "too low", "too high"]
 COUNT_OUTCOMES: tuple[CountOutcome, ...] = ("right", "too low", "too high")
 
-# score of a final span, and whether it is right
+# the score of a final span, and whether it is correct
 Scored = tuple[float, bool]
 
 
 @dataclass(slots=True)
 class Tally:
-    """Totals of one label, or of several.
+    """The totals of one label or several labels.
 
     predicted, golds (Counter[Kind]): Generated and gold mentions by kind.
-    counts (Counter[tuple[int, int]]): Pairs of a window and a label by how many gold
-        mentions they have and how many the model gave.
-    errors (Counter[tuple[CountOutcome, Kind]]): Generated mentions that are not
-        correct and missed gold mentions, by what became of their label's count.
+    counts (Counter[tuple[int, int]]): Pairs of a window and a label, by their numbers
+        of gold and of generated mentions.
+    errors (Counter[tuple[CountOutcome, Kind]]): Wrong generated mentions and missed
+        gold mentions, by the outcome of their label's count and by kind.
     scored (list[Scored]): The final spans.
     """
 
@@ -43,21 +43,21 @@ class Tally:
         self.scored.extend(other.scored)
 
     def outcomes(self) -> Counter[CountOutcome]:
-        """How many counts are right, too low and too high."""
+        """The numbers of counts that are right, too low and too high."""
         outcomes: Counter[CountOutcome] = Counter()
-        for (gold, found), pairs in self.counts.items():
-            outcomes[count_outcome(gold, found)] += pairs
+        for (gold, generated), pairs in self.counts.items():
+            outcomes[count_outcome(gold, generated)] += pairs
         return outcomes
 
 
 @dataclass(slots=True)
 class Analysis:
-    """Totals of all windows.
+    """The totals of all windows.
 
     labels (dict[str, Tally]): By label, in the order of the pipe.
-    confusions (Counter[tuple[str, str]]): Generated mentions with the characters of a
-        gold mention, by its label and theirs, which is the same where they are right.
-    windows (int): How many windows were read.
+    confusions (Counter[tuple[str, str]]): Generated mentions with the same characters
+        as a gold mention, by gold label and generated label.
+    windows (int): The number of windows.
     """
 
     labels: dict[str, Tally]
@@ -66,11 +66,11 @@ class Analysis:
 
     @classmethod
     def of(cls, labels: Iterable[str]) -> Analysis:
-        """An analysis of some labels, still empty."""
+        """Make an empty analysis of the given labels."""
         return cls({label: Tally() for label in labels})
 
     def total(self) -> Tally:
-        """The totals of all labels."""
+        """Add up the totals of all labels."""
         total = Tally()
         for tally in self.labels.values():
             total.add(tally)
@@ -81,8 +81,8 @@ class Analysis:
     ) -> None:
         """Add a window.
 
-        labels (Sequence[str]): The labels that are annotated in it, those of all its
-            mentions among them.
+        labels (Sequence[str]): The labels that are annotated in the window; they
+            include the labels of all its mentions.
         """
         self.windows += 1
         counts = label_counts(case, judgement, labels)
@@ -111,18 +111,18 @@ class Analysis:
 def label_counts(
     case: WindowCase, judgement: Judgement, labels: Sequence[str]
 ) -> dict[str, tuple[int, int]]:
-    """For each label how many gold mentions a window has, and how many generated."""
+    """The number of gold and of generated mentions of each label in a window."""
     gold = Counter(judged.gold.label for judged in judgement.golds)
-    found = Counter(mention.label for mention in case.mentions)
-    return {label: (gold[label], found[label]) for label in labels}
+    generated = Counter(mention.label for mention in case.mentions)
+    return {label: (gold[label], generated[label]) for label in labels}
 
 
-def count_outcome(gold: int, found: int) -> CountOutcome:
-    """Whether a count is right.
+def count_outcome(gold: int, generated: int) -> CountOutcome:
+    """Compare a generated count with the gold count.
 
-    gold (int): Number of gold mentions.
-    found (int): Number of generated mentions.
+    gold (int): The number of gold mentions.
+    generated (int): The number of generated mentions.
     """
-    if found == gold:
+    if generated == gold:
         return "right"
-    return "too low" if found < gold else "too high"
+    return "too low" if generated < gold else "too high"

@@ -1,4 +1,4 @@
-"""Thresholds by label and a calibration, learnt on gold Docs."""
+"""Learn a calibration and a threshold per label on gold Docs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from spacy_padellm.mention.dedup import choose_flat
 from spacy_padellm.mention.mention import ScoredSpan
 
 GRID = [step / 20 for step in range(20)]
-ROUNDS = 3  # over all labels; few thresholds move in the second
+ROUNDS = 3  # over all labels; few thresholds change after the first
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What was found in a gold Doc, however unlikely.
+    """The mentions of a gold Doc and all predictions for it.
 
-    gold (frozenset[GoldMention]): Its mentions; places are characters.
-    found (Sequence[ScoredSpan]): What a pipe without thresholds found.
+    gold (frozenset[GoldMention]): The gold mentions, with character offsets.
+    found (Sequence[ScoredSpan]): The predictions of a pipe without thresholds.
     """
 
     gold: frozenset[GoldMention]
@@ -29,53 +29,54 @@ class Candidates:
 
 
 @dataclass(slots=True)
-class Corpus:
+class CandidateCorpus:
     """The candidates of a corpus.
 
-    texts (Sequence[Candidates]): Of each Doc.
-    nested (bool): Whether gold mentions overlap; if not, the flat choice is scored.
+    texts (Sequence[Candidates]): The candidates of each Doc.
+    nested (bool): Whether gold mentions overlap. If not, only predictions that do not
+        overlap are scored, as in `doc.ents`.
     """
 
     texts: Sequence[Candidates]
     nested: bool
 
     def f_score(self, thresholds: Mapping[str, float]) -> float:
-        """Span F1 of the mentions over the thresholds, in 0..1."""
+        """Compute the span F1 of the mentions at or above the thresholds, in 0..1."""
         judged = [right for _, right in self.judged(thresholds)]
         both = sum(len(text.gold) for text in self.texts) + len(judged)
         return 2 * sum(judged) / both if both else 0.0
 
     def judged(self, thresholds: Mapping[str, float]) -> Iterator[tuple[float, bool]]:
-        """The score of each mention over the thresholds, and whether it is right."""
+        """Yield each mention at or above its threshold: score, and whether correct."""
         for text in self.texts:
             spans = [s for s in text.found if s.score >= thresholds.get(s.label, 0.0)]
             for s in spans if self.nested else choose_flat(spans):
                 yield s.score, GoldMention(s.start, s.end, s.label) in text.gold
 
-    def rescored(self, calibration: Calibration) -> Corpus:
-        """The same candidates with calibrated scores."""
+    def rescored(self, calibration: Calibration) -> CandidateCorpus:
+        """Make a copy with calibrated scores."""
         texts = [
             Candidates(
                 text.gold, [replace(s, score=calibration(s.score)) for s in text.found]
             )
             for text in self.texts
         ]
-        return Corpus(texts, self.nested)
+        return CandidateCorpus(texts, self.nested)
 
-    def half(self, first: int) -> Corpus:
-        """Every second text, from the first or the second on."""
-        return Corpus(self.texts[first::2], self.nested)
+    def half(self, first: int) -> CandidateCorpus:
+        """Take every second text, starting at index 0 or 1."""
+        return CandidateCorpus(self.texts[first::2], self.nested)
 
 
 def learn_thresholds(
-    corpora: Sequence[Corpus], labels: Sequence[str]
+    corpora: Sequence[CandidateCorpus], labels: Sequence[str]
 ) -> dict[str, float]:
-    """The thresholds with the best mean span F1 over the corpora.
+    """Find the thresholds with the best mean span F1 over the corpora.
 
-    Labels take turns, each with the other labels' thresholds held; among equals the
-    lowest wins.
+    Coordinate ascent: the threshold of one label is chosen while those of the others
+    are fixed. On a tie the lowest threshold is chosen.
 
-    corpora (Sequence[Corpus]): The corpora, each with the same weight.
+    corpora (Sequence[CandidateCorpus]): The corpora, each with the same weight.
     labels (Sequence[str]): The labels.
     RETURNS (dict[str, float]): Label -> threshold, in steps of 0.05.
     """
@@ -90,29 +91,31 @@ def learn_thresholds(
     return thresholds
 
 
-def mean_f(corpora: Sequence[Corpus], thresholds: Mapping[str, float]) -> float:
-    """The mean span F1 over corpora, in 0..1."""
+def mean_f(
+    corpora: Sequence[CandidateCorpus], thresholds: Mapping[str, float]
+) -> float:
+    """Compute the mean span F1 over corpora, in 0..1."""
     return sum(corpus.f_score(thresholds) for corpus in corpora) / len(corpora)
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
-    """What a tuning makes of a corpus.
+class TuningScores:
+    """The scores of a tuning on a corpus.
 
     span_f (float): Span F1, in 0..1.
-    calibration_error (float): Of the mentions over the thresholds, in 0..1; see
-        `measure_reliability`. 0 if there are none.
+    calibration_error (float): The expected calibration error of the mentions at or
+        above the thresholds, in 0..1; 0 if there are none.
     """
 
     span_f: float
     calibration_error: float
 
 
-def tune(corpora: Sequence[Corpus], labels: Sequence[str]) -> Tuning:
-    """Learn a calibration, and then thresholds of the calibrated scores.
+def tune(corpora: Sequence[CandidateCorpus], labels: Sequence[str]) -> Tuning:
+    """Learn a calibration, and then thresholds for the calibrated scores.
 
-    corpora (Sequence[Corpus]): The corpora, each with the same weight.
-    labels (Sequence[str]): The labels; those that no corpus annotates get no threshold.
+    corpora (Sequence[CandidateCorpus]): The corpora, each with the same weight.
+    labels (Sequence[str]): The labels; labels without gold mentions get no threshold.
     """
     gold = {m.label for corpus in corpora for text in corpus.texts for m in text.gold}
     labels = [label for label in labels if label in gold]
@@ -121,26 +124,30 @@ def tune(corpora: Sequence[Corpus], labels: Sequence[str]) -> Tuning:
     return Tuning(learn_thresholds(rescored, labels), calibration)
 
 
-def worth(corpus: Corpus, tuning: Tuning) -> Worth:
-    """What a tuning makes of a corpus."""
+def evaluate_tuning(corpus: CandidateCorpus, tuning: Tuning) -> TuningScores:
+    """Score a tuning on a corpus."""
     rescored = corpus.rescored(tuning.calibration)
     error = measure_reliability(rescored.judged(tuning.thresholds)).error
-    return Worth(rescored.f_score(tuning.thresholds), error or 0.0)
+    return TuningScores(rescored.f_score(tuning.thresholds), error or 0.0)
 
 
-def cross_fit(corpora: Sequence[Corpus], labels: Sequence[str]) -> list[Worth]:
-    """What tuning is worth on texts that it was not learnt from.
+def cross_fit(
+    corpora: Sequence[CandidateCorpus], labels: Sequence[str]
+) -> list[TuningScores]:
+    """Estimate the scores of a tuning on unseen texts.
 
-    Each half of the texts is judged with what was learnt from the other.
+    Each half of the texts is scored with the tuning learnt on the other half.
 
-    RETURNS (list[Worth]): Of each corpus, the means of its halves.
+    RETURNS (list[TuningScores]): For each corpus, the mean over its halves.
     """
     halves = []
     for part in (0, 1):
         tuning = tune([corpus.half(1 - part) for corpus in corpora], labels)
-        halves.append([worth(corpus.half(part), tuning) for corpus in corpora])
+        halves.append(
+            [evaluate_tuning(corpus.half(part), tuning) for corpus in corpora]
+        )
     return [
-        Worth(
+        TuningScores(
             (even.span_f + odd.span_f) / 2,
             (even.calibration_error + odd.calibration_error) / 2,
         )

@@ -20,29 +20,34 @@ def tune_cli(
     ],
     data: Annotated[
         list[Path],
-        typer.Argument(help="Gold annotation, .spacy files; each counts the same"),
+        typer.Argument(help="Gold annotation: .spacy files, each with the same weight"),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the pipeline to write")
     ],
     rename: Annotated[
         str,
-        typer.Option(help="Labels of the data: old=new, comma-separated"),
+        typer.Option(help="Rename labels of the data: old=new, comma-separated"),
     ] = "",
     json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures here")
+        Path | None, typer.Option("--json", help="Write the figures as JSON")
     ] = None,
 ) -> None:
-    """Learn how sure a model must be of a mention, and what its scores mean.
+    """Learn thresholds and a calibration of a model's scores.
 
-    Writes a copy of the pipeline with a calibration, which makes scores probabilities,
-    and thresholds by label, which give the best mean span F1 over the data. Says what
-    they gain, also on halves of the data that they were not learnt from.
+    Writes a copy of the pipeline with a calibration, which turns scores into
+    probabilities, and with a threshold per label, which gives the best mean span F1 on
+    the data. Prints the results before and after, and on the half of the data that
+    was not used for learning.
     """
-    # spaCy imports this module for every command
+    # imported here because spaCy imports this module for every command
     from spacy_padellm.analysis.candidates import find_candidates
-    from spacy_padellm.analysis.inputs import left_out, load_analysed, read_gold
-    from spacy_padellm.analysis.thresholds import cross_fit, tune, worth
+    from spacy_padellm.analysis.inputs import (
+        exclusion_notes,
+        load_for_analysis,
+        read_gold,
+    )
+    from spacy_padellm.analysis.thresholds import cross_fit, evaluate_tuning, tune
     from spacy_padellm.errors import Errors
     from spacy_padellm.mention.calibration import Tuning
 
@@ -51,7 +56,7 @@ def tune_cli(
         for path in (output, json_path):
             if path is not None:
                 make_writable(path / "meta.json" if path is output else path)
-        nlp, pipe = load_analysed(model)
+        nlp, pipe = load_for_analysis(model)
         golds = [
             read_gold(
                 path,
@@ -64,7 +69,7 @@ def tune_cli(
             for path in data
         ]
         for path, gold in zip(data, golds, strict=True):
-            for note in left_out(gold):
+            for note in exclusion_notes(gold):
                 msg.warn(note)
             if not any(doc.mentions for doc in gold.docs):
                 known = ", ".join(pipe.labels)
@@ -77,8 +82,8 @@ def tune_cli(
         msg.fail(str(error), exits=1)
     tuning = tune(corpora, pipe.labels)
     stages = {
-        "before": [worth(corpus, before) for corpus in corpora],
-        "with": [worth(corpus, tuning) for corpus in corpora],
+        "before": [evaluate_tuning(corpus, before) for corpus in corpora],
+        "with": [evaluate_tuning(corpus, tuning) for corpus in corpora],
         "unseen": cross_fit(corpora, pipe.labels),
     }
     figures: dict[str, Any] = {
@@ -99,7 +104,7 @@ def tune_cli(
                 (path, *(f"{value:.3f}" for value in values.values()))
                 for path, values in figures[name].items()
             ],
-            header=(title, "as it was", "tuned", "of the other half"),
+            header=(title, "before", "tuned", "on the other half"),
             divider=True,
         )
     msg.table(

@@ -15,7 +15,7 @@ REJECTED_EXIT = 3
 
 
 class OutputFormat(str, Enum):
-    """What the shards are written as."""
+    """The format of the output files."""
 
     parquet = "parquet"
     spacy = "spacy"
@@ -40,16 +40,16 @@ def annotate_cli(
         str, typer.Option("--output", "-o", metavar="DIR", help="The output folder")
     ],
     text_column: Annotated[
-        str, typer.Option(help="Parquet and JSON lines: where the text is")
+        str, typer.Option(help="Parquet and JSON lines: column with the text")
     ] = "text",
     keep_columns: Annotated[
-        str, typer.Option(help="Columns to keep in the output: id,url")
+        str, typer.Option(help="Columns to copy to the output, e.g. id,url")
     ] = "",
     output_format: Annotated[
-        OutputFormat, typer.Option("--format", "-f", help="What to write")
+        OutputFormat, typer.Option("--format", "-f", help="Output format")
     ] = OutputFormat.parquet,
     shard_size: Annotated[
-        int, typer.Option(min=1, help="Most rows of a file of the output")
+        int, typer.Option(min=1, help="Maximum number of rows per output file")
     ] = 10_000,
     workers: Annotated[
         int,
@@ -57,30 +57,31 @@ def annotate_cli(
             "--workers",
             "-n",
             min=1,
-            help="Processes, each with OMP_NUM_THREADS or 1 thread",
+            help="Number of processes, each with OMP_NUM_THREADS threads (default: 1)",
         ),
     ] = 1,
     gpus_per_worker: Annotated[
-        float, typer.Option(min=0, help="GPUs of each worker; under 1 they share one")
+        float, typer.Option(min=0, help="GPUs per worker; below 1, workers share a GPU")
     ] = 0,
     ray: Annotated[
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Use the Ray cluster at this address; 'auto' finds one, 'local' "
-            "starts one here",
+            help="Run on the Ray cluster at this address; 'auto' finds a running "
+            "cluster, 'local' starts one on this machine",
         ),
     ] = None,
 ) -> None:
-    """Annotate the texts of files with their entities.
+    """Annotate the texts of files with entities.
 
-    DIR/shards gets a file for each shard of the input, in order: Parquet with the kept
-    columns, the text and its entities (start and end in characters, label, text, score)
-    a row, or .spacy. A run that was stopped goes on when the same command is given
-    again; finished shards are kept. Records that cannot be annotated are listed in
-    DIR/rejected.jsonl, with the reason.
+    Writes one file per shard of the input to DIR/shards, in order: .spacy, or Parquet
+    with one row per text (the kept columns, the text, and its entities with start and
+    end in characters, label, text and score). To resume a stopped run, give the same
+    command again; finished shards are kept. Records that cannot be annotated are listed
+    in DIR/rejected.jsonl with the reason.
 
-    Exit code: 0 if all is annotated, 3 if records were rejected, 1 if the run failed.
+    Exit codes: 0 if everything was annotated, 3 if records were rejected, 1 if the run
+    failed.
     """
     needed = {"pyarrow": "annotate"}
     if ray is not None:
@@ -88,7 +89,7 @@ def annotate_cli(
     for package, extra in needed.items():
         if find_spec(package) is None:
             msg.fail(Errors.P400.format(package=package, extra=extra), exits=1)
-    # not above: the other commands need none of it
+    # imported here because spaCy imports this module for every command
     from spacy_padellm.annotate.files import AnnotateError
     from spacy_padellm.annotate.run import AnnotateSettings, run
 
@@ -108,8 +109,8 @@ def annotate_cli(
         outcome = run(settings)
     except AnnotateError as error:
         msg.fail(str(error), exits=1)
-    if outcome.found_done:
-        msg.info(f"Done before: {outcome.found_done} of {outcome.shards} shards")
+    if outcome.done_before:
+        msg.info(f"Done before: {outcome.done_before} of {outcome.shards} shards")
     read = f"{outcome.rows} rows read, {outcome.shards} shards"
     msg.good(f"{read}: {output}/shards")
     if outcome.rejected:

@@ -1,4 +1,4 @@
-"""Files of Docs: spaCy's DocBin."""
+"""Input files of Docs: spaCy's DocBin."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from spacy_padellm.errors import Errors
 
 
 def inspect_docs(path: str, *, keep: Sequence[str], shard_size: int) -> InputLayout:
-    """Count a file's Docs.
+    """Count the Docs of a file.
 
-    RAISES (AnnotateError): If columns are to be kept: there are none.
+    RAISES (AnnotateError): If columns are to be kept, because a DocBin has none.
     """
     if keep:
         message = Errors.P405.format(path=path, column=keep[0], known="text")
         raise AnnotateError(message)
-    return InputLayout(even_cuts(len(_open(path)), shard_size), pa.schema([]))
+    return InputLayout(even_cuts(len(_load_docbin(path)), shard_size), pa.schema([]))
 
 
 def read_docbin(path: str, cut: Cut, vocab: Vocab) -> Iterator[InputRecord]:
-    """Read a range of Docs, with what annotation they have.
+    """Read a range of Docs with their annotation.
 
     RAISES (ShardError): If the file is broken.
     """
-    docs = _open(path).get_docs(vocab)
-    with _whole(path):
+    docs = _load_docbin(path).get_docs(vocab)
+    with _wrap_errors(path):
         for row, doc in enumerate(islice(docs, cut.start, cut.stop), cut.start):
             yield InputRecord(row, doc.text, doc=doc)
 
 
-def _open(path: str) -> DocBin:
+def _load_docbin(path: str) -> DocBin:
     with open_file(path) as file:
         data = file.read()
-    with _whole(path):
+    with _wrap_errors(path):
         return DocBin(store_user_data=True).from_bytes(data)
 
 
 @contextmanager
-def _whole(path: str) -> Iterator[None]:
-    """Tell any error as a broken file: what is raised depends on which byte it is.
+def _wrap_errors(path: str) -> Iterator[None]:
+    """Report any error as a broken file; its type depends on which byte is wrong.
 
-    RAISES (ShardError): Instead of it.
+    RAISES (ShardError): Instead of the error.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Input files: globs and folders, on any file system that fsspec knows."""
+"""Input files, globs and folders, on any file system that fsspec supports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORMATS = {
 # no .zip: fsspec reads only the first file of an archive
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 LINES = ("jsonl", "text")
-KNOWN = ", ".join([*FORMATS, *(f".jsonl{c}, .txt{c}" for c in COMPRESSIONS)])
+KNOWN_SUFFIXES = ", ".join([*FORMATS, *(f".jsonl{c}, .txt{c}" for c in COMPRESSIONS)])
 UNREADABLE = (
     OSError,
     EOFError,
@@ -39,7 +39,7 @@ UNREADABLE = (
 
 
 class AnnotateError(ValueError):
-    """A run cannot start or go on; the message says what to do."""
+    """A run cannot start or continue; the message says what to do."""
 
 
 class ShardError(AnnotateError):
@@ -50,10 +50,10 @@ class ShardError(AnnotateError):
 class InputFile:
     """A file to annotate.
 
-    path (str): Absolute, a URL if it is not local.
+    path (str): The absolute path, or the URL of a remote file.
     format (str): "parquet", "jsonl", "text" or "spacy".
-    size (int): Bytes.
-    modified (str): When it was written, as far as the file system tells.
+    size (int): The size in bytes.
+    modified (str): The modification time; empty if the file system has none.
     """
 
     path: str
@@ -63,9 +63,9 @@ class InputFile:
 
 
 def open_fs(path: str) -> tuple[AbstractFileSystem, str]:
-    """The file system of a path or URL, and the absolute path in it.
+    """Find the file system of a path or URL, and the absolute path in it.
 
-    RAISES (AnnotateError): If there is no such file system.
+    RAISES (AnnotateError): If the file system is unknown or not installed.
     """
     try:
         fs, inside = url_to_fs(path)
@@ -74,21 +74,21 @@ def open_fs(path: str) -> tuple[AbstractFileSystem, str]:
     return fs, inside
 
 
-def full_path(path: str) -> str:
-    """The same for another process: absolute, with its protocol if not local."""
+def absolute_path(path: str) -> str:
+    """Make a path absolute, with the protocol of its file system if it is remote."""
     fs, inside = open_fs(path)
     local = isinstance(fs, LocalFileSystem)
     return inside if local else str(fs.unstrip_protocol(inside))
 
 
-def _real(path: str) -> str:
-    """A local path without links and "..", which name one file in many ways."""
+def _resolve_links(path: str) -> str:
+    """Resolve the symbolic links and ".." of a local path."""
     fs, inside = open_fs(path)
     return os.path.realpath(inside) if isinstance(fs, LocalFileSystem) else path
 
 
 def format_of(path: str) -> str | None:
-    """The format that a file's name tells, or None."""
+    """Find the format of a file by the suffix of its name; None if it is unknown."""
     name = path.rpartition("/")[2].lower()
     compressed = name.endswith(COMPRESSIONS)
     plain = name.rpartition(".")[0] if compressed else name
@@ -99,15 +99,15 @@ def format_of(path: str) -> str | None:
 def find_inputs(inputs: Sequence[str], *, output: str) -> list[InputFile]:
     """List the files of paths, globs and folders.
 
-    inputs (Sequence[str]): In the order in which they are annotated; the files of a
-        folder or glob are sorted by path. Folders are searched through, but for names
-        that begin with "." or "_".
-    output (str): The run's output folder, whose files are no input.
-    RETURNS (list[InputFile]): Each file once.
-    RAISES (AnnotateError): If there is none, or one of an unknown format.
+    inputs (Sequence[str]): Paths, globs and folders, in the order of annotation. The
+        files of a folder or glob are sorted by path. Folders are searched recursively;
+        names that begin with "." or "_" are skipped.
+    output (str): The output folder; files in it are not used as input.
+    RETURNS (list[InputFile]): The files, without duplicates.
+    RAISES (AnnotateError): If there is no file, or a file of an unknown format.
     """
-    found: dict[str, InputFile] = {}  # by where they really are
-    inside_output = _real(full_path(output)).rstrip("/") + "/"
+    found: dict[str, InputFile] = {}  # by path without links
+    inside_output = _resolve_links(absolute_path(output)).rstrip("/") + "/"
     for argument in inputs:
         fs, path = open_fs(argument)
         try:
@@ -117,54 +117,54 @@ def find_inputs(inputs: Sequence[str], *, output: str) -> list[InputFile]:
             raise AnnotateError(message) from error
         local = isinstance(fs, LocalFileSystem)
         before = len(found)
-        for name, facts in sorted(files.items()):
+        for name, info in sorted(files.items()):
             full = name if local else str(fs.unstrip_protocol(name))
-            real = _real(full)
+            real = _resolve_links(full)
             if not real.startswith(inside_output) and real not in found:
-                found[real] = _input_file(full, facts)
+                found[real] = _input_file(full, info)
         if not files or (len(found) == before == 0):
-            raise AnnotateError(Errors.P402.format(path=argument, known=KNOWN))
+            raise AnnotateError(Errors.P402.format(path=argument, known=KNOWN_SUFFIXES))
     return list(found.values())
 
 
 def _list_files(
     fs: AbstractFileSystem, path: str, argument: str
 ) -> dict[str, dict[str, Any]]:
-    """Path -> facts of the files that one argument names."""
+    """List the files that one argument names: path -> file information."""
     if fs.isfile(path):
         return {path: fs.info(path)}
     if not fs.isdir(path):
         matches = fs.glob(path, detail=True)
-        return {n: facts for n, facts in matches.items() if facts["type"] == "file"}
+        return {n: info for n, info in matches.items() if info["type"] == "file"}
     files = {}
-    for name, facts in fs.find(path, detail=True).items():
+    for name, info in fs.find(path, detail=True).items():
         parts = name.removeprefix(path).strip("/").split("/")
         hidden = any(part.startswith((".", "_")) for part in parts)
         if not hidden and format_of(name):
-            files[name] = facts
+            files[name] = info
     formats = sorted({str(format_of(name)) for name in files})
     if len(formats) > 1:
-        # a README.txt beside Parquet files is hardly meant
+        # probably a mistake, such as a README.txt next to Parquet files
         message = Errors.P404.format(path=argument, formats=", ".join(formats))
         raise AnnotateError(message)
     return files
 
 
-def _input_file(path: str, facts: dict[str, Any]) -> InputFile:
+def _input_file(path: str, info: dict[str, Any]) -> InputFile:
     data_format = format_of(path)
     if data_format is None:
-        raise AnnotateError(Errors.P402.format(path=path, known=KNOWN))
-    # each file system has its own name for the time
+        raise AnnotateError(Errors.P402.format(path=path, known=KNOWN_SUFFIXES))
+    # the key of the modification time depends on the file system
     keys = ("mtime", "LastModified", "last_modified", "updated", "created")
-    modified = next((str(facts[key]) for key in keys if facts.get(key)), "")
-    return InputFile(path, data_format, int(facts["size"]), modified)
+    modified = next((str(info[key]) for key in keys if info.get(key)), "")
+    return InputFile(path, data_format, int(info["size"]), modified)
 
 
 @contextmanager
-def reading(path: str) -> Iterator[None]:
-    """Tell what goes wrong inside as a fault of the file.
+def wrap_read_errors(path: str) -> Iterator[None]:
+    """Report errors in the `with` block as errors of an input file.
 
-    RAISES (ShardError): Instead of what is raised by reading a broken file.
+    RAISES (ShardError): Instead of an error that a broken file can cause.
     """
     try:
         yield
@@ -176,7 +176,7 @@ def reading(path: str) -> Iterator[None]:
 
 @contextmanager
 def open_file(path: str) -> Iterator[IO[bytes]]:
-    """Open a file for reading, decompressed by its suffix; local or not."""
+    """Open a local or remote file for reading, decompressed by its suffix."""
     fs, inside = open_fs(path)
     # Arrow reads .zst everywhere, fsspec only where the package zstandard is installed
     zstd = inside.lower().endswith(".zst")

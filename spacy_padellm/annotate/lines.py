@@ -1,4 +1,4 @@
-"""Files of lines: JSON lines and plain text."""
+"""Input files of lines: JSON lines and plain text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spacy_padellm.errors import Errors
 
 BLOCK = 1 << 20
 SAMPLE_LINES = 1000
-# kinds of values that another file's type for the column may hold
+# type of a value -> column types that can hold it
 WIDER = (
     (pa.types.is_integer, pa.types.is_integer),
     (pa.types.is_integer, pa.types.is_floating),
@@ -36,7 +36,7 @@ def inspect_lines(
     keep: Sequence[str],
     shard_size: int,
 ) -> InputLayout:
-    """Find where a file of lines can be cut; reads it through once.
+    """Divide a file of lines into ranges; reads the file once.
 
     RAISES (AnnotateError): If a column is missing, or the text column holds no text.
     """
@@ -56,7 +56,7 @@ def inspect_lines(
 
 
 def cut_lines(file: IO[bytes], size: int) -> list[Cut]:
-    """Ranges of `size` lines, with the place of each in the file."""
+    """Divide a file into ranges of `size` lines, with their byte offsets."""
     offsets, lines, position, last = [0], 0, 0, b"\n"
     while block := file.read(BLOCK):
         ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
@@ -67,7 +67,7 @@ def cut_lines(file: IO[bytes], size: int) -> list[Cut]:
         last = block[-1:]
     lines += last != b"\n"
     starts = range(0, lines, size)
-    # a last boundary at the end of the file begins no range
+    # no range starts at a boundary at the end of the file
     return [
         Cut(start, min(start + size, lines), offset)
         for start, offset in zip(starts, offsets, strict=False)
@@ -77,10 +77,10 @@ def cut_lines(file: IO[bytes], size: int) -> list[Cut]:
 def _sample_columns(
     path: str, text_column: str, keep: Sequence[str]
 ) -> pa.Schema | None:
-    """The types of columns, by the first lines; None if the file is all blanks."""
+    """Infer the types of columns from the first lines; None if all are empty."""
     with open_file(path) as file:
         lines = list(islice(file, SAMPLE_LINES))
-    if len(lines) < SAMPLE_LINES and not any(map(_is_text, lines)):
+    if len(lines) < SAMPLE_LINES and not any(map(_has_text, lines)):
         return None
     values = [value for line in lines if isinstance(value := _parse(line), dict)]
     known = dict.fromkeys(key for value in values for key in value)
@@ -93,12 +93,14 @@ def _sample_columns(
         kind = type(texts[0]).__name__
         message = Errors.P406.format(path=path, column=text_column, kind=kind)
         raise AnnotateError(message)
-    fields = [(name, _kind([value.get(name) for value in values])) for name in keep]
+    fields = [
+        (name, _column_type([value.get(name) for value in values])) for name in keep
+    ]
     return pa.schema(fields)
 
 
-def _kind(values: Sequence[Any]) -> pa.DataType:
-    """The type of a column; if its values differ, that of the most."""
+def _column_type(values: Sequence[Any]) -> pa.DataType:
+    """Infer the type of a column: that of most values, if they differ."""
     try:
         return pa.array(values).type
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
@@ -106,14 +108,14 @@ def _kind(values: Sequence[Any]) -> pa.DataType:
         common = types.most_common(1)[0][0]
         for value in values:
             if type(value) is common:
-                # lone surrogates are in no type; the row is rejected later
+                # Arrow cannot hold lone surrogates; the row is rejected later
                 with suppress(pa.ArrowException, OverflowError, UnicodeEncodeError):
                     return pa.scalar(value).type
         return pa.null()
 
 
-def _is_text(line: bytes) -> bool:
-    """Whether a line has more than blanks."""
+def _has_text(line: bytes) -> bool:
+    """Whether a line contains more than whitespace."""
     return bool(line.removeprefix(BOM).strip())
 
 
@@ -125,7 +127,7 @@ def _parse(line: bytes) -> Any:
 
 
 def read_lines(path: str, cut: Cut) -> Iterator[tuple[int, bytes]]:
-    """The lines of a range, without line ends and byte-order mark, by number."""
+    """Read a range: line number and line, without line end and byte-order mark."""
     with open_file(path) as file:
         _skip(file, cut.offset)
         for row in range(cut.start, cut.stop):
@@ -145,7 +147,7 @@ def _skip(file: IO[bytes], size: int) -> None:
 
 
 def read_text(path: str, cut: Cut) -> Iterator[InputRecord | BadRecord]:
-    """Read a range of lines, each a text, an empty one too."""
+    """Read a range of lines, each of which is a text, even if it is empty."""
     for row, line in read_lines(path, cut):
         try:
             yield InputRecord(row, line.decode("utf8"))
@@ -156,7 +158,7 @@ def read_text(path: str, cut: Cut) -> Iterator[InputRecord | BadRecord]:
 def read_jsonl(
     path: str, cut: Cut, *, text_column: str, columns: pa.Schema
 ) -> Iterator[InputRecord | BadRecord]:
-    """Read a range of lines, each a JSON object; blank lines are passed over."""
+    """Read a range of lines, each of which is a JSON object or empty."""
     for row, line in read_lines(path, cut):
         if not line.strip():
             continue
@@ -175,13 +177,13 @@ def read_jsonl(
 
 
 def _scalar(value: Any, field: pa.Field) -> pa.Scalar:
-    """A value of a kept column; ValueError if its type is not the column's."""
+    """Convert a value of a kept column; ValueError if it does not fit its type."""
     if value is None:
         return pa.scalar(value, field.type)
     if pa.types.is_nested(field.type):
-        # Arrow cuts numbers, and drops the keys that it does not know
+        # Arrow truncates numbers and drops unknown keys
         scalar = pa.scalar(value, field.type)
-        if not _same(scalar.as_py(), value):
+        if not _is_unchanged(scalar.as_py(), value):
             raise ValueError(f"'{field.name}' is no {field.type}")
         return scalar
     scalar = pa.scalar(value)
@@ -192,16 +194,18 @@ def _scalar(value: Any, field: pa.Field) -> pa.Scalar:
     raise ValueError(f"'{field.name}' is {scalar.type}, not {field.type}")
 
 
-def _same(found: Any, value: Any) -> bool:
-    """Whether a nested value was taken as it is; keys that it lacks are null."""
-    if isinstance(value, dict) and isinstance(found, dict):
-        missing = found.keys() - value.keys()
+def _is_unchanged(converted: Any, value: Any) -> bool:
+    """Whether Arrow kept a nested value unchanged; missing keys become null."""
+    if isinstance(value, dict) and isinstance(converted, dict):
+        missing = converted.keys() - value.keys()
         return (
-            value.keys() <= found.keys()
-            and all(found[key] is None for key in missing)
-            and all(_same(found[key], value[key]) for key in value)
+            value.keys() <= converted.keys()
+            and all(converted[key] is None for key in missing)
+            and all(_is_unchanged(converted[key], value[key]) for key in value)
         )
-    if isinstance(value, list) and isinstance(found, list):
-        return len(found) == len(value) and all(map(_same, found, value))
-    both_nan = value != value and found != found
-    return bool(both_nan or found == value)
+    if isinstance(value, list) and isinstance(converted, list):
+        return len(converted) == len(value) and all(
+            map(_is_unchanged, converted, value)
+        )
+    both_nan = value != value and converted != converted
+    return bool(both_nan or converted == value)

@@ -1,4 +1,4 @@
-"""The manifest: what a run is made of, so that no other one goes on with it."""
+"""The manifest, which identifies a run, so that only the same run resumes it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from spacy_padellm.annotate.output import (
     MANIFEST,
     SHARDS,
     UNFINISHED,
+    atomic_file,
     exists,
     list_names,
-    whole_file,
 )
 from spacy_padellm.annotate.plan import Plan, Shard
 from spacy_padellm.annotate.records import Cut
@@ -26,13 +26,13 @@ from spacy_padellm.errors import Errors
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What two runs must share for their shards to be the same.
+    """The properties that two runs must share to produce the same shards.
 
-    pipeline (str): The hash of its content.
-    text_column (str): Where the text is.
-    keep_columns (tuple[str, ...]): Columns kept.
-    format (str): Of the output.
-    shard_size (int): Most rows of a shard.
+    pipeline (str): The hash of the pipeline's files.
+    text_column (str): The column with the text.
+    keep_columns (tuple[str, ...]): The columns to keep.
+    format (str): The output format.
+    shard_size (int): The maximum number of rows per shard.
     inputs (tuple[InputFile, ...]): The input files, in order.
     """
 
@@ -45,12 +45,12 @@ class Identity:
 
 
 def open_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> Plan:
-    """Begin a run, or go on with the one that the output folder holds.
+    """Start a run, or resume the run of the output folder.
 
-    output (str): The output folder; made if it is missing.
-    identity (Identity): Of the run.
-    make_plan (Callable[[], Plan]): Looks at all inputs; called for a new run.
-    RETURNS (Plan): The run's shards.
+    output (str): The output folder; created if it is missing.
+    identity (Identity): The identity of the run.
+    make_plan (Callable[[], Plan]): Inspects all inputs; called for a new run only.
+    RETURNS (Plan): The shards of the run.
     RAISES (AnnotateError): If the folder belongs to another run, or cannot be written.
     """
     path = f"{output}/{MANIFEST}"
@@ -59,54 +59,59 @@ def open_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> 
         if names:
             error = f"it holds {min(names)}"
             raise AnnotateError(Errors.P413.format(path=output, error=error))
-        return _begin(output, identity, make_plan)
+        return _start_run(output, identity, make_plan)
     fs, inside = open_fs(path)
     try:
         manifest = json.loads(fs.cat_file(inside))
-        difference = _difference(manifest["run"], _run(identity))
+        difference = _describe_difference(manifest["run"], _run_to_json(identity))
         plan = _plan_from(manifest)
     except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
         message = Errors.P413.format(path=output, error=f"{MANIFEST}: {error}")
         raise AnnotateError(message) from error
     if difference:
         if _is_untouched(output):
-            return _begin(output, identity, make_plan)
+            return _start_run(output, identity, make_plan)
         raise AnnotateError(Errors.P412.format(path=output, difference=difference))
     return plan
 
 
-def _begin(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> Plan:
+def _start_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> Plan:
     """Write the manifest of a new run."""
     plan = make_plan()
-    with whole_file(output, f"{output}/{MANIFEST}") as file:
+    with atomic_file(output, f"{output}/{MANIFEST}") as file:
         file.write(_to_json(identity, plan))
     return plan
 
 
 def _is_untouched(output: str) -> bool:
-    """Whether a run has failed before its first text, so that another may begin."""
+    """Whether a run failed before its first text, so that another run may start."""
     return not any(list_names(f"{output}/{name}") for name in (SHARDS, UNFINISHED))
 
 
-def _run(identity: Identity) -> dict[str, Any]:
-    """The identity as JSON values."""
+def _run_to_json(identity: Identity) -> dict[str, Any]:
+    """Convert the identity to JSON values."""
     run: dict[str, Any] = json.loads(json.dumps(asdict(identity)))
     return run
 
 
 def _to_json(identity: Identity, plan: Plan) -> bytes:
-    places = {file.path: place for place, file in enumerate(identity.inputs)}
+    indexes = {file.path: index for index, file in enumerate(identity.inputs)}
     manifest = {
-        "run": _run(identity),
+        "run": _run_to_json(identity),
         "columns": {field.name: str(field.type) for field in plan.columns},
-        # the types' names above are for people, and not all can be read back
+        # the names of the types above are for people; not all can be parsed
         "schema": base64.b64encode(plan.columns.serialize()).decode(),
         "shards": [
-            [places[shard.path], shard.cut.start, shard.cut.stop, shard.cut.offset]
+            [
+                indexes[shard.path],
+                shard.cut.start,
+                shard.cut.stop,
+                shard.cut.offset,
+            ]
             for shard in plan.shards
         ],
     }
-    # in ASCII, as names of files need not be Unicode
+    # ASCII, because file names may not be valid Unicode
     return json.dumps(manifest).encode() + b"\n"
 
 
@@ -120,8 +125,8 @@ def _plan_from(manifest: dict[str, Any]) -> Plan:
     return Plan(shards, schema)
 
 
-def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    """What tells two runs apart, for people; nothing if they are the same."""
+def _describe_difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    """Describe the difference between two runs; empty if they are the same."""
     if theirs["pipeline"] != ours["pipeline"]:
         return "it was annotated by another pipeline, or an older state of it"
     for name in ("text_column", "keep_columns", "format", "shard_size"):

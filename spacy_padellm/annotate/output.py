@@ -1,4 +1,4 @@
-"""The output folder: shards that appear only when they are whole."""
+"""The output folder; a file appears in it only when it is complete."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def shard_path(output: str, shard: Shard, output_format: str) -> str:
-    """Where a shard's annotated texts go."""
+    """The path of a shard's annotated texts."""
     return f"{output}/{SHARDS}/part-{shard.index:06d}.{output_format}"
 
 
 def rejected_path(output: str, shard: Shard) -> str:
-    """Where its bad records go, if it has any."""
+    """The path of a shard's bad records."""
     return f"{output}/{REJECTED}/part-{shard.index:06d}.jsonl"
 
 
 def exists(path: str) -> bool:
-    """Whether a file is there now."""
+    """Whether a file exists, without using the file system's cache."""
     fs, inside = open_fs(path)
     fs.invalidate_cache()
     return bool(fs.exists(inside))
 
 
 def list_names(folder: str) -> set[str]:
-    """The names in a folder; none if there is no folder."""
+    """List the names in a folder; empty if there is no folder."""
     fs, inside = open_fs(folder)
     fs.invalidate_cache()
     if not fs.isdir(inside):
@@ -51,7 +51,7 @@ def list_names(folder: str) -> set[str]:
 def unfinished_shards(
     output: str, shards: Iterable[Shard], output_format: str
 ) -> list[Shard]:
-    """The shards that have no file yet."""
+    """List the shards that have no output file yet."""
     done = list_names(f"{output}/{SHARDS}")
     return [
         shard
@@ -61,8 +61,8 @@ def unfinished_shards(
 
 
 @contextmanager
-def writing(path: str) -> Iterator[None]:
-    """Tell what goes wrong with the file system as an error of the run.
+def wrap_write_errors(path: str) -> Iterator[None]:
+    """Report file system errors in the `with` block as errors of the run.
 
     RAISES (AnnotateError): Instead of an OSError.
     """
@@ -74,20 +74,20 @@ def writing(path: str) -> Iterator[None]:
 
 
 @contextmanager
-def whole_file(output: str, path: str) -> Iterator[IO[bytes]]:
-    """A file that gets its name when all of it is on the disk, or never.
+def atomic_file(output: str, path: str) -> Iterator[IO[bytes]]:
+    """Write a file that appears under its name only when it is complete on disk.
 
-    output (str): The output folder, in which it is written under another name.
-    path (str): Its name.
-    YIELDS (IO[bytes]): The open file.
-    RAISES (AnnotateError): If it cannot be written.
+    output (str): The output folder, where the file has a temporary name until then.
+    path (str): The path of the file.
+    YIELDS (IO[bytes]): The open temporary file.
+    RAISES (AnnotateError): If the file cannot be written.
     """
     fs, inside = open_fs(path)
-    # a name of its own: another attempt at the same file may still be alive
+    # unique, because another process may still be writing the same file
     name = f"{inside.rpartition('/')[2]}.{uuid4().hex}"
     temporary = f"{open_fs(output)[1]}/{UNFINISHED}/{name}"
     local = isinstance(fs, LocalFileSystem)
-    with writing(path):
+    with wrap_write_errors(path):
         for file_path in (temporary, inside):
             fs.makedirs(file_path.rpartition("/")[0], exist_ok=True)
         try:
@@ -108,7 +108,7 @@ def whole_file(output: str, path: str) -> Iterator[IO[bytes]]:
 
 
 def _sync_folder(path: str) -> None:
-    """Make a new name in a folder outlive a power cut, where folders can be synced."""
+    """Sync a folder, so that new names in it survive a power failure."""
     if os.name != "posix":
         return
     folder = os.open(path, os.O_RDONLY)
@@ -119,9 +119,9 @@ def _sync_folder(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Delete a file or folder that may not be there."""
+    """Delete a file or folder if it exists."""
     fs, inside = open_fs(path)
-    with writing(path), suppress(FileNotFoundError):
+    with wrap_write_errors(path), suppress(FileNotFoundError):
         fs.rm(inside, recursive=True)
 
 
@@ -129,10 +129,10 @@ def write_rejected(output: str, shard: Shard, bad: Sequence[BadRecord]) -> None:
     """Write a shard's bad records, in the order of their rows."""
     path = rejected_path(output, shard)
     if not bad:
-        # an earlier attempt may have had some, and have been killed
+        # an earlier attempt that was killed may have left some
         remove(path)
         return
-    with whole_file(output, path) as file:
+    with atomic_file(output, path) as file:
         for record in sorted(bad, key=lambda record: record.row):
             facts = {
                 "file": shard.path,
@@ -144,18 +144,18 @@ def write_rejected(output: str, shard: Shard, bad: Sequence[BadRecord]) -> None:
 
 
 def json_line(value: Any) -> bytes:
-    """A value as a line of JSON; what JSON has no form for becomes a string."""
+    """Convert a value to a line of JSON; unsupported types become strings."""
     text = json.dumps(value, ensure_ascii=False, default=str)
-    # a lone surrogate is no UTF-8, but as an escape it is JSON
+    # UTF-8 cannot encode a lone surrogate, but JSON can escape it
     return text.encode("utf8", "backslashreplace") + b"\n"
 
 
 def join_rejected(output: str, shards: Iterable[Shard]) -> int:
-    """Gather the bad records of the finished shards in one file.
+    """Join the bad records of the finished shards in one file.
 
     output (str): The output folder.
     shards (Iterable[Shard]): The finished shards, in order.
-    RETURNS (int): How many records there are; if none, there is no file.
+    RETURNS (int): The number of bad records; if it is 0, there is no file.
     """
     names = list_names(f"{output}/{REJECTED}")
     paths = [rejected_path(output, shard) for shard in shards]
@@ -164,7 +164,7 @@ def join_rejected(output: str, shards: Iterable[Shard]) -> int:
         remove(f"{output}/{ALL_REJECTED}")
         return 0
     count = 0
-    with whole_file(output, f"{output}/{ALL_REJECTED}") as target:
+    with atomic_file(output, f"{output}/{ALL_REJECTED}") as target:
         for path in paths:
             fs, inside = open_fs(path)
             with fs.open(inside, "rb") as source:

@@ -1,4 +1,4 @@
-"""The pipeline that annotates: found, told from others, loaded."""
+"""Find, identify and load the pipeline that annotates."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ PROBE = "Ada Lovelace was born in London."
 
 
 def find_pipeline(name: str) -> tuple[str, Path]:
-    """Find a pipeline with the component in it.
+    """Find a pipeline with a `padellm_ner`.
 
     name (str): A folder or an installed package, as for `spacy.load`, or a bundled
         model.
-    RETURNS (tuple[str, Path]): What `load_checked` takes in any working folder, and
-        the folder with its files.
-    RAISES (AnnotateError): If there is none, or it lacks the component.
+    RETURNS (tuple[str, Path]): The name for `load_checked`, which works in any working
+        directory, and the folder with the files of the pipeline.
+    RAISES (AnnotateError): If there is no pipeline, or it has no `padellm_ner`.
     """
     if name in BUNDLED:
         return name, BUNDLED[name]
     is_package = util.is_package(name)
     folder = util.get_package_path(name) if is_package else Path(name).resolve()
-    # spaCy looks here: in a package there is a folder of its name and version
+    # a package contains a folder with its name and version
     configs = sorted(folder.glob("*/config.cfg" if is_package else "config.cfg"))
     if not configs:
         reason = f"there is no config.cfg in {folder}"
@@ -54,7 +54,7 @@ def find_pipeline(name: str) -> tuple[str, Path]:
 
 
 def fingerprint(folder: Path) -> str:
-    """A hash of all that a pipeline's folder holds."""
+    """Hash all files in the folder of a pipeline."""
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -68,35 +68,36 @@ def fingerprint(folder: Path) -> str:
 
 
 def load_checked(name: str) -> Language:
-    """Load a pipeline and let it read a sentence, so that a broken one is told now.
+    """Load a pipeline and run it on a sentence to check that it works.
 
-    RAISES (AnnotateError): If it cannot be loaded, or fails.
+    RAISES (AnnotateError): If the pipeline cannot be loaded, or fails.
     """
     limit_kernel_caches()
-    # workers share the cores; and the same threads give the same last digits
+    # workers share the cores; a fixed number of threads makes scores reproducible
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
     try:
         nlp = load_pipeline(name)
         nlp(PROBE)
-    except Exception as error:  # any component of any pipeline may fail
+    except Exception as error:  # components may raise anything
         raise AnnotateError(Errors.P408.format(name=name, error=error)) from error
     return nlp
 
 
-_told: set[str] = set()
+_logged: set[str] = set()
 
 
 @contextmanager
 def log_once() -> Iterator[None]:
-    """Let each kind of the component's log lines through once a process.
+    """Log each kind of message of the component once per process.
 
-    Over a corpus there would be one for every few texts.
+    A corpus would otherwise cause a message every few texts. Messages that differ only
+    in numbers are of the same kind.
     """
 
     def is_new(record: logging.LogRecord) -> bool:
         kind = re.sub(r"\d+", "", record.getMessage())
-        new = kind not in _told
-        _told.add(kind)
+        new = kind not in _logged
+        _logged.add(kind)
         return new
 
     logger.addFilter(is_new)

@@ -1,4 +1,4 @@
-"""The plan of a run: which shards there are, and what they are made of."""
+"""The plan of a run: its shards."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from spacy_padellm.annotate.docs import inspect_docs
-from spacy_padellm.annotate.files import AnnotateError, InputFile, reading
+from spacy_padellm.annotate.files import AnnotateError, InputFile, wrap_read_errors
 from spacy_padellm.annotate.lines import inspect_lines
 from spacy_padellm.annotate.records import Cut, InputLayout
 from spacy_padellm.annotate.tables import inspect_parquet
 from spacy_padellm.errors import Errors
 
-READERS = 8  # files looked at at a time; most of it is waiting
+READERS = 8  # files inspected in parallel; most of the time is waiting
 OWN_COLUMNS = ("text", "entities")
 
 
@@ -23,8 +23,8 @@ OWN_COLUMNS = ("text", "entities")
 class Shard:
     """A unit of work: a range of rows of a file, and one file of the output.
 
-    index (int): Its place in the output.
-    path (str), format (str): The file.
+    index (int): The position in the output, from 0.
+    path (str), format (str): The input file.
     cut (Cut): The rows.
     """
 
@@ -35,7 +35,7 @@ class Shard:
 
     @property
     def rows(self) -> int:
-        """How many rows it has."""
+        """The number of rows."""
         return self.cut.stop - self.cut.start
 
 
@@ -43,8 +43,8 @@ class Shard:
 class Plan:
     """All shards of a run.
 
-    shards (list[Shard]): In the order of the inputs.
-    columns (pa.Schema): The columns to keep, alike in all files.
+    shards (list[Shard]): The shards, in the order of the inputs.
+    columns (pa.Schema): The columns to keep, with types that fit all files.
     """
 
     shards: list[Shard]
@@ -58,14 +58,14 @@ def make_plan(
     keep: Sequence[str],
     shard_size: int,
 ) -> Plan:
-    """Look at all files, and cut them into shards.
+    """Inspect all files and divide them into shards.
 
-    files (Sequence[InputFile]): The input.
-    text_column (str): Where the text is.
-    keep (Sequence[str]): Columns to keep.
-    shard_size (int): Most rows of a shard.
-    RAISES (AnnotateError): If a file is broken, or lacks a column, or two files
-        differ in a column's type, or there is nothing to annotate.
+    files (Sequence[InputFile]): The input files.
+    text_column (str): The column with the text.
+    keep (Sequence[str]): The columns to keep.
+    shard_size (int): The maximum number of rows per shard.
+    RAISES (AnnotateError): If a file is broken or lacks a column, if the types of a
+        column are incompatible, or if there is nothing to annotate.
     """
     for name in keep:
         if name in OWN_COLUMNS or keep.count(name) > 1:
@@ -88,7 +88,7 @@ def make_plan(
 def _inspect(
     file: InputFile, *, text_column: str, keep: Sequence[str], shard_size: int
 ) -> InputLayout:
-    with reading(file.path):
+    with wrap_read_errors(file.path):
         if file.format == "parquet":
             return inspect_parquet(
                 file.path, text_column=text_column, keep=keep, shard_size=shard_size
@@ -107,7 +107,7 @@ def _inspect(
 def _common_columns(
     files: Sequence[InputFile], layouts: Sequence[InputLayout]
 ) -> pa.Schema:
-    """The kept columns with types that hold the values of all files."""
+    """Find types for the kept columns that can hold the values of all files."""
     common = pa.schema([])
     for file, layout in zip(files, layouts, strict=True):
         try:
@@ -122,7 +122,7 @@ def _common_columns(
             )
             message = Errors.P407.format(column=column, path=file.path, error=error)
             raise AnnotateError(message) from error
-    # a column that no file has a value for
+    # columns without values in any file become strings
     fields = [
         pa.field(field.name, pa.string() if field.type == pa.null() else field.type)
         for field in common

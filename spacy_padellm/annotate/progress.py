@@ -1,4 +1,4 @@
-"""The progress bar: texts, texts a second, time left."""
+"""The progress bar: texts, texts per second, time left."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tqdm import tqdm
 
 @contextmanager
 def progress(total: int, done: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal, and nothing elsewhere.
+    """Show a progress bar if the output is a terminal.
 
-    total (int): Texts of the run.
-    done (int): Texts of shards that are finished already.
-    YIELDS (Callable[[int], None]): Takes how many more texts were read.
+    total (int): The number of texts in the run.
+    done (int): The number of texts in finished shards.
+    YIELDS (Callable[[int], None]): Adds a number of texts to the progress.
     """
-    # None: only if it is a terminal
+    # disable=None: show the bar on terminals only
     with tqdm(total=total, initial=done, unit=" texts", disable=None) as bar:
         yield bar.update

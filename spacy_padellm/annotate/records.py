@@ -1,4 +1,4 @@
-"""What stands in an input file: records, and places at which it can be cut."""
+"""The records of an input file, and the ranges it is divided into."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from spacy.tokens import Doc
 class InputRecord:
     """A text to annotate.
 
-    row (int): Its row or line in the file, from 0.
+    row (int): The row or line in the file, from 0.
     text (str): The text.
-    columns (list[pa.Scalar]): Of the columns to keep.
-    doc (Doc | None): The Doc, if the file holds Docs.
+    columns (list[pa.Scalar]): The values of the columns to keep.
+    doc (Doc | None): The Doc, if the file contains Docs.
     """
 
     row: int
@@ -29,9 +29,9 @@ class InputRecord:
 class BadRecord:
     """A record without a usable text.
 
-    row (int): Its row or line in the file, from 0.
-    reason (str): What is wrong with it.
-    content (Any): What stands there, for a JSON file.
+    row (int): The row or line in the file, from 0.
+    reason (str): Why it cannot be used.
+    content (Any): The content of the record, for the JSON file of rejected records.
     """
 
     row: int
@@ -41,10 +41,11 @@ class BadRecord:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A range of rows of a file.
+    """A range of rows in a file.
 
-    start (int), stop (int): The rows, from 0, the end exclusive.
-    offset (int): Bytes before the first one, decompressed; 0 where rows have none.
+    start (int), stop (int): The rows, from 0; `stop` is exclusive.
+    offset (int): The byte offset of the first row in the decompressed file; 0 for
+        formats that do not need it.
     """
 
     start: int
@@ -54,9 +55,9 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class InputLayout:
-    """How a file is cut, and which columns it has.
+    """The ranges and columns of a file.
 
-    cuts (list[Cut]): In order.
+    cuts (list[Cut]): The ranges, in order.
     columns (pa.Schema): The columns to keep.
     """
 
@@ -65,5 +66,5 @@ class InputLayout:
 
 
 def even_cuts(rows: int, size: int) -> list[Cut]:
-    """Ranges of `size` rows; the last may be shorter."""
+    """Divide rows into ranges of `size`; the last one may be shorter."""
     return [Cut(start, min(start + size, rows)) for start in range(0, rows, size)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from spacy_padellm.annotate.files import AnnotateError, find_inputs, full_path
+from spacy_padellm.annotate.files import AnnotateError, absolute_path, find_inputs
 from spacy_padellm.annotate.manifest import Identity, open_run
 from spacy_padellm.annotate.output import (
     UNFINISHED,
@@ -26,25 +26,25 @@ from spacy_padellm.annotate.run_local import (
 from spacy_padellm.annotate.worker import Job
 from spacy_padellm.errors import Errors, Warnings, logger
 
-# each worker gets about as many shards, so that the last one is a small part of the run
-SHARDS_OF_WORKER = 8
-WORTHWHILE = 10  # texts of a shard: below it the workers' start is what takes time
+# enough shards per worker that waiting for the last one takes little time
+SHARDS_PER_WORKER = 8
+MIN_SHARD_SIZE = 10  # texts; with fewer, starting the workers takes most of the time
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotateSettings:
-    """What the user asks for.
+    """The settings of a run.
 
-    pipeline (str): Folder or package.
-    inputs (Sequence[str]): Files, globs, folders.
+    pipeline (str): A folder, a package or a bundled model.
+    inputs (Sequence[str]): Files, globs and folders.
     output (str): The output folder.
-    text_column (str): Where the text is.
-    keep_columns (Sequence[str]): Columns to keep.
+    text_column (str): The column with the text.
+    keep_columns (Sequence[str]): The columns to keep.
     output_format (str): "parquet" or "spacy".
-    shard_size (int): Most rows of a shard.
-    workers (int): How many.
-    gpus_per_worker (float): GPUs of each.
-    ray (str | None): Address of a Ray cluster, "local", or None for no Ray.
+    shard_size (int): The maximum number of rows per shard.
+    workers (int): The number of workers.
+    gpus_per_worker (float): The number of GPUs per worker.
+    ray (str | None): The address of a Ray cluster, "local", or None for no Ray.
     """
 
     pipeline: str
@@ -60,28 +60,28 @@ class AnnotateSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run came to.
+class RunSummary:
+    """The result of a run.
 
-    rows (int): Of all shards.
-    shards (int): How many there are.
-    found_done (int): How many an earlier run had done.
-    rejected (int): Bad records.
+    rows (int): The number of rows in all shards.
+    shards (int): The number of shards.
+    done_before (int): The number of shards that an earlier run had finished.
+    rejected (int): The number of bad records.
     """
 
     rows: int
     shards: int
-    found_done: int
+    done_before: int
     rejected: int
 
 
-def run(settings: AnnotateSettings) -> Outcome:
-    """Annotate what is not annotated yet.
+def run(settings: AnnotateSettings) -> RunSummary:
+    """Annotate all shards that are not finished yet.
 
-    RAISES (AnnotateError): If the run cannot begin or go on, or shards failed.
+    RAISES (AnnotateError): If the run cannot start or continue, or shards failed.
     """
     pipeline, folder = find_pipeline(settings.pipeline)
-    output = full_path(settings.output)
+    output = absolute_path(settings.output)
     inputs = find_inputs(settings.inputs, output=output)
     identity = Identity(
         pipeline=fingerprint(folder),
@@ -92,7 +92,7 @@ def run(settings: AnnotateSettings) -> Outcome:
         inputs=tuple(inputs),
     )
 
-    def plan_anew() -> Plan:
+    def make_new_plan() -> Plan:
         return make_plan(
             inputs,
             text_column=settings.text_column,
@@ -100,7 +100,7 @@ def run(settings: AnnotateSettings) -> Outcome:
             shard_size=settings.shard_size,
         )
 
-    plan = open_run(output, identity, plan_anew)
+    plan = open_run(output, identity, make_new_plan)
     todo = unfinished_shards(output, plan.shards, settings.output_format)
     job = Job(
         pipeline=pipeline,
@@ -123,23 +123,23 @@ def run(settings: AnnotateSettings) -> Outcome:
             first=failures[min(failures)].rstrip("."),
         )
         raise AnnotateError(message)
-    # left behind by processes that were killed
+    # files that killed processes left behind
     remove(f"{output}/{UNFINISHED}")
-    return Outcome(
+    return RunSummary(
         rows=sum(shard.rows for shard in plan.shards),
         shards=len(plan.shards),
-        found_done=len(plan.shards) - len(todo),
+        done_before=len(plan.shards) - len(todo),
         rejected=rejected,
     )
 
 
 def _warn_of_idle_workers(plan: Plan, settings: AnnotateSettings) -> None:
-    """Say so if shards are too few to keep all workers busy to the end."""
+    """Warn if there are too few shards to keep all workers busy until the end."""
     shards, workers = len(plan.shards), settings.workers
     rows = sum(shard.rows for shard in plan.shards)
-    size = ceil(rows / (workers * SHARDS_OF_WORKER))
-    few = shards < workers * SHARDS_OF_WORKER // 2
-    if workers > 1 and few and size >= WORTHWHILE:
+    size = ceil(rows / (workers * SHARDS_PER_WORKER))
+    few = shards < workers * SHARDS_PER_WORKER // 2
+    if workers > 1 and few and size >= MIN_SHARD_SIZE:
         logger.warning(Warnings.W402.format(shards=shards, workers=workers, size=size))
 
 

@@ -1,4 +1,4 @@
-"""Annotating on one machine: in this process, or in several that it starts."""
+"""Annotate on one machine, in this process or in worker processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.worker import Job, annotate_shard
 from spacy_padellm.errors import Errors
 
-ATTEMPTS = 3  # of a shard whose worker dies
+ATTEMPTS = 3  # per shard, if its worker dies
 REPORT_SECONDS = 0.5
 
 Report = Callable[[int], None]
@@ -32,10 +32,11 @@ def run_here(job: Job, shards: Sequence[Shard], *, report: Report) -> Failures:
     """Annotate in this process.
 
     job (Job): The run.
-    shards (Sequence[Shard]): What is to be done.
-    report (Callable[[int], None]): Is told how many more texts were read.
-    RETURNS (dict[int, str]): Why shards failed, by index.
-    RAISES (AnnotateError): If the run cannot go on.
+    shards (Sequence[Shard]): The shards to annotate.
+    report (Callable[[int], None]): Called with the number of texts done since the
+        last call.
+    RETURNS (dict[int, str]): Index of a failed shard -> error.
+    RAISES (AnnotateError): If the run cannot continue.
     """
     nlp = load_checked(job.pipeline)
     failures: Failures = {}
@@ -55,20 +56,20 @@ def run_processes(
     gpus_per_worker: float,
     report: Report,
 ) -> Failures:
-    """Annotate in several processes; one that dies is replaced, its shard done again.
+    """Annotate in several processes. A process that dies is replaced, and its shard is
+    annotated again. Arguments as in `run_here`, and:
 
-    See `run_here`.
-
-    workers (int): How many processes.
-    gpus_per_worker (float): GPUs of each; 0 leaves it to the pipeline.
+    workers (int): The number of processes.
+    gpus_per_worker (float): The number of GPUs per process; with 0 the pipeline chooses
+        its device.
     """
     pool = _Pool(job, deque(shards), gpus_per_worker, report)
-    for place in range(min(workers, len(shards))):
-        pool.start(place)
+    for number in range(min(workers, len(shards))):
+        pool.start(number)
     try:
         while pool.running:
             for connection in wait(list(pool.running)):
-                pool.hear(connection)  # type: ignore[arg-type]
+                pool.handle_message(connection)  # type: ignore[arg-type]
     finally:
         pool.kill()
     return pool.failures
@@ -79,19 +80,19 @@ class _Worker:
     """A process that annotates.
 
     process (SpawnProcess): The process.
-    place (int): Its number, which says what GPUs it has.
-    shard (Shard | None): What it is at.
-    texts (int): How many texts of it were reported.
+    number (int): The number of the worker, which determines its GPUs.
+    shard (Shard | None): The shard that it is annotating.
+    texts (int): The number of texts of the shard that were reported.
     """
 
     process: SpawnProcess
-    place: int
+    number: int
     shard: Shard | None = None
     texts: int = 0
 
 
 class _Pool:
-    """The processes, and what they have to do."""
+    """The running processes and the remaining shards."""
 
     def __init__(
         self, job: Job, todo: deque[Shard], gpus_per_worker: float, report: Report
@@ -104,29 +105,29 @@ class _Pool:
         self._report = report
         self._deaths: Counter[int | None] = Counter()
 
-    def start(self, place: int) -> None:
+    def start(self, number: int) -> None:
         """Start a process."""
-        # not forked: a copy of threads and of CUDA does not work
+        # not forked, because threads and CUDA do not survive a fork
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
-        gpus = choose_gpus(place, self._gpus)
-        process = context.Process(target=_work, args=(there, self._job, gpus))
+        gpus = choose_gpus(number, self._gpus)
+        process = context.Process(target=_worker_main, args=(there, self._job, gpus))
         process.daemon = True
         process.start()
-        # so that the end of the process is the end of the connection
+        # so that the connection ends when the process ends
         there.close()
-        self.running[here] = _Worker(process, place)
+        self.running[here] = _Worker(process, number)
 
-    def hear(self, connection: Connection) -> None:
-        """Read a message and answer it.
+    def handle_message(self, connection: Connection) -> None:
+        """Receive a message and answer it.
 
-        RAISES (AnnotateError): If the run cannot go on.
+        RAISES (AnnotateError): If the run cannot continue.
         """
         worker = self.running[connection]
         try:
             kind, content = connection.recv()
         except (EOFError, OSError):
-            self._bury(connection)
+            self._handle_death(connection)
             return
         if kind == "stop":
             raise AnnotateError(content)
@@ -139,14 +140,14 @@ class _Pool:
             if kind == "failed":
                 self.failures[worker.shard.index] = content
         worker.shard, worker.texts = self._todo.popleft() if self._todo else None, 0
-        with suppress(OSError):  # if it is dead, the next message tells
+        with suppress(OSError):  # a dead process is handled at its next message
             connection.send(worker.shard)
         if worker.shard is None:
             worker.process.join()
             del self.running[connection]
 
-    def _bury(self, connection: Connection) -> None:
-        """See to the shard of a dead process, and replace it."""
+    def _handle_death(self, connection: Connection) -> None:
+        """Replace a dead process and retry its shard, up to `ATTEMPTS` times."""
         worker = self.running.pop(connection)
         worker.process.join()
         self._report(-worker.texts)
@@ -163,24 +164,24 @@ class _Pool:
         elif shard is not None:
             self._todo.appendleft(shard)
         if self._todo:
-            self.start(worker.place)
+            self.start(worker.number)
 
     def kill(self) -> None:
-        """End what is still running."""
+        """Kill the processes that are still running."""
         for worker in self.running.values():
             worker.process.kill()
             worker.process.join()
 
 
 def died_message(shard: Shard) -> str:
-    """Why a shard is given up."""
+    """The error of a shard whose workers died too often."""
     return Errors.P417.format(
         times=ATTEMPTS, path=shard.path, start=shard.cut.start + 1, stop=shard.cut.stop
     )
 
 
 def check_gpus(workers: int, gpus_per_worker: float) -> None:
-    """Check that there are as many GPUs as the workers need.
+    """Check that there are enough GPUs for the workers.
 
     RAISES (AnnotateError): If there are not.
     """
@@ -192,22 +193,23 @@ def check_gpus(workers: int, gpus_per_worker: float) -> None:
         raise AnnotateError(message)
 
 
-def choose_gpus(place: int, gpus_per_worker: float) -> list[str]:
-    """The GPUs of a worker, by the names that CUDA_VISIBLE_DEVICES takes.
+def choose_gpus(number: int, gpus_per_worker: float) -> list[str]:
+    """Choose the GPUs of a worker, as names for CUDA_VISIBLE_DEVICES.
 
-    place (int): The worker's number.
-    gpus_per_worker (float): Under 1, workers share one; 0 chooses none.
+    number (int): The number of the worker, from 0.
+    gpus_per_worker (float): The number of GPUs per worker; below 1, workers share a
+        GPU; with 0 the result is empty.
     """
     if not gpus_per_worker:
         return []
-    first = int(place * gpus_per_worker)
+    first = int(number * gpus_per_worker)
     numbers = range(first, first + max(1, int(gpus_per_worker)))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return [visible.split(",")[n] if visible else str(n) for n in numbers]
 
 
-def _work(connection: Connection, job: Job, gpus: list[str]) -> None:
-    """The process: asks for a shard, annotates it, until there is none."""
+def _worker_main(connection: Connection, job: Job, gpus: list[str]) -> None:
+    """Run a worker process: receive and annotate shards until there are none."""
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     answer: tuple[str, Any] = ("ready", None)
@@ -225,18 +227,18 @@ def _work(connection: Connection, job: Job, gpus: list[str]) -> None:
         with suppress(OSError):
             connection.send(("stop", str(error)))
     except (EOFError, OSError, KeyboardInterrupt):
-        return  # the command has ended: the shard at hand is whole, or not there
+        return  # the command has ended; the current shard is complete or missing
 
 
 def _reporter(connection: Connection) -> Report:
-    """Send how many texts were read, now and then."""
+    """Make a function that sends the number of texts done at most every 0.5 s."""
     unsent, sent_at = 0, time.monotonic()
 
     def report(texts: int) -> None:
         nonlocal unsent, sent_at
         unsent += texts
         if time.monotonic() - sent_at > REPORT_SECONDS:
-            # without a command the shard is finished all the same
+            # the shard is finished even if the command has ended
             with suppress(OSError):
                 connection.send(("texts", unsent))
             unsent, sent_at = 0, time.monotonic()

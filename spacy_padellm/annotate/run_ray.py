@@ -1,4 +1,4 @@
-"""Annotating on Ray Data: one actor a worker holds the pipeline."""
+"""Annotate on Ray Data; each worker is an actor with its own pipeline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 
 from spacy_padellm.annotate.files import AnnotateError, ShardError, open_fs
-from spacy_padellm.annotate.output import list_names, remove, writing
+from spacy_padellm.annotate.output import list_names, remove, wrap_write_errors
 from spacy_padellm.annotate.pipeline import find_pipeline, fingerprint, load_checked
 from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.run_local import (
@@ -29,11 +29,11 @@ from spacy_padellm.errors import Errors
 LOCAL = "local"
 ATTEMPTS_FOLDER = "attempts"
 CONNECT_SECONDS = 10
-MAX_BLOCKS = 10_000  # more would weigh on the driver, and gain nothing
+MAX_BLOCKS = 10_000  # more would slow down the driver without benefit
 
 
 class AnnotateShards:
-    """The actor: takes numbers of shards, and gives what became of each."""
+    """The actor, which annotates shards by their indices."""
 
     def __init__(self, job: Job, shards: Sequence[Shard]) -> None:
         self._job = job
@@ -44,14 +44,14 @@ class AnnotateShards:
                 raise AnnotateError(Errors.P419.format(name=job.pipeline))
             self._nlp = load_checked(job.pipeline)
         except AnnotateError as error:
-            # raised here, Ray would start the actor again and again
+            # if it were raised here, Ray would restart the actor forever
             self._error = str(error)
 
     def __call__(self, batch: pa.Table) -> Iterator[dict[str, list[Any]]]:
-        """Annotate shards: `failed` says why one failed, `stop` why all will."""
-        for place in batch.column("item").to_pylist():
+        """Annotate shards; `failed` is an error of the shard, `stop` of the run."""
+        for index in batch.column("item").to_pylist():
             failed, stop = "", self._error
-            shard = self._shards[place]
+            shard = self._shards[index]
             if not stop:
                 try:
                     if count_attempt(self._job.output, shard) > ATTEMPTS:
@@ -61,18 +61,18 @@ class AnnotateShards:
                     failed = str(error)
                 except AnnotateError as error:
                     stop = str(error)
-            yield {"place": [place], "failed": [failed], "stop": [stop]}
+            yield {"index": [index], "failed": [failed], "stop": [stop]}
 
 
 def count_attempt(output: str, shard: Shard) -> int:
-    """Note that a shard is begun, and say how often it was.
+    """Record an attempt at a shard, and return the number of attempts.
 
-    Ray does a shard again whose worker died, without end.
+    Ray itself would retry a shard whose worker dies forever.
     """
     folder = f"{output}/{ATTEMPTS_FOLDER}"
     fs, inside = open_fs(folder)
     name = f"part-{shard.index:06d}."
-    with writing(folder):
+    with wrap_write_errors(folder):
         fs.makedirs(inside, exist_ok=True)
         fs.touch(f"{inside}/{name}{uuid4().hex}")
         return sum(other.startswith(name) for other in list_names(folder))
@@ -90,18 +90,20 @@ def run_ray(
     """Annotate on a Ray cluster.
 
     job (Job): The run.
-    shards (Sequence[Shard]): What is to be done.
-    address (str): Of the cluster, as `ray.init` takes it; "local" starts one here.
-    workers (int): How many actors.
-    gpus_per_worker (float): GPUs of each.
-    report (Callable[[int], None]): Is told how many more texts were read.
-    RETURNS (dict[int, str]): Why shards failed, by index.
-    RAISES (AnnotateError): If the run cannot go on.
+    shards (Sequence[Shard]): The shards to annotate.
+    address (str): The address of the cluster, as for `ray.init`; "local" starts a
+        cluster on this machine.
+    workers (int): The number of actors.
+    gpus_per_worker (float): The number of GPUs per actor.
+    report (Callable[[int], None]): Called with the number of texts done since the
+        last call.
+    RETURNS (dict[int, str]): Index of a failed shard -> error.
+    RAISES (AnnotateError): If the run cannot continue.
     """
     started: dict[str, Any] = {}
     if address == LOCAL:
         check_gpus(workers, gpus_per_worker)
-        # the processes share the cores, few as these may be
+        # Ray may have more workers than cores
         started = {"num_cpus": workers, "include_dashboard": False}
     try:
         check_address(address)
@@ -110,7 +112,7 @@ def run_ray(
         raise AnnotateError(Errors.P421.format(error=error, address=address)) from error
     attempts = f"{job.output}/{ATTEMPTS_FOLDER}"
     try:
-        # those of a driver that was killed do not count
+        # attempts of a driver that was killed do not count
         remove(attempts)
         failures = _run(job, shards, workers, gpus_per_worker, report)
         remove(attempts)
@@ -122,9 +124,9 @@ def run_ray(
 
 
 def check_address(address: str) -> None:
-    """Knock at a cluster's door: Ray itself would try for minutes.
+    """Check that a cluster accepts connections; Ray itself would try for minutes.
 
-    RAISES (OSError): If nobody is there.
+    RAISES (OSError): If it does not.
     """
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if colon and port.isdecimal():
@@ -138,7 +140,7 @@ def _run(
     gpus_per_worker: float,
     report: Report,
 ) -> Failures:
-    # it would write over the progress bar
+    # Ray's log would overwrite the progress bar
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -158,7 +160,7 @@ def _run(
     for result in results.iter_rows():
         if result["stop"]:
             raise AnnotateError(result["stop"])
-        shard = shards[result["place"]]
+        shard = shards[result["index"]]
         if result["failed"]:
             failures[shard.index] = result["failed"]
         report(shard.rows)

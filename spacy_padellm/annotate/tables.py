@@ -1,4 +1,4 @@
-"""Parquet files."""
+"""Input files in Parquet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 def inspect_parquet(
     path: str, *, text_column: str, keep: Sequence[str], shard_size: int
 ) -> InputLayout:
-    """Read a file's footer.
+    """Read the footer of a file.
 
     RAISES (AnnotateError): If a column is missing, or the text column holds no text.
     """
@@ -38,23 +38,23 @@ def inspect_parquet(
             raise AnnotateError(message)
         if schema.names.count(name) > 1:
             raise AnnotateError(Errors.P423.format(path=path, column=name))
-    kind = _plain(schema.field(text_column).type)
+    kind = _value_type(schema.field(text_column).type)
     if not any(is_text(kind) for is_text in TEXTS):
         message = Errors.P406.format(path=path, column=text_column, kind=kind)
         raise AnnotateError(message)
-    kept = [pa.field(name, _plain(schema.field(name).type)) for name in keep]
+    kept = [pa.field(name, _value_type(schema.field(name).type)) for name in keep]
     return InputLayout(even_cuts(rows, shard_size), pa.schema(kept))
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type of a column's values when written without a dictionary."""
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    """The type of a column's values, without dictionary encoding."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def read_parquet(
     path: str, cut: Cut, *, text_column: str, columns: pa.Schema
 ) -> Iterator[InputRecord | BadRecord]:
-    """Read a range of rows, without holding more than a batch of them."""
+    """Read a range of rows, with at most one batch in memory."""
     with open_file(path) as raw:
         file = pq.ParquetFile(raw)
         groups, row = _row_groups(file.metadata, cut)
@@ -63,9 +63,9 @@ def read_parquet(
             first, last = max(cut.start - row, 0), min(cut.stop - row, len(batch))
             texts = batch.column(text_column)
             kept = [batch.column(field.name) for field in columns]
-            for place in range(first, last):
-                values = [column[place] for column in kept]
-                yield _record(row + place, texts[place], values, columns)
+            for i in range(first, last):
+                values = [column[i] for column in kept]
+                yield _record(row + i, texts[i], values, columns)
             row += len(batch)
             if row >= cut.stop:
                 return
@@ -73,7 +73,7 @@ def read_parquet(
 
 
 def _row_groups(metadata: pq.FileMetaData, cut: Cut) -> tuple[list[int], int]:
-    """The row groups that hold the range, and the first row of the first."""
+    """Find the row groups of a range, and the first row of the first group."""
     groups: list[int] = []
     first = row = 0
     for group in range(metadata.num_row_groups):
@@ -96,13 +96,13 @@ def _record(
     try:
         if string is None:
             raise ValueError("no text: null")
-        # another file's values may have given the column a wider type
-        scalars = [_as(content[field.name], field.type) for field in columns]
+        # the column may have a wider type because of another file
+        scalars = [_cast(content[field.name], field.type) for field in columns]
     except ValueError as error:
         plain = {name: value.as_py() for name, value in content.items()}
         return BadRecord(row, str(error), plain)
     return InputRecord(row, string, scalars)
 
 
-def _as(value: pa.Scalar, kind: pa.DataType) -> pa.Scalar:
+def _cast(value: pa.Scalar, kind: pa.DataType) -> pa.Scalar:
     return value if value.type == kind else value.cast(kind)

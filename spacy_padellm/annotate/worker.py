@@ -1,4 +1,4 @@
-"""What a worker does: annotates one shard after another."""
+"""Annotate a shard."""
 
 from __future__ import annotations
 
@@ -11,34 +11,39 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from spacy_padellm.annotate.docs import read_docbin
-from spacy_padellm.annotate.files import ShardError, reading
+from spacy_padellm.annotate.files import ShardError, wrap_read_errors
 from spacy_padellm.annotate.lines import read_jsonl, read_text
-from spacy_padellm.annotate.output import exists, shard_path, whole_file, write_rejected
+from spacy_padellm.annotate.output import (
+    atomic_file,
+    exists,
+    shard_path,
+    write_rejected,
+)
 from spacy_padellm.annotate.pipeline import PROBE, log_once
 from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.records import BadRecord, InputRecord
 from spacy_padellm.annotate.tables import read_parquet
-from spacy_padellm.annotate.writers import WRITERS, Annotated, columns_of
+from spacy_padellm.annotate.writers import WRITERS, Annotated, to_json_columns
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.memory import release_free_memory
 
-# what is in memory at a time
+# the limits of a batch in memory
 BATCH_TEXTS = 2000
 BATCH_CHARS = 2_000_000
-# so many texts do not fail one after the other for what they are
+# if all of so many texts fail, the cause is not the texts
 TOO_MANY_FAILED = 10
 _PROBE_ROW = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What all workers of a run must know.
+    """The settings that all workers of a run share.
 
     pipeline (str): The pipeline's folder or package.
-    fingerprint (str): The hash of its content.
+    fingerprint (str): The hash of the pipeline's files.
     output (str): The output folder.
     output_format (str): "parquet" or "spacy".
-    text_column (str): Where the text is.
+    text_column (str): The column with the text.
     columns (pa.Schema): The columns to keep.
     """
 
@@ -57,40 +62,41 @@ def annotate_shard(
     *,
     report: Callable[[int], None] = lambda texts: None,
 ) -> None:
-    """Annotate a shard, unless it is done, and write its file.
+    """Annotate a shard and write its file, unless the file exists.
 
     nlp (Language): The pipeline.
     job (Job): The run.
     shard (Shard): The shard.
-    report (Callable[[int], None]): Is told how many more texts were read.
-    RAISES (ShardError): If the file cannot be read, or every text failed.
-    RAISES (AnnotateError): If nothing can be written.
+    report (Callable[[int], None]): Called with the number of texts done since the
+        last call.
+    RAISES (ShardError): If the input cannot be read, or every text failed.
+    RAISES (AnnotateError): If the output cannot be written.
     """
     path = shard_path(job.output, shard, job.output_format)
     if exists(path):
         report(shard.rows)
         return
     bad: list[BadRecord] = []
-    # what a shard adds to the vocabulary goes with it: memory stays flat
-    with whole_file(job.output, path) as file, nlp.memory_zone(), log_once():
+    # strings that a shard adds to the vocabulary are freed at its end
+    with atomic_file(job.output, path) as file, nlp.memory_zone(), log_once():
         records = read_records(job, shard, nlp.vocab)
-        batches = _annotated(nlp, job, shard, records, bad=bad, report=report)
+        batches = _annotate_batches(nlp, job, shard, records, bad=bad, report=report)
         WRITERS[job.output_format].write(file, batches, job.columns)
-        # before the shard has its name: from then on it is done
+        # before the shard's file appears, because the shard then counts as done
         write_rejected(job.output, shard, bad)
-    # tensors of many sizes leave the heap in pieces, which would add up
+    # tensors of many sizes fragment the heap, which would grow
     release_free_memory()
 
 
 def read_records(
     job: Job, shard: Shard, vocab: Vocab
 ) -> Iterator[InputRecord | BadRecord]:
-    """Read a shard's rows.
+    """Read the rows of a shard.
 
     RAISES (ShardError): If the file cannot be read.
     """
     path, cut = shard.path, shard.cut
-    with reading(path):
+    with wrap_read_errors(path):
         if shard.format == "text":
             yield from read_text(path, cut)
         elif shard.format == "spacy":
@@ -100,7 +106,7 @@ def read_records(
             yield from read(path, cut, text_column=job.text_column, columns=job.columns)
 
 
-def _annotated(
+def _annotate_batches(
     nlp: Language,
     job: Job,
     shard: Shard,
@@ -109,21 +115,21 @@ def _annotated(
     bad: list[BadRecord],
     report: Callable[[int], None],
 ) -> Iterator[list[Annotated]]:
-    """Annotate records in batches; what fails is added to `bad`."""
+    """Annotate records in batches; records that fail are added to `bad`."""
     keep = WRITERS[job.output_format].keep
     texts = failed = 0
     for batch in _batches(records, bad):
         kept, reasons = annotate_texts(nlp, batch, keep=keep, report=report)
         for record in batch:
             if record.row in reasons:
-                content = {"text": record.text, **columns_of(record, job.columns)}
+                content = {"text": record.text, **to_json_columns(record, job.columns)}
                 bad.append(BadRecord(record.row, reasons[record.row], content))
         texts += len(batch)
         failed += len(reasons)
         yield [(r, kept[r.row]) for r in batch if r.row in kept]
     report(shard.rows - texts)
     if failed == texts >= TOO_MANY_FAILED:
-        # this is not about single texts: a broken GPU must not reject a corpus
+        # e.g. a broken GPU must not reject a corpus
         reason = bad[-1].reason
         raise ShardError(Errors.P420.format(texts=texts, reason=reason))
 
@@ -131,7 +137,7 @@ def _annotated(
 def _batches(
     records: Iterable[InputRecord | BadRecord], bad: list[BadRecord]
 ) -> Iterator[list[InputRecord]]:
-    """Gather good records in batches of bounded size, and the bad ones apart."""
+    """Group records into batches of limited size; bad ones are added to `bad`."""
     batch: list[InputRecord] = []
     chars = 0
     for record in records:
@@ -154,21 +160,24 @@ def annotate_texts(
     keep: Callable[[Doc], object],
     report: Callable[[int], None],
 ) -> tuple[dict[int, object], dict[int, str]]:
-    """Run the pipeline over texts.
+    """Run the pipeline over texts. Texts that fail in a batch are tried again alone.
 
     nlp (Language): The pipeline.
-    records (list[InputRecord]): The texts, each with a row of its own.
-    keep (Callable[[Doc], object]): What is kept of a Doc.
-    report (Callable[[int], None]): Is told how many more texts were read.
-    RETURNS (tuple[dict[int, object], dict[int, str]]): Row -> what was kept, and
-        row -> reason of those that failed.
-    RAISES (ShardError): If a server cannot be reached any more.
+    records (list[InputRecord]): The texts, with distinct rows.
+    keep (Callable[[Doc], object]): Extracts the part of a Doc that is kept.
+    report (Callable[[int], None]): Called with the number of texts done since the
+        last call.
+    RETURNS (tuple[dict[int, object], dict[int, str]]): Row -> kept part of the Doc, and
+        row -> reason for the texts that failed.
+    RAISES (ShardError): If a server can no longer be reached.
     """
     kept: dict[int, object] = {}
     reasons: dict[int, str] = {}
     unreached: set[int] = set()  # rows for which a server could not be reached
 
-    def note(name: str, pipe: object, docs: list[Doc], error: Exception) -> None:
+    def record_failure(
+        name: str, pipe: object, docs: list[Doc], error: Exception
+    ) -> None:
         for doc in docs:
             reasons[doc._context] = f"{name}: {type(error).__name__}: {error}"
             if isinstance(error, ConnectionError):
@@ -179,32 +188,32 @@ def annotate_texts(
             try:
                 doc = nlp.make_doc(record.text) if record.doc is None else record.doc
                 yield doc, record.row
-            except Exception as error:  # any tokenizer may fail
+            except Exception as error:  # tokenizers may raise anything
                 reasons[record.row] = f"tokenizer: {type(error).__name__}: {error}"
 
-    nlp.set_error_handler(note)  # type: ignore[arg-type]  # it may return
+    nlp.set_error_handler(record_failure)  # type: ignore[arg-type]  # it may return
     for doc, row in nlp.pipe(docs_of(records), as_tuples=True):
         kept[row] = keep(doc)
         report(1)
 
-    def alone(record: InputRecord) -> None:
+    def annotate_alone(record: InputRecord) -> None:
         unreached.discard(record.row)
         reasons[record.row] = "the pipeline left it out"
         for doc, row in nlp.pipe(docs_of([record]), as_tuples=True):
             kept[row] = keep(doc)
             del reasons[row]
 
-    # some components give up a whole batch for one of its Docs
+    # some components drop a whole batch if one of its Docs fails
     for record in records:
         if record.row not in kept:
-            alone(record)
+            annotate_alone(record)
             report(1)
     if unreached:
-        # not about these texts, if the server answers no other one either
+        # if the server does not answer the probe either, the texts are not the cause
         list(nlp.pipe([(PROBE, _PROBE_ROW)], as_tuples=True))
         if _PROBE_ROW in unreached:
             raise ShardError(Errors.P424.format(reason=reasons[_PROBE_ROW]))
         for record in records:
             if record.row in unreached:
-                alone(record)
+                annotate_alone(record)
     return kept, reasons

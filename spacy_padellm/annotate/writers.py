@@ -1,4 +1,4 @@
-"""From annotated Docs to the files of the output."""
+"""Write annotated Docs to output files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENTITY = pa.struct(
         pa.field("score", pa.float64()),
     ]
 )
-# a record, and what is kept of its Doc
+# a record, and the kept part of its Doc
 Annotated = tuple[InputRecord, Any]
 
 
@@ -31,17 +31,17 @@ Annotated = tuple[InputRecord, Any]
 class Writer:
     """An output format.
 
-    keep (Callable[[Doc], Any]): What is kept of a Doc.
-    write (Callable[[IO[bytes], Iterable[list[Annotated]], pa.Schema], None]): Write
-        batches to a file, with the columns kept.
+    keep (Callable[[Doc], Any]): Extracts the part of a Doc that is kept.
+    write (Callable[[IO[bytes], Iterable[list[Annotated]], pa.Schema], None]): Writes
+        batches with their kept columns to a file.
     """
 
     keep: Callable[[Doc], Any]
     write: Callable[[IO[bytes], Iterable[list[Annotated]], pa.Schema], None]
 
 
-def entities_of(doc: Doc) -> list[dict[str, Any]]:
-    """The entities; those that the component did not find have no score."""
+def to_entities(doc: Doc) -> list[dict[str, Any]]:
+    """List the entities; entities of other components have no score."""
     return [
         {
             "start": ent.start_char,
@@ -57,14 +57,14 @@ def entities_of(doc: Doc) -> list[dict[str, Any]]:
 def write_parquet(
     file: IO[bytes], batches: Iterable[list[Annotated]], columns: pa.Schema
 ) -> None:
-    """One row a text: the kept columns, the text, its entities."""
+    """Write one row per text: the kept columns, the text and its entities."""
     added = [pa.field("text", pa.string()), pa.field("entities", pa.list_(ENTITY))]
     schema = pa.schema([*columns, *added])
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in batches:
             arrays = [
-                _column([record.columns[place] for record, _ in batch], field.type)
-                for place, field in enumerate(columns)
+                _column([record.columns[i] for record, _ in batch], field.type)
+                for i, field in enumerate(columns)
             ]
             arrays.append(pa.array([record.text for record, _ in batch], pa.string()))
             arrays.append(pa.array([ents for _, ents in batch], pa.list_(ENTITY)))
@@ -72,25 +72,25 @@ def write_parquet(
 
 
 def _column(scalars: list[pa.Scalar], kind: pa.DataType) -> pa.Array:
-    # Arrow does not take the null of a list type
+    # pa.array does not accept null scalars of list types
     return pa.array([s if s.is_valid else None for s in scalars], kind)
 
 
 def write_spacy(
     file: IO[bytes], batches: Iterable[list[Annotated]], columns: pa.Schema
 ) -> None:
-    """A DocBin; the kept columns are in `doc.user_data["columns"]`."""
+    """Write a DocBin; the kept columns are in `doc.user_data["columns"]`."""
     docs = DocBin(store_user_data=True)
     for batch in batches:
         for record, doc in batch:
             if columns:
-                doc.user_data["columns"] = columns_of(record, columns)
+                doc.user_data["columns"] = to_json_columns(record, columns)
             docs.add(doc)
     file.write(docs.to_bytes())
 
 
-def columns_of(record: InputRecord, columns: pa.Schema) -> dict[str, Any]:
-    """The kept columns as JSON values."""
+def to_json_columns(record: InputRecord, columns: pa.Schema) -> dict[str, Any]:
+    """Convert the kept columns to JSON values."""
     values = [scalar.as_py() for scalar in record.columns]
     named = dict(zip(columns.names, values, strict=True))
     plain: dict[str, Any] = json.loads(json.dumps(named, default=str))
@@ -98,6 +98,6 @@ def columns_of(record: InputRecord, columns: pa.Schema) -> dict[str, Any]:
 
 
 WRITERS = {
-    "parquet": Writer(keep=entities_of, write=write_parquet),
+    "parquet": Writer(keep=to_entities, write=write_parquet),
     "spacy": Writer(keep=lambda doc: doc, write=write_spacy),
 }

@@ -1,1 +1,1 @@
-"""Conversion of NER data formats to spaCy's `.spacy`; `spacy.Corpus.v1` reads it."""
+"""Convert NER data to `.spacy` files, which `spacy.Corpus.v1` reads."""

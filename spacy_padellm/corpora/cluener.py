@@ -1,4 +1,4 @@
-"""CLUENER's format: `{"text", "label": {type: {string: [[first, last]]}}}` a line."""
+"""CLUENER: lines of `{"text", "label": {type: {string: [[first, last]]}}}`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from spacy_padellm.corpora.records import BadLine, CharSpan, CorpusRecord, is_in
 
 
 def read_cluener(path: Path) -> Iterator[CorpusRecord | BadLine]:
-    """Read a file of CLUENER's format.
+    """Read a file in the format of CLUENER.
 
     path (Path): The file.
-    YIELDS (CorpusRecord | BadLine): One a line; ends are inclusive in the file, and a
-        line whose offsets disagree with its strings is bad.
+    YIELDS (CorpusRecord | BadLine): One per line. Ends are inclusive in the file. A
+        line is bad if its offsets do not match its strings.
     """
     for item in read_json_lines(path):
         if isinstance(item, BadLine):
@@ -29,32 +29,36 @@ def read_cluener(path: Path) -> Iterator[CorpusRecord | BadLine]:
 
 
 def _record(value: Any, line: int) -> CorpusRecord:
-    """Make the record of one line; ValueError with the reason if it is bad."""
+    """Make the record of a line; ValueError with the reason if it is malformed."""
     if not (isinstance(value, dict) and isinstance(value.get("text"), str)):
         raise ValueError("not an object with a text")
     text, labels = value["text"], value.get("label")
-    # A test part has no labels: missing annotation is not an empty one
+    # test sets have no labels; missing annotation is not empty annotation
     if not isinstance(labels, dict):
         raise ValueError('no annotation: "label" is not an object')
     spans: list[CharSpan] = []
     for label, strings in labels.items():
         if not isinstance(strings, dict):
             raise ValueError(f"label {label!r} is not an object of strings")
-        for mention, places in strings.items():
-            spans.extend(_spans(text, mention, label=label, places=places))
+        for mention, occurrences in strings.items():
+            spans.extend(_spans(text, mention, label=label, occurrences=occurrences))
     return CorpusRecord(text, tuple(spans), line)
 
 
-def _spans(text: str, mention: str, *, label: str, places: Any) -> Iterator[CharSpan]:
-    """Turn the places of one string to spans, each checked against the text."""
-    if not isinstance(places, list):
-        raise ValueError(f"the places of {mention!r} are not a list")
-    for place in places:
+def _spans(
+    text: str, mention: str, *, label: str, occurrences: Any
+) -> Iterator[CharSpan]:
+    """Convert the occurrences of a string to spans and check them with the text."""
+    if not isinstance(occurrences, list):
+        raise ValueError(f"the occurrences of {mention!r} are not a list")
+    for offsets in occurrences:
         if not (
-            isinstance(place, list) and len(place) == 2 and all(map(is_int, place))
+            isinstance(offsets, list)
+            and len(offsets) == 2
+            and all(map(is_int, offsets))
         ):
-            raise ValueError(f"a place of {mention!r} is not [first, last]")
-        first, last = place
+            raise ValueError(f"an occurrence of {mention!r} is not [first, last]")
+        first, last = offsets
         if first < 0 or text[first : last + 1] != mention:
             raise ValueError(f"{mention!r} is not at {first}-{last} (end inclusive)")
         yield first, last + 1, label

@@ -1,4 +1,4 @@
-"""CoNLL-like files: one token and tag a line, a blank line between sentences."""
+"""CoNLL-like files: a token and its tag per line, empty lines between sentences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spacy_padellm.corpora.conll_layout import (
 from spacy_padellm.corpora.files import read_lines
 from spacy_padellm.corpora.records import BadLine, CharSpan, CorpusRecord
 
-# numbers of CoNLL-U that are not those of single words
+# token ids of CoNLL-U that are not those of single words
 EMPTY_NODE = re.compile(r"\d+\.\d+")
 RANGE = re.compile(r"\d+-(\d+)")
 
@@ -26,8 +26,9 @@ RANGE = re.compile(r"\d+-(\d+)")
 class Sentence:
     """The lines of one sentence.
 
-    text (str | None): The value of its `# text = ` comment.
-    rows (list[tuple[int, list[str]]]): Line numbers, from 1, and columns.
+    text (str | None): The value of the `# text = ` comment.
+    rows (list[tuple[int, list[str]]]): The line number, from 1, and columns of each
+        line.
     """
 
     text: str | None = None
@@ -40,12 +41,13 @@ def read_conll(
     """Read a CoNLL-like file.
 
     path (Path): The file.
-    joiner (str): What stands between tokens where the file does not hold the
-        text: " ", or "" for Chinese.
-    tag_column (int | None): Column of the tags, negative from the right, or None
-        to find it by inspection.
-    token_column (int | None): The same for the tokens.
-    YIELDS (CorpusRecord | BadLine): One a sentence; bad with its first malformed line.
+    joiner (str): The separator of tokens if the file does not contain the text: " ",
+        or "" for Chinese.
+    tag_column (int | None): The column of the tags, from 0; negative numbers count
+        from the right. None to detect it.
+    token_column (int | None): The column of the tokens, likewise.
+    YIELDS (CorpusRecord | BadLine): One per sentence; the first malformed line if there
+        is one.
     """
     lines = read_lines(path)
     if not any(map(str.strip, lines)):
@@ -65,7 +67,7 @@ def read_conll(
 
 
 def _sentences(lines: list[str], layout: ColumnLayout) -> Iterator[Sentence]:
-    """Group lines to sentences, without comments and document starts."""
+    """Group lines into sentences, without comments and document starts."""
     sentence = Sentence()
     for number, line in enumerate([*lines, ""], start=1):
         row = split_columns(line, tabs=layout.tabs)
@@ -84,12 +86,12 @@ def _sentences(lines: list[str], layout: ColumnLayout) -> Iterator[Sentence]:
 def _surface(
     rows: list[tuple[int, list[str]]], layout: ColumnLayout
 ) -> list[tuple[int, list[str]]]:
-    """The words as they stand in the text, not as CoNLL-U takes them apart.
+    """Restore the words of the text, which CoNLL-U splits into syntactic words.
 
-    A line of a range such as "2-3" is one word, and has the first tag of its parts.
+    A range such as "2-3" is one word, and gets the first entity tag of its parts.
     """
     words: list[tuple[int, list[str]]] = []
-    last = 0  # of the parts of the range before
+    last = 0  # id of the last part of the preceding range
     for line, row in rows:
         number = row[0]
         if EMPTY_NODE.fullmatch(number):
@@ -112,13 +114,13 @@ def _surface(
 
 
 def _record(sentence: Sentence, layout: ColumnLayout, joiner: str) -> CorpusRecord:
-    """Join the tokens of a well-formed sentence to a text."""
+    """Join the tokens of a well-formed sentence into a text."""
     words = [row[layout.token] for _, row in sentence.rows]
     tags = [row[layout.tag] for _, row in sentence.rows]
     line = sentence.rows[0][0]
     text = sentence.text or ""
     starts = _word_starts(text, words)
-    real = starts is not None
+    has_text = starts is not None
     if starts is None:
         text = joiner.join(words)
         starts = [0]
@@ -128,14 +130,14 @@ def _record(sentence: Sentence, layout: ColumnLayout, joiner: str) -> CorpusReco
         (starts[first], starts[last] + len(words[last]), label)
         for first, last, label in decode_tags(tags)
     ]
-    if real or not joiner:
+    if has_text or not joiner:
         return CorpusRecord(text, tuple(spans), line)
     spaces = [True] * (len(words) - 1) + [False]
     return CorpusRecord(text, tuple(spans), line, words=words, spaces=spaces)
 
 
 def _word_starts(text: str, words: list[str]) -> list[int] | None:
-    """Place the words in a text in order; None unless only blanks lie between."""
+    """Find the words in a text; None if there is more than whitespace between."""
     starts: list[int] = []
     end = 0
     for word in words:
@@ -148,13 +150,14 @@ def _word_starts(text: str, words: list[str]) -> list[int] | None:
 
 
 def decode_tags(tags: list[str]) -> Iterator[tuple[int, int, str]]:
-    """Turn the tags of a sentence to mentions.
+    """Decode the tags of a sentence.
 
-    One rule reads IOB1, IOB2, BIOES, BILUO and BMES alike: I, M, E and L go on
-    with a mention of their label and start one where none is open.
+    One rule decodes IOB1, IOB2, BIOES, BILUO and BMES: I, M, E and L continue a mention
+    of their label, and start one if there is none. spaCy's `iob_to_biluo` would merge
+    broken sequences such as "L-PER I-PER".
 
     tags (list[str]): Well-formed tags such as "O" and "B-PER".
-    YIELDS (tuple[int, int, str]): First token, last token and label.
+    YIELDS (tuple[int, int, str]): First token, last token (inclusive) and label.
     """
     start: int | None = None
     for index, tag in enumerate(tags):
@@ -162,9 +165,9 @@ def decode_tags(tags: list[str]) -> Iterator[tuple[int, int, str]]:
         if start is None or prefix in ("B", "S", "U"):
             start = index
         following = tags[index + 1] if index + 1 < len(tags) else "O"
-        goes_on = following[0] in "IMEL" and following[2:] == label
+        continues = following[0] in "IMEL" and following[2:] == label
         if prefix == "O":
             start = None
-        elif not goes_on or prefix in ("E", "L", "S", "U"):
+        elif not continues or prefix in ("E", "L", "S", "U"):
             yield start, index, label
             start = None

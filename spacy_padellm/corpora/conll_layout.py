@@ -1,4 +1,4 @@
-"""Which columns of a CoNLL-like file hold the tokens and the tags."""
+"""Find the columns of tokens and tags in a CoNLL-like file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spacy_padellm.corpora.records import ConversionError
 from spacy_padellm.errors import Errors
 
 TAG = re.compile(r"O|[BIESLUM]-\S.*")
-"""Tags of IOB1, IOB2, BIOES, BILUO and BMES."""
+"""The tags of IOB1, IOB2, BIOES, BILUO and BMES."""
 
 NUMBER = re.compile(r"\d+")
 
@@ -20,13 +20,13 @@ DOCSTART = "-DOCSTART-"
 
 @dataclass(frozen=True, slots=True)
 class ColumnLayout:
-    """How to read the lines of one file.
+    """The columns of a file.
 
-    tabs (bool): Columns are separated by single tabs, not by blanks.
-    width (int): Number of columns.
-    token (int): Column of the tokens, from 0.
-    tag (int): Column of the tags, from 0.
-    numbered (bool): The first column numbers the tokens of a sentence.
+    tabs (bool): Whether columns are separated by single tabs, not by spaces.
+    width (int): The number of columns.
+    token (int): The column of the tokens, from 0.
+    tag (int): The column of the tags, from 0.
+    numbered (bool): Whether the first column numbers the tokens of a sentence.
     """
 
     tabs: bool
@@ -36,15 +36,15 @@ class ColumnLayout:
     numbered: bool
 
     def problem(self, row: list[str]) -> str | None:
-        """Say what is wrong with a line.
+        """Check a line.
 
         row (list[str]): The columns of the line.
-        RETURNS (str | None): The reason, or None.
+        RETURNS (str | None): What is wrong with it, or None.
         """
         if len(row) != self.width:
-            separated = "tabs" if self.tabs else "blanks"
+            separators = "tabs" if self.tabs else "spaces"
             return (
-                f"{len(row)} column(s) separated by {separated}, "
+                f"{len(row)} column(s) separated by {separators}, "
                 f"{self.width} in the rest of the file"
             )
         if not row[self.token]:
@@ -58,18 +58,18 @@ def split_columns(line: str, *, tabs: bool) -> list[str]:
     """Split a line into columns.
 
     line (str): The line.
-    tabs (bool): Split at every tab, else at runs of blanks and tabs.
+    tabs (bool): Whether to split at every tab, else at runs of spaces and tabs.
     RETURNS (list[str]): The columns.
     """
-    # Not str.split(): it also splits at U+00A0 and U+3000, which tokens hold
+    # not str.split(), which also splits at U+00A0 and U+3000; tokens may contain these
     return line.split("\t") if tabs else re.split(r"[ \t]+", line.strip(" \t"))
 
 
 def may_be_comment(line: str) -> bool:
-    """Tell whether a line may be a comment; "#" may also be a token.
+    """Check whether a line may be a comment; "#" may also be a token.
 
     line (str): The line.
-    RETURNS (bool): Whether it starts with "#" and a blank, or is "#".
+    RETURNS (bool): Whether it starts with "# ", or is "#".
     """
     return line.startswith("# ") or line == "#"
 
@@ -81,15 +81,16 @@ def find_layout(
     tag_column: int | None,
     token_column: int | None,
 ) -> ColumnLayout:
-    """Find the layout of a file by inspection.
+    """Detect the columns of a file.
 
     path (Path): The file, for messages.
     lines (list[str]): Its lines.
-    tag_column (int | None): The column of the tags if given, negative from the
-        right; else the last one most of whose values are tags.
-    token_column (int | None): The same for the tokens; else the first one that
-        holds neither tags nor token numbers.
-    RETURNS (ColumnLayout): The layout.
+    tag_column (int | None): The column of the tags; negative numbers count from the
+        right. None for the last column where most values are tags.
+    token_column (int | None): The column of the tokens, likewise. None for the first
+        column with neither tags nor token numbers.
+    RETURNS (ColumnLayout): The columns.
+    RAISES (ConversionError): If there are no such columns.
     """
     data = [x for x in lines if x.strip() and not may_be_comment(x)]
     tabs = 2 * sum("\t" in line for line in data) > len(data)
@@ -121,7 +122,7 @@ def find_layout(
 
 
 def _token_column(columns: list[tuple[str, ...]], tag: int) -> int:
-    """Choose the first column beside the tags that is not token numbers."""
+    """Choose the first column that holds neither the tags nor token numbers."""
     others = [i for i in range(len(columns)) if i != tag]
     if len(others) > 1 and _mostly(NUMBER, columns[others[0]]):
         return others[1]
@@ -129,7 +130,7 @@ def _token_column(columns: list[tuple[str, ...]], tag: int) -> int:
 
 
 def _mostly(pattern: re.Pattern[str], values: tuple[str, ...]) -> bool:
-    """Tell whether more than half of the values match."""
+    """Whether more than half of the values match."""
     return 2 * sum(pattern.fullmatch(value) is not None for value in values) > len(
         values
     )

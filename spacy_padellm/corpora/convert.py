@@ -31,7 +31,7 @@ from spacy_padellm.text.labels import LABELS_KEY
 Reader = Callable[[Path], Iterator[CorpusRecord | BadLine]]
 
 JOINERS = {"en": " ", "zh": ""}
-"""Languages, and what stands between tokens where a file holds no text."""
+"""Language -> separator of tokens in files that do not contain the text."""
 
 SUFFIXES = {
     "paper": {".json", ".jsonl"},
@@ -40,21 +40,23 @@ SUFFIXES = {
     "jsonl": {".json", ".jsonl"},
     "cluener": {".json", ".jsonl"},
 }
-"""Formats, and which files of a folder are theirs."""
+"""Format -> suffixes of its files in a folder."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What a conversion did, in counts.
+    """The counts of a conversion.
 
-    files (int): Files read.
-    docs (int): Docs written.
-    labels (Counter[str]): Mentions written, by label.
-    overlaps (Counter[str]): Mentions that overlap others, by kind.
-    outside_ents (int): Mentions in `doc.spans` that `doc.ents` cannot hold.
-    duplicates (int): Mentions merged: the same offsets and label once more.
-    split_docs (int): Docs with a token split where a mention cuts it.
-    bad (list[BadLine]): What was left out.
+    files (int): The number of files read.
+    docs (int): The number of Docs written.
+    labels (Counter[str]): The number of mentions written, by label.
+    overlaps (Counter[str]): The number of mentions that overlap others, by kind.
+    outside_ents (int): The number of mentions in `doc.spans` but not in `doc.ents`,
+        because they overlap others.
+    duplicates (int): The number of mentions dropped as exact duplicates.
+    split_docs (int): The number of Docs where a token was split at the boundary of a
+        mention.
+    bad (list[BadLine]): The lines that were left out.
     """
 
     files: int = 0
@@ -82,16 +84,17 @@ def convert(
     """Convert NER data to a `.spacy` file that `spacy.Corpus.v1` reads.
 
     source (Path): A file or a folder, plain or compressed.
-    target (Path): The file to write; its folder is made.
+    target (Path): The file to write; its folder is created.
     data_format (str): A key of `SUFFIXES`.
     lang (str): A key of `JOINERS`.
     flat (bool): Write `doc.ents` only; overlapping mentions are an error.
-    spans_key (str): Group of `doc.spans` for all mentions unless `flat`.
-    own_labels (bool): Note in each Doc's user data which labels the source annotates,
-        so that it can be trained on beside sources that annotate others.
-    tag_column (int | None): conll only: column of the tags, None to find it.
-    token_column (int | None): conll only: column of the tokens, None to find it.
-    RETURNS (Report): What was written and what was left out.
+    spans_key (str): The key of `doc.spans` for all mentions; unused if `flat`.
+    own_labels (bool): Record in each Doc's user data which labels the source annotates,
+        so that it can be combined in training with sources that annotate other labels.
+    tag_column (int | None): conll only: the column of the tags; None to detect it.
+    token_column (int | None): conll only: the column of the tokens; None to detect it.
+    RETURNS (Report): The counts of what was written and left out.
+    RAISES (ConversionError): If nothing useful can be written.
     """
     if target.suffix != ".spacy" or target.is_dir():
         raise ConversionError(Errors.P211.format(path=target))
@@ -179,7 +182,7 @@ def _make_gold(
 
 
 def _check_result(source: Path, report: Report) -> None:
-    """Refuse to write a result that cannot be trained on."""
+    """Check that the result can be used for training."""
     first = f", the first: {report.bad[0]}" if report.bad else ""
     if not report.docs:
         raise ConversionError(

@@ -1,4 +1,4 @@
-"""From records to annotated Docs, without losing a mention."""
+"""Convert records to annotated Docs, without losing mentions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from spacy_padellm.corpora.records import CharSpan, CorpusRecord
 
 
 def make_doc(nlp: Language, record: CorpusRecord) -> tuple[Doc, bool]:
-    """Make the Doc of a record, with tokens split where a mention cuts them.
+    """Make the Doc of a record, with tokens split at the boundaries of mentions.
 
-    nlp (Language): Gives the tokenizer and the vocab.
-    record (CorpusRecord): A record without problem.
-    RETURNS (tuple[Doc, bool]): The Doc, not annotated, with `doc.text` equal to
-        `record.text`, and whether a token had to be split.
+    nlp (Language): The pipeline, whose tokenizer and vocab are used.
+    record (CorpusRecord): A record for which `record_problem` is None.
+    RETURNS (tuple[Doc, bool]): The Doc, not yet annotated, with `doc.text` equal to
+        `record.text`, and whether a token was split.
     """
     if record.words is None:
         doc = nlp.make_doc(record.text)
@@ -34,7 +34,7 @@ def make_doc(nlp: Language, record: CorpusRecord) -> tuple[Doc, bool]:
         inner = [i for i in range(token.idx + 1, end) if i in starts or i in ends]
         pieces = [record.text[i:j] for i, j in pairwise((token.idx, *inner, end))]
         space = bool(token.whitespace_)
-        # The blank after a token is part of a mention's edge: a token of its own
+        # a mention starts or ends with the space after the token: make it a token
         if space and (end in starts or end + 1 in ends):
             pieces.append(" ")
             space = False
@@ -46,12 +46,12 @@ def make_doc(nlp: Language, record: CorpusRecord) -> tuple[Doc, bool]:
 
 
 def annotate(doc: Doc, spans: Sequence[CharSpan], *, spans_key: str | None) -> None:
-    """Set the mentions on a Doc; one without mentions is annotated all the same.
+    """Set the mentions of a Doc. A Doc without mentions is marked as annotated.
 
-    doc (Doc): A Doc with token boundaries at every start and end; set in place.
+    doc (Doc): A Doc with token boundaries at every start and end; changed in place.
     spans (Sequence[CharSpan]): The mentions, without duplicates.
-    spans_key (str | None): Group of `doc.spans` for all of them, None for no
-        group. `doc.ents` gets those that do not overlap, longest first.
+    spans_key (str | None): The key of `doc.spans` for all mentions; None for no group.
+        `doc.ents` gets the mentions that do not overlap; longer ones are preferred.
     """
     first = {token.idx: token.i for token in doc}
     after = {token.idx + len(token): token.i + 1 for token in doc}
@@ -65,7 +65,7 @@ def first_overlap(spans: Sequence[CharSpan]) -> tuple[CharSpan, CharSpan] | None
     """Find two mentions that share a character.
 
     spans (Sequence[CharSpan]): The mentions, sorted.
-    RETURNS (tuple[CharSpan, CharSpan] | None): The first such pair.
+    RETURNS (tuple[CharSpan, CharSpan] | None): The first such pair, if there is one.
     """
     return next((pair for pair in pairwise(spans) if pair[1][0] < pair[0][1]), None)
 
@@ -74,21 +74,21 @@ def count_overlaps(spans: Sequence[CharSpan]) -> Counter[str]:
     """Count the mentions that overlap others.
 
     spans (Sequence[CharSpan]): The mentions, without duplicates.
-    RETURNS (Counter[str]): Mentions by kind: "nested" (inside a longer one),
-        "crossing" (shares a part with one), "labelled twice" (same offsets as
-        one with another label). A mention can be of more than one kind.
+    RETURNS (Counter[str]): The number of mentions by kind: "nested" (inside a longer
+        one), "crossing" (partly overlaps another), "labelled twice" (same offsets as
+        one with another label). A mention can have several kinds.
     """
     kinds: Counter[str] = Counter()
     for start, end, label in spans:
-        mine: set[str] = set()
+        kinds_of_span: set[str] = set()
         for other_start, other_end, other_label in spans:
             if (start, end) == (other_start, other_end):
-                mine.update(["labelled twice"] if label != other_label else [])
+                kinds_of_span.update(["labelled twice"] if label != other_label else [])
             elif other_start <= start and end <= other_end:
-                mine.add("nested")
+                kinds_of_span.add("nested")
             elif not (start <= other_start and other_end <= end) and (
                 other_start < end and start < other_end
             ):
-                mine.add("crossing")
-        kinds.update(mine)
+                kinds_of_span.add("crossing")
+        kinds.update(kinds_of_span)
     return kinds

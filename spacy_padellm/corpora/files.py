@@ -1,4 +1,4 @@
-"""Source files: plain or compressed, single or a folder of them."""
+"""Source files, plain or compressed, single or in a folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error, UnicodeDecodeError)
 
 
 def plain_name(path: Path) -> Path:
-    """Take a compression suffix off a path.
+    """Remove the compression suffix of a path.
 
     path (Path): The path of a file.
     RETURNS (Path): The path without a trailing .gz, .bz2 or .xz.
@@ -33,10 +33,12 @@ def plain_name(path: Path) -> Path:
 def source_files(path: Path, *, data_format: str, suffixes: set[str]) -> list[Path]:
     """List the files to convert.
 
-    path (Path): A file, taken whatever its suffix, or a folder.
-    data_format (str): Name of the format, for the message.
-    suffixes (set[str]): Which files of a folder fit, compressed or not.
+    path (Path): A file with any suffix, or a folder.
+    data_format (str): The name of the format, for the error message.
+    suffixes (set[str]): The suffixes of the files to take from a folder, without
+        compression suffix.
     RETURNS (list[Path]): The files, sorted by name.
+    RAISES (ConversionError): If there are none.
     """
     if path.is_file():
         return [path]
@@ -56,7 +58,8 @@ def read_text(path: Path) -> str:
     """Read a UTF-8 file, decompressed by its suffix.
 
     path (Path): The file.
-    RETURNS (str): Its text, line ends and a byte-order mark as they stand.
+    RETURNS (str): Its text, with line ends and byte-order mark unchanged.
+    RAISES (ConversionError): If it cannot be read.
     """
     compression = "infer" if path.suffix in COMPRESSIONS else None
     try:
@@ -72,16 +75,16 @@ def read_lines(path: Path) -> list[str]:
     path (Path): The file.
     RETURNS (list[str]): The lines without line ends and byte-order mark.
     """
-    # Not splitlines(): it also splits at U+0085 and U+2028, which texts hold
+    # not splitlines(), which also splits at U+0085 and U+2028; texts may contain these
     lines = read_text(path).removeprefix(BOM).split("\n")
     return [line.removesuffix("\r") for line in lines]
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadLine]:
-    """Read a file of one JSON value a line; blank lines are passed over.
+    """Read a file with one JSON value per line; empty lines are skipped.
 
     path (Path): The file.
-    YIELDS (tuple[int, Any] | BadLine): Line number, from 1, and the value.
+    YIELDS (tuple[int, Any] | BadLine): The line number, from 1, and the value.
     """
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():

@@ -1,4 +1,4 @@
-"""JSON lines as doccano, prodigy and spaCy write them: a text and its spans."""
+"""JSON lines of doccano, prodigy and spaCy: a text and its spans."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from spacy_padellm.corpora.files import read_json_lines
 from spacy_padellm.corpora.records import BadLine, CharSpan, CorpusRecord, is_int
 
 KEYS = ("spans", "entities", "ents", "label")
-"""Where the mentions may stand: prodigy, doccano and spaCy, displaCy, doccano."""
+"""Keys of the list of mentions in prodigy, doccano and spaCy, displaCy, doccano."""
 
 FIELDS = (("start", "end"), ("start_offset", "end_offset"))
-"""Names of the offsets in a mention: prodigy and spaCy, doccano."""
+"""Keys of the offsets of a mention in prodigy and spaCy, and in doccano."""
 
 
 def read_jsonl(path: Path) -> Iterator[CorpusRecord | BadLine]:
-    """Read a file of `{"text", "spans": [...]}` lines.
+    """Read a file with lines of `{"text", "spans": [...]}`.
 
     path (Path): The file.
-    YIELDS (CorpusRecord | BadLine): One a line; offsets are characters, ends exclusive.
+    YIELDS (CorpusRecord | BadLine): One per line. Offsets are in characters; ends are
+        exclusive.
     """
     for item in read_json_lines(path):
         if isinstance(item, BadLine):
@@ -34,10 +35,10 @@ def read_jsonl(path: Path) -> Iterator[CorpusRecord | BadLine]:
 
 
 def _record(value: Any, line: int) -> CorpusRecord:
-    """Make the record of one line; ValueError with the reason if it is bad."""
+    """Make the record of a line; ValueError with the reason if it is malformed."""
     if not (isinstance(value, dict) and isinstance(value.get("text"), str)):
         raise ValueError("not an object with a text")
-    # prodigy keeps rejected and ignored examples in its export
+    # exports of prodigy include rejected and ignored examples
     answer = value.get("answer", "accept")
     if answer != "accept":
         raise ValueError(f'its "answer" is {answer!r}, not "accept"')
@@ -46,7 +47,7 @@ def _record(value: Any, line: int) -> CorpusRecord:
 
 
 def _mentions(value: dict[str, Any]) -> list[Any]:
-    """Find the list of mentions; an empty list is annotated, no list is not."""
+    """Find the list of mentions; without a list the text is not annotated."""
     lists = {key: value[key] for key in KEYS if isinstance(value.get(key), list)}
     if not lists:
         raise ValueError(f"no annotation: none of {', '.join(KEYS)} is a list")
@@ -57,7 +58,7 @@ def _mentions(value: dict[str, Any]) -> list[Any]:
 
 
 def _span(mention: Any) -> CharSpan:
-    """Read a mention: an object or `[start, end, label]`."""
+    """Parse a mention, which is an object or `[start, end, label]`."""
     if isinstance(mention, dict):
         fields = next((pair for pair in FIELDS if pair[0] in mention), FIELDS[0])
         mention = [mention.get(key) for key in (*fields, "label")]

@@ -1,4 +1,4 @@
-"""The paper's format: `[text, [start, end, mention, label], ...]` a line."""
+"""The format of the paper: lines of `[text, [start, end, mention, label], ...]`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from spacy_padellm.errors import Errors
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row as the file has it.
+    """A row of the file.
 
-    line (int): Line number, from 1.
+    line (int): The line number, from 1.
     text (str): The text.
-    mentions (list[tuple[int, int, str, str]]): Start, end, string and label.
+    mentions (list[tuple[int, int, str, str]]): Start, end, string and label of each
+        mention.
     """
 
     line: int
@@ -35,10 +36,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """What the indexes of a file mean.
+    """The meaning of the indexes in a file.
 
-    words (bool): They count words of `text.split(" ")`, not characters.
-    inclusive (bool): The end is the last word or character, not the next.
+    words (bool): Whether they count words of `text.split(" ")`, not characters.
+    inclusive (bool): Whether the end is inclusive.
     """
 
     words: bool
@@ -50,7 +51,7 @@ class Convention:
         return f"{unit} indexes with {'in' if self.inclusive else 'ex'}clusive ends"
 
 
-# Characters first: the choice in a file without mentions, where any would do
+# on a tie the first one is chosen, e.g. in a file without mentions
 CONVENTIONS = (
     Convention(words=False, inclusive=True),
     Convention(words=False, inclusive=False),
@@ -60,11 +61,11 @@ CONVENTIONS = (
 
 
 def read_paper(path: Path) -> Iterator[CorpusRecord | BadLine]:
-    """Read a file of the paper's format.
+    """Read a file in the format of the paper.
 
     path (Path): The file.
-    YIELDS (CorpusRecord | BadLine): One a row; bad where the indexes disagree with the
-        mention string under the convention that fits most rows of the file.
+    YIELDS (CorpusRecord | BadLine): One per row; a row is bad if its indexes do not
+        match its mention strings under the convention that fits most rows.
     """
     rows = [_parse(path, item) for item in read_json_lines(path)]
     convention = _find_convention(path, [row for row in rows if isinstance(row, Row)])
@@ -73,7 +74,7 @@ def read_paper(path: Path) -> Iterator[CorpusRecord | BadLine]:
 
 
 def _parse(path: Path, item: tuple[int, Any] | BadLine) -> Row | BadLine:
-    """Check the shape of one row."""
+    """Check the structure of a row."""
     if isinstance(item, BadLine):
         return item
     line, value = item
@@ -86,7 +87,7 @@ def _parse(path: Path, item: tuple[int, Any] | BadLine) -> Row | BadLine:
 
 
 def _is_mention(value: object) -> bool:
-    """Tell whether a value is `[start, end, mention, label]`."""
+    """Whether a value is `[start, end, mention, label]`."""
     if not (isinstance(value, list) and len(value) == 4):
         return False
     start, end, mention, label = value
@@ -95,14 +96,14 @@ def _is_mention(value: object) -> bool:
 
 
 def _find_convention(path: Path, rows: list[Row]) -> Convention:
-    """Choose the convention with which most rows agree."""
+    """Choose the convention that fits most rows."""
     annotated = [row for row in rows if row.mentions]
     agree = {
         convention: sum(_disagreement(row, convention) is None for row in annotated)
         for convention in CONVENTIONS
     }
     best = max(CONVENTIONS, key=agree.__getitem__)
-    # A file that mostly disagrees with every convention is not of this format
+    # if every convention fails for most rows, the file has another format
     if 2 * agree[best] < len(annotated):
         raise ConversionError(
             Errors.P208.format(path=path, agree=agree[best], rows=len(annotated))
@@ -111,7 +112,7 @@ def _find_convention(path: Path, rows: list[Row]) -> Convention:
 
 
 def _locate(row: Row, convention: Convention) -> list[CharSpan | None]:
-    """Turn indexes to characters; None for a mention that is out of range."""
+    """Convert indexes to character spans; None for mentions out of range."""
     lengths = [len(word) for word in row.text.split(" ")]
     starts = list(accumulate((length + 1 for length in lengths), initial=0))
     size = len(lengths) if convention.words else len(row.text)
@@ -128,7 +129,7 @@ def _locate(row: Row, convention: Convention) -> list[CharSpan | None]:
 
 
 def _disagreement(row: Row, convention: Convention) -> str | None:
-    """Name the first mention whose indexes and string disagree, if any."""
+    """Describe the first mention whose indexes do not match its string, if any."""
     spans = _locate(row, convention)
     for (start, end, mention, _), span in zip(row.mentions, spans, strict=True):
         if span is None or row.text[span[0] : span[1]] != mention:
@@ -137,13 +138,13 @@ def _disagreement(row: Row, convention: Convention) -> str | None:
 
 
 def _record(path: Path, row: Row, convention: Convention) -> CorpusRecord | BadLine:
-    """Make the record of a row that agrees with the file's convention."""
+    """Make the record of a row, or a BadLine if the convention does not fit it."""
     if reason := _disagreement(row, convention):
         return BadLine(path, row.line, reason)
     spans = tuple(span for span in _locate(row, convention) if span)
     words = row.text.split(" ")
-    # Word indexes: the text was joined from tokens. An empty "word" is a double
-    # or edge blank, which spaCy's tokenizers can hold and a list of words cannot
+    # with word indexes, the text was joined from tokens; an empty word comes from a
+    # double, leading or trailing space, which a Doc made from words cannot contain
     if convention.words and all(words):
         spaces = [True] * (len(words) - 1) + [False]
         return CorpusRecord(row.text, spans, row.line, words=words, spaces=spaces)

@@ -1,4 +1,4 @@
-"""What every reader yields: records, and the lines it could not take."""
+"""The results of all readers: records and bad lines."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CharSpan = tuple[int, int, str]
-"""Start and end (characters, end exclusive) and label of one mention."""
+"""Start and end (in characters, end exclusive) and label of a mention."""
 
 
 class ConversionError(ValueError):
-    """The data cannot be converted; the message names the remedy."""
+    """The data cannot be converted; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusRecord:
-    """One text with its gold mentions.
+    """A text with its gold mentions.
 
-    text (str): The text as training will see it.
-    spans (tuple[CharSpan, ...]): The mentions, duplicates and overlaps included.
-    line (int): Line of the source file, from 1, where the record starts.
-    words (list[str] | None): The source's tokens, where `text` was joined from
-        them with blanks; None where the language's tokenizer is to be used.
-    spaces (list[bool] | None): Whether a blank follows each of `words`.
+    text (str): The text of the Doc.
+    spans (tuple[CharSpan, ...]): The mentions, including duplicates and overlaps.
+    line (int): The line of the source file, from 1, where the record starts.
+    words (list[str] | None): The tokens of the source, if `text` was joined from them
+        with spaces; None to use the tokenizer of the language.
+    spaces (list[bool] | None): Whether each of `words` is followed by a space.
     """
 
     text: str
@@ -34,10 +34,10 @@ class CorpusRecord:
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line, or the record that holds it, left out of the output.
+    """A line that is left out of the output, together with its record.
 
     path (Path): The source file.
-    line (int): Line number, from 1; 0 means the whole file.
+    line (int): The line number, from 1; 0 means the complete file.
     reason (str): What is wrong with it.
     """
 
@@ -46,17 +46,17 @@ class BadLine:
     reason: str
 
     def __str__(self) -> str:
-        """RETURNS (str): File, line and reason as the command prints them."""
-        place = f"{self.path}:{self.line}" if self.line else str(self.path)
-        return f"{place}: {self.reason}"
+        """RETURNS (str): File, line and reason, for the report of the command."""
+        location = f"{self.path}:{self.line}" if self.line else str(self.path)
+        return f"{location}: {self.reason}"
 
 
 def span_problem(text: str, span: CharSpan) -> str | None:
-    """Say what is wrong with a mention.
+    """Check a mention.
 
     text (str): The text.
-    span (CharSpan): The mention, in characters.
-    RETURNS (str | None): The reason, or None if the mention lies in the text.
+    span (CharSpan): The mention.
+    RETURNS (str | None): What is wrong with it, or None.
     """
     start, end, label = span
     if not 0 <= start < end <= len(text):
@@ -67,25 +67,25 @@ def span_problem(text: str, span: CharSpan) -> str | None:
 
 
 def record_problem(record: CorpusRecord) -> str | None:
-    """Say what is wrong with a record, whatever format it came from.
+    """Check a record of any format.
 
     record (CorpusRecord): The record.
-    RETURNS (str | None): The reason, or None if a Doc can be made of it.
+    RETURNS (str | None): What is wrong with it, or None if it can become a Doc.
     """
     if not record.text.strip():
-        return "the text is blank"
+        return "the text is empty or only whitespace"
     try:
         record.text.encode("utf-8")
     except UnicodeEncodeError:
-        return "the text holds half of a surrogate pair"
+        return "the text contains half of a surrogate pair"
     problems = (span_problem(record.text, span) for span in record.spans)
     return next(filter(None, problems), None)
 
 
 def is_int(value: object) -> bool:
-    """Tell an int from other values, bool included.
+    """Check whether a value can be an offset.
 
-    value (object): Any value, such as one read from JSON.
-    RETURNS (bool): Whether it can serve as an offset.
+    value (object): A value from JSON.
+    RETURNS (bool): Whether it is an int, and not a bool.
     """
     return isinstance(value, int) and not isinstance(value, bool)

@@ -25,7 +25,7 @@ from spacy.tokens import DocBin
 from spacy.util import registry
 from typer.testing import CliRunner
 
-from spacy_padellm.analysis.collect import ReadDoc, collect_docs
+from spacy_padellm.analysis.collect import AnalysedDoc, collect_docs
 from spacy_padellm.analysis.inputs import GoldDoc
 from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.decoding.base import decode
@@ -183,7 +183,9 @@ def test_analysis_reads_what_the_decoder_gives() -> None:
     lm = pipe.handle.lm()
     assert pipe.prompt is not None
     expected = decode(decoder, lm, lm.tokens_of(pipe.prompt), texts, pipe.label_data)
-    found = [case for doc in read if isinstance(doc, ReadDoc) for case in doc.windows]
+    found = [
+        case for doc in read if isinstance(doc, AnalysedDoc) for case in doc.windows
+    ]
     assert [case.text for case in found] == texts
     assert [case.mentions for case in found] == expected
     assert pipe.decoder is decoder
@@ -194,7 +196,7 @@ def test_analysis_holds_calibrated_scores_against_thresholds() -> None:
     pipe = pipe_of(nlp)
     pipe.set_tuning(Tuning(dict.fromkeys(pipe.labels, 0.5), Calibration(offset=-30.0)))
     (read,) = collect_docs(nlp, pipe, [GoldDoc(TEXT, [])], labels=pipe.labels)
-    assert isinstance(read, ReadDoc)
+    assert isinstance(read, AnalysedDoc)
     assert [case.mentions for case in read.windows] == [[]]
 
 
@@ -207,7 +209,7 @@ def test_analysis_takes_the_spans_of_the_pipes_before() -> None:
     nlp.add_pipe("sentencizer", first=True)
     golds = [GoldDoc(f"{TEXT} {ACME}", [])]
     (read,) = collect_docs(nlp, pipe_of(nlp), golds, labels=("PER",))
-    assert isinstance(read, ReadDoc)
+    assert isinstance(read, AnalysedDoc)
     assert [case.text for case in read.windows] == [TEXT, ACME]
 
 

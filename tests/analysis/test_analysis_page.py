@@ -177,4 +177,4 @@ def test_analysis_examples_keep_the_worst_counts() -> None:
         case = make_case(*mentions, golds=golds)
         examples.add_window(case, judge(case), ["LOC"])
     (kept,) = examples.kept["count too high"]
-    assert kept.note == "2 of LOC counted, 0 in the gold annotation"
+    assert kept.note == "LOC: count 2, gold count 0"

@@ -30,7 +30,7 @@ from annotate_helpers import (
 from helpers import trained
 
 from spacy_padellm.annotate.files import AnnotateError
-from spacy_padellm.annotate.output import writing
+from spacy_padellm.annotate.output import wrap_write_errors
 
 
 def state(output: Path) -> dict[str, tuple[int, bytes]]:
@@ -191,9 +191,12 @@ def test_annotate_outputs_no_space_for_bad_records(
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_annotate_outputs_full_disk_is_told_from_other_faults(code: int) -> None:
-    with pytest.raises(AnnotateError, match="No space left to write x"), writing("x"):
+    with (
+        pytest.raises(AnnotateError, match="No space left to write x"),
+        wrap_write_errors("x"),
+    ):
         raise OSError(code, "full")
-    with pytest.raises(AnnotateError, match="Cannot write x"), writing("x"):
+    with pytest.raises(AnnotateError, match="Cannot write x"), wrap_write_errors("x"):
         raise OSError(errno.EACCES, "not yours")
 
 

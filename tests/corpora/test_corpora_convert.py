@@ -140,8 +140,8 @@ def test_corpora_every_mention_is_written_or_reported(tmp_path):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (" ", "blank"),
-        ("", "blank"),
+        (" ", "empty"),
+        ("", "empty"),
         ("\ud800 x", "surrogate"),
     ],
 )
