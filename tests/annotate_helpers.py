@@ -1,4 +1,4 @@
-"""A command, its corpora and its output, for the tests of annotating."""
+"""Helpers for the tests of annotating: the command, its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WAIT_SECONDS = 240  # before a test gives up; the machine may be busy
 
 
 def annotate(*arguments: object) -> tuple[int, str]:
-    """Run the command in this process; gives its exit code and its words."""
+    """Run the command in this process; returns its exit code and output."""
     result = CliRunner().invoke(padellm_cli, ["annotate", *map(str, arguments)])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -32,7 +32,7 @@ def annotate(*arguments: object) -> tuple[int, str]:
 
 
 def fails(*arguments: object, saying: str) -> None:
-    """The command fails, with these words."""
+    """Check that the command fails with this message."""
     code, words = annotate(*arguments)
     assert code == 1, words
     assert saying in words
@@ -43,7 +43,7 @@ def some_texts(count: int) -> list[str]:
 
 
 def write_jsonl(path: Path, texts: Iterable[object]) -> Path:
-    """A file of objects with the columns id and text."""
+    """Write a file of objects with the columns id and text."""
     rows = [{"id": number, "text": text} for number, text in enumerate(texts)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf8")
     return path
@@ -57,7 +57,7 @@ def write_parquet(path: Path, texts: Sequence[object], **columns: Any) -> Path:
 
 
 def rows(output: Path) -> list[dict[str, Any]]:
-    """All rows of the output, in order."""
+    """Read all rows of the output, in order."""
     return pq.read_table(output / "shards").to_pylist()
 
 
@@ -73,7 +73,7 @@ def shards(output: Path) -> list[Path]:
 
 
 def contents(output: Path) -> dict[str, bytes]:
-    """The shards and the bad records, byte by byte."""
+    """Read the bytes of the shards and the bad records."""
     files = [*shards(output), *output.glob("rejected.jsonl")]
     return {path.name: path.read_bytes() for path in files}
 
@@ -82,7 +82,7 @@ def contents(output: Path) -> dict[str, bytes]:
 
 
 def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """Start the command in a process of its own."""
+    """Start the command in a new process."""
     command = [sys.executable, "-m", "spacy", "padellm", "annotate"]
     return subprocess.Popen(
         [*command, *map(str, arguments)],
@@ -94,7 +94,7 @@ def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Wait for a process; gives its exit code and its words."""
+    """Wait for a process; returns its exit code and output."""
     try:
         output, _ = process.communicate(timeout=WAIT_SECONDS)
     except subprocess.TimeoutExpired:
@@ -109,7 +109,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def wait_for(ready: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
-    """Wait until something is true, while a process runs; gives what it was."""
+    """Wait until a condition is true while a process runs; returns its value."""
     end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end:
         if found := ready():
@@ -121,7 +121,7 @@ def wait_for(ready: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
 
 
 def processes_with(word: str, *, environment: str = "") -> list[int]:
-    """Processes whose command line holds a word, and their environment another."""
+    """Find processes by a word in the command line and one in the environment."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -135,7 +135,7 @@ def processes_with(word: str, *, environment: str = "") -> list[int]:
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    """The worker processes that a command has started."""
+    """Find the worker processes of a command."""
     found = []
     for pid in processes_with("spawn_main"):
         try:

@@ -57,7 +57,7 @@ def annotate_cli(
             "--workers",
             "-n",
             min=1,
-            help="Number of processes, each with OMP_NUM_THREADS threads (default: 1)",
+            help="Number of processes; OMP_NUM_THREADS sets their threads, else 1",
         ),
     ] = 1,
     gpus_per_worker: Annotated[

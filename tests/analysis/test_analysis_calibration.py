@@ -7,13 +7,13 @@ from hypothesis import given, settings, strategies as st
 
 from spacy_padellm.analysis.calibration import measure_reliability
 
-# edges of bins among them
+# includes edges of bins
 SCORES = st.one_of(st.floats(0, 1), st.integers(0, 10).map(lambda tenths: tenths / 10))
 PREDICTIONS = st.lists(st.tuples(SCORES, st.booleans()), max_size=60)
 
 
 def brute_force(predictions: list[tuple[float, bool]], bins: int) -> float:
-    """The definition, bin by bin: (low, high], and 0 in the first."""
+    """Apply the definition to each bin: (low, high], and 0 in the first one."""
     error = 0.0
     for i in range(bins):
         low, high = i / bins, (i + 1) / bins
@@ -40,7 +40,7 @@ def test_analysis_calibration_error_is_the_definitions(
 
 @settings(deadline=None)
 @given(PREDICTIONS)
-def test_analysis_calibration_bins_hold_all_predictions(
+def test_analysis_calibration_bins_contain_all_predictions(
     predictions: list[tuple[float, bool]],
 ) -> None:
     calibration = measure_reliability(predictions)
@@ -49,7 +49,7 @@ def test_analysis_calibration_bins_hold_all_predictions(
     assert right == pytest.approx(sum(right for _, right in predictions))
 
 
-def test_analysis_calibration_error_of_scores_that_mean_what_they_say() -> None:
+def test_analysis_calibration_error_of_calibrated_scores_is_zero() -> None:
     predictions = [(0.75, place < 3) for place in range(4)]
     assert measure_reliability(predictions).error == 0
 

@@ -38,7 +38,7 @@ ACME = "Acme hired Bob in London ."
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The trained pipeline, which reads each Doc as one window."""
+    """The trained pipeline, with one window per Doc."""
     nlp = trained(span_getter=DOC_SPANS, labels=LABELS)
     folder = tmp_path_factory.mktemp("model")
     nlp.to_disk(folder)
@@ -106,7 +106,7 @@ def test_analysis_command_finds_no_error_where_there_is_none(
 
 
 def test_analysis_command_sorts_errors_into_kinds(model: str, tmp_path: Path) -> None:
-    # the model finds Anna Smith, Bob and Paris: the gold annotation says otherwise
+    # the model finds Anna Smith, Bob and Paris, unlike the gold annotation
     gold = [("Anna", "PER"), ("met", "PER"), ("Bob", "ORG"), ("in", "LOC")]
     found = figures(model, tmp_path, {TEXT: gold})
     per, org, loc = (found["labels"][label] for label in ("PER", "ORG", "LOC"))
@@ -141,7 +141,7 @@ def test_analysis_command_limit(model: str, tmp_path: Path) -> None:
     assert figures(model, tmp_path, GOLD, "--limit", "2")["texts"] == 2
 
 
-def test_analysis_command_leaves_out_what_is_not_annotated(
+def test_analysis_command_leaves_out_texts_without_annotation(
     model: str, tmp_path: Path
 ) -> None:
     corpus = write_corpus(tmp_path / "a.spacy", {TEXT: GOLD[TEXT]}, empty=["Hi ."])
@@ -150,7 +150,9 @@ def test_analysis_command_leaves_out_what_is_not_annotated(
     assert "1 text(s) without gold annotation, or annotated in part" in output
 
 
-def test_analysis_command_leaves_out_what_fails(model: str, tmp_path: Path) -> None:
+def test_analysis_command_leaves_out_texts_that_fail(
+    model: str, tmp_path: Path
+) -> None:
     golds = {TOO_LONG: [("Bob", "PER")], TEXT: GOLD[TEXT]}
     corpus = write_corpus(tmp_path / "a.spacy", golds)
     code, output = invoke(model, corpus)
@@ -159,21 +161,21 @@ def test_analysis_command_leaves_out_what_fails(model: str, tmp_path: Path) -> N
     assert "does not fit the model" in output
 
 
-def test_analysis_command_counts_mentions_that_no_window_holds(tmp_path: Path) -> None:
+def test_analysis_command_counts_mentions_that_are_in_no_window(tmp_path: Path) -> None:
     getter = {
         "@span_getters": "spacy-padellm.strided_spans.v1",
         "window": 3,
         "stride": 3,
     }
     trained(span_getter=getter, labels=LABELS).to_disk(tmp_path / "nlp")
-    # the model reads "Anna Smith met", "Bob in Paris" and "."
+    # the windows are "Anna Smith met", "Bob in Paris" and "."
     gold = [("Anna Smith", "PER"), ("met Bob", "PER"), ("Bob in Paris", "LOC")]
     found = figures(str(tmp_path / "nlp"), tmp_path, {TEXT: gold})
     assert (found["windows"], found["cut_mentions"]) == (3, 1)
     assert found["all"]["gold"]["total"] == 2
 
 
-def test_analysis_reads_what_the_decoder_gives() -> None:
+def test_analysis_records_the_output_of_the_decoder() -> None:
     nlp = trained(span_getter=DOC_SPANS)
     pipe = pipe_of(nlp)
     decoder = pipe.decoder
@@ -191,7 +193,7 @@ def test_analysis_reads_what_the_decoder_gives() -> None:
     assert pipe.decoder is decoder
 
 
-def test_analysis_holds_calibrated_scores_against_thresholds() -> None:
+def test_analysis_compares_calibrated_scores_with_thresholds() -> None:
     nlp = trained(span_getter=DOC_SPANS)
     pipe = pipe_of(nlp)
     pipe.set_tuning(Tuning(dict.fromkeys(pipe.labels, 0.5), Calibration(offset=-30.0)))

@@ -1,4 +1,4 @@
-"""Kinds of errors: each definition, and that they part all mentions."""
+"""Kinds of errors: each definition, and that every mention has exactly one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_case(
     golds: Sequence[tuple[str, str]],
     found: Sequence[tuple[str, str]],
 ) -> WindowCase:
-    """A window; gold mentions and generated ones are strings with their labels.
+    """Make a window from gold and generated mentions, given as strings and labels.
 
     A gold string stands where it first occurs; generated mentions of a label have the
     indexes 1, 2 ... in the order given.
@@ -204,7 +204,7 @@ def test_analysis_kinds_follow_their_definitions(case: WindowCase) -> None:
         if start is None or end is None:
             string = "".join(mention.text.split()).casefold()
             invented = not string or string not in squeezed
-            # what has no place of its own in "a ab" may be in "aab" but for blanks
+            # a string with no free occurrence in "a ab" may match "aab" without spaces
             assert judged.kind in ("invented", "repeat")
             assert judged.kind == "invented" or not invented
             continue

@@ -1,4 +1,4 @@
-"""The page of an analysis: charts, examples, and that nothing in a text is markup."""
+"""The page of an analysis: charts, examples, and that texts are escaped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BOB = GoldMention(28, 31, LABEL)
 TOWN = GoldMention(35, 43, "LOC")
 CASES = (
     make_case(Mention(LABEL, 1, "Bob", 0.9), golds=(BOB,)),
-    # nested, so drawn as spans
+    # nested, so rendered as spans
     make_case(
         Mention("LOC", 1, "Bob Town", 0.9),
         Mention("LOC", 2, "Town", 0.8),
@@ -56,7 +56,7 @@ def page_of(*cases: WindowCase, limit: int = 4) -> str:
 
 
 class Reader(HTMLParser):
-    """Reads a page; an element left open, or closed twice, is an error."""
+    """Parses a page and checks that all elements are closed in order."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -86,10 +86,10 @@ class Reader(HTMLParser):
         self.text += data
 
 
-def test_analysis_page_is_sound_and_needs_nothing_else() -> None:
+def test_analysis_page_is_wellformed_and_self_contained() -> None:
     page = page_of(*CASES)
     reader = Reader(page)
-    # charts refer to parts of themselves
+    # charts refer to their own elements
     assert all(address.startswith("#") for address in reader.addresses)
     assert not {"script", "link", "img", "iframe"} & set(reader.tags)
     assert "url(" not in page
@@ -158,11 +158,11 @@ def test_analysis_page_works_without_matplotlib(
     assert "Expected calibration error" in page
 
 
-def test_analysis_page_says_where_there_is_no_example() -> None:
+def test_analysis_page_marks_kinds_without_examples() -> None:
     assert page_of().count('<p class="hint">none</p>') == len(EXAMPLE_TITLES)
 
 
-def test_analysis_examples_keep_the_likeliest() -> None:
+def test_analysis_examples_keep_the_highest_scores() -> None:
     examples = Examples(2)
     for score in (0.2, 0.9, 0.5):
         case = make_case(Mention("LOC", 1, "nowhere", score))

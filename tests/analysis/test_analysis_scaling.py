@@ -12,7 +12,7 @@ PREDICTIONS = st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=60)
 
 
 def sample(score: float, share: float, *, size: int = 200) -> list[tuple[float, bool]]:
-    """Predictions of one score, of which a share is right."""
+    """Make predictions with the same score, a share of which is correct."""
     return [(score, i < share * size) for i in range(size)]
 
 

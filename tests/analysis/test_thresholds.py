@@ -1,4 +1,4 @@
-"""Thresholds by label: learning them, `padellm tune`, and what the component does."""
+"""Thresholds by label: learning, `padellm tune`, and their use in the component."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def span(start: int, label: str, score: float) -> ScoredSpan:
 
 
 def text(*found: ScoredSpan, right: int) -> Candidates:
-    """Candidates of which the first few are right."""
+    """Make candidates, the first of which are correct."""
     gold = frozenset(GoldMention(s.start, s.end, s.label) for s in found[:right])
     return Candidates(gold, found)
 
 
-def test_thresholds_leave_out_what_is_wrong_more_often_than_right() -> None:
+def test_thresholds_drop_mentions_that_are_mostly_wrong() -> None:
     texts = [text(span(0, "A", 0.9), span(5, "A", 0.32), right=1)] * 4
     learnt = learn_thresholds([CandidateCorpus(texts, nested=False)], ["A", "B"])
     assert learnt == {"A": 0.35, "B": 0.0}
 
 
-def test_thresholds_of_one_label_do_not_hold_for_another() -> None:
+def test_thresholds_do_not_apply_to_other_labels() -> None:
     texts = [text(span(0, "A", 0.1), span(5, "B", 0.1), right=1)] * 4
     learnt = learn_thresholds([CandidateCorpus(texts, nested=False)], ["A", "B"])
     assert (learnt["A"], learnt["B"]) == (0.0, 0.15)
@@ -72,7 +72,7 @@ def test_thresholds_overlapping_mentions_count_where_gold_has_them() -> None:
 
 
 def test_thresholds_cross_fit_scores_halves_by_each_others_thresholds() -> None:
-    # in each half a threshold helps that hurts the other half
+    # the best threshold of each half is bad for the other half
     even, odd = text(span(0, "A", 0.3), right=1), text(span(0, "A", 0.5), right=0)
     sure = text(span(0, "A", 0.9), right=1)
     corpus = CandidateCorpus([even, odd, sure, sure], nested=False)
@@ -98,7 +98,7 @@ def test_thresholds_are_learnt_of_annotated_labels_only() -> None:
         max_size=5,
     )
 )
-def test_thresholds_never_lose_on_what_they_are_learnt_from(
+def test_thresholds_never_lower_the_score_of_their_training_texts(
     drawn: list[tuple[list[tuple[int, str, float]], int]],
 ) -> None:
     texts = [text(*(span(*s) for s in spans), right=right) for spans, right in drawn]
@@ -110,7 +110,7 @@ def test_thresholds_never_lose_on_what_they_are_learnt_from(
 
 
 def model_with(tmp_path: Path, thresholds: dict[str, float]) -> Path:
-    """The trained model with thresholds of its own."""
+    """Save the trained model with thresholds."""
     nlp = trained(threshold=thresholds)
     nlp.to_disk(tmp_path / "nlp")
     return tmp_path / "nlp" / "padellm_ner" / "model"
@@ -122,7 +122,7 @@ def test_thresholds_of_the_config_by_label() -> None:
     assert {ent.label_ for ent in doc.ents} == labels - {"PER"}
 
 
-def test_thresholds_that_are_missing_are_the_decoders() -> None:
+def test_thresholds_default_to_the_decoders() -> None:
     pipe = pipe_of(trained())
     assert pipe.lowest_score("PER") == DEFAULT_THRESHOLD > 0
     pipe.set_tuning(Tuning({"PER": 0.6, "LOC": 0.7}))
@@ -132,7 +132,7 @@ def test_thresholds_that_are_missing_are_the_decoders() -> None:
     pipe.cfg["threshold"] = {"LOC": 0.5}
     assert pipe.lowest_score("LOC") == 0.5
     assert pipe.lowest_score("PER") == DEFAULT_THRESHOLD
-    # what the paper's decoding gives is not judged
+    # the paper's decoding has no thresholds
     plain = {"min_count_probability": None, "tag_weight": 0.0}
     pipe.decoder = replace(pipe.decoder, **plain)
     assert pipe.lowest_score("PER") == 0
@@ -140,7 +140,7 @@ def test_thresholds_that_are_missing_are_the_decoders() -> None:
     assert pipe.lowest_score("PER") == 0
 
 
-def test_thresholds_left_out_are_the_models(tmp_path: Path) -> None:
+def test_thresholds_missing_in_the_config_are_the_models(tmp_path: Path) -> None:
     folder = model_with(tmp_path, {"PER": 0.9, "LOC": 0.8})
     nlp = trained(model=named(folder), threshold={"PER": 0.5})
     nlp.to_disk(tmp_path / "other")
@@ -155,7 +155,9 @@ def test_thresholds_are_saved_with_the_model(tmp_path: Path) -> None:
     assert settings.tuning.thresholds == {"PER": 0.5}
 
 
-def test_thresholds_of_the_model_hold_where_the_config_has_none(tmp_path: Path) -> None:
+def test_thresholds_of_the_model_apply_without_thresholds_in_the_config(
+    tmp_path: Path,
+) -> None:
     folder = model_with(tmp_path, {"PER": 1.0})
     doc = trained(model=named(folder))(TEXT)
     assert "PER" not in {ent.label_ for ent in doc.ents}
@@ -163,7 +165,7 @@ def test_thresholds_of_the_model_hold_where_the_config_has_none(tmp_path: Path) 
     assert "PER" in {ent.label_ for ent in doc.ents}
 
 
-def test_thresholds_of_the_model_do_not_outlive_training(tmp_path: Path) -> None:
+def test_thresholds_of_the_model_are_dropped_by_training(tmp_path: Path) -> None:
     nlp = trained(model=named(model_with(tmp_path, {"PER": 1.0})))
     # a small step: the model still finds what it found
     train(nlp, steps=1, rate=1e-4)
@@ -172,7 +174,7 @@ def test_thresholds_of_the_model_do_not_outlive_training(tmp_path: Path) -> None
     assert "PER" in {ent.label_ for ent in nlp(TEXT).ents}
 
 
-def test_thresholds_that_were_learnt_outlast_a_choice_of_labels() -> None:
+def test_thresholds_are_kept_when_labels_are_set() -> None:
     pipe = pipe_of(trained())
     pipe.set_tuning(Tuning({"PER": 1.0}))
     pipe.set_labels(["PER", "LOC"])
@@ -244,7 +246,7 @@ def test_thresholds_tune_leaves_out_labels_that_a_text_does_not_annotate() -> No
 
 
 @pytest.mark.parametrize("label", ["HUMAN", None])
-def test_thresholds_tune_on_gold_without_known_labels_is_told(
+def test_thresholds_tune_on_gold_without_known_labels_is_an_error(
     label: str | None, tmp_path: Path
 ) -> None:
     nlp = trained()
@@ -261,7 +263,7 @@ def test_thresholds_tune_on_gold_without_known_labels_is_told(
     assert not (tmp_path / "out" / "meta.json").exists()
 
 
-def test_thresholds_tune_without_a_corpus_is_told(tmp_path: Path) -> None:
+def test_thresholds_tune_without_a_corpus_is_an_error(tmp_path: Path) -> None:
     trained().to_disk(tmp_path / "nlp")
     command = ["tune", tmp_path / "nlp", tmp_path / "no.spacy", "-o", tmp_path / "out"]
     result = CliRunner().invoke(padellm_cli, [str(part) for part in command])

@@ -1,4 +1,4 @@
-"""`spacy padellm annotate`: what comes out for what goes in."""
+"""`spacy padellm annotate`: inputs and their outputs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from spacy_padellm.annotate.progress import progress
 
 @pytest.fixture(scope="module")
 def expected() -> dict[str, list[tuple[str, str]]]:
-    """Text -> its entities, as the pipeline finds them."""
+    """Text -> entities that the pipeline finds."""
     nlp = spacy.load(trained_folder())
     return {text: entities(nlp(text)) for text in TEXTS}
 
@@ -52,7 +52,7 @@ def found(output: Path) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-def test_annotate_finds_what_the_pipeline_finds(
+def test_annotate_finds_the_entities_of_the_pipeline(
     pipeline: Path, expected: dict[str, list[tuple[str, str]]], tmp_path: Path
 ) -> None:
     texts = some_texts(25)
@@ -74,9 +74,7 @@ def test_annotate_takes_a_bundled_model(tmp_path: Path) -> None:
     ]
 
 
-def test_annotate_entity_has_its_place_and_score(
-    pipeline: Path, tmp_path: Path
-) -> None:
+def test_annotate_entity_has_offsets_and_score(pipeline: Path, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", TEXTS)
     annotate(pipeline, source, "-o", tmp_path / "out")
     for row in rows(tmp_path / "out"):
@@ -144,7 +142,7 @@ def test_annotate_text_column(pipeline: Path, tmp_path: Path) -> None:
 
 
 def write_as(suffix: str, folder: Path, texts: list[str]) -> Path:
-    """Write texts to a file of a format."""
+    """Write texts to a file in the format of a suffix."""
     path = folder / f"in{suffix}"
     if suffix == ".parquet":
         return write_parquet(path, texts)
@@ -157,7 +155,7 @@ def write_as(suffix: str, folder: Path, texts: list[str]) -> Path:
     else:
         data = "\n".join(texts).encode()
     if suffix.endswith(".gz"):
-        # two members, as appending to a file makes them
+        # two members, as in a file that was appended to
         half = len(data) // 2
         data = gzip.compress(data[:half]) + gzip.compress(data[half:])
     if suffix.endswith(".bz2"):
@@ -199,9 +197,7 @@ def test_annotate_reads_every_format(
     assert len(shards(tmp_path / "out")) == 3
 
 
-def test_annotate_text_lines_are_texts_whatever_they_hold(
-    pipeline: Path, tmp_path: Path
-) -> None:
+def test_annotate_every_text_line_is_a_text(pipeline: Path, tmp_path: Path) -> None:
     lines = ["", "a\u2028b", " ", "x\x0cy", "end"]
     data = b"\xef\xbb\xbf" + "\r\n".join(lines).encode() + b"\n"
     (tmp_path / "in.txt").write_bytes(data)
@@ -320,7 +316,7 @@ def test_annotate_shards_too_few_for_the_workers_are_named(
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -394,7 +390,7 @@ def test_annotate_null_of_parquet_is_rejected(pipeline: Path, tmp_path: Path) ->
 def test_annotate_text_that_fails_is_rejected(
     expected: dict[str, list[tuple[str, str]]], tmp_path: Path
 ) -> None:
-    # reads whole texts, and this one does not fit its model
+    # has no windows, and this text is too long for its model
     trained(span_getter=DOC_SPANS).to_disk(tmp_path / "nlp")
     texts = [*TEXTS[:2], TOO_LONG, *TEXTS[2:]]
     source = write_parquet(tmp_path / "in.parquet", texts)
@@ -408,7 +404,7 @@ def test_annotate_text_that_fails_is_rejected(
 
 
 class Careless:
-    """A component that gives up all Docs of a batch for one of them."""
+    """A component that drops all Docs of a batch if one of them fails."""
 
     def __call__(self, doc: Doc) -> Doc:
         return next(self.pipe([doc]))  # type: ignore[call-overload]
@@ -480,7 +476,7 @@ def test_annotate_file_under_two_names_is_read_once(
     (tmp_path / "link").symlink_to(folder)
     again = folder / ".." / "in" / "a.parquet"
     output = folder / "out"
-    # the second time there are files in the output, which are no input
+    # in the second run, the files in the output folder must not be inputs
     for name in (output, tmp_path / "link" / "out"):
         code, words = annotate(
             pipeline, folder, source, again, tmp_path / "link", "-o", name
@@ -497,14 +493,14 @@ def test_annotate_file_name_that_is_no_unicode(pipeline: Path, tmp_path: Path) -
     assert [row["text"] for row in rows(tmp_path / "out")] == ["Bob"]
 
 
-def test_annotate_blank_file_is_passed_over(pipeline: Path, tmp_path: Path) -> None:
+def test_annotate_empty_file_is_skipped(pipeline: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\n \n")
     write_jsonl(tmp_path / "b.jsonl", ["Bob"])
     assert annotate(pipeline, tmp_path / "*.jsonl", "-o", tmp_path / "out")[0] == 0
     assert [row["text"] for row in rows(tmp_path / "out")] == ["Bob"]
 
 
-def test_annotate_line_that_is_no_unicode_is_rejected_wherever_it_stands(
+def test_annotate_line_that_is_not_unicode_is_rejected_at_any_position(
     pipeline: Path, tmp_path: Path
 ) -> None:
     source = tmp_path / "in.jsonl"
@@ -541,7 +537,7 @@ def test_annotate_parquet_number_that_fits_no_common_type_is_rejected(
 
 
 class Remote:
-    """A component that needs a server, which may be away for some requests."""
+    """A component with a server that fails for some requests."""
 
     away: ClassVar[set[int]] = set()  # requests
     asked = 0
@@ -585,7 +581,7 @@ def test_annotate_server_that_comes_back_loses_no_text(
     remote: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     source = write_parquet(tmp_path / "in.parquet", some_texts(12))
-    # the sixth text, again when it is asked for alone, and not for what comes then
+    # the sixth text fails, also when it is sent alone; later requests succeed
     monkeypatch.setattr(Remote, "away", {6, 13})
     code, words = annotate(remote, source, "-o", tmp_path / "out")
     assert code == 0, words

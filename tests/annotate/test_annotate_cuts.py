@@ -1,4 +1,4 @@
-"""Cutting input files: the shards' rows together are the file's rows."""
+"""Dividing input files: the shards together contain each row once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINES = st.lists(st.sampled_from([b"", b"a", b"bcd", b"e" * 20]), max_size=30)
 
 
 class Trickle(io.BytesIO):
-    """A file that gives a few bytes at a time."""
+    """A file whose `read` returns a few bytes at a time."""
 
     def read(self, size: int | None = -1) -> bytes:
         return super().read(min(7, size or 7))
@@ -73,7 +73,7 @@ def test_annotate_cuts_parquet_rows_are_read_once(
     assert [r.text for r in read if isinstance(r, InputRecord)] == texts
 
 
-def test_annotate_cuts_file_that_became_shorter_is_told(tmp_path: Path) -> None:
+def test_annotate_cuts_file_that_became_shorter_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "in.txt"
     path.write_bytes(b"a\nb\nc\n")
     with path.open("rb") as file:
@@ -97,7 +97,7 @@ def test_annotate_cuts_file_that_became_shorter_is_told(tmp_path: Path) -> None:
         ("parquet", None),
     ],
 )
-def test_annotate_cuts_format_is_told_by_the_name(
+def test_annotate_cuts_format_depends_on_the_suffix(
     name: str, data_format: str | None
 ) -> None:
     assert format_of(name) == data_format

@@ -1,4 +1,4 @@
-"""`spacy padellm annotate`: what is said of bad input, and that nothing is lost."""
+"""`spacy padellm annotate`: error messages for bad input, and that nothing is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`benchmarks.annotate`: what is made of shards' times and of memory."""
+"""`benchmarks.annotate`: figures computed from shards' times and memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.annotate.memory import Memory
 
 
 def finished(folder: Path, times: Sequence[int], *, rows: int) -> Path:
-    """An output whose shards were finished at these times."""
+    """Make an output folder whose shards were finished at these times."""
     (folder / "shards").mkdir()
     for place, time in enumerate(times):
         path = folder / "shards" / f"part-{place:06d}.parquet"
@@ -28,7 +28,7 @@ def finished(folder: Path, times: Sequence[int], *, rows: int) -> Path:
 
 
 def test_annotate_figures_rate_leaves_out_start_and_tail(tmp_path: Path) -> None:
-    # two workers, 10 s a shard; the second one starts late and ends alone
+    # two workers, 10 s per shard; the second one starts late and finishes last
     times = [50, 67, 70, 77, 80, 87, 90, 97, 100, 107, 110, 117, 160]
     output = finished(tmp_path, times, rows=100)
     assert running_rate(output, workers=2) == pytest.approx(20, rel=0.1)

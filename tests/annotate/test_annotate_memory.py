@@ -1,4 +1,4 @@
-"""`spacy padellm annotate`: what a worker's memory must not grow with."""
+"""`spacy padellm annotate`: a worker's memory does not grow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytest.importorskip("pyarrow")
 
 from helpers import trained_folder
 
-# products of ever new shapes, as batches of texts bring them
+# matrix products of ever new shapes, as in batches of texts
 PROGRAM = """
 import sys
 import torch
@@ -39,5 +39,5 @@ print(products(range(100, 500)) - before)
 def test_annotate_memory_does_not_grow_with_shapes() -> None:
     command = [sys.executable, "-c", PROGRAM, str(trained_folder())]
     grown = subprocess.run(command, capture_output=True, text=True, check=True)
-    # a kernel of each shape would be 200 MiB
+    # one cached kernel per shape would take 200 MiB
     assert float(grown.stdout) < 30

@@ -1,4 +1,4 @@
-"""`spacy padellm annotate`: output folders that cannot be written, or hold another run.
+"""`spacy padellm annotate`: output folders of other runs, or that are not writable.
 
 Nothing in them is overwritten.
 """
@@ -34,13 +34,13 @@ from spacy_padellm.annotate.output import wrap_write_errors
 
 
 def state(output: Path) -> dict[str, tuple[int, bytes]]:
-    """All files: what is in them, and the inode, which a new file would not share."""
+    """All files with content and inode; a rewritten file has another inode."""
     files = [path for path in sorted(output.rglob("*")) if path.is_file()]
     return {str(path): (path.stat().st_ino, path.read_bytes()) for path in files}
 
 
 def refused(output: Path, *command: object, difference: str) -> None:
-    """The command does not go on with another run, and leaves it as it is."""
+    """Check that the command refuses another run's folder and leaves it unchanged."""
     before = state(output)
     saying = f"{output} belongs to another run: {difference}"
     fails(*command, "-o", output, saying=saying)
@@ -90,7 +90,7 @@ def test_annotate_outputs_of_other_inputs(
     refused(output, pipeline, source, difference=saying)
 
 
-def test_annotate_outputs_folder_of_something_else(
+def test_annotate_outputs_folder_with_other_files_is_an_error(
     pipeline: Path, source: Path, output: Path
 ) -> None:
     output.mkdir()
@@ -121,7 +121,7 @@ def test_annotate_outputs_that_is_a_file(
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Let no file grow further: writing fails as on a full disk."""
+    """Let no file grow, so that writing fails as on a full disk."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -131,7 +131,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 def noise(places: int) -> str:
-    """A text that cannot be compressed much."""
+    """Make a text that compresses badly."""
     return "".join(chr(0x4E00 + place * 7919 % 20000) for place in range(places))
 
 
@@ -152,7 +152,7 @@ def test_annotate_outputs_no_space_for_a_shard(
     command = (pipeline, source, "-o", output, *options, "--workers", workers)
     with largest_file(20_000):
         fails(*command, saying="No space left to write")
-    # with several workers the other shard may not have been finished
+    # with several workers the other shard may be unfinished
     assert len(shards(output)) == 1 or workers > 1
     assert workers > 1 or list((output / "unfinished").iterdir()) == []
     before = state(output / "shards")
@@ -183,14 +183,14 @@ def test_annotate_outputs_no_space_for_bad_records(
     with largest_file(20_000):
         saying = f"No space left to write {output}/rejected/part-000000.jsonl"
         fails(pipeline, source, "-o", output, saying=saying)
-    # it would be done without them
+    # otherwise it would succeed without them
     assert shards(output) == []
     assert annotate(pipeline, source, "-o", output)[0] == 3
     assert [record["row"] for record in rejected(output)] == [6]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_annotate_outputs_full_disk_is_told_from_other_faults(code: int) -> None:
+def test_annotate_outputs_full_disk_has_its_own_message(code: int) -> None:
     with (
         pytest.raises(AnnotateError, match="No space left to write x"),
         wrap_write_errors("x"),

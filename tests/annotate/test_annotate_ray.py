@@ -1,4 +1,4 @@
-"""`spacy padellm annotate --ray`: the same as without Ray, whatever is killed."""
+"""`spacy padellm annotate --ray`: same output as without Ray, even after kills."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_annotate_ray_goes_on_after_the_command_is_killed(
     wait_for(lambda: len(shards(output)) >= 2, process)
     kill(process)
     assert len(shards(output)) < 20
-    # with Ray or without, the output is the same
+    # the output is the same with and without Ray
     code, words = annotate(*command(source, output))
     assert code == 3, words
     assert contents(output) == without_ray
@@ -105,7 +105,7 @@ def test_annotate_ray_cluster_that_is_not_there(source: Path, tmp_path: Path) ->
 
 
 def ask_actor(source: Path, output: Path, *, pipeline_hash: str) -> dict[str, list]:
-    """What an actor says of the first shard."""
+    """Return an actor's result for the first shard."""
     job = Job(
         pipeline=str(trained_folder()),
         fingerprint=pipeline_hash,
@@ -121,7 +121,7 @@ def ask_actor(source: Path, output: Path, *, pipeline_hash: str) -> dict[str, li
     return answer
 
 
-def test_annotate_ray_shard_begun_too_often_is_given_up(
+def test_annotate_ray_shard_started_too_often_fails(
     source: Path, tmp_path: Path
 ) -> None:
     pipeline_hash = fingerprint(trained_folder())

@@ -1,4 +1,4 @@
-"""`spacy padellm annotate`: runs that end early, and go on."""
+"""`spacy padellm annotate`: runs that are interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Command = tuple[Any, ...]
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus that takes seconds, with bad records here and there."""
+    """A corpus that takes seconds, with a few bad records."""
     texts: list[object] = [text * 3 for text in some_texts(600)]
     texts[5] = texts[333] = texts[599] = None
     return write_jsonl(tmp_path_factory.mktemp("corpus") / "in.jsonl", texts)
@@ -43,7 +43,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(
     source: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
-    """What an undisturbed run writes."""
+    """The output of an uninterrupted run."""
     output = tmp_path_factory.mktemp("undisturbed") / "out"
     code, words = annotate(*command(source, output))
     assert code == 3, words
@@ -64,7 +64,7 @@ def command(source: Path, output: Path) -> Command:
 
 
 def inodes(output: Path) -> dict[str, int]:
-    """Tells files that were written again from those that were not."""
+    """Shows which files were rewritten."""
     return {path.name: path.stat().st_ino for path in shards(output)}
 
 
@@ -79,7 +79,7 @@ def test_annotate_resume_finished_run_does_nothing(tmp_path: Path) -> None:
     assert inodes(tmp_path / "out") == written
 
 
-def test_annotate_resume_does_only_what_is_missing(
+def test_annotate_resume_annotates_missing_shards_only(
     tmp_path: Path,
 ) -> None:
     small = write_jsonl(tmp_path / "in.jsonl", [*some_texts(50), None])
@@ -102,7 +102,7 @@ def test_annotate_resume_records_rejected_by_a_killed_attempt_are_not_kept(
     source = write_jsonl(tmp_path / "in.jsonl", some_texts(5))
     output = tmp_path / "out"
     annotate(*command(source, output))
-    # it rejected a record, and was killed before it had the shard's name
+    # it rejected a record and was killed before the shard's file appeared
     shards(output)[0].unlink()
     (output / "rejected").mkdir()
     (output / "rejected" / "part-000000.jsonl").write_text('{"row": 1}\n', "utf8")
@@ -147,7 +147,7 @@ def test_annotate_resume_killed_workers_are_replaced(
 
 
 @pytest.mark.slow
-def test_annotate_resume_shard_that_kills_its_worker_is_given_up(
+def test_annotate_resume_shard_that_kills_its_workers_fails(
     tmp_path: Path,
 ) -> None:
     output = tmp_path / "out"
@@ -165,6 +165,6 @@ def test_annotate_resume_shard_that_kills_its_worker_is_given_up(
 def _at_work(
     process: subprocess.Popen[str], output: Path, attempts: int
 ) -> list[int] | None:
-    """The worker, once the shard was begun so often."""
+    """Find the workers once there were so many attempts at the shard."""
     begun = list((output / "unfinished").glob("part-*"))
     return workers_of(process) if len(begun) == attempts else None

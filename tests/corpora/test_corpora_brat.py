@@ -65,7 +65,7 @@ def test_corpora_brat_file_without_partner_is_bad(tmp_path, name):
     assert str(bad).startswith(f"{tmp_path / name}: no ")
 
 
-def test_corpora_brat_mention_parted_where_the_line_breaks(tmp_path):
+def test_corpora_brat_mention_split_at_a_line_break(tmp_path):
     (tmp_path / "a.txt").write_text("New\nYork and Ann", encoding="utf-8")
     (tmp_path / "a.ann").write_text("T1\tLOC 0 3;4 8\tNew York\n", encoding="utf-8")
     (record,) = read_brat(tmp_path / "a.txt")

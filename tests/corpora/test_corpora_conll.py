@@ -38,7 +38,7 @@ def test_corpora_conll_decodes_scheme(tags, mentions):
     assert list(decode_tags(tags.split())) == mentions
 
 
-def test_corpora_conll_joins_english_with_blanks(tmp_path):
+def test_corpora_conll_joins_english_with_spaces(tmp_path):
     (record,) = read(tmp_path, "Ann\tB-PER\nLee\tI-PER\n.\tO\n")
     assert record.text == "Ann Lee ."
     assert record.words == ["Ann", "Lee", "."]
@@ -46,7 +46,7 @@ def test_corpora_conll_joins_english_with_blanks(tmp_path):
     assert strings(record) == [("Ann Lee", "PER")]
 
 
-def test_corpora_conll_joins_chinese_without_blanks(tmp_path):
+def test_corpora_conll_joins_chinese_without_spaces(tmp_path):
     (record,) = read(tmp_path, "在\tO\n北京\tB-LOC\n市\tI-LOC\n", joiner="")
     assert record.text == "在北京市"
     assert record.words is None
@@ -97,7 +97,7 @@ def test_corpora_conll_finds_token_after_numbers(tmp_path):
     assert record.text == "Ann ran"
 
 
-def test_corpora_conll_takes_columns_as_given(tmp_path):
+def test_corpora_conll_uses_the_columns_of_the_options(tmp_path):
     content = "U.N. I-NP I-ORG Un\nrests I-VP O rest\n"
     (record,) = read(tmp_path, content, tag_column=1, token_column=-1)
     assert record.text == "Un rest"
@@ -130,7 +130,7 @@ def test_corpora_conll_reads_crlf_and_bom(tmp_path):
     assert [item.text for item in items] == ["Ann ran", "Bo"]
 
 
-def test_corpora_conll_keeps_tokens_of_wide_blanks(tmp_path):
+def test_corpora_conll_keeps_tokens_of_wide_spaces(tmp_path):
     (record,) = read(tmp_path, "\u3000\tO\n京\tB-LOC\n", joiner="")
     assert strings(record) == [("京", "LOC")]
     assert record.text == "\u3000京"

@@ -84,7 +84,9 @@ def test_corpora_mention_inside_token_splits_it(tmp_path):
     ("text", "span"),
     [("买件 来", (1, 3)), ("买 件来", (1, 3)), ("a  b", (1, 2)), ("a b ", (2, 4))],
 )
-def test_corpora_mention_with_edge_blank_is_kept(tmp_path, lang, text, span):
+def test_corpora_mention_with_leading_or_trailing_space_is_kept(
+    tmp_path, lang, text, span
+):
     source = jsonl(tmp_path / "a.jsonl", [(text, [[*span, "HC"]])])
     _, (doc,) = run(source, lang=lang)
     assert doc.text == text
@@ -131,7 +133,7 @@ def test_corpora_every_mention_is_written_or_reported(tmp_path):
     ]
     report, docs = run(jsonl(tmp_path / "a.jsonl", rows))
     written = sum(len(doc.spans["padellm"]) for doc in docs)
-    # Each bad row above holds one mention
+    # each bad row above contains one mention
     reported = report.duplicates + len(report.bad)
     assert written + reported == sum(len(spans) for _, spans in rows)
     assert written == report.labels.total()
@@ -156,7 +158,7 @@ def test_corpora_text_without_doc_is_bad(tmp_path, row, reason):
 def test_corpora_counts_kinds_of_overlap():
     spans = [(0, 9, "A"), (2, 4, "A"), (2, 4, "B"), (3, 12, "A"), (12, 14, "A")]
     kinds = count_overlaps(spans)
-    # (2, 4) twice in (0, 9), and both cross (3, 12), which crosses (0, 9)
+    # (2, 4) is twice in (0, 9); both cross (3, 12), which crosses (0, 9)
     assert kinds == {"nested": 2, "labelled twice": 2, "crossing": 4}
 
 
@@ -199,7 +201,7 @@ def test_corpora_result_is_read_by_spacy_corpus(tmp_path):
     assert examples[0].predicted.text == NESTED_TEXT
 
 
-def test_corpora_own_labels_are_those_of_the_whole_source(tmp_path):
+def test_corpora_own_labels_are_those_of_all_texts(tmp_path):
     rows = [("Bo ran", [(0, 2, "PER")]), ("Oslo", [(0, 4, "LOC")]), ("no", [])]
     _, docs = run(jsonl(tmp_path / "a.jsonl", rows), own_labels=True)
     assert [list(doc.user_data[LABELS_KEY]) for doc in docs] == [["LOC", "PER"]] * 3

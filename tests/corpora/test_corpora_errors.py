@@ -1,4 +1,4 @@
-"""Conversion: what cannot be converted is an error that names its remedy."""
+"""Conversion: errors, whose messages say what to do."""
 
 import gzip
 
@@ -92,7 +92,7 @@ def test_corpora_target_needs_its_suffix(tmp_path):
         run(tmp_path / "a.jsonl", target="out.json")
 
 
-def test_corpora_target_that_cannot_be_written_is_told(tmp_path):
+def test_corpora_target_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "a.jsonl").write_text(GOOD, encoding="utf-8")
     with pytest.raises(
         ConversionError, match=r"Cannot write .*Name a file in a folder"
@@ -100,7 +100,7 @@ def test_corpora_target_that_cannot_be_written_is_told(tmp_path):
         run(tmp_path / "a.jsonl", target="a.jsonl/out.spacy")
 
 
-def test_corpora_flat_overlap_is_an_error_with_its_place(tmp_path):
+def test_corpora_flat_overlap_is_an_error_with_its_line(tmp_path):
     nested = '{"text": "LA Times", "spans": [[0, 8, "ORG"], [0, 2, "LOC"]]}\n'
     (tmp_path / "a.jsonl").write_text(GOOD + nested, encoding="utf-8")
     with pytest.raises(ConversionError, match=r"a\.jsonl:2: .*Drop --flat"):

@@ -1,4 +1,4 @@
-"""JSON lines and CLUENER: the shapes of mentions and lines that are bad."""
+"""JSON lines and CLUENER: structures of mentions, and bad lines."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_corpora_jsonl_empty_list_is_annotated(tmp_path):
     assert record.spans == ()
 
 
-def test_corpora_jsonl_class_label_beside_spans_is_passed_over(tmp_path):
+def test_corpora_jsonl_class_label_next_to_spans_is_ignored(tmp_path):
     row = {"text": TEXT, "label": "NEWS", "spans": [[0, 3, "PER"]]}
     (record,) = read(read_jsonl, tmp_path, row)
     assert record.spans == ((0, 3, "PER"),)

@@ -1,4 +1,4 @@
-"""The paper's format: index conventions and rows that break them."""
+"""The format of the paper: index conventions, and rows that violate them."""
 
 import json
 
@@ -53,7 +53,7 @@ def test_corpora_paper_character_rows_leave_words_to_tokenizer(tmp_path):
     assert strings(record) == [("上海", "LOC")]
 
 
-def test_corpora_paper_counts_empty_words_of_double_blanks(tmp_path):
+def test_corpora_paper_counts_empty_words_of_double_spaces(tmp_path):
     (record,) = read(tmp_path / "a.json", [["Hi  Bo Lee", [2, 3, "Bo Lee", "PER"]]])
     assert strings(record) == [("Bo Lee", "PER")]
     assert record.words is None
