@@ -24,6 +24,7 @@ from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.records import BadRecord, InputRecord
 from spacy_padellm.annotate.tables import read_parquet
 from spacy_padellm.annotate.writers import WRITERS, Annotated, to_json_columns
+from spacy_padellm.compat import doc_context
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.memory import release_free_memory
 
@@ -179,9 +180,9 @@ def annotate_texts(
         name: str, pipe: object, docs: list[Doc], error: Exception
     ) -> None:
         for doc in docs:
-            reasons[doc._context] = f"{name}: {type(error).__name__}: {error}"
+            reasons[doc_context(doc)] = f"{name}: {type(error).__name__}: {error}"
             if isinstance(error, ConnectionError):
-                unreached.add(doc._context)
+                unreached.add(doc_context(doc))
 
     def docs_of(records: Iterable[InputRecord]) -> Iterator[tuple[Doc, int]]:
         for record in records:

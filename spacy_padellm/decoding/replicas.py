@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from spacy_padellm.compat import tensor_version
 from spacy_padellm.lm.devices import choose_device, current
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.template import Prompt
@@ -165,7 +166,7 @@ def _numbered(device: torch.device) -> torch.device:
 def _stamp(lm: LanguageModel) -> tuple[Any, ...]:
     """Tells one state of a model's weights and tokenizer from another."""
     weights = lm.model.parameters()
-    versions = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in weights]
+    versions = [(p.data_ptr(), tensor_version(p)) for p in weights]
     return (id(lm.model), len(lm.tokenizer), tuple(versions))
 
 

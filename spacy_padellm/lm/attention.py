@@ -1,7 +1,7 @@
-"""Attention over packed trees, for all models that use transformers' interface.
+"""Attention over packed trees, for every model that uses transformers' interface.
 
-A model in a pass calls `attend` in each of its layers. It writes the new keys and
-values to the rows' cache, and attends row by row under the tree's mask.
+During a forward pass each layer of the model calls `attend`. It writes the new keys and
+values to the KV cache, and computes attention row by row under the mask of the trees.
 """
 
 from __future__ import annotations
@@ -14,26 +14,28 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers import AttentionInterface
 
+from spacy_padellm.compat import attention_name, swapped_attention
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.masks import additive_mask
 from spacy_padellm.tree.packing import PackedBatch
 
 NAME = "padellm_tree"
-# up to here plain products are faster on a CPU than the fused attention
+# on a CPU, plain products are faster than fused attention up to this many scores
 _FEW_SCORES = 1 << 20
 _running = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionBlock:
-    """Neighbouring rows of a pass, padded to one width, on the device; see `RowGroup`.
+    """Adjacent rows of a batch, padded to one width, on the device; see `RowGroup`.
 
-    rows, packed (slice): The rows of the cache, and the tokens of the pass.
-    width, slots (int): New tokens of a row, and slots that they may see.
-    mask (torch.Tensor): (rows, 1, width, slots), numbers to add to the scores.
-    pad, unpad (torch.Tensor | None): Where tokens stand in rows, and back.
+    rows, packed (slice): Rows of the cache, and tokens of the packed batch.
+    width, slots (int): New tokens per row, and slots that they may attend to.
+    mask (torch.Tensor): (rows, 1, width, slots), added to the attention scores.
+    pad, unpad (torch.Tensor | None): Indices that turn packed tokens into padded rows,
+        and back.
     """
 
     rows: slice
@@ -61,11 +63,13 @@ def packed_attention(
     device: Any,
     dtype: torch.dtype,
 ) -> AbstractContextManager[None]:
-    """Let the model of a config read a pass.
+    """Prepare a model's attention for the forward pass over a packed batch.
 
-    config (transformers.PretrainedConfig): The model's.
-    packed (PackedBatch): The pass.
-    cache (TreeKVCache): Keys and values of the passes before; takes those of this one.
+    config (transformers.PretrainedConfig): The model's config.
+    packed (PackedBatch): The batch.
+    cache (TreeKVCache): Keys and values of earlier passes; this pass adds its own.
+    device (Any): The model's device.
+    dtype (torch.dtype): The dtype of the attention mask.
     """
     cache.reserve(*packed.used)
     slot_mapping = cache.slot_mapping(packed.rows, packed.slots).to(device)
@@ -77,8 +81,8 @@ def packed_attention(
         unpad = None
         if group.unpad is not None:
             unpad = torch.from_numpy(group.unpad).to(device)
-        held = group.rows, group.packed, group.width, group.slots
-        blocks.append(AttentionBlock(*held, mask, pad, unpad))
+        size = group.rows, group.packed, group.width, group.slots
+        blocks.append(AttentionBlock(*size, mask, pad, unpad))
     return attention_of(config, blocks, cache, slot_mapping)
 
 
@@ -89,21 +93,20 @@ def attention_of(
     cache: TreeKVCache,
     slot_mapping: torch.Tensor,
 ) -> Iterator[None]:
-    """Let the model of a config attend to the rows of a cache.
+    """Let a model attend to the rows of a cache.
 
-    config (transformers.PretrainedConfig): The model's.
-    blocks (Sequence[AttentionBlock]): What attends to what.
-    cache (TreeKVCache): Keys and values, with room for those of the pass.
-    slot_mapping (torch.Tensor): Where the cache keeps each token of the pass.
+    config (transformers.PretrainedConfig): The model's config.
+    blocks (Sequence[AttentionBlock]): Which tokens attend to which slots.
+    cache (TreeKVCache): The KV cache, with room for the tokens of the pass.
+    slot_mapping (torch.Tensor): The index in the cache of each token of the pass.
     """
-    before = config._attn_implementation
-    # transformers' own sdpa attention leaves out the capping of scores
-    _running.state = _State(cache, slot_mapping, blocks, softcaps=before != "sdpa")
-    config._attn_implementation = NAME
+    # the sdpa attention of transformers ignores soft-capping
+    softcaps = attention_name(config) != "sdpa"
+    _running.state = _State(cache, slot_mapping, blocks, softcaps=softcaps)
     try:
-        yield
+        with swapped_attention(config, NAME):
+            yield
     finally:
-        config._attn_implementation = before
         del _running.state
 
 
@@ -117,24 +120,25 @@ def attend(
     softcap: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of packed tokens: an implementation of transformers' interface.
+    """Compute the attention of packed tokens, as transformers' interface asks for.
 
     query, key, value (torch.Tensor): (1, heads, tokens, head size).
-    RETURNS (tuple[torch.Tensor, None]): (1, tokens, heads, head size), and no weights.
+    RETURNS (tuple[torch.Tensor, None]): The output (1, tokens, heads, head size);
+        attention weights are not returned.
     """
     state: _State = _running.state
     keys, values = state.cache.write(module.layer_idx, key, value, state.slot_mapping)
     query = query[0].transpose(0, 1)
     softcap = softcap if state.softcaps else None
-    found = [
+    outputs = [
         _attend_block(query, keys, values, block, scaling, softcap)
         for block in state.blocks
     ]
-    output = found[0] if len(found) == 1 else torch.cat(found)
+    output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     return output[None], None
 
 
-ALL_ATTENTION_FUNCTIONS[NAME] = attend
+AttentionInterface.register(NAME, attend)
 
 
 def _attend_block(
@@ -145,7 +149,7 @@ def _attend_block(
     scaling: float | None,
     softcap: float | None,
 ) -> torch.Tensor:
-    """Attention of a block: (tokens, heads, head size)."""
+    """Compute the attention of one block: (tokens, heads, head size)."""
     new = query[block.packed]
     if block.pad is not None:
         new = new[block.pad]
@@ -154,7 +158,7 @@ def _attend_block(
     shared = keys.shape[2]
     k = keys[block.rows, : block.slots].transpose(1, 2)
     v = values[block.rows, : block.slots].transpose(1, 2)
-    # query heads that share keys stand one after the other as further tokens
+    # query heads that share keys are treated as further tokens
     times = heads // shared
     q = new.view(count, block.width, shared, times, size).permute(0, 2, 3, 1, 4)
     q = q.reshape(count, shared, times * block.width, size)

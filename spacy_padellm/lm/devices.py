@@ -1,4 +1,4 @@
-"""Devices and dtypes: what the config asks for, and what the hardware is fast at."""
+"""Choose the device and the dtype from the config and the hardware."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from spacy_padellm.compat import cpu_is_fast_in_bf16, is_bad_fork
 from spacy_padellm.errors import Errors
 
 _DTYPES = {
@@ -17,15 +18,16 @@ _DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-# the process whose threads torch has: none yet where this one was forked before
+# the process that torch's threads belong to; 0 if this process was forked before the
+# import, as its threads then stayed in the parent
 _forked = mp.parent_process() and mp.get_start_method(allow_none=True) in {None, "fork"}
 _process = 0 if _forked else os.getpid()
 
 
 def choose_device(device: str) -> torch.device:
-    """The torch device for "auto", "cpu", "cuda", "cuda:1", ...
+    """Get the torch device for "auto", "cpu", "cuda", "cuda:1", ...
 
-    RAISES (ValueError): If the device is unknown or absent.
+    RAISES (ValueError): If the device is unknown or not available.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -45,7 +47,7 @@ def choose_device(device: str) -> torch.device:
 def check_devices(devices: Sequence[str]) -> None:
     """Check a decoder's list of devices.
 
-    RAISES (ValueError): If it is a string, or no list of strings.
+    RAISES (ValueError): If it is not a list of strings.
     """
     listed = isinstance(devices, Sequence) and not isinstance(devices, str)
     if not listed or not all(isinstance(device, str) for device in devices):
@@ -55,21 +57,21 @@ def check_devices(devices: Sequence[str]) -> None:
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 products are faster than float32 ones on the device."""
+    """Whether the device computes products faster in bfloat16 than in float32."""
     if device.type == "cuda":
         if torch.version.hip:
             return True
-        # older ones emulate it, slowly
+        # older GPUs emulate bfloat16, which is slow
         return torch.cuda.get_device_properties(device).major >= 8
-    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, check, bool)() for check in checks)
+    return cpu_is_fast_in_bf16()
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """The torch dtype for "auto", "float32", "bfloat16", "float16".
+    """Get the torch dtype for "auto", "float32", "bfloat16", "float16".
 
-    "auto" is bfloat16 where the hardware is fast at it, else float16 on CUDA and
-    float32 elsewhere.
+    "auto" is bfloat16 if the hardware is fast at it, else float16 on CUDA and float32
+    on the CPU.
+
     RAISES (ValueError): If the dtype is unknown.
     """
     if dtype == "auto":
@@ -82,21 +84,22 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def enter_process(device: torch.device) -> None:
-    """Make a device usable in this process, which may be a fork of another one.
+    """Make a device usable in this process, which may be a fork of another process.
 
     A forked process runs torch on one thread.
-    RAISES (ValueError): If the device is CUDA, and the process was forked from one that
-        used CUDA.
+
+    RAISES (ValueError): If the device is CUDA, and the process was forked from a
+        process that used CUDA.
     """
     global _process
-    if device.type == "cuda" and torch.cuda._is_in_bad_fork():
+    if device.type == "cuda" and is_bad_fork():
         raise ValueError(Errors.P132)
     if os.getpid() != _process:
-        # OpenMP waits for its threads for ever, and they stayed in the other process
+        # OpenMP would wait forever for its threads, which stayed in the parent process
         torch.set_num_threads(1)
         _process = os.getpid()
 
 
 def current(device: torch.device) -> AbstractContextManager[Any]:
-    """Make a device the thread's current one: kernels are launched there."""
+    """Make a device the current one of this thread, so that kernels run on it."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -1,7 +1,7 @@
-"""Weights in the layout of the CPU's matrix kernels, for passes of few tokens.
+"""Weights in the layout of the CPU's matrix kernels, for forward passes of few tokens.
 
-A product of a few rows in bfloat16 otherwise spends half its time laying the weights
-out anew. The packed weights stand beside the plain ones, which all else goes on using.
+Without it, a bfloat16 product of a few rows spends half its time converting the layout
+of the weights. The packed weights are a copy; everything else uses the plain weights.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-MOST_BYTES = 2 << 30  # of all packed weights: what they cost in memory
-_LEAST_WEIGHTS = 1 << 20  # of a layer; smaller ones gain nothing
-_MOST_ROWS = 128  # of a product; larger ones gain nothing
+from spacy_padellm.compat import onednn_has_bf16, onednn_linear, onednn_pack
+
+MOST_BYTES = 2 << 30  # memory limit of all packed weights
+_LEAST_WEIGHTS = 1 << 20  # per layer; smaller layers gain nothing
+_MOST_ROWS = 128  # per product; larger products gain nothing
 
 
 def prepack(model: torch.nn.Module) -> int:
-    """Pack the large linear layers of a model that is not trained any more.
+    """Pack the large linear layers of a model that is no longer trained.
 
-    Nothing is done on other devices, in other dtypes, where torch has no oneDNN or the
-    processor no instructions that its bfloat16 kernels need, or for models of more than
-    MOST_BYTES.
+    Only bfloat16 weights on the CPU are packed, and only if oneDNN can run its bfloat16
+    kernels and the packed weights take at most MOST_BYTES.
 
     model (torch.nn.Module): The model.
-    RETURNS (int): How many layers were packed.
+    RETURNS (int): The number of packed layers.
     """
     layers = [
         module
@@ -37,22 +38,16 @@ def prepack(model: torch.nn.Module) -> int:
         and module.weight.numel() >= _LEAST_WEIGHTS
     ]
     size = sum(2 * layer.weight.numel() for layer in layers)
-    if size > MOST_BYTES or not has_kernels():
+    if size > MOST_BYTES or not onednn_has_bf16():
         return 0
     for layer in layers:
         layer.forward = _Packed(layer)  # type: ignore[method-assign, assignment]
     return len(layers)
 
 
-def has_kernels() -> bool:
-    """Whether oneDNN is there, and the processor runs its bfloat16 kernels."""
-    available = torch.backends.mkldnn.is_available()
-    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
 @dataclass(eq=False, slots=True)
 class _Packed:
-    """The forward function of a layer, which packs its weights at first use."""
+    """The forward function of a layer; it packs the weight at its first use."""
 
     layer: torch.nn.Linear
     weight: torch.Tensor | None = None
@@ -60,17 +55,13 @@ class _Packed:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         layer = self.layer
         few = x.numel() <= _MOST_ROWS * layer.in_features
-        # a copy of the model may stand on another device
+        # a copy of the model may be on another device
         fits = x.device.type == "cpu" and x.dtype == torch.bfloat16
         if not (few and fits) or torch.is_grad_enabled():
             return F.linear(x, layer.weight, layer.bias)
         if self.weight is None:
-            plain = layer.weight.detach()
-            self.weight = torch.ops.mkldnn._reorder_linear_weight(plain, _MOST_ROWS)
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self.weight, layer.bias, "none", [], ""
-        )
-        return product
+            self.weight = onednn_pack(layer.weight.detach(), _MOST_ROWS)
+        return onednn_linear(x, self.weight, layer.bias)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Packed:
         return _Packed(copy.deepcopy(self.layer, memo))

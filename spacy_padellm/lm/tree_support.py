@@ -1,4 +1,4 @@
-"""Whether a model can read token trees, and why not."""
+"""Check whether a model can run on token trees, and say why if it cannot."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from spacy_padellm.compat import attention_name, set_attention
 from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import TreeKVCache
@@ -18,19 +19,19 @@ from spacy_padellm.tree.token_tree import ROOT, TokenTree
 
 _reasons: weakref.WeakKeyDictionary[LanguageModel, str] = weakref.WeakKeyDictionary()
 _PROBE_VOCABULARY = 32
-# settings by which a config says which layer is of which kind
+# config settings that say which layer is of which kind
 _LAYER_PATTERNS = "pattern|period|offset|interval|block_type|shared_layers|every"
-# widths that attention does not depend on, which take most of the time
+# widths that attention does not depend on; shrinking them saves most of the time
 _INNER_WIDTHS = ("intermediate_size", "moe_intermediate_size", "ffn_dim", "n_inner")
 _warned: weakref.WeakKeyDictionary[LanguageModel, bool] = weakref.WeakKeyDictionary()
 
 
 def why_no_tree(lm: LanguageModel, length: int) -> str:
-    """Why a text must be decoded as separate sequences.
+    """Get the reason why a text must be decoded as separate sequences.
 
     lm (LanguageModel): The model.
-    length (int): Tokens of the text's longest sequence.
-    RETURNS (str): The reason, empty if the tree will do.
+    length (int): Length of the text's longest sequence in tokens.
+    RETURNS (str): The reason; empty if a token tree can be used.
     """
     if lm not in _reasons:
         _reasons[lm] = _model_reason(lm)
@@ -43,14 +44,14 @@ def why_no_tree(lm: LanguageModel, length: int) -> str:
 
 
 def warn_unsupported(lm: LanguageModel, reason: str) -> None:
-    """Say once for each model why it is decoded as separate sequences."""
+    """Log once per model why its texts are decoded as separate sequences."""
     if lm not in _warned:
         _warned[lm] = True
         logger.warning(Warnings.W103.format(reason=reason))
 
 
 def _sliding_window(config: Any) -> int | None:
-    """The shortest sliding window of the model's layers, in tokens."""
+    """Get the shortest sliding window of the model's layers, in tokens."""
     text = config.get_text_config()
     window = getattr(text, "sliding_window", None)
     used = getattr(text, "use_sliding_window", True)
@@ -63,44 +64,44 @@ def _sliding_window(config: Any) -> int | None:
 
 
 def _model_reason(lm: LanguageModel) -> str:
-    if _reads_trees(lm):
+    if _supports_trees(lm):
         return ""
     return Warnings.R102.format(kind=lm.model.config.model_type)
 
 
-def _reads_trees(lm: LanguageModel) -> bool:
-    """Try it: a small tree in two passes against its two sequences."""
+def _supports_trees(lm: LanguageModel) -> bool:
+    """Compare a small tree, run in two passes, with its two separate sequences."""
     stem, left, right = [1, 2, 3, 4, 5, 6], [7, 8, 9], [10, 11, 12]
     tree = TokenTree()
     root = tree.extend(ROOT, stem)
     cache = TreeKVCache()
     try:
-        # models warn of positions and masks that they do not take
+        # models warn about positions and masks that they ignore
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             small = LanguageModel(_small_copy(lm.model), lm.tokenizer)
             small.read(pack([tree], 0), [root], cache)
-            reads = [tree.extend(root, branch) - len(stem) for branch in (left, right)]
-            found = small.read(pack([tree], 1), reads, cache)[0]
+            ends = [tree.extend(root, branch) - len(stem) for branch in (left, right)]
+            logits = small.read(pack([tree], 1), ends, cache)[0]
             for row, branch in enumerate((left, right)):
                 sequence = torch.tensor([stem + branch])
-                wanted = small.model(sequence, use_cache=False).logits[0, -1]
-                # rounding is under a hundredth even where experts are routed; a mask or
-                # position that is not taken changes half of it
-                if not (found[row] - wanted).norm() < 0.01 * wanted.norm():
+                expected = small.model(sequence, use_cache=False).logits[0, -1]
+                # rounding stays under 1 %, even with routed experts; a mask or position
+                # that is ignored changes the logits by about half
+                if not (logits[row] - expected).norm() < 0.01 * expected.norm():
                     return False
     except torch.OutOfMemoryError:
-        raise  # says nothing of the model
+        raise  # it says nothing about the model
     except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError):
-        return False  # the model's attention is not transformers' interface
+        return False  # the model does not use transformers' attention interface
     return True
 
 
 def _small_copy(model: Any) -> Any:
-    """A model of the same kind with random float32 weights, on the CPU.
+    """Make a model of the same kind with random float32 weights, on the CPU.
 
-    It has one layer of each kind and few tokens: whether trees are read is a question
-    of structure, which the rounding of large or outlying weights would hide.
+    It has one layer of each kind and a small vocabulary. Whether trees work depends on
+    the structure alone; rounding errors of large weights would hide the answer.
     """
     base = model.get_base_model() if hasattr(model, "peft_config") else model
     config = copy.deepcopy(base.config)
@@ -115,17 +116,17 @@ def _small_copy(model: Any) -> Any:
     for name in _INNER_WIDTHS:
         if isinstance(getattr(text, name, None), int):
             setattr(text, name, _PROBE_VOCABULARY)
-    # ours takes its place while trees are read; others need a GPU
-    if config._attn_implementation != "sdpa":
-        config._attn_implementation = "eager"
-    # drawn once: a large model's weights would take seconds
+    # other implementations need a GPU
+    if attention_name(config) != "sdpa":
+        set_attention(config, "eager")
+    # drawn once, as drawing a large model's weights would take seconds
     noise = torch.randn(65_521, generator=torch.Generator().manual_seed(0))
     with torch.random.fork_rng(devices=[]):
         small = type(base)(config).float().eval()
     for parameter in small.parameters():
         if parameter.dim() > 1:
             values = noise.repeat(-(-parameter.numel() // len(noise)))
-            # large enough for attention to be uneven
+            # large enough to make the attention weights uneven
             values = values[: parameter.numel()] * parameter.shape[-1] ** -0.5
             parameter.copy_(values.view_as(parameter))
     return small

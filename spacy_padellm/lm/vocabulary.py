@@ -1,4 +1,4 @@
-"""A model's vocabulary: its projection where it is read only, and its growth."""
+"""A model's vocabulary: project only the positions that are needed, and grow it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from spacy_padellm.compat import hook_vocabulary_head
+
 
 class VocabularyHead:
-    """The vocabulary projection, which is handed only the positions that are read."""
+    """A hook on the vocabulary head that keeps only the positions that are needed."""
 
     def __init__(self, model: Any) -> None:
-        """Hook a model's projection.
+        """Add the hook to a model's vocabulary head.
 
         model (transformers.PreTrainedModel): The model.
         """
@@ -24,14 +26,13 @@ class VocabularyHead:
         self.attach(model)
 
     def attach(self, model: Any) -> None:
-        """Hook the projection anew, which is another module once tokens were added."""
+        """Add the hook again: added tokens make the head another module."""
         if self._hook is not None:
             self._hook.remove()
-        head = model.get_output_embeddings()
-        self._hook = head.register_forward_pre_hook(self)
+        self._hook = hook_vocabulary_head(model, self)
 
     def __call__(self, module: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """The hook."""
+        """Keep the hidden states, and return those at the positions: torch's hook."""
         if self._positions is None:
             return None
         self._hidden = args[0].flatten(0, 1)
@@ -39,20 +40,20 @@ class VocabularyHead:
 
     @contextmanager
     def at(self, positions: torch.Tensor) -> Iterator[None]:
-        """Project these positions alone while the model runs.
+        """Project only these positions while the model runs.
 
-        positions (int64): Each as row * width + slot.
+        positions (int64): Indices row * width + slot.
         """
         self._positions = positions
         try:
             yield
         finally:
-            # kept, it would keep the graph of a pass of training
+            # they would keep the autograd graph of a training pass alive
             self._positions = self._hidden = None
 
     @property
     def hidden(self) -> torch.Tensor:
-        """What all tokens gave the projection, (rows * width, size), inside of `at`."""
+        """The last hidden states of all tokens, (rows * width, size), inside `at`."""
         assert self._hidden is not None
         return self._hidden
 
@@ -60,11 +61,12 @@ class VocabularyHead:
 def project(
     model: Any, hidden: torch.Tensor, tag_positions: torch.Tensor, tag_ids: torch.Tensor
 ) -> torch.Tensor:
-    """The logits of some tokens alone after some of those of a pass.
+    """Compute the logits of a few vocabulary entries at a few positions.
 
     model (transformers.PreTrainedModel): The model.
-    hidden (torch.Tensor): (tokens, width), what was given the projection.
-    tag_positions, tag_ids (int64): Places among the tokens of the pass, and tokens.
+    hidden (torch.Tensor): (tokens, size), the last hidden states of a pass.
+    tag_positions (int64): Indices of tokens of the pass.
+    tag_ids (int64): Token ids whose logits are computed.
     RETURNS (torch.Tensor): (tag_positions, tag_ids).
     """
     if not len(tag_positions):
@@ -76,7 +78,8 @@ def project(
 def fit_vocabulary(model: Any, tokenizer: Any) -> None:
     """Give the model an embedding for each token of the tokenizer.
 
-    New ones start as the mean of the others, the same in each process.
+    New embeddings start as the mean of the others, so they are the same in each
+    process.
     """
     known = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) <= known:

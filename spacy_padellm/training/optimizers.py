@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
+from spacy_padellm.compat import muon_in_float32, scale_in_place
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices import fast_bf16
 from spacy_padellm.lm.language_model import LanguageModel
@@ -80,26 +80,11 @@ def apply_step(
     parameters = [p for group in groups for p in group["params"]]
     gradients = [p.grad for p in parameters if p.grad is not None]
     if scale != 1:
-        torch._foreach_mul_(gradients, scale)
+        scale_in_place(gradients, scale)
     if sgd.grad_clip:
         torch.nn.utils.clip_grad_norm_(parameters, float(sgd.grad_clip))
     fast = all(map(fast_bf16, {p.device for p in parameters}))
-    with nullcontext() if fast else _Float32():
+    with nullcontext() if fast else muon_in_float32():
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-
-
-class _Float32(TorchFunctionMode):
-    """Keeps Muon in float32: it converts matrices to bfloat16, which is slow here."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        if func is torch.Tensor.bfloat16:
-            return args[0].to(torch.float32, copy=True)  # Muon changes it in place
-        return func(*args, **(kwargs or {}))

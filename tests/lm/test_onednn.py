@@ -5,11 +5,12 @@ import copy
 import pytest
 import torch
 
-from spacy_padellm.lm import onednn as prepack
-from spacy_padellm.lm.onednn import has_kernels, prepack as pack
+from spacy_padellm.compat import onednn_has_bf16
+from spacy_padellm.lm import onednn
+from spacy_padellm.lm.onednn import prepack
 
 needs_kernels = pytest.mark.skipif(
-    not has_kernels(), reason="the processor has no bfloat16 kernels to pack for"
+    not onednn_has_bf16(), reason="the processor has no bfloat16 kernels to pack for"
 )
 
 
@@ -22,19 +23,19 @@ def make_layer(
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("rows", [1, 3, 128, 129])
-def test_prepack_gives_the_same_products(rows: int, bias: bool) -> None:
+def test_onednn_gives_the_same_products(rows: int, bias: bool) -> None:
     model = make_layer(bias=bias)
     x = torch.randn(1, rows, 1024, dtype=torch.bfloat16)
     with torch.inference_mode():
         wanted = model(x)
-        assert pack(model) == has_kernels()
+        assert prepack(model) == onednn_has_bf16()
         torch.testing.assert_close(model(x), wanted)
 
 
 @needs_kernels
-def test_prepack_packed_weights_are_used_for_few_rows_only() -> None:
+def test_onednn_packed_weights_are_used_for_few_rows_only() -> None:
     model = make_layer()
-    pack(model)
+    prepack(model)
     with torch.no_grad():
         model(torch.ones(1, 1024, dtype=torch.bfloat16))
         model[0].weight.zero_()
@@ -45,9 +46,9 @@ def test_prepack_packed_weights_are_used_for_few_rows_only() -> None:
 
 
 @needs_kernels
-def test_prepack_copy_has_weights_of_its_own() -> None:
+def test_onednn_copy_has_weights_of_its_own() -> None:
     model = make_layer()
-    pack(model)
+    prepack(model)
     other = copy.deepcopy(model)
     x = torch.randn(2, 1024, dtype=torch.bfloat16)
     with torch.inference_mode():
@@ -56,27 +57,27 @@ def test_prepack_copy_has_weights_of_its_own() -> None:
     assert other[0].forward.layer is other[0]
 
 
-def test_prepack_leaves_gradients_alone() -> None:
+def test_onednn_leaves_gradients_alone() -> None:
     model = make_layer()
-    pack(model)
+    prepack(model)
     model(torch.randn(2, 1024, dtype=torch.bfloat16)).sum().backward()
     assert model[0].weight.grad is not None
 
 
-def test_prepack_leaves_other_dtypes_and_small_layers_alone() -> None:
-    assert pack(make_layer(dtype=torch.float32)) == 0
+def test_onednn_leaves_other_dtypes_and_small_layers_alone() -> None:
+    assert prepack(make_layer(dtype=torch.float32)) == 0
     small = torch.nn.Sequential(torch.nn.Linear(64, 64, dtype=torch.bfloat16))
-    assert pack(small) == 0
+    assert prepack(small) == 0
 
 
-def test_prepack_leaves_large_models_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepack, "MOST_BYTES", 1 << 20)
-    assert pack(make_layer()) == 0
+def test_onednn_leaves_large_models_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "MOST_BYTES", 1 << 20)
+    assert prepack(make_layer()) == 0
 
 
-def test_prepack_copies_on_other_devices_use_their_own_weights() -> None:
+def test_onednn_copies_on_other_devices_use_their_own_weights() -> None:
     model = make_layer()
-    pack(model)
+    prepack(model)
     # no other device is at hand; this one has no values, but the same rules
     there = copy.deepcopy(model).to("meta")
     with torch.no_grad():

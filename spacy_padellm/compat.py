@@ -1,0 +1,189 @@
+"""Uses of other libraries that their documentation does not promise.
+
+Each function names the version that it was last checked with. `tests/test_compat.py`
+fails when an upgrade changes one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+# transformers
+
+
+def attention_name(config: Any) -> str:
+    """The name of the attention implementation that a model uses.
+
+    Seen on transformers 4.53.2 and 5.24.0.
+
+    config (transformers.PretrainedConfig): The model's config.
+    """
+    return str(config._attn_implementation)
+
+
+def set_attention(config: Any, name: str) -> None:
+    """Choose the attention implementation of a model.
+
+    Seen on transformers 4.53.2 and 5.24.0. The public
+    `PreTrainedModel.set_attn_implementation` came after 4.53, and checks the whole
+    model at each call.
+
+    config (transformers.PretrainedConfig): The model's config.
+    name (str): The implementation's name.
+    """
+    config._attn_implementation = name
+
+
+@contextmanager
+def swapped_attention(config: Any, name: str) -> Iterator[None]:
+    """Let a model use another attention implementation for a while.
+
+    An implementation that is set once and calls the model's own one outside of our
+    passes would have to find that one: "eager" is a function of each model's module
+    and is not registered anywhere. Models also compare the name with "eager" and
+    "sdpa" to build masks, and GPT-2 copies it when it is made.
+
+    config (transformers.PretrainedConfig): The model's config.
+    name (str): The name of a registered implementation.
+    """
+    before = attention_name(config)
+    set_attention(config, name)
+    try:
+        yield
+    finally:
+        set_attention(config, before)
+
+
+def hook_vocabulary_head(
+    model: Any, hook: Callable[[Any, tuple[Any, ...]], tuple[Any, ...] | None]
+) -> Any:
+    """Call a hook with the hidden states before they are projected to the vocabulary.
+
+    Seen on transformers 4.53.2 and 5.24.0: models call their head as a module, with the
+    hidden states (rows, width, size) as its only argument. `logits_to_keep` is no
+    substitute: it takes the same positions in every row and returns no hidden states.
+
+    model (transformers.PreTrainedModel): The model.
+    hook (Callable): A forward pre-hook of torch.
+    RETURNS (torch.utils.hooks.RemovableHandle): Removes the hook.
+    """
+    return model.get_output_embeddings().register_forward_pre_hook(hook)
+
+
+# spaCy
+
+
+def doc_context(doc: Any) -> Any:
+    """The context of a Doc inside of `nlp.pipe(..., as_tuples=True)`.
+
+    Seen on spaCy 3.8.18. Error handlers are given Docs without their contexts.
+
+    doc (spacy.tokens.Doc): The Doc.
+    """
+    return doc._context
+
+
+# torch
+
+
+def is_bad_fork() -> bool:
+    """Whether this process was forked from one that had started to use CUDA.
+
+    Seen on torch 2.13.0.
+    """
+    return bool(torch.cuda._is_in_bad_fork())
+
+
+def cpu_is_fast_in_bf16() -> bool:
+    """Whether the processor has instructions for bfloat16 products.
+
+    Seen on torch 2.13.0. `torch.cpu.get_capabilities` is public, but newer than the
+    oldest torch that is supported. The answer is no where torch has no such check.
+    """
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)
+
+
+def onednn_has_bf16() -> bool:
+    """Whether torch has oneDNN, and the processor can run its bfloat16 kernels.
+
+    Seen on torch 2.13.0.
+    """
+    available = bool(torch.backends.mkldnn.is_available())
+    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def onednn_pack(weight: torch.Tensor, rows: int) -> torch.Tensor:
+    """Copy a linear layer's weight into the layout of oneDNN's kernels.
+
+    Seen on torch 2.13.0.
+
+    weight (torch.Tensor): (outputs, inputs), bfloat16 on the CPU.
+    rows (int): Rows of the inputs that the layout is best for.
+    RETURNS (torch.Tensor): For `onednn_linear` only.
+    """
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    return packed
+
+
+def onednn_linear(
+    x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """Run a linear layer on a weight packed by `onednn_pack`.
+
+    Seen on torch 2.13.0.
+
+    x (torch.Tensor): (..., inputs), bfloat16 on the CPU.
+    packed (torch.Tensor): The packed weight.
+    bias (torch.Tensor | None): (outputs,).
+    RETURNS (torch.Tensor): (..., outputs).
+    """
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+        x, packed, bias, "none", [], ""
+    )
+    return product
+
+
+def tensor_version(tensor: torch.Tensor) -> int:
+    """A number that grows each time a tensor is changed in place.
+
+    Seen on torch 2.13.0. Tensors made in inference mode have no such number; it is 0.
+    """
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def scale_in_place(tensors: Sequence[torch.Tensor], scale: float) -> None:
+    """Multiply many tensors by a number, with few kernels on a GPU.
+
+    Seen on torch 2.13.0.
+    """
+    torch._foreach_mul_(tensors, scale)
+
+
+def muon_in_float32() -> AbstractContextManager[Any]:
+    """Let `torch.optim.Muon` orthogonalize matrices in float32.
+
+    Seen on torch 2.13.0: it calls `Tensor.bfloat16` on each gradient, has no setting
+    for the dtype, and is slow on processors without bfloat16 instructions.
+    """
+    return _BFloat16IsFloat32()
+
+
+class _BFloat16IsFloat32(TorchFunctionMode):
+    """Replaces `Tensor.bfloat16` by a cast to float32."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.Tensor.bfloat16:
+            return args[0].to(torch.float32, copy=True)  # Muon changes it in place
+        return func(*args, **(kwargs or {}))

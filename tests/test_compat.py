@@ -1,0 +1,203 @@
+"""The undocumented behaviour of other libraries that `compat` relies on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import spacy
+import torch
+from conftest import CONFIGS, make_lm
+from torch.nn.functional import linear
+from transformers import AttentionInterface
+
+from spacy_padellm import compat
+
+# transformers
+
+
+@pytest.fixture
+def calls() -> list[int]:
+    """The layers that called the attention registered as "padellm_test"."""
+    layers: list[int] = []
+
+    def attend(module: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+        layers.append(module.layer_idx)
+        return query.transpose(1, 2), None
+
+    AttentionInterface.register("padellm_test", attend)
+    return layers
+
+
+@pytest.mark.parametrize("kind", sorted(CONFIGS))
+def test_compat_swapped_attention_runs_in_every_layer(
+    kind: str, calls: list[int]
+) -> None:
+    model, ids = make_lm(kind).model, torch.tensor([[1, 2, 3]])
+    before = compat.attention_name(model.config)
+    with compat.swapped_attention(model.config, "padellm_test"):
+        model(ids)
+    assert calls == [0, 1]
+    model(ids)
+    assert calls == [0, 1]
+    assert compat.attention_name(model.config) == before
+
+
+@pytest.mark.parametrize("kind", sorted(CONFIGS))
+def test_compat_swapped_attention_gets_the_4d_mask_unchanged(kind: str) -> None:
+    masks: list[Any] = []
+
+    def attend(
+        module: Any, query: Any, key: Any, value: Any, mask: Any, **kwargs: Any
+    ) -> Any:
+        masks.append(mask)
+        return query.transpose(1, 2), None
+
+    AttentionInterface.register("padellm_test", attend)
+    model, mask = make_lm(kind).model, torch.zeros(1, 1, 1, 1)
+    with compat.swapped_attention(model.config, "padellm_test"):
+        model(torch.tensor([[1, 2, 3]]), attention_mask=mask)
+    assert all(torch.equal(each, mask) for each in masks)
+
+
+def test_compat_swapped_attention_is_restored_after_an_error() -> None:
+    config = make_lm("llama").model.config
+    before = compat.attention_name(config)
+    with (
+        pytest.raises(KeyError, match="stop"),
+        compat.swapped_attention(config, "padellm_test"),
+    ):
+        raise KeyError("stop")
+    assert compat.attention_name(config) == before
+
+
+def test_compat_attention_name_is_not_saved_with_the_model() -> None:
+    config = make_lm("llama").model.config
+    with compat.swapped_attention(config, "padellm_test"):
+        assert "padellm_test" not in config.to_json_string()
+
+
+@pytest.mark.parametrize("kind", sorted(CONFIGS))
+def test_compat_vocabulary_head_is_called_with_the_hidden_states(kind: str) -> None:
+    model, ids = make_lm(kind).model, torch.tensor([[1, 2, 3], [4, 5, 6]])
+    shapes = []
+
+    def keep_first(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        (hidden,) = args
+        shapes.append(tuple(hidden.shape))
+        return (hidden[:, :1],)
+
+    # the model has a hook of its own, which does nothing outside of our passes
+    handle = compat.hook_vocabulary_head(model, keep_first)
+    logits = model(ids).logits
+    handle.remove()
+    assert shapes == [(2, 3, 32)]
+    torch.testing.assert_close(logits, model(ids).logits[:, :1])
+
+
+# spaCy
+
+
+def test_compat_doc_context_is_known_to_error_handlers() -> None:
+    nlp = spacy.blank("en")
+    contexts = []
+
+    @spacy.Language.component("padellm_test_fails")
+    def fail(doc: Any) -> Any:
+        raise ValueError("failed")
+
+    def note(name: str, pipe: Any, docs: Any, error: Exception) -> None:
+        contexts.extend(compat.doc_context(doc) for doc in docs)
+
+    nlp.add_pipe("padellm_test_fails")
+    nlp.set_error_handler(note)  # type: ignore[arg-type]  # it may return
+    assert list(nlp.pipe([("a", 7), ("b", 8)], as_tuples=True)) == []
+    assert contexts == [7, 8]
+
+
+# torch
+
+
+def test_compat_this_process_is_no_bad_fork() -> None:
+    assert compat.is_bad_fork() is False
+
+
+@pytest.mark.parametrize(
+    "check", ["_is_amx_tile_supported", "_is_avx512_bf16_supported"]
+)
+def test_compat_torch_has_the_checks_of_the_processor(check: str) -> None:
+    assert isinstance(getattr(torch.cpu, check)(), bool)
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_compat_cpu_is_fast_if_a_check_says_so(
+    supported: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported)
+    assert compat.cpu_is_fast_in_bf16() == supported
+
+
+@pytest.mark.skipif(
+    not compat.onednn_has_bf16(), reason="the processor has no bfloat16 kernels"
+)
+def test_compat_onednn_product_is_torchs() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(64, 32, dtype=torch.bfloat16)
+    bias, x = torch.randn(2, 64).bfloat16()[0], torch.randn(1, 3, 32).bfloat16()
+    with torch.inference_mode():
+        product = compat.onednn_linear(x, compat.onednn_pack(weight, 8), bias)
+        torch.testing.assert_close(product, linear(x, weight, bias))
+
+
+def test_compat_onednn_operators_are_known_to_torch() -> None:
+    for name in (
+        "_is_mkldnn_bf16_supported",
+        "_reorder_linear_weight",
+        "_linear_pointwise",
+    ):
+        assert hasattr(torch.ops.mkldnn, name)
+
+
+def test_compat_tensor_version_grows_with_changes_in_place() -> None:
+    tensor = torch.zeros(2)
+    before = compat.tensor_version(tensor)
+    tensor.add_(1)
+    assert compat.tensor_version(tensor) > before
+
+
+def test_compat_tensor_of_inference_mode_has_version_0() -> None:
+    with torch.inference_mode():
+        assert compat.tensor_version(torch.zeros(2)) == 0
+
+
+def test_compat_scale_in_place_scales_every_tensor() -> None:
+    tensors = [torch.ones(2), torch.ones(3, 3)]
+    compat.scale_in_place(tensors, 0.5)
+    assert all(bool((tensor == 0.5).all()) for tensor in tensors)
+
+
+def test_compat_muon_casts_to_bfloat16_unless_told_to_stay_in_float32() -> None:
+    def step() -> torch.Tensor:
+        torch.manual_seed(0)
+        weight = torch.nn.Parameter(torch.zeros(4, 4))
+        weight.grad = torch.randn(4, 4)
+        torch.optim.Muon([weight], lr=1.0, weight_decay=0.0).step()
+        return weight.detach()
+
+    plain = step()
+    with compat.muon_in_float32():
+        exact = step()
+    # bfloat16 has 8 bits: the update of the other one has more digits
+    assert torch.equal(plain, plain.bfloat16().float())
+    assert not torch.equal(exact, exact.bfloat16().float())
+    torch.testing.assert_close(exact, plain, rtol=0.1, atol=0.02)
+
+
+def test_compat_muon_in_float32_copies_the_gradient() -> None:
+    tensor = torch.zeros(2)
+    with compat.muon_in_float32():
+        copy = tensor.bfloat16()
+        copy.add_(1)
+    assert copy.dtype == torch.float32
+    assert not tensor.any()
