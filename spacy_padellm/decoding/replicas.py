@@ -18,7 +18,6 @@ import torch
 from spacy_padellm.compat import tensor_version
 from spacy_padellm.lm.devices import choose_device, current
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 
 Item = TypeVar("Item")
@@ -33,8 +32,7 @@ class Replica:
     """A model on a device, for one thread at a time.
 
     lm (LanguageModel): The model.
-    prompt (PromptTokens): The prompt; where there are several replicas, each has a
-        tokenizer of its own, because a tokenizer changes its state as it encodes.
+    prompt (PromptTokens): The prompt, which all replicas share.
     """
 
     lm: LanguageModel
@@ -47,14 +45,10 @@ class _Copies:
 
     stamp (Any): The state of the model when it was copied.
     models (dict[torch.device, list[LanguageModel]]): The copies on each device.
-    tokenizer (Any): The tokenizer of the replica that is the model itself.
-    prompts (dict[Any, PromptTokens]): Prompts bound to the copied tokenizers.
     """
 
     stamp: Any
     models: dict[torch.device, list[LanguageModel]] = field(default_factory=dict)
-    tokenizer: Any = None
-    prompts: dict[Any, PromptTokens] = field(default_factory=dict)
 
 
 _copies: weakref.WeakKeyDictionary[LanguageModel, _Copies] = weakref.WeakKeyDictionary()
@@ -90,20 +84,13 @@ def make_replicas(
             model: LanguageModel | None = None
             if place == model_device and model_device not in places[:number]:
                 model = lm
-                if made.tokenizer is None:
-                    made.tokenizer = copy.deepcopy(lm.tokenizer)
-                tokenizer = made.tokenizer
             else:
                 nth = places[:number].count(place) - (place == model_device)
                 models = made.models.setdefault(place, [])
                 if nth == len(models):
                     models.append(_copy(lm, place))
                 model = models[nth]
-                tokenizer = model.tokenizer
-            key: tuple[type, Prompt, int] = (type(prompt), prompt.prompt, id(tokenizer))
-            if key not in made.prompts:
-                made.prompts[key] = type(prompt)(prompt.prompt, tokenizer)
-            replicas.append(Replica(model, made.prompts[key]))
+            replicas.append(Replica(model, prompt))
     return replicas
 
 
@@ -171,8 +158,8 @@ def _stamp(lm: LanguageModel) -> tuple[Any, ...]:
 
 
 def _copy(lm: LanguageModel, device: torch.device) -> LanguageModel:
-    """Copy a model to a device, each tensor at once: never twice on one device."""
-    moved: dict[int, Any] = {}
+    """Copy a model to a device, each tensor at once; the tokenizer is shared."""
+    moved: dict[int, Any] = {id(lm.tokenizer): lm.tokenizer}
     for tensor in chain(lm.model.parameters(), lm.model.buffers()):
         there = tensor.detach().to(device, copy=True)
         if isinstance(tensor, torch.nn.Parameter):

@@ -1,9 +1,9 @@
-"""Passes over one text's tree in shapes that come again, to be captured once.
+"""Forward passes over a single text's tree, captured as CUDA graphs.
 
-On a GPU a pass of few tokens is done sooner than Python has launched its kernels. A
-CUDA graph launches them all at once, but does the same with the same memory each time:
-so tokens, slots and logits are padded to few sizes, and the inputs and the cache stay
-where they are.
+On a GPU, a forward pass over few tokens takes less time than Python needs to launch its
+kernels. A CUDA graph launches all kernels at once, but always with the same shapes and
+the same memory. So tokens, slots and logits are padded to a few sizes, and the inputs
+and the KV cache keep their addresses.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.masks import additive_mask
 from spacy_padellm.tree.packing import PackedBatch
 
-MOST_TOKENS = 512  # of a first pass; larger ones keep a GPU busy as they are
+MOST_TOKENS = 512  # of a first pass; larger passes keep a GPU busy without a graph
 _LEAST_TOKENS = 16
 _LEAST_SLOTS = 256
 
-# logits, and what all tokens give the vocabulary projection
+# logits, and the last hidden states of all tokens
 Output = tuple[torch.Tensor, torch.Tensor]
 Run = Callable[[], Output]
 
 
 class GraphShape(NamedTuple):
-    """Sizes that a pass is padded to: its tokens, slots and logits."""
+    """The sizes that a pass is padded to: numbers of tokens, slots and logits."""
 
     tokens: int
     slots: int
@@ -44,7 +44,7 @@ class GraphShape(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
-    """What a pass of one shape is given, at the same place each time.
+    """The inputs of a pass of one shape, at the same address each time.
 
     numbers (int64, (3 * tokens + logits,)): Token ids, positions,
         slot_mapping, logit_positions.
@@ -56,14 +56,14 @@ class _Inputs:
 
 
 class GraphRunner:
-    """Reads passes over one tree at a time, each shape captured at its first pass."""
+    """Runs passes over one tree at a time; each shape is captured at its first pass."""
 
     def __init__(self, lm: LanguageModel, capture: Callable[[Run], Run]) -> None:
-        """Prepare, without memory yet.
+        """Prepare to capture passes; memory is allocated at the first pass.
 
         lm (LanguageModel): The model.
-        capture (Callable[[Run], Run]): Given a function without arguments, gives one
-            that does the same again with what stands in its inputs by then.
+        capture (Callable[[Run], Run]): Turns a function without arguments into one
+            that repeats it on the same memory, such as `capture_graph`.
         """
         self.enabled = True  # until a capture fails
         self._lm = lm
@@ -74,7 +74,7 @@ class GraphRunner:
 
     @staticmethod
     def fits(packed: PackedBatch) -> bool:
-        """Whether a text whose first pass this is shall be read here."""
+        """Whether a text should be decoded here, judged by its first pass."""
         return len(packed.starts) == 1 and len(packed.ids) <= MOST_TOKENS
 
     def read(
@@ -85,7 +85,7 @@ class GraphRunner:
         tag_positions: Sequence[int] = (),
         tag_ids: Sequence[int] = (),
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `LanguageModel.read`; the cache is our own."""
+        """See `LanguageModel.read`; the runner has its own KV cache."""
         shape = GraphShape(
             _up(len(packed.ids), _LEAST_TOKENS),
             _up(packed.used[1], _LEAST_SLOTS),
@@ -98,20 +98,20 @@ class GraphRunner:
         ]
         with self._lm.lock:
             if shape.slots >= self._cache.slots:
-                # what was captured wrote to the cache before
+                # captured passes write to the old cache
                 self._runs.clear()
-                # the last slot takes what padding writes
+                # padding writes to the last slot
                 self._cache.reserve(1, shape.slots + 1)
             self._fill(shape, packed, logit_positions)
             logits, hidden = self._run(shape)()
             return logits[: len(logit_positions)], self._lm.project(hidden, *tagged)
 
     def clear(self) -> None:
-        """Forget the texts read before."""
+        """Clear the cache of earlier texts."""
         self._cache.clear(0, self._cache.slots)
 
     def _run(self, shape: GraphShape) -> Run:
-        """What reads a pass of a shape."""
+        """Get the function that runs a pass of a shape."""
         run = self._runs.get(shape)
         if run is None:
             run = partial(self._forward, shape)
@@ -120,7 +120,7 @@ class GraphRunner:
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
-                # of this text it is still right, if slow
+                # the pass still runs for this text, without a graph
                 logger.warning(Warnings.W194.format(error=error))
                 self.enabled = False
             self._runs[shape] = run
@@ -129,7 +129,7 @@ class GraphRunner:
     def _fill(
         self, shape: GraphShape, packed: PackedBatch, logit_positions: Sequence[int]
     ) -> None:
-        """Write a pass to the inputs of its shape."""
+        """Copy a pass into the inputs of its shape."""
         if shape not in self._inputs:
             device = self._lm.device
             size = 3 * shape.tokens + shape.logits
@@ -149,7 +149,7 @@ class GraphRunner:
         visible = np.zeros(shape[:2], dtype=np.bool_)
         (group,) = packed.groups
         visible[:count, : group.slots] = group.visible[0]
-        visible[count:, 0] = True  # or padding would see nothing
+        visible[count:, 0] = True  # a softmax over no slot would be NaN
         inputs.numbers.copy_(torch.from_numpy(numbers))
         inputs.visible.copy_(torch.from_numpy(visible))
 
@@ -161,7 +161,7 @@ class GraphRunner:
         ids, positions, slot_mapping = tokens
         mask = additive_mask(inputs.visible, lm.dtype)[None, None]
         block = AttentionBlock(slice(0, 1), slice(0, shape.tokens), *shape[:2], mask)
-        # one that needs no work: attention has its own masks
+        # a mask of the smallest size: `attend` uses its own masks
         none = mask.new_zeros(1, 1, 1, 1)
         with attention_of(lm.model.config, [block], self._cache, slot_mapping):
             return lm.forward(ids[None], positions[None], none, logit_positions)
@@ -170,18 +170,18 @@ class GraphRunner:
 def capture_graph(run: Run) -> Run:
     """Capture a function on the current CUDA device as a CUDA graph.
 
-    run (Run): Works on memory that stays where it is.
-    RETURNS (Run): Does the same again; its results are overwritten each time.
-    RAISES (RuntimeError): If the function does what cannot be captured.
+    run (Run): The function. All its inputs keep their addresses.
+    RETURNS (Run): Repeats the function; each call overwrites the results of the last.
+    RAISES (RuntimeError): If the function cannot be captured.
     """
-    # what is made at the first call must not be captured
+    # work done only at the first call must not be captured
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         run()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    # other threads go on with models of their own
+    # other threads may go on running other models
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         output = run()
 
@@ -194,27 +194,27 @@ def capture_graph(run: Run) -> Run:
 
 @dataclass(slots=True)
 class _Kept:
-    """The passes of a model, while its weights stay where they are."""
+    """The captured passes of a model, valid while its weights keep their addresses."""
 
-    weights: tuple[int, ...]  # addresses
+    weights: tuple[int, ...]
     runner: GraphRunner
     busy: threading.Lock
 
 
 @contextmanager
 def borrow_graph_runner(lm: LanguageModel) -> Iterator[GraphRunner | None]:
-    """The captured passes of a model, for one text at a time.
+    """Borrow the captured passes of a model, for one text at a time.
 
     lm (LanguageModel): The model.
-    YIELDS (GraphRunner | None): None if there are none: on a CPU, in training, while
-        another thread has them, or if the model cannot be captured.
+    YIELDS (GraphRunner | None): None on a CPU, in training, while another thread has
+        borrowed the runner, and if the model cannot be captured.
     """
     model = lm.model
     if lm.device.type != "cuda" or lm.autocast_dtype is not None or model.training:
         yield None
         return
     weights = tuple(parameter.data_ptr() for parameter in model.parameters())
-    # kept by the model, whose memory would not be freed if anything else held both
+    # kept in the model itself, so that both are freed together
     kept: _Kept | None = lm.cuda_graphs
     if kept is None or kept.weights != weights:
         runner = GraphRunner(lm, capture_graph)
@@ -229,7 +229,7 @@ def borrow_graph_runner(lm: LanguageModel) -> Iterator[GraphRunner | None]:
 
 
 def _up(number: int, least: int, *, step: int = 2) -> int:
-    """The first of least, least * step, least * step**2, ... that is enough."""
+    """Round up to one of least, least * step, least * step**2, ..."""
     while least < number:
         least *= step
     return least

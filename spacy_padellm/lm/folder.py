@@ -1,10 +1,11 @@
-"""A Hugging Face model folder: what it must hold, and how it is written."""
+"""Check, copy and write Hugging Face model folders."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,20 @@ import torch
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.lora import ADAPTER
-from spacy_padellm.lm.tags import save_tags
-from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings, write_settings
+from spacy_padellm.lm.tags import remove_old_tags
+from spacy_padellm.lm.task_config import (
+    FILE_NAME,
+    TaskSettings,
+    read_tags,
+    write_settings,
+)
 
 
 def check_folder(folder: Path, *, weights: bool) -> None:
     """Check that a folder holds a model.
 
     folder (Path): The folder.
-    weights (bool): Whether it must hold weights, or only a tokenizer.
+    weights (bool): Whether weights are needed, or only a tokenizer.
     RAISES (ValueError): If files are missing.
     """
     files: list[tuple[str, ...]] = [
@@ -36,15 +42,19 @@ def check_folder(folder: Path, *, weights: bool) -> None:
             raise ValueError(Errors.P114.format(path=folder, file=names[0]))
 
 
-def copy_folder(source: Path, folder: Path) -> None:
-    """Copy a model folder byte for byte, without reading 15 GB into memory.
+def copy_folder(source: Path, folder: Path, settings: TaskSettings) -> None:
+    """Copy a model folder without loading the weights, and write new settings.
 
-    source (Path): The folder.
-    folder (Path): Made if it is missing, replaced if it is another one.
+    source (Path): The folder to copy.
+    folder (Path): The copy. It is created if missing, and replaced if it is not the
+        source itself.
+    settings (TaskSettings): Written next to the weights, with the source's tags.
     """
     if source.resolve() != folder.resolve():
-        _fresh(folder)
+        _make_empty(folder)
         shutil.copytree(source, folder, dirs_exist_ok=True)
+    write_settings(folder, replace(settings, tags=read_tags(folder)))
+    remove_old_tags(folder)
 
 
 def write_folder(
@@ -52,45 +62,45 @@ def write_folder(
 ) -> None:
     """Write a model, or its LoRA adapter, with its tokenizer.
 
-    folder (Path): Made if it is missing, replaced if it is there.
+    folder (Path): Created if missing, replaced if it exists.
     lm (LanguageModel): The model.
-    settings (TaskSettings): Written beside the weights.
-    dtype (torch.dtype): Of the weights; an adapter's stay as they are.
-    RAISES (ValueError): If the folder holds the base model of a LoRA adapter.
+    settings (TaskSettings): Written next to the weights, with the model's tags.
+    dtype (torch.dtype): The dtype of the saved weights. Those of an adapter keep their
+        dtype.
+    RAISES (ValueError): If the folder holds the base model of the LoRA adapter.
     """
     for config in getattr(lm.model, "peft_config", {}).values():
         if Path(config.base_model_name_or_path).resolve() == folder.resolve():
             raise ValueError(Errors.P133.format(path=folder))
-    _fresh(folder)
+    _make_empty(folder)
     if hasattr(lm.model, "peft_config"):
-        # the base model has the other embeddings
+        # the embeddings are those of the base model
         lm.model.save_pretrained(folder, save_embedding_layers=False)
-        save_tags(folder, lm.model.config)
     else:
         weights = _cast(lm.model.state_dict(), dtype)
         lm.model.save_pretrained(folder, state_dict=weights)
         _name_dtype(folder / "config.json", dtype)
     lm.tokenizer.save_pretrained(folder)
-    write_settings(folder, settings)
+    write_settings(folder, replace(settings, tags=lm.tags))
     for path in folder.iterdir():
-        # safetensors writes files that only their owner can read
+        # safetensors writes files that only the owner can read
         shutil.copymode(folder / FILE_NAME, path)
 
 
 def write_tokenizer(folder: Path, tokenizer: Any, settings: TaskSettings) -> None:
-    """Write all that a client of a model server needs.
+    """Write the files that a client of a model server needs.
 
-    folder (Path): Made if it is missing, replaced if it is there.
+    folder (Path): Created if missing, replaced if it exists.
     tokenizer (transformers.PreTrainedTokenizerBase): The model's tokenizer.
-    settings (TaskSettings): Written beside it.
+    settings (TaskSettings): Written next to the tokenizer.
     """
-    _fresh(folder)
+    _make_empty(folder)
     tokenizer.save_pretrained(folder)
     write_settings(folder, settings)
 
 
-def _fresh(folder: Path) -> None:
-    """An empty folder: no file of an older model stays behind."""
+def _make_empty(folder: Path) -> None:
+    """Create a folder, or empty it, so that no file of an older model is left."""
     if folder.is_dir():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
@@ -99,19 +109,19 @@ def _fresh(folder: Path) -> None:
 def _cast(
     weights: Mapping[str, torch.Tensor], dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
-    """Cast weights, and let tied ones stay tied."""
-    done: dict[tuple[Any, ...], torch.Tensor] = {}
+    """Cast weights; tied weights stay tied."""
+    cast_of: dict[tuple[Any, ...], torch.Tensor] = {}
     cast = {}
     for name, tensor in weights.items():
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        if place not in done:
-            done[place] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-        cast[name] = done[place]
+        memory = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        if memory not in cast_of:
+            cast_of[memory] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+        cast[name] = cast_of[memory]
     return cast
 
 
 def _name_dtype(path: Path, dtype: torch.dtype) -> None:
-    """Let the config name the dtype that was written."""
+    """Write the dtype of the saved weights to the config."""
     config = json.loads(path.read_text("utf8"))
     for key in ("torch_dtype", "dtype"):
         if key in config:

@@ -1,4 +1,4 @@
-"""The handle of a component's model: loads it lazily, saves it, lets it be trained."""
+"""The handle of a component's model: load it at first use, train it, save it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from spacy_padellm.lm.folder import (
     write_folder,
     write_tokenizer,
 )
+from spacy_padellm.lm.hub import fetch_optional_file
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import (
     check_source,
@@ -39,21 +40,20 @@ from spacy_padellm.lm.task_config import (
     FILE_NAME,
     TaskSettings,
     read_settings,
-    write_settings,
 )
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 
-MESSAGE_LIMIT = 1 << 32  # bytes that msgpack can hold
+MESSAGE_LIMIT = 1 << 32  # bytes that a msgpack value can hold
 
 
 @dataclass(slots=True)
 class ByName:
-    """A model that its name tells where to find, loaded at first use and shared.
+    """A model found by its name, loaded at first use and shared.
 
     lm (LanguageModel | None): The model, once it is loaded.
-    tokenizer (Any): From bytes that held no weights.
-    settings (TaskSettings | None): From the same bytes.
+    tokenizer (Any): The tokenizer, if it came from bytes without weights.
+    settings (TaskSettings | None): The settings from the same bytes.
     """
 
     lm: LanguageModel | None = None
@@ -63,11 +63,11 @@ class ByName:
 
 @dataclass(slots=True)
 class InMemory:
-    """A model of the handle's own: from bytes, made from scratch, or trained.
+    """A model that is not shared: from bytes, made from scratch, or trained.
 
     lm (LanguageModel): The model.
-    settings (TaskSettings | None): Of a model from bytes.
-    trains (bool): Whether it was made ready for training since it came.
+    settings (TaskSettings | None): The settings of a model from bytes.
+    trains (bool): Whether the model was prepared for training.
     """
 
     lm: LanguageModel
@@ -78,70 +78,59 @@ class InMemory:
 class ModelHandle:
     """Holds a model that is loaded at first use.
 
-    As long as it is not trained, the weights are shared by all pipes of the process
-    that name the same model, and pickling or copying the handle carries no weights.
+    Until the model is trained, its weights are shared by all pipes of the process that
+    name the same model, and pickles and copies of the handle hold no weights.
     """
 
     def __init__(self, source: ModelSource) -> None:
         self.source = source
         self._state: ByName | InMemory = ByName()
-        self._hub_settings: TaskSettings | None = None  # once the hub was asked
+        self._hub_settings: TaskSettings | None = None  # set by `hub_settings`
         self._client_tokens: PromptTokens | None = None
 
     @property
     def empty(self) -> bool:
-        """Whether there is neither a model nor a place to load one from."""
+        """Whether there is neither a model nor a name to load one by."""
         return isinstance(self._state, ByName) and self.source.name is None
 
     @property
     def _is_complete(self) -> bool:
-        """Whether all that is needed is here, so that no folder or hub is."""
+        """Whether the model is usable without its folder and the hub."""
         state = self._state
         return isinstance(state, InMemory) or state.tokenizer is not None
 
     @property
     def trained(self) -> bool:
-        """Whether the weights were made ready for training since they came."""
+        """Whether the weights were prepared for training."""
         return isinstance(self._state, InMemory) and self._state.trains
 
     @property
     def settings(self) -> TaskSettings | None:
-        """What the model's folder says of its task, where that is known by now."""
+        """The model's settings, as far as they are known without asking the hub."""
         if self._state.settings is not None or self.source.name is None:
             return self._state.settings
         try:
             folder = find_model(self.source.name)
         except ValueError:
-            return None  # told at first use: a saved pipe brings a folder of its own
+            # reported at first use, as a saved pipe may still bring its folder
+            return None
         return read_settings(folder) if isinstance(folder, Path) else self._hub_settings
 
     @property
     def origin(self) -> str:
-        """The model's name for messages."""
+        """The model's name in messages."""
         return self.source.name or "a model from scratch"
 
     def hub_settings(self) -> TaskSettings | None:
-        """The same for a model on the hub: asks the hub.
+        """Get the model's settings, from the hub if they are there.
 
-        RAISES (ValueError): If there is no such model.
+        RAISES (ValueError): If the hub has no such model, or cannot be reached.
         """
-        if self._is_complete or self.source.name is None:
+        name = self.source.name
+        if self._is_complete or name is None or isinstance(find_model(name), Path):
             return self.settings
-        if isinstance(find_model(self.source.name), Path):
-            return self.settings
-        from transformers.utils import cached_file
-
-        try:
-            path = cached_file(
-                self.source.name,
-                FILE_NAME,
-                revision=self.source.revision,
-                _raise_exceptions_for_missing_entries=False,
-            )
-        except OSError as error:
-            message = Errors.P116.format(name=self.source.name, error=error)
-            raise ValueError(message) from error
-        self._hub_settings = read_settings(Path(path).parent) if path else None
+        path = fetch_optional_file(name, FILE_NAME, revision=self.source.revision)
+        self._hub_settings = read_settings(path.parent) if path else None
         return self._hub_settings
 
     def check(self) -> None:
@@ -157,7 +146,7 @@ class ModelHandle:
     # Using
 
     def lm(self) -> LanguageModel:
-        """The model, to predict with.
+        """Get the model for predictions.
 
         RAISES (ValueError): If it cannot be loaded.
         """
@@ -179,7 +168,7 @@ class ModelHandle:
         return self._state.lm
 
     def client_tokens(self, prompt: Prompt) -> PromptTokens:
-        """A prompt, bound to the model's tokenizer; no weights are needed or loaded.
+        """Get the token ids of a prompt without loading the model's weights.
 
         prompt (Prompt): The prompt.
         RAISES (ValueError): If the tokenizer cannot be loaded.
@@ -202,20 +191,22 @@ class ModelHandle:
         )
 
     def hold(self, lm: LanguageModel) -> None:
-        """Take a model as it is."""
+        """Use a given model."""
         self._state = InMemory(lm)
         self._client_tokens = None
 
     def put(self, make: Callable[[], LanguageModel]) -> None:
-        """Set a model made from scratch."""
+        """Use a model made from scratch, on the device of the config."""
         lm = make()
         self._place(lm)
         self.hold(lm)
 
     def trainable(self, special_tokens: Sequence[str]) -> LanguageModel:
-        """The model with float32 weights of its own, to be trained.
+        """Get the model for training, with float32 weights that are not shared.
 
-        special_tokens (Sequence[str]): The prompt's, added where they are missing.
+        special_tokens (Sequence[str]): The prompt's special tokens; missing ones are
+            added to the tokenizer.
+        RAISES (ValueError): If the model cannot be loaded.
         """
         if isinstance(self._state, InMemory) and self._state.trains:
             return self._state.lm
@@ -246,11 +237,11 @@ class ModelHandle:
         )
 
     def _place(self, lm: LanguageModel) -> None:
-        """Master weights in float32; products in the dtype asked for."""
+        """Cast weights to float32, and set the dtype of matrix products."""
         device = choose_device(self.source.device)
         lm.model.to(device=device, dtype=torch.float32)
         dtype = self._dtype()
-        # gradients vanish in float16
+        # float16 gradients would underflow
         fast = dtype == torch.bfloat16 and fast_bf16(device)
         lm.autocast_dtype = dtype if fast else None
 
@@ -264,35 +255,39 @@ class ModelHandle:
     ) -> None:
         """Write a Hugging Face model folder.
 
-        folder (Path): Made if it is missing, replaced if it is there.
-        settings (TaskSettings): Written beside the weights.
-        weights (bool): Whether weights that the hub has are needed; else the tokenizer
-            will do.
+        folder (Path): Created if missing, replaced if it exists.
+        settings (TaskSettings): Written next to the weights, with the model's tags.
+        weights (bool): Whether to save the weights of a model on the hub; otherwise
+            only its tokenizer is saved.
         RAISES (ValueError): If the folder holds the base model of a LoRA adapter.
         """
         state = self._state
         if isinstance(state, ByName) and state.tokenizer is not None and not weights:
-            write_tokenizer(folder, state.tokenizer, settings)
+            self._save_tokenizer(folder, settings)
             return
         if isinstance(state, ByName) and self.source.name is not None:
             source = find_model(self.source.name)
             if isinstance(source, Path):
-                copy_folder(source, folder)
-                write_settings(folder, settings)
+                copy_folder(source, folder, settings)
                 return
             if not weights:
-                write_tokenizer(folder, self._load_tokenizer(), settings)
+                self._save_tokenizer(folder, settings)
                 return
         lm = self.lm()
         dtype = self._dtype() if lm.dtype == torch.float32 else lm.dtype
         write_folder(folder, lm, settings, dtype=dtype)
 
+    def _save_tokenizer(self, folder: Path, settings: TaskSettings) -> None:
+        tags = self.settings.tags if self.settings else None
+        settings = replace(settings, tags=tags)
+        write_tokenizer(folder, self._load_tokenizer(), settings)
+
     def open(self, folder: Path, *, weights: bool = True) -> None:
-        """Take the model from a folder; it is loaded at first use.
+        """Use the model of a folder; it is loaded at first use.
 
         folder (Path): The folder.
-        weights (bool): Whether it must hold weights; a decoder that needs none makes
-            do with the tokenizer.
+        weights (bool): Whether the folder must hold weights; a decoder that uses a
+            model server needs the tokenizer only.
         RAISES (ValueError): If files are missing.
         """
         check_folder(folder, weights=weights)
@@ -303,10 +298,11 @@ class ModelHandle:
     def to_files(
         self, settings: TaskSettings, *, weights: bool = True
     ) -> dict[str, bytes]:
-        """The model folder's files.
+        """Get the files of the model folder.
 
         settings, weights: See `save`.
-        RAISES (ValueError): If they exceed what one message can hold.
+        RETURNS (dict[str, bytes]): File name -> content.
+        RAISES (ValueError): If they are too large for a msgpack message.
         """
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
@@ -317,9 +313,9 @@ class ModelHandle:
             return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
 
     def from_files(self, files: Mapping[str, bytes], *, weights: bool = True) -> None:
-        """Take the model from a folder's files, now.
+        """Load the model from the files of a model folder.
 
-        files (Mapping[str, bytes]): Name -> content.
+        files (Mapping[str, bytes]): File name -> content.
         weights (bool): See `open`.
         """
         with tempfile.TemporaryDirectory() as temporary:
@@ -350,9 +346,8 @@ class ModelHandle:
             lm = copy.deepcopy(self._state.lm, memo)
             other._state = replace(self._state, lm=lm)
         else:
-            # a tokenizer bears only one thread at a time, so each copy loads its own
-            tokenizer = copy.deepcopy(self._state.tokenizer, memo)
-            other._state = replace(self._state, tokenizer=tokenizer)
+            other._state = replace(self._state)
+            other._client_tokens = self._client_tokens
         return other
 
     def __getstate__(self) -> dict[str, Any]:

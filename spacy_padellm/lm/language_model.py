@@ -1,4 +1,4 @@
-"""The language model: a Hugging Face causal LM that reads token trees."""
+"""The language model: a Hugging Face causal LM that runs on token trees."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from spacy_padellm.lm.attention import packed_attention
 from spacy_padellm.lm.cache_argument import cache_argument
-from spacy_padellm.lm.tags import TaughtTags, read_tags, write_tags
+from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -21,25 +21,30 @@ from spacy_padellm.tree.token_tree import TreeBatch
 
 
 class LanguageModel:
-    """A causal LM with its tokenizer, ready to read token trees."""
+    """A causal LM with its tokenizer, ready to run on token trees."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        """Take a model and its tokenizer.
+    def __init__(
+        self, model: Any, tokenizer: Any, *, tags: TaughtTags | None = None
+    ) -> None:
+        """Wrap a model and its tokenizer.
 
-        model (transformers.PreTrainedModel): The model, placed.
+        model (transformers.PreTrainedModel): The model, on its device.
         tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
+        tags (TaughtTags | None): The tags that the model was trained to give the tokens
+            of its texts.
         """
         self.model = model
         self.tokenizer = tokenizer
-        self.autocast_dtype: torch.dtype | None = None  # dtype of products in training
+        self.tags = TaughtTags() if tags is None else tags
+        self.autocast_dtype: torch.dtype | None = None  # of matrix products in training
         self._prompts: dict[Prompt, PromptTokens] = {}
         self._head = VocabularyHead(model)
-        self.cuda_graphs: Any = None  # what `borrow_graph_runner` keeps for this model
-        # held by whoever runs the model: a pass changes its attention and projection
+        self.cuda_graphs: Any = None  # kept here by `borrow_graph_runner`
+        # to be held while the model runs: a pass swaps its attention and its head
         self.lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        # made anew: caches and graphs cannot be pickled
+        # locks and CUDA graphs cannot be pickled, and are made again
         return {**self.__dict__, "_prompts": {}, "cuda_graphs": None, "lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -47,18 +52,18 @@ class LanguageModel:
         self.lock = threading.RLock()
 
     def tokens_of(self, prompt: Prompt) -> PromptTokens:
-        """A prompt, bound to this model's tokenizer.
+        """Get the token ids of a prompt for this model's tokenizer.
 
-        RAISES (ValueError): If the tokenizer has no `<eos>`.
+        RAISES (ValueError): If the tokenizer has no end-of-sequence token.
         """
         if prompt not in self._prompts:
             self._prompts[prompt] = PromptTokens(prompt, self.tokenizer)
         return self._prompts[prompt]
 
     def add_special_tokens(self, tokens: Sequence[str]) -> list[int]:
-        """Register special tokens that the tokenizer does not know yet.
+        """Add special tokens that the tokenizer does not have yet.
 
-        RETURNS (list[int]): The new ones.
+        RETURNS (list[int]): The ids of the added tokens.
         """
         known = self.tokenizer.get_added_vocab()
         new = [token for token in tokens if token not in known]
@@ -71,17 +76,19 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
+        """The model's device."""
         device: torch.device = self.model.device
         return device
 
     @property
     def dtype(self) -> torch.dtype:
+        """The dtype of the model's weights."""
         dtype: torch.dtype = self.model.dtype
         return dtype
 
     @property
     def context(self) -> int:
-        """The longest sequence in tokens that the model takes."""
+        """The length of the longest sequence that the model supports, in tokens."""
         return int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 30)
 
     def logits(
@@ -92,14 +99,15 @@ class LanguageModel:
         tag_positions: Sequence[int] = (),
         tag_ids: Sequence[int] = (),
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run one pass over trees side by side, as training does.
+        """Run a forward pass over padded trees, as training does.
 
-        batch (TreeBatch): The pass.
-        logit_positions (Sequence[int] | torch.Tensor): Where next tokens are read, each
-            as row * width + slot. The vocabulary is projected there only.
-        tag_positions (Sequence[int]): Where some tokens alone are asked for.
-        tag_ids (Sequence[int]): These tokens.
-        RETURNS (tuple[torch.Tensor, torch.Tensor]): (positions, vocabulary) and
+        batch (TreeBatch): The trees.
+        logit_positions (Sequence[int] | torch.Tensor): The positions whose next-token
+            logits are computed, each as row * width + slot.
+        tag_positions (Sequence[int]): The positions at which only the logits of
+            `tag_ids` are computed.
+        tag_ids (Sequence[int]): Token ids.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary) and
             (tag_positions, tag_ids), in the model's dtype.
         """
         dtype = self.autocast_dtype or self.dtype
@@ -115,14 +123,15 @@ class LanguageModel:
     def sequence_logits(
         self, batch: TreeBatch, logit_positions: Sequence[int] | torch.Tensor
     ) -> torch.Tensor:
-        """Run one pass over trees of a single path each, as sequences of their own.
+        """Run a forward pass over trees of a single path each, as plain sequences.
 
-        batch (TreeBatch): The pass; positions are not given, and padding stands at the
-            end.
+        The model gets no position ids and a plain padding mask.
+
+        batch (TreeBatch): The trees, padded at the end.
         logit_positions (Sequence[int] | torch.Tensor): As in `logits`.
         RETURNS (torch.Tensor): (positions, vocabulary), in the model's dtype.
         """
-        # padding has depth 0, as a path's first token has
+        # padding has depth 0, like the first token of a path
         real = torch.from_numpy(batch.positions > 0).to(self.device)
         real[:, 0] = True
         with self.lock, self.autocast():
@@ -137,17 +146,19 @@ class LanguageModel:
         tag_positions: Sequence[int] = (),
         tag_ids: Sequence[int] = (),
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run one pass over packed trees, as decoding does.
+        """Run a forward pass over packed trees, as decoding does.
 
-        packed (PackedBatch): The pass.
-        logit_positions (Sequence[int]): Packed tokens after which next tokens are read.
-        cache (TreeKVCache): Keys and values of the passes before.
-        tag_positions, tag_ids (Sequence[int]): See `logits`; packed tokens here.
-        RETURNS (tuple[torch.Tensor, torch.Tensor]): (positions, vocabulary) and
+        packed (PackedBatch): The new tokens of all trees.
+        logit_positions (Sequence[int]): The packed tokens whose next-token logits are
+            computed.
+        cache (TreeKVCache): Keys and values of earlier passes; takes those of this one.
+        tag_positions, tag_ids (Sequence[int]): See `logits`, with positions among the
+            packed tokens.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary) and
             (tag_positions, tag_ids), in the model's dtype.
         """
         dtype = self.autocast_dtype or self.dtype
-        # one that needs no work: attention has its own masks
+        # a mask of the smallest size: `attend` uses its own masks
         mask = torch.zeros(1, 1, 1, 1, dtype=dtype, device=self.device)
         attention = packed_attention(
             self.model.config, packed, cache, device=self.device, dtype=dtype
@@ -159,17 +170,17 @@ class LanguageModel:
             return logits, self.project(hidden, *tagged)
 
     def fill(self, cache: Any, **inputs: Any) -> None:
-        """Read tokens for their keys and values alone.
+        """Run a forward pass only to fill a KV cache.
 
-        cache (transformers.Cache): Takes them.
-        inputs (Any): What the model's forward takes.
+        cache (transformers.Cache): Takes the keys and values.
+        inputs (Any): Arguments of the model's forward function.
         """
-        # one token is projected, whichever
+        # project a single token; its logits are not used
         with self._head.at(torch.zeros(1, dtype=torch.long, device=self.device)):
             self.model(**inputs, **{cache_argument(self.model): cache}, use_cache=True)
 
     def _index(self, numbers: Sequence[int] | torch.Tensor) -> torch.Tensor:
-        """Numbers on the device; put there after a pass they would wait for its end."""
+        """Put numbers on the device; after a pass this would wait for the pass."""
         return torch.as_tensor(numbers, dtype=torch.long, device=self.device)
 
     def project(
@@ -178,17 +189,8 @@ class LanguageModel:
         """See `vocabulary.project`."""
         return project(self.model, hidden, tag_positions, tag_ids)
 
-    @property
-    def tags(self) -> TaughtTags:
-        """The tags that it was taught to give the tokens of its texts."""
-        return read_tags(self.model.config)
-
-    @tags.setter
-    def tags(self, tags: TaughtTags) -> None:
-        write_tags(self.model.config, tags)
-
     def autocast(self) -> torch.autocast:
-        """The context to run the model in: products in the dtype `autocast`, if set."""
+        """Get the context to run the model in, with `autocast_dtype` if it is set."""
         return torch.autocast(
             self.device.type,
             dtype=self.autocast_dtype,
@@ -198,13 +200,15 @@ class LanguageModel:
     def forward(
         self, ids: Any, positions: Any, mask: torch.Tensor, logit_positions: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The model's forward function; who calls it holds `alone`.
+        """Call the model's forward function. The caller must hold `lock`.
 
-        ids, positions (Any): (rows, width), numbers; no positions are the model's own.
-        mask (torch.Tensor): What the model takes as its attention mask.
-        logit_positions (Any): Where next tokens are read, each as row * width + slot.
+        ids (Any): Token ids (rows, width).
+        positions (Any): Position ids (rows, width); None leaves them to the model.
+        mask (torch.Tensor): The model's attention mask.
+        logit_positions (Any): The positions whose next-token logits are computed, each
+            as row * width + slot.
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary), and
-            what all tokens give the vocabulary projection, (rows * width, size).
+            the last hidden states of all tokens (rows * width, size).
         """
         inputs = {"input_ids": self._index(ids)}
         if positions is not None:

@@ -1,4 +1,4 @@
-"""The errors of models that cannot be loaded."""
+"""Errors for models that cannot be loaded."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from spacy_padellm.errors import Errors
 
 @contextmanager
 def as_load_errors(source: Path | str) -> Iterator[None]:
-    """Turn the many ways in which loading fails into two messages.
+    """Replace the many errors of loading by two messages.
 
     source (Path | str): The model's folder or hub name.
-    RAISES (ValueError): If what stands inside fails.
+    RAISES (ValueError): If the code inside the block fails.
     """
     try:
         yield
     except SafetensorError as error:
         raise ValueError(Errors.P115.format(name=source, error=error)) from error
     except Exception as error:
-        # transformers and peft raise whatever a broken file leads to
+        # transformers and peft raise any kind of error for a broken file
         raise ValueError(Errors.P116.format(name=source, error=error)) from error
 
 
 def check_complete(source: Path | str, missing: Iterable[str]) -> None:
-    """Check that all weights were found.
+    """Check that no weights are missing.
 
     source (Path | str): The model's folder or hub name.
-    missing (Iterable[str]): Names of those that were not.
+    missing (Iterable[str]): Names of the missing weights.
     RAISES (ValueError): If there are any.
     """
     names = sorted(missing)

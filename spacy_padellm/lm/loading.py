@@ -1,4 +1,4 @@
-"""Loading: find a Hugging Face causal LM, and read it and its tokenizer."""
+"""Find a Hugging Face causal LM, and load it with its tokenizer."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from typing import Any
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.utils import cached_file
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.hub import fetch_file, fetch_optional_file
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.lora import ADAPTER, load_adapter, read_adapter
 from spacy_padellm.lm.onednn import prepack
+from spacy_padellm.lm.tags import TaughtTags, drop_old_keys
+from spacy_padellm.lm.task_config import FILE_NAME, read_tags
 from spacy_padellm.lm.tokenizer import read_tokenizer
 
 BUNDLED = {"bundled-en": Path(__file__).parent.parent / "models" / "en"}
 
 _NEW_NAMES = transformers.__version__.split(".")[0] != "4"
 
-# transformers changes its classes while it loads
-_loading = threading.RLock()
+# transformers changes global state while it loads
+_loading_lock = threading.RLock()
 _loaded: weakref.WeakValueDictionary[tuple[Any, ...], LanguageModel] = (
     weakref.WeakValueDictionary()
 )
 
 
 def find_model(name: str) -> Path | str:
-    """The folder of a bundled or local model, or the hub name as it is.
+    """Get the folder of a bundled or local model, or else the hub name unchanged.
 
-    RAISES (ValueError): If the name can only be a folder, and there is none.
+    RAISES (ValueError): If the name can only be a folder, and the folder is missing.
     """
     if name in BUNDLED:
         return BUNDLED[name]
@@ -47,7 +49,7 @@ def find_model(name: str) -> Path | str:
 
 
 def lasting_name(name: str) -> str:
-    """The name by which a model is found again from another folder."""
+    """Get a name that finds the same model from another working directory."""
     source = find_model(name)
     if isinstance(source, str) or name in BUNDLED:
         return name
@@ -55,17 +57,13 @@ def lasting_name(name: str) -> str:
 
 
 def check_source(name: str, *, revision: str | None) -> None:
-    """Check that there is a model where a name points to.
+    """Check that a model of this name exists.
 
-    RAISES (ValueError): If there is none.
+    RAISES (ValueError): If it does not.
     """
     source = find_model(name)
     if isinstance(source, str):
-        try:
-            cached_file(source, "config.json", revision=revision)
-        except OSError as error:
-            message = Errors.P116.format(name=name, error=error)
-            raise ValueError(message) from error
+        fetch_file(source, "config.json", revision=revision)
     elif (source / "config.cfg").is_file():
         raise ValueError(Errors.P136.format(path=source))
     elif not any((source / file).is_file() for file in ("config.json", ADAPTER)):
@@ -80,11 +78,14 @@ def load_shared(
     device: torch.device,
     trust_remote_code: bool,
 ) -> LanguageModel:
-    """A model that all pipes of the process share: load it once, never change it."""
+    """Get a model that all pipes of the process share; it must not be changed.
+
+    name, revision, dtype, device, trust_remote_code: See `load`.
+    """
     source = find_model(name)
     stamp = _stamp(source) if isinstance(source, Path) else None
     key = (str(source), revision, dtype, device, trust_remote_code, stamp)
-    with _loading:
+    with _loading_lock:
         lm = _loaded.get(key)
         if lm is None:
             lm = load(
@@ -107,16 +108,16 @@ def load(
     device: torch.device | None = None,
     trust_remote_code: bool = False,
 ) -> LanguageModel:
-    """Load a model of one's own.
+    """Load a model that is not shared.
 
     name (str): A bundled model's name, a folder, or a hub name.
     revision (str | None): Branch, tag or commit of a hub model.
-    dtype (torch.dtype): Of the weights.
-    device (torch.device | None): Where to place them; None is the CPU.
+    dtype (torch.dtype): The dtype of the weights.
+    device (torch.device | None): The model's device; None is the CPU.
     trust_remote_code (bool): Whether code in the model's repository may run.
     RETURNS (LanguageModel): In evaluation mode.
-    RAISES (ValueError): If the model is missing, of an unknown architecture, corrupt
-        or incomplete.
+    RAISES (ValueError): If the model is missing, corrupt or incomplete, or its
+        architecture is not known.
     """
     source = find_model(name)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
@@ -134,8 +135,10 @@ def load(
         return load_adapter(adapter, base, dtype)
     elif not (source / "config.json").is_file():
         raise ValueError(Errors.P114.format(path=source, file="config.json"))
-    with _loading, as_load_errors(source):
+    tags = _read_tags(source, revision)
+    with _loading_lock, as_load_errors(source):
         config = AutoConfig.from_pretrained(source, **options)
+        drop_old_keys(config)
         tokenizer = read_tokenizer(source, **options)
         model, report = AutoModelForCausalLM.from_pretrained(
             source,
@@ -145,7 +148,7 @@ def load(
             **options,
         )
     check_complete(source, report["missing_keys"])
-    return LanguageModel(model.to(device or "cpu").eval(), tokenizer)
+    return LanguageModel(model.to(device or "cpu").eval(), tokenizer, tags=tags)
 
 
 def load_tokenizer(
@@ -163,12 +166,21 @@ def load_tokenizer(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
         options["revision"] = revision
-    with _loading, as_load_errors(source):
+    with _loading_lock, as_load_errors(source):
         return read_tokenizer(source, **options)
 
 
+def _read_tags(source: Path | str, revision: str | None) -> TaughtTags | None:
+    """Read the tags of a model in a folder or on the hub."""
+    if isinstance(source, str):
+        folder = fetch_file(source, "config.json", revision=revision).parent
+        fetch_optional_file(source, FILE_NAME, revision=revision)
+        return read_tags(folder)
+    return read_tags(source)
+
+
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Tells one state of a model folder from another."""
+    """Get a value that changes when a file of a model folder changes."""
     files = sorted(os.scandir(folder), key=lambda entry: entry.name)
     stats = [(entry.name, entry.stat()) for entry in files]
     return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)

@@ -1,4 +1,4 @@
-"""LoRA adapters (peft): put new ones on a model, or load those of a folder."""
+"""LoRA adapters (peft): add new adapters to a model, or load them from a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete
-from spacy_padellm.lm.tags import load_tags
+from spacy_padellm.lm.task_config import read_tags
 from spacy_padellm.lm.tokenizer import read_tokenizer
 from spacy_padellm.lm.vocabulary import fit_vocabulary
 
@@ -21,10 +21,10 @@ ADAPTER = "adapter_config.json"
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A folder's LoRA adapter, read but for its weights.
+    """A folder's LoRA adapter without its weights.
 
     folder (Path): The folder.
-    config (peft.PeftConfig): Its settings; they name the base model.
+    config (peft.PeftConfig): Its settings, which name the base model.
     tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
     """
 
@@ -41,12 +41,12 @@ def with_lora(
     revision: str | None,
     new_tokens: Sequence[int],
 ) -> LanguageModel:
-    """Put adapters on a model; the embeddings of new tokens are learnt too.
+    """Add LoRA adapters to a model. The embeddings of new tokens are trained as well.
 
     lm (LanguageModel): The model.
     lora (Mapping[str, Any]): Settings of peft's LoraConfig.
-    name, revision (str | None): Of the model, which a saved adapter names.
-    new_tokens (Sequence[int]): Tokens that the model came without.
+    name, revision (str | None): The model's name and revision, saved with the adapter.
+    new_tokens (Sequence[int]): Ids of the tokens that were added to the model.
     RAISES (ValueError): If peft is not installed, or the settings do not fit.
     """
     peft = import_peft()
@@ -60,15 +60,15 @@ def with_lora(
         config = peft.LoraConfig(task_type="CAUSAL_LM", **settings)
         config.revision = revision
         model = peft.get_peft_model(lm.model, config)
-        # it names the folder that the model was loaded from
+        # peft writes the folder that the model was loaded from
         model.peft_config["default"].base_model_name_or_path = name
     except (TypeError, ValueError) as error:
         raise ValueError(Errors.P134.format(error=error)) from error
-    return LanguageModel(model, lm.tokenizer)
+    return LanguageModel(model, lm.tokenizer, tags=lm.tags)
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """Read what a folder says of its LoRA adapter.
+    """Read the settings and the tokenizer of a folder's LoRA adapter.
 
     RAISES (ValueError): If peft is not installed, or a file cannot be read.
     """
@@ -81,11 +81,11 @@ def read_adapter(folder: Path) -> Adapter:
 def load_adapter(
     adapter: Adapter, base: LanguageModel, dtype: torch.dtype
 ) -> LanguageModel:
-    """Load an adapter's weights on its base model.
+    """Load an adapter's weights into its base model.
 
     adapter (Adapter): The adapter.
-    base (LanguageModel): The base model that it names, placed; it is changed.
-    dtype (torch.dtype): Of the weights.
+    base (LanguageModel): The base model, on its device. It is modified.
+    dtype (torch.dtype): The dtype of the weights.
     RETURNS (LanguageModel): In evaluation mode.
     RAISES (ValueError): If weights are corrupt or missing.
     """
@@ -95,12 +95,16 @@ def load_adapter(
         report = model.load_adapter(adapter.folder, "default")
     missing = [key for key in report.missing_keys if "lora_" in key]
     check_complete(adapter.folder, missing)
-    load_tags(adapter.folder, model.config)
-    return LanguageModel(model.to(dtype).eval(), adapter.tokenizer)
+    tags = read_tags(adapter.folder)
+    return LanguageModel(
+        model.to(dtype).eval(),
+        adapter.tokenizer,
+        tags=base.tags if tags is None else tags,
+    )
 
 
 def import_peft() -> Any:
-    """The peft package.
+    """Import the peft package.
 
     RAISES (ValueError): If it is not installed.
     """

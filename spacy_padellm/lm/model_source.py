@@ -1,4 +1,4 @@
-"""Where a component's model comes from."""
+"""The origin of a component's model."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """Where a model comes from, and how it is placed.
+    """Where a model is loaded from, with which dtype and on which device.
 
-    name (str | None): Bundled name, folder or hub name; None for a model from
-        scratch.
+    name (str | None): Bundled name, folder or hub name; None for a model that is made
+        from scratch.
     revision (str | None): Branch, tag or commit of a hub model.
     dtype, device (str): As in the config.
     trust_remote_code (bool): Whether code in the model's repository may run.

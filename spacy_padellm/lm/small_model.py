@@ -1,4 +1,4 @@
-"""Small causal LMs from scratch: a tokenizer learnt from texts, random weights."""
+"""Small causal LMs from scratch: a trained tokenizer and random weights."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ EOS = "<|end|>"
 
 @dataclass(frozen=True, slots=True)
 class SmallShape:
-    """Size of a small Qwen3-like model, whose embeddings are tied.
+    """The size of a small Qwen3 model with tied embeddings.
 
-    vocab_size (int): Tokens of the tokenizer, special tokens included.
-    hidden_size, intermediate_size (int): Widths.
-    layers, heads, key_value_heads (int): Numbers of each.
-    context (int): Longest sequence in tokens.
+    vocab_size (int): Number of tokens, including special tokens.
+    hidden_size, intermediate_size (int): Widths of the layers.
+    layers, heads, key_value_heads (int): Number of layers, and of heads per layer.
+    context (int): Length of the longest sequence in tokens.
     """
 
     vocab_size: int
@@ -45,7 +45,7 @@ class SmallShape:
     def __post_init__(self) -> None:
         sizes = asdict(self)
         fits = all(is_whole(size) and size >= 1 for size in sizes.values())
-        # rotary positions turn pairs of numbers
+        # rotary embeddings rotate pairs of numbers
         fits = fits and self.hidden_size % (2 * self.heads) == 0
         if not (fits and self.heads % self.key_value_heads == 0):
             raise ValueError(Errors.P137.format(sizes=sizes))
@@ -54,22 +54,22 @@ class SmallShape:
 def learn_tokenizer(
     texts: Iterable[str], *, vocab_size: int, special_tokens: Sequence[str]
 ) -> Any:
-    """Learn a byte-level BPE tokenizer.
+    """Train a byte-level BPE tokenizer.
 
-    Digits and Han characters are tokens of their own, so that a mention's tokens are
-    tokens of the text. If words are parted by blanks, a text that starts with no Han
-    character starts with a blank, so that a word is the same token at the start of a
-    text or mention as inside.
+    Each digit and each Han character is a separate token, so that the tokens of a
+    mention are tokens of the text. If words are separated by spaces, a space is added
+    before each text that does not start with a Han character. A word then has the same
+    token at the start of a text or mention as inside.
 
     texts (Iterable[str]): The training texts.
-    vocab_size (int): Tokens at most.
-    special_tokens (Sequence[str]): The prompt's special tokens.
+    vocab_size (int): The largest number of tokens.
+    special_tokens (Sequence[str]): The special tokens of the prompt.
     RETURNS (transformers.PreTrainedTokenizerFast): The tokenizer.
     """
     texts = list(texts)
     tokenizer = Tokenizer(models.BPE())
-    blanks = sum(" " in text for text in texts)
-    if blanks * 2 > len(texts):
+    with_spaces = sum(" " in text for text in texts)
+    if with_spaces * 2 > len(texts):
         tokenizer.normalizer = normalizers.Sequence(
             [
                 normalizers.Prepend(" "),
@@ -104,9 +104,13 @@ def learn_tokenizer(
 def make_lm(
     texts: Iterable[str], shape: SmallShape, *, special_tokens: Sequence[str]
 ) -> LanguageModel:
-    """A model with random weights and a tokenizer learnt from texts.
+    """Make a model with random weights and a tokenizer trained on texts.
 
-    The weights come from torch's global random state.
+    The weights are drawn from torch's global random state.
+
+    texts (Iterable[str]): The texts to train the tokenizer on.
+    shape (SmallShape): The model's size.
+    special_tokens (Sequence[str]): The special tokens of the prompt.
     """
     tokenizer = learn_tokenizer(
         texts, vocab_size=shape.vocab_size, special_tokens=special_tokens
@@ -125,6 +129,6 @@ def make_lm(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
-    # on short rows plain products train faster than the fused attention
+    # for short rows, eager attention trains faster than fused attention
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     return LanguageModel(model.float().eval(), tokenizer)

@@ -1,7 +1,8 @@
-"""The tags that a model was taught to give the tokens of its texts.
+"""The tags that a model was trained to give the tokens of its texts.
 
-They are kept in the model's config, and go with it wherever it is saved; an adapter has
-no config, and keeps them in a file of its own. See `training.tags`.
+See `training.tags` for the training, and `lm.task_config` for the file that holds them.
+Folders of earlier versions hold them elsewhere: in the model's config, or, of a LoRA
+adapter, in a file of their own. They are still read, and no longer written.
 """
 
 from __future__ import annotations
@@ -12,66 +13,90 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spacy_padellm.lm.load_errors import as_load_errors
-
-_FILE_NAME = "padellm_tags.json"
-_PREFIX = "padellm_"  # of the settings in a model's config that are ours
+_OLD_FILE = "padellm_tags.json"
+_OLD_KEYS = {
+    "padellm_tags": "inside",
+    "padellm_begins": "begins",
+    "padellm_tag_sets": "sets",
+    "padellm_overlaps": "overlaps",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class TaughtTags:
     """The tags of labels, by the labels' names in the prompt.
 
-    inside (Mapping[str, int]): Name -> the token that a text's tokens inside its
-        mentions are tagged with; empty if the model was not taught to tag its texts.
-    begins (Mapping[str, int]): Name -> the token that the first token of a mention is
-        tagged with; without those that were taught no other tag than the inside's.
-    sets (Sequence[Sequence[str]]): The names that texts were tagged with together: one
-        set, unless training texts had labels of their own.
-    overlaps (bool): Whether taught mentions overlapped: tags show the outer ones only.
+    inside (Mapping[str, int]): Label name -> the token id that tags the tokens inside a
+        mention. Empty if the model was not trained to tag its texts.
+    begins (Mapping[str, int]): Label name -> the token id that tags the first token of
+        a mention. Labels without one use the tag in `inside`.
+    sets (Sequence[Sequence[str]]): The label names that texts were tagged with
+        together. There is one set, unless training texts had their own labels.
+    overlaps (bool): Whether mentions of the training texts overlapped. The tags then
+        show the outer mentions only.
     """
 
     inside: Mapping[str, int] = field(default_factory=dict)
     begins: Mapping[str, int] = field(default_factory=dict)
-    sets: Sequence[Sequence[str]] = ()
+    sets: Sequence[Sequence[str]] = field(default_factory=list)
     overlaps: bool = False
 
+    def to_dict(self) -> dict[str, Any]:
+        """The tags as JSON values."""
+        return {
+            "inside": dict(self.inside),
+            "begins": dict(self.begins),
+            "sets": [list(names) for names in self.sets],
+            "overlaps": self.overlaps,
+        }
 
-def read_tags(config: Any) -> TaughtTags:
-    """The tags in a model's config."""
-    inside = dict(getattr(config, "padellm_tags", {}))
-    sets = getattr(config, "padellm_tag_sets", None)
-    return TaughtTags(
-        inside,
-        dict(getattr(config, "padellm_begins", {})),
-        [list(inside)] if sets is None else [list(names) for names in sets],
-        bool(getattr(config, "padellm_overlaps", False)),
-    )
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> TaughtTags:
+        """The reverse of `to_dict`. Missing values are those of no tags.
 
-
-def write_tags(config: Any, tags: TaughtTags) -> None:
-    """Write tags to a model's config."""
-    config.padellm_tags = dict(tags.inside)
-    config.padellm_begins = dict(tags.begins)
-    config.padellm_tag_sets = [list(names) for names in tags.sets]
-    config.padellm_overlaps = tags.overlaps
-
-
-def save_tags(folder: Path, config: Any) -> None:
-    """Write the tags in a model's config to the folder of its adapter."""
-    settings = config.to_dict().items()
-    taught = {key: value for key, value in settings if key.startswith(_PREFIX)}
-    if taught:
-        (folder / _FILE_NAME).write_text(json.dumps(taught, indent=2) + "\n", "utf8")
+        RAISES (AttributeError, TypeError, ValueError): If a value has the wrong type.
+        """
+        inside = {str(k): int(v) for k, v in settings.get("inside", {}).items()}
+        begins = {str(k): int(v) for k, v in settings.get("begins", {}).items()}
+        sets = settings.get("sets", [list(inside)] if inside else [])
+        names = [[str(name) for name in names] for names in sets]
+        return cls(inside, begins, names, bool(settings.get("overlaps", False)))
 
 
-def load_tags(folder: Path, config: Any) -> None:
-    """Read what `save_tags` wrote, if it wrote anything, into a model's config.
+def read_old_tags(folder: Path) -> TaughtTags | None:
+    """Read the tags of a model folder that an earlier version saved.
 
-    RAISES (ValueError): If the file cannot be read.
+    folder (Path): The model folder, or the folder of a LoRA adapter.
+    RETURNS (TaughtTags | None): None if the folder holds no tags.
+    RAISES (AttributeError, TypeError, ValueError): If a file cannot be read.
     """
-    path = folder / _FILE_NAME
+    for path in (folder / _OLD_FILE, folder / "config.json"):
+        if path.is_file():
+            stored = json.loads(path.read_text("utf8"))
+            settings = {
+                name: stored[key] for key, name in _OLD_KEYS.items() if key in stored
+            }
+            if settings:
+                return TaughtTags.from_dict(settings)
+    return None
+
+
+def remove_old_tags(folder: Path) -> None:
+    """Remove tags from where earlier versions saved them."""
+    (folder / _OLD_FILE).unlink(missing_ok=True)
+    path = folder / "config.json"
     if path.is_file():
-        with as_load_errors(folder):
-            for key, value in json.loads(path.read_text("utf8")).items():
-                setattr(config, key, value)
+        stored = json.loads(path.read_text("utf8"))
+        kept = {key: value for key, value in stored.items() if key not in _OLD_KEYS}
+        if kept != stored:
+            path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", "utf8")
+
+
+def drop_old_keys(config: Any) -> None:
+    """Remove the tags from a loaded config, so that they are not saved with it again.
+
+    config (transformers.PretrainedConfig): The model's config.
+    """
+    for key in _OLD_KEYS:
+        if hasattr(config, key):
+            delattr(config, key)

@@ -1,14 +1,16 @@
-"""`padellm.json`: what a model folder says of the task it was trained for."""
+"""`padellm.json`: the task that the model of a folder was trained for."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.tags import TaughtTags, read_old_tags
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.prompt.template import Prompt
 
@@ -17,21 +19,25 @@ FILE_NAME = "padellm.json"
 
 @dataclass(frozen=True, slots=True)
 class TaskSettings:
-    """The labels and the prompt that a model was trained with.
+    """What a model was trained for.
 
     labels (dict[str, str]): Label -> its name in the prompt.
     prompt (Prompt): The templates.
-    tuning (Tuning): How its mentions are judged.
-    output_format (str): What the model was trained to answer; see `Decoder`. Empty
-        if that is not known.
+    tuning (Tuning): Thresholds and calibration of its probabilities.
+    output_format (str): The format of the answers that the model was trained to give;
+        see `Decoder`. Empty if it is not known.
+    tags (TaughtTags | None): The tags that the model was trained to give the tokens of
+        its texts. None if the folder says nothing about tags.
     """
 
     labels: dict[str, str]
     prompt: Prompt
     tuning: Tuning = field(default_factory=Tuning)
     output_format: str = ""
+    tags: TaughtTags | None = None
 
     def to_json(self) -> str:
+        """The settings as the text of the file."""
         settings: dict[str, Any] = {
             "labels": self.labels,
             "prompt": self.prompt.to_dict(),
@@ -42,16 +48,18 @@ class TaskSettings:
             settings["calibration"] = asdict(self.tuning.calibration)
         if self.output_format:
             settings["answers"] = self.output_format
+        if self.tags is not None:
+            settings["tags"] = self.tags.to_dict()
         return json.dumps(settings, ensure_ascii=False, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, source: str) -> TaskSettings:
-        """Read the file's text.
+        """Parse the text of the file.
 
-        source (str): Where it comes from, for the error message.
-        RAISES (ValueError): If it is not what `to_json` writes.
+        source (str): The file's path, for the error message.
+        RAISES (ValueError): If `to_json` would not write such a text.
         """
-        try:
+        with _as_settings_errors(source):
             settings = json.loads(text)
             labels = {str(k): str(v) for k, v in settings["labels"].items()}
             stored = settings.get("thresholds", {})
@@ -60,22 +68,55 @@ class TaskSettings:
             calibration = Calibration(**{str(k): float(v) for k, v in scale.items()})
             tuning = Tuning(thresholds, calibration)
             prompt = Prompt.from_dict(settings["prompt"])
-            return cls(labels, prompt, tuning, str(settings.get("answers", "")))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            message = Errors.P105.format(source=source, error=error)
-            raise ValueError(message) from error
+            output_format = str(settings.get("answers", ""))
+            tags = settings.get("tags")
+            if tags is not None:
+                tags = TaughtTags.from_dict(tags)
+            return cls(labels, prompt, tuning, output_format, tags)
+
+
+@contextmanager
+def _as_settings_errors(source: str) -> Iterator[None]:
+    """Turn the errors of settings with a wrong shape into one message."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        message = Errors.P105.format(source=source, error=error)
+        raise ValueError(message) from error
 
 
 def read_settings(folder: Path) -> TaskSettings | None:
-    """The settings of a local model folder, or None if it carries none."""
+    """Read the settings of a model folder.
+
+    RETURNS (TaskSettings | None): None if the folder has no `padellm.json`.
+    RAISES (ValueError): If a file cannot be read.
+    """
     path = folder / FILE_NAME
     if not path.is_file():
         return None
-    return TaskSettings.from_json(path.read_text("utf8"), source=str(path))
+    settings = TaskSettings.from_json(path.read_text("utf8"), source=str(path))
+    if settings.tags is None:
+        settings = replace(settings, tags=_read_old_tags(folder))
+    return settings
+
+
+def read_tags(folder: Path) -> TaughtTags | None:
+    """Read the tags that the model of a folder was trained to give.
+
+    RETURNS (TaughtTags | None): None if the folder says nothing about tags.
+    RAISES (ValueError): If a file cannot be read.
+    """
+    settings = read_settings(folder)
+    return _read_old_tags(folder) if settings is None else settings.tags
+
+
+def _read_old_tags(folder: Path) -> TaughtTags | None:
+    with _as_settings_errors(str(folder)):
+        return read_old_tags(folder)
 
 
 def write_settings(folder: Path, settings: TaskSettings) -> None:
-    """Write the settings into a model folder."""
+    """Write the settings to a model folder."""
     (folder / FILE_NAME).write_text(settings.to_json(), "utf8")
 
 
@@ -86,15 +127,15 @@ def reconcile(
     carried: TaskSettings | None,
     source: str,
 ) -> tuple[dict[str, str], Prompt | None]:
-    """Bring what the config says together with what the model folder says.
+    """Combine the settings of the config with those of the model folder.
 
-    labels (Mapping[str, str]): The config's labels; empty takes the model's. The
-        config may choose some of the model's labels, or add to them.
-    prompt (Prompt | None): The config's prompt; None takes the model's.
-    carried (TaskSettings | None): The model folder's settings.
+    labels (Mapping[str, str]): The config's labels. If empty, the model's labels are
+        used. The config may choose some of the model's labels, or add labels.
+    prompt (Prompt | None): The config's prompt. If None, the model's prompt is used.
+    carried (TaskSettings | None): The settings of the model folder.
     source (str): The model's name, for the error message.
     RETURNS (tuple[dict[str, str], Prompt | None]): The labels and the prompt to use.
-    RAISES (ValueError): If the two contradict each other.
+    RAISES (ValueError): If the config contradicts the model folder.
     """
     if carried is None:
         return dict(labels), prompt

@@ -12,9 +12,9 @@ from typing import Any
 
 from spacy_padellm.errors import Errors
 
-# a tokenizer changes its state as it encodes
-_alone = threading.RLock()
-_MOST_KEPT = 1 << 16  # strings of tokens
+# a tokenizer changes its settings while it encodes, and threads may share one
+_tokenizer_lock = threading.Lock()
+_MOST_KEPT = 1 << 16  # strings in each cache
 
 
 class TokenStrings:
@@ -74,14 +74,14 @@ class TokenStrings:
             "return_attention_mask": False,
             **options,
         }
-        with _alone:
+        with _tokenizer_lock:
             return self._tokenizer(text, **options)
 
     # Tokens to strings
 
     def decode(self, ids: Sequence[int]) -> str:
         """The string of generated tokens, without special tokens."""
-        with _alone:
+        with _tokenizer_lock:
             text = self._tokenizer.decode(
                 ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.lm.task_config import (
     FILE_NAME,
     TaskSettings,
@@ -36,6 +37,12 @@ def test_settings_with_a_tuning_survive_json() -> None:
     assert TaskSettings.from_json(settings.to_json(), source="x") == settings
 
 
+def test_settings_with_tags_survive_json() -> None:
+    tags = TaughtTags({"person": 7}, {"person": 8}, [["person"], ["a", "b"]], True)
+    settings = TaskSettings({"PER": "person"}, PROMPT, tags=tags)
+    assert TaskSettings.from_json(settings.to_json(), source="x") == settings
+
+
 def test_settings_file_holds_plain_unicode() -> None:
     assert "地名" in TaskSettings({"地名": "x"}, PROMPT).to_json()
 
@@ -54,6 +61,8 @@ def test_settings_file_holds_plain_unicode() -> None:
         json.dumps({**json.loads(CARRIED.to_json()), "thresholds": {"A": "high"}}),
         json.dumps({**json.loads(CARRIED.to_json()), "calibration": {"slope": -1}}),
         json.dumps({**json.loads(CARRIED.to_json()), "calibration": {"steep": 1}}),
+        json.dumps({**json.loads(CARRIED.to_json()), "tags": ["person"]}),
+        json.dumps({**json.loads(CARRIED.to_json()), "tags": {"inside": {"a": "b"}}}),
     ],
 )
 def test_settings_unreadable_file_is_told(text: str, tmp_path: Path) -> None:
