@@ -6,7 +6,7 @@ fails when an upgrade changes one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -157,7 +157,7 @@ def tensor_version(tensor: torch.Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def scale_in_place(tensors: Sequence[torch.Tensor], scale: float) -> None:
+def scale_in_place(tensors: list[torch.Tensor], scale: float) -> None:
     """Multiply many tensors by a number, with few kernels on a GPU.
 
     Seen on torch 2.13.0.

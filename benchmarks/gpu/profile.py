@@ -9,7 +9,7 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def main() -> None:
 def measure(decode: Any, texts: int) -> dict[str, Any]:
     """Time a run, then profile the same run."""
     cuda = torch.cuda.is_available()
-    wait = torch.cuda.synchronize if cuda else lambda: None
+    wait: Callable[[], None] = torch.cuda.synchronize if cuda else lambda: None
     wait()
     start = time.perf_counter()
     decode()

@@ -65,7 +65,7 @@ def forced_pipeline(
     }
     nlp.add_pipe(FACTORY, config=config)
     pipe = pipe_of(nlp)
-    pipe.handle.hold(lm)
+    pipe.handle.use(lm)
     pipe._task.prompt = prompt
     return nlp
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 
 from spacy_padellm.compat import tensor_version
-from spacy_padellm.lm.devices import choose_device, current
+from spacy_padellm.lm.devices import choose_device, on_device
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.tokens import PromptTokens
 
@@ -112,7 +112,7 @@ def spread(
     """
     if len(replicas) == 1:
         for item in items:
-            with current(replicas[0].lm.device):
+            with on_device(replicas[0].lm.device):
                 result = work(replicas[0], item)
             yield result
         return
@@ -123,7 +123,7 @@ def spread(
     def run(item: Item) -> Result:
         replica = idle.get()
         try:
-            with current(replica.lm.device):
+            with on_device(replica.lm.device):
                 return work(replica, item)
         finally:
             idle.put(replica)

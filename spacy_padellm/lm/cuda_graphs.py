@@ -77,7 +77,7 @@ class GraphRunner:
         """Whether a text should be decoded here, judged by its first pass."""
         return len(packed.starts) == 1 and len(packed.ids) <= MOST_TOKENS
 
-    def read(
+    def packed_logits(
         self,
         packed: PackedBatch,
         logit_positions: Sequence[int],
@@ -85,7 +85,7 @@ class GraphRunner:
         tag_positions: Sequence[int] = (),
         tag_ids: Sequence[int] = (),
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `LanguageModel.read`; the runner has its own KV cache."""
+        """See `LanguageModel.packed_logits`; the runner has its own KV cache."""
         shape = GraphShape(
             _up(len(packed.ids), _LEAST_TOKENS),
             _up(packed.used[1], _LEAST_SLOTS),

@@ -100,6 +100,6 @@ def enter_process(device: torch.device) -> None:
         _process = os.getpid()
 
 
-def current(device: torch.device) -> AbstractContextManager[Any]:
+def on_device(device: torch.device) -> AbstractContextManager[Any]:
     """Make a device the current one of this thread, so that kernels run on it."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

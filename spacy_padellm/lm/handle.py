@@ -27,9 +27,9 @@ from spacy_padellm.lm.folder import (
 from spacy_padellm.lm.hub import fetch_optional_file
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import (
+    absolute_name,
     check_source,
     find_model,
-    lasting_name,
     load,
     load_shared,
     load_tokenizer,
@@ -190,16 +190,16 @@ class ModelHandle:
             trust_remote_code=self.source.trust_remote_code,
         )
 
-    def hold(self, lm: LanguageModel) -> None:
+    def use(self, lm: LanguageModel) -> None:
         """Use a given model."""
         self._state = InMemory(lm)
         self._client_tokens = None
 
-    def put(self, make: Callable[[], LanguageModel]) -> None:
+    def use_new(self, make: Callable[[], LanguageModel]) -> None:
         """Use a model made from scratch, on the device of the config."""
         lm = make()
         self._place(lm)
-        self.hold(lm)
+        self.use(lm)
 
     def trainable(self, special_tokens: Sequence[str]) -> LanguageModel:
         """Get the model for training, with float32 weights that are not shared.
@@ -219,7 +219,7 @@ class ModelHandle:
             lm = with_lora(
                 lm,
                 self.source.lora,
-                name=self.source.name and lasting_name(self.source.name),
+                name=self.source.name and absolute_name(self.source.name),
                 revision=self.source.revision,
                 new_tokens=new_tokens,
             )

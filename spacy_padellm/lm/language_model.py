@@ -137,7 +137,7 @@ class LanguageModel:
         with self.lock, self.autocast():
             return self.forward(batch.ids, None, real.long(), logit_positions)[0]
 
-    def read(
+    def packed_logits(
         self,
         packed: PackedBatch,
         logit_positions: Sequence[int],

@@ -48,7 +48,7 @@ def find_model(name: str) -> Path | str:
     return name
 
 
-def lasting_name(name: str) -> str:
+def absolute_name(name: str) -> str:
     """Get a name that finds the same model from another working directory."""
     source = find_model(name)
     if isinstance(source, str) or name in BUNDLED:

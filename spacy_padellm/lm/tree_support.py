@@ -80,9 +80,9 @@ def _supports_trees(lm: LanguageModel) -> bool:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             small = LanguageModel(_small_copy(lm.model), lm.tokenizer)
-            small.read(pack([tree], 0), [root], cache)
+            small.packed_logits(pack([tree], 0), [root], cache)
             ends = [tree.extend(root, branch) - len(stem) for branch in (left, right)]
-            logits = small.read(pack([tree], 1), ends, cache)[0]
+            logits = small.packed_logits(pack([tree], 1), ends, cache)[0]
             for row, branch in enumerate((left, right)):
                 sequence = torch.tensor([stem + branch])
                 expected = small.model(sequence, use_cache=False).logits[0, -1]

@@ -56,7 +56,7 @@ from spacy_padellm.training.update import (
 STREAM_FROM = 256  # batch size; below it, each batch is returned before the next
 
 
-class PaDeLLMNER(TrainablePipe):
+class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untyped
     """Named entity recognition by count-then-mention decoding with a causal LM."""
 
     def __init__(

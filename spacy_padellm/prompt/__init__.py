@@ -1,1 +1,1 @@
-"""Prompts: their templates, and their tokens."""
+"""Prompts: their templates and their tokens."""

@@ -1,4 +1,4 @@
-"""The prompts of one text as tokens: what they share, and where they part."""
+"""The prompts of one text as tokens: a shared prefix and its branches."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CountBranches:
-    """Tokens that ask for the counts of a text: `root + labels[i]` is a whole prompt.
+    """The count prompts of a text; `root + labels[i]` is a complete prompt.
 
-    root (list[int]): What all labels share.
-    labels (list[list[int]]): The rest, for each label.
-    text (tuple[int, int]): Where the text's own tokens stand in `root`.
-    bidirectional_span (tuple[int, int]): Those of them that see each other in both
-        directions.
+    root (list[int]): The tokens that the prompts of all labels share.
+    labels (list[list[int]]): The remaining tokens of each label's prompt.
+    text (tuple[int, int]): Start and end of the text's tokens in `root`.
+    bidirectional_span (tuple[int, int]): Start and end of the tokens that attend to
+        each other in both directions.
     """
 
     root: list[int]
@@ -25,14 +25,14 @@ class CountBranches:
 
 @dataclass(frozen=True, slots=True)
 class MentionBranches:
-    """Tokens that ask for the mentions of a label once its count is known.
+    """The mention prompts of a label, whose count is known.
 
-    keep (int | None): How many tokens of the label's count prompt stay as they are;
-        None means all.
-    stem (list[int]): What all mentions share after these.
-    counted (int): How many tokens of the stem belong to the count; those after it
-        begin `<mention n>`.
-    mentions (list[list[int]]): The rest, for each index.
+    keep (int | None): The number of tokens of the label's count prompt that begin these
+        prompts; None means all.
+    stem (list[int]): The tokens after them that the prompts of all mentions share.
+    counted (int): The number of tokens of the stem that belong to the count; the
+        tokens after them begin `<mention n>`.
+    mentions (list[list[int]]): The remaining tokens of each mention's prompt.
     """
 
     keep: int | None
@@ -42,7 +42,7 @@ class MentionBranches:
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length in tokens of the longest common beginning of two token lists."""
+    """Get the length of the longest common prefix of two token lists."""
     length = 0
     for x, y in zip(a, b, strict=False):
         if x != y:
@@ -52,7 +52,7 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def split_shared(paths: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
-    """The common beginning of token lists, and the rests, none of them empty."""
+    """Split token lists into their common prefix and their non-empty remainders."""
     shared = min(len(path) for path in paths) - 1
     for path in paths[1:]:
         shared = min(shared, common_prefix(paths[0], path))

@@ -1,7 +1,7 @@
-"""Prompts whose pieces are tokenised one by one.
+"""Prompts whose pieces are tokenized separately.
 
-What prompts share is the same tokens by construction, and special tokens may stand in
-the template.
+Shared pieces of prompts always have the same tokens, and the template may contain
+special tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.branches import CountBranches, MentionBranches, split_shared
-from spacy_padellm.prompt.template import Prompt, around
+from spacy_padellm.prompt.template import Prompt, split_template
 from spacy_padellm.prompt.token_strings import TokenStrings
 
 
@@ -21,7 +21,7 @@ class PromptInPieces:
     def __init__(self, prompt: Prompt, strings: TokenStrings) -> None:
         self._prompt = prompt
         self._strings = strings
-        before, after = around(prompt.text)
+        before, after = split_template(prompt.text)
         self._before = strings.start() + strings.template(before)
         self._after = strings.template(after)
         self._label = lru_cache(maxsize=4096)(self._encode_label)
@@ -36,7 +36,7 @@ class PromptInPieces:
         return self._branches(texts, self._after + shared, labels)
 
     def text_branches(self, texts: Sequence[str], end: str) -> list[CountBranches]:
-        """See `PromptTokens`; `end` stands after each text."""
+        """See `PromptTokens`; `end` follows each text."""
         return self._branches(texts, self._strings.template(end), [[]])
 
     def _branches(
@@ -60,26 +60,26 @@ class PromptInPieces:
         return MentionBranches(None, counted + shared, len(counted), mentions)
 
     def count_answer(self, count: int) -> list[int]:
-        """Tokens of a count of at least 1, with what ends them."""
+        """Tokens of a count of at least 1, with its end."""
         return list(self._count(count))
 
     def answer(self, before: str, answer: str) -> list[int]:
-        """Tokens of an answer, whatever stands before it."""
+        """Tokens of an answer; they do not depend on the text before it."""
         return self._strings.plain([answer])[0]
 
-    def parted_answer(self, before: str, parts: Sequence[str]) -> list[int]:
-        """Tokens of an answer that is cut where a mention begins and ends.
+    def split_answer(self, before: str, parts: Sequence[str]) -> list[int]:
+        """Tokens of an answer that is split where mentions start and end.
 
-        Where the tokenizer puts a blank before every string, a part's own blank is left
-        to it: a mention then is the same tokens in the answer as in the text.
+        If the tokenizer adds a space before every string, the leading space of each
+        part is removed. So mentions have the same tokens in the answer as in the text.
         """
-        if self._puts_blanks():
+        if self._adds_spaces():
             parts = [part.removeprefix(" ") for part in parts]
         tokens = self._strings.plain([part for part in parts if part])
         return [token for ids in tokens for token in ids]
 
-    def _puts_blanks(self) -> bool:
-        """Whether the tokenizer puts a blank before every string."""
+    def _adds_spaces(self) -> bool:
+        """Whether the tokenizer adds a space before every string."""
         return " x" in self._strings.decode(self._strings.plain(["x"])[0] * 2)
 
     def _encode_label(self, name: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Prompts: the templates and their presets, as plain settings."""
+"""The templates of prompts, and their presets."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any
 
 from spacy_padellm.errors import Errors
 
-COMPACT_MENTIONS = 32  # indexes with a token of their own in the compact preset
+COMPACT_MENTIONS = 32  # mention indexes with their own token in the compact preset
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Templates of the prompt's pieces, in the order in which they follow each other.
+    """The templates of the pieces of a prompt, in their order in the prompt.
 
-    text (str): Holds `{text}`.
-    label (str): Holds `{label}`; the model answers it with the count.
-    count (str): Holds `{count}`, and what ends it.
-    mention (str): Holds `{n}`, the mention's index from 1; the model answers it with
+    text (str): Contains `{text}`.
+    label (str): Contains `{label}`. The model answers with the count.
+    count (str): Contains `{count}`, and the end of the count.
+    mention (str): Contains `{n}`, the mention's index from 1. The model answers with
         the mention and `<eos>`.
-    none (str): The answer that means "no mention", before its `<eos>`. Both "0" and
-        an immediate `<eos>` are understood in decoding whatever stands here.
-    whole (bool): Tokenise the prompt in one go, as the authors' published checkpoints
-        were trained, instead of piece by piece.
+    none (str): The answer for "no mention", without its `<eos>`. Decoding always
+        understands both "0" and an immediate `<eos>`.
+    whole (bool): Tokenize the prompt as a whole instead of piece by piece. The authors'
+        published checkpoints were trained this way.
     special_tokens (tuple[str, ...]): Added to the tokenizer of a model that is trained
         with this prompt.
-    prefix_lm (bool): The tokens of the text see each other in both directions, those
-        after it what stands before them (a prefix LM: Raffel et al. 2020, section
-        3.2.1). For models that were trained so.
+    prefix_lm (bool): Let the tokens of the text attend to each other in both
+        directions; later tokens attend only to earlier ones (a prefix LM: Raffel et
+        al. 2020, section 3.2.1). Only for models that were trained this way.
     """
 
     text: str
@@ -46,21 +46,21 @@ class Prompt:
             template = getattr(self, piece)
             try:
                 parsed = string.Formatter().parse(template)
-                found = [name for _, name, _, _ in parsed if name is not None]
+                names = [name for _, name, _, _ in parsed if name is not None]
             except ValueError:
-                found = []
-            if found != [field]:
+                names = []
+            if names != [field]:
                 message = Errors.P101.format(piece=piece, field=field, value=template)
                 raise ValueError(message)
         if not self.count.lstrip().startswith("{count"):
             raise ValueError(Errors.P159.format(value=self.count))
 
     def bidirectional_span(self, text: tuple[int, int]) -> tuple[int, int]:
-        """Of a text's tokens those that see each other in both directions."""
+        """Get the tokens of a text that attend to each other in both directions."""
         return text if self.prefix_lm else (0, 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON has them."""
+        """Get the settings as JSON values."""
         settings = asdict(self)
         settings["special_tokens"] = list(self.special_tokens)
         return settings
@@ -73,8 +73,8 @@ class Prompt:
         """
         known = {field.name for field in fields(cls)}
         if not {"text", "label", "count", "mention"} <= set(settings) <= known:
-            found = ", ".join(sorted(settings))
-            raise ValueError(Errors.P102.format(found=found, known=sorted(known)))
+            names = ", ".join(sorted(settings))
+            raise ValueError(Errors.P102.format(found=names, known=sorted(known)))
         specials = tuple(settings.get("special_tokens", ()))
         return cls(**{**settings, "special_tokens": specials})
 
@@ -94,7 +94,7 @@ _PAPER_ZH = Prompt(
 PRESETS: dict[str, Prompt] = {
     "paper-en": _PAPER_EN,
     "paper-zh": _PAPER_ZH,
-    # the published English checkpoints number their mentions in Chinese
+    # the published English checkpoints use the Chinese mention template
     "released-en": Prompt(
         text=_PAPER_EN.text,
         label=_PAPER_EN.label,
@@ -127,11 +127,11 @@ PRESETS: dict[str, Prompt] = {
 
 
 def make_prompt(preset: str, *, prefix_lm: bool = False, **templates: str) -> Prompt:
-    """A preset, with some of its templates replaced.
+    """Make a prompt from a preset.
 
     preset (str): A key of PRESETS.
     prefix_lm (bool): See `Prompt`.
-    templates (str): Values for `text`, `label`, `count`, `mention`, `none`.
+    templates (str): New values for `text`, `label`, `count`, `mention`, `none`.
     RAISES (ValueError): On an unknown preset or a template without its field.
     """
     if preset not in PRESETS:
@@ -140,7 +140,7 @@ def make_prompt(preset: str, *, prefix_lm: bool = False, **templates: str) -> Pr
     return Prompt.from_dict({**settings, **templates})
 
 
-def around(template: str) -> tuple[str, str]:
-    """What stands before and after a template's only field."""
+def split_template(template: str) -> tuple[str, str]:
+    """Get the strings before and after the only field of a template."""
     pieces = [literal for literal, *_ in string.Formatter().parse(template)]
     return pieces[0], "".join(pieces[1:])

@@ -1,7 +1,4 @@
-"""What tokens stand for: strings as the tokens of one tokenizer, and back.
-
-It knows neither prompts nor the model.
-"""
+"""Strings as the tokens of a tokenizer, and tokens as strings."""
 
 from __future__ import annotations
 
@@ -18,10 +15,10 @@ _MOST_KEPT = 1 << 16  # strings in each cache
 
 
 class TokenStrings:
-    """The strings of one tokenizer's tokens."""
+    """Encodes and decodes strings with one tokenizer; threads may share it."""
 
     def __init__(self, tokenizer: Any) -> None:
-        """Take a tokenizer.
+        """Wrap a tokenizer.
 
         tokenizer (transformers.PreTrainedTokenizerBase): The model's tokenizer.
         """
@@ -34,32 +31,32 @@ class TokenStrings:
     # Strings to tokens
 
     def plain(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokens of strings in which nothing is a special token."""
+        """Tokens of strings, with special tokens encoded as plain text."""
         if not texts:
             return []
         encoded = self._encode(list(texts), split_special_tokens=True)
         return [list(ids) for ids in encoded["input_ids"]]
 
     def template(self, piece: str) -> list[int]:
-        """Tokens of a string in which special tokens may stand."""
+        """Tokens of a string that may contain special tokens."""
         return list(self._encode(piece)["input_ids"]) if piece else []
 
     def start(self) -> list[int]:
-        """What the tokenizer puts before every text, such as `<bos>`."""
+        """Tokens that the tokenizer adds before every text, such as `<bos>`."""
         whole = list(self._encode("x", add_special_tokens=True)["input_ids"])
         plain = self.template("x")
-        places = range(len(whole))
-        at = next(i for i in places if whole[i : i + len(plain)] == plain)
-        return whole[:at]
+        starts = range(len(whole))
+        start = next(i for i in starts if whole[i : i + len(plain)] == plain)
+        return whole[:start]
 
     def special_in(self, text: str) -> str | None:
-        """A special token that a string holds, if there is one."""
+        """Find a special token in a string."""
         return next((token for token in self._special.values() if token in text), None)
 
     def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """The characters of each token of texts, as `plain` tokenises them.
+        """Start and end character of each token of texts, tokenized as in `plain`.
 
-        RAISES (ValueError): If the tokenizer does not know them.
+        RAISES (ValueError): If the tokenizer cannot compute offsets.
         """
         if not self._tokenizer.is_fast:
             raise ValueError(Errors.P108)
@@ -88,11 +85,11 @@ class TokenStrings:
         return str(text)
 
     def decode_mentions(self, mentions: Sequence[Sequence[int]]) -> list[str]:
-        """The strings of generated mentions, without `<eos>`.
+        """The strings of generated mentions.
 
-        mentions (Sequence[Sequence[int]]): Tokens of each mention.
+        mentions (Sequence[Sequence[int]]): The tokens of each mention, without `<eos>`.
         """
-        # a word's first token often begins with the blank before it
+        # a word's first token often includes the space before it
         return [self.decode(ids).removeprefix(" ") for ids in mentions]
 
     def string(self, token: int) -> str:
@@ -100,14 +97,14 @@ class TokenStrings:
         return self._string(token)
 
     def piece(self, token: int) -> str:
-        """A token's string, to find it in a text.
+        """A token's string as it occurs in texts.
 
-        A special token, or a part of a character, is a character of its own.
+        Special tokens and parts of characters are replaced by a private-use character.
         """
         return self._piece(token)
 
     def pieces(self, tokens: Iterable[int]) -> list[str]:
-        """The piece of each token."""
+        """The `piece` of each token."""
         return list(map(self._piece, tokens))
 
     def _find_piece(self, token: int) -> str:
@@ -116,19 +113,19 @@ class TokenStrings:
             return chr(0xF0000 + token % 0xFFFF)
         return piece
 
-    def tokens_at(self, text: str, place: int) -> set[int]:
-        """The tokens whose string (see `piece`) stands at a place of a text."""
-        longest = min(self._longest, len(text) - place)
-        pieces = (text[place : place + size] for size in range(1, longest + 1))
+    def tokens_at(self, text: str, offset: int) -> set[int]:
+        """The tokens whose `piece` starts at an offset of a text."""
+        longest = min(self._longest, len(text) - offset)
+        pieces = (text[offset : offset + size] for size in range(1, longest + 1))
         return {t for piece in pieces for t in self._tokens_of.get(piece, ())}
 
     @cached_property
     def _tokens_of(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
+        tokens_of: dict[str, list[int]] = {}
         for token in range(len(self._tokenizer)):
             if token not in self._special:
-                found.setdefault(self.piece(token), []).append(token)
-        return found
+                tokens_of.setdefault(self.piece(token), []).append(token)
+        return tokens_of
 
     @cached_property
     def _longest(self) -> int:
@@ -138,5 +135,5 @@ class TokenStrings:
         if token in self._special:
             return "<>"
         text = self.decode([token])
-        # a lone word mark of sentencepiece decodes to nothing
+        # sentencepiece decodes a single word marker to an empty string
         return text or " "

@@ -1,7 +1,4 @@
-"""A prompt's tokens: what is asked, and what is answered.
-
-It knows neither spaCy nor the model, only its tokenizer.
-"""
+"""The tokens of a prompt and of its answers."""
 
 from __future__ import annotations
 
@@ -16,17 +13,17 @@ from spacy_padellm.prompt.branches import (
     common_prefix,
 )
 from spacy_padellm.prompt.pieces import PromptInPieces
-from spacy_padellm.prompt.template import Prompt, around
+from spacy_padellm.prompt.template import Prompt, split_template
 from spacy_padellm.prompt.token_strings import TokenStrings
 from spacy_padellm.prompt.whole import WholePrompt
 
-MAX_COUNT_TOKENS = 6  # tokens read of a count's answer: blank, digits, end
+MAX_COUNT_TOKENS = 6  # the longest answer to a count prompt: space, digits, end
 
 
 class PromptTokens:
     """A prompt's pieces as the tokens of one tokenizer.
 
-    Only the template may hold special tokens: what looks like one in a text stays
+    Only the template may contain special tokens. Their strings in a text are encoded as
     plain text.
     """
 
@@ -52,7 +49,7 @@ class PromptTokens:
     def count_branches(
         self, texts: Sequence[str], names: Sequence[str]
     ) -> list[CountBranches]:
-        """The prompts that ask how many mentions of each label a text has.
+        """The count prompts of texts: how many mentions of each label are there?
 
         texts (Sequence[str]): The texts.
         names (Sequence[str]): The labels' names in the prompt, at least one.
@@ -61,57 +58,60 @@ class PromptTokens:
         return self._mode.count_branches(texts, names)
 
     def text_branches(self, texts: Sequence[str]) -> list[CountBranches]:
-        """The text's template alone as a prompt, which a line break ends at the least.
+        """Prompts of the text's template only, which end with at least a line break.
 
-        RETURNS (list[CountBranches]): For each text, one empty branch.
+        RETURNS (list[CountBranches]): One empty branch for each text.
         """
         return self._mode.text_branches(texts, self.end_of_text)
 
     @property
     def end_of_text(self) -> str:
-        """What stands between a text and the answer that follows it."""
-        return around(self.prompt.text)[1] or "\n"
+        """The string between a text and the answer that follows it."""
+        return split_template(self.prompt.text)[1] or "\n"
 
     def read_count(self, generated: Sequence[int]) -> tuple[int, bool]:
-        """Read the model's answer to a count prompt, as far as it goes.
+        """Parse the model's answer to a count prompt, which may be incomplete.
 
-        generated (Sequence[int]): Tokens so far.
-        RETURNS (tuple[int, bool]): The count, and whether it is complete. It is once a
-            token other than a digit follows, or at MAX_COUNT_TOKENS; an answer without
-            a digit counts 0.
+        generated (Sequence[int]): The tokens generated so far.
+        RETURNS (tuple[int, bool]): The count, and whether it is complete. It is
+            complete once a token other than a digit follows, or at MAX_COUNT_TOKENS. An
+            answer without a digit means 0.
         """
         digits = ""
         for token in generated[: MAX_COUNT_TOKENS - 1]:
             piece = self.strings.string(token)
             if piece == " " and not digits:
-                continue  # a word mark before the number
+                continue  # a word marker before the number
             if not (piece if digits else piece.strip()).isdecimal():
                 return int(digits or 0), True
             digits += piece.strip()
         return int(digits or 0), len(generated) >= MAX_COUNT_TOKENS
 
     def count_answer(self, count: int) -> list[int]:
-        """Tokens that the model should give for a count, with what ends them.
+        """Tokens that the model should generate for a count, with its end.
 
         count (int): Number of mentions of a label.
         """
         if count:
             return self._mode.count_answer(count)
-        before, none = around(self.prompt.label)[1], self.prompt.none
+        before, none = split_template(self.prompt.label)[1], self.prompt.none
         return [*(self._mode.answer(before, none) if none else []), self.eos]
 
     @cached_property
     def count_start(self) -> tuple[int, ...]:
-        """Tokens that the answers 1 to 9 to a count prompt all begin with."""
+        """The common prefix of the answers 1 to 9 to a count prompt."""
         answers = [self.count_answer(count) for count in range(1, 10)]
         return tuple(answers[0][: common_prefix(answers[0], answers[-1])])
 
     @cached_property
     def count_digits(self) -> tuple[int, ...]:
-        """What follows `count_start` in the answers 1 to 9; empty if they are alike."""
-        place = len(self.count_start)
+        """The token after `count_start` in each answer from 1 to 9.
+
+        Empty if they are not all different.
+        """
+        index = len(self.count_start)
         answers = [self.count_answer(count) for count in range(1, 10)]
-        digits = tuple(answer[place] for answer in answers)
+        digits = tuple(answer[index] for answer in answers)
         return digits if len(set(digits)) == len(digits) else ()
 
     # Mentions
@@ -119,31 +119,31 @@ class PromptTokens:
     def mention_branches(
         self, text: str, name: str, count: int, total: int
     ) -> MentionBranches:
-        """The prompts that ask for the mentions 1..count of a label.
+        """The mention prompts of a label, for the indexes 1 to `count`.
 
         text (str): The text.
         name (str): The label's name in the prompt.
-        count (int): Number of mentions to ask for, at least 1.
-        total (int): The count to state in the prompt.
+        count (int): Number of mention prompts, at least 1.
+        total (int): The count in the prompt.
         """
         return self._mode.mention_branches(text, name, count, total)
 
     def mention_answer(self, mention: str) -> list[int]:
-        """Tokens that the model should give for a mention, with `<eos>`."""
-        before = around(self.prompt.mention)[1]
+        """Tokens that the model should generate for a mention, with `<eos>`."""
+        before = split_template(self.prompt.mention)[1]
         return [*self._mode.answer(before, mention), self.eos]
 
     # Other answers
 
-    def parted_answer(self, before: str, parts: Sequence[str]) -> list[int]:
-        """Tokens of an answer, with `<eos>`, tokenised as the prompt is.
+    def split_answer(self, before: str, parts: Sequence[str]) -> list[int]:
+        """Tokens of an answer, with `<eos>`, tokenized like the prompt.
 
-        before (str): What stands before it in the prompt.
-        parts (Sequence[str]): The answer, cut where a mention begins and ends.
+        before (str): The end of the prompt.
+        parts (Sequence[str]): The answer, split where mentions start and end.
         """
         if not any(parts):
             return [self.eos]
-        return [*self._mode.parted_answer(before, parts), self.eos]
+        return [*self._mode.split_answer(before, parts), self.eos]
 
     def name_tokens(self, name: str) -> list[int]:
         """Tokens of a label's name."""

@@ -1,7 +1,7 @@
-"""Prompts that are tokenised in one go, as the published checkpoints were trained.
+"""Prompts that are tokenized as a whole, as for the published checkpoints.
 
-A token may reach over the edge of a piece, so what prompts share is only known once
-they are tokenised.
+A token may cross the border of two pieces, so the shared prefix of prompts is only
+known after tokenization.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from spacy_padellm.prompt.branches import (
     common_prefix,
     split_shared,
 )
-from spacy_padellm.prompt.template import Prompt, around
+from spacy_padellm.prompt.template import Prompt, split_template
 from spacy_padellm.prompt.token_strings import TokenStrings
 
 
 class WholePrompt:
-    """The tokens of prompts and answers, each tokenised in one go."""
+    """The tokens of prompts and answers, each tokenized as a whole."""
 
     def __init__(self, prompt: Prompt, strings: TokenStrings) -> None:
         self._prompt = prompt
@@ -32,17 +32,16 @@ class WholePrompt:
         return [self._counts(text, names) for text in texts]
 
     def text_branches(self, texts: Sequence[str], end: str) -> list[CountBranches]:
-        """See `PromptTokens`; `end` stands after a text that is last in its
-        template."""
+        """See `PromptTokens`; `end` follows a text that ends its template."""
         template = self._prompt.text
-        if around(template)[1]:
+        if split_template(template)[1]:
             end = ""
         branches = []
-        for text, asked in zip(texts, self.count_branches(texts, [""]), strict=True):
+        for text, counts in zip(texts, self.count_branches(texts, [""]), strict=True):
             (root,) = self._tokens([template.format(text=text) + end])
-            place = (asked.text[0], len(root))
+            span = (counts.text[0], len(root))
             branches.append(
-                CountBranches(root, [[]], place, self._prompt.bidirectional_span(place))
+                CountBranches(root, [[]], span, self._prompt.bidirectional_span(span))
             )
         return branches
 
@@ -50,44 +49,42 @@ class WholePrompt:
         self, text: str, name: str, count: int, total: int
     ) -> MentionBranches:
         """See `PromptTokens`."""
-        asked = self._prompt.text.format(text=text)
-        asked += self._prompt.label.format(label=name)
-        stated = asked + self._prompt.count.format(count=total)
+        until_label = self._prompt.text.format(text=text)
+        until_label += self._prompt.label.format(label=name)
+        until_count = until_label + self._prompt.count.format(count=total)
         prompts = [
-            stated + self._prompt.mention.format(n=n) for n in range(1, count + 1)
+            until_count + self._prompt.mention.format(n=n) for n in range(1, count + 1)
         ]
-        label, counted, *paths = self._tokens([asked, stated, *prompts])
+        label, counted, *paths = self._tokens([until_label, until_count, *prompts])
         shared, mentions = split_shared(paths)
         keep = min(common_prefix(label, shared), len(shared))
         end = max(keep, common_prefix(counted, shared))
         return MentionBranches(keep, shared[keep:], end - keep, mentions)
 
     def count_answer(self, count: int) -> list[int]:
-        """Tokens of a count of at least 1, with what ends them."""
-        _, before = around(self._prompt.label)
+        """Tokens of a count of at least 1, with its end."""
+        _, before = split_template(self._prompt.label)
         return self.answer(before, self._prompt.count.format(count=count))
 
     def answer(self, before: str, answer: str) -> list[int]:
-        """Tokens of an answer as they continue what stands before it."""
+        """Tokens of an answer as the continuation of the string before it."""
         prefix, joined = self._strings.plain([before, before + answer])
         if joined[: len(prefix)] == prefix:
             return joined[len(prefix) :]
         return self._strings.plain([answer])[0]
 
-    def parted_answer(self, before: str, parts: Sequence[str]) -> list[int]:
-        """Tokens of an answer that is cut where a mention begins and ends."""
+    def split_answer(self, before: str, parts: Sequence[str]) -> list[int]:
+        """Tokens of an answer that is split where mentions start and end."""
         return self.answer(before, "".join(parts))
 
     def _counts(self, text: str, names: Sequence[str]) -> CountBranches:
-        before, _ = around(self._prompt.text)
+        before, _ = split_template(self._prompt.text)
         stem = self._prompt.text.format(text=text)
         prompts = [stem + self._prompt.label.format(label=name) for name in names]
         root, labels = split_shared(self._tokens(prompts))
-        begun, ended = self._tokens([before, before + text])
-        place = (min(len(begun), len(root)), common_prefix(root, ended))
-        return CountBranches(
-            root, labels, place, self._prompt.bidirectional_span(place)
-        )
+        until_text, with_text = self._tokens([before, before + text])
+        span = (min(len(until_text), len(root)), common_prefix(root, with_text))
+        return CountBranches(root, labels, span, self._prompt.bidirectional_span(span))
 
     def _tokens(self, prompts: Iterable[str]) -> list[list[int]]:
         start = self._strings.start()

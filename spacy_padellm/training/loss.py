@@ -13,7 +13,7 @@ from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.training.separate_examples import unroll
 from spacy_padellm.training.tags import TagBatch
 from spacy_padellm.training.targets import TrainingTree
-from spacy_padellm.tree.token_tree import TokenTree, side_by_side
+from spacy_padellm.tree.token_tree import TokenTree, pad_trees
 
 
 def batches(
@@ -72,7 +72,7 @@ def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
     targets = [target for tree in trees for target in tree.targets]
     weights = [weight for tree in trees for weight in tree.weights]
     tags = TagBatch(trees, width)
-    batch = side_by_side(token_trees)
+    batch = pad_trees(token_trees)
     depth = max(tree.depth for tree in trees)
     if depth > lm.context:
         raise ValueError(Errors.P121.format(tokens=depth, context=lm.context))

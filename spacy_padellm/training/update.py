@@ -47,7 +47,8 @@ def make_from_scratch(
     prompt (Prompt): The prompt; its special tokens are added to the tokenizer.
     """
     shape, special_tokens = model.attrs["shape"], prompt.special_tokens
-    get_handle(model).put(lambda: make_lm(texts, shape, special_tokens=special_tokens))
+    handle = get_handle(model)
+    handle.use_new(lambda: make_lm(texts, shape, special_tokens=special_tokens))
 
 
 def add_update(

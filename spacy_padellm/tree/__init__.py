@@ -1,1 +1,1 @@
-"""Token trees as numbers: tokens, positions, what sees what, and the cache."""
+"""Token trees as arrays: token ids, positions, attention masks and the KV cache."""

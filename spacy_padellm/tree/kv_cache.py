@@ -1,4 +1,4 @@
-"""Keys and values of token trees: a row each, written once and read in place."""
+"""The KV cache of token trees: one row per tree, written once and read in place."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-_SMALL = 1024  # slots of all rows that are not worth giving back
+_SMALL = 1024  # slots in all rows that are not worth freeing
 
 
 class TreeKVCache:
     """The keys and values of all layers of a model, for several trees.
 
-    Trees take the rows 0, 1, ...; a tree's slots are those of its `TokenTree`.
+    Each tree has a row, numbered from 0. A tree's slots are those of its `TokenTree`.
+
+    rows, slots (int): The allocated size.
     """
 
     def __init__(self) -> None:
-        self.rows = 0  # there is room for
+        self.rows = 0
         self.slots = 0
         self._keys: list[torch.Tensor] = []
         self._values: list[torch.Tensor] = []
 
     def reserve(self, rows: int, slots: int) -> None:
-        """Make room for rows and slots, and give back room that is far too much.
+        """Allocate rows and slots, and free memory if much more was allocated.
 
-        What is in them stays.
+        The content is kept.
         """
         enough = rows <= self.rows and slots <= self.slots
         if enough and self.rows * self.slots <= 4 * rows * slots + _SMALL:
@@ -36,14 +38,14 @@ class TreeKVCache:
         self.slots = slots + slots // 4
         for store in (self._keys, self._values):
             for layer, old in enumerate(store):
-                # zeros: what no token sees must still be numbers
+                # zeros, as slots that no token sees must not hold NaN
                 store[layer] = old.new_zeros(self.rows, self.slots, *old.shape[2:])
                 store[layer][kept] = old[kept]
 
     def slot_mapping(
         self, rows: npt.NDArray[np.int64], slots: npt.NDArray[np.int64]
     ) -> torch.Tensor:
-        """Numbers of tokens within the cache, from their rows and slots."""
+        """Get the indices in the flattened cache for rows and slots."""
         return torch.from_numpy(rows * self.slots + slots)
 
     def write(
@@ -53,11 +55,13 @@ class TreeKVCache:
         value: torch.Tensor,
         slot_mapping: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write a layer's new keys and values, and give all of that layer's.
+        """Write new keys and values of a layer, and return all of that layer.
 
+        layer (int): The layer's index.
         key, value (torch.Tensor): (1, heads, tokens, head size).
-        slot_mapping (torch.Tensor): Where the cache keeps each token.
-        RETURNS (tuple[torch.Tensor, torch.Tensor]): (rows, slots, heads, head size).
+        slot_mapping (torch.Tensor): The index in the flattened cache of each token.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): All keys and values, each
+            (rows, slots, heads, head size).
         """
         for store, new in ((self._keys, key), (self._values, value)):
             heads, _, size = new.shape[1:]
@@ -68,16 +72,16 @@ class TreeKVCache:
         return self._keys[layer], self._values[layer]
 
     def clear(self, row: int, slots: int) -> None:
-        """Forget what is in the first slots of a row."""
+        """Set the first slots of a row to zero."""
         for store in (self._keys, self._values):
             for buffer in store:
                 buffer[row, :slots] = 0
 
     def move(self, sources: Sequence[int], targets: Sequence[int], slots: int) -> None:
-        """Let rows take the places of others.
+        """Copy rows over other rows.
 
-        sources, targets (Sequence[int]): The rows; no row is both.
-        slots (int): How many of their slots are in use, at the most.
+        sources, targets (Sequence[int]): The rows; no row is in both.
+        slots (int): The largest number of slots in use in one of the rows.
         """
         device = self._keys[0].device
         to, of = torch.tensor(targets).to(device), torch.tensor(sources).to(device)

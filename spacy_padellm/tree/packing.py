@@ -1,8 +1,8 @@
-"""Passes over many token trees: the new tokens of all of them, packed in one row.
+"""Pack the new tokens of many token trees into one row, for a forward pass.
 
-Packed tokens carry no padding through the model's products. Only attention sees rows:
-each tree is a row of the cache, and rows that came with this pass are kept apart from
-those that go on, because their new tokens are many more.
+Packed tokens have no padding, except in attention. There each tree is a row of the KV
+cache. New trees and continued trees form separate groups, because new trees have many
+more new tokens.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from spacy_padellm.tree.token_tree import TokenTree
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """Neighbouring rows of a pass, for attention padded to one width.
+    """Adjacent rows of a pass, padded to one width for attention.
 
     rows (slice): The rows of the cache.
-    width (int): Most new tokens of a row.
-    slots (int): Most slots of a row.
-    packed (slice): The group's tokens among the packed ones.
-    pad (int64, (rows * width,) | None): Which of the group's packed tokens stands
-        where; 0 in padding. None where there is no padding.
-    unpad (int64, (tokens,) | None): Where each packed token stands.
+    width (int): The largest number of new tokens in a row.
+    slots (int): The largest number of slots in a row.
+    packed (slice): The group's tokens among the packed tokens.
+    pad (int64, (rows * width,) | None): For each position of the padded rows, the index
+        of its packed token in the group; 0 in padding. None if there is no padding.
+    unpad (int64, (tokens,) | None): For each packed token of the group, its position in
+        the padded rows. None if there is no padding.
     visible (bool, (rows, width, slots)): Which slots each token attends to.
     """
 
@@ -43,10 +44,11 @@ class RowGroup:
 class PackedBatch:
     """The new tokens of all trees.
 
-    ids, positions (int64, (tokens,)): Packed tokens and their depths, from 0.
-    rows, slots (int64, (tokens,)): Where the cache keeps each.
-    groups (tuple[RowGroup, ...]): For attention.
-    starts, first_slots (list[int]): Each tree's first packed token, and its slot.
+    ids, positions (int64, (tokens,)): Token ids and depths in the tree, from 0.
+    rows, slots (int64, (tokens,)): Row and slot of each token in the cache.
+    groups (tuple[RowGroup, ...]): The groups of rows, for attention.
+    starts (list[int]): The index of each tree's first packed token.
+    first_slots (list[int]): The slot of each tree's first packed token.
     """
 
     ids: npt.NDArray[np.int64]
@@ -59,16 +61,16 @@ class PackedBatch:
 
     @property
     def used(self) -> tuple[int, int]:
-        """Rows and slots that the cache must have."""
+        """The numbers of rows and slots that the cache must have."""
         return self.groups[-1].rows.stop, max(group.slots for group in self.groups)
 
 
 def pack(trees: Sequence[TokenTree], old: int) -> PackedBatch:
-    """Close a pass of trees.
+    """Close the current pass of trees, and pack their new tokens.
 
-    trees (Sequence[TokenTree]): At least one, each with new tokens; their order is
-        that of the cache's rows.
-    old (int): How many of them were in a pass before; they come first.
+    trees (Sequence[TokenTree]): At least one tree, each with new tokens, in the order
+        of the cache's rows.
+    old (int): The number of trees that were in an earlier pass; they come first.
     """
     widths = np.array([tree.width for tree in trees])
     starts = np.concatenate(([0], np.cumsum(widths)))

@@ -1,10 +1,10 @@
 """The token tree: many prompts of one text as one row of tokens.
 
-Prompts of a text share their beginning. Laid out as a tree in one row, each shared
-token stands once; a token's position is its depth, and it attends to its ancestors
-and itself and to nothing else. A causal LM given this mask and these positions
-computes for each token exactly what it computes in the separate sequence. Of a prefix
-LM the tokens of the text attend to each other in both directions besides.
+The prompts of a text share a prefix. In a tree, each shared token occurs once. A
+token's position is its depth, and it attends only to its ancestors and itself. With
+this mask and these positions, a causal LM computes the same for each token as in a
+separate sequence. In a prefix LM, the tokens of the text also attend to each other in
+both directions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOT = -1  # the parent of a tree's first token
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """Tokens that follow each other; `above` says which slots before them they see."""
+    """Consecutive tokens. `above` marks the earlier slots that they attend to."""
 
     first: int
     depth: int
@@ -29,10 +29,10 @@ class _Chain:
 
 
 class TokenTree:
-    """One text's tree, grown pass by pass.
+    """The tree of one text, extended before each forward pass.
 
-    A node is named by its slot, which is also its place in the cache of keys and
-    values: slots are numbered in the order in which tokens come.
+    A token is identified by its slot, which is also its index in the KV cache. Slots
+    are numbered in the order in which tokens are added.
     """
 
     __slots__ = (
@@ -45,30 +45,30 @@ class TokenTree:
     )
 
     def __init__(self, *, bidirectional_span: tuple[int, int] = (0, 0)) -> None:
-        """Begin with an empty tree.
+        """Create an empty tree.
 
-        bidirectional_span (tuple[int, int]): First slot, and the one after the last, of
-            the first chain's tokens that all attend to each other; they come in the
-            first pass.
+        bidirectional_span (tuple[int, int]): Start and end slot of the tokens that all
+            attend to each other. They are in the first chain, and in the first pass.
         """
         self.bidirectional_span = bidirectional_span
         self.filled = 0  # the next free slot
-        self.start = 0  # the first slot of the pass that is being filled
+        self.start = 0  # the first slot of the current pass
         self._chains: list[_Chain] = []
-        self._chain_of: list[int] = []  # slot -> place in `_chains`
-        self._closed = 0  # chains of the passes before
+        self._chain_of: list[int] = []  # slot -> index in `_chains`
+        self._closed = 0  # number of chains in earlier passes
 
     @property
     def width(self) -> int:
-        """Tokens added since the last pass."""
+        """The number of tokens added since the last pass."""
         return self.filled - self.start
 
     def extend(self, parent: int, ids: Sequence[int]) -> int:
-        """Hang a chain of tokens under a node; no two chains are ever merged.
+        """Add a chain of tokens below a token. Equal chains are not merged.
 
         parent (int): Slot of the parent, or ROOT.
-        ids (Sequence[int]): The chain's tokens, at least one.
-        RETURNS (int): Slot of the chain's last token; the others stand before it.
+        ids (Sequence[int]): The chain's token ids, at least one.
+        RETURNS (int): Slot of the chain's last token; the other slots directly precede
+            it.
         """
         first, depth = self.filled, 0
         above = np.zeros(first, dtype=np.bool_)
@@ -83,7 +83,7 @@ class TokenTree:
         return self.filled - 1
 
     def depth(self, slot: int) -> int:
-        """A node's distance from its root in tokens."""
+        """Get a token's distance from the root in tokens."""
         chain = self._chains[self._chain_of[slot]]
         return chain.depth + slot - chain.first
 
@@ -93,12 +93,12 @@ class TokenTree:
         positions: npt.NDArray[np.int64],
         visible: npt.NDArray[np.bool_],
     ) -> None:
-        """Close the pass: write down what was added since the last one.
+        """End the current pass, and write the tokens added since the last one.
 
-        ids (int64, (width,)): Takes the tokens.
-        positions (int64, (width,)): Takes their depths, from 0.
-        visible (bool, (width, at least filled)): False throughout; takes which slots
-            each token attends to.
+        ids (int64, (width,)): Receives the token ids.
+        positions (int64, (width,)): Receives their depths, from 0.
+        visible (bool, (width, at least filled)): All False; receives which slots each
+            token attends to.
         """
         for chain in self._chains[self._closed :]:
             first, size = chain.first, len(chain.ids)
@@ -119,9 +119,9 @@ class TokenTree:
 
 @dataclass(frozen=True, slots=True)
 class TreeBatch:
-    """Trees side by side, a row each, for a pass without a cache.
+    """Padded trees, one per row, for a forward pass without a cache.
 
-    ids (int64, (rows, width)): Tokens; 0 in padding.
+    ids (int64, (rows, width)): Token ids; 0 in padding.
     positions (int64, (rows, width)): Depths in the tree, from 0.
     visible (bool, (rows, width, width)): Which slots each token attends to.
     """
@@ -131,8 +131,8 @@ class TreeBatch:
     visible: npt.NDArray[np.bool_]
 
 
-def side_by_side(trees: Sequence[TokenTree]) -> TreeBatch:
-    """Close the only pass of several trees, padded to one width."""
+def pad_trees(trees: Sequence[TokenTree]) -> TreeBatch:
+    """End the only pass of several trees, and pad them to one width."""
     width = max(tree.filled for tree in trees)
     ids = np.zeros((len(trees), width), dtype=np.int64)
     positions = np.zeros_like(ids)
@@ -140,7 +140,7 @@ def side_by_side(trees: Sequence[TokenTree]) -> TreeBatch:
     for row, tree in enumerate(trees):
         filled = tree.filled
         tree.close(ids[row, :filled], positions[row, :filled], visible[row, :filled])
-        # padding sees itself alone: no real token sees it, no softmax is empty
+        # padding attends only to itself, so that no softmax is empty
         pad = np.arange(filled, width)
         visible[row, pad, pad] = True
     return TreeBatch(ids=ids, positions=positions, visible=visible)
@@ -150,9 +150,9 @@ _TRIANGLE = np.tril(np.ones((64, 64), dtype=np.bool_))
 
 
 def _triangle(size: int) -> npt.NDArray[np.bool_]:
-    """The causal mask inside one chain."""
+    """Get the causal mask inside one chain."""
     global _TRIANGLE
-    triangle = _TRIANGLE  # another thread may set a smaller one
+    triangle = _TRIANGLE  # another thread may replace the global by a smaller one
     if size > len(triangle):
         triangle = np.tril(np.ones((2 * size, 2 * size), dtype=np.bool_))
         _TRIANGLE = triangle

@@ -544,15 +544,15 @@ def test_decoding_memory_that_runs_out_says_nothing_of_the_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lm, _ = prepare("llama", "compact")
-    read = LanguageModel.read
+    read = LanguageModel.packed_logits
 
     def failing(*args: object, **kwargs: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(LanguageModel, "read", failing)
+    monkeypatch.setattr(LanguageModel, "packed_logits", failing)
     with pytest.raises(torch.OutOfMemoryError):
         why_no_tree(lm, 10)
-    monkeypatch.setattr(LanguageModel, "read", read)
+    monkeypatch.setattr(LanguageModel, "packed_logits", read)
     assert not why_no_tree(lm, 10)
 
 

@@ -370,7 +370,7 @@ def test_component_predict_gives_memory_back_before_texts_are_tried_alone(
 ) -> None:
     caches: list[weakref.ref[TreeKVCache]] = []
     alive: list[int] = []
-    read = LanguageModel.read
+    read = LanguageModel.packed_logits
 
     def failing(
         self: LanguageModel,
@@ -387,6 +387,6 @@ def test_component_predict_gives_memory_back_before_texts_are_tried_alone(
 
     nlp = trained()
     wanted = found(nlp.pipe(GOLD))
-    monkeypatch.setattr(LanguageModel, "read", failing)
+    monkeypatch.setattr(LanguageModel, "packed_logits", failing)
     assert found(nlp.pipe(GOLD)) == wanted
     assert max(alive) == 1

@@ -10,7 +10,7 @@ from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.branches import common_prefix
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import pack
-from spacy_padellm.tree.token_tree import ROOT, TokenTree, side_by_side
+from spacy_padellm.tree.token_tree import ROOT, TokenTree, pad_trees
 
 # a row: passes, of chains, of (which node is the parent, number of tokens)
 CHAINS = st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 6)), max_size=5)
@@ -89,7 +89,7 @@ def test_tree_side_by_side_equals_ancestors(rows: list) -> None:
     parents: list[dict[int, int]] = [{} for _ in rows]
     for tree, known, passes in zip(trees, parents, rows, strict=True):
         grow(tree, known, [(0, 2), *(chain for chains in passes for chain in chains)])
-    step = side_by_side(trees)
+    step = pad_trees(trees)
     for row, tree in enumerate(trees):
         for slot in range(step.ids.shape[1]):
             seen = np.flatnonzero(step.visible[row, slot]).tolist()
@@ -106,10 +106,10 @@ def test_tree_logits_equal_separate_sequences(lm: LanguageModel) -> None:
     stem, left, right, alone = [5, 6, 7, 8], [9, 10], [11, 12, 13], [4, 3, 2, 1, 9]
     root = tree.extend(ROOT, stem)
     with torch.inference_mode():
-        first, _ = lm.read(pack([tree], 0), [root], cache)
+        first, _ = lm.packed_logits(pack([tree], 0), [root], cache)
         ends = [tree.extend(root, left), tree.extend(root, right)]
         reads = [*(end - len(stem) for end in ends), 4 + other.extend(ROOT, alone) + 1]
-        second, _ = lm.read(pack([tree, other], 1), reads, cache)
+        second, _ = lm.packed_logits(pack([tree, other], 1), reads, cache)
         found = torch.cat((first, second))
         for row, ids in enumerate((stem, stem + left, stem + right, alone)):
             wanted = lm.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
@@ -123,7 +123,7 @@ def test_tree_large_pass_equals_separate_sequence(llama: LanguageModel) -> None:
     end = tree.extend(ROOT, ids)
     assert 4 * len(ids) ** 2 > attention._FEW_SCORES
     with torch.inference_mode():
-        found = llama.read(pack([tree], 0), [end], TreeKVCache())[0][0]
+        found = llama.packed_logits(pack([tree], 0), [end], TreeKVCache())[0][0]
         wanted = llama.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 

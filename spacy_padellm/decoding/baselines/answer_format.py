@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.branches import CountBranches
-from spacy_padellm.prompt.template import around
+from spacy_padellm.prompt.template import split_template
 from spacy_padellm.prompt.tokens import PromptTokens
 
 # tokens that an answer may take over its estimate: a word without the blank before it
@@ -92,8 +92,8 @@ def answer_tokens(
     """
     before = prompt.end_of_text
     if template == prompt.prompt.label:
-        before = around(template)[1]
-    return prompt.parted_answer(before, pieces)
+        before = split_template(template)[1]
+    return prompt.split_answer(before, pieces)
 
 
 # Lists of mentions

@@ -235,7 +235,8 @@ class _RowLimits(StoppingCriteria):
         self._ends = torch.tensor(limits, device=device) + width
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> torch.BoolTensor:
-        return input_ids.shape[1] >= self._ends
+        done: torch.BoolTensor = input_ids.shape[1] >= self._ends
+        return done
 
 
 class _CountsComplete(StoppingCriteria):

@@ -20,7 +20,7 @@ from spacy_padellm.decoding.tree.step import PassResult
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.cuda_graphs import GraphRunner
-from spacy_padellm.lm.devices import current
+from spacy_padellm.lm.devices import on_device
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import PackedBatch, pack
@@ -135,7 +135,7 @@ class TreeRun:
                 start - first + slot for slot in text.request.logit_slots
             ]
             tagged += [start - first + slot for slot in text.request.tagged]
-        with torch.inference_mode(), current(self._lm.device):
+        with torch.inference_mode(), on_device(self._lm.device):
             # put on the device after the pass, they would wait for its end
             wanted = torch.tensor(asked, dtype=torch.long, device=self._lm.device)
             logits, tag_logits = self._read(packed, logit_positions, tagged)
@@ -164,11 +164,11 @@ class TreeRun:
     def _read(
         self, packed: PackedBatch, logit_positions: Sequence[int], tagged: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `LanguageModel.read`."""
+        """See `LanguageModel.packed_logits`."""
         asked = {"tag_positions": tagged, "tag_ids": self._tags}
         if self._alone and self._graph_runner:
-            return self._graph_runner.read(packed, logit_positions, **asked)
-        return self._lm.read(packed, logit_positions, self._cache, **asked)
+            return self._graph_runner.packed_logits(packed, logit_positions, **asked)
+        return self._lm.packed_logits(packed, logit_positions, self._cache, **asked)
 
     def _take(
         self, row: int, text: TreeText, result: PassResult
