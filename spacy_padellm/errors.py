@@ -182,7 +182,7 @@ class Errors:
         "key_value_heads."
     )
 
-    P138 = (
+    P139 = (
         "The thinc model of the component does not save the language model's weights. "
         "Save the pipeline with nlp.to_disk or nlp.to_bytes."
     )

@@ -92,7 +92,7 @@ def get_handle(model: TreeModel) -> ModelHandle:
 @serialize_attr.register(ModelHandle)
 def _refuse_to_serialize(_: Any, value: Any, name: str, model: TreeModel) -> bytes:
     """Raise an error: thinc would silently leave out the handle, and so the weights."""
-    raise ValueError(Errors.P138)
+    raise ValueError(Errors.P139)
 
 
 def _wrap(handle: ModelHandle, *, shape: SmallShape | None = None) -> TreeModel:
