@@ -147,7 +147,7 @@ def test_analysis_command_leaves_out_texts_without_annotation(
     corpus = write_corpus(tmp_path / "a.spacy", {TEXT: GOLD[TEXT]}, empty=["Hi ."])
     code, output = invoke(model, corpus)
     assert code == 0
-    assert "1 text(s) without gold annotation, or annotated in part" in output
+    assert "1 text(s) without complete gold annotation" in output
 
 
 def test_analysis_command_leaves_out_texts_that_fail(
@@ -232,7 +232,7 @@ def test_analysis_command_pipeline_whose_windows_are_of_pipes_before(
         (("--labels", "PER,XYZ"), "Give --labels as a comma-separated list of: LOC"),
         (("--labels", ""), "Give --labels as"),
         (("--rename", "person"), "Cannot read 'person' of --rename. Give pairs"),
-        (("--json", "."), "Cannot write .: it is a folder. Name a file"),
+        (("--json", "."), "Cannot write .: it is a folder. Give a file"),
     ],
 )
 def test_analysis_command_wrong_option(

@@ -312,7 +312,7 @@ def test_annotate_shards_too_few_for_the_workers_are_named(
     options = ("--workers", 2, "--shard-size", size)
     code, words = annotate(pipeline, source, "-o", tmp_path / "out", *options)
     assert code == 0, words
-    assert ("take --shard-size 10." in caplog.text) is warned
+    assert ("use --shard-size 10." in caplog.text) is warned
 
 
 class Terminal(io.StringIO):
@@ -569,7 +569,7 @@ def test_annotate_server_that_goes_away_loses_no_text(
     source = write_parquet(tmp_path / "in.parquet", some_texts(12))
     output = tmp_path / "out"
     monkeypatch.setattr(Remote, "away", set(range(6, 100)))
-    saying = "a server that the pipeline needs is gone: remote: ConnectionError: no"
+    saying = "a server that the pipeline needs cannot be reached: remote: Conn"
     fails(remote, source, "-o", output, saying=saying)
     assert not shards(output)
     monkeypatch.setattr(Remote, "away", set())

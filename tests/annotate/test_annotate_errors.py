@@ -146,7 +146,7 @@ def test_annotate_errors_column_that_is_missing(
 ) -> None:
     path = tmp_path / f"in.{suffix}"
     (write_parquet if suffix == "parquet" else write_jsonl)(path, TEXTS)
-    saying = f"{path} has no column 'body'. Its columns: id, text. Name the text with"
+    saying = f"{path} has no column 'body'. Its columns: id, text. Give the column of"
     fails(pipeline, path, "-o", output, *options, saying=saying)
 
 
@@ -168,7 +168,7 @@ def test_annotate_errors_column_that_is_no_text(
 ) -> None:
     path = tmp_path / f"in.{suffix}"
     (write_parquet if suffix == "parquet" else write_jsonl)(path, TEXTS)
-    saying = f"The column 'id' of {path} holds no text, but {kind}. Name the column"
+    saying = f"The column 'id' of {path} contains {kind}, not text. Give the column"
     fails(pipeline, path, "-o", output, "--text-column", "id", saying=saying)
 
 
@@ -177,7 +177,7 @@ def test_annotate_errors_column_of_two_types(
 ) -> None:
     other = source.with_name("other.parquet")
     pq.write_table(pa.table({"id": ["a"], "text": ["Bob"]}), other)
-    saying = f"The column 'id' cannot be kept: its values in {other} are of another"
+    saying = f"The column 'id' cannot be kept: in {other} its values have another"
     options = ("--keep-columns", "id")
     fails(pipeline, source, other, "-o", output, *options, saying=saying)
 
@@ -186,7 +186,7 @@ def test_annotate_errors_column_of_two_types(
 def test_annotate_errors_column_kept_twice(
     pipeline: Path, source: Path, output: Path, keep: str
 ) -> None:
-    saying = "cannot be kept: the output would hold it twice"
+    saying = "cannot be kept: the output would contain it twice"
     fails(pipeline, source, "-o", output, "--keep-columns", keep, saying=saying)
 
 
@@ -235,7 +235,7 @@ def test_annotate_errors_gpus_that_are_not_there(
     pipeline: Path, source: Path, output: Path
 ) -> None:
     options = ("--workers", 2, "--gpus-per-worker", 0.5)
-    saying = "2 worker(s) of 0.5 GPU(s) each need more than the 0 there are"
+    saying = "2 worker(s) with 0.5 GPU(s) each need more than the 0 GPU(s)"
     fails(pipeline, source, "-o", output, *options, saying=saying)
 
 

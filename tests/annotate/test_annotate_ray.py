@@ -101,7 +101,7 @@ def test_annotate_ray_cluster_that_is_not_there(source: Path, tmp_path: Path) ->
     process = start(*command(source, tmp_path / "out"), *options, **variables)
     code, words = finish(process)
     assert code == 1
-    assert "Check that a cluster runs at the address '127.0.0.1:1'" in words
+    assert "Check that a cluster is running at the address '127.0.0.1:1'" in words
 
 
 def ask_actor(source: Path, output: Path, *, pipeline_hash: str) -> dict[str, list]:

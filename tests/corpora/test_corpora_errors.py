@@ -95,7 +95,7 @@ def test_corpora_target_needs_its_suffix(tmp_path):
 def test_corpora_target_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "a.jsonl").write_text(GOOD, encoding="utf-8")
     with pytest.raises(
-        ConversionError, match=r"Cannot write .*Name a file in a folder"
+        ConversionError, match=r"Cannot write .*Give a file in a folder"
     ):
         run(tmp_path / "a.jsonl", target="a.jsonl/out.spacy")
 

@@ -120,7 +120,7 @@ def test_replicas_go_with_the_model() -> None:
 
 @pytest.mark.parametrize(
     ("device", "message"),
-    [("abacus", "Unknown device 'abacus'"), ("cuda:99", "'cuda:99' was asked for")],
+    [("abacus", "Unknown device 'abacus'"), ("cuda:99", "'cuda:99' is not available")],
 )
 def test_replicas_on_an_absent_device_are_an_error(
     llama: LanguageModel, device: str, message: str

@@ -100,7 +100,7 @@ def test_static_passes_that_cannot_be_captured_are_read_as_they_are(
     texts = random_texts(seed=5, count=3)
     wanted = one_by_one(lm, prompt, texts)
     assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), wanted)
-    assert "cannot be captured as CUDA graphs: operation not" in caplog.text
+    assert "cannot be captured as a CUDA graph: operation not" in caplog.text
     assert not runner.enabled
 
 

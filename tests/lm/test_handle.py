@@ -48,7 +48,9 @@ def test_handle_of_a_folder_is_not_empty() -> None:
 @pytest.mark.parametrize("use", ["lm", "trainable"])
 def test_handle_that_is_empty_tells_how_to_make_a_model(use: str) -> None:
     handle = ModelHandle(ModelSource(None))
-    with pytest.raises(ValueError, match="The model is not there yet: it is made from"):
+    with pytest.raises(
+        ValueError, match="The model does not exist yet: training creates"
+    ):
         handle.lm() if use == "lm" else handle.trainable([])
 
 
@@ -142,7 +144,7 @@ def test_handle_files_that_are_too_large_are_told(
     monkeypatch: pytest.MonkeyPatch, settings: TaskSettings
 ) -> None:
     monkeypatch.setattr(handle_module, "MESSAGE_LIMIT", 1000)
-    with pytest.raises(ValueError, match="more than to_bytes can hold"):
+    with pytest.raises(ValueError, match="but to_bytes can hold at most"):
         make_handle().to_files(settings)
 
 

@@ -67,7 +67,7 @@ def test_settings_file_holds_plain_unicode() -> None:
 )
 def test_settings_unreadable_file_is_told(text: str, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text(text, "utf8")
-    with pytest.raises(ValueError, match=r"Cannot read .*padellm.json.* restore it"):
+    with pytest.raises(ValueError, match=r"Cannot read .*padellm.json.* Restore it"):
         read_settings(tmp_path)
 
 

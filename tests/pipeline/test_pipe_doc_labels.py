@@ -176,7 +176,7 @@ def test_component_doc_labels_set_labels_keeps_names_of_labels_left_out() -> Non
 
 
 def test_component_doc_labels_set_labels_refuses_none() -> None:
-    with pytest.raises(ValueError, match=r"has no labels\. Give them"):
+    with pytest.raises(ValueError, match=r"has no labels\. Set them"):
         pipe_of(trained()).set_labels([])
 
 
@@ -269,7 +269,7 @@ def test_component_doc_labels_gold_with_another_label_is_reported() -> None:
     reference = gold_doc(nlp, TEXT, GOLD[TEXT])
     reference.user_data[KEY] = ["PER"]
     example = Example(nlp.make_doc(TEXT), reference)
-    with pytest.raises(ValueError, match=r"has the label 'LOC'.*own labels .*: PER\."):
+    with pytest.raises(ValueError, match=r"has the label 'LOC'.*Doc sets .*: PER\."):
         nlp.update([example])
 
 

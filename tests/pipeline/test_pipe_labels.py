@@ -94,7 +94,7 @@ def test_component_labels_bare_initialize_with_configured_ones() -> None:
 
 
 def test_component_labels_bare_initialize_without_any_is_reported() -> None:
-    with pytest.raises(ValueError, match=r"'padellm_ner' has no labels. Give them in"):
+    with pytest.raises(ValueError, match=r"'padellm_ner' has no labels. Set them in"):
         make_nlp().initialize()
 
 
@@ -221,5 +221,5 @@ def test_component_labels_outlive_a_memory_zone() -> None:
 def test_component_labels_special_tokens_are_no_names() -> None:
     nlp = trained()
     pipe_of(nlp).set_labels({"A": "a <|count|> b"})
-    with pytest.raises(ValueError, match=r"holds '<\|count\|>'.*Take another name"):
+    with pytest.raises(ValueError, match=r"contains '<\|count\|>'.*Choose another"):
         nlp(TEXT)

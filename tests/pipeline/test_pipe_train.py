@@ -409,7 +409,7 @@ def test_component_train_loss_that_is_no_number_is_reported() -> None:
     nlp = initialised()
     with torch.no_grad():
         parameters_of(nlp)[0].fill_(float("nan"))
-    with pytest.raises(ValueError, match="training loss is no number"):
+    with pytest.raises(ValueError, match="training loss is NaN or infinite"):
         nlp.update(gold_examples(nlp), sgd=adam())
 
 

@@ -137,7 +137,7 @@ def test_prompt_without_eos_is_an_error() -> None:
     ],
 )
 def test_prompt_template_without_its_field_is_an_error(templates: dict) -> None:
-    with pytest.raises(ValueError, match="must hold"):
+    with pytest.raises(ValueError, match="must contain"):
         make_prompt("paper-en", **templates)
 
 

@@ -231,7 +231,7 @@ def test_servers_llama_cpp_cut_characters_are_told(
         )
 
     asked = connection.request("post", "/completions", read, body=body)
-    with pytest.raises(ValueError, match=r"gives (no log-prob|not all tokens)"):
+    with pytest.raises(ValueError, match=r"returns (no log-prob|not all tokens)"):
         connection.submit(asked).result(timeout=60)
 
 

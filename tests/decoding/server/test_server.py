@@ -183,7 +183,7 @@ def test_server_refuses_prefix_lms(
 ) -> None:
     both_ways = make_prompt("paper-en", prefix_lm=True)
     prompt = PromptTokens(both_ways, model[0].tokenizer)
-    with pytest.raises(ValueError, match="from left to right"):
+    with pytest.raises(ValueError, match="with causal attention only"):
         decode(decoder(server), None, prompt, TEXTS, LABELS)
 
 
