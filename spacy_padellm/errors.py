@@ -360,7 +360,7 @@ class Errors:
     )
     P178 = (
         "The model {model} of the server {url} has another tokenizer: the tokens of "
-        "{own!r} stand for {said!r} there. Set [components.padellm_ner.model] to a "
+        "{local!r} stand for {served!r} there. Set [components.padellm_ner.model] to a "
         "model with the tokenizer of the served model, or serve the pipeline's model."
     )
     P179 = (

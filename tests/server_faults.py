@@ -10,7 +10,7 @@ from typing import Any
 from conftest import LABELS, LIMITS, random_texts
 from small_server import Fault, SmallServer
 
-from spacy_padellm.decoding.base import DecodeResult
+from spacy_padellm.decoding.base import DecodeJob, DecodeResult
 from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.prompt.tokens import PromptTokens
 
@@ -23,7 +23,9 @@ def stream(
     server: SmallServer, prompt: PromptTokens, **settings: Any
 ) -> Iterator[DecodeResult]:
     settings = {**LIMITS, "max_retries": 0, **settings}
-    return ServerDecoder(server.url, **settings).stream(None, prompt, TEXTS, LABELS)
+    return ServerDecoder(server.url, **settings).stream(
+        DecodeJob(prompt, LABELS), TEXTS
+    )
 
 
 def is_of(prompt: PromptTokens, text: str, path: str, body: dict[str, Any]) -> bool:

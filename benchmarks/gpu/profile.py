@@ -18,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from spacy_padellm.benchmark.gold import choose, names_of, read_gold
 from spacy_padellm.benchmark.shapes import SHAPES, make_shaped
+from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.prompt.template import PRESETS
@@ -62,7 +63,9 @@ def main() -> None:
             batches: Sequence[Sequence[str]] = batches, decoder: TreeDecoder = decoder
         ) -> None:
             for batch in batches:
-                for result in decoder.stream(lm, prompt, batch, labels, forced=forced):
+                for result in decoder.stream(
+                    DecodeJob(prompt, labels, lm, forced), batch
+                ):
                     if isinstance(result, ValueError):
                         raise result
 

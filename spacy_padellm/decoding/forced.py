@@ -1,4 +1,4 @@
-"""Answers that a decoder is made to give instead of the model's."""
+"""Answers that replace the model's, to measure speed with any weights."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from spacy_padellm.prompt.tokens import PromptTokens
 
 
 class ForcedOutputs:
-    """Answers that a decoder is made to give."""
+    """Gold mentions of texts as answers to a decoder's prompts."""
 
     def __init__(
         self, prompt: PromptTokens, mentions: Mapping[str, Mapping[str, Sequence[str]]]
     ) -> None:
-        """Prepare the answers' tokens.
+        """Prepare the answers.
 
         prompt (PromptTokens): The prompt in use.
         mentions (Mapping[str, Mapping[str, Sequence[str]]]): Text -> label ->
@@ -22,15 +22,11 @@ class ForcedOutputs:
         self._prompt = prompt
         self.gold = mentions
 
-    def bound(self, prompt: PromptTokens) -> ForcedOutputs:
-        """The same answers in the tokens of another tokenizer, as a replica has it."""
-        return self if prompt is self._prompt else ForcedOutputs(prompt, self.gold)
-
     def count(self, text: str, label: str) -> list[int]:
-        """The answer to a count prompt, with what ends it."""
+        """Tokens of the answer to a count prompt, including the end."""
         count = len(self.gold[text].get(label, ()))
         return self._prompt.count_answer(count)
 
     def mention(self, text: str, label: str, index: int) -> list[int]:
-        """The answer to a mention prompt, with `<eos>`."""
+        """Tokens of the answer to a mention prompt, including `<eos>`."""
         return self._prompt.mention_answer(self.gold[text][label][index - 1])

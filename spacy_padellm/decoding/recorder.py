@@ -1,27 +1,24 @@
-"""A decoder that notes what another one gives."""
+"""A decoder that keeps the mentions that another decoder yields."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
-from spacy_padellm.decoding.base import Decoder, DecodeResult
+from spacy_padellm.decoding.base import DecodeJob, Decoder, DecodeResult
 from spacy_padellm.decoding.forced import ForcedOutputs
-from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.prompt.tokens import PromptTokens
 
 
 @dataclass(slots=True)
 class Recorder:
-    """Gives what another decoder gives, and notes the mentions of each text.
+    """Yields the results of another decoder, and keeps the mentions of each text.
 
-    A Decoder itself, so that a pipe runs it as it runs any other.
+    It is a `Decoder` itself, so a pipe can run it in place of the other.
 
     decoder (Decoder): The other decoder.
-    forced (ForcedOutputs | None): Answers to give instead of the model's, if none are
-        given.
-    found (dict[str, list[Mention]]): Text -> its mentions, if it could be read.
+    forced (ForcedOutputs | None): Used for jobs without forced outputs.
+    found (dict[str, list[Mention]]): Text -> its mentions, if it could be decoded.
     """
 
     decoder: Decoder
@@ -43,27 +40,18 @@ class Recorder:
         """See `Decoder`."""
         return self.decoder.default_threshold
 
-    def stream(
-        self,
-        lm: LanguageModel | None,
-        prompt: PromptTokens,
-        texts: Iterable[str],
-        labels: Mapping[str, str],
-        *,
-        forced: ForcedOutputs | None = None,
-    ) -> Iterator[DecodeResult]:
+    def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""
-        asked: list[str] = []
+        taken: list[str] = []
 
-        def noted() -> Iterator[str]:
+        def recorded() -> Iterator[str]:
             for text in texts:
-                asked.append(text)
+                taken.append(text)
                 yield text
 
-        forced = forced or self.forced
-        stream = self.decoder.stream(lm, prompt, noted(), labels, forced=forced)
-        # the decoder reads ahead, but gives the texts in order
-        for place, found in enumerate(stream):
-            if not isinstance(found, Exception):
-                self.found[asked[place]] = found
-            yield found
+        job = replace(job, forced=job.forced or self.forced)
+        # the decoder looks ahead, but its results are in the order of the texts
+        for number, result in enumerate(self.decoder.stream(job, recorded())):
+            if not isinstance(result, Exception):
+                self.found[taken[number]] = result
+            yield result

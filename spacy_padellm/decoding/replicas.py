@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 
 from spacy_padellm.compat import tensor_version
+from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.lm.devices import choose_device, on_device
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -23,7 +24,7 @@ from spacy_padellm.prompt.tokens import PromptTokens
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# items handed out before the first result is back, for each replica
+# items per replica that are submitted before the first result is needed
 _AHEAD = 2
 
 
@@ -38,10 +39,14 @@ class Replica:
     lm: LanguageModel
     prompt: PromptTokens
 
+    def bind(self, job: DecodeJob) -> DecodeJob:
+        """The same job with this replica's model."""
+        return replace(job, lm=self.lm)
+
 
 @dataclass(slots=True)
 class _Copies:
-    """What was copied of one model.
+    """The copies of one model.
 
     stamp (Any): The state of the model when it was copied.
     models (dict[torch.device, list[LanguageModel]]): The copies on each device.
@@ -49,6 +54,13 @@ class _Copies:
 
     stamp: Any
     models: dict[torch.device, list[LanguageModel]] = field(default_factory=dict)
+
+    def model(self, lm: LanguageModel, device: torch.device, nth: int) -> LanguageModel:
+        """The nth copy on a device, from 0; made if it is missing."""
+        models = self.models.setdefault(device, [])
+        if nth == len(models):
+            models.append(_copy(lm, device))
+        return models[nth]
 
 
 _copies: weakref.WeakKeyDictionary[LanguageModel, _Copies] = weakref.WeakKeyDictionary()
@@ -58,38 +70,34 @@ _copying = threading.Lock()
 def make_replicas(
     lm: LanguageModel, prompt: PromptTokens, devices: Sequence[str]
 ) -> list[Replica]:
-    """A replica of a model on each of some devices.
+    """Make replicas of a model on devices.
 
-    The first one on the model's own device is the model itself. The others are copies
-    that are made once and kept as long as the model: until its weights change.
+    The first replica on the model's own device is the model itself. The others are
+    copies. They are made once and kept until the model or its weights change.
 
     lm (LanguageModel): The model.
     prompt (PromptTokens): The prompt, bound to the model's tokenizer.
-    devices (Sequence[str]): Device names; one that stands twice gets two replicas. None
-        at all mean the model's own device.
+    devices (Sequence[str]): Device names. A device that is listed twice gets two
+        replicas. An empty list means the model's own device.
     RETURNS (list[Replica]): In the order of `devices`.
-    RAISES (ValueError): If a device is unknown or absent.
+    RAISES (ValueError): If a device is unknown or not available.
     """
-    model_device = _numbered(lm.device)
-    places = [_numbered(choose_device(device)) for device in devices] or [model_device]
-    if places == [model_device]:
+    home = _numbered(lm.device)
+    targets = [_numbered(choose_device(device)) for device in devices] or [home]
+    if targets == [home]:
         return [Replica(lm, prompt)]
     with _copying:
-        made = _copies.get(lm)
+        copies = _copies.get(lm)
         stamp = _stamp(lm)
-        if made is None or made.stamp != stamp:
-            made = _copies[lm] = _Copies(stamp)
+        if copies is None or copies.stamp != stamp:
+            copies = _copies[lm] = _Copies(stamp)
         replicas = []
-        for number, place in enumerate(places):
-            model: LanguageModel | None = None
-            if place == model_device and model_device not in places[:number]:
+        for number, device in enumerate(targets):
+            nth = targets[:number].count(device)
+            if device == home and nth == 0:
                 model = lm
             else:
-                nth = places[:number].count(place) - (place == model_device)
-                models = made.models.setdefault(place, [])
-                if nth == len(models):
-                    models.append(_copy(lm, place))
-                model = models[nth]
+                model = copies.model(lm, device, nth - (device == home))
             replicas.append(Replica(model, prompt))
     return replicas
 
@@ -99,16 +107,16 @@ def spread(
     items: Iterable[Item],
     work: Callable[[Replica, Item], Result],
 ) -> Iterator[Result]:
-    """Work on items, each with whichever replica is free first.
+    """Process items, each on the first replica that is free.
 
-    With one replica it all happens in the caller's thread, an item at a time; with
+    With one replica, all work is done in the caller's thread, one item at a time. With
     more, `work` runs in threads, a few items ahead of the results that are taken.
 
     replicas (Sequence[Replica]): At least one.
     items (Iterable[Item]): Taken in the caller's thread.
-    work (Callable[[Replica, Item], Result]): What to do.
+    work (Callable[[Replica, Item], Result]): Processes an item.
     YIELDS (Result): In the order of the items.
-    RAISES (Exception): What `work` raised, in the place of the item's result.
+    RAISES (Exception): An error of `work`, when it is the item's turn.
     """
     if len(replicas) == 1:
         for item in items:
@@ -144,25 +152,28 @@ def spread(
 
 
 def _numbered(device: torch.device) -> torch.device:
-    """A device by its number, so that "cuda" equals "cuda:0" where it is that."""
+    """A device with its number, so that "cuda" equals "cuda:0" if that is current."""
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return device
 
 
 def _stamp(lm: LanguageModel) -> tuple[Any, ...]:
-    """Tells one state of a model's weights and tokenizer from another."""
+    """Identify the current state of a model's weights and tokenizer."""
     weights = lm.model.parameters()
     versions = [(p.data_ptr(), tensor_version(p)) for p in weights]
     return (id(lm.model), len(lm.tokenizer), tuple(versions))
 
 
 def _copy(lm: LanguageModel, device: torch.device) -> LanguageModel:
-    """Copy a model to a device, each tensor at once; the tokenizer is shared."""
+    """Copy a model tensor by tensor: its own device never holds it twice.
+
+    The tokenizer is shared.
+    """
     moved: dict[int, Any] = {id(lm.tokenizer): lm.tokenizer}
     for tensor in chain(lm.model.parameters(), lm.model.buffers()):
-        there = tensor.detach().to(device, copy=True)
+        copied = tensor.detach().to(device, copy=True)
         if isinstance(tensor, torch.nn.Parameter):
-            there = torch.nn.Parameter(there, requires_grad=False)
-        moved[id(tensor)] = there
+            copied = torch.nn.Parameter(copied, requires_grad=False)
+        moved[id(tensor)] = copied
     return copy.deepcopy(lm, moved)

@@ -8,7 +8,7 @@ from itertools import chain, groupby
 
 from spacy.tokens import Doc
 
-from spacy_padellm.decoding.base import Decoder, DecodeResult
+from spacy_padellm.decoding.base import DecodeJob, Decoder, DecodeResult
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.mention import Mention
@@ -104,8 +104,10 @@ def _decode(
         yield from ([] for _ in texts)
         return
     if not decoder.needs_weights:
-        yield from decoder.stream(None, handle.client_tokens(prompt), texts, labels)
+        job = DecodeJob(handle.client_tokens(prompt), labels)
+        yield from decoder.stream(job, texts)
         return
     lm = handle.lm()
     lm.model.eval()
-    yield from decoder.stream(lm, lm.tokens_of(prompt), texts, labels)
+    job = DecodeJob(lm.tokens_of(prompt), labels, lm)
+    yield from decoder.stream(job, texts)

@@ -22,6 +22,11 @@ class CountBranches:
     text: tuple[int, int]
     bidirectional_span: tuple[int, int] = (0, 0)
 
+    @property
+    def sequences(self) -> list[list[int]]:
+        """The complete prompts, one for each label."""
+        return [self.root + ids for ids in self.labels]
+
 
 @dataclass(frozen=True, slots=True)
 class MentionBranches:
@@ -39,6 +44,14 @@ class MentionBranches:
     stem: list[int]
     counted: int
     mentions: list[list[int]]
+
+    def sequences(self, count_prompt: Sequence[int]) -> list[list[int]]:
+        """The complete prompts, one for each mention.
+
+        count_prompt (Sequence[int]): The label's complete count prompt.
+        """
+        path = [*count_prompt[: self.keep], *self.stem]
+        return [path + ids for ids in self.mentions]
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

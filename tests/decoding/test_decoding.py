@@ -25,10 +25,12 @@ from transformers import (
     MistralConfig,
 )
 
-from spacy_padellm.decoding.base import Decoder, Limits, decode, likeliest
+from spacy_padellm.decoding.base import DecodeJob, Decoder, decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.forced import ForcedOutputs
+from spacy_padellm.decoding.limits import Limits
 from spacy_padellm.decoding.tree.decoder import LOOK_AHEAD, TreeDecoder
+from spacy_padellm.decoding.tree.logits import likeliest
 from spacy_padellm.decoding.tree.step import Choice, PassResult
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.lm.language_model import LanguageModel
@@ -256,11 +258,11 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(digits: list[str]) 
         # the count's token is the last that is read; mentions say "a", then end
         tokens = [word] * (len(text.request.logit_slots) - 1) + [token]
         result = PassResult(tokens, [0.0] * len(tokens), chances, no_pick, NO_TAGS)
-        assert text.take(result, draft_tokens=0)
-        assert not text.request.chances or place == 0
+        assert text.advance(result, draft_tokens=0)
+        assert not text.request.probabilities or place == 0
     eos = [prompt.eos] * len(text.request.logit_slots)
     last = PassResult(eos, [0.0] * len(eos), [], no_pick, NO_TAGS)
-    assert not text.take(last, draft_tokens=0)
+    assert not text.advance(last, draft_tokens=0)
     assert [(m.index, m.score) for m in text.mentions()] == [
         (n, 1.0) for n in range(1, 13)
     ]
@@ -380,7 +382,7 @@ def test_decoding_stays_within_the_context(preset: str) -> None:
     small = LanguageModel(model, lm.tokenizer)
     many = {"max_mentions": 32, "max_mention_tokens": 7}
     tree, batch = (
-        next(decoder(**many).stream(small, prompt, [text], LABELS))
+        next(decoder(**many).stream(DecodeJob(prompt, LABELS, small), [text]))
         for decoder in (TreeDecoder, BatchDecoder)
     )
     if isinstance(batch, Exception):
@@ -412,14 +414,16 @@ def test_decoding_nan_of_one_text_spares_the_others(
     texts = [text + " Z" * (i in (5, 31)) for i, text in enumerate(texts)]
     decoder = TreeDecoder(**LIMITS)
     # a model may generate the token too: what fails alone shall fail
-    wanted = [next(decoder.stream(lm, prompt, [text], LABELS)) for text in texts]
+    wanted = [
+        next(decoder.stream(DecodeJob(prompt, LABELS, lm), [text])) for text in texts
+    ]
     failing = [isinstance(mentions, Exception) for mentions in wanted]
     assert failing[5]
     assert failing[31]
     assert sum(failing) < 10
     for size in (150, 400):
         decoder = TreeDecoder(**LIMITS, max_batch_tokens=size)
-        found = list(decoder.stream(lm, prompt, texts, LABELS))
+        found = list(decoder.stream(DecodeJob(prompt, LABELS, lm), texts))
         assert [isinstance(mentions, Exception) for mentions in found] == failing
         good = [i for i, fails in enumerate(failing) if not fails]
         assert same([found[i] for i in good], [wanted[i] for i in good])
@@ -518,7 +522,7 @@ def test_decoding_text_that_fails_spares_the_others() -> None:
     lm.model.config.max_position_embeddings = 60
     prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
     texts = ["short", "long " * 60, "brief"]
-    found = list(TreeDecoder(**LIMITS).stream(lm, prompt, texts, LABELS))
+    found = list(TreeDecoder(**LIMITS).stream(DecodeJob(prompt, LABELS, lm), texts))
     assert [isinstance(mentions, ValueError) for mentions in found] == [0, 1, 0]
 
 
@@ -535,7 +539,7 @@ def test_decoding_stream_reads_no_further_than_it_looks_ahead(kind: str) -> None
             taken += 1
             yield "Berlin"
 
-    stream = TreeDecoder(**LIMITS).stream(lm, prompt, texts(), LABELS)
+    stream = TreeDecoder(**LIMITS).stream(DecodeJob(prompt, LABELS, lm), texts())
     next(stream)
     assert taken <= 2 * LOOK_AHEAD
 

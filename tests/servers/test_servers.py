@@ -31,7 +31,7 @@ from server_process import Server, running
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.base import DecodeJob, decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.server.answers import Answer, read_answers
 from spacy_padellm.decoding.server.decoder import ServerDecoder
@@ -239,7 +239,7 @@ def test_servers_vllm_killed_and_started_again_loses_no_text(
     vllm: Server, prompt: PromptTokens, wanted: list[list[Mention]]
 ) -> None:
     one = decoder(vllm, max_retries=40, max_concurrency=2)
-    results = one.stream(None, prompt, TEXTS, LABELS)
+    results = one.stream(DecodeJob(prompt, LABELS), TEXTS)
     found = [next(results)]
     vllm.kill()
     starter = threading.Thread(target=vllm.start)

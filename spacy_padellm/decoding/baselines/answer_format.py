@@ -1,7 +1,7 @@
-r"""How the baselines' answers are written: their tokens, and lists of mentions.
+r"""The formats of the baselines' answers: their tokens, and lists of mentions.
 
-What a mention shares with the marks of a format is written with a backslash before it,
-as is the backslash itself, so that an answer can be read back: `Paris\, Texas`.
+If a mention contains marks of the format or backslashes, each is written with a
+backslash before it, so that the answer can be parsed: `Paris\, Texas`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from spacy_padellm.prompt.branches import CountBranches
 from spacy_padellm.prompt.template import split_template
 from spacy_padellm.prompt.tokens import PromptTokens
 
-# tokens that an answer may take over its estimate: a word without the blank before it
-# is often more tokens than in the text
+# tokens that an answer may exceed its estimate by: without the space before it, a word
+# often has more tokens than in the text
 SLACK = 8
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _COMMA = re.compile(r",(?=\s|$)")
@@ -25,10 +25,10 @@ _ITEM_END = re.compile(r"\\.|,(?=\s|$)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A mention as it stands in an answer.
+    """A mention in an answer.
 
     text (str): The mention.
-    start, end (int): Its characters in the answer, which may hold backslashes more.
+    start, end (int): Its character offsets in the answer, backslashes included.
     """
 
     text: str
@@ -38,16 +38,16 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFormat:
-    """How a baseline asks, and how its answers are written.
+    """The prompts and answers of a baseline.
 
-    name (str): What a model was trained to answer, in words.
-    by_label (bool): Whether each label is asked for apart, by the text's and the
-        label's template; if not, one answer to the text's template holds all labels.
+    name (str): The answers that a model must have been trained to give, in words.
+    by_label (bool): Whether each label has a prompt, made of the text's and the label's
+        template. If not, one answer to the text's template contains all labels.
     write (Callable): (text with its gold mentions, label -> name) -> the answer.
-    read (Callable): (answer, label -> name) -> label -> its mentions in order; never
+    read (Callable): (answer, label -> name) -> label -> its mentions in order. Never
         raises, whatever the answer is.
-    room (Callable): (prompt, label -> name) -> a function from the tokens of a text to
-        the tokens that its answer may take.
+    room (Callable): (prompt, label -> name) -> a function from the number of tokens of
+        a text to the number of tokens that its answer may have.
     """
 
     name: str
@@ -73,7 +73,7 @@ class AnswerFormat:
     def tokens(
         self, prompt: PromptTokens, gold: GoldText, labels: Mapping[str, str]
     ) -> list[list[int]]:
-        """The answers to a text's prompts, each with `<eos>`."""
+        """The gold answers to a text's prompts, each with `<eos>`."""
         template = prompt.prompt.label if self.by_label else prompt.prompt.text
         return [
             answer_tokens(prompt, template, self.write(gold, group))
@@ -87,8 +87,8 @@ def answer_tokens(
     """Tokens of an answer, with `<eos>`.
 
     prompt (PromptTokens): The prompt.
-    template (str): The template that the answer follows.
-    pieces (Sequence[str]): The answer, cut where a mention begins and ends.
+    template (str): The template before the answer.
+    pieces (Sequence[str]): The answer, split where mentions begin and end.
     """
     before = prompt.end_of_text
     if template == prompt.prompt.label:
@@ -100,7 +100,7 @@ def answer_tokens(
 
 
 def escape(string: str, marks: str) -> str:
-    """Write a backslash before each of some marks, and before backslashes."""
+    """Write a backslash before each of the marks, and before backslashes."""
     return re.sub(f"[{re.escape(marks)}\\\\]", r"\\\g<0>", string)
 
 
@@ -114,35 +114,34 @@ def write_list(mentions: Sequence[str], *, marks: str = "") -> list[str]:
 
     mentions (Sequence[str]): The mentions.
     marks (str): Marks of the format around the list.
-    RETURNS (list[str]): The list, cut where a mention begins and ends.
+    RETURNS (list[str]): The list, split where mentions begin and end.
     """
     pieces: list[str] = []
     for mention in mentions:
-        # a comma inside a number or word separates nothing
+        # a comma inside a number or word does not separate mentions
         item = _COMMA.sub(r"\\,", escape(mention, marks))
         pieces += [",", f" {item}"] if pieces else [item]
     return pieces
 
 
 def read_list(answer: str, start: int, end: int) -> list[Piece]:
-    """Read the mentions of a list; blanks around them and empty items are left out.
+    """Read the mentions of a list, without the whitespace around them.
 
     answer (str): The answer.
-    start, end (int): The list's characters in it.
+    start, end (int): The list's character offsets in it.
     """
-    found = []
-    begun = start
+    pieces = []
     ends = [
         m.start() for m in _ITEM_END.finditer(answer, start, end) if m.group() == ","
     ]
-    for stop in (*ends, end):
-        found += read_item(answer, begun, stop)
-        begun = stop + 1
-    return found
+    for item_end in (*ends, end):
+        pieces += read_item(answer, start, item_end)
+        start = item_end + 1
+    return pieces
 
 
 def read_item(answer: str, start: int, end: int) -> list[Piece]:
-    """Read the mention between two characters, if it is not blank."""
+    """Read the mention between two offsets, unless there is only whitespace."""
     raw = answer[start:end]
     start += len(raw) - len(raw.lstrip())
     raw = raw.strip()

@@ -1,9 +1,9 @@
-r"""`AugmentedDecoder`: the text again, with its mentions marked.
+r"""`AugmentedDecoder`: the answer repeats the text, with its mentions marked.
 
-The paper's AutoReg-Aug: `[Japan LOC], co-hosts of ...`, with the labels' names in the
-prompt. Brackets of the text and of names are written `\[` and `\]`. If one label's name
-ends with another's, as "geo location" with "location", a mention "Baden geo" of the
-latter is read as "Baden" of the former.
+This is the paper's AutoReg-Aug: `[Japan LOC], co-hosts of ...`, with the labels' names
+in the prompt. Brackets of the text and of names are written `\[` and `\]`. If one
+label's name ends with another's, such as "geo location" and "location", a mention
+"Baden geo" of the latter is read as "Baden" of the former.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from spacy_padellm.decoding.baselines.answer_format import (
     read_item,
 )
 from spacy_padellm.decoding.baselines.decoder import AnswerDecoder
-from spacy_padellm.decoding.baselines.gold_offsets import outermost, place_gold
+from spacy_padellm.decoding.baselines.gold_offsets import locate_gold, outermost
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
 
@@ -35,24 +35,24 @@ def write_answer(gold: GoldText, labels: Mapping[str, str]) -> list[str]:
     pieces = []
     reached = 0
     mentions = {label: gold.mentions.get(label, ()) for label in labels}
-    for place in outermost(place_gold(gold.text, mentions)):
-        before = escape(gold.text[reached : place.start], _MARKS)
-        mention = escape(gold.text[place.start : place.end], _MARKS)
-        # the blank before a mention goes with its bracket, as blanks go with words
-        blank = " " if before.endswith(" ") else ""
-        name = escape(labels[place.label], _MARKS)
-        pieces += [before.removesuffix(" "), f"{blank}[", mention, f" {name}]"]
-        reached = place.end
+    for offsets in outermost(locate_gold(gold.text, mentions)):
+        before = escape(gold.text[reached : offsets.start], _MARKS)
+        mention = escape(gold.text[offsets.start : offsets.end], _MARKS)
+        # tokenizers join a space with the word after it, here with the bracket
+        space = " " if before.endswith(" ") else ""
+        name = escape(labels[offsets.label], _MARKS)
+        pieces += [before.removesuffix(" "), f"{space}[", mention, f" {name}]"]
+        reached = offsets.end
     return [*pieces, escape(gold.text[reached:], _MARKS)]
 
 
 def read_answer(answer: str, labels: Mapping[str, str]) -> dict[str, list[Piece]]:
-    """Read the mentions that are marked.
+    """Read the marked mentions.
 
-    Only what brackets hold is read: the rest may differ from the text. A bracket that
-    is not closed is read up to the next one.
+    Only the contents of brackets are read; the rest may differ from the text. If a
+    bracket is not closed, it is read up to the next one.
     """
-    # a name that another one ends with is looked for after it
+    # longer names first, because a name may end with another one
     names = sorted(
         ((escape(name, _MARKS).strip(), label) for label, name in labels.items()),
         key=lambda pair: -len(pair[0]),
@@ -77,7 +77,7 @@ def _read_marked(
     names: Sequence[tuple[str, str]],
     found: dict[str, list[Piece]],
 ) -> None:
-    """Read `mention name`, if it ends with the name of a label."""
+    """Read `mention name` if it ends with the name of a label."""
     marked = answer[start:end].rstrip()
     for name, label in names:
         mention = marked.removesuffix(name)
@@ -93,7 +93,7 @@ def _room(prompt: PromptTokens, labels: Mapping[str, str]) -> Callable[[int], in
         len(answer_tokens(prompt, prompt.prompt.text, ["[", f" {name}]"]))
         for name in labels.values()
     )
-    # at the most each second token of the text is a mention
+    # at most every second token of the text is a mention
     return lambda text_tokens: text_tokens + (text_tokens // 2 + 1) * marks + SLACK
 
 
@@ -108,9 +108,10 @@ AUGMENTED = AnswerFormat(
 
 @dataclass(frozen=True, slots=True)
 class AugmentedDecoder(AnswerDecoder):
-    """Decode each text as itself with its mentions marked, several texts as one batch.
+    """Decode a copy of each text with its mentions marked, several texts as one batch.
 
-    It knows no nested mentions: of overlapping gold mentions the outermost is learnt.
+    The format has no nested mentions: of overlapping gold mentions, the model learns
+    the outermost one.
     """
 
     form: ClassVar[AnswerFormat] = AUGMENTED

@@ -1,21 +1,24 @@
-"""What the paper's baselines share: all mentions in the answer to one prompt."""
+"""The paper's baselines: all mentions in the answer to one prompt."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.base import DecodeResult, Limits, check_settings
+from spacy_padellm.decoding.base import DecodeJob, DecodeResult
 from spacy_padellm.decoding.baselines.answer_format import AnswerFormat
-from spacy_padellm.decoding.batch.batching import PromptedText, TextResult, stream_found
+from spacy_padellm.decoding.batch.batching import (
+    PromptedText,
+    TextResult,
+    stream_batches,
+)
 from spacy_padellm.decoding.batch.generation import Generated, generate
-from spacy_padellm.decoding.forced import ForcedOutputs
+from spacy_padellm.decoding.limits import Limits, check_settings
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.errors import Warnings, logger
-from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -23,12 +26,12 @@ from spacy_padellm.prompt.tokens import PromptTokens
 
 @dataclass(frozen=True, slots=True)
 class AnswerDecoder:
-    """Decode answers of a format, those of several texts as one batch.
+    """Decode answers in a format, several texts as one batch.
 
     form (AnswerFormat): The format.
-    max_mentions (int): Mentions of one label in one text at the most.
-    max_batch_tokens (int): Tokens of the prompts of a batch, padding included; one text
-        may exceed it.
+    max_mentions (int): Most mentions of one label in one text.
+    max_batch_tokens (int): Tokens of the prompts of a batch, padding included; a single
+        text may exceed it.
     """
 
     form: ClassVar[AnswerFormat]
@@ -47,117 +50,88 @@ class AnswerDecoder:
             max_mentions=self.max_mentions, max_batch_tokens=self.max_batch_tokens
         )
 
-    def stream(
-        self,
-        lm: LanguageModel | None,
-        prompt: PromptTokens,
-        texts: Iterable[str],
-        labels: Mapping[str, str],
-        *,
-        forced: ForcedOutputs | None = None,
-    ) -> Iterator[DecodeResult]:
+    def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""
-        assert lm is not None
-        return stream_answers(
-            self.form,
-            lm,
-            prompt,
+        room = self.form.room(job.prompt, job.labels)
+
+        def read(
+            replica: Replica, prompted: Sequence[PromptedText]
+        ) -> list[TextResult]:
+            answers = _generate(self.form, job, replica, prompted, room)
+            size = len(self.form.groups(job.labels))
+            return [
+                self._read_text(job, answers[i : i + size])
+                for i in range(0, len(answers), size)
+            ]
+
+        def report(over: int, cut: int) -> None:
+            Limits(self.max_mentions, 0, over).report()
+            if cut:
+                logger.warning(Warnings.W104.format(n=cut))
+
+        yield from stream_batches(
+            job.model,
             texts,
-            labels,
-            max_mentions=self.max_mentions,
+            ask=lambda batch: self.form.ask(job.prompt, batch, job.labels),
+            read=read,
+            report=report,
+            replicas=make_replicas(job.model, job.prompt, ()),
             max_batch_tokens=self.max_batch_tokens,
-            forced=forced,
         )
 
+    def _read_text(self, job: DecodeJob, answers: Sequence[Generated]) -> TextResult:
+        """Read the mentions of a text from the answers to its prompts."""
+        over = 0
+        found: dict[str, list[Mention]] = {}
+        for group, answer in zip(self.form.groups(job.labels), answers, strict=True):
+            text, score = _scorer(job.prompt, answer)
+            for label, pieces in self.form.read(text, group).items():
+                over += len(pieces) > self.max_mentions
+                found[label] = [
+                    Mention(label, n, piece.text, score(piece.start, piece.end))
+                    for n, piece in enumerate(pieces[: self.max_mentions], start=1)
+                ]
+        mentions = [mention for label in job.labels for mention in found.get(label, ())]
+        return TextResult(mentions, over, sum(answer.cut for answer in answers))
 
-def stream_answers(
+
+def _generate(
     form: AnswerFormat,
-    lm: LanguageModel,
-    prompt: PromptTokens,
-    texts: Iterable[str],
-    labels: Mapping[str, str],
-    *,
-    max_mentions: int,
-    max_batch_tokens: int,
-    forced: ForcedOutputs | None,
-) -> Iterator[DecodeResult]:
-    """Decode texts by answers of a format; see `Decoder.stream`."""
-    room = form.room(prompt, labels)
-
-    def read(replica: Replica, prompted: Sequence[PromptedText]) -> list[TextResult]:
-        forced_ids: list[list[int]] | None = None
-        sequences = [sequence for item in prompted for sequence in item.sequences]
-        limits = []
-        for item in prompted:
-            start, end = item.branches.text
-            limits += [room(end - start)] * len(item.branches.labels)
-        if forced is not None:
-            golds = [GoldText(item.text, forced.gold[item.text]) for item in prompted]
-            forced_ids = [
-                ids for gold in golds for ids in form.tokens(prompt, gold, labels)
-            ]
-            limits = [len(ids) for ids in forced_ids]
-        bidirectional_spans = [
-            place for item in prompted for place in item.bidirectional_spans
+    job: DecodeJob,
+    replica: Replica,
+    prompted: Sequence[PromptedText],
+    room: Callable[[int], int],
+) -> list[Generated]:
+    """Generate the answers to all prompts of a batch of texts."""
+    forced_ids: list[list[int]] | None = None
+    limits = []
+    for item in prompted:
+        start, end = item.branches.text
+        limits += [room(end - start)] * len(item.branches.labels)
+    if job.forced is not None:
+        golds = [GoldText(item.text, job.forced.gold[item.text]) for item in prompted]
+        forced_ids = [
+            ids for gold in golds for ids in form.tokens(job.prompt, gold, job.labels)
         ]
-        answers = generate(
-            [replica],
-            sequences,
-            limits,
-            bidirectional_spans=bidirectional_spans,
-            forced=forced_ids,
-        )
-        size = len(form.groups(labels))
-        return [
-            _read_text(form, prompt, answers[i : i + size], labels, max_mentions)
-            for i in range(0, len(answers), size)
-        ]
-
-    def report(over: int, cut: int) -> None:
-        Limits(max_mentions, 0, over).report()
-        if cut:
-            logger.warning(Warnings.W104.format(n=cut))
-
-    yield from stream_found(
-        lm,
-        texts,
-        ask=lambda batch: form.ask(prompt, batch, labels),
-        read=read,
-        report=report,
-        replicas=make_replicas(lm, prompt, ()),
-        max_batch_tokens=max_batch_tokens,
+        limits = [len(ids) for ids in forced_ids]
+    return generate(
+        [replica],
+        [sequence for item in prompted for sequence in item.sequences],
+        limits,
+        bidirectional_spans=[
+            span for item in prompted for span in item.bidirectional_spans
+        ],
+        forced=forced_ids,
     )
-
-
-def _read_text(
-    form: AnswerFormat,
-    prompt: PromptTokens,
-    answers: Sequence[Generated],
-    labels: Mapping[str, str],
-    max_mentions: int,
-) -> TextResult:
-    """Read a text's answers."""
-    over = 0
-    found: dict[str, list[Mention]] = {}
-    for group, answer in zip(form.groups(labels), answers, strict=True):
-        text, score = _scorer(prompt, answer)
-        for label, pieces in form.read(text, group).items():
-            over += len(pieces) > max_mentions
-            found[label] = [
-                Mention(label, n, piece.text, score(piece.start, piece.end))
-                for n, piece in enumerate(pieces[:max_mentions], start=1)
-            ]
-    mentions = [mention for label in labels for mention in found.get(label, ())]
-    return TextResult(mentions, over, sum(answer.cut for answer in answers))
 
 
 def _scorer(
     prompt: PromptTokens, answer: Generated
 ) -> tuple[str, Callable[[int, int], float]]:
-    """The string of an answer, and the probability of a part of it.
+    """The string of an answer, and a function for the probability of a part of it.
 
-    A part's probability is the product of those of all tokens that hold one of its
-    characters: a token that reaches over its edge counts too.
+    The probability of a part is the product over all tokens that contain one of its
+    characters, also if they extend beyond it.
     """
     string = prompt.strings.decode(answer.ids)
     beginnings = {0: "", len(answer.ids): string}
@@ -169,8 +143,8 @@ def _scorer(
 
     def score(start: int, end: int) -> float:
         sizes = range(len(answer.ids) + 1)
-        # bisection, as each look decodes a beginning of the answer; the last character
-        # is there once no half of it is shown as a replacement character
+        # bisection, because each step decodes a beginning of the answer; the last
+        # character is complete when it is not decoded as a replacement character
         first = bisect_right(sizes, start, key=lambda n: len(beginning(n))) - 1
         last = bisect_left(
             sizes, True, key=lambda n: beginning(n).startswith(string[:end])

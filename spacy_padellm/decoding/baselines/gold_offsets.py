@@ -1,4 +1,4 @@
-"""Where gold mentions stand in their text, of which only the strings are known."""
+"""Finds the offsets of gold mentions, of which only the strings are known."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from spacy_padellm.mention.occurrences import find_all
 
 @dataclass(frozen=True, slots=True)
 class MentionOffsets:
-    """The characters of a gold mention."""
+    """The character offsets of a gold mention, and its label."""
 
     start: int
     end: int
     label: str
 
 
-def place_gold(
+def locate_gold(
     text: str, mentions: Mapping[str, Sequence[str]]
 ) -> list[MentionOffsets]:
     """Find gold mentions in their text.
 
-    A string may stand in the text more often than it is a mention. Chosen is, in this
-    order of preference: a place clear of the mentions placed before, one after the
-    label's mention before, one outside longer mentions that hold the string, one of
-    whole words, the first one.
+    A string may occur in the text more often than it is a mention. The occurrence is
+    chosen by these preferences, the most important first: it does not overlap mentions
+    located before; it comes after the label's mention before; it is not inside a longer
+    mention; it consists of whole words; it is the first one.
 
     text (str): The text.
     mentions (Mapping[str, Sequence[str]]): Label -> mention strings in text order.
-    RETURNS (list[MentionOffsets]): One for each mention that the text has, by label.
+    RETURNS (list[MentionOffsets]): One for each mention that occurs in the text, by
+        label.
     """
     strings = {
         mention for label_mentions in mentions.values() for mention in label_mentions
     }
     drawbacks = {string: _drawbacks(text, string, strings) for string in strings}
-    places: list[MentionOffsets] = []
+    located: list[MentionOffsets] = []
     for label, label_mentions in mentions.items():
         reached = 0
         for mention in label_mentions:
             size = len(mention)
             ranked = [
                 (
-                    _overlaps(places, start, start + size),
+                    _overlaps(located, start, start + size),
                     start < reached,
                     drawback,
                     start,
@@ -51,28 +52,28 @@ def place_gold(
             ]
             if ranked:
                 *_, start = min(ranked)
-                places.append(MentionOffsets(start, start + size, label))
+                located.append(MentionOffsets(start, start + size, label))
                 reached = start + 1
-    return places
+    return located
 
 
-def outermost(places: Iterable[MentionOffsets]) -> Iterator[MentionOffsets]:
-    """Places that do not overlap, in text order.
+def outermost(mentions: Iterable[MentionOffsets]) -> Iterator[MentionOffsets]:
+    """Select mentions that do not overlap, in text order.
 
-    Of nested ones the outermost is kept, of others that overlap the first, of equal
-    ones the first given.
+    Of nested mentions the outermost is kept, of others that overlap the first, of equal
+    ones the first in the input.
     """
     reached = 0
-    for place in sorted(places, key=lambda place: (place.start, -place.end)):
-        if place.start >= reached:
-            yield place
-            reached = place.end
+    for mention in sorted(mentions, key=lambda mention: (mention.start, -mention.end)):
+        if mention.start >= reached:
+            yield mention
+            reached = mention.end
 
 
 def _drawbacks(
     text: str, string: str, others: Iterable[str]
 ) -> dict[int, tuple[bool, bool]]:
-    """Whether each place of a string is inside a longer one, and cuts a word."""
+    """For each offset of a string: is it in a longer one, and does it cut a word?"""
     longer = [
         (start, start + len(other))
         for other in others
@@ -87,8 +88,8 @@ def _drawbacks(
     return drawbacks
 
 
-def _overlaps(places: Iterable[MentionOffsets], start: int, end: int) -> bool:
-    return any(place.start < end and start < place.end for place in places)
+def _overlaps(mentions: Iterable[MentionOffsets], start: int, end: int) -> bool:
+    return any(mention.start < end and start < mention.end for mention in mentions)
 
 
 def _cuts_word(text: str, at: int) -> bool:

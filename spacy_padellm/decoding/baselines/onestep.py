@@ -1,7 +1,7 @@
 """`OneStepDecoder`: for each label, one answer that lists its mentions.
 
-The paper's ablation of its two steps (OneStep): `Japan, Korea<eos>`, or `<eos>` at once
-where the text holds no mention of the label.
+This is the paper's ablation of the two steps (OneStep): `Japan, Korea<eos>`, or only
+`<eos>` if the text has no mention of the label.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_answer(answer: str, labels: Mapping[str, str]) -> dict[str, list[Piece]
 
 
 def _room(prompt: PromptTokens, labels: Mapping[str, str]) -> Callable[[int], int]:
-    # at the most each token of the text is a mention, with a comma after it
+    # at most every token of the text is a mention, with a comma after it
     return lambda text_tokens: 2 * text_tokens + SLACK
 
 
@@ -50,6 +50,6 @@ ONE_STEP = AnswerFormat(
 
 @dataclass(frozen=True, slots=True)
 class OneStepDecoder(AnswerDecoder):
-    """Decode a list of mentions for each label, those of several texts as one batch."""
+    """Decode a list of mentions for each label, several texts as one batch."""
 
     form: ClassVar[AnswerFormat] = ONE_STEP

@@ -1,8 +1,9 @@
 r"""`StructuredDecoder`: one answer with the mentions of all labels.
 
-The paper's AutoReg-Struct: `((PER): (Cuttitta), (LOC): (Italy, Rome), (ORG): (NULL))`,
-with the labels' names in the prompt. Parentheses in a mention or name are written
-`\(` and `\)`, and a mention NULL is written `\NULL`.
+This is the paper's AutoReg-Struct:
+`((PER): (Cuttitta), (LOC): (Italy, Rome), (ORG): (NULL))`, with the labels' names in
+the prompt. Parentheses in a mention or name are written `\(` and `\)`, and a mention
+NULL is written `\NULL`.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def write_answer(gold: GoldText, labels: Mapping[str, str]) -> list[str]:
 def read_answer(answer: str, labels: Mapping[str, str]) -> dict[str, list[Piece]]:
     """Read the mentions of all labels.
 
-    Unknown labels are left out, and the repeats of a label. Where a parenthesis is not
-    closed, the list goes to the next label.
+    Unknown labels and repeats of a label are left out. If a parenthesis is not closed,
+    the list extends to the next label.
     """
     known: dict[str, str] = {}
     for key, name in labels.items():
@@ -79,7 +80,7 @@ def read_answer(answer: str, labels: Mapping[str, str]) -> dict[str, list[Piece]
 def _room(prompt: PromptTokens, labels: Mapping[str, str]) -> Callable[[int], int]:
     empty = write_answer(GoldText("", {}), labels)
     frame = len(answer_tokens(prompt, prompt.prompt.text, empty))
-    # at the most each token of the text is a mention, with a comma after it
+    # at most every token of the text is a mention, with a comma after it
     return lambda text_tokens: frame + 2 * text_tokens + SLACK
 
 

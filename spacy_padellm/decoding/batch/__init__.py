@@ -1,1 +1,1 @@
-"""Decoding of separate sequences, many as one batch."""
+"""Decoding of separate sequences, several texts as one batch."""

@@ -1,4 +1,4 @@
-"""A stream of texts in batches of like length, with the results in order."""
+"""Decodes a stream of texts in batches of similar length, with results in order."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from itertools import islice
 
 import torch
 
-from spacy_padellm.decoding.base import DecodeResult, check_context
+from spacy_padellm.decoding.base import DecodeResult
 from spacy_padellm.decoding.batch.generation import cut_batches
+from spacy_padellm.decoding.limits import check_context
 from spacy_padellm.decoding.replicas import Replica, spread
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.branches import CountBranches
 
-# texts of a stream that are looked at together to find some of like length
+# texts of a stream that are sorted by length together
 LOOK_AHEAD = 128
 
 
@@ -29,12 +30,12 @@ class PromptedText:
 
     @property
     def sequences(self) -> list[list[int]]:
-        """The whole prompts."""
-        return [self.branches.root + ids for ids in self.branches.labels]
+        """The prompts, one for each label."""
+        return self.branches.sequences
 
     @property
     def bidirectional_spans(self) -> list[tuple[int, int]]:
-        """Of each prompt the tokens that see each other in both directions."""
+        """For each prompt, the tokens with bidirectional attention."""
         return [self.branches.bidirectional_span] * len(self.branches.labels)
 
     @property
@@ -46,11 +47,11 @@ class PromptedText:
 
 @dataclass(frozen=True, slots=True)
 class TextResult:
-    """What was read of one text.
+    """The result of one text.
 
     mentions (list[Mention]): By label, then by index.
-    over (int): How many lists of mentions were cut to `max_mentions`.
-    cut (int): How many answers reached the limit of their tokens.
+    over (int): How many labels' mentions were cut to `max_mentions`.
+    cut (int): How many answers were cut at their limit of tokens.
     """
 
     mentions: list[Mention]
@@ -58,20 +59,39 @@ class TextResult:
     cut: int = 0
 
 
+Read = Callable[[Replica, Sequence[PromptedText]], Sequence[TextResult]]
+
+
 @dataclass(eq=False, slots=True)
 class _Window:
-    """Texts that are looked at together, and their results so far."""
+    """Texts that are batched together.
 
-    found: list[DecodeResult | None]
-    open: int = 0  # batches without results
+    results (list[DecodeResult | None]): The results so far.
+    unfinished (int): How many batches have no results yet.
+    """
+
+    results: list[DecodeResult | None]
+    unfinished: int = 0
 
 
-def stream_found(
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Texts of a window that are decoded together.
+
+    numbers (list[int]): Their indexes in the window.
+    """
+
+    window: _Window
+    numbers: list[int]
+    prompted: list[PromptedText]
+
+
+def stream_batches(
     lm: LanguageModel,
     texts: Iterable[str],
     *,
     ask: Callable[[Sequence[str]], Sequence[CountBranches]],
-    read: Callable[[Replica, Sequence[PromptedText]], Sequence[TextResult]],
+    read: Read,
     report: Callable[[int, int], None],
     replicas: Sequence[Replica],
     max_batch_tokens: int | None,
@@ -80,72 +100,86 @@ def stream_found(
 
     lm (LanguageModel): The model.
     texts (Iterable[str]): The texts.
-    ask (Callable[[Sequence[str]], Sequence[CountBranches]]): Gives the texts' prompts.
-    read (Callable[[Replica, Sequence[PromptedText]], Sequence[TextResult]]): Decodes a
-        batch.
-    report (Callable[[int, int], None]): Given the sums of `over` and `cut` at the end.
-    replicas (Sequence[Replica]): Where the batches are decoded.
-    max_batch_tokens (int | None): Tokens of the prompts of a batch, padding included,
-        which one text may exceed; None means one text at a time.
+    ask (Callable[[Sequence[str]], Sequence[CountBranches]]): Makes the texts' prompts.
+    read (Read): Decodes a batch on a replica.
+    report (Callable[[int, int], None]): Called at the end with the sums of `over` and
+        `cut` of all texts.
+    replicas (Sequence[Replica]): The replicas that share the batches.
+    max_batch_tokens (int | None): Tokens of the prompts of a batch, padding included; a
+        single text may exceed it. None means one text at a time.
     YIELDS (list[Mention] | Exception): See `Decoder.stream`.
     """
     windows: deque[_Window] = deque()
-    look_ahead = 1 if max_batch_tokens is None else LOOK_AHEAD
 
-    def batches() -> Iterator[tuple[_Window, list[int], list[PromptedText]]]:
-        stream = iter(texts)
-        while batch_texts := list(islice(stream, look_ahead)):
-            window = _Window([None] * len(batch_texts))
-            fitting: list[int] = []
-            prompted: list[PromptedText] = []
-            for place, branches in enumerate(ask(batch_texts)):
-                try:
-                    check_context(branches, lm.context)
-                except ValueError as error:
-                    window.found[place] = error
-                else:
-                    fitting.append(place)
-                    prompted.append(PromptedText(batch_texts[place], branches))
-            shapes = [item.shape for item in prompted]
-            # a window of which nothing fits still has its turn, as an empty batch
-            cuts = list(cut_batches(shapes, max_batch_tokens)) or [[]]
-            window.open = len(cuts)
+    def batches() -> Iterator[_Batch]:
+        source = iter(texts)
+        size = 1 if max_batch_tokens is None else LOOK_AHEAD
+        while window_texts := list(islice(source, size)):
+            window = _Window([None] * len(window_texts))
             windows.append(window)
-            for cut in cuts:
-                yield window, [fitting[i] for i in cut], [prompted[i] for i in cut]
+            branches = ask(window_texts)
+            yield from _cut_window(
+                window, window_texts, branches, lm.context, max_batch_tokens
+            )
 
     def work(
-        replica: Replica, batch: tuple[_Window, list[int], list[PromptedText]]
-    ) -> tuple[_Window, list[int], list[TextResult | Exception]]:
-        window, places, prompted = batch
-        return window, places, _read_all(replica, prompted, read)
+        replica: Replica, batch: _Batch
+    ) -> tuple[_Batch, list[TextResult | Exception]]:
+        return batch, _read_all(replica, batch.prompted, read)
 
     over = cut = 0
-    for window, places, results in spread(replicas, batches(), work):
-        for place, result in zip(places, results, strict=True):
+    for batch, results in spread(replicas, batches(), work):
+        window = batch.window
+        for number, result in zip(batch.numbers, results, strict=True):
             if isinstance(result, TextResult):
                 over, cut = over + result.over, cut + result.cut
-                window.found[place] = result.mentions
+                window.results[number] = result.mentions
             else:
-                window.found[place] = result
-        window.open -= 1
+                window.results[number] = result
+        window.unfinished -= 1
         yield from _finished(windows)
     report(over, cut)
 
 
+def _cut_window(
+    window: _Window,
+    texts: Sequence[str],
+    branches: Sequence[CountBranches],
+    context: int,
+    max_batch_tokens: int | None,
+) -> list[_Batch]:
+    """Cut a window into batches; texts that do not fit the context get their error."""
+    fitting: list[int] = []
+    prompted: list[PromptedText] = []
+    for number, (text, text_branches) in enumerate(zip(texts, branches, strict=True)):
+        try:
+            check_context(text_branches, context)
+        except ValueError as error:
+            window.results[number] = error
+        else:
+            fitting.append(number)
+            prompted.append(PromptedText(text, text_branches))
+    # a window without any fitting text is an empty batch, so that it has its turn
+    cuts = list(cut_batches([p.shape for p in prompted], max_batch_tokens)) or [[]]
+    window.unfinished = len(cuts)
+    return [
+        _Batch(window, [fitting[i] for i in cut], [prompted[i] for i in cut])
+        for cut in cuts
+    ]
+
+
 def _finished(windows: deque[_Window]) -> Iterator[DecodeResult]:
-    while windows and not windows[0].open:
-        for found in windows.popleft().found:
-            assert found is not None
-            yield found
+    """Yield the results of finished windows, up to the first unfinished one."""
+    while windows and not windows[0].unfinished:
+        for result in windows.popleft().results:
+            assert result is not None
+            yield result
 
 
 def _read_all(
-    replica: Replica,
-    prompted: Sequence[PromptedText],
-    read: Callable[[Replica, Sequence[PromptedText]], Sequence[TextResult]],
+    replica: Replica, prompted: Sequence[PromptedText], read: Read
 ) -> list[TextResult | Exception]:
-    """Read a batch; if it fails, each text alone, so that no other is lost with it."""
+    """Decode a batch. If it fails, decode each text alone, so that only some fail."""
     if not prompted:
         return []
     try:
@@ -153,5 +187,5 @@ def _read_all(
     except (ValueError, torch.OutOfMemoryError) as error:
         if len(prompted) == 1:
             return [error]
-    # not while the error holds on to the memory of what failed
+    # outside of the handler, as the error keeps the failed batch in memory
     return [result for item in prompted for result in _read_all(replica, [item], read)]

@@ -1,6 +1,6 @@
 """`BatchDecoder`: the paper's decoding, separate sequences as one batch.
 
-The reference for `TreeDecoder`, and the way for models that cannot read token trees
+It is the reference for `TreeDecoder`, and decodes models that cannot run token trees
 (PaDeLLM-Batch and PaDeLLM-Multi: paper, section 4.3).
 """
 
@@ -11,37 +11,32 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.base import (
-    COUNTS_AND_MENTIONS,
-    DecodeResult,
-    Limits,
-    check_settings,
-)
+from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeResult
 from spacy_padellm.decoding.batch.batching import (
     PromptedText,
     TextResult,
-    stream_found,
+    stream_batches,
 )
-from spacy_padellm.decoding.batch.generation import generate
+from spacy_padellm.decoding.batch.generation import Generated, generate
 from spacy_padellm.decoding.forced import ForcedOutputs
+from spacy_padellm.decoding.limits import Limits, check_settings
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.lm.devices import check_devices
-from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.branches import CountBranches
-from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
+from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
 class BatchDecoder:
     """Decode the sequences of a text as one batch, first counts, then mentions.
 
-    max_mentions (int): Mentions of one label in one text at the most.
-    max_mention_tokens (int): Tokens of a mention at the most.
+    max_mentions (int): Most mentions of one label in one text.
+    max_mention_tokens (int): Most tokens of a mention.
     max_batch_tokens (int | None): Tokens of the prompts of a batch of several texts,
-        padding included; None decodes one text at a time, as published.
-    devices (tuple[str, ...]): Where to put replicas of the model: the sequences of each
-        text are spread over them, or the batches of texts; none means the model's own
+        padding included. None decodes one text at a time, as the paper does.
+    devices (tuple[str, ...]): Devices for replicas of the model, which share the
+        sequences of a text, or the batches of texts. Empty means the model's own
         device.
     """
 
@@ -61,39 +56,31 @@ class BatchDecoder:
         )
         check_devices(self.devices)
 
-    def stream(
-        self,
-        lm: LanguageModel | None,
-        prompt: PromptTokens,
-        texts: Iterable[str],
-        labels: Mapping[str, str],
-        *,
-        forced: ForcedOutputs | None = None,
-    ) -> Iterator[DecodeResult]:
+    def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""
-        assert lm is not None
-        replicas = make_replicas(lm, prompt, self.devices)
+        replicas = make_replicas(job.model, job.prompt, self.devices)
         one_by_one = self.max_batch_tokens is None
 
         def ask(texts: Sequence[str]) -> list[CountBranches]:
-            return prompt.count_branches(texts, list(labels.values()))
+            return job.prompt.count_branches(texts, list(job.labels.values()))
 
         def read(
             replica: Replica, prompted: Sequence[PromptedText]
         ) -> list[TextResult]:
-            return _decode(
+            batch = _Batch(
                 replicas if one_by_one else [replica],
                 prompted,
-                labels,
+                job.labels,
                 self,
-                forced=forced,
+                job.forced,
             )
+            return batch.decode()
 
         def report(over: int, cut: int) -> None:
             Limits(self.max_mentions, self.max_mention_tokens, over, cut).report()
 
-        yield from stream_found(
-            lm,
+        yield from stream_batches(
+            job.model,
             texts,
             ask=ask,
             read=read,
@@ -103,80 +90,133 @@ class BatchDecoder:
         )
 
 
-def _decode(
-    replicas: Sequence[Replica],
-    prompted: Sequence[PromptedText],
-    labels: Mapping[str, str],
-    limits: BatchDecoder,
-    *,
-    forced: ForcedOutputs | None,
-) -> list[TextResult]:
-    """Decode a batch of texts: the counts of all, then the mentions of all."""
-    prompt = replicas[0].prompt
-    forced_ids = None
-    sequences = [sequence for item in prompted for sequence in item.sequences]
-    pairs = [(item.text, label) for item in prompted for label in labels]
-    if forced is not None:
-        forced = forced.bound(prompt)
-        forced_ids = [forced.count(text, label) for text, label in pairs]
-    counted = generate(
-        replicas,
-        sequences,
-        [MAX_COUNT_TOKENS] * len(sequences),
-        bidirectional_spans=[
-            place for item in prompted for place in item.bidirectional_spans
-        ],
-        forced=forced_ids,
-        counts=True,
-    )
-    mentions: list[_MentionPrompt] = []
-    over = [0] * len(prompted)
-    for place, (sequence, answer) in enumerate(zip(sequences, counted, strict=True)):
-        count, _ = prompt.read_count(answer.ids)
-        if not count:
-            continue
-        text, label = pairs[place]
-        capped = min(count, limits.max_mentions)
-        over[place // len(labels)] += count > capped
-        branch = prompt.mention_branches(text, labels[label], capped, count)
-        path = sequence[: branch.keep] + branch.stem
-        mentions += [
-            _MentionPrompt(place // len(labels), label, n, path + ids)
-            for n, ids in enumerate(branch.mentions, start=1)
-        ]
-    if forced is not None:
-        forced_ids = [
-            forced.mention(prompted[m.text].text, m.label, m.index) for m in mentions
-        ]
-    room = limits.max_batch_tokens
-    if room is not None:
-        # there may be many: they go in batches no larger than that of the counts
-        room = max(room, len(sequences) * max(map(len, sequences)))
-    generated = generate(
-        replicas,
-        [mention.sequence for mention in mentions],
-        [limits.max_mention_tokens] * len(mentions),
-        bidirectional_spans=[
-            prompted[mention.text].branches.bidirectional_span for mention in mentions
-        ],
-        max_batch_tokens=room,
-        forced=forced_ids,
-    )
-    strings = prompt.strings.decode_mentions([answer.ids for answer in generated])
-    found: list[list[Mention]] = [[] for _ in prompted]
-    cut = [0] * len(prompted)
-    for mention, string, answer in zip(mentions, strings, generated, strict=True):
-        score = math.exp(sum(answer.scores))
-        found[mention.text].append(Mention(mention.label, mention.index, string, score))
-        cut[mention.text] += answer.cut
-    return [TextResult(*result) for result in zip(found, over, cut, strict=True)]
-
-
 @dataclass(frozen=True, slots=True)
 class _MentionPrompt:
-    """A mention that is asked for: of which text, and by which prompt."""
+    """The prompt of a mention.
+
+    text (int): Index of the text in the batch.
+    label (str): The label.
+    index (int): The mention's number within the label, from 1.
+    sequence (list[int]): The tokens of the prompt.
+    """
 
     text: int
     label: str
     index: int
     sequence: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A batch of texts.
+
+    replicas (Sequence[Replica]): The replicas that share its sequences.
+    prompted (Sequence[PromptedText]): The texts.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    decoder (BatchDecoder): The settings.
+    forced (ForcedOutputs | None): Answers to use instead of the model's.
+    """
+
+    replicas: Sequence[Replica]
+    prompted: Sequence[PromptedText]
+    labels: Mapping[str, str]
+    decoder: BatchDecoder
+    forced: ForcedOutputs | None
+
+    def decode(self) -> list[TextResult]:
+        """Generate the counts of all texts, then all mentions."""
+        over = [0] * len(self.prompted)
+        mentions = self._mention_prompts(self._counts(), over)
+        generated = self._mentions(mentions)
+        strings = self.replicas[0].prompt.strings.decode_mentions(
+            [answer.ids for answer in generated]
+        )
+        found: list[list[Mention]] = [[] for _ in self.prompted]
+        cut = [0] * len(self.prompted)
+        for asked, string, answer in zip(mentions, strings, generated, strict=True):
+            score = math.exp(sum(answer.scores))
+            found[asked.text].append(Mention(asked.label, asked.index, string, score))
+            cut[asked.text] += answer.cut
+        return [TextResult(*result) for result in zip(found, over, cut, strict=True)]
+
+    @property
+    def _sequences(self) -> list[list[int]]:
+        """The count prompts of all texts."""
+        return [sequence for item in self.prompted for sequence in item.sequences]
+
+    def _counts(self) -> list[int]:
+        """Generate the counts of all labels of all texts."""
+        sequences = self._sequences
+        forced_ids = None
+        if self.forced is not None:
+            forced_ids = [
+                self.forced.count(item.text, label)
+                for item in self.prompted
+                for label in self.labels
+            ]
+        answers = generate(
+            self.replicas,
+            sequences,
+            [MAX_COUNT_TOKENS] * len(sequences),
+            bidirectional_spans=[
+                span for item in self.prompted for span in item.bidirectional_spans
+            ],
+            forced=forced_ids,
+            counts=True,
+        )
+        prompt = self.replicas[0].prompt
+        return [prompt.read_count(answer.ids)[0] for answer in answers]
+
+    def _mention_prompts(
+        self, counts: Sequence[int], over: list[int]
+    ) -> list[_MentionPrompt]:
+        """The prompts of all mentions.
+
+        counts (Sequence[int]): The counts of all labels of all texts.
+        over (list[int]): For each text, how many counts exceed `max_mentions`; updated.
+        """
+        prompt = self.replicas[0].prompt
+        pairs = [
+            (number, label) for number in range(len(over)) for label in self.labels
+        ]
+        mentions: list[_MentionPrompt] = []
+        for (text, label), sequence, count in zip(
+            pairs, self._sequences, counts, strict=True
+        ):
+            if not count:
+                continue
+            capped = min(count, self.decoder.max_mentions)
+            over[text] += count > capped
+            branch = prompt.mention_branches(
+                self.prompted[text].text, self.labels[label], capped, count
+            )
+            mentions += [
+                _MentionPrompt(text, label, index, mention_sequence)
+                for index, mention_sequence in enumerate(
+                    branch.sequences(sequence), start=1
+                )
+            ]
+        return mentions
+
+    def _mentions(self, mentions: Sequence[_MentionPrompt]) -> list[Generated]:
+        """Generate the mentions of all texts."""
+        texts = [self.prompted[mention.text] for mention in mentions]
+        forced_ids = None
+        if self.forced is not None:
+            forced_ids = [
+                self.forced.mention(item.text, mention.label, mention.index)
+                for item, mention in zip(texts, mentions, strict=True)
+            ]
+        room = self.decoder.max_batch_tokens
+        if room is not None:
+            # there may be many, so their batches are no larger than that of the counts
+            sequences = self._sequences
+            room = max(room, len(sequences) * max(map(len, sequences)))
+        return generate(
+            self.replicas,
+            [mention.sequence for mention in mentions],
+            [self.decoder.max_mention_tokens] * len(mentions),
+            bidirectional_spans=[item.branches.bidirectional_span for item in texts],
+            max_batch_tokens=room,
+            forced=forced_ids,
+        )

@@ -28,7 +28,7 @@ from spacy_padellm.tree.masks import additive_mask
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What followed a sequence.
+    """The continuation of a sequence.
 
     ids (list[int]): Tokens, without `<eos>`.
     scores (list[float]): Their log-probabilities.
@@ -52,19 +52,20 @@ def generate(
 ) -> list[Generated]:
     """Continue sequences by greedy decoding.
 
-    replicas (Sequence[Replica]): Where; the batches are spread over them.
+    replicas (Sequence[Replica]): The replicas that share the batches.
     sequences (Sequence[Sequence[int]]): The prompts.
-    limits (Sequence[int]): Tokens to generate at most for each; fewer if the model's
-        context ends before.
-    bidirectional_spans (Sequence[tuple[int, int]] | None): The tokens of each prompt
-        that see each other in both directions, not its last one; None are none.
+    limits (Sequence[int]): Tokens to generate at most for each sequence; fewer if the
+        model's context ends before.
+    bidirectional_spans (Sequence[tuple[int, int]] | None): For each prompt, the tokens
+        with bidirectional attention, never the last one; None for causal attention.
     max_batch_tokens (int | None): Tokens of the prompts of one batch, padding included;
         None makes one batch for each replica.
-    forced (Sequence[Sequence[int]] | None): Tokens to give instead of the likeliest.
-    counts (bool): Stop where a count is complete.
+    forced (Sequence[Sequence[int]] | None): Tokens to use instead of the most likely
+        ones.
+    counts (bool): Whether to stop as soon as a count is complete.
     RETURNS (list[Generated]): In the order of the sequences.
-    RAISES (ValueError): If a sequence leaves no room in the context, or there are
-        logits that are no numbers.
+    RAISES (ValueError): If a sequence leaves no room in the context, or if logits are
+        NaN or infinite.
     """
     context = replicas[0].lm.context
     longest = max(map(len, sequences), default=0)
@@ -98,12 +99,12 @@ def generate(
 def cut_batches(
     shapes: Sequence[tuple[int, int]], max_tokens: int | None
 ) -> Iterator[list[int]]:
-    """Cut items into batches of like width.
+    """Cut items into batches of similar width.
 
     shapes (Sequence[tuple[int, int]]): Rows and width of each item.
-    max_tokens (int | None): Tokens of a batch, padding included, which one item may
-        exceed; None makes one batch of all.
-    YIELDS (list[int]): The items of a batch, narrow ones first.
+    max_tokens (int | None): Tokens of a batch, padding included; a single item may
+        exceed it. None makes one batch of all items.
+    YIELDS (list[int]): The indexes of a batch's items, narrow ones first.
     """
     batch: list[int] = []
     rows = 0
@@ -128,30 +129,26 @@ def _generate_batch(
     counts: bool,
 ) -> list[Generated]:
     prompt, device = replica.prompt, replica.lm.device
-    width = max(map(len, sequences))
-    ids = torch.full((len(sequences), width), prompt.eos, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, width - len(sequence) :] = torch.tensor(sequence)
-        mask[row, width - len(sequence) :] = 1
+    ids, mask = _pad_left(sequences, prompt.eos)
+    width = ids.shape[1]
     chooser = _Chooser(forced, width)
     stops = StoppingCriteriaList([_RowLimits(limits, width, device)])
     if counts:
         stops.append(_CountsComplete(prompt, width))
-    # a checkpoint's own generation config may sample or punish repeats: leave it out
+    # a checkpoint's generation config may sample or penalize repeats: leave it out
     model = copy.copy(replica.lm.model)
     model.generation_config = GenerationConfig()
     ids, mask = ids.to(device), mask.to(device)
     with replica.lm.lock, replica.lm.autocast(), torch.inference_mode():
-        read: dict[str, Any] = {}
+        filled: dict[str, Any] = {}
         if any(start < end for start, end in bidirectional_spans):
-            read[CACHE_ARGUMENT] = _read_prompts(
+            filled[CACHE_ARGUMENT] = _fill_cache(
                 replica.lm, ids, mask, bidirectional_spans
             )
         output = model.generate(
             input_ids=ids,
             attention_mask=mask,
-            **read,
+            **filled,
             generation_config=GenerationConfig(
                 max_new_tokens=max(limits),
                 do_sample=False,
@@ -164,26 +161,43 @@ def _generate_batch(
         scores = torch.stack(chooser.scores, dim=1)
         if not torch.isfinite(scores).all():
             raise ValueError(Errors.P122)
-    rows = []
-    for row, log_probabilities, limit in zip(
-        output[:, width:].tolist(), scores.tolist(), limits, strict=True
-    ):
-        end = row.index(prompt.eos) if prompt.eos in row else len(row)
-        rows.append(Generated(row[:end], log_probabilities[:end], end == limit))
-    return rows
+    return [
+        _cut_at_eos(row, row_scores, limit, prompt.eos)
+        for row, row_scores, limit in zip(
+            output[:, width:].tolist(), scores.tolist(), limits, strict=True
+        )
+    ]
 
 
-def _read_prompts(
+def _pad_left(
+    sequences: Sequence[Sequence[int]], padding: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The sequences as one tensor, and its attention mask; both (rows, width)."""
+    width = max(map(len, sequences))
+    ids = torch.full((len(sequences), width), padding, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, width - len(sequence) :] = torch.tensor(sequence)
+        mask[row, width - len(sequence) :] = 1
+    return ids, mask
+
+
+def _cut_at_eos(row: list[int], scores: list[float], limit: int, eos: int) -> Generated:
+    end = row.index(eos) if eos in row else len(row)
+    return Generated(row[:end], scores[:end], end == limit)
+
+
+def _fill_cache(
     lm: LanguageModel,
     ids: torch.Tensor,
     mask: torch.Tensor,
     bidirectional_spans: Sequence[tuple[int, int]],
 ) -> DynamicCache:
-    """The keys and values of a prefix LM's prompts, all tokens but the last.
+    """The KV cache of a prefix LM's prompts, without their last tokens.
 
-    ids, mask (torch.Tensor): (rows, width): tokens, and 0 where padding stands.
+    ids, mask (torch.Tensor): (rows, width): tokens, and 0 for padding.
     bidirectional_spans (Sequence[tuple[int, int]]): See `generate`.
-    RAISES (ValueError): If the model does not take such a mask.
+    RAISES (ValueError): If the model does not support such a mask.
     """
     if reason := why_no_tree(lm, ids.shape[1]):
         raise ValueError(Errors.P127.format(reason=reason))
@@ -195,7 +209,7 @@ def _read_prompts(
     for row, (start, end) in enumerate(bidirectional_spans):
         inside = slice(padding[row] + start, padding[row] + end)
         visible[row, inside, inside] = True
-    # padding sees itself alone: no softmax is empty
+    # padding attends to itself, so that no softmax is empty
     visible |= torch.eye(width, dtype=torch.bool, device=ids.device)
     cache = DynamicCache()
     lm.fill(
@@ -208,7 +222,7 @@ def _read_prompts(
 
 
 class _Chooser(LogitsProcessor):
-    """Notes the log-probability of each token, and chooses it where it is forced."""
+    """Records the log-probability of each token, and selects forced tokens."""
 
     def __init__(self, forced: Sequence[Sequence[int]] | None, width: int) -> None:
         self._forced = forced
@@ -220,8 +234,8 @@ class _Chooser(LogitsProcessor):
             chosen = scores.amax(dim=-1)
             self.scores.append(chosen - scores.logsumexp(dim=-1))
             return scores
-        place = input_ids.shape[1] - self._width
-        forced_ids = [ids[min(place, len(ids) - 1)] for ids in self._forced]
+        step = input_ids.shape[1] - self._width
+        forced_ids = [ids[min(step, len(ids) - 1)] for ids in self._forced]
         tokens = torch.tensor(forced_ids, device=scores.device)[:, None]
         chosen = scores.gather(1, tokens)[:, 0]
         self.scores.append(chosen - scores.logsumexp(dim=-1))
@@ -229,7 +243,7 @@ class _Chooser(LogitsProcessor):
 
 
 class _RowLimits(StoppingCriteria):
-    """Stops each sequence at its own limit."""
+    """Stops each sequence at its limit."""
 
     def __init__(self, limits: Sequence[int], width: int, device: torch.device) -> None:
         self._ends = torch.tensor(limits, device=device) + width
@@ -240,7 +254,7 @@ class _RowLimits(StoppingCriteria):
 
 
 class _CountsComplete(StoppingCriteria):
-    """Stops each sequence once its count is complete."""
+    """Stops each sequence when its count is complete."""
 
     def __init__(self, prompt: PromptTokens, width: int) -> None:
         self._prompt = prompt

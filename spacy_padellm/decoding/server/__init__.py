@@ -1,1 +1,1 @@
-"""Decoding by a model server."""
+"""Decoding on a model server."""

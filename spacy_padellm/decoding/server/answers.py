@@ -1,6 +1,6 @@
-"""Reading what servers answer to `/v1/completions`: tokens with log-probabilities.
+"""Parses the answers of `/v1/completions`: tokens with log-probabilities.
 
-All of them take prompts as token ids, but give ids back in different places.
+All servers accept prompts as token ids, but return token ids in different fields.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import Any
 
 from spacy_padellm.errors import Warnings
 
-# fields that ask for token ids; a server passes over those of other servers
+# fields that ask for token ids; a server ignores those of other servers
 ASK_FOR_IDS = {"return_token_ids": True, "return_tokens_as_token_ids": True}
-_ID_MARK = "token_id:"  # before ids where vLLM gives them as strings
+_ID_MARK = "token_id:"  # prefix of ids that vLLM returns as strings
 
 
 class MalformedAnswer(Exception):
-    """An answer that breaks the protocol; it may come right when asked again."""
+    """An answer that violates the protocol; the request can be repeated."""
 
 
 class UnusableAnswer(Exception):
-    """An answer that lacks what the decoder needs, and always will."""
+    """An answer without a field that the decoder needs; repeating does not help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server generated after one prompt.
+    """The continuation of one prompt.
 
-    tokens (list[int]): Up to its end, with `<eos>` where it came to that.
+    tokens (list[int]): All generated tokens, including `<eos>` if it was generated.
     scores (list[float]): Their log-probabilities.
     """
 
@@ -37,7 +37,7 @@ class Answer:
     scores: list[float]
 
     def until(self, eos: int) -> Answer:
-        """What stands before `<eos>`."""
+        """The part before `<eos>`."""
         end = self.tokens.index(eos) if eos in self.tokens else len(self.tokens)
         return Answer(self.tokens[:end], self.scores[:end])
 
@@ -49,14 +49,14 @@ def read_answers(
     max_tokens: int,
     decode: Callable[[Sequence[int]], str],
 ) -> list[Answer]:
-    """Read the answers to a request.
+    """Parse the answers to a request.
 
-    body (object): The response's JSON.
+    body (object): The JSON of the response.
     prompts (int): How many prompts were sent.
-    max_tokens (int): How many tokens were asked for at most.
+    max_tokens (int): The limit of tokens that was sent.
     decode (Callable[[Sequence[int]], str]): Tokens to text, by the client's tokenizer.
     RETURNS (list[Answer]): One for each prompt, in order.
-    RAISES (MalformedAnswer | UnusableAnswer): If there is not one for each.
+    RAISES (MalformedAnswer | UnusableAnswer): If a prompt has no valid answer.
     """
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list):
@@ -82,15 +82,15 @@ def _read(choice: dict[str, Any], decode: Callable[[Sequence[int]], str]) -> Ans
         raise UnusableAnswer(Warnings.R170)
     if "content" in logprobs:
         answer = _read_content(logprobs["content"])
-        # a token that ends inside of a character comes without an entry
-        if bare(decode(answer.tokens)) != bare(str(choice.get("text"))):
+        # a token that ends inside a character has no entry
+        if strip_all(decode(answer.tokens)) != strip_all(str(choice.get("text"))):
             raise UnusableAnswer(Warnings.R172)
     else:
         scores = logprobs.get("token_logprobs")
         answer = Answer(_ids(choice, logprobs.get("tokens")), scores or [])
     if len(answer.tokens) != len(answer.scores):
-        found = f"{len(answer.scores)} log-probabilities"
-        raise MalformedAnswer(f"{len(answer.tokens)} tokens have {found}")
+        sizes = f"{len(answer.tokens)} tokens have {len(answer.scores)}"
+        raise MalformedAnswer(f"{sizes} log-probabilities")
     for score in answer.scores:
         if not isinstance(score, float | int) or not math.isfinite(score):
             raise MalformedAnswer(f"a log-probability is {score}")
@@ -98,7 +98,7 @@ def _read(choice: dict[str, Any], decode: Callable[[Sequence[int]], str]) -> Ans
 
 
 def _read_content(content: object) -> Answer:
-    """Entries of llama.cpp's server, one for each token."""
+    """Parse the entries of llama.cpp's server, one for each token."""
     if not isinstance(content, list) or not all(isinstance(c, dict) for c in content):
         raise MalformedAnswer("logprobs.content is no list of objects")
     if not all(isinstance(entry.get("id"), int) for entry in content):
@@ -108,7 +108,7 @@ def _read_content(content: object) -> Answer:
 
 
 def _ids(choice: dict[str, Any], tokens: object) -> list[int]:
-    """Token ids of vLLM and SGLang."""
+    """The token ids of vLLM and SGLang."""
     ids = choice.get("token_ids")
     if isinstance(ids, list) and all(isinstance(i, int) for i in ids):
         return ids
@@ -121,6 +121,6 @@ def _ids(choice: dict[str, Any], tokens: object) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def bare(text: str) -> str:
-    """A text without blanks, which tokenizers treat differently at its ends."""
+def strip_all(text: str) -> str:
+    """A text without whitespace, which tokenizers treat differently at its ends."""
     return "".join(text.split())

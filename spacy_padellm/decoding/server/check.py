@@ -1,4 +1,4 @@
-"""What is asked of a model server before its first text."""
+"""Checks a model server before its first text."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spacy_padellm.decoding.server.answers import MalformedAnswer, bare
+from spacy_padellm.decoding.server.answers import MalformedAnswer, strip_all
 from spacy_padellm.decoding.server.client import Connection, Refused
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.prompt.tokens import PromptTokens
 
-UNLIMITED = 1 << 30  # tokens of a context that the server does not tell
+UNLIMITED = 1 << 30  # context in tokens if the server does not report it
 PROBE = "Zoë paid €20 in New York,\n第1 北京!"
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """The model that a server runs.
+    """The model of a server.
 
     name (str): Its name in requests.
     context (int): The longest sequence in tokens that it takes.
-    count_ends (tuple[int, ...]): Tokens with which the answer to a count prompt is
-        complete.
+    count_ends (tuple[int, ...]): Tokens that complete the answer to a count prompt.
     """
 
     name: str
@@ -33,7 +32,7 @@ class ServedModel:
 
 
 class ServedModels:
-    """What is known of a server's model, asked for once for each prompt."""
+    """A server's model, which is checked once for each prompt."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -42,45 +41,45 @@ class ServedModels:
         ] = weakref.WeakKeyDictionary()
 
     async def get(self, prompt: PromptTokens) -> ServedModel:
-        """The model, once it is known to fit the client's tokenizer.
+        """The model, after a check that it has the client's tokenizer.
 
-        All texts that wait for the first check wait for the same; after one that
-        failed, the next text tries again.
+        All texts wait for the same check. If it fails, the next text repeats it.
         RAISES (ConnectionError): If the server cannot be reached.
-        RAISES (ValueError): If it serves no such model, or not what is needed.
+        RAISES (ValueError): See `check_server`.
         """
         check = self._checks.get(prompt)
         if check is None or (check.done() and check.exception() is not None):
             check = asyncio.ensure_future(check_server(self.connection, prompt))
             self._checks[prompt] = check
-        # a text that is given up does not cancel the check of the others
+        # a text that is cancelled must not cancel the check of the others
         return await asyncio.shield(check)
 
 
 async def check_server(connection: Connection, prompt: PromptTokens) -> ServedModel:
-    """Check that the server has the model, the same tokens, and gives what is needed.
+    """Check the server's model, its tokenizer and the fields of its answers.
 
-    RAISES (ConnectionError): If it cannot be reached.
-    RAISES (ValueError): If it has not.
+    RAISES (ConnectionError): If the server cannot be reached.
+    RAISES (ValueError): If it does not have the model, has another tokenizer, or does
+        not return token ids and log-probabilities.
     """
     name, context = await _find_model(connection)
     (branches,) = prompt.count_branches([PROBE], ["x"])
     probe = branches.root + branches.labels[0]
     await _check_tokens(connection, name, probe, prompt)
-    # whether it gives token ids and log-probabilities
+    # fails if there are no token ids or log-probabilities
     await connection.complete(name, [probe], prompt=prompt, max_tokens=1)
     return ServedModel(name, context, count_ends(prompt))
 
 
 async def _find_model(connection: Connection) -> tuple[str, int]:
-    """The model's name and context."""
+    """The model's name, and its context in tokens."""
     name, url = connection.settings.model, connection.settings.base_url
     try:
         contexts = await connection.request("get", "/models", _read_models)
     except Refused as error:
         if error.status not in (404, 405) or name is None:
             raise
-        contexts = {}  # a gateway that has no list
+        contexts = {}  # a gateway without a list of models
     if name is None and len(contexts) == 1:
         (name,) = contexts
     if name is None or (contexts and name not in contexts):
@@ -92,27 +91,27 @@ async def _find_model(connection: Connection) -> tuple[str, int]:
 async def _check_tokens(
     connection: Connection, model: str, probe: Sequence[int], prompt: PromptTokens
 ) -> None:
-    """Check that the probe's ids mean the same text to the server."""
+    """Check that the probe's token ids stand for the same text on the server."""
     decoded = prompt.tokenizer.decode(probe, clean_up_tokenization_spaces=False)
     settings = connection.settings
     body: dict[str, Any] = {"model": model, "tokens": list(probe)}
-    said: str | None
+    served: str | None
     try:
         url = f"{settings.root}/detokenize"
-        said = await connection.request("post", url, _read_detokenized, body=body)
+        served = await connection.request("post", url, _read_detokenized, body=body)
     except Refused:
-        said = await _echo(connection, model, probe)
-    if said is None:
+        served = await _echo(connection, model, probe)
+    if served is None:
         logger.warning(Warnings.W170.format(url=settings.base_url))
-    elif not bare(said).startswith(bare(decoded)):
+    elif not strip_all(served).startswith(strip_all(decoded)):
         message = Errors.P178.format(
-            url=settings.base_url, model=model, own=decoded, said=said
+            url=settings.base_url, model=model, local=decoded, served=served
         )
         raise ValueError(message)
 
 
 async def _echo(connection: Connection, model: str, probe: Sequence[int]) -> str | None:
-    """The probe's text by an echo, where a server has no /detokenize."""
+    """The probe's text by `echo`, for servers without /detokenize."""
     body = {
         "model": model,
         "prompt": list(probe),
@@ -128,12 +127,12 @@ async def _echo(connection: Connection, model: str, probe: Sequence[int]) -> str
 
 
 def _read_models(body: object) -> dict[str, int]:
-    """The names of the models, each with its context."""
-    found = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(found, list) or not all(isinstance(m, dict) for m in found):
+    """The names of the models, each with its context in tokens."""
+    models = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(models, list) or not all(isinstance(m, dict) for m in models):
         raise MalformedAnswer(f"/models gave no list: {str(body)[:200]}")
     contexts = {}
-    for model in found:
+    for model in models:
         meta = model.get("meta")  # of llama.cpp's server
         context = model.get("max_model_len")
         if context is None and isinstance(meta, dict):
@@ -152,7 +151,7 @@ def _read_detokenized(body: object) -> str:
 
 
 def _read_echo(body: object) -> str | None:
-    """The echoed text; None where the server passed over `echo`."""
+    """The echoed text; None if the server ignored `echo`."""
     try:
         choice = body["choices"][0]  # type: ignore[index]
         tokens = choice["logprobs"]["tokens"]
@@ -162,16 +161,16 @@ def _read_echo(body: object) -> str | None:
 
 
 def count_ends(prompt: PromptTokens) -> tuple[int, ...]:
-    """Tokens with which the answer to a count prompt is complete.
+    """Tokens that complete the answer to a count prompt.
 
-    They only save the server work: what comes after them is not read.
+    They only save the server work: tokens after them are ignored in any case.
     """
     ends = set()
     for count in range(1, 100):
         answer = prompt.count_answer(count)
         for end in range(1, len(answer) + 1):
             if prompt.read_count(answer[:end])[1]:
-                # not a blank, which may also stand before the number
+                # not a space, which may also precede the number
                 if prompt.read_count(answer[end - 1 : end])[1]:
                     ends.add(answer[end - 1])
                 break

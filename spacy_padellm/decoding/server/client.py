@@ -1,7 +1,7 @@
 """The connection to a model server: requests, retries, start and end.
 
-Requests run on an event loop in a thread of its own, so that a synchronous generator
-can have many of them under way.
+Requests run on an event loop in a separate thread, so that a synchronous generator can
+have many of them in progress.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.tokens import PromptTokens
 
 DEFAULT_KEY = "OPENAI_API_KEY"
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds before a malformed answer's retry
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds until a malformed answer's retry
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Where a server is, and how patient the client is; see `ServerDecoder`."""
+    """The settings of a connection; see `ServerDecoder`."""
 
     base_url: str
     model: str | None
@@ -45,31 +45,31 @@ class ServerSettings:
 
     @property
     def root(self) -> str:
-        """The address without `/v1`, where servers have what OpenAI's has not."""
+        """The address without `/v1`, for endpoints that OpenAI's API does not have."""
         return self.base_url.rstrip("/").removesuffix("/v1")
 
 
 def check_url(url: str) -> None:
     """Check a base URL, which is saved with the pipeline.
 
-    RAISES (ValueError): If it is none, or holds a password or a query.
+    RAISES (ValueError): If it is not valid, or contains a user name, password or query.
     """
     parts = urlsplit(url)
     secret = parts.username is not None or parts.query or parts.fragment
-    whole = parts.scheme in ("http", "https") and parts.hostname
-    if not whole or secret or url != url.strip():
+    complete = parts.scheme in ("http", "https") and parts.hostname
+    if not complete or secret or url != url.strip():
         shown = f"{parts.scheme}://{parts.hostname}{parts.path}"
         raise ValueError(Errors.P171.format(url=shown))
 
 
 class Connection:
-    """A client of one server, with its event loop; it belongs to one process."""
+    """A client of one server, with an event loop. It cannot be used after a fork."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        """Start the event loop; nothing is sent yet.
+        """Start the event loop, without sending a request.
 
-        RAISES (ValueError): If the openai package or the API key is missing, or the
-            key can be none.
+        RAISES (ValueError): If the package openai or the API key is missing, or the
+            key contains characters that are not allowed.
         """
         self.settings = settings
         self.pid = os.getpid()
@@ -103,16 +103,19 @@ class Connection:
         prompts (Sequence[Sequence[int]]): Their tokens.
         prompt (PromptTokens): The prompt in use.
         max_tokens (int): Tokens to generate at most.
-        stop (Sequence[int]): Tokens that end an answer, besides `<eos>`.
-        RAISES (ConnectionError): If the server does not answer, or breaks the protocol.
-        RAISES (ValueError): If it refuses, or gives no tokens with log-probabilities.
+        stop (Sequence[int]): Tokens that end an answer, in addition to `<eos>`.
+        RETURNS (list[Answer]): In the order of the prompts.
+        RAISES (ConnectionError): If the server does not answer, or violates the
+            protocol.
+        RAISES (ValueError): If it refuses the request, or does not return token ids and
+            log-probabilities.
         """
         body = {
             "model": model,
             "prompt": [list(ids) for ids in prompts],
             "max_tokens": max_tokens,
             "temperature": 0,
-            "repetition_penalty": 1.0,  # a model's own defaults may have another
+            "repetition_penalty": 1.0,  # a model's defaults may differ
             "logprobs": 1,
             "stop_token_ids": sorted({prompt.eos, *stop}),
             **ASK_FOR_IDS,
@@ -138,10 +141,11 @@ class Connection:
         *,
         body: dict[str, Any] | None = None,
     ) -> Result:
-        """Send a request and read its answer.
+        """Send a request and parse its answer.
 
-        The client tries again where the server cannot be reached, is late, or has no
-        time or trouble (408, 409, 429, 5xx); this does so for malformed answers.
+        The openai client repeats the request if the server cannot be reached, exceeds
+        the timeout or reports a temporary problem (408, 409, 429, 5xx). This method
+        repeats it if the answer is malformed.
         """
         import openai
 
@@ -163,7 +167,7 @@ class Connection:
             except UnusableAnswer as error:
                 raise ValueError(Errors.P177.format(url=url, found=error)) from None
             except (MalformedAnswer, ValueError, openai.OpenAIError) as error:
-                # a ValueError is JSON that cannot be read
+                # a ValueError means invalid JSON
                 reason = self._plain(error)
             if attempt + 1 < tries:
                 await asyncio.sleep(min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT))
@@ -178,14 +182,15 @@ class Connection:
         return ConnectionError(message)
 
     def _plain(self, error: Exception) -> str:
-        """What an error says, without the key that a server may have repeated."""
-        cause = error.__cause__ or error  # the client's own says "Connection error."
+        """The message of an error, without the API key that a server may echo."""
+        # the client's message is only "Connection error."
+        cause = error.__cause__ or error
         text = str(cause) or type(cause).__name__
         return text.replace(self._key, "***") if self._key else text
 
 
 class Refused(ValueError):
-    """A request that the server will not answer; its HTTP status is in `status`."""
+    """A request that the server refused, with the HTTP status."""
 
     status: int = 0
 
@@ -194,11 +199,12 @@ class Refused(ValueError):
 
 
 def _read_key(variable: str) -> str:
-    """The API key; empty where none is needed.
+    """Read the API key; empty if none is needed.
 
-    RAISES (ValueError): If a variable that was chosen is not set, or holds no key.
+    RAISES (ValueError): If a variable other than the default is not set, or if the key
+        contains characters that are not allowed.
     """
-    key = os.environ.get(variable, "").strip()  # a file it came from ends a line
+    key = os.environ.get(variable, "").strip()  # e.g. the line break of a file
     if not (key.isascii() and key.isprintable()):
         raise ValueError(Errors.P181.format(variable=variable))
     if not key and variable != DEFAULT_KEY:
@@ -213,7 +219,7 @@ def _make_client(settings: ServerSettings, key: str) -> Any:
         raise ValueError(Errors.P170) from error
     return openai.AsyncOpenAI(
         base_url=settings.base_url,
-        api_key=key or "EMPTY",  # the client insists on one
+        api_key=key or "EMPTY",  # the client requires one
         timeout=settings.timeout,
         max_retries=settings.max_retries,
     )
@@ -230,9 +236,9 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 def _close(
     loop: asyncio.AbstractEventLoop, thread: threading.Thread, client: Any, pid: int
 ) -> None:
-    """Give up what is under way, close the sockets, end the thread."""
+    """Cancel the requests in progress, close the sockets and end the thread."""
     if os.getpid() != pid:
-        return  # a forked process has the sockets of its parent, but not the thread
+        return  # a forked process has its parent's sockets, but not the thread
 
     async def end() -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}

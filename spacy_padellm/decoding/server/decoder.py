@@ -1,24 +1,18 @@
-"""`ServerDecoder`: the paper's two rounds of prompts, answered by a model server."""
+"""`ServerDecoder`: a model server answers the paper's two rounds of prompts."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from spacy_padellm.checks import is_number, is_whole
-from spacy_padellm.decoding.base import (
-    COUNTS_AND_MENTIONS,
-    DecodeResult,
-    Limits,
-    check_context,
-    check_settings,
-)
-from spacy_padellm.decoding.forced import ForcedOutputs
+from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeResult
+from spacy_padellm.decoding.limits import Limits, check_context, check_settings
 from spacy_padellm.decoding.server.check import ServedModel, ServedModels
 from spacy_padellm.decoding.server.client import (
     DEFAULT_KEY,
@@ -27,28 +21,27 @@ from spacy_padellm.decoding.server.client import (
     check_url,
 )
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
+from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
 
-AHEAD = 4  # texts read ahead, as a multiple of those under way
+AHEAD = 4  # texts of the look-ahead, as a multiple of those in progress
 
 
 @dataclass(frozen=True)
 class ServerDecoder:
-    """Decode on a server that speaks OpenAI's `/v1/completions`.
+    """Decode on a server with OpenAI's API `/v1/completions`.
 
-    All prompts of a text's round go in one request, labels in order, so that a server
-    with prefix caching computes the text once. The API key is read from the
-    environment and kept nowhere else.
+    All prompts of a round for one text are sent in one request, in the order of the
+    labels, so that a server with prefix caching encodes the text once. The API key is
+    read from the environment and never saved.
 
-    base_url (str): The server's address, up to and with `/v1`.
-    model (str | None): The model's name there; None takes the only one.
-    api_key_env (str): The environment variable that holds the API key.
-    max_mentions (int): Mentions of one label in one text at the most.
-    max_mention_tokens (int): Tokens of a mention at the most.
-    max_concurrency (int): Texts under way at the same time.
-    max_retries (int): How often a request is sent again, with growing pauses.
+    base_url (str): The server's address, including `/v1`.
+    model (str | None): The model's name on the server; None if it serves only one.
+    api_key_env (str): The environment variable with the API key.
+    max_mentions (int): Most mentions of one label in one text.
+    max_mention_tokens (int): Most tokens of a mention.
+    max_concurrency (int): Texts in progress at the same time.
+    max_retries (int): How often a request is repeated, with growing pauses.
     timeout (float): Seconds to wait for an answer.
     """
 
@@ -83,32 +76,26 @@ class ServerDecoder:
         # a connection belongs to its process
         return {k: v for k, v in self.__dict__.items() if k != "_served"}
 
-    def stream(
-        self,
-        lm: LanguageModel | None,
-        prompt: PromptTokens,
-        texts: Iterable[str],
-        labels: Mapping[str, str],
-        *,
-        forced: ForcedOutputs | None = None,
-    ) -> Iterator[DecodeResult]:
-        """See `Decoder`; `lm` is not used.
+    def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
+        """See `Decoder`; `job.lm` is not used.
 
-        RAISES (ValueError): If the server has not the model that is asked for, or does
-            not give what is needed, if there are `forced` answers, or the prompt is a
-            prefix LM's.
+        RAISES (ValueError): If the server does not have the model, or does not return
+            token ids and log-probabilities; if the job has forced outputs, or the
+            prompt of a prefix LM.
         """
-        if forced is not None:
+        if job.forced is not None:
             raise ValueError(Errors.P179)
-        if prompt.prompt.prefix_lm:
+        if job.prompt.prompt.prefix_lm:
             raise ValueError(Errors.P180)
         served = self._connect()
         limits = Limits(self.max_mentions, self.max_mention_tokens)
-        job = _Job(served, prompt, dict(labels), limits)
+        # a copy of the labels, which the caller may change while texts are in progress
+        job = replace(job, labels=dict(job.labels))
+        work = _Work(served, job, limits)
         waiting: deque[Future[DecodeResult]] = deque()
         try:
             for text in texts:
-                waiting.append(served.connection.submit(job.decode(text)))
+                waiting.append(served.connection.submit(work.decode(text)))
                 while waiting and (
                     waiting[0].done() or len(waiting) >= AHEAD * self.max_concurrency
                 ):
@@ -121,7 +108,7 @@ class ServerDecoder:
         limits.report()
 
     def _connect(self) -> ServedModels:
-        """The server, over this process's connection."""
+        """The server, over a connection of this process."""
         served = self.__dict__.get("_served")
         if served is None or served.connection.pid != os.getpid():
             settings = ServerSettings(
@@ -137,69 +124,98 @@ class ServerDecoder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """What the texts of one stream share.
+class _MentionPrompt:
+    """The prompt of a mention: its label, its index from 1, and the tokens."""
 
-    Its coroutines run in the connection's thread, where all tokenising is done: a
-    tokenizer bears only one thread at a time.
+    label: str
+    index: int
+    sequence: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Decoding of one stream.
+
+    Its coroutines run in the connection's thread. All tokenization is done there,
+    because a tokenizer can be used by only one thread at a time.
+
+    served (ServedModels): The server.
+    job (DecodeJob): The prompt and the labels.
+    limits (Limits): Limits of counts and mentions.
     """
 
     served: ServedModels
-    prompt: PromptTokens
-    labels: dict[str, str]
+    job: DecodeJob
     limits: Limits
 
     async def decode(self, text: str) -> DecodeResult:
-        """The mentions of a text, or what went wrong with it.
+        """The mentions of a text, or the error that kept it from being decoded.
 
-        RAISES (ValueError): What goes wrong with all texts.
+        RAISES (ValueError): If no text can be decoded.
         """
         async with self.served.connection.slots:
             try:
-                model = await self.served.get(self.prompt)
+                model = await self.served.get(self.job.prompt)
             except ConnectionError as error:
                 return error
             try:
-                return await self._two_rounds(text, model)
+                mentions = await self._mention_prompts(text, model)
+                return await self._mentions(mentions, model)
             except (ConnectionError, ValueError) as error:
                 return error
 
-    async def _two_rounds(self, text: str, model: ServedModel) -> list[Mention]:
-        (branches,) = self.prompt.count_branches([text], list(self.labels.values()))
+    async def _mention_prompts(
+        self, text: str, model: ServedModel
+    ) -> list[_MentionPrompt]:
+        """The first round: ask for the counts, and make the prompts of all mentions."""
+        prompt, labels = self.job.prompt, self.job.labels
+        (branches,) = prompt.count_branches([text], list(labels.values()))
         check_context(branches, model.context)
-        sequences = [branches.root + ids for ids in branches.labels]
-        counted = await self.served.connection.complete(
+        sequences = branches.sequences
+        answers = await self.served.connection.complete(
             model.name,
             sequences,
-            prompt=self.prompt,
+            prompt=prompt,
             max_tokens=MAX_COUNT_TOKENS,
             stop=model.count_ends,
         )
-        asked: list[tuple[str, int]] = []
-        prompts: list[list[int]] = []
+        mentions: list[_MentionPrompt] = []
         for (label, name), sequence, answer in zip(
-            self.labels.items(), sequences, counted, strict=True
+            labels.items(), sequences, answers, strict=True
         ):
-            count, _ = self.prompt.read_count(answer.until(self.prompt.eos).tokens)
+            count, _ = prompt.read_count(answer.until(prompt.eos).tokens)
             if count:
                 capped = self.limits.capped(count)
-                branch = self.prompt.mention_branches(text, name, capped, count)
-                path = sequence[: branch.keep] + branch.stem
-                asked += [(label, n) for n in range(1, capped + 1)]
-                prompts += [path + ids for ids in branch.mentions]
-        if not prompts:
+                branch = prompt.mention_branches(text, name, capped, count)
+                mentions += [
+                    _MentionPrompt(label, index, mention_sequence)
+                    for index, mention_sequence in enumerate(
+                        branch.sequences(sequence), start=1
+                    )
+                ]
+        return mentions
+
+    async def _mentions(
+        self, mentions: Sequence[_MentionPrompt], model: ServedModel
+    ) -> list[Mention]:
+        """The second round: ask for all mentions."""
+        if not mentions:
             return []
-        longest = max(map(len, prompts))
+        prompt = self.job.prompt
+        longest = max(len(mention.sequence) for mention in mentions)
         if longest >= model.context:
             raise ValueError(Errors.P121.format(tokens=longest, context=model.context))
         room = min(self.limits.max_mention_tokens, model.context - longest)
         answers = await self.served.connection.complete(
-            model.name, prompts, prompt=self.prompt, max_tokens=room
+            model.name,
+            [mention.sequence for mention in mentions],
+            prompt=prompt,
+            max_tokens=room,
         )
-        answers = [answer.until(self.prompt.eos) for answer in answers]
+        answers = [answer.until(prompt.eos) for answer in answers]
         self.limits.mentions += sum(len(a.tokens) == room for a in answers)
-        strings = self.prompt.strings.decode_mentions([a.tokens for a in answers])
+        strings = prompt.strings.decode_mentions([a.tokens for a in answers])
         return [
-            Mention(label, n, string, math.exp(sum(answer.scores)))
-            for (label, n), string, answer in zip(asked, strings, answers, strict=True)
+            Mention(asked.label, asked.index, string, math.exp(sum(answer.scores)))
+            for asked, string, answer in zip(mentions, strings, answers, strict=True)
         ]

@@ -1,7 +1,7 @@
-"""How a mention may go on, read off the text that it is copied from.
+"""Continues a mention from the text that it is copied from.
 
-A draft is the likely continuation; the allowed tokens are all those that keep a
-mention a string of the text.
+A draft is the most likely continuation. The allowed tokens are all those with which a
+mention stays a string of the text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class CopySource:
     """A text that mentions are copied from."""
 
     def __init__(self, text: Sequence[int], strings: TokenStrings, eos: int) -> None:
-        """Take a text.
+        """Prepare a text.
 
         text (Sequence[int]): Its tokens.
         strings (TokenStrings): The strings of tokens.
@@ -27,54 +27,59 @@ class CopySource:
         self._text = text
         self._strings = strings
         self._eos = eos
-        # tokens that may follow a string; all labels' mentions begin alike
-        self._after: dict[str, set[int]] = {}
+        # string -> tokens that may follow it; the mentions of many labels begin alike
+        self._next_tokens: dict[str, set[int]] = {}
 
     def draft(self, generated: Sequence[int], size: int) -> list[int]:
-        """Continue generated tokens from where their string stands in the text.
+        """Continue generated tokens with the tokens that follow them in the text.
 
-        Strings are compared, as a mention's first word may be cut into other tokens
-        than in the text, where a blank stands before it.
+        Strings are compared, not tokens: the first word of a mention may have other
+        tokens than in the text, where it follows a space.
 
         generated (Sequence[int]): A mention's tokens so far, at least one.
         size (int): Tokens to draft at most.
-        RETURNS (list[int]): What follows the first place in the text that holds the
-            string, a word's start if there is one; nothing if there is none.
+        RETURNS (list[int]): The tokens after the first occurrence of the string at the
+            start of a word, or else after its first occurrence; empty if it does not
+            occur in the text.
         """
         if size < 1:
             return []
-        inside = None
-        for place, token in self._places(generated):
-            if place == 0 or not self._string[place - 1].isalnum():
+        inside_word = None
+        for start, token in self._occurrences(generated):
+            if start == 0 or not self._string[start - 1].isalnum():
                 return list(self._text[token : token + size])
-            inside = token if inside is None else inside
-        return [] if inside is None else list(self._text[inside : inside + size])
+            inside_word = token if inside_word is None else inside_word
+        if inside_word is None:
+            return []
+        return list(self._text[inside_word : inside_word + size])
 
     def fits(self, generated: Sequence[int], token: int) -> bool:
-        """Whether a token keeps a mention a string of the text.
+        """Whether a mention stays a string of the text with a further token.
 
-        generated (Sequence[int]): The mention's tokens so far. The first one stands
-            where a token of the text starts, or after a blank; `<eos>` is no first one.
+        generated (Sequence[int]): The mention's tokens so far. A mention starts at a
+            token of the text or after a space, and cannot be empty.
         """
         if token == self._eos:
             return bool(generated)
         if self._string_of(generated):
             return self._string_of([*generated, token]) in self._string
         piece = self._strings.piece(token)
-        return any(place in self._starts for place in self._found(piece))
+        return any(start in self._starts for start in self._offsets_of(piece))
 
     def allowed(self, generated: Sequence[int]) -> list[int]:
         """All tokens that fit; see `fits`."""
         string = self._string_of(generated)
-        if string not in self._after:
+        if string not in self._next_tokens:
             if string:
-                ends = [place + len(string) for place in self._found(string)]
+                ends = [start + len(string) for start in self._offsets_of(string)]
             else:
                 ends = sorted(self._starts)
             tokens_at = self._strings.tokens_at
-            self._after[string] = {t for e in ends for t in tokens_at(self._string, e)}
-        found = self._after[string]
-        return sorted({*found, self._eos} if generated else found)
+            self._next_tokens[string] = {
+                token for end in ends for token in tokens_at(self._string, end)
+            }
+        tokens = self._next_tokens[string]
+        return sorted({*tokens, self._eos} if generated else tokens)
 
     @cached_property
     def _pieces(self) -> list[str]:
@@ -86,26 +91,31 @@ class CopySource:
 
     @cached_property
     def _token_at(self) -> dict[int, int]:
-        """Character -> the token that starts there."""
+        """Character offset -> index of the token that starts there."""
         ends = accumulate(map(len, self._pieces))
         return dict(zip(ends, count(1), strict=False))
 
     @cached_property
     def _starts(self) -> set[int]:
+        """Character offsets at which a mention may start."""
         starts = {0, *self._token_at}
         return starts | {p + 1 for p in starts if self._string[p : p + 1] == " "}
 
-    def _found(self, string: str) -> Iterator[int]:
-        """The characters at which a string stands in the text."""
+    def _offsets_of(self, string: str) -> Iterator[int]:
+        """The character offsets of a string in the text."""
         return find_all(self._string, string) if string else iter(())
 
     def _string_of(self, generated: Sequence[int]) -> str:
         return "".join(self._strings.pieces(generated)).removeprefix(" ")
 
-    def _places(self, generated: Sequence[int]) -> Iterator[tuple[int, int]]:
-        """Where the string of tokens stands: its character, and the token after it."""
+    def _occurrences(self, generated: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """The occurrences of the tokens' string that end at the end of a token.
+
+        YIELDS (tuple[int, int]): The character offset of the occurrence, and the index
+            of the token after it.
+        """
         string = self._string_of(generated)
-        for place in self._found(string):
-            token = self._token_at.get(place + len(string))
+        for start in self._offsets_of(string):
+            token = self._token_at.get(start + len(string))
             if token is not None:
-                yield place, token
+                yield start, token

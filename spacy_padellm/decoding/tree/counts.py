@@ -1,298 +1,346 @@
-"""The counts of one text's token tree, and the mentions planted on the guess that a
-count is complete."""
+"""The counts of one text's token tree.
+
+As soon as a pass gives a number, its mentions join the tree, before the next token has
+confirmed that the number is complete. If the text is tagged, the mentions of the count
+that the tags show join even earlier, together with the label's prompt.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from spacy_padellm.decoding.forced import ForcedOutputs
-from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
+from spacy_padellm.decoding.tree.mentions import MentionBranch
+from spacy_padellm.decoding.tree.planting import MentionPlanter
 from spacy_padellm.decoding.tree.step import PassResult
 from spacy_padellm.decoding.tree.tags import Tagged
-from spacy_padellm.errors import Errors
+from spacy_padellm.prompt.tokens import PromptTokens
+
+_LEAST_PROBABILITY = 1e-30  # its logarithm is finite
 
 
 @dataclass(frozen=True, slots=True)
 class TagGuess:
-    """A count that a label's tags show, whose mentions were planted before it was read.
+    """A count that a label's tags show. Its mentions are in the tree already.
 
     count (int): The count.
-    check (int): The pass's read that shows what follows its digit.
+    end_output (int): Number of the output that gives the token after its digit.
     """
 
     count: int
-    check: int
+    end_output: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTokens:
+    """The next pass runs a label's prompt, and gives the first tokens of its count.
+
+    output (int): Number of the output after the prompt. The outputs after it are those
+        after each token of `drafted`.
+    drafted (tuple[int, ...]): Tokens that the prompt's tokenizer puts before every
+        number.
+    distribution (int | None): Index of the count's distribution in the probabilities
+        that were asked for: one for each drafted token, then one for each digit. None
+        if it is not needed.
+    guess (TagGuess | None): The count of the label's tags.
+    """
+
+    output: int
+    drafted: tuple[int, ...]
+    distribution: int | None
+    guess: TagGuess | None
+
+
+@dataclass(frozen=True, slots=True)
+class NextToken:
+    """The next pass gives one more token, which may show that the count is complete.
+
+    output (int): Number of that output.
+    """
+
+    output: int
 
 
 @dataclass(eq=False, slots=True)
 class CountBranch:
-    """A label whose count is being read, with the mentions of the count so far.
+    """A label whose count is being decoded.
 
     label (str): The label.
-    start, end (int): Slots of its prompt's first token after the root, and of its last.
-    read (int): The pass's read that shows the next token; the reads after it show what
-        follows the draft.
-    forced (list[int] | None): The tokens of the count to give instead.
-    drafted (tuple[int, ...]): Tokens of the count that were planted unread.
-    distribution (int | None): While the distribution of the count is asked for: the
-        first of its probabilities, of each drafted token, then of the digits.
-    reached (Sequence[float]): The probabilities of at least 1, 2, ... mentions.
-    tag_guess (TagGuess | None): The count of the label's tags, until one is read.
-    decided (bool): Whether the count was set by its distribution, and its mentions
-        wait for the next pass.
+    start, end (int): Slots of the first and last token of its prompt after the root.
+    forced (list[int] | None): Tokens of the count to use instead of the model's.
+    pending (FirstTokens | NextToken | None): What the next pass gives of the count;
+        None if the count was chosen from its distribution and is final.
+    at_least (Sequence[float]): The probabilities of at least 1, 2, ... mentions; empty
+        if unknown.
     generated (list[int]): The tokens of the count so far.
-    guesses (list[MentionBranch]): The mentions, on the guess that it is complete.
+    mentions (list[MentionBranch]): The mentions, if the count is complete.
     """
 
     label: str
     start: int
     end: int
-    read: int
     forced: list[int] | None
-    drafted: tuple[int, ...] = ()
-    distribution: int | None = None
-    reached: Sequence[float] = ()
-    tag_guess: TagGuess | None = None
-    decided: bool = False
+    pending: FirstTokens | NextToken | None = None
+    at_least: Sequence[float] = ()
     generated: list[int] = field(default_factory=list)
-    guesses: list[MentionBranch] = field(default_factory=list)
+    mentions: list[MentionBranch] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class CountGrower:
-    """Grows the counts of one text pass by pass.
+    """Decodes the counts of one text, pass by pass.
 
-    text (str): The text.
-    root (int): Slot of the last token that all labels share; it is also their number,
-        less one.
-    labels (Mapping[str, str]): Label -> its name in the prompt.
-    forced (ForcedOutputs | None): Answers to give instead of the model's.
-    mentions (MentionGrower): Grows the mentions of the same tree.
+    planter (MentionPlanter): Adds the mentions of a count to the tree.
     """
 
-    text: str
-    root: int
-    labels: Mapping[str, str]
-    forced: ForcedOutputs | None
-    mentions: MentionGrower
+    planter: MentionPlanter
 
-    def plant(self, label: str, ids: Sequence[int]) -> CountBranch:
-        """Ask for a label's count.
+    @property
+    def _prompt(self) -> PromptTokens:
+        return self.planter.grower.prompt
 
+    def plant(
+        self, label: str, ids: Sequence[int], tagged: Sequence[Tagged] = ()
+    ) -> CountBranch:
+        """Add a label's prompt to the tree, and ask for its count.
+
+        label (str): The label.
         ids (Sequence[int]): The tokens of its prompt after the root.
+        tagged (Sequence[Tagged]): The mentions that its tags show.
         """
-        grower, prompt = self.mentions, self.mentions.prompt
+        grower = self.planter.grower
         tree, request = grower.tree, grower.request
-        end = tree.extend(self.root, ids)
-        forced = None
-        if self.forced is not None:
-            forced = self.forced.count(self.text, label)
-        start = end - len(ids) + 1
-        # most tokenizers of words put a blank before every number
-        drafted = prompt.count_start
-        branch = CountBranch(label, start, end, request.read(end), forced, drafted)
+        end = tree.extend(self.planter.root, ids)
+        branch = CountBranch(label, end - len(ids) + 1, end, self._forced(label))
+        output = request.ask(end)
+        # most tokenizers of words put a space token before every number
+        drafted = self._prompt.count_start
         if drafted:
-            request.read_draft(end, tree.extend(end, drafted))
+            request.ask_draft(end, tree.extend(end, drafted))
+        distribution = None
         if grower.choice.min_count_probability is not None:
-            self._ask_distribution(branch)
+            distribution = self._ask_distribution(output, drafted)
+        guess = self._plant_guess(branch, tagged)
+        branch.pending = FirstTokens(output, drafted, distribution, guess)
         return branch
 
-    def guess(self, branch: CountBranch, drafts: Sequence[Tagged]) -> None:
-        """Plant the mentions that a label's tags show, before its count is read.
-
-        drafts (Sequence[Tagged]): The mentions.
-        """
-        count = len(drafts)
-        if 0 < count <= len(self.mentions.prompt.count_digits):
-            # the mentions may have no room, but then there may be none
-            with suppress(ValueError):
-                answer = self._digit(count)
-                check = self._plant_mentions(branch, count, answer, drafts)
-                branch.tag_guess = TagGuess(count, check)
-
-    def goes_on(
-        self, branch: CountBranch, result: PassResult, drafts: Sequence[Tagged]
+    def advance(
+        self, branch: CountBranch, result: PassResult, tagged: Sequence[Tagged]
     ) -> bool:
-        """Take the next tokens of a count; its guesses stand if it was complete.
+        """Take the next tokens of a count from a pass.
 
-        result (PassResult): What the last pass read.
-        drafts (Sequence[Tagged]): The label's mentions that its tags show.
-        RETURNS (bool): Whether there is more of it to read.
+        result (PassResult): The outputs of the last pass.
+        tagged (Sequence[Tagged]): The mentions that the label's tags show, as drafts.
+        RETURNS (bool): Whether the count needs another pass. If not, it is complete,
+            and `branch.mentions` are its mentions.
         RAISES (ValueError): If the model's context has no room for a mention.
         """
-        if branch.decided:
-            return False
-        if branch.distribution is not None:
-            likeliest = self._read_distribution(branch, branch.distribution, result)
-            branch.distribution = None
-            least = self.mentions.choice.min_count_probability or 0.0
-            count = sum(chance >= least for chance in branch.reached)
-            if branch.reached and count != likeliest:
-                return self._set_count(branch, count, drafts)
-        return self._read_tokens(branch, result, drafts)
+        pending, branch.pending = branch.pending, None
+        if isinstance(pending, FirstTokens):
+            return self._take_first(branch, pending, result, tagged)
+        if isinstance(pending, NextToken):
+            return self._take_next(branch, pending, result, tagged)
+        return False
 
-    def _ask_distribution(self, branch: CountBranch) -> None:
-        """Ask for the distribution of a count."""
-        digits, request = self.mentions.prompt.count_digits, self.mentions.request
-        if digits:
-            branch.distribution = len(request.chances)
-            request.chances += enumerate(branch.drafted, start=branch.read)
-            last = branch.read + len(branch.drafted)
-            request.chances += [(last, digit) for digit in digits]
+    def _forced(self, label: str) -> list[int] | None:
+        forced: ForcedOutputs | None = self.planter.forced
+        return None if forced is None else forced.count(self.planter.text, label)
 
-    def _read_distribution(
-        self, branch: CountBranch, first: int, result: PassResult
-    ) -> int:
-        """Take the probabilities of at least 1, 2, ... mentions.
+    def _ask_distribution(self, output: int, drafted: Sequence[int]) -> int | None:
+        """Ask for the distribution of a count; returns its index."""
+        digits, request = self._prompt.count_digits, self.planter.grower.request
+        if not digits:
+            return None
+        index = len(request.probabilities)
+        request.probabilities += enumerate(drafted, start=output)
+        last = output + len(drafted)
+        request.probabilities += [(last, digit) for digit in digits]
+        return index
 
-        They stay unknown if the likeliest count is a number of several digits in one
-        token.
+    def _plant_guess(
+        self, branch: CountBranch, tagged: Sequence[Tagged]
+    ) -> TagGuess | None:
+        """Add the mentions that a label's tags show, before its count is known."""
+        count = len(tagged)
+        if 0 < count <= len(self._prompt.count_digits):
+            # if the mentions do not fit the context, the count may still be 0
+            with suppress(ValueError):
+                end_output = self._plant_mentions(
+                    branch, count, self._digit(count), tagged
+                )
+                return TagGuess(count, end_output)
+        return None
 
-        first (int): The first of the distribution's probabilities.
-        RETURNS (int): The likeliest count.
-        """
-        prompt = self.mentions.prompt
-        end = first + len(branch.drafted)
-        before = math.prod(result.chances[first:end])
-        digits = result.chances[end : end + len(prompt.count_digits)]
-        sums = list(accumulate(before * chance for chance in reversed(digits)))
-        tokens = result.tokens[branch.read : branch.read + len(branch.drafted) + 1]
-        likeliest, _ = prompt.read_count(tokens)
-        if tuple(tokens[:-1]) != branch.drafted:
-            likeliest = 0
-        branch.reached = sums[::-1] if likeliest <= len(digits) else ()
-        return likeliest
-
-    def _set_count(
-        self, branch: CountBranch, count: int, drafts: Sequence[Tagged]
+    def _take_first(
+        self,
+        branch: CountBranch,
+        first: FirstTokens,
+        result: PassResult,
+        tagged: Sequence[Tagged],
     ) -> bool:
-        """Set a count that is not the likeliest.
-
-        RETURNS (bool): Whether its mentions wait for the next pass.
-        """
-        if not count:
-            branch.guesses = []
+        """Take a count's first tokens, or choose it from its distribution."""
+        if first.distribution is not None:
+            likeliest = self._read_distribution(
+                branch, first, first.distribution, result
+            )
+            least = self.planter.grower.choice.min_count_probability or 0.0
+            count = sum(probability >= least for probability in branch.at_least)
+            if branch.at_least and count != likeliest:
+                return self._choose(branch, count, first.guess, tagged)
+        count, complete = self._take_tokens(branch, first.output, first.drafted, result)
+        guess = first.guess
+        if complete:
+            self._finish(branch, count)
             return False
-        if branch.tag_guess is not None and branch.tag_guess.count == count:
-            self._take_guesses(branch, count)
-            return False
-        self.mentions.limits.capped(count)
-        branch.generated = self._digit(count)
-        branch.decided = True
-        branch.read = self._plant_mentions(branch, count, branch.generated, drafts)
+        # the model may spell the number in another way
+        if guess is not None and branch.generated == self._digit(guess.count):
+            branch.generated.append(result.tokens[guess.end_output])
+            count, complete = self._prompt.read_count(branch.generated)
+            if complete:
+                self._keep_guess(branch, count)
+                return False
+        self._plant_unconfirmed(branch, count, tagged)
         return True
 
-    def _read_tokens(
-        self, branch: CountBranch, result: PassResult, drafts: Sequence[Tagged]
+    def _take_next(
+        self,
+        branch: CountBranch,
+        pending: NextToken,
+        result: PassResult,
+        tagged: Sequence[Tagged],
     ) -> bool:
-        """Take the likeliest tokens of a count; see `goes_on`."""
-        prompt = self.mentions.prompt
-        for offset in range(len(branch.drafted) + 1):
-            token = result.tokens[branch.read + offset]
+        """Take one more token of a count."""
+        count, complete = self._take_tokens(branch, pending.output, (), result)
+        if complete:
+            self._finish(branch, count)
+            return False
+        self._plant_unconfirmed(branch, count, tagged)
+        return True
+
+    def _take_tokens(
+        self,
+        branch: CountBranch,
+        output: int,
+        drafted: Sequence[int],
+        result: PassResult,
+    ) -> tuple[int, bool]:
+        """Take tokens as long as the draft is right, and one more.
+
+        RETURNS (tuple[int, bool]): The count so far, and whether it is complete.
+        """
+        for offset in range(len(drafted) + 1):
+            token = result.tokens[output + offset]
             if branch.forced is not None:
                 token = branch.forced[len(branch.generated)]
             branch.generated.append(token)
-            count, complete = prompt.read_count(branch.generated)
-            if complete:
-                # the guesses were planted for the digits before this token
-                if count:
-                    self.mentions.limits.capped(count)
-                else:
-                    branch.guesses = []
-                return False
-            if offset == len(branch.drafted) or token != branch.drafted[offset]:
+            count, complete = self._prompt.read_count(branch.generated)
+            if complete or offset == len(drafted) or token != drafted[offset]:
                 break
-        branch.drafted = ()
-        if count > len(branch.reached):
-            branch.reached = ()  # the probabilities are those of single digits
-        guess, branch.tag_guess = branch.tag_guess, None
-        # the model may have written it otherwise
-        if guess is not None and branch.generated == self._digit(guess.count):
-            branch.generated.append(result.tokens[guess.check])
-            count, complete = prompt.read_count(branch.generated)
-            if complete:
-                self._take_guesses(branch, count)
-                return False
-        branch.read = self._plant_mentions(branch, count, branch.generated, drafts)
+        if count > len(branch.at_least):
+            branch.at_least = ()  # the distribution is that of single digits
+        return count, complete
+
+    def _read_distribution(
+        self, branch: CountBranch, first: FirstTokens, index: int, result: PassResult
+    ) -> int:
+        """Set the probabilities of at least 1, 2, ... mentions.
+
+        They stay unknown if the most likely count is a number of several digits in one
+        token.
+
+        index (int): Index of the distribution in the result's probabilities.
+        RETURNS (int): The most likely count.
+        """
+        end = index + len(first.drafted)
+        before = math.prod(result.probabilities[index:end])
+        digits = result.probabilities[end : end + len(self._prompt.count_digits)]
+        sums = list(accumulate(before * digit for digit in reversed(digits)))
+        tokens = result.tokens[first.output : first.output + len(first.drafted) + 1]
+        likeliest, _ = self._prompt.read_count(tokens)
+        if tuple(tokens[:-1]) != first.drafted:
+            likeliest = 0
+        branch.at_least = sums[::-1] if likeliest <= len(digits) else ()
+        return likeliest
+
+    def _choose(
+        self,
+        branch: CountBranch,
+        count: int,
+        guess: TagGuess | None,
+        tagged: Sequence[Tagged],
+    ) -> bool:
+        """Set a count that is not the most likely one.
+
+        RETURNS (bool): Whether its mentions need another pass before they can start.
+        """
+        if not count:
+            branch.mentions = []
+            return False
+        if guess is not None and guess.count == count:
+            self._keep_guess(branch, count)
+            return False
+        self.planter.grower.limits.capped(count)
+        branch.generated = self._digit(count)
+        self._plant_mentions(branch, count, branch.generated, tagged)
         return True
 
-    def _digit(self, count: int) -> list[int]:
-        """The tokens of a count of one digit, without what ends them."""
-        prompt = self.mentions.prompt
-        return prompt.count_answer(count)[: len(prompt.count_start) + 1]
+    def _finish(self, branch: CountBranch, count: int) -> None:
+        """Confirm a count whose mentions joined the tree before its end was known."""
+        if count:
+            self.planter.grower.limits.capped(count)
+        else:
+            branch.mentions = []
 
-    def _take_guesses(self, branch: CountBranch, count: int) -> None:
-        """Let the mentions stand that were planted before the count was read."""
-        self.mentions.limits.capped(count)
-        for guess in branch.guesses:
-            _weigh(guess, branch)
+    def _keep_guess(self, branch: CountBranch, count: int) -> None:
+        """Keep the mentions that joined the tree before the count was known."""
+        self.planter.grower.limits.capped(count)
+        self._weigh(branch)
+
+    def _plant_unconfirmed(
+        self, branch: CountBranch, count: int, tagged: Sequence[Tagged]
+    ) -> None:
+        """Add the mentions of a count that may be complete, and ask for its end."""
+        output = self._plant_mentions(branch, count, branch.generated, tagged)
+        branch.pending = NextToken(output)
 
     def _plant_mentions(
         self,
         branch: CountBranch,
         count: int,
         generated: Sequence[int],
-        drafts: Sequence[Tagged],
+        tagged: Sequence[Tagged],
     ) -> int:
-        """Guess that the count is complete: ask for its mentions and for its end.
+        """Add the mentions of a count to the tree.
 
         generated (Sequence[int]): The tokens of the count.
-        drafts (Sequence[Tagged]): Mentions to draft, by index.
-        RETURNS (int): The read that shows what follows them.
+        RETURNS (int): Number of the output that gives the token after them.
         """
-        tree, request = self.mentions.tree, self.mentions.request
-        branch.guesses = []
-        read_at = None
+        branch.mentions = []
+        end = None
         if count:
-            number = min(count, self.mentions.limits.max_mentions)
-            name = self.labels[branch.label]
-            prompts = self.mentions.prompt.mention_branches(
-                self.text, name, number, count
+            branch.mentions, end = self.planter.plant(
+                branch.label,
+                count,
+                generated,
+                tagged,
+                prompt_start=branch.start,
+                prompt_end=branch.end,
             )
-            stem = branch.end
-            if prompts.keep is not None:
-                stem = self._path_slot(branch, prompts.keep - 1)
-            longest = tree.depth(stem) + 1 + len(prompts.stem)
-            longest += max(map(len, prompts.mentions))
-            if longest >= self.mentions.context:
-                message = Errors.P121.format(
-                    tokens=longest, context=self.mentions.context
-                )
-                raise ValueError(message)
-            if prompts.stem:
-                first = tree.filled
-                stem = tree.extend(stem, prompts.stem)
-                if prompts.keep is None and _starts(prompts.stem, generated):
-                    read_at = first + len(generated) - 1
-            for n, ids in enumerate(prompts.mentions, start=1):
-                end = tree.extend(stem, ids)
-                forced = None
-                if self.forced is not None:
-                    forced = self.forced.mention(self.text, branch.label, n)
-                guess = MentionBranch(branch.label, n, end, request.read(end), forced)
-                if n <= len(drafts):
-                    self.mentions.draft(guess, drafts[n - 1].ids)
-                _weigh(guess, branch)
-                branch.guesses.append(guess)
-        if read_at is None:
-            # the prompt's tokens for the count are others than the model's
-            read_at = tree.extend(branch.end, generated)
-        return request.read(read_at)
+            self._weigh(branch)
+        grower = self.planter.grower
+        if end is None:
+            end = grower.tree.extend(branch.end, generated)
+        return grower.request.ask(end)
 
-    def _path_slot(self, branch: CountBranch, place: int) -> int:
-        """Slot of the token at this place of a label's prompt."""
-        return place if place <= self.root else branch.start + place - self.root - 1
+    def _weigh(self, branch: CountBranch) -> None:
+        """Start the mentions' scores with the probability of the count."""
+        for mention, probability in zip(branch.mentions, branch.at_least, strict=False):
+            mention.score = math.log(probability or _LEAST_PROBABILITY)
 
-
-def _weigh(guess: MentionBranch, branch: CountBranch) -> None:
-    """Begin a mention's score with the probability of the count."""
-    if guess.index <= len(branch.reached):
-        guess.score = math.log(branch.reached[guess.index - 1] or 1e-30)
-
-
-def _starts(ids: Sequence[int], beginning: Sequence[int]) -> bool:
-    return list(ids[: len(beginning)]) == list(beginning)
+    def _digit(self, count: int) -> list[int]:
+        """The tokens of a count of one digit, without its end."""
+        return self._prompt.count_answer(count)[: len(self._prompt.count_start) + 1]

@@ -1,11 +1,11 @@
-"""The mentions of one text's token tree: drafted from the text, read, and checked."""
+"""The mentions of one text's token tree: drafted, generated and verified."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from spacy_padellm.decoding.base import Limits
+from spacy_padellm.decoding.limits import Limits
 from spacy_padellm.decoding.tree.copy_source import CopySource
 from spacy_padellm.decoding.tree.step import Choice, PassRequest, PassResult
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -14,31 +14,38 @@ from spacy_padellm.tree.token_tree import TokenTree
 
 @dataclass(eq=False, slots=True)
 class MentionBranch:
-    """A mention being generated.
+    """A mention that is being generated.
 
-    `end` is the slot of its last token that is sure, `read` the pass's read that
-    shows what follows there; the reads after it show what follows the draft.
+    label (str): Its label.
+    index (int): Its number within the label, from 1.
+    end (int): Slot of its last token that is not a draft.
+    output (int): Number of the next pass's output that gives the token after `end`. The
+        outputs after it give the tokens after each token of the draft.
+    forced (list[int] | None): Tokens to use instead of the model's.
+    generated (list[int]): Its tokens so far.
+    drafted (list[int]): The tokens of the draft.
+    score (float): Log-probability of its tokens, and of the count's reaching `index`.
     """
 
     label: str
     index: int
     end: int
-    read: int
+    output: int
     forced: list[int] | None
     generated: list[int] = field(default_factory=list)
     drafted: list[int] = field(default_factory=list)
-    score: float = 0.0  # log-probability, of the count's reaching this index as well
+    score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class MentionGrower:
-    """Grows the mentions of one text pass by pass.
+    """Grows the mentions of one text, pass by pass.
 
-    tree (TokenTree): The text's.
-    request (PassRequest): Takes what is asked of the next pass.
+    tree (TokenTree): The text's tree.
+    request (PassRequest): The outputs that the text needs from the next pass.
     prompt (PromptTokens): The prompt.
-    source (CopySource): The text.
-    limits (Limits): On counts and mentions.
+    source (CopySource): The text as a source of drafts.
+    limits (Limits): Limits of counts and mentions.
     choice (Choice): How mentions are chosen.
     context (int): The longest sequence in tokens that the model takes.
     """
@@ -52,27 +59,27 @@ class MentionGrower:
     context: int
 
     def draft(self, branch: MentionBranch, ids: Sequence[int]) -> None:
-        """Put in a draft of a mention that has no token yet; read after each."""
+        """Add a draft of a mention that has no tokens yet."""
         room = min(
             self.limits.max_mention_tokens, self.context - self.tree.depth(branch.end)
         )
-        # what follows the draft is a token of the mention too, and has a position
+        # the token after the draft needs a position, too
         branch.drafted = list(ids[: max(room - 2, 0)])
         if branch.drafted:
             last = self.tree.extend(branch.end, branch.drafted)
-            self.request.read_draft(branch.end, last)
+            self.request.ask_draft(branch.end, last)
 
-    def goes_on(
+    def advance(
         self, branch: MentionBranch, result: PassResult, *, draft_tokens: int
     ) -> bool:
-        """Take the next tokens of a mention, and ask for those after them.
+        """Take a mention's next tokens from a pass, and ask for the tokens after them.
 
-        result (PassResult): What the last pass read.
+        result (PassResult): The outputs of the last pass.
         draft_tokens (int): Tokens to draft at most.
-        RETURNS (bool): Whether it has any.
+        RETURNS (bool): Whether the mention needs another pass.
         """
         for offset in range(len(branch.drafted) + 1):
-            token, score = self._next(branch, result, branch.read + offset)
+            token, score = self._next(branch, result, branch.output + offset)
             if token == self.prompt.eos:
                 return False
             branch.generated.append(token)
@@ -87,26 +94,26 @@ class MentionGrower:
         return True
 
     def _next(
-        self, branch: MentionBranch, result: PassResult, read: int
+        self, branch: MentionBranch, result: PassResult, output: int
     ) -> tuple[int, float]:
         """A mention's next token and its log-probability."""
-        token, score = result.tokens[read], result.scores[read]
+        token, score = result.tokens[output], result.scores[output]
         generated = branch.generated
         if branch.forced is not None:
             return branch.forced[len(generated)], score
         if not self.choice.from_text or self.source.fits(generated, token):
             return token, score
         allowed = self.source.allowed(generated)
-        return result.pick(read, allowed) if allowed else (token, score)
+        return result.pick(output, allowed) if allowed else (token, score)
 
     def _is_too_long(self, branch: MentionBranch) -> bool:
         if len(branch.generated) == self.limits.max_mention_tokens:
             return True
-        # the position that the next token would be read at
+        # the next token would need a position, too
         return self.tree.depth(branch.end) + 2 >= self.context
 
     def _feed(self, branch: MentionBranch, draft_tokens: int) -> None:
-        """Put in the last token and a draft of the next ones; read after each."""
+        """Add the last token and a draft of the next ones to the tree."""
         room = min(
             self.limits.max_mention_tokens - len(branch.generated),
             self.context - self.tree.depth(branch.end) - 2,
@@ -116,5 +123,5 @@ class MentionGrower:
         ids = [branch.generated[-1], *branch.drafted]
         last = self.tree.extend(branch.end, ids)
         branch.end = last - len(branch.drafted)
-        branch.read = self.request.read(branch.end)
-        self.request.read_draft(branch.end, last)
+        branch.output = self.request.ask(branch.end)
+        self.request.ask_draft(branch.end, last)

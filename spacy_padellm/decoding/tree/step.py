@@ -1,4 +1,4 @@
-"""What one text asks of a pass, what it reads of it, and how it chooses."""
+"""One forward pass from the view of one text: what it asks for, and what it gets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import numpy.typing as npt
 class Choice:
     """How counts and mentions are chosen; the defaults are the paper's.
 
-    min_count_probability (float | None): See `TreeDecoder`.
-    from_text (bool): See `TreeDecoder`.
-    tag_weight (float): See `TreeDecoder`.
-    sure_tag_probability (float): See `TreeDecoder`.
+    See `TreeDecoder` for details.
+
+    min_count_probability (float | None): Lowest probability of a count.
+    from_text (bool): Whether mentions must be strings of the text.
+    tag_weight (float): Share of the tags in a mention's score.
+    sure_tag_probability (float): Lowest probability of tags that replace the prompts.
     """
 
     min_count_probability: float | None = None
@@ -27,47 +29,48 @@ class Choice:
 
 @dataclass(slots=True)
 class PassRequest:
-    """What a text asks of the next pass.
+    """The outputs that a text needs from the next forward pass.
 
-    logit_slots (list[int]): Slots after which tokens are read.
-    chances (list[tuple[int, int]]): Reads, and tokens whose probabilities are asked
-        for there.
-    tagged (range): Slots of the text whose tags are asked for.
+    logit_slots (list[int]): Slots of the tokens whose logits are needed. The index in
+        this list is called an output's number.
+    probabilities (list[tuple[int, int]]): Pairs of an output's number and a token: the
+        probability of that token is needed there.
+    tagged (range): Slots of the text's tokens that are to be tagged.
     """
 
     logit_slots: list[int] = field(default_factory=list)
-    chances: list[tuple[int, int]] = field(default_factory=list)
+    probabilities: list[tuple[int, int]] = field(default_factory=list)
     tagged: range = range(0)
 
-    def read(self, slot: int) -> int:
-        """Ask for what follows a slot; gives the number of the read."""
+    def ask(self, slot: int) -> int:
+        """Ask for the token after a slot; returns the output's number."""
         self.logit_slots.append(slot)
         return len(self.logit_slots) - 1
 
-    def read_draft(self, end: int, last: int) -> None:
-        """Ask for what follows each token of a draft, which stands after `end`."""
+    def ask_draft(self, end: int, last: int) -> None:
+        """Ask for the tokens after each token of a draft, which follows slot `end`."""
         self.logit_slots += range(end + 1, last + 1)
 
     def clear(self) -> None:
-        """Begin anew, for the pass after this one."""
-        self.logit_slots, self.chances, self.tagged = [], [], range(0)
+        """Start the request for the next pass."""
+        self.logit_slots, self.probabilities, self.tagged = [], [], range(0)
 
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """What a pass read of one text.
+    """The outputs of a forward pass for one text.
 
-    tokens (Sequence[int]): The likeliest token after each of the text's reads.
+    tokens (Sequence[int]): The most likely token of each output.
     scores (Sequence[float]): Their log-probabilities.
-    chances (Sequence[float]): The probabilities of the tokens asked for.
-    pick (Callable[[int, Sequence[int]], tuple[int, float]]): The likeliest of some
-        tokens after a read, with its log-probability.
-    tags (float64, (tokens, tags)): The log-probabilities of the tags of each token of
-        the text; see `TagSet`.
+    probabilities (Sequence[float]): The probabilities that were asked for.
+    pick (Callable[[int, Sequence[int]], tuple[int, float]]): From an output's number
+        and a list of tokens to the most likely one with its log-probability.
+    tags (float64, (tokens, tags)): Log-probabilities of the tags of each token of the
+        text; see `TagSet`.
     """
 
     tokens: Sequence[int]
     scores: Sequence[float]
-    chances: Sequence[float]
+    probabilities: Sequence[float]
     pick: Callable[[int, Sequence[int]], tuple[int, float]]
     tags: npt.NDArray[np.float64]

@@ -1,25 +1,19 @@
-"""The tags of a text's tokens, and the mentions that they show; see `training.tags`.
-
-The mentions are drafts of those that are generated, and share in their scores; those
-that are sure stand as they are.
-"""
+"""The tags of a text's tokens, and the mentions that they show; see `training.tags`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from spacy_padellm.decoding.base import Limits
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.mention.mention import Mention
 
-# characters of scripts that put no blanks between words: each is taken for a word
-_WITHOUT_BLANKS = (
+# scripts without spaces between words: each character counts as a word
+_WITHOUT_SPACES = (
     ("\u3040", "\u30ff"),
     ("\u3400", "\u9fff"),
     ("\uf900", "\ufaff"),
@@ -29,28 +23,31 @@ _WITHOUT_BLANKS = (
 
 @dataclass(frozen=True, slots=True)
 class TagSet:
-    """Tags of labels, those of mentions' insides first, then those of beginnings.
+    """The tags that a text's tokens are classified with.
 
-    ids (list[int]): `<eos>`, which is outside of mentions, and the tags.
-    labels (list[str | None]): Whose insides they are; None where the label is not asked
-        for.
-    begins (list[int]): To which of the labels each beginning belongs, from 1.
-    as_taught (bool): Whether the model was taught to choose between these.
+    ids (list[int]): Tokens that stand for the tags: `<eos>` for outside of mentions,
+        then one for the inside of each label's mentions, then those for beginnings.
+    labels (list[str | None]): The label of each inside tag; None if mentions of that
+        label are not wanted.
+    begins (list[int]): For each beginning tag, the number of its label's inside tag,
+        from 1.
+    as_trained (bool): Whether the model was trained to choose between these labels.
     """
 
     ids: list[int]
     labels: list[str | None]
     begins: list[int]
-    as_taught: bool
+    as_trained: bool
 
 
 def choose_tags(
     lm: LanguageModel, labels: Mapping[str, str], *, eos: int
 ) -> TagSet | None:
-    """The tags of labels, and of those that were taught beside them.
+    """Choose the tags of labels, and of labels that were trained together with them.
 
-    Without these their mentions would be taken for ones of the labels asked for. Of
-    several sets of labels that a model was taught, the smallest that fits counts.
+    Without the latter, their mentions would be tagged with the wanted labels. If the
+    model was trained with several sets of labels, the smallest set that contains the
+    wanted labels is used.
 
     lm (LanguageModel): The model.
     labels (Mapping[str, str]): Label -> its name in the prompt.
@@ -59,31 +56,30 @@ def choose_tags(
     """
     tags = lm.tags
     label_of = {name: label for label, name in labels.items()}
-    asked = [name for name in label_of if name in tags.inside]
-    if not asked:
+    wanted = [name for name in label_of if name in tags.inside]
+    if not wanted:
         return None
-    fitting = [names for names in tags.sets if {*asked} <= {*names}]
-    taught = min(fitting, key=len, default=asked)
-    names = [*asked, *(n for n in taught if n in tags.inside and n not in label_of)]
-    begun = [(number, n) for number, n in enumerate(names, start=1) if n in tags.begins]
+    matching = [names for names in tags.sets if {*wanted} <= {*names}]
+    trained = min(matching, key=len, default=wanted)
+    others = [n for n in trained if n in tags.inside and n not in label_of]
+    names = [*wanted, *others]
+    begins = [number for number, n in enumerate(names, start=1) if n in tags.begins]
+    inside_ids = [tags.inside[name] for name in names]
+    begin_ids = [tags.begins[names[number - 1]] for number in begins]
     return TagSet(
-        ids=[
-            eos,
-            *(tags.inside[n] for n in names),
-            *(tags.begins[n] for _, n in begun),
-        ],
+        ids=[eos, *inside_ids, *begin_ids],
         labels=[label_of.get(name) for name in names],
-        begins=[number for number, _ in begun],
-        as_taught=bool(fitting),
+        begins=begins,
+        as_trained=bool(matching),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """A run of words with the same tag, up to one that begins another mention.
+    """A tagged mention: neighbouring words with the same tag.
 
-    ids (list[int]): The text's tokens.
-    score (float): The tag's probability at the least sure of the words.
+    ids (list[int]): Its tokens in the text.
+    score (float): The lowest probability of the tag among its words.
     """
 
     ids: list[int]
@@ -92,12 +88,12 @@ class Tagged:
 
 @dataclass(frozen=True, slots=True)
 class Tagging:
-    """How a text was tagged.
+    """The tags of a text.
 
     mentions (dict[str, list[Tagged]]): Label -> its mentions in text order.
-    sure (dict[str, float]): Label -> how sure its tags are: the probability, at the
-        least sure word, that it is inside a mention of the label where it is tagged
-        so, and that it is not elsewhere.
+    sure (dict[str, float]): Label -> how sure its tags are: the lowest probability,
+        among all words, that the word is inside a mention of the label if it is tagged
+        so, or that it is not if it is not.
     """
 
     mentions: dict[str, list[Tagged]] = field(default_factory=dict)
@@ -107,124 +103,99 @@ class Tagging:
 def read_tags(
     text: Sequence[int],
     pieces: Sequence[str],
-    chances: npt.NDArray[np.float64],
+    log_probabilities: npt.NDArray[np.float64],
     labels: Sequence[str | None],
     *,
     begins: Sequence[int] = (),
 ) -> Tagging:
-    """Read mentions off the tags of a text's tokens.
+    """Read mentions from the tags of a text's tokens.
 
-    The tokens of a word decide together: each word gets the tag whose probability has
-    the highest geometric mean over them. Its first token decides whether it begins a
-    mention or goes on with the one before it.
+    The tokens of a word are tagged together: a word gets the tag whose probability has
+    the highest geometric mean over its tokens. The word's first token decides whether
+    the word begins a mention or continues the one before it.
 
     text (Sequence[int]): The text's tokens, at least one.
-    pieces (Sequence[str]): The string of each.
-    chances (float64, (tokens, 1 + labels + begins)): Log-probabilities of being outside
-        mentions, inside one of each label, and at the beginning of one.
-    labels (Sequence[str | None]): The labels; None for those that are not asked for.
-    begins (Sequence[int]): To which of the labels each beginning belongs, from 1;
-        neighbouring mentions of labels without one are taken for one.
+    pieces (Sequence[str]): The string of each token.
+    log_probabilities (float64, (tokens, 1 + labels + begins)): Of being outside of
+        mentions, inside a mention of each label, and at the beginning of one.
+    labels (Sequence[str | None]): The labels; None for those that are not wanted.
+    begins (Sequence[int]): For each beginning tag, the number of its label from 1.
+        Neighbouring mentions of a label without such a tag are read as one.
     """
     starts = _word_starts(pieces)
-    chances, begun = _join(chances, begins)
+    inside, begin_share = _join(log_probabilities, begins)
     sizes = np.diff([*starts, len(text)])
-    means = np.exp(np.add.reduceat(chances, starts, axis=0) / sizes[:, None])
-    means /= means.sum(axis=1, keepdims=True)
-    tags = means.argmax(axis=1)
     words = np.arange(len(starts))
-    begun = begun[starts, tags]
-    # elsewhere the tag itself parts a word from the one before
-    begun[(tags != np.roll(tags, 1)) | (words == 0)] = 1.0
-    means[words, tags] *= np.maximum(begun, 1 - begun)
-    scores = means[words, tags]
+    probabilities = np.exp(np.add.reduceat(inside, starts, axis=0) / sizes[:, None])
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    tags = probabilities.argmax(axis=1)
+    begin = begin_share[starts, tags]
+    # a word with another tag than the one before begins a mention in any case
+    begin[(tags != np.roll(tags, 1)) | (words == 0)] = 1.0
+    probabilities[words, tags] *= np.maximum(begin, 1 - begin)
+    scores = probabilities[words, tags]
     mentions: dict[str, list[Tagged]] = {label: [] for label in labels if label}
-    firsts = np.flatnonzero((begun > 0.5) | (tags == 0))
+    firsts = np.flatnonzero((begin > 0.5) | (tags == 0))
     for first, end in pairwise([*firsts, len(words)]):
         label = labels[tags[first] - 1] if tags[first] else None
         if label:
             ids = list(text[starts[first] : starts[end - 1] + sizes[end - 1]])
-            score = float(scores[first:end].min())
-            mentions[label].append(Tagged(ids, score))
-    inside = tags[:, None] == np.arange(means.shape[1])
-    sure = np.where(inside, means, 1 - means).min(axis=0)[1:].tolist()
-    of_labels = {label: s for label, s in zip(labels, sure, strict=True) if label}
-    return Tagging(mentions, of_labels)
+            mentions[label].append(Tagged(ids, float(scores[first:end].min())))
+    return Tagging(mentions, _sure(probabilities, tags, labels))
+
+
+def _sure(
+    probabilities: npt.NDArray[np.float64],
+    tags: npt.NDArray[np.intp],
+    labels: Sequence[str | None],
+) -> dict[str, float]:
+    """How sure the tags of each label are; see `Tagging`.
+
+    probabilities (float64, (words, tags)): Of each tag.
+    tags (intp, (words,)): The tag of each word.
+    """
+    chosen = tags[:, None] == np.arange(probabilities.shape[1])
+    lowest = np.where(chosen, probabilities, 1 - probabilities).min(axis=0)[1:]
+    pairs = zip(labels, lowest.tolist(), strict=True)
+    return {label: probability for label, probability in pairs if label}
 
 
 def _join(
-    chances: npt.NDArray[np.float64], begins: Sequence[int]
+    log_probabilities: npt.NDArray[np.float64], begins: Sequence[int]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Add the tags of beginnings to those of insides.
+    """Add the probabilities of beginning tags to those of inside tags.
 
-    chances (float64, (tokens, tags + begins)): Log-probabilities.
-    begins (Sequence[int]): To which of the tags each of the last ones belongs.
+    log_probabilities (float64, (tokens, tags + begins)): Of all tags.
+    begins (Sequence[int]): For each beginning tag, its inside tag.
     RETURNS (tuple[float64, float64], (tokens, tags) each): Log-probabilities, and the
-        share of the beginning in each probability.
+        share of the beginning tag in each probability.
     """
-    count = chances.shape[1] - len(begins)
-    joined, begun = chances[:, :count].copy(), np.zeros((len(chances), count))
-    joined[:, begins] = np.logaddexp(joined[:, begins], chances[:, count:])
-    begun[:, begins] = np.exp(chances[:, count:] - joined[:, begins])
-    return joined, begun
-
-
-def share_scores(
-    generated: Sequence[Mention],
-    tagged: Mapping[str, Sequence[tuple[str, float]]],
-    *,
-    weight: float,
-    limits: Limits,
-) -> list[Mention]:
-    """Weigh generated mentions and tagged ones against each other.
-
-    generated (Sequence[Mention]): By label, then by index.
-    tagged (Mapping[str, Sequence[tuple[str, float]]]): Label -> string and score of
-        each tagged mention in text order.
-    weight (float): Of the tagged ones' scores, in 0..1; the generated ones' weigh the
-        rest. What was found in one way only counts 0 in the other.
-    limits (Limits): On the mentions of a label.
-    RETURNS (list[Mention]): By label; what was only tagged comes after the others.
-        Mentions of labels that are not among `tagged` come last, as they are.
-    """
-    shared = []
-    for label, spans in tagged.items():
-        left = list(spans)
-        index = 0
-        for mention in generated:
-            if mention.label != label:
-                continue
-            index = max(index, mention.index)
-            score = (1 - weight) * mention.score
-            for place, (string, tag_score) in enumerate(left):
-                if string == mention.text.strip():
-                    score += weight * tag_score
-                    del left[place]
-                    break
-            shared.append(replace(mention, score=score))
-        room = limits.capped(index + len(left)) - index
-        for number, (string, tag_score) in enumerate(left[:room], start=index + 1):
-            shared.append(Mention(label, number, string, weight * tag_score))
-    return shared + [m for m in generated if m.label not in tagged]
+    count = log_probabilities.shape[1] - len(begins)
+    joined = log_probabilities[:, :count].copy()
+    share = np.zeros((len(log_probabilities), count))
+    begin = log_probabilities[:, count:]
+    joined[:, begins] = np.logaddexp(joined[:, begins], begin)
+    share[:, begins] = np.exp(begin - joined[:, begins])
+    return joined, share
 
 
 def _word_starts(pieces: Sequence[str]) -> list[int]:
-    """The tokens that begin a word; the first one does."""
+    """The indexes of the tokens that begin a word, among them the first one."""
     edges = list(map(_edges, pieces))
     joined = ((before[1] and after[0]) for before, after in pairwise(edges))
-    return [0, *(place for place, inside in enumerate(joined, 1) if not inside)]
+    return [0, *(index for index, inside in enumerate(joined, 1) if not inside)]
 
 
-@lru_cache(maxsize=1 << 16)  # pieces come again and again
+@lru_cache(maxsize=1 << 16)  # the same pieces occur again and again
 def _edges(piece: str) -> tuple[bool, bool]:
-    """Whether a word may go on to a piece, and from it."""
+    """Whether a word may extend over a piece's first edge, and over its last."""
     return _in_word(piece[:1]), _in_word(piece[-1:])
 
 
 def _in_word(character: str) -> bool:
-    """Whether a word may go on from or to a character; parts of one count too."""
-    if character < _WITHOUT_BLANKS[0][0]:
+    """Whether a word may extend beyond a character, or the byte of one."""
+    if character < _WITHOUT_SPACES[0][0]:
         return character.isalnum()
-    if any(first <= character <= last for first, last in _WITHOUT_BLANKS):
+    if any(first <= character <= last for first, last in _WITHOUT_SPACES):
         return False
     return character.isalnum() or character >= "\U000f0000"

@@ -11,7 +11,7 @@ import torch
 from conftest import make_lm
 from transformers import GenerationConfig
 
-from spacy_padellm.decoding.base import Decoder, decode
+from spacy_padellm.decoding.base import DecodeJob, Decoder, decode
 from spacy_padellm.decoding.baselines.augmented import AugmentedDecoder
 from spacy_padellm.decoding.baselines.onestep import OneStepDecoder
 from spacy_padellm.decoding.baselines.structured import StructuredDecoder
@@ -19,7 +19,7 @@ from spacy_padellm.decoding.batch.batching import (
     LOOK_AHEAD,
     PromptedText,
     TextResult,
-    stream_found,
+    stream_batches,
 )
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.batch.generation import cut_batches, generate
@@ -286,7 +286,7 @@ def test_baselines_look_ahead_is_bounded(decoder: Callable[[], Decoder]) -> None
     taken = itertools.count()
     texts = (text for text in itertools.repeat("nothing") if next(taken) >= 0)
     forced = ForcedOutputs(prompt, GOLD)
-    stream = decoder().stream(lm, prompt, texts, LABELS, forced=forced)
+    stream = decoder().stream(DecodeJob(prompt, LABELS, lm, forced), texts)
     assert next(stream) == []
     assert next(taken) <= LOOK_AHEAD
 
@@ -375,7 +375,7 @@ def test_baselines_text_longer_than_the_context_fails_alone(
     lm.model.config.max_position_embeddings = 60
     prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
     texts = ["short", "long " * 60, "short too", "long " * 61]
-    found = list(decoder().stream(lm, prompt, texts, LABELS))
+    found = list(decoder().stream(DecodeJob(prompt, LABELS, lm), texts))
     assert [isinstance(mentions, ValueError) for mentions in found] == [
         False,
         True,
@@ -396,10 +396,10 @@ def test_batching_a_text_that_fails_leaves_its_batch(llama: LanguageModel) -> No
 
     texts = ["one", "bad", "two"]
     found = list(
-        stream_found(
+        stream_batches(
             llama,
             texts,
-            ask=lambda some: prompt.count_branches(some, ["person"]),
+            ask=lambda texts: prompt.count_branches(texts, ["person"]),
             read=read,
             report=lambda over, cut: None,
             replicas=[Replica(llama, prompt)],

@@ -7,8 +7,8 @@ from spacy_padellm.decoding.baselines.answer_format import unescape
 from spacy_padellm.decoding.baselines.augmented import AUGMENTED
 from spacy_padellm.decoding.baselines.gold_offsets import (
     MentionOffsets,
+    locate_gold,
     outermost,
-    place_gold,
 )
 from spacy_padellm.decoding.baselines.onestep import ONE_STEP
 from spacy_padellm.decoding.baselines.structured import STRUCTURED
@@ -98,7 +98,7 @@ def test_augmented_reads_what_it_writes(
             mentions.setdefault(label, []).append(word)
     # of a string that the text has more often, the place is not sure
     kept: dict[str, list[str]] = {}
-    for place in outermost(place_gold(text, mentions)):
+    for place in outermost(locate_gold(text, mentions)):
         kept.setdefault(place.label, []).append(text[place.start : place.end])
     answer = write("augmented", mentions, text)
     assert read("augmented", answer) == kept
@@ -184,7 +184,7 @@ def test_onestep_reads_any_answer(answer: str) -> None:
 def test_placing_of_gold_mentions(
     text: str, mentions: dict[str, list[str]], wanted: list[str] | None
 ) -> None:
-    places = list(outermost(place_gold(text, mentions)))
+    places = list(outermost(locate_gold(text, mentions)))
     if wanted is None:  # the last occurrence of each
         wanted = sorted(
             f"{text.rindex(string)} {label}"

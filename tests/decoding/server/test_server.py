@@ -17,7 +17,7 @@ pytest.importorskip("openai")
 from conftest import LABELS, LIMITS, make_lm, prepare, random_texts, same
 from small_server import SmallServer
 
-from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.base import DecodeJob, decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.server.decoder import AHEAD, ServerDecoder
@@ -115,7 +115,9 @@ def test_server_stream_reads_ahead_no_further_than_it_pays(
             held.wait(20)
 
     server.fault = hold
-    stream = decoder(server, max_concurrency=2).stream(None, prompt, texts(), LABELS)
+    stream = decoder(server, max_concurrency=2).stream(
+        DecodeJob(prompt, LABELS), texts()
+    )
     first = threading.Thread(target=next, args=(stream,))
     first.start()
     while not server.requests:
@@ -137,7 +139,7 @@ def test_server_stream_gives_what_is_ready_before_it_reads_more(
             pass  # a source that waits for the first text's requests
         yield from TEXTS[1:3]
 
-    for mentions in decoder(server).stream(None, prompt, texts(), LABELS):
+    for mentions in decoder(server).stream(DecodeJob(prompt, LABELS), texts()):
         found.append(mentions)
     assert same(found, wanted[:3])
 
@@ -155,7 +157,7 @@ def test_server_gives_an_error_for_a_text_that_is_too_long(
 ) -> None:
     texts = [TEXTS[0], "Berlin " * 300, TEXTS[1]]
     server.context = 200
-    before, error, after = decoder(server).stream(None, prompt, texts, LABELS)
+    before, error, after = decoder(server).stream(DecodeJob(prompt, LABELS), texts)
     assert isinstance(error, ValueError)
     assert "does not fit the model, which takes 200 tokens" in str(error)
     assert same([before, after], wanted[:2])

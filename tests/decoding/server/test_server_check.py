@@ -15,7 +15,7 @@ from conftest import LABELS, same
 from server_faults import TEXTS, Answer, choices, stream
 from small_server import Fault, SmallServer
 
-from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.base import DecodeJob, decode
 from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -160,7 +160,7 @@ def test_server_key_is_taken_without_the_end_of_its_line(
     monkeypatch.setenv("NER_KEY", "sk-secret-123\n")
     list(
         ServerDecoder(server.url, api_key_env="NER_KEY").stream(
-            None, prompt, TEXTS[:1], LABELS
+            DecodeJob(prompt, LABELS), TEXTS[:1]
         )
     )
     assert set(server.keys) == {"Bearer sk-secret-123"}

@@ -24,7 +24,7 @@ from server_faults import (
 )
 from small_server import SmallServer
 
-from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.base import DecodeJob, decode
 from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -186,7 +186,7 @@ def test_server_given_up_in_the_middle_ends_its_requests(
 
     server.fault = hold
     one = ServerDecoder(server.url, **LIMITS)
-    results = one.stream(None, prompt, TEXTS, LABELS)
+    results = one.stream(DecodeJob(prompt, LABELS), TEXTS)
     next(results)
     results.close()
     served = one.__dict__["_served"]

@@ -27,9 +27,11 @@ from hypothesis import given, strategies as st
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from spacy_padellm.decoding.base import Limits, decode
+from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.limits import Limits
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
-from spacy_padellm.decoding.tree.tags import read_tags, share_scores
+from spacy_padellm.decoding.tree.tag_scores import share_scores
+from spacy_padellm.decoding.tree.tags import read_tags
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.pipeline.pipe import PaDeLLMNER

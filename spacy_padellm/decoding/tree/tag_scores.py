@@ -1,0 +1,56 @@
+"""The scores of generated mentions and of tagged ones, weighed against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from spacy_padellm.decoding.limits import Limits
+from spacy_padellm.mention.mention import Mention
+
+
+def share_scores(
+    generated: Sequence[Mention],
+    tagged: Mapping[str, Sequence[tuple[str, float]]],
+    *,
+    weight: float,
+    limits: Limits,
+) -> list[Mention]:
+    """Combine generated and tagged mentions.
+
+    generated (Sequence[Mention]): By label, then by index.
+    tagged (Mapping[str, Sequence[tuple[str, float]]]): Label -> string and score of
+        each tagged mention in text order.
+    weight (float): The weight of the tags' scores, in 0..1; the generated mentions'
+        scores have the rest. A mention found in only one way scores 0 in the other.
+    limits (Limits): Limits of counts and mentions.
+    RETURNS (list[Mention]): By label. Mentions that were only tagged follow the others
+        of their label. Mentions of labels that are not in `tagged` come last,
+        unchanged.
+    """
+    combined = []
+    for label, spans in tagged.items():
+        left = list(spans)
+        index = 0
+        for mention in generated:
+            if mention.label != label:
+                continue
+            index = max(index, mention.index)
+            tag_score = _take(left, mention.text.strip())
+            score = (1 - weight) * mention.score
+            if tag_score is not None:
+                score += weight * tag_score
+            combined.append(replace(mention, score=score))
+        room = limits.capped(index + len(left)) - index
+        for number, (string, tag_score) in enumerate(left[:room], start=index + 1):
+            combined.append(Mention(label, number, string, weight * tag_score))
+    return combined + [m for m in generated if m.label not in tagged]
+
+
+def _take(tagged: list[tuple[str, float]], string: str) -> float | None:
+    """Remove the first tagged mention with this string; returns its score, or None."""
+    for number, (text, score) in enumerate(tagged):
+        if text == string:
+            del tagged[number]
+            return score
+    return None
