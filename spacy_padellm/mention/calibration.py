@@ -1,4 +1,4 @@
-"""What a model carries that was learnt on gold texts once its weights were there."""
+"""Thresholds and calibration, which are fitted on gold texts after training."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 
 from spacy_padellm.errors import Errors
 
-NEAREST = 1e-6  # scores nearer to 0 or 1 are taken for this
+NEAREST = 1e-6  # scores are clipped to this distance from 0 and 1
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Makes the scores of mentions the share of them that is right (Platt, 1999).
+    """Maps the scores of mentions to the probability that they are right (Platt, 1999).
 
-    slope (float): Positive, so that the order of scores stays; 1 leaves them.
-    offset (float): Added to the scores' log-odds; 0 leaves them.
+    slope (float): Factor of the scores' log-odds, positive, so that their order stays
+        the same.
+    offset (float): Added to the log-odds.
     """
 
     slope: float = 1.0
@@ -39,17 +40,17 @@ AS_GIVEN = Calibration()
 
 
 def log_odds(score: float) -> float:
-    """The logarithm of a score's odds; finite at 0 and 1 too."""
+    """The log-odds of a score, finite also at 0 and 1."""
     inside = min(max(score, NEAREST), 1 - NEAREST)
     return math.log(inside / (1 - inside))
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """How a model's mentions are judged.
+    """The thresholds and the calibration of a model.
 
-    thresholds (Mapping[str, float]): Label -> the lowest probability of its mentions;
-        labels that are not in it have none of their own.
+    thresholds (Mapping[str, float]): Label -> the lowest probability of its mentions.
+        It does not need to contain all labels.
     calibration (Calibration): From scores to probabilities.
     """
 

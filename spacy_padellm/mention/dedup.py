@@ -1,4 +1,4 @@
-"""Which mentions stand: de-duplication between labels, and the flat choice."""
+"""De-duplication of mentions between labels, and the choice of flat spans."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ def deduplicate(
     *,
     counts: Callable[[Mention], bool] = lambda mention: True,
 ) -> list[Mention]:
-    """Leave each string to one label (paper, section 3.3).
+    """Keep each string for one label only (paper, section 3.3).
 
-    A label's score for a string is the highest among its repeats of the string.
-    The label that keeps the string keeps all its repeats: they are different
-    occurrences. Among equal scores the label whose mention comes first in the
-    input keeps the string. Strings are compared as they are, case and blanks
-    included.
+    A label's score for a string is the highest score of its mentions with that string.
+    The label that keeps the string keeps all its mentions of it: they are different
+    occurrences. If scores are equal, the label whose mention comes first in the input
+    keeps the string. Strings are compared exactly, including case and whitespace.
 
     mentions (Sequence[Mention]): The mentions of one text, of all labels.
-    mode (Dedup): "on": the label with the highest score keeps the string;
-        "reversed": the one with the lowest (ablation); "off": all of them.
+    mode (Dedup): "on": the label with the highest score keeps the string; "reversed":
+        the label with the lowest (ablation); "off": all of them.
     counts (Callable[[Mention], bool]): Whether a mention is likely enough to compete.
-    RETURNS (list[Mention]): The mentions kept, in input order.
+    RETURNS (list[Mention]): The mentions that are kept, in input order.
     RAISES (ValueError): If the mode is unknown.
     """
     if mode not in ("on", "off", "reversed"):
@@ -43,7 +42,7 @@ def deduplicate(
         best = by_label.get(mention.label, mention.score)
         by_label[mention.label] = max(best, mention.score)
     pick = max if mode == "on" else min
-    # max and min return the first of equals, and a dict keeps the input's order
+    # max and min return the first of equal labels, and a dict keeps the input's order
     keeper = {text: pick(by, key=by.__getitem__) for text, by in scores.items()}
     return [m for m in mentions if keeper.get(m.text, m.label) == m.label]
 
@@ -51,36 +50,36 @@ def deduplicate(
 def choose_flat(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
     """Choose spans that do not overlap, the most probable first.
 
-    Among equal scores the longer span is chosen first, then the one that starts
-    earlier, then the one whose label sorts first. Takes O(n log n).
+    If scores are equal, the longer span is chosen first, then the one that starts
+    earlier, then the one whose label sorts first. Runs in O(n log n).
 
     spans (Sequence[ScoredSpan]): Spans of one text.
-    RETURNS (list[ScoredSpan]): The spans chosen, in text order.
+    RETURNS (list[ScoredSpan]): The chosen spans, in text order.
     """
     starts = sorted({span.start for span in spans})
     ends = sorted({span.end for span in spans})
-    begun = _Counter(len(starts))
-    over = _Counter(len(ends))
+    started = _Counter(len(starts))
+    ended = _Counter(len(ends))
     chosen = []
     for span in sorted(spans, key=_preference):
-        # Chosen spans that begin before this one's end, but are not over by its start
-        overlapping = begun.below(bisect_left(starts, span.end)) - over.below(
+        # chosen spans that start before this one ends, less those that end before it
+        overlapping = started.below(bisect_left(starts, span.end)) - ended.below(
             bisect_right(ends, span.start)
         )
         if overlapping == 0:
-            begun.add(bisect_left(starts, span.start))
-            over.add(bisect_left(ends, span.end))
+            started.add(bisect_left(starts, span.start))
+            ended.add(bisect_left(ends, span.end))
             chosen.append(span)
     return sorted(chosen, key=lambda span: span.start)
 
 
 def _preference(span: ScoredSpan) -> tuple[float, int, int, str]:
-    """Sort key of the flat choice: what is chosen first sorts first."""
+    """Sort key of the flat choice: the preferred span sorts first."""
     return -span.score, span.start - span.end, span.start, span.label
 
 
 class _Counter:
-    """Counts of numbers in 0..size-1 with running sums in O(log n) (Fenwick tree)."""
+    """Counts numbers in 0..size-1, with running sums in O(log n) (Fenwick tree)."""
 
     def __init__(self, size: int) -> None:
         self._sums = [0] * (size + 1)
@@ -93,7 +92,7 @@ class _Counter:
             node += node & -node
 
     def below(self, number: int) -> int:
-        """How many numbers less than `number` were added."""
+        """How many numbers below `number` were added."""
         total = 0
         node = number
         while node > 0:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 class GoldText:
     """A text and its gold mentions.
 
+    text (str): The text.
     mentions (Mapping[str, Sequence[str]]): Label -> mention strings in text order.
-    places (Sequence[tuple[int, int, str]]): First character, the one after the last,
-        and label of each mention.
+    places (Sequence[tuple[int, int, str]]): Character offsets (start, end) and label of
+        each mention; empty if unknown.
     """
 
     text: str

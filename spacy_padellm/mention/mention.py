@@ -1,4 +1,4 @@
-"""Mentions as the decoder gives them, and as they stand in the text."""
+"""Mentions as the decoder generates them, and after alignment to the text."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Status = Literal["exact", "normalised", "dropped"]
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """One generated mention, not yet aligned to the text.
+    """A generated mention, not yet aligned to the text.
 
     label (str): The label (not its name in the prompt).
     index (int): The mention's number n within (text, label), from 1.
     text (str): The generated string.
     score (float): In 0..1: the product of the probabilities of its tokens, without
-        `<eos>` (paper, section 3.3), or as the decoder weighs it with those of its
-        count and its tags.
+        `<eos>` (paper, section 3.3). A decoder may combine it with the probabilities
+        of the count and of the tags.
     """
 
     label: str
@@ -28,13 +28,13 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class ScoredSpan:
-    """One mention after its alignment to the text.
+    """A mention after alignment to the text.
 
     start (int): Offset of the first character.
     end (int): Offset after the last character; greater than `start`.
     label (str): The label.
     score (float): Probability of the mention, in 0..1.
-    status (Status): How the string was found in the text.
+    status (Status): How the string was matched in the text.
     """
 
     start: int

@@ -1,4 +1,4 @@
-"""Where a string stands in a text."""
+"""The occurrences of a string in a text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 
 def find_all(text: str, string: str) -> Iterator[int]:
-    """Yield all start offsets of a non-empty string, of overlapping ones too."""
+    """Yield the start offsets of all occurrences, including overlapping ones.
+
+    string (str): The string; not empty.
+    """
     start = text.find(string)
     while start >= 0:
         yield start

@@ -1,4 +1,4 @@
-"""The paper's scores (section 4.1): over (label, string) of each text, places aside."""
+"""The paper's scores (section 4.1): labels and strings count, offsets do not."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Strings = Counter[tuple[str, str]]  # label and string of a text's mentions
 
 @dataclass(frozen=True, slots=True)
 class StringScore:
-    """Numbers of mentions.
+    """Counts of mentions.
 
-    right (int): Those both found and gold.
-    found (int): All that were found.
-    gold (int): All that should be found.
+    right (int): Found and gold.
+    found (int): Found.
+    gold (int): Gold.
     """
 
     right: int = 0
@@ -44,8 +44,9 @@ class StringScore:
 def score_by_label(texts: Iterable[tuple[Strings, Strings]]) -> dict[str, StringScore]:
     """Score each label.
 
-    texts (Iterable[tuple[Strings, Strings]]): What was found in each text, and the
-        gold strings.
+    texts (Iterable[tuple[Strings, Strings]]): For each text, the strings that were
+        found and the gold strings.
+    RETURNS (dict[str, StringScore]): Label -> its score.
     """
     scores: dict[str, StringScore] = {}
     for found, gold in texts:
