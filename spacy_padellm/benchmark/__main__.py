@@ -1,4 +1,4 @@
-"""`python -m spacy_padellm.benchmark`: the benchmark where spaCy is not installed."""
+"""`python -m spacy_padellm.benchmark`: the benchmark, also without spaCy."""
 
 import sys
 

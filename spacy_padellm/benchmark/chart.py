@@ -25,12 +25,12 @@ def draw(
 ) -> None:
     """Draw latency and throughput side by side.
 
-    results (Sequence[Measurement]): All of one run.
+    results (Sequence[Measurement]): All results of a run.
     path (Path): The PNG file.
-    title (str): Over the bars.
-    stream (str): What the throughput is of.
+    title (str): The title.
+    stream (str): The function whose throughput is shown.
     """
-    # not pyplot: it would look for a screen
+    # without pyplot, which needs a display on some systems
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -59,7 +59,7 @@ def _bars(axes: Any, values: dict[str, float], label: str) -> None:
     bars = axes.barh(list(values), list(values.values()), color="tab:blue")
     axes.bar_label(bars, fmt=_short, padding=3)
     axes.set_xscale("log")
-    axes.xaxis.set_minor_formatter("")  # its numbers would run into each other
+    axes.xaxis.set_minor_formatter("")  # its numbers would overlap
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.set_xlabel(label)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-# all options are those of the command without spaCy
+# the options are parsed as in the command without spaCy
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def benchmark_cli(context: typer.Context) -> None:
-    """Measure every decoder and its peers side by side; --help tells the options."""
+    """Measure every decoder and its peers side by side; see --help for the options."""
     from spacy_padellm.benchmark.run import main
 
     raise typer.Exit(code=main(context.args, prog="python -m spacy padellm benchmark"))

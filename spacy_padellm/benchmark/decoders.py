@@ -19,9 +19,9 @@ BATCH = "batch"
 BATCH_MANY = "batch-many"
 STRUCT = "struct"
 GRAPHS = "tree-graphs"
-# these answer the same prompts: a model trained for one serves all
+# decoders with the same prompts, so that one model is trained for all of them
 COUNT_THEN_MENTION = ("tree", GRAPHS, "tree-no-drafts", BATCH, BATCH_MANY)
-MULTI = "multi"  # the paper's simulation on the batch decoder, measured apart
+MULTI = "multi"  # the paper's simulation with the batch decoder, measured separately
 DECODERS: dict[str, Callable[[], Decoder]] = {
     "tree": TreeDecoder,
     GRAPHS: lambda: TreeDecoder(cuda_graphs=True),
@@ -36,16 +36,17 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
 
 
 def default_decoders() -> list[str]:
-    """All of them, as far as the machine tells them apart."""
+    """All decoders; CUDA graphs only if there is a GPU."""
     graphs = torch.cuda.is_available()
     return [name for name in DECODERS if name != GRAPHS or graphs]
 
 
 def make_decoders(names: Iterable[str], **limits: int) -> dict[str, Decoder]:
-    """Decoders by name.
+    """Make decoders.
 
     names (Iterable[str]): Keys of DECODERS.
     limits (int): Settings such as `max_mentions`, for the decoders that have them.
+    RETURNS (dict[str, Decoder]): The decoders by name.
     """
     made: dict[str, Decoder] = {}
     for name in names:
@@ -57,10 +58,12 @@ def make_decoders(names: Iterable[str], **limits: int) -> dict[str, Decoder]:
 
 
 def decoders_for(decoder: Decoder, names: Iterable[str]) -> dict[str, Decoder]:
-    """The decoders of these that answer the same prompts as a model's own one.
+    """Make the decoders with the same prompts as the decoder of a model.
 
-    decoder (Decoder): The decoder that the model was trained with; kept as it is set.
+    decoder (Decoder): The decoder that the model was trained with. It keeps its
+        settings.
     names (Iterable[str]): Keys of DECODERS.
+    RETURNS (dict[str, Decoder]): The decoders by name.
     """
     if not isinstance(decoder, TreeDecoder | BatchDecoder):
         kinds = (name for name, make in DECODERS.items() if make is type(decoder))

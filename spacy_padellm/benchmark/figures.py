@@ -1,4 +1,4 @@
-"""What follows from the measurements: floors, lengths, scores."""
+"""Figures computed from the gold answers: floors and lengths."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from spacy_padellm.benchmark import floors
 from spacy_padellm.benchmark.measure import Measurement
-from spacy_padellm.benchmark.subjects import Subject, share_given
+from spacy_padellm.benchmark.subjects import Subject, share_found
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -20,28 +20,28 @@ def add_figures(
     subject: Subject,
     golds: Sequence[GoldText],
 ) -> dict[str, Any]:
-    """Add to the results of a model's decoders what its gold answers tell.
+    """Add floors and lengths to the results of a model's decoders.
 
-    results (Mapping[str, Measurement]): Decoder's name -> its result.
+    results (Mapping[str, Measurement]): Name of the decoder -> its result.
     subject (Subject): The model.
-    golds (Sequence[GoldText]): The texts and their mentions.
+    golds (Sequence[GoldText]): The texts and their gold mentions.
     RETURNS (dict[str, Any]): The model's facts.
     """
     weights, speed = floors.sizes(subject.lm), floors.speeds(subject.lm)
-    forced = any(watched.forced for watched in subject.decoders.values())
-    # an answer that is forced takes no drafts from tags
+    forced = any(recorder.forced for recorder in subject.decoders.values())
+    # with forced answers, tags are not used for drafts
     tags = bool(subject.lm.tags.inside) and not forced
     needs = floors.needs(subject.prompt, golds, subject.labels, tags=tags)
     alone = sum(floors.floor_alone(need, weights, speed) for need in needs)
     stream = sum(floors.floor_product(need, weights, speed) for need in needs)
     for name, result in results.items():
-        watched = subject.decoders[name]
+        recorder = subject.decoders[name]
         result.floor, result.stream_floor = alone, stream
         result.tokens_a_sequence, result.sequences = lengths(
-            watched, subject.prompt, golds, subject.labels
+            recorder, subject.prompt, golds, subject.labels
         )
-        if watched.forced is not None:
-            result.emitted = share_given(watched, golds)
+        if recorder.forced is not None:
+            result.emitted = share_found(recorder, golds)
     texts = len(golds)
     return {
         "name": subject.name,
@@ -63,10 +63,10 @@ def lengths(
     golds: Sequence[GoldText],
     labels: Mapping[str, str],
 ) -> tuple[float, float]:
-    """How long a decoder's gold answers are (the paper's Table 8).
+    """The length of a decoder's gold answers (the paper's Table 8).
 
-    RETURNS (tuple[float, float]): Generated tokens a sequence, its `<eos>` included,
-        and sequences a text.
+    RETURNS (tuple[float, float]): Generated tokens of a sequence, including `<eos>`,
+        and sequences of a text.
     """
     trees = make_targets(
         decoder.output_format, prompt, golds, labels, mention_prefix_loss=False

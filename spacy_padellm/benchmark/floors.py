@@ -1,4 +1,4 @@
-"""The machine's floor: the least time in which any decoder could do the work."""
+"""The machine's floor: the shortest time in which a decoder could do the work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 from spacy_padellm.training.targets import make_trees
 
-READ_AT_MOST = 2 << 30  # bytes; past the caches the time grows with the size
+READ_AT_MOST = 2 << 30  # bytes; beyond the caches the time is proportional to the size
 PRODUCT_ROWS = 1024
 TRIES = 5
 
@@ -24,11 +24,10 @@ TRIES = 5
 class Weights:
     """A model's sizes.
 
-    read (int): Bytes that each pass reads: all weights, without a table of input
-        embeddings that is not the vocabulary projection too.
-    inner (int): Parameters outside the vocabulary's matrices: used by each token.
-    head (int): Parameters of the vocabulary projection: used where a next token is
-        read.
+    read (int): Bytes that each pass reads: all weights, except input embeddings that
+        are not tied to the vocabulary projection.
+    inner (int): Parameters outside the vocabulary's matrices; used for each token.
+    head (int): Parameters of the vocabulary projection; used for each output.
     """
 
     read: int
@@ -38,11 +37,12 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """What the machine reaches.
+    """The speed of the machine.
 
-    read_seconds (float): To read the weights once.
-    bandwidth (float): Bytes a second of that.
-    product_rate (float): Operations a second of a large product in the model's dtype.
+    read_seconds (float): Seconds to read the weights once.
+    bandwidth (float): Bytes read in a second.
+    product_rate (float): Operations of a large matrix product in a second, in the
+        model's dtype.
     """
 
     read_seconds: float
@@ -52,17 +52,16 @@ class Speeds:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """The least that a text needs, whatever the decoder.
+    """The least work that a text needs with any decoder.
 
-    passes (int): Passes that wait for each other.
-    tokens (int): Tokens of its tree: each prompt and answer once, shared beginnings
-        once.
-    reads (int): Next tokens to be read.
+    passes (int): Forward passes that depend on each other.
+    tokens (int): Tokens of its tree: each prompt and answer once, shared prefixes once.
+    outputs (int): Outputs of the vocabulary projection.
     """
 
     passes: int
     tokens: int
-    reads: int
+    outputs: int
 
 
 def sizes(lm: LanguageModel) -> Weights:
@@ -79,14 +78,14 @@ def sizes(lm: LanguageModel) -> Weights:
 
 
 def speeds(lm: LanguageModel) -> Speeds:
-    """Measure what the machine reaches with a model of these sizes.
+    """Measure the speed of the machine for a model of this size.
 
-    Reading: the fastest of a sum of integers and one of floats over a buffer of the
+    Reading: the faster of a sum of integers and a sum of floats over a buffer of the
     size of the weights, so that weights that fit the caches are read from there.
-    Products: PRODUCT_ROWS rows by the shape of the model's largest inner matrix.
+    Products: PRODUCT_ROWS rows by the model's largest inner matrix.
     """
     weights, device = sizes(lm), lm.device
-    # ones, since memory never written to would not be there to read
+    # ones, because memory is allocated only when it is written
     size = min(weights.read, READ_AT_MOST) // 8
     floats = torch.ones(2 * size, dtype=torch.float32, device=device)
     numbers = floats.view(torch.int64)
@@ -109,7 +108,7 @@ def speeds(lm: LanguageModel) -> Speeds:
 
 
 def _best(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the fastest try, the first left out."""
+    """Seconds of the fastest try after the first."""
     best = float("inf")
     for turn in range(TRIES + 1):
         wait(device)
@@ -128,16 +127,16 @@ def needs(
     *,
     tags: bool,
 ) -> list[Need]:
-    """The least that texts need to get their gold mentions; see `Need`.
+    """The least work for the gold mentions of texts; see `Need`.
 
-    One pass reads the text and all labels and gives the counts' first tokens. If
-    there are mentions, there are at least two more: one that reads the counts and
-    gives the mentions' first tokens, and one that reads the rest of them, drafted
-    right. A count of more than one token, but for a blank before it, needs a pass for
-    each further one. Where tags are sure one pass over the text alone is enough.
+    One pass runs the text and all labels, and gives the first tokens of the counts. If
+    there are mentions, at least two more are needed: one runs the counts and gives the
+    first tokens of the mentions, one verifies the rest of the mentions, drafted
+    correctly. Each further token of a count needs another pass, except a space before
+    it. If tags are sure, one pass over the text alone is enough.
 
     prompt (PromptTokens): The prompt.
-    golds (Sequence[GoldText]): The texts.
+    golds (Sequence[GoldText]): The texts and their gold mentions.
     labels (Mapping[str, str]): Label -> its name in the prompt.
     tags (bool): Whether the model tags its texts.
     """
@@ -146,17 +145,17 @@ def needs(
         return [Need(1, len(branch.root), 0) for branch in branches]
     forced = ForcedOutputs(prompt, {gold.text: gold.mentions for gold in golds})
     trees = make_trees(prompt, golds, labels, mention_prefix_loss=False)
-    found = []
+    result = []
     for gold, tree in zip(golds, trees, strict=True):
         digits = max(_count_tokens(prompt, forced.count(gold.text, k)) for k in labels)
         further = digits - len(prompt.count_start)
         passes = 2 + further if any(map(gold.mentions.get, labels)) else 1
-        found.append(Need(passes, tree.size, len(tree.positions)))
-    return found
+        result.append(Need(passes, tree.size, len(tree.positions)))
+    return result
 
 
 def _count_tokens(prompt: PromptTokens, answer: Sequence[int]) -> int:
-    """Tokens of a count's answer before the one that shows that it is complete."""
+    """Tokens of a count, without the one that shows that it is complete."""
     for length in range(1, MAX_COUNT_TOKENS):
         if prompt.read_count(answer[:length])[1]:
             return length - 1
@@ -164,11 +163,11 @@ def _count_tokens(prompt: PromptTokens, answer: Sequence[int]) -> int:
 
 
 def floor_alone(need: Need, weights: Weights, speed: Speeds) -> float:
-    """Seconds that a text on its own takes at the least: reading or computing."""
+    """The shortest time of a single text in seconds: for reading or computing."""
     return max(need.passes * speed.read_seconds, floor_product(need, weights, speed))
 
 
 def floor_product(need: Need, weights: Weights, speed: Speeds) -> float:
-    """Seconds that a text's products take at the least, in any batch."""
+    """The shortest time of a text's matrix products in seconds, in any batch."""
     inner = 2 * need.tokens * weights.inner
-    return (inner + 2 * need.reads * weights.head) / speed.product_rate
+    return (inner + 2 * need.outputs * weights.head) / speed.product_rate

@@ -1,4 +1,4 @@
-"""The texts to measure on, with their gold mentions."""
+"""The texts of the benchmark, with their gold mentions."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ MANY_LABELS = (
 
 
 def read_gold(path: Path, *, lang: str) -> list[GoldText]:
-    """The texts of a corpus.
+    """Read the texts of a corpus.
 
     path (Path): A .spacy corpus, which needs spaCy, or JSON lines.
     lang (str): Language of a .spacy corpus.
-    RAISES (ValueError): If there is no such file, or it is no such corpus.
+    RAISES (ValueError): If the file does not exist, cannot be read or has no mentions.
     """
     if not path.is_file():
         raise ValueError(Errors.P201.format(path=path))
@@ -85,23 +85,23 @@ def write_gold(path: Path, golds: Sequence[GoldText]) -> None:
 
 
 def choose(golds: Sequence[GoldText], count: int) -> list[GoldText]:
-    """Distinct texts, spread evenly over the corpus.
+    """Choose distinct texts, spread evenly over the corpus.
 
-    count (int): How many; all if there are fewer.
+    count (int): How many texts; all of them if there are fewer.
     """
     distinct = list({gold.text: gold for gold in golds}.values())
     wanted = min(count, len(distinct))
-    return [distinct[place * len(distinct) // wanted] for place in range(wanted)]
+    return [distinct[n * len(distinct) // wanted] for n in range(wanted)]
 
 
 def join(
     golds: Sequence[GoldText], *, size: int, count: int, tokens: Callable[[str], int]
 ) -> list[GoldText]:
-    """Long texts of successive ones.
+    """Join successive texts to long ones.
 
-    size (int): Tokens of each at the least.
-    count (int): How many; fewer if the texts do not suffice.
-    tokens (Callable[[str], int]): Tokens of a text.
+    size (int): Minimum length in tokens.
+    count (int): How many texts; fewer if the corpus is too small.
+    tokens (Callable[[str], int]): Counts the tokens of a text.
     RAISES (ValueError): If all texts together are shorter.
     """
     joined: list[GoldText] = []
@@ -126,10 +126,10 @@ def join(
 
 
 def with_labels(golds: Sequence[GoldText], count: int) -> list[GoldText]:
-    """Texts with another number of labels.
+    """Change the number of labels.
 
-    With fewer than the texts have, the most frequent ones stay. With more, the
-    mentions are dealt out anew: each distinct string to one label, in turn.
+    If the texts have more labels, the most frequent ones are kept. If they have fewer,
+    each distinct mention string gets one of the new labels in turn.
 
     count (int): Number of labels.
     """
@@ -162,14 +162,14 @@ def with_labels(golds: Sequence[GoldText], count: int) -> list[GoldText]:
 
 
 def _in_text_order(text: str, mentions: Sequence[str]) -> list[str]:
-    """Sort strings by where they stand; equal ones stand one after the other."""
+    """Sort mention strings by offset; equal strings are successive occurrences."""
     searched: dict[str, int] = {}
-    places = []
+    located = []
     for mention in mentions:
-        place = text.find(mention, searched.get(mention, 0))
-        searched[mention] = place + 1
-        places.append((place, mention))
-    return [mention for _, mention in sorted(places)]
+        start = text.find(mention, searched.get(mention, 0))
+        searched[mention] = start + 1
+        located.append((start, mention))
+    return [mention for _, mention in sorted(located)]
 
 
 def _label_names(count: int) -> list[str]:

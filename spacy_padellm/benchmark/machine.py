@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Facts about the machine of a run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _has_affinity() -> bool:
 
 
 def _processor() -> str:
-    """The CPU's name, with what makes bfloat16 fast on it."""
+    """The CPU's name, and its instructions for bfloat16."""
     name = platform.processor() or platform.machine()
     path = Path("/proc/cpuinfo")
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Timing: one text at a time, then all texts as a stream, with warm-up and repeats."""
+"""Timing of single texts and of all texts as a stream, with warm-up and repeats."""
 
 from __future__ import annotations
 
@@ -14,44 +14,46 @@ from spacy_padellm.benchmark.memory import peak_memory
 from spacy_padellm.benchmark.work import Work, count_work
 from spacy_padellm.lm.language_model import LanguageModel
 
-WARM_UP_TEXTS = 8  # of the stream
+WARM_UP_TEXTS = 8  # for the stream
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something to measure.
+    """A decoder or peer to measure.
 
-    name (str): As the tables call it.
+    name (str): Its name in the tables.
     kind (str): Which decoder or peer it is.
-    read_alone (Callable[[str], float | None]): Reads one text; gives the seconds if
-        they are not those that it takes.
-    stream (Callable[[Sequence[str]], object] | None): Reads all texts as fast as it
-        can; None if it only reads one at a time.
+    run_alone (Callable[[str], float | None]): Annotates one text. If it returns
+        seconds, they replace the measured time.
+    stream (Callable[[Sequence[str]], object] | None): Annotates all texts as fast as it
+        can; None if it only runs one text at a time.
     lm (LanguageModel | None): The model whose passes are counted.
     """
 
     name: str
     kind: str
-    read_alone: Callable[[str], float | None]
+    run_alone: Callable[[str], float | None]
     stream: Callable[[Sequence[str]], object] | None
     lm: LanguageModel | None = None
 
 
 @dataclass(slots=True)
 class Measurement:
-    """What was measured; None where it does not apply.
+    """The figures of an entry; None if a figure does not apply.
 
-    name, kind (str): As those of the entry.
-    latencies (list[float]): Seconds of each text alone, the median of the repeats.
-    stream_seconds (float | None): Of all texts together, the median of the repeats.
-    words (int): Of all texts.
+    name, kind (str): See `Entry`.
+    latencies (list[float]): Seconds of each single text, median of the repeats.
+    stream_seconds (float | None): Seconds of all texts as a stream, median of the
+        repeats.
+    words (int): Words of all texts.
     work (Work | None): Passes and tokens of all texts, one at a time.
-    memory, stream_memory (int | None): Bytes at the peak beyond those before, one
-        text at a time and as a stream.
-    tokens_a_sequence (float | None): Generated tokens, of the gold answers.
-    sequences (float | None): Sequences a text, of the gold answers.
-    emitted (float | None): Share of the gold mentions that a forced decoder gave.
-    floor, stream_floor (float | None): Seconds of the machine's floor for all texts.
+    memory, stream_memory (int | None): Additional bytes at the peak, for single texts
+        and for the stream.
+    tokens_a_sequence (float | None): Generated tokens of a sequence in the gold
+        answers.
+    sequences (float | None): Sequences of a text in the gold answers.
+    emitted (float | None): Share of the gold mentions that a forced decoder found.
+    floor, stream_floor (float | None): The machine's floor for all texts in seconds.
     scores (dict[str, Any]): Span F1 and string F1.
     """
 
@@ -72,18 +74,18 @@ class Measurement:
 
     @property
     def latency(self) -> float:
-        """Mean seconds a text, one at a time."""
+        """Mean seconds of a single text."""
         return statistics.fmean(self.latencies)
 
     @property
     def texts_a_second(self) -> float | None:
-        """Of the stream."""
+        """The rate of the stream."""
         if self.stream_seconds is None:
             return None
         return len(self.latencies) / self.stream_seconds
 
     def to_json(self) -> dict[str, Any]:
-        """All figures, with those that follow from them."""
+        """All figures, including those computed from others."""
         figures = asdict(self)
         figures["work"] = asdict(self.work) if self.work else None
         figures["mean_ms"] = 1000 * self.latency
@@ -109,24 +111,24 @@ def measure(
 ) -> list[Measurement]:
     """Measure entries side by side.
 
-    Each text is first read outside of timing, which warms up and counts the work.
-    The repeats go round by round through all entries, so that a machine that becomes
-    slower or faster meanwhile does so for all of them.
+    All texts are first run without timing, to warm up and to count the work. Each
+    repeat then runs all entries, so that a machine that becomes slower or faster does
+    so for all of them.
 
-    entries (Sequence[Entry]): What to measure.
+    entries (Sequence[Entry]): The decoders and peers.
     texts (Sequence[str]): The texts.
     words (int): Their number of words.
-    repeats (int): Rounds.
-    device (torch.device): What is waited for.
+    repeats (int): The number of repeats.
+    device (torch.device): The device to wait for before and after each run.
     RETURNS (list[Measurement]): One for each entry.
     """
     results = []
     for entry in entries:
         result = Measurement(entry.name, entry.kind, [], None, words)
-        entry.read_alone(texts[0])
+        entry.run_alone(texts[0])
         with count_work(entry.lm) as work, peak_memory(device) as peak:
             for text in texts:
-                entry.read_alone(text)
+                entry.run_alone(text)
         result.work = work if entry.lm is not None else None
         result.memory = peak.size
         if entry.stream is not None:
@@ -136,15 +138,15 @@ def measure(
     streams: list[list[float]] = [[] for _ in entries]
     for _ in range(repeats):
         for entry, times in zip(entries, rounds, strict=True):
-            times.append([_seconds(entry.read_alone, text, device) for text in texts])
+            times.append([_seconds(entry.run_alone, text, device) for text in texts])
     for turn in range(repeats):
-        for place, entry in enumerate(entries):
+        for number, entry in enumerate(entries):
             if entry.stream is None:
                 continue
             with peak_memory(device) as peak:
-                streams[place].append(_seconds(entry.stream, texts, device))
+                streams[number].append(_seconds(entry.stream, texts, device))
             if turn == 0:
-                results[place].stream_memory = peak.size
+                results[number].stream_memory = peak.size
     for result, times, seconds in zip(results, rounds, streams, strict=True):
         result.latencies = [
             statistics.median(each) for each in zip(*times, strict=True)
@@ -153,22 +155,22 @@ def measure(
     return results
 
 
-def _seconds(read: Callable[[Any], object], texts: Any, device: torch.device) -> float:
+def _seconds(run: Callable[[Any], object], texts: Any, device: torch.device) -> float:
     wait(device)
     start = time.perf_counter()
-    told = read(texts)
+    seconds = run(texts)
     wait(device)
-    return told if isinstance(told, float) else time.perf_counter() - start
+    return seconds if isinstance(seconds, float) else time.perf_counter() - start
 
 
 def wait(device: torch.device) -> None:
-    """Let the device finish its work."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values does not exceed.
+    """The smallest value that is not exceeded by at least this share of the values.
 
     values (Sequence[float]): At least one.
     share (float): In 0..1.

@@ -18,20 +18,20 @@ _RESET = Path("/proc/self/clear_refs")
 
 @dataclass(slots=True)
 class Peak:
-    """Bytes at the peak beyond those before; None where it cannot be told."""
+    """Additional bytes at the peak; None if they cannot be measured."""
 
     size: int | None = None
 
 
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Peak]:
-    """Measure how much memory the work inside takes at its peak.
+    """Measure the peak memory of the work in a `with` block.
 
-    On CUDA it is torch's own count; on the CPU (Linux) the process's resident memory,
-    whose high-water mark is set back before.
+    On CUDA this is the memory that torch allocates. On the CPU (Linux) it is the
+    resident memory of the process, whose high-water mark is reset at the start.
 
-    device (torch.device): Whose memory.
-    YIELDS (Peak): Filled at the end.
+    device (torch.device): The device.
+    YIELDS (Peak): Set at the end of the block.
     """
     peak = Peak()
     gc.collect()
@@ -43,16 +43,16 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
         torch.cuda.synchronize(device)
         peak.size = torch.cuda.max_memory_allocated(device) - before
         return
-    known = _set_back()
+    known = _reset_peak()
     start = _resident("VmRSS") if known else 0
     yield peak
     if known:
         peak.size = max(0, _resident("VmHWM") - start)
 
 
-def _set_back() -> bool:
-    """Make the high-water mark the memory of now; gives whether that works here."""
-    # freed memory that the allocator keeps would hide what comes next
+def _reset_peak() -> bool:
+    """Reset the high-water mark; returns whether the system supports it."""
+    # memory that the allocator keeps after free would hide new allocations
     if not release_free_memory():
         return False
     try:

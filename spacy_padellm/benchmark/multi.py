@@ -1,4 +1,4 @@
-"""PaDeLLM-Multi as the paper simulates it: one sequence a GPU, the slowest counts."""
+"""PaDeLLM-Multi as the paper simulates it: one sequence per GPU, the slowest counts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from spacy_padellm.prompt.tokens import PromptTokens
 class SimulatedMulti:
     """Runs the sequences of a text one by one.
 
-    A label's count and one of its mentions are one sequence: the decoder reads the
-    text for that label alone, forced to that mention alone.
+    The count of a label and one of its mentions are a sequence: the decoder is forced
+    to find that mention only, and gets only that label.
 
-    decoder (Decoder): Decodes each sequence, without another beside it.
+    decoder (Decoder): Decodes each sequence separately.
     lm (LanguageModel): The model.
     prompt (PromptTokens): The prompt.
     labels (Mapping[str, str]): Label -> its name in the prompt.
@@ -35,7 +35,7 @@ class SimulatedMulti:
     golds: Mapping[str, GoldText]
 
     def __call__(self, text: str) -> float:
-        """Read a text; gives the seconds of its slowest sequence."""
+        """Decode a text; returns the seconds of its slowest sequence."""
         slowest = 0.0
         for label, name in self.labels.items():
             found = self.golds[text].mentions.get(label, ())

@@ -1,4 +1,4 @@
-"""Pipelines to measure: the component with each decoder (needs spaCy)."""
+"""Pipelines with the component, and their Docs (needs spaCy)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPANS_KEY = "padellm"
 
 
 def read_corpus(path: Path, *, lang: str) -> list[Doc]:
-    """The Docs of a .spacy corpus."""
+    """Read the Docs of a .spacy corpus."""
     return list(DocBin().from_disk(path).get_docs(spacy.blank(lang).vocab))
 
 
@@ -37,7 +37,7 @@ def gold_text(doc: Doc) -> GoldText:
 
 
 def gold_mentions(doc: Doc) -> list[Span]:
-    """A Doc's mentions, nested ones too where it has them, in text order."""
+    """A Doc's gold mentions in text order, including nested ones."""
     spans = doc.spans.get(SPANS_KEY, doc.ents)
     return sorted(spans, key=lambda span: (span.start_char, span.end_char))
 
@@ -49,7 +49,7 @@ def forced_pipeline(
     *,
     lang: str,
 ) -> Language:
-    """A pipeline that reads whole texts with a given model.
+    """Make a pipeline that runs a model on texts without windows.
 
     lm (LanguageModel): The model.
     prompt (Prompt): The prompt.
@@ -73,12 +73,13 @@ def forced_pipeline(
 def load_placed(
     name: str, *, lang: str, device: str | None, dtype: str | None
 ) -> Language:
-    """A trained pipeline, or one around a model.
+    """Load a trained pipeline, or make a pipeline for a trained model.
 
     name (str): A pipeline's package or folder, a model's folder or hub name, or a
         bundled model.
-    lang (str): The language of a pipeline made here.
-    device, dtype (str | None): Of the model; None leaves them as configured.
+    lang (str): The language of a new pipeline.
+    device, dtype (str | None): The model's device and dtype; None keeps the configured
+        ones.
     RAISES (ValueError): If a pipeline has no `padellm_ner`.
     """
     placement = {"device": device, "dtype": dtype}
@@ -103,16 +104,16 @@ def pipe_of(nlp: Language) -> PaDeLLMNER:
 
 
 def count_words(texts: Sequence[str], *, lang: str) -> int:
-    """Tokens of spaCy's tokenizer."""
+    """Count the tokens of spaCy's tokenizer."""
     nlp = spacy.blank(lang)
     return sum(len(nlp.make_doc(text)) for text in texts)
 
 
 def gold_docs(path: Path | None, golds: Sequence[GoldText], *, lang: str) -> list[Doc]:
-    """The texts' own Docs, or Docs in which the mentions are searched.
+    """Gold Docs of texts, from their corpus or made by `search_mentions`.
 
-    path (Path | None): The .spacy corpus that the texts are from, if they are.
-    golds (Sequence[GoldText]): The texts and their mentions.
+    path (Path | None): The .spacy corpus of the texts; None if there is none.
+    golds (Sequence[GoldText]): The texts and their gold mentions.
     lang (str): The language.
     """
     docs = [] if path is None else read_corpus(path, lang=lang)
@@ -122,7 +123,7 @@ def gold_docs(path: Path | None, golds: Sequence[GoldText], *, lang: str) -> lis
 
 
 def search_mentions(nlp: Language, gold: GoldText) -> Doc:
-    """A Doc with the mentions; the k-th of equal strings is where it stands k-th."""
+    """Make a Doc with the mentions; equal strings get successive occurrences."""
     doc = nlp.make_doc(gold.text)
     spans = []
     for label, mentions in gold.mentions.items():
@@ -143,7 +144,7 @@ def search_mentions(nlp: Language, gold: GoldText) -> Doc:
 def score(nlp: Language, docs: Sequence[Doc]) -> dict[str, Any]:
     """Span F1 and string F1 of a pipeline.
 
-    docs (Sequence[Doc]): Gold Docs; they are read as texts.
+    docs (Sequence[Doc]): Gold Docs; the pipeline gets their texts.
     """
     found = nlp.pipe([doc.text for doc in docs])
     examples = [Example(*pair) for pair in zip(found, docs, strict=True)]

@@ -1,4 +1,4 @@
-"""The tables: ratios first, then what they come from."""
+"""The tables: ratios first, then the figures they are computed from."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ SPACY_NER = "ner"
 
 
 def ratios(results: Sequence[Measurement]) -> dict[str, dict[str, float]]:
-    """How many times as fast as the references each one is.
+    """How many times as fast as the references each entry is.
 
-    One text at a time: by the mean latency. As a stream: by texts a second; against
-    PaDeLLM-Batch and AutoReg-Struct also where these read one text after the other.
+    Single texts are compared by mean latency, streams by texts per second. Streams are
+    also compared with PaDeLLM-Batch and AutoReg-Struct on single texts.
 
-    results (Sequence[Measurement]): All of one run.
+    results (Sequence[Measurement]): All results of a run.
     RETURNS (dict[str, dict[str, float]]): Name -> "alone_REFERENCE" and
         "stream_REFERENCE" -> ratio.
     """
-    # of several models the first is the reference
+    # the first of several models is the reference
     by_kind = {result.kind: result for result in reversed(results)}
-    found: dict[str, dict[str, float]] = {}
+    by_name: dict[str, dict[str, float]] = {}
     for result in results:
-        ratios = found.setdefault(result.name, {})
+        ratios = by_name.setdefault(result.name, {})
         for name in (BATCH, STRUCT, VLLM, SPACY_NER):
             reference = by_kind.get(name)
             if reference is None:
@@ -38,17 +38,17 @@ def ratios(results: Sequence[Measurement]) -> dict[str, dict[str, float]]:
                 ratios[f"stream_{name}"] = mine / theirs
             if mine is not None and name in (BATCH, STRUCT):
                 ratios[f"stream_alone_{name}"] = mine * reference.latency
-    return found
+    return by_name
 
 
 def ratio_table(results: Sequence[Measurement]) -> str:
-    """How many times as fast: the paper's Figure 3, and more."""
-    found = ratios(results)
-    columns = list(dict.fromkeys(key for ratios in found.values() for key in ratios))
+    """The table of ratios, like the paper's Figure 3."""
+    by_name = ratios(results)
+    columns = list(dict.fromkeys(key for row in by_name.values() for key in row))
     heads = [_ratio_head(key) for key in columns]
     rows = [
-        [name, *(_times(ratios.get(key)) for key in columns)]
-        for name, ratios in found.items()
+        [name, *(_times(row.get(key)) for key in columns)]
+        for name, row in by_name.items()
     ]
     return table(["faster than", *heads], rows) if columns else ""
 
@@ -63,9 +63,9 @@ def _ratio_head(key: str) -> str:
 
 
 def result_table(results: Sequence[Measurement], *, stream: str) -> str:
-    """What was measured.
+    """The table of figures.
 
-    stream (str): What "stream" stands for.
+    stream (str): The function that "stream" stands for.
     """
     heads = [
         "", "ms alone", "median", "p90", f"texts/s ({stream})", "words/s", "passes",
@@ -103,9 +103,9 @@ def _row(result: Measurement) -> list[str]:
 
 
 def model_line(model: Mapping[str, Any]) -> str:
-    """A model's size, what its texts need, and what the machine reaches with it.
+    """A line about a model: its size, the work of its texts, the machine's speed.
 
-    model (Mapping[str, Any]): What `figures.add_figures` gives.
+    model (Mapping[str, Any]): The facts from `figures.add_figures`.
     """
     speeds = model["speeds"]
     return (
@@ -120,15 +120,15 @@ def model_line(model: Mapping[str, Any]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns that line up; those without any value are left out."""
+    """A table with aligned columns; columns without any value are left out."""
     kept = [c for c in range(len(head)) if not c or any(row[c] != "-" for row in rows)]
     lines = [[line[c] for c in kept] for line in (head, *rows)]
     widths = [max(len(line[c]) for line in lines) for c in range(len(kept))]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     )
@@ -155,7 +155,7 @@ def _percent(value: float | None) -> str:
 def to_json(
     results: Sequence[Measurement], facts: Mapping[str, Any], *, stream: str
 ) -> dict[str, Any]:
-    """All of a run.
+    """All figures of a run.
 
     facts (Mapping[str, Any]): The machine, the settings, the models.
     """

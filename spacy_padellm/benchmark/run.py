@@ -1,4 +1,4 @@
-"""One run of the benchmark: everything that is asked for, side by side."""
+"""One run of the benchmark: all decoders and peers side by side."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from spacy_padellm.benchmark.subjects import (
     Subject,
     forced_subject,
     multi_entry,
-    share_alike,
+    share_equal,
     string_f1,
     trained_subject,
 )
@@ -49,9 +49,9 @@ from spacy_padellm.writable import make_writable
 
 
 def main(arguments: Sequence[str], *, prog: str) -> int:
-    """The command.
+    """Run the command.
 
-    arguments (Sequence[str]): What follows its name.
+    arguments (Sequence[str]): The arguments after its name.
     prog (str): Its name.
     RETURNS (int): The exit code.
     """
@@ -65,13 +65,12 @@ def main(arguments: Sequence[str], *, prog: str) -> int:
 
 
 def run(settings: BenchmarkSettings, *, command: str) -> None:
-    """Measure, and tell the figures.
+    """Measure, and report the figures.
 
-    settings (BenchmarkSettings): What is asked for.
+    settings (BenchmarkSettings): The settings.
     command (str): The command line, for the JSON.
-    RAISES (ValueError): If something is missing; nothing was measured then.
+    RAISES (ValueError): If something is missing, before anything is measured.
     """
-    # whatever can be missing is told before anything is measured
     if settings.chart is not None:
         check_matplotlib()
     for path in (settings.json, settings.chart, settings.write_gold):
@@ -114,16 +113,16 @@ def run(settings: BenchmarkSettings, *, command: str) -> None:
     if outside is not None:
         result, facts["vllm"] = outside
         results.append(result)
-    _tell(settings, results, facts, stream="nlp.pipe" if lang else "decoder.stream")
+    _report(settings, results, facts, stream="nlp.pipe" if lang else "decoder.stream")
 
 
-# What is measured
+# Models, texts and peers
 
 
 def _subjects(
     settings: BenchmarkSettings, corpus: list[GoldText], lang: str | None
 ) -> tuple[list[Subject], list[GoldText]]:
-    """The models with their decoders, and the texts chosen for them."""
+    """The models with their decoders, and the chosen texts."""
     if not settings.forced:
         trained = [
             trained_subject(
@@ -198,7 +197,7 @@ def _peer_entry(kind: str, nlp: Any) -> Entry:
 
 
 def _words(texts: list[str], lang: str | None) -> int:
-    """Tokens of spaCy's tokenizer; without spaCy what stands between blanks."""
+    """Count the tokens of spaCy's tokenizer; without spaCy, split at whitespace."""
     if lang is None:
         return sum(len(text.split()) for text in texts)
     from spacy_padellm.benchmark.pipelines import count_words
@@ -224,7 +223,7 @@ def _vllm(
     )
 
 
-# What is told
+# Report
 
 
 def _add_scores(
@@ -234,12 +233,12 @@ def _add_scores(
     results: dict[str, Measurement],
     golds: list[GoldText],
 ) -> None:
-    """Score what is trained."""
+    """Score the trained models."""
     docs = None
     if find_spec("spacy"):
         from spacy_padellm.benchmark.pipelines import gold_docs, score
 
-        # with other labels the corpus's own annotation is not the gold one
+        # with --labels, the annotation of the corpus is not the gold annotation
         has_docs = settings.gold.suffix == ".spacy" and settings.labels is None
         docs = gold_docs(settings.gold if has_docs else None, golds, lang=settings.lang)
     for subject in [] if settings.forced else subjects:
@@ -251,20 +250,20 @@ def _add_scores(
                 result.scores = score(subject.use(decoder), docs)
             if BATCH in subject.decoders:
                 reference = subject.decoders[BATCH]
-                result.scores["as_batch"] = share_alike(decoder, reference)
+                result.scores["as_batch"] = share_equal(decoder, reference)
     if docs is not None and settings.train_peers:
         for kind, nlp in peers.items():
             results[f"spaCy {kind}"].scores = score(nlp, docs)
 
 
-def _tell(
+def _report(
     settings: BenchmarkSettings,
     results: list[Measurement],
     facts: dict[str, Any],
     *,
     stream: str,
 ) -> None:
-    """Print the tables; write the JSON and the chart."""
+    """Print the tables, and write the JSON and the chart."""
     print(ratio_table(results), result_table(results, stream=stream), sep="\n\n")
     for model in facts["models"]:
         print(f"\n{model_line(model)}")
@@ -280,5 +279,5 @@ def _tell(
 
 
 def _plain(value: Any) -> Any:
-    """A setting as JSON has it."""
+    """A setting as a value of JSON."""
     return str(value) if isinstance(value, Path) else value

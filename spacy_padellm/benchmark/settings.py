@@ -1,4 +1,4 @@
-"""What a run of the benchmark is asked for."""
+"""The settings of a run, and the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PEERS = ("ner", "transformer")
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSettings:
-    """A run's settings; `make_parser` tells what each means."""
+    """The settings of a run; see the help texts in `make_parser`."""
 
     gold: Path
     forced: bool
@@ -63,7 +63,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     add(
         "--forced",
         action="store_true",
-        help="random weights; decoders are made to give the gold mentions",
+        help="random weights; decoders are forced to generate the gold mentions",
     )
     add(
         "--model",
@@ -71,59 +71,69 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         default=[],
         dest="models",
         metavar="MODEL",
-        help="a trained pipeline, a model's folder, bundled-en; repeatable",
+        help="a trained pipeline, a model folder or bundled-en; repeatable",
     )
     add("--shape", choices=SHAPES, default="70M", help="size of the random model")
     add("--preset", choices=PRESETS, default="paper-en", help="prompt with --forced")
-    add("--texts", type=int, default=40, help="how many, spread over the corpus")
+    add("--texts", type=int, default=40, help="how many texts, spread over the corpus")
     add(
         "--labels",
         type=int,
-        help="deal the mentions to so many labels, or keep the most frequent ones",
+        help="use this number of labels: the most frequent ones, or new ones for "
+        "each distinct mention",
     )
-    add("--long", type=int, metavar="TOKENS", help="join texts to about that length")
+    add("--long", type=int, metavar="TOKENS", help="join texts to this length")
     add("--decoders", default=",".join(default_decoders()), help="default: %(default)s")
     add(
         "--peers",
         default=",".join(PEERS),
-        help="spaCy's own pipes; default: %(default)s; '' for none",
+        help="spaCy's pipes; default: %(default)s; '' for none",
     )
     add(
         "--train-peers",
         type=int,
         default=0,
         metavar="STEPS",
-        help="train spaCy's pipes on the same texts; 0 initialises them",
+        help="train spaCy's pipes on the same texts; 0 only initializes them",
     )
     add("--vllm", metavar="PYTHON", help="interpreter of an environment with vLLM")
     add(
         "--device",
-        help="auto, cpu, cuda, cuda:1, ...; default: a pipeline's own, or auto",
+        help="auto, cpu, cuda, cuda:1, ...; default: that of the pipeline, or auto",
     )
     add("--dtype", help="auto, float32, bfloat16, float16; default: as --device")
     add("--threads", type=int, help="torch's threads on the CPU")
-    add("--repeats", type=int, default=3, help="the median of so many runs counts")
-    add("--seed", type=int, default=0, help="of random weights")
+    add(
+        "--repeats",
+        type=int,
+        default=3,
+        help="the median of this number of runs counts",
+    )
+    add("--seed", type=int, default=0, help="seed of random weights")
     add("--lang", default="en", help="language of the pipelines")
     add("--json", type=Path, metavar="OUT", help="write all figures")
-    add("--chart", type=Path, metavar="OUT.png", help="draw them (needs matplotlib)")
+    add(
+        "--chart",
+        type=Path,
+        metavar="OUT.png",
+        help="draw the figures (needs matplotlib)",
+    )
     add(
         "--write-gold",
         type=Path,
         metavar="OUT.jsonl",
-        help="only write the corpus as JSON lines, which need no spaCy",
+        help="only write the corpus as JSON lines, which do not need spaCy",
     )
     return parser
 
 
 def parse(arguments: Sequence[str], *, prog: str) -> BenchmarkSettings:
-    """Read the command line.
+    """Parse the command line.
 
-    arguments (Sequence[str]): What follows the command's name.
+    arguments (Sequence[str]): The arguments after the command's name.
     prog (str): The command's name.
     RETURNS (BenchmarkSettings): The settings.
-    RAISES (ValueError): If the options contradict each other or name something
-        unknown.
+    RAISES (ValueError): If options contradict each other or contain unknown names.
     """
     options = vars(make_parser(prog).parse_args(list(arguments)))
     options["models"] = tuple(options["models"])

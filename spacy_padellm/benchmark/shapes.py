@@ -21,14 +21,14 @@ LEARNT_TOKENS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """A decoder's sizes.
+    """The sizes of a causal language model.
 
     hidden, intermediate (int): Widths.
-    layers, heads, key_value_heads, head_size (int): Of the attention.
+    layers, heads, key_value_heads, head_size (int): Sizes of the attention.
     vocabulary (int): Rows of the embeddings.
     context (int): Longest sequence in tokens.
-    llama (bool): Llama with a vocabulary projection of its own, instead of Qwen3 with
-        tied embeddings.
+    llama (bool): Whether it is Llama with a separate vocabulary projection; if not, it
+        is Qwen3 with tied embeddings.
     """
 
     hidden: int
@@ -40,6 +40,18 @@ class ModelShape:
     vocabulary: int
     context: int = 32_768
     llama: bool = False
+
+    def config(self) -> dict[str, Any]:
+        """The sizes as settings of a transformers config, without the context."""
+        return {
+            "vocab_size": self.vocabulary,
+            "hidden_size": self.hidden,
+            "intermediate_size": self.intermediate,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.key_value_heads,
+            "head_dim": self.head_size,
+        }
 
 
 SHAPES = {
@@ -62,19 +74,19 @@ def make_shaped(
     dtype: torch.dtype,
     seed: int,
 ) -> LanguageModel:
-    """A model with random weights, made on the device in the dtype.
+    """Make a model with random weights.
 
     name (str): A key of SHAPES.
-    texts (Iterable[str]): What the tokenizer is learnt from.
-    device (torch.device): Where the weights are made.
-    dtype (torch.dtype): Of the weights.
-    seed (int): Of the weights.
+    texts (Iterable[str]): Texts that the tokenizer is learnt from.
+    device (torch.device): The device.
+    dtype (torch.dtype): The dtype of the weights.
+    seed (int): The seed of the weights.
     """
     shape = SHAPES[name]
     texts = list(texts)
     if not shape.llama:
-        # many texts without blanks: like Qwen's, the tokenizer puts none before a text,
-        # so that a count is one token; Llama's puts one, which is a token of its own
+        # single words, so that like Qwen's the tokenizer puts no space before a text: a
+        # count is one token; Llama's tokenizer puts a space there, a separate token
         texts += [word for text in texts for word in text.split()]
     tokenizer = learn_tokenizer(
         texts,
@@ -82,13 +94,7 @@ def make_shaped(
         special_tokens=PRESETS["compact"].special_tokens,
     )
     sizes: dict[str, Any] = {
-        "vocab_size": shape.vocabulary,
-        "hidden_size": shape.hidden,
-        "intermediate_size": shape.intermediate,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.key_value_heads,
-        "head_dim": shape.head_size,
+        **shape.config(),
         "max_position_embeddings": shape.context,
         "tie_word_embeddings": not shape.llama,
         "bos_token_id": None,
@@ -102,5 +108,5 @@ def make_shaped(
         model = AutoModelForCausalLM.from_config(
             config, **{"torch_dtype" if old else "dtype": dtype}
         )
-    prepack(model)  # as models that are loaded are
+    prepack(model)  # as for loaded models
     return LanguageModel(model.eval(), tokenizer)

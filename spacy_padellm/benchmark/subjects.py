@@ -1,4 +1,4 @@
-"""What is measured: a model with the decoders that run on it."""
+"""The subjects of a run: models with the decoders that run on them."""
 
 from __future__ import annotations
 
@@ -44,13 +44,14 @@ if TYPE_CHECKING:
 class Subject:
     """A model and its decoders.
 
-    name (str): The model's.
+    name (str): The model's name.
     lm (LanguageModel): The model.
     prompt (PromptTokens): Its prompt.
     labels (Mapping[str, str]): Label -> its name in the prompt.
-    decoders (dict[str, Recorder]): Decoder by name.
-    nlp (Language | None): The pipeline that runs them, where spaCy is installed.
-    prefix (str): Of the decoders' names in the tables, where there are more models.
+    decoders (dict[str, Recorder]): The decoders by name.
+    nlp (Language | None): The pipeline that runs them; None without spaCy.
+    prefix (str): Prefix of the decoders' names in the tables, if there are several
+        models.
     """
 
     name: str
@@ -62,10 +63,10 @@ class Subject:
     prefix: str = ""
 
     def entries(self) -> list[Entry]:
-        """Each decoder, run by the pipeline or, without spaCy, on its own."""
-        make = self._alone if self.nlp is None else self._in_pipeline
+        """Each decoder, run by the pipeline or, without spaCy, directly."""
+        make = self._directly if self.nlp is None else self._in_pipeline
         return [
-            # a captured pass runs without the hooks that would count it
+            # hooks do not count passes of captured graphs
             Entry(self.prefix + name, name, *make(decoder), None)
             if name == GRAPHS
             else Entry(self.prefix + name, name, *make(decoder), self.lm)
@@ -73,14 +74,15 @@ class Subject:
         ]
 
     def results(self, measured: Mapping[str, Measurement]) -> dict[str, Measurement]:
-        """Decoder's name -> its result.
+        """The results of the decoders.
 
         measured (Mapping[str, Measurement]): Name in the tables -> result.
+        RETURNS (dict[str, Measurement]): Name of the decoder -> result.
         """
         return {name: measured[self.prefix + name] for name in self.decoders}
 
     def use(self, decoder: Recorder) -> Any:
-        """Let the pipeline run a decoder; gives the pipeline."""
+        """Set the pipeline's decoder; returns the pipeline."""
         from spacy_padellm.benchmark.pipelines import pipe_of
 
         assert self.nlp is not None
@@ -90,25 +92,25 @@ class Subject:
     def _in_pipeline(
         self, decoder: Recorder
     ) -> tuple[Callable[[str], None], Callable[[Sequence[str]], None]]:
-        def read_alone(text: str) -> None:
+        def run_alone(text: str) -> None:
             self.use(decoder)(text)
 
         def stream(texts: Sequence[str]) -> None:
             for _ in self.use(decoder).pipe(texts):
                 pass
 
-        return read_alone, stream
+        return run_alone, stream
 
-    def _alone(
+    def _directly(
         self, decoder: Recorder
     ) -> tuple[Callable[[str], None], Callable[[Sequence[str]], None]]:
         def stream(texts: Sequence[str]) -> None:
             decode(decoder, self.lm, self.prompt, texts, self.labels)
 
-        def read_alone(text: str) -> None:
+        def run_alone(text: str) -> None:
             stream([text])
 
-        return read_alone, stream
+        return run_alone, stream
 
 
 def forced_subject(
@@ -121,27 +123,27 @@ def forced_subject(
     decoders: Sequence[str],
     lang: str | None,
 ) -> Subject:
-    """A model whose decoders are made to give the gold mentions.
+    """Make a subject whose decoders are forced to generate the gold mentions.
 
     lm (LanguageModel): The model.
     prompt (PromptTokens): The prompt.
     labels (dict[str, str]): Label -> its name in the prompt.
-    golds (Sequence[GoldText]): The texts and their mentions.
-    name (str): The model's.
+    golds (Sequence[GoldText]): The texts and their gold mentions.
+    name (str): The model's name.
     decoders (Sequence[str]): Names of decoders.
-    lang (str | None): Of the pipeline; None runs the decoders without spaCy.
+    lang (str | None): The pipeline's language; None runs the decoders without spaCy.
     """
-    counts = [len(found) for gold in golds for found in gold.mentions.values()]
+    label_mentions = [found for gold in golds for found in gold.mentions.values()]
+    counts = [len(mentions) for mentions in label_mentions]
     lengths = [
         len(prompt.mention_answer(mention))
-        for gold in golds
-        for found in gold.mentions.values()
-        for mention in found
+        for mentions in label_mentions
+        for mention in mentions
     ]
     forced = ForcedOutputs(prompt, {gold.text: gold.mentions for gold in golds})
     made = make_decoders(
         (name for name in decoders if name != MULTI),
-        # no limit may cut the gold mentions off
+        # the limits must not cut gold mentions
         max_mentions=max(32, *counts),
         max_mention_tokens=max(64, *lengths),
     )
@@ -150,12 +152,12 @@ def forced_subject(
         from spacy_padellm.benchmark.pipelines import forced_pipeline
 
         nlp = forced_pipeline(lm, prompt.prompt, labels, lang=lang)
-    watched = {name: Recorder(decoder, forced) for name, decoder in made.items()}
-    return Subject(name, lm, prompt, labels, watched, nlp)
+    recorders = {name: Recorder(decoder, forced) for name, decoder in made.items()}
+    return Subject(name, lm, prompt, labels, recorders, nlp)
 
 
 def multi_entry(subject: Subject, golds: Sequence[GoldText]) -> Entry:
-    """The paper's simulation of PaDeLLM-Multi on a forced subject's model."""
+    """The paper's simulation of PaDeLLM-Multi on the model of a forced subject."""
     (decoder,) = make_decoders([BATCH], max_mention_tokens=subject.lm.context).values()
     simulated = SimulatedMulti(
         decoder,
@@ -176,13 +178,14 @@ def trained_subject(
     lang: str | None,
     prefix: str,
 ) -> Subject:
-    """A trained model with the decoders that it was trained for.
+    """Load a trained model with the decoders that it was trained for.
 
-    name (str): See `pipelines.load_placed`; without spaCy a model's folder.
-    decoders (Sequence[str]): Names of decoders, of which those are taken that answer
-        the prompts the model was trained on.
-    device, dtype (str | None): Of the model; None leaves them as configured.
-    lang (str | None): Of a pipeline made here; None runs the decoders without spaCy.
+    name (str): See `pipelines.load_placed`; without spaCy, the folder of a model.
+    decoders (Sequence[str]): Names of decoders. Those with other prompts than the
+        model was trained with are left out.
+    device, dtype (str | None): The model's device and dtype; None keeps the configured
+        ones.
+    lang (str | None): Language of a new pipeline; None runs the decoders without spaCy.
     prefix (str): See `Subject`.
     RAISES (ValueError): If there is no such model.
     """
@@ -205,15 +208,15 @@ def trained_subject(
         lm = load(name, device=placed, dtype=choose_dtype(dtype or "auto", placed))
         labels, prompt, decoder = settings.labels, settings.prompt, TreeDecoder()
     chosen = decoders_for(decoder, decoders)
-    watched = {kind: Recorder(decoder) for kind, decoder in chosen.items()}
-    return Subject(name, lm, lm.tokens_of(prompt), labels, watched, nlp, prefix)
+    recorders = {kind: Recorder(decoder) for kind, decoder in chosen.items()}
+    return Subject(name, lm, lm.tokens_of(prompt), labels, recorders, nlp, prefix)
 
 
-def share_given(decoder: Recorder, golds: Sequence[GoldText]) -> float | None:
-    """The share of the gold mentions that a decoder gave, None if there are none.
+def share_found(decoder: Recorder, golds: Sequence[GoldText]) -> float | None:
+    """The share of the gold mentions that a decoder found; None if there are none.
 
-    decoder (Recorder): A decoder that has read the texts whole.
-    golds (Sequence[GoldText]): The texts and their mentions.
+    decoder (Recorder): A decoder that has decoded the texts, not cut into windows.
+    golds (Sequence[GoldText]): The texts and their gold mentions.
     """
     found = [decoder.found.get(gold.text, []) for gold in golds]
     score = _string_score(found, golds)
@@ -221,10 +224,10 @@ def share_given(decoder: Recorder, golds: Sequence[GoldText]) -> float | None:
 
 
 def string_f1(decoder: Recorder, golds: Sequence[GoldText]) -> float:
-    """The paper's micro-F over (label, string) of each text, positions aside.
+    """The paper's micro-F over the (label, string) pairs of each text.
 
-    decoder (Recorder): A decoder that has read the texts whole.
-    golds (Sequence[GoldText]): The texts and their mentions.
+    decoder (Recorder): A decoder that has decoded the texts, not cut into windows.
+    golds (Sequence[GoldText]): The texts and their gold mentions.
     """
     found = [deduplicate(decoder.found.get(gold.text, [])) for gold in golds]
     return _string_score(found, golds).f
@@ -242,10 +245,11 @@ def _string_score(
     return micro_average(by_label.values())
 
 
-def share_alike(decoder: Recorder, other: Recorder) -> float:
+def share_equal(decoder: Recorder, other: Recorder) -> float:
     """The share of the texts in which two decoders found the same mentions.
 
-    Each as it read them last: in a stream, the batch may tip a tie in low precision.
+    The last results of each decoder are compared. They come from a stream, where a
+    batch can change a near tie in low precision.
     """
 
     def strings(found: Sequence[Mention]) -> list[tuple[str, int, str]]:

@@ -1,4 +1,4 @@
-"""How much a model is made to do: forward passes, and the tokens in them."""
+"""Counts the forward passes of a model, and their tokens."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from spacy_padellm.lm.language_model import LanguageModel
 
 @dataclass(slots=True)
 class Work:
-    """What a model has done.
+    """The work of a model.
 
     passes (int): Forward passes.
-    tokens (int): Tokens read in them, padding included.
+    tokens (int): Tokens of the passes, padding included.
     """
 
     passes: int = 0
@@ -24,10 +24,10 @@ class Work:
 
 @contextmanager
 def count_work(lm: LanguageModel | None) -> Iterator[Work]:
-    """Count a model's passes; every pass looks its tokens up in the embeddings once.
+    """Count a model's passes by a hook of its input embeddings.
 
-    lm (LanguageModel | None): The model; without one nothing is counted.
-    YIELDS (Work): Grows with each pass.
+    lm (LanguageModel | None): The model; with None, nothing is counted.
+    YIELDS (Work): The work so far.
     """
     work = Work()
 

@@ -18,7 +18,7 @@ from spacy_padellm.benchmark.subjects import (
     Subject,
     forced_subject,
     multi_entry,
-    share_given,
+    share_found,
     string_f1,
 )
 from spacy_padellm.benchmark.work import count_work
@@ -97,17 +97,17 @@ def test_benchmark_forced_decoder_gives_the_gold_mentions(
         [],
         [("PER", "Al"), ("PER", "Al")],
     ]
-    assert share_given(watched, GOLD) == 1.0
+    assert share_found(watched, GOLD) == 1.0
     assert string_f1(watched, GOLD) == 1.0
 
 
-def test_benchmark_share_given_falls_with_mentions_that_are_missing(
+def test_benchmark_share_found_falls_with_mentions_that_are_missing(
     lm: LanguageModel, prompt: PromptTokens
 ) -> None:
     subject = subject_of(lm, prompt, "tree")
     (entry,) = subject.entries()
-    entry.read_alone(GOLD[2].text)
-    assert share_given(subject.decoders["tree"], GOLD) == pytest.approx(2 / 5)
+    entry.run_alone(GOLD[2].text)
+    assert share_found(subject.decoders["tree"], GOLD) == pytest.approx(2 / 5)
 
 
 def test_benchmark_limits_never_cut_the_gold_mentions(lm: LanguageModel) -> None:
@@ -117,8 +117,8 @@ def test_benchmark_limits_never_cut_the_gold_mentions(lm: LanguageModel) -> None
         lm, prompt, LABELS, golds, name="tiny", decoders=["tree", "struct"], lang=None
     )
     for entry in subject.entries():
-        entry.read_alone(golds[0].text)
-    given = [share_given(watched, golds) for watched in subject.decoders.values()]
+        entry.run_alone(golds[0].text)
+    given = [share_found(watched, golds) for watched in subject.decoders.values()]
     assert given == [1.0, 1.0]
 
 
@@ -129,7 +129,7 @@ def test_benchmark_raises_what_a_text_meets(
     subject = Subject("tiny", lm, prompt, LABELS, {"tree": Recorder(decoder)}, None)
     (entry,) = subject.entries()
     with pytest.raises(ValueError, match="does not fit the model"):
-        entry.read_alone("long " * 40_000)
+        entry.run_alone("long " * 40_000)
 
 
 # Work
@@ -142,10 +142,10 @@ def test_benchmark_work_counts_passes_and_their_tokens(
     (entry,) = subject.entries()
     (need,) = floors.needs(prompt, GOLD[1:2], LABELS, tags=False)
     with count_work(lm) as work:
-        entry.read_alone(GOLD[1].text)
+        entry.run_alone(GOLD[1].text)
     # no mention: one pass over the text and its labels
     assert (work.passes, work.tokens) == (need.passes, need.tokens)
-    entry.read_alone(GOLD[1].text)
+    entry.run_alone(GOLD[1].text)
     assert work.passes == 1
 
 
@@ -178,7 +178,7 @@ def test_benchmark_multi_takes_the_slowest_of_the_sequences(
     clock = iter([0.0, 1.0, 10.0, 15.0, 20.0, 22.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     # New York, then Bo, then Al: three sequences of 1, 5 and 2 seconds
-    assert entry.read_alone(GOLD[0].text) == 5.0
+    assert entry.run_alone(GOLD[0].text) == 5.0
 
 
 # Floors

@@ -1,1 +1,1 @@
-"""What the decoders are compared with: other engines and spaCy's own pipes."""
+"""Peers that the decoders are compared with: vLLM and spaCy's pipes."""

@@ -1,4 +1,4 @@
-"""spaCy's own entity recognisers as peers: the small one and a transformer."""
+"""spaCy's entity recognizers as peers: the small one, and one on a transformer."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ ROBERTA_BASE: dict[str, Any] = {
 def small_ner(
     golds: Sequence[GoldText], *, lang: str, steps: int, seed: int
 ) -> Language:
-    """spaCy's `ner` on `tok2vec`, as `spacy init config` writes it for speed.
+    """spaCy's `ner` on `tok2vec`, with the config of `spacy init config` for speed.
 
-    golds (Sequence[GoldText]): What it is initialised and trained on.
+    golds (Sequence[GoldText]): The texts for initialization and training.
     lang (str): The language.
-    steps (int): Training steps; 0 only initialises it.
-    seed (int): Of the order of the texts.
+    steps (int): Training steps; with 0 it is only initialized.
+    seed (int): Seed of the order of the texts.
     """
     config = init_config(lang=lang, pipeline=["ner"], optimize="efficiency", gpu=False)
     return _ready(load_model_from_config(config, auto_fill=True), golds, steps, seed)
@@ -51,10 +51,11 @@ def transformer_ner(
     seed: int,
     sizes: dict[str, Any] | None = None,
 ) -> Language:
-    """spaCy's `ner` on a transformer of roberta-base's shape with random weights.
+    """spaCy's `ner` on a transformer with roberta-base's shape and random weights.
 
     golds, lang, steps, seed: See `small_ner`.
-    sizes (dict[str, Any] | None): Of RobertaConfig, over those of roberta-base.
+    sizes (dict[str, Any] | None): Arguments of RobertaConfig that replace those of
+        roberta-base.
     """
     config = init_config(lang=lang, pipeline=["ner"], optimize="efficiency", gpu=True)
     with tempfile.TemporaryDirectory() as temporary:
@@ -67,7 +68,7 @@ def transformer_ner(
 
 
 def _save_roberta(folder: Path, texts: list[str], sizes: dict[str, Any]) -> None:
-    """A model folder as spacy-transformers loads it; the tokenizer is learnt here."""
+    """Write a model folder for spacy-transformers, with a tokenizer for the texts."""
     learnt = ByteLevelBPETokenizer()
     learnt.train_from_iterator(
         texts,

@@ -1,4 +1,4 @@
-"""vLLM as a peer: the same weights and prompts, in an environment of its own."""
+"""vLLM as a peer: the same weights and prompts, in a separate environment."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from spacy_padellm.prompt.tokens import PromptTokens
 
 SCRIPT = Path(__file__).parent / "vllm_rounds.py"
 SHOWN_LINES = 15
-# tokens of a block of vLLM's cache, which are shared as a whole: by default a text of
-# less than 128 tokens would share nothing, and of less than 32 its CPU kernel is slower
+# tokens of a block of vLLM's prefix cache, which shares only complete blocks; with the
+# default of 128 short texts would share nothing, and below 32 its CPU kernel is slower
 BLOCK = 32
 
 Request = tuple[list[int], int]  # prompt, tokens of the answer
@@ -32,10 +32,10 @@ Request = tuple[list[int], int]  # prompt, tokens of the answer
 def rounds(
     prompt: PromptTokens, gold: GoldText, labels: Mapping[str, str]
 ) -> tuple[list[Request], list[Request]]:
-    """The paper's two rounds of prompts for a text, a request each sequence.
+    """The paper's two rounds of prompts for a text, one request for each sequence.
 
     prompt (PromptTokens): The prompt.
-    gold (GoldText): The text and the mentions to be given.
+    gold (GoldText): The text and its gold mentions.
     labels (Mapping[str, str]): Label -> its name in the prompt.
     RETURNS (tuple[list[Request], list[Request]]): Counts, then mentions.
     """
@@ -43,16 +43,14 @@ def rounds(
     (branches,) = prompt.count_branches([gold.text], list(labels.values()))
     counts: list[Request] = []
     mentions: list[Request] = []
-    for (label, name), ids in zip(labels.items(), branches.labels, strict=True):
-        asked = branches.root + ids
-        counts.append((asked, len(forced.count(gold.text, label))))
+    for (label, name), sequence in zip(labels.items(), branches.sequences, strict=True):
+        counts.append((sequence, len(forced.count(gold.text, label))))
         count = len(gold.mentions.get(label, ()))
         if not count:
             continue
         branch = prompt.mention_branches(gold.text, name, count, count)
-        stem = asked[: branch.keep] + branch.stem
-        for n, rest in enumerate(branch.mentions, start=1):
-            mentions.append((stem + rest, len(forced.mention(gold.text, label, n))))
+        for n, ids in enumerate(branch.sequences(sequence), start=1):
+            mentions.append((ids, len(forced.mention(gold.text, label, n))))
     return counts, mentions
 
 
@@ -67,17 +65,17 @@ def measure_vllm(
     repeats: int,
     seed: int,
 ) -> tuple[Measurement, str]:
-    """Measure vLLM, prefix caching on, answers' lengths forced.
+    """Measure vLLM with prefix caching and forced lengths of answers.
 
-    python (str): The interpreter of vLLM's environment.
-    lm (LanguageModel): The model, which is saved for it.
+    python (str): The Python interpreter of vLLM's environment.
+    lm (LanguageModel): The model.
     prompt (PromptTokens): The prompt.
     golds (Sequence[GoldText]): The texts and their mentions.
     labels (Mapping[str, str]): Label -> its name in the prompt.
     words, repeats (int): See `measure`.
-    seed (int): vLLM's.
+    seed (int): vLLM's seed.
     RETURNS (tuple[Measurement, str]): The figures, and vLLM's version.
-    RAISES (ValueError): If it does not run.
+    RAISES (ValueError): If vLLM does not run.
     """
     texts = [rounds(prompt, gold, labels) for gold in golds]
     requests = [request for text in texts for kind in text for request in kind]
@@ -108,7 +106,7 @@ def _run(python: str, folder: Path) -> None:
     arguments = [python, str(SCRIPT), str(folder / "task.json")]
     environment = {
         **os.environ,
-        # in one process, on the threads that the decoders have
+        # in one process, with as many threads as the decoders
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_CPU_OMP_THREADS_BIND": _cores(torch.get_num_threads()),
         "VLLM_CPU_KVCACHE_SPACE": "2",
@@ -134,7 +132,7 @@ def _run(python: str, folder: Path) -> None:
 
 
 def _cores(threads: int) -> str:
-    """The cores that vLLM is to bind its threads to."""
+    """The cores for vLLM's threads."""
     if not hasattr(os, "sched_getaffinity"):
         return "auto"
     return ",".join(map(str, sorted(os.sched_getaffinity(0))[:threads]))

@@ -1,9 +1,9 @@
-"""Time vLLM on the paper's two rounds of prompts; run by vLLM's own interpreter.
+"""Time vLLM on the paper's two rounds of prompts; runs in vLLM's environment.
 
 python vllm_rounds.py TASK.json OUT.json
 
-A script of its own that imports nothing of this package: vLLM wants an environment
-with versions of its own. Prompts are token ids; the length of each answer is forced.
+It imports nothing of this package, because vLLM needs other versions of packages.
+Prompts are token ids; the length of each answer is forced.
 """
 
 import json
@@ -56,14 +56,14 @@ def main(task_path: str, out_path: str) -> None:
         return times
 
     def stream() -> float:
-        # the first round of all texts shares its batches, then the second does
+        # the first round of all texts together, then the second round
         start = time.perf_counter()
         for requests in zip(*task["texts"], strict=True):
             run([request for text in requests for request in text])
         return time.perf_counter() - start
 
     def fresh() -> None:
-        # prefixes are shared within a measurement, not with the one before
+        # prefixes are shared within a measurement, but not between measurements
         if not llm.reset_prefix_cache():
             raise RuntimeError("vLLM did not empty its prefix cache")
 
