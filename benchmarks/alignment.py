@@ -1,7 +1,8 @@
-"""What alignment keeps: gold mentions given as strings, aligned, annotated, compared.
+"""How many gold mentions alignment puts back in their place.
 
-A perfect model gives each gold mention as a string with its index. This measures how
-many of them come back at their own place in `doc.spans`, nested ones too.
+A perfect model generates each gold mention as a string with its index. This script
+aligns these strings to the text, annotates `doc.spans`, and compares the spans with the
+gold mentions, including nested ones.
 
     python -m benchmarks.alignment LANG CORPUS.spacy [LANG CORPUS.spacy ...] --json OUT
 """
@@ -25,7 +26,7 @@ from spacy_padellm.text.windows import make_windows
 
 
 def perfect_mentions(doc: Doc) -> list[Mention]:
-    """The gold mentions as a perfect model gives them: no places."""
+    """The gold mentions as a perfect model generates them, without offsets."""
     counts: dict[str, int] = {}
     mentions = []
     for span in gold_mentions(doc):
@@ -35,7 +36,7 @@ def perfect_mentions(doc: Doc) -> list[Mention]:
 
 
 def measure(lang: str, path: Path) -> dict[str, Any]:
-    """How many gold mentions come back, of all and of the nested ones."""
+    """Count the gold mentions that are recovered, and the nested ones among them."""
     result = {"docs": 0, "gold": 0, "kept": 0, "nested": 0, "nested_kept": 0}
     for gold in DocBin().from_disk(path).get_docs(spacy.blank(lang).vocab):
         doc = gold.copy()

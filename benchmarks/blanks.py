@@ -1,9 +1,9 @@
-"""What other blanks than single ones cost: span F1 of the same words.
+"""The effect of unusual whitespace on span F1.
 
     python -m benchmarks.blanks corpus/conll03_dev.spacy
 
-Takes sentences of more than ten words with several entities, and puts other blanks
-between their words: lines wrapped at 40 columns, double blanks, no-break spaces.
+Sentences of more than ten words with several entities get other whitespace between
+their words: lines wrapped at 40 columns, double spaces, no-break spaces.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ import torch
 from spacy.tokens import Doc, DocBin
 
 WIDTH = 40  # columns of a wrapped line
-# kind -> what stands between words, and between lines
-BLANKS = {
-    "single blanks": (" ", " "),
+# kind -> whitespace between words, and between lines
+WHITESPACE = {
+    "single spaces": (" ", " "),
     "lines of 40 columns": (" ", "\n"),
     "the same with CR LF": (" ", "\r\n"),
-    "double blanks": ("  ", "  "),
+    "double spaces": ("  ", "  "),
     "no-break spaces": ("\u00a0", "\u00a0"),
 }
-Place = tuple[int, int, str]
+Offsets = tuple[int, int, str]
 
 
-def spaced(gold: Doc, between: str, line: str) -> tuple[str, set[Place]]:
-    """The words with other blanks, and the entities' characters."""
+def spaced(gold: Doc, between: str, line: str) -> tuple[str, set[Offsets]]:
+    """The words with other whitespace, and the entities' character offsets."""
     text, column = "", 0
-    places = []
+    offsets = []
     for token in gold:
         wraps = column + len(token.text) > WIDTH
         if token.i:
             text += line if wraps else between
         column = 0 if wraps else column
-        places.append((len(text), len(text) + len(token.text)))
+        offsets.append((len(text), len(text) + len(token.text)))
         text += token.text
         column += len(token.text) + 1
-    ents = {(places[e.start][0], places[e.end - 1][1], e.label_) for e in gold.ents}
+    ents = {(offsets[e.start][0], offsets[e.end - 1][1], e.label_) for e in gold.ents}
     return text, ents
 
 
@@ -55,11 +55,11 @@ def main() -> None:
     docs = DocBin().from_disk(args.corpus).get_docs(nlp.vocab)
     long = (doc for doc in docs if len(doc) > 10 and len(doc.ents) > 1)
     golds = list(islice(long, args.texts))
-    for kind, blanks in BLANKS.items():
-        pairs = [spaced(gold, *blanks) for gold in golds]
+    for kind, whitespace in WHITESPACE.items():
+        pairs = [spaced(gold, *whitespace) for gold in golds]
         right = found = wanted = 0
-        read = nlp.pipe((text for text, _ in pairs), batch_size=256)
-        for doc, (_, ents) in zip(read, pairs, strict=True):
+        docs_found = nlp.pipe((text for text, _ in pairs), batch_size=256)
+        for doc, (_, ents) in zip(docs_found, pairs, strict=True):
             predicted = {(e.start_char, e.end_char, e.label_) for e in doc.ents}
             right += len(predicted & ents)
             found, wanted = found + len(predicted), wanted + len(ents)

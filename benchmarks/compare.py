@@ -3,13 +3,13 @@
     python -m benchmarks.compare training/base --output training/compare \
         --jobs 2 --json benchmarks/results/compare.json
 
-One pretrained model is fine-tuned for each method on the same five data sets together,
-each text with the labels of its own set, on as many texts in as many steps, and scored
-on each development part; `--jobs` methods at a time share the processors, and all are
-timed together at the end. Trained pipelines stay in the output folder, with their
-scores: a second run does what is missing (delete scores.json to score again). The
-corpora are converted with --own-labels: CORPORA/train/SET.spacy and
-CORPORA/dev/SET.spacy.
+One pretrained model is fine-tuned for each method, with the same texts of five data
+sets in the same number of steps. Each text has the labels of its own set. The models
+are scored on the development part of each set. `--jobs` methods at a time share the
+processors; all methods are timed together at the end. Trained pipelines are kept in the
+output folder with their scores, so a second run only does what is missing (delete
+scores.json to score again). The corpora are converted with --own-labels:
+CORPORA/train/SET.spacy and CORPORA/dev/SET.spacy.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ SETS = {
     "youku": "zh",
     "ecommerce": "zh",
 }
-TIMED = 50  # texts of a set, read one at a time
+TIMED = 50  # texts of a set to time, one at a time
 PLAIN = {
     "min_count_probability": None,
     "from_text": False,
@@ -63,19 +63,19 @@ PLAIN = {
 }
 DEFAULT = {"min_count_probability": 0.3, "from_text": True}
 TAGS = {"tag_weight": 0.5, "sure_tag_probability": 0.7}
-# reads texts in both directions, and is taught to tag them besides
+# bidirectional attention within texts, and tags
 PREFIX = {"prompt.prefix_lm": "true", "training.tag_loss": "0.3"}
-# as configs/train.cfg has it
+# as in configs/train.cfg
 MUON = {"training.muon": "true", "training.tag_loss": "1.0"}
 
 
 @dataclass(frozen=True, slots=True)
-class ReadingMode:
-    """How a trained pipeline is read.
+class DecodingMode:
+    """The settings of a trained pipeline for one row of the tables.
 
-    decoder (Mapping[str, Any]): Settings of its decoder that are changed.
-    dedup (str): As in the component's config.
-    thresholds (bool): Whether each half of the texts is read with the thresholds by
+    decoder (Mapping[str, Any]): Settings of the decoder that are changed.
+    dedup (str): The component's setting.
+    thresholds (bool): Whether each half of the texts is annotated with thresholds by
         label that were learnt on the other half.
     """
 
@@ -86,14 +86,14 @@ class ReadingMode:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What is trained, and in which ways it is read.
+    """A method: how a model is trained, and how it is decoded.
 
     settings (Mapping[str, str]): Setting of the component -> its value.
-    modes (Mapping[str, ReadingMode]): Name in the tables -> how.
+    modes (Mapping[str, DecodingMode]): Name in the tables -> settings of decoding.
     """
 
     settings: Mapping[str, str]
-    modes: Mapping[str, ReadingMode]
+    modes: Mapping[str, DecodingMode]
 
 
 def _baseline(
@@ -102,8 +102,8 @@ def _baseline(
     return Method(
         {"decoder.@misc": f"spacy-padellm.{decoder}.v1"} | dict(settings or {}),
         {
-            name: ReadingMode(),
-            f"{name}, and thresholds by label": ReadingMode(thresholds=True),
+            name: DecodingMode(),
+            f"{name}, and thresholds by label": DecodingMode(thresholds=True),
         },
     )
 
@@ -113,9 +113,9 @@ def _prefix(name: str, settings: Mapping[str, str]) -> Method:
     return Method(
         settings,
         {
-            name: ReadingMode(PLAIN),
-            f"{name}, our default decoding": ReadingMode(ours),
-            f"{name}, and thresholds by label": ReadingMode(ours, thresholds=True),
+            name: DecodingMode(PLAIN),
+            f"{name}, our default decoding": DecodingMode(ours),
+            f"{name}, and thresholds by label": DecodingMode(ours, thresholds=True),
         },
     )
 
@@ -124,12 +124,12 @@ METHODS = {
     "padellm": Method(
         {},
         {
-            "PaDeLLM": ReadingMode(PLAIN),
-            "PaDeLLM, de-duplication off": ReadingMode(PLAIN, "off"),
-            "PaDeLLM, de-duplication reversed": ReadingMode(PLAIN, "reversed"),
-            "PaDeLLM, from the text": ReadingMode({**PLAIN, "from_text": True}),
-            "PaDeLLM, our default decoding": ReadingMode(DEFAULT),
-            "PaDeLLM, and thresholds by label": ReadingMode(DEFAULT, thresholds=True),
+            "PaDeLLM": DecodingMode(PLAIN),
+            "PaDeLLM, de-duplication off": DecodingMode(PLAIN, "off"),
+            "PaDeLLM, de-duplication reversed": DecodingMode(PLAIN, "reversed"),
+            "PaDeLLM, from the text": DecodingMode({**PLAIN, "from_text": True}),
+            "PaDeLLM, our default decoding": DecodingMode(DEFAULT),
+            "PaDeLLM, and thresholds by label": DecodingMode(DEFAULT, thresholds=True),
         },
     ),
     "onestep": _baseline("OneStep", "OneStepDecoder"),
@@ -143,7 +143,7 @@ METHODS = {
     ),
     "no-index-loss": Method(
         {"training.mention_prefix_loss": "false"},
-        {"PaDeLLM, `<mention n>` not learnt": ReadingMode(PLAIN)},
+        {"PaDeLLM, `<mention n>` not learnt": DecodingMode(PLAIN)},
     ),
 }
 
@@ -151,9 +151,9 @@ METHODS = {
 def train(
     base: Path, folder: Path, method: Method, *, corpora: Path, steps: int
 ) -> float:
-    """Fine-tune the model in a process of its own.
+    """Fine-tune the model in a separate process.
 
-    RETURNS (float): Seconds.
+    RETURNS (float): The seconds it took.
     RAISES (subprocess.CalledProcessError): If it fails.
     """
     command = [
@@ -173,37 +173,35 @@ def train(
 
 
 def write_few(corpora: Path) -> None:
-    """A corpus of few texts for `spacy train`, which insists on scoring one."""
+    """Write a corpus of few texts, because `spacy train` requires one for scoring."""
     vocab = spacy.blank("en").vocab
     docs = DocBin().from_disk(corpora / "dev" / "conll03.spacy").get_docs(vocab)
     DocBin(docs=islice(docs, 4)).to_disk(corpora / "few.spacy")
 
 
-def load(
-    folder: Path, corpus: Path, reading: ReadingMode
-) -> tuple[Language, list[Doc]]:
-    """A trained pipeline, set to the labels of a corpus, and the corpus's Docs."""
+def load(folder: Path, corpus: Path, mode: DecodingMode) -> tuple[Language, list[Doc]]:
+    """Load a trained pipeline with the labels of a corpus, and the corpus's Docs."""
     nlp = spacy.load(folder)
     pipe: Any = nlp.get_pipe(FACTORY)
-    pipe.decoder = replace(pipe.decoder, **reading.decoder)
-    pipe.cfg["dedup"] = reading.dedup
+    pipe.decoder = replace(pipe.decoder, **mode.decoder)
+    pipe.cfg["dedup"] = mode.dedup
     golds = list(DocBin().from_disk(corpus).get_docs(nlp.vocab))
     pipe.set_labels(golds[0].user_data[LABELS_KEY])
     return nlp, golds
 
 
-def read(
-    folder: Path, corpus: Path, modes: Mapping[str, ReadingMode]
+def score(
+    folder: Path, corpus: Path, modes: Mapping[str, DecodingMode]
 ) -> dict[str, dict[str, float]]:
-    """Score a trained pipeline in several ways.
+    """Score a trained pipeline in several decoding modes.
 
-    RETURNS (dict[str, dict[str, float]]): Name of the reading -> its figures.
+    RETURNS (dict[str, dict[str, float]]): Name of the mode -> its figures.
     """
     results = {}
     before = None
-    for title, reading in modes.items():
-        decoding = replace(reading, thresholds=False)
-        if decoding != before:  # thresholds judge what was found anyway
+    for title, mode in modes.items():
+        decoding = replace(mode, thresholds=False)
+        if decoding != before:  # thresholds need no new decoding
             before = decoding
             nlp, golds = load(folder, corpus, decoding)
             pipe: Any = nlp.get_pipe(FACTORY)
@@ -214,7 +212,7 @@ def read(
                 pipe.decoder, prompt, gold_texts, pipe.label_data
             )
         pairs = [(_blank(gold), gold) for gold in golds]
-        _annotate(pipe, pairs, found, thresholds=reading.thresholds)
+        _annotate(pipe, pairs, found, thresholds=mode.thresholds)
         examples = [Example(*pair) for pair in pairs]
         scores = ner_score(examples, spans_key=SPANS_KEY)
         results[title] = {
@@ -235,9 +233,9 @@ def _annotate(
     *,
     thresholds: bool,
 ) -> None:
-    """Write what was found to the first Doc of each pair."""
+    """Write the predictions to the first Doc of each pair."""
     docs = [doc for doc, _ in pairs]
-    # thresholds are learnt on all that is found
+    # thresholds are learnt on all predictions
     pipe.cfg["threshold"] = 0.0 if thresholds else None
     pipe.set_annotations(docs, found)
     if thresholds:
@@ -247,17 +245,17 @@ def _annotate(
 
 
 def time_all(output: Path, corpora: Path) -> dict[str, dict[str, float]]:
-    """Read texts one at a time with all that was trained, each text with all in turn.
+    """Time all trained pipelines side by side, one text at a time.
 
-    RETURNS (dict[str, dict[str, float]]): Set -> name of the reading -> mean
-        milliseconds a text.
+    RETURNS (dict[str, dict[str, float]]): Set -> name of the mode -> mean milliseconds
+        of a text.
     """
     trained = {
-        title: (output / key / "model-last", reading)
+        title: (output / key / "model-last", mode)
         for key, method in METHODS.items()
         if (output / key / "scores.json").is_file()
-        for title, reading in method.modes.items()
-        if not reading.thresholds  # they take no time
+        for title, mode in method.modes.items()
+        if not mode.thresholds  # they take no time
     }
     results: dict[str, dict[str, float]] = {}
     for name in SETS:
@@ -279,8 +277,10 @@ def time_all(output: Path, corpora: Path) -> dict[str, dict[str, float]]:
 
 
 def _blank(gold: Doc) -> Doc:
-    """The Doc without annotation; one pipeline reads both languages, so the tokens
-    are the gold ones."""
+    """A Doc with the gold tokens, but without annotation.
+
+    One pipeline is used for two languages, so its tokenizer cannot be used.
+    """
     words = [token.text for token in gold]
     return Doc(gold.vocab, words, spaces=[bool(token.whitespace_) for token in gold])
 
@@ -288,10 +288,10 @@ def _blank(gold: Doc) -> Doc:
 def _thresholds(
     pairs: Sequence[tuple[Doc, Doc]],
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """The thresholds for each half of the texts, learnt on the other."""
+    """Learn thresholds for each half of the texts on the other half."""
     texts = [
         Candidates(
-            frozenset(_place(span) for span in gold.spans[SPANS_KEY]),
+            frozenset(_gold_mention(span) for span in gold.spans[SPANS_KEY]),
             [
                 ScoredSpan(s.start_char, s.end_char, s.label_, score, "exact")
                 for s, score in zip(
@@ -303,20 +303,19 @@ def _thresholds(
         )
         for doc, gold in pairs
     ]
-    corpus = CandidateCorpus(
-        texts, nested=True
-    )  # the paper's scores are of all mentions
+    # the paper scores all mentions
+    corpus = CandidateCorpus(texts, nested=True)
     labels = sorted({mention.label for text in texts for mention in text.gold})
     even, odd = (learn_thresholds([corpus.half(i)], labels) for i in (0, 1))
     return odd, even
 
 
-def _place(span: Span) -> GoldMention:
+def _gold_mention(span: Span) -> GoldMention:
     return GoldMention(span.start_char, span.end_char, span.label_)
 
 
 def table(results: Mapping[str, Mapping[str, Any]], figure: str) -> list[list[str]]:
-    """A row for each reading: a figure of each set, and their mean."""
+    """A row for each decoding mode: a figure for each set, and their mean."""
     names = {name: None for scores in results.values() for name in scores}
     rows = []
     for name in names:
@@ -329,7 +328,7 @@ def table(results: Mapping[str, Mapping[str, Any]], figure: str) -> list[list[st
 
 
 def collect(output: Path) -> dict[str, dict[str, Any]]:
-    """The scores in the output folder: set -> name of the reading -> figures."""
+    """Collect the scores in the output folder: set -> name of the mode -> figures."""
     results: dict[str, dict[str, Any]] = {name: {} for name in SETS}
     for method in METHODS:
         path = output / method / "scores.json"
@@ -342,10 +341,10 @@ def collect(output: Path) -> dict[str, dict[str, Any]]:
 def run_method(
     key: str, folder: Path, base: Path, *, corpora: Path, steps: int, threads: int
 ) -> None:
-    """Train a method and score it, as far as its folder does not show it done."""
+    """Train a method and score it, unless its folder has the results already."""
     if (folder / "scores.json").is_file():
         return
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # of the training's process
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # for the training's process
     torch.set_num_threads(threads)
     method, times = METHODS[key], folder / "training.json"
     if not times.is_file():
@@ -355,7 +354,7 @@ def run_method(
     scores: dict[str, dict[str, Any]] = {}
     for name in SETS:
         dev = corpora / "dev" / f"{name}.spacy"
-        scores[name] = read(folder / "model-last", dev, method.modes)
+        scores[name] = score(folder / "model-last", dev, method.modes)
         for title, figures in scores[name].items():
             figures["training_seconds"] = seconds
             msg.info(f"{name}, {title}: string F1 {figures['string_f']:.3f}")

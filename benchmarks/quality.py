@@ -3,10 +3,10 @@
     python -m benchmarks.quality NAME=CORPUS.spacy [...] --model training/model-best \
         --labels PER,LOC,ORG --json OUT.json
 
-`--decoder min_count_probability=0.3,from_text=true` changes settings of the decoder;
-`--labels` leaves out the labels that a corpus does not annotate; `--ask` has the model
-look for other labels than its own; `--rename` gives the corpus's labels other names,
-e.g. person=PER,location=LOC,group=ORG.
+`--decoder min_count_probability=0.3,from_text=true` changes settings of the decoder.
+`--labels` leaves out labels that a corpus does not annotate. `--ask` sets other labels
+than the model's. `--rename` renames labels of the corpus, e.g.
+person=PER,location=LOC,group=ORG.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from spacy_padellm.pipeline.scorer import ner_score
 def read_gold(
     nlp: Language, path: Path, *, labels: set[str], names: dict[str, str]
 ) -> Iterator[Doc]:
-    """The corpus's Docs with renamed labels; other labels are left out."""
+    """Read the Docs of a corpus, rename labels, and leave out other labels."""
     for doc in DocBin().from_disk(path).get_docs(nlp.vocab):
         gold = doc.copy()
         spans = [
@@ -44,8 +44,8 @@ def read_gold(
         yield gold
 
 
-def without_others(doc: Doc, labels: set[str]) -> Doc:
-    """Leave out what is predicted of labels that the corpus does not annotate."""
+def remove_other_labels(doc: Doc, labels: set[str]) -> Doc:
+    """Remove predictions of labels that the corpus does not annotate."""
     doc.spans.pop(SPANS_KEY, None)
     doc.set_ents([span for span in doc.ents if span.label_ in labels])
     return doc
@@ -54,17 +54,17 @@ def without_others(doc: Doc, labels: set[str]) -> Doc:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpora", nargs="+", metavar="NAME=CORPUS")
-    parser.add_argument("--model", help="a pipeline; without it the bundled model")
-    parser.add_argument("--labels", help="comma-separated; without it all")
+    parser.add_argument("--model", help="a pipeline; default: the bundled model")
+    parser.add_argument("--labels", help="comma-separated; default: all")
     parser.add_argument(
-        "--ask", help="labels to ask for, comma-separated, instead of the pipeline's"
+        "--ask", help="labels to find instead of the pipeline's, comma-separated"
     )
     parser.add_argument("--rename", default="", help="old=new, comma-separated")
     parser.add_argument(
-        "--decoder", default="", help="settings of it, name=value, comma-separated"
+        "--decoder", default="", help="settings name=value, comma-separated"
     )
     parser.add_argument(
-        "--no-thresholds", action="store_true", help="leave out those of the model"
+        "--no-thresholds", action="store_true", help="do not use the model's thresholds"
     )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -76,7 +76,7 @@ def main() -> None:
     if args.ask:
         asked: Any = nlp.get_pipe(FACTORY)
         asked.set_labels(args.ask.split(","))
-    # a pipeline without the component, such as a plain spaCy one, is scored alike
+    # pipelines without the component, such as spaCy's own, can be scored, too
     known = {
         label for name in ("ner", FACTORY) for label in nlp.pipe_labels.get(name, ())
     }
@@ -94,11 +94,11 @@ def main() -> None:
     for corpus in args.corpora:
         name, _, path = corpus.partition("=")
         golds = list(read_gold(nlp, Path(path), labels=labels, names=names))
-        # predicted on the real text, with the pipeline's own tokenizer
+        # predict on the text, with the pipeline's tokenizer
         start = time.perf_counter()
         docs = list(nlp.pipe([gold.text for gold in golds], batch_size=256))
         seconds = time.perf_counter() - start
-        docs = [without_others(doc, labels) for doc in docs]
+        docs = [remove_other_labels(doc, labels) for doc in docs]
         both = zip(docs, golds, strict=True)
         examples = [Example(doc, gold) for doc, gold in both]
         scores = ner_score(examples, spans_key=SPANS_KEY)

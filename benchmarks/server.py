@@ -1,12 +1,12 @@
-"""Throughput of `ServerDecoder` on a vLLM server, against vLLM's own offline one.
+"""Throughput of `ServerDecoder` with a vLLM server, compared with vLLM offline.
 
 python -m benchmarks.server TEXTS.spacy --vllm .venv-vllm/bin/python [--shape 0.6B]
 
-Both run the same prompts with the same settings, in turns, each beginning with an empty
-cache: offline all counts at once, then all mentions at once by `LLM.generate`; served
-what the decoder sends. The model is one of this package, which reads from left to
-right. In a larger shape, if one is asked for, its answers are the same, with the work
-of a model of that shape.
+Both run the same prompts with the same settings, in turns, each with an empty cache at
+its start. Offline, `LLM.generate` gets all count prompts at once, then all mention
+prompts. The server gets the requests of the decoder. The model is one of this package
+with causal attention. With --shape it is embedded in a larger shape: it gives the same
+answers with the work of a model of that shape.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is decoded, and how."""
+    """The texts to decode, with their prompt and labels."""
 
     prompt: PromptTokens
     labels: dict[str, str]
@@ -56,12 +56,14 @@ def main() -> None:
     parser.add_argument("--vllm", required=True, help="Python of vLLM's environment")
     parser.add_argument("--limit", type=int, default=200, help="number of texts")
     parser.add_argument("--model", default="bundled-en", help="or a saved folder")
-    parser.add_argument("--shape", choices=["70M", "0.6B"], help="larger than it is")
+    parser.add_argument(
+        "--shape", choices=["70M", "0.6B"], help="embed the model in a larger shape"
+    )
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--rounds", type=int, default=3, help="repeats of each")
-    parser.add_argument("--concurrency", type=int, default=64, help="texts under way")
-    parser.add_argument("--cores", default="0", help="that the engine's threads have")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--concurrency", type=int, default=64, help="texts in progress")
+    parser.add_argument("--cores", default="0", help="cores of the engine's threads")
+    parser.add_argument("--json", type=Path, help="the file for the figures")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         result = run(args, Path(temporary))
@@ -72,7 +74,7 @@ def main() -> None:
 
 
 def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Measure both in turns."""
+    """Measure the server and vLLM offline, in turns."""
     source = BUNDLED.get(args.model, Path(args.model))
     work = make_work(source, args.texts, args.limit)
     save_model(source, folder / "model", shape=args.shape, dtype=args.dtype)
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "model": str(folder / "model"),
         "dtype": args.dtype,
         "max_num_seqs": 128,
-        "block_size": 32,  # of a short text too something is shared
+        "block_size": 32,  # small enough that short texts share blocks, too
     }
     environment = {
         "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -92,10 +94,10 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         decoder = ServerDecoder(
             f"{server.root}/v1",
             max_concurrency=args.concurrency,
-            max_retries=0,  # what is asked twice is work that offline has not
+            max_retries=0,  # repeated requests would be extra work
             timeout=7200,
         )
-        # the first run of each compiles, and is not counted
+        # the first run of each compiles and is not counted
         found = decode(decoder, None, work.prompt, work.texts, work.labels)
         task = folder / "task.json"
         task.write_text(json.dumps({"rounds": rounds(work, found)}))
@@ -148,7 +150,7 @@ def save_model(source: Path, folder: Path, *, shape: str | None, dtype: str) -> 
 def take_turns(
     server: Server, peer: Offline, decoder: ServerDecoder, work: Work
 ) -> dict[str, Any]:
-    """Seconds, and those of the processor, of a run served and a run offline."""
+    """Seconds and processor seconds of one run on the server and one offline."""
     server.forget()
     before, client, start = server.seconds(), time.process_time(), time.perf_counter()
     decode(decoder, None, work.prompt, work.texts, work.labels)
@@ -161,35 +163,35 @@ def take_turns(
         "served": served,
         "offline": alone,
         "ratio": alone["seconds"] / served["seconds"],
-        # what the ratio is on one core that nothing else uses
+        # the ratio on one core without other work
         "ratio_of_processor": processor(alone) / processor(served),
     }
 
 
 def processor(figures: Mapping[str, float]) -> float:
-    """Processor seconds of all processes of a run."""
+    """The sum of the processor seconds of all processes of a run."""
     return sum(value for name, value in figures.items() if name != "seconds")
 
 
 def spent(process: Process, before: Mapping[str, float]) -> dict[str, float]:
-    """Processor seconds since then."""
+    """Processor seconds since `before`."""
     return {name: now - before[name] for name, now in process.seconds().items()}
 
 
 def rounds(work: Work, found: Sequence[Sequence[Mention]]) -> list[dict[str, Any]]:
-    """All prompts of both rounds, by what was found."""
+    """All prompts of both rounds, for the mentions that were found."""
     names = list(work.labels.values())
     counts, mentions = [], []
     branches = work.prompt.count_branches(work.texts, names)
-    for text, branch, of_text in zip(work.texts, branches, found, strict=True):
-        for (label, name), ids in zip(work.labels.items(), branch.labels, strict=True):
-            sequence = branch.root + ids
+    for text, branch, text_mentions in zip(work.texts, branches, found, strict=True):
+        for (label, name), sequence in zip(
+            work.labels.items(), branch.sequences, strict=True
+        ):
             counts.append(sequence)
-            count = sum(mention.label == label for mention in of_text)
+            count = sum(mention.label == label for mention in text_mentions)
             if count:
-                asked = work.prompt.mention_branches(text, name, count, count)
-                path = sequence[: asked.keep] + asked.stem
-                mentions += [path + ids for ids in asked.mentions]
+                prompts = work.prompt.mention_branches(text, name, count, count)
+                mentions += prompts.sequences(sequence)
     stop = [work.prompt.eos, *count_ends(work.prompt)]
     return [
         {"prompts": counts, "max_tokens": MAX_COUNT_TOKENS, "stop": stop},

@@ -1,7 +1,7 @@
-"""How often a text's mentions depend on the texts decoded with it, in bfloat16.
+"""How often a text's mentions depend on the other texts of its batch, in bfloat16.
 
-In float32 they do not (tests). In bfloat16 products of other sizes round otherwise, and
-a near tie between two tokens may fall the other way.
+In float32 they do not (see the tests). In bfloat16, matrix products of other sizes are
+rounded differently, which can change the order of two tokens that are nearly tied.
 
     python -m benchmarks.ties CORPUS.spacy --texts 500 --json OUT.json
 """

@@ -1,4 +1,4 @@
-"""Training on token trees against the paper's separate examples: one epoch of each.
+"""Training on token trees compared with the paper's separate examples, one epoch each.
 
 python -m benchmarks.training CORPUS.spacy --texts 600 --json OUT.json
 """
@@ -29,7 +29,7 @@ MAX_BATCH_TOKENS = 2048
 
 
 def epoch(lm: LanguageModel, steps: list[list[TrainingTree]]) -> float:
-    """Train once over the steps; gives seconds."""
+    """Train once over the steps; returns the seconds."""
     [optimizer] = make_optimizers(lm)
     start = time.perf_counter()
     for trees in steps:

@@ -1,7 +1,7 @@
 """Time `LLM.generate` on prepared prompts; runs in vLLM's own environment.
 
-python vllm_offline.py TASK.json: for each line that comes in, one that goes out, with
-the seconds of all rounds. The first is not to be counted: it compiles.
+python vllm_offline.py TASK.json: for each line of standard input, one run, and a line
+of standard output with its seconds. The first run compiles and must not be counted.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ def main(task: Path) -> None:
     for _ in sys.stdin:
         llm.reset_prefix_cache()
         start = time.perf_counter()
-        for asked in work["rounds"]:
+        for batch in work["rounds"]:
             params = SamplingParams(
                 temperature=0,
-                max_tokens=asked["max_tokens"],
-                stop_token_ids=asked["stop"],
+                max_tokens=batch["max_tokens"],
+                stop_token_ids=batch["stop"],
                 logprobs=1,
             )
-            prompts = [{"prompt_token_ids": ids} for ids in asked["prompts"]]
+            prompts = [{"prompt_token_ids": ids} for ids in batch["prompts"]]
             llm.generate(prompts, params, use_tqdm=False)
-        # a mark, as vLLM's log goes the same way
+        # marked by a word, because vLLM logs to standard output, too
         print("seconds", time.perf_counter() - start, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""vLLM twice, with the same settings: as a server, and offline."""
+"""vLLM as a server and offline, with the same settings."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ SCRIPT = Path(__file__).with_name("vllm_offline.py")
 
 
 class Process:
-    """A process with children, and the time that they took of the processor."""
+    """A process, and the processor time of it and its children."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
     def seconds(self) -> dict[str, float]:
-        """Processor seconds so far: its own ("front"), what it began ("engine")."""
-        began: set[int] = set()
+        """Processor seconds of the process ("front") and its children ("engine")."""
+        children: set[int] = set()
         last = {self.process.pid}
         known = map(int, filter(str.isdecimal, os.listdir("/proc")))
         parents = {pid: _parent(pid) for pid in known}
         while last:
             last = {pid for pid, parent in parents.items() if parent in last}
-            began |= last
+            children |= last
         return {
             "front": _seconds(self.process.pid),
-            "engine": sum(map(_seconds, began)),
+            "engine": sum(map(_seconds, children)),
         }
 
     def kill(self) -> None:
@@ -49,9 +49,9 @@ class Server(Process):
         self.root = f"http://127.0.0.1:{port}"
 
     def wait(self) -> None:
-        """Wait until it answers.
+        """Wait until the server answers.
 
-        RAISES (RuntimeError): If it ends instead.
+        RAISES (RuntimeError): If the process ends first.
         """
         while self.process.poll() is None:
             try:
@@ -68,12 +68,12 @@ class Server(Process):
 
 
 class Offline(Process):
-    """`LLM.generate`, a run for each call."""
+    """vLLM's `LLM.generate`, in a separate process."""
 
     def run(self) -> float:
-        """The seconds of a run that begins with an empty cache.
+        """Run once with an empty cache; returns the seconds.
 
-        RAISES (RuntimeError): If it ends instead.
+        RAISES (RuntimeError): If the process ends first.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -88,11 +88,11 @@ class Offline(Process):
 def serving(
     python: str, engine: Mapping[str, object], environment: Mapping[str, str]
 ) -> Iterator[Server]:
-    """A server.
+    """Run a server.
 
-    python (str): The interpreter of vLLM's environment.
+    python (str): The Python interpreter of vLLM's environment.
     engine (Mapping[str, object]): Arguments of the engine.
-    environment (Mapping[str, str]): Variables to be set.
+    environment (Mapping[str, str]): Environment variables to set.
     """
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -105,7 +105,7 @@ def serving(
     variables = {
         **os.environ,
         **environment,
-        "VLLM_SERVER_DEV_MODE": "1",  # or it has no /reset_prefix_cache
+        "VLLM_SERVER_DEV_MODE": "1",  # enables /reset_prefix_cache
     }
     server = Server(
         subprocess.Popen(command, env=variables, start_new_session=True, text=True),
@@ -125,7 +125,7 @@ def offline(
     environment: Mapping[str, str],
     task: Path,
 ) -> Iterator[Offline]:
-    """`LLM.generate` on the prompts of a file; see `serving`."""
+    """Run `LLM.generate` on the prompts of a file; see `serving`."""
     work = {**json.loads(task.read_text()), "engine": dict(engine)}
     task.write_text(json.dumps(work))
     process = subprocess.Popen(
@@ -144,7 +144,7 @@ def offline(
 
 
 def _fields(pid: int) -> list[str]:
-    """What /proc tells of a process, after its name; nothing if it has ended."""
+    """The fields of /proc/PID/stat after the name; empty if the process has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""A small model in the shape of a larger one, with the answers of the small one."""
+"""Embeds a small model in a larger shape, so that it gives the same answers."""
 
 from __future__ import annotations
 
@@ -8,33 +8,27 @@ import torch
 
 from spacy_padellm.benchmark.shapes import ModelShape
 
-MARK = 1e-3  # in a dimension that no layer reads: this row is a token
-NO_TOKEN = -1000.0  # times the norm's factor the logit of rows that stand for none
+MARK = 1e-3  # of the rows that are tokens, in a dimension that no layer uses
+NO_TOKEN = -1000.0  # logit of the other rows, apart from the norm's factor
 
 
 def widened(model: Any, shape: ModelShape) -> Any:
     """Embed a Qwen3 model in a larger shape.
 
-    It does the work of a model of that shape and answers the same up to rounding: what
-    is added is zero, or reads and writes only zeros.
+    It does the work of a model of that shape and gives the same answers up to rounding:
+    added weights are zero, or are only multiplied with zeros.
 
     model (transformers.Qwen3ForCausalLM): The model, with tied embeddings.
-    shape (ModelShape): Nowhere smaller than the model; of Qwen3.
-    RETURNS (transformers.Qwen3ForCausalLM): Another model, in the dtype of the first.
+    shape (ModelShape): A shape of Qwen3, no size smaller than the model's.
+    RETURNS (transformers.Qwen3ForCausalLM): A new model with the same dtype.
     """
     old = model.config
     config = type(old).from_dict(
         {
             **old.to_dict(),
-            "vocab_size": shape.vocabulary,
-            "hidden_size": shape.hidden,
-            "intermediate_size": shape.intermediate,
-            "num_hidden_layers": shape.layers,
-            "num_attention_heads": shape.heads,
-            "num_key_value_heads": shape.key_value_heads,
-            "head_dim": shape.head_size,
+            **shape.config(),
             "layer_types": ["full_attention"] * shape.layers,
-            # the mean of the squares is over more of them
+            # the mean of squares is over more dimensions
             "rms_norm_eps": old.rms_norm_eps * old.hidden_size / shape.hidden,
         }
     )
@@ -56,12 +50,12 @@ def _fill_layer(layer: Any, source: Any, old: Any, shape: ModelShape) -> None:
     for name in ("gate_proj", "up_proj", "down_proj"):
         small = getattr(source.mlp, name).weight
         getattr(layer.mlp, name).weight[: small.shape[0], : small.shape[1]] = small
-    # a frequency of the rotation stands where the larger head has the same one
+    # each rotary frequency goes to the dimensions with the same one in the larger head
     step = shape.head_size // size
     dims = torch.arange(size // 2) * step
     dims = torch.cat([dims, dims + shape.head_size // 2])
     spread = {"q_proj": dims, "k_proj": dims, "v_proj": torch.arange(size)}
-    # query heads in a row share a key head: one of each such group is used
+    # neighbouring query heads share a key head: keep them in the same groups
     groups_old = old.num_attention_heads // old.num_key_value_heads
     groups = shape.heads // shape.key_value_heads
     heads = torch.arange(old.num_attention_heads)
@@ -79,12 +73,12 @@ def _fill_layer(layer: Any, source: Any, old: Any, shape: ModelShape) -> None:
     attention.o_proj.weight.copy_(output)
     fewer = (size / shape.head_size) ** 0.5
     attention.k_norm.weight[dims] = source_attention.k_norm.weight * fewer
-    # scores are divided by the root of the larger head size
+    # attention scores are divided by the root of the larger head size
     attention.q_norm.weight[dims] = source_attention.q_norm.weight
 
 
 def _fill_ends(wide: Any, model: Any, shape: ModelShape) -> None:
-    """Embeddings, and the norm before the vocabulary projection."""
+    """Fill the embeddings, and the norm before the vocabulary projection."""
     old = model.config
     width = old.hidden_size
     embeddings = wide.model.embed_tokens.weight

@@ -1,4 +1,4 @@
-"""Annotate English text with the bundled model, and draw it as a page.
+"""Annotate English text with the bundled model, and write it as an HTML page.
 
 python scripts/demo.py [TEXT ...] [--page FILE.html]
 """
@@ -31,7 +31,7 @@ TEXTS = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("texts", nargs="*", metavar="TEXT")
-    parser.add_argument("--page", type=Path, help="where to write a displaCy page")
+    parser.add_argument("--page", type=Path, help="the file of a displaCy page")
     args = parser.parse_args()
     nlp = spacy.blank("en")
     nlp.add_pipe("padellm_ner")
@@ -56,7 +56,7 @@ def main() -> None:
         found = [doc for doc in docs if doc.ents]
         html = displacy.render(found, style="ent", page=True, jupyter=False)
         args.page.write_text(html, "utf8")
-        msg.good(f"Entities drawn in {args.page}")
+        msg.good(f"Page written to {args.page}")
 
 
 if __name__ == "__main__":

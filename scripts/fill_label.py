@@ -1,8 +1,8 @@
-"""Add a label that a corpus does not annotate, as a trained pipeline finds it.
+"""Add the mentions of a label that a corpus does not annotate, with a trained pipeline.
 
     python scripts/fill_label.py PIPELINE INPUT.spacy OUTPUT.spacy LABEL
 
-What overlaps the corpus's own mentions is left out.
+Mentions that overlap those of the corpus are left out.
 """
 
 from __future__ import annotations

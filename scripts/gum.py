@@ -2,10 +2,11 @@
 
     python scripts/gum.py OUTPUT.spacy FOLDER
 
-The folder is GUM's coref/gum/tsv (WebAnno TSV); of its genres those are read whose
-texts are under CC BY or CC BY-SA. GUM annotates whole noun phrases. A phrase is taken
-as a name, as NER corpora understand it, if what remains of it is written like one:
-articles, titles and words in lower case before it are cut off, and what follows it too.
+The folder is GUM's coref/gum/tsv (WebAnno TSV). Only genres whose texts are licensed
+under CC BY or CC BY-SA are used. GUM annotates complete noun phrases. To get names as
+in NER corpora, articles, titles and lower-case words at the start of a phrase are cut
+off, and so is everything after the name. Phrases without a capitalized name are left
+out.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ def words_of(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# stand inside names in lower case
+# lower-case words inside names
 INSIDE = words_of("de la del van von der den du di da al bin ibn & - . '")
 INSIDE_OTHERS = words_of("of the and for 's ’s")  # not in names of persons
-# may follow a name in its noun phrase; another word shows that the name modifies it
+# words that may follow a name in its noun phrase; before others it is a modifier
 AFTER = words_of(
     "of in at on from to for with by who which that whose as where when near under "
     "and or 's ’s , ( [ - – — : ; ' \""
@@ -44,7 +45,7 @@ TITLES = words_of(
     "Emperor Petitioner Mom Dad Mr. Mrs. Ms. Dr. Prof. Rev. Gov. Sen. Rep. Gen. Sgt. "
     "Lt. Col. Capt. The A An"
 )
-USUAL = 3  # times that a word is seen in lower case before it is no name by itself
+USUAL = 3  # a word that is in lower case this often is not a name on its own
 
 
 @dataclass(slots=True)
@@ -55,12 +56,12 @@ class Sentence:
     phrases: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
 
     def add(self, columns: Sequence[str]) -> None:
-        """One line of the file: number, characters, word, types as "person[3]"."""
-        place = len(self.words)
+        """Add a line of the file: number, characters, word, types like "person[3]"."""
+        index = len(self.words)
         self.words.append(columns[2])
         for kind, number in ENTITY.findall(columns[3]):
-            phrase = self.phrases.setdefault(number or f"word {place}", (kind, []))
-            phrase[1].append(place)
+            phrase = self.phrases.setdefault(number or f"word {index}", (kind, []))
+            phrase[1].append(index)
 
 
 def read(path: Path) -> Iterator[Sentence]:
@@ -83,7 +84,7 @@ def is_capital(word: str) -> bool:
 def name_of(
     words: Sequence[str], usual: Mapping[str, int], *, kind: str
 ) -> tuple[int, int] | None:
-    """Where in a noun phrase its name stands: (start, end), or None."""
+    """The (start, end) of the name in a noun phrase, or None."""
     inside = INSIDE if kind == "person" else INSIDE | INSIDE_OTHERS
     start = 0
     while start < len(words) and (
@@ -91,7 +92,7 @@ def name_of(
     ):
         start += 1
     if any(word in AFTER for word in words[:start]):
-        return None  # the name of something else: "the walls of Babylon"
+        return None  # the name is a modifier: "the walls of Babylon"
     end = start
     while end < len(words) and (
         is_capital(words[end])
@@ -115,13 +116,13 @@ def mentions(
 ) -> list[tuple[int, int, str]]:
     """The outermost names of a sentence as (start, end, label)."""
     found = []
-    for kind, places in sentence.phrases.values():
-        # of other kinds too: a name inside them would be taken apart
-        words = [sentence.words[place] for place in places]
-        whole = places[-1] - places[0] + 1 == len(places)
-        name = name_of(words, usual, kind=kind) if whole else None
+    for kind, indices in sentence.phrases.values():
+        # names of other kinds, too, so that names inside them are not used
+        words = [sentence.words[index] for index in indices]
+        contiguous = indices[-1] - indices[0] + 1 == len(indices)
+        name = name_of(words, usual, kind=kind) if contiguous else None
         if name is not None:
-            found.append((places[0] + name[0], places[0] + name[1], kind))
+            found.append((indices[0] + name[0], indices[0] + name[1], kind))
     outer: list[tuple[int, int, str]] = []
     for start, end, kind in sorted(found, key=lambda item: item[0] - item[1]):
         if all(end <= other[0] or start >= other[1] for other in outer):
@@ -134,7 +135,7 @@ def mentions(
 def settle(
     found: Sequence[Sequence[tuple[int, int, str]]], texts: Sequence[Sentence]
 ) -> list[list[tuple[int, int, str]]]:
-    """One label a name, its most frequent: a country that plays stays a place."""
+    """Give each name its most frequent label: a country in sports stays a place."""
     votes: dict[str, Counter[str]] = defaultdict(Counter)
     for text, names in zip(texts, found, strict=True):
         for start, end, label in names:

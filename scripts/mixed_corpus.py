@@ -1,13 +1,13 @@
 """Make the bundled model's training corpus from converted corpora.
 
-Each gold corpus is taken as it is and as running text, one to three sentences at a
-time with the spacing of ordinary writing, and both twice more with other names in the
-place of most mentions, so that a model learns to read names it does not know. Labels
-are renamed to PER, LOC, ORG, MISC. Silver corpora (scripts/silver.py) are taken once.
+Each gold corpus is used unchanged, and as running text: one to three sentences at a
+time, with the spacing of ordinary writing. Both are used twice more with other names in
+most mentions, so that a model learns to find names that it does not know. Labels are
+renamed to PER, LOC, ORG and MISC. Silver corpora (scripts/silver.py) are used once.
 
     python scripts/mixed_corpus.py OUTPUT.spacy GOLD.spacy [...] --silver SILVER.spacy
 
---names takes more names from the lists of scripts/names.py.
+--names adds names from the lists of scripts/names.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import spacy
 from spacy.tokens import Doc, DocBin, Span
 
 SPANS_KEY = "padellm"
-# labels of WNUT-17 and CrossNER; those missing here are no names and left out
+# labels of WNUT-17 and CrossNER; labels that are not listed are left out
 NAMES = {
     "PER": "person politician writer scientist researcher musicalartist",
     "LOC": "location country astronomicalobject",
@@ -34,10 +34,10 @@ NAMES = {
     "magazine academicjournal conference programlang",
 }
 LABELS = {old: new for new, olds in NAMES.items() for old in [new, *olds.split()]}
-NO_BLANK_BEFORE = {*".,;:!?)]}%", "'s", "'S", "n't", "'re", "'ve", "'ll", "'m", "'d"}
-NO_BLANK_AFTER = {*"([{$#@"}
+NO_SPACE_BEFORE = {*".,;:!?)]}%", "'s", "'S", "n't", "'re", "'ve", "'ll", "'m", "'d"}
+NO_SPACE_AFTER = {*"([{$#@"}
 SWAPPED = 0.7  # share of mentions that get another name
-TIMES = 2  # how often a text comes with other names
+TIMES = 2  # how often a text is used with other names
 INVENTED = 0.25  # share of the other names that are made up
 LISTED = 0.45  # share of the other names from lists, where there are lists
 ACRONYMS = 0.3  # share of the made-up organizations
@@ -56,20 +56,20 @@ SYLLABLES = [
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words, whether a blank follows each, and mentions as (start, end, label)."""
+    """Words, whether a space follows each, and mentions as (start, end, label)."""
 
     words: list[str]
-    blanks: list[bool]
+    spaces: list[bool]
     mentions: list[tuple[int, int, str]]
 
     def to_doc(self, vocab: spacy.Vocab) -> Doc:
-        doc = Doc(vocab, words=self.words, spaces=self.blanks)
+        doc = Doc(vocab, words=self.words, spaces=self.spaces)
         doc.set_ents([Span(doc, *mention) for mention in self.mentions])
         return doc
 
 
 def read(path: Path, vocab: spacy.Vocab) -> list[Text]:
-    """A corpus with renamed labels."""
+    """Read a corpus, and rename its labels."""
     texts = []
     for doc in DocBin().from_disk(path).get_docs(vocab):
         gold = doc.spans.get(SPANS_KEY, doc.ents)
@@ -80,19 +80,19 @@ def read(path: Path, vocab: spacy.Vocab) -> list[Text]:
         ]
         if len(doc):
             words = [token.text for token in doc]
-            blanks = [bool(token.whitespace_) for token in doc]
-            texts.append(Text(words, blanks, sorted(mentions)))
+            spaces = [bool(token.whitespace_) for token in doc]
+            texts.append(Text(words, spaces, sorted(mentions)))
     return texts
 
 
-def spaces(words: Sequence[str]) -> list[bool]:
-    """Whether ordinary writing has a blank after each word."""
+def ordinary_spaces(words: Sequence[str]) -> list[bool]:
+    """Whether ordinary writing has a space after each word."""
     after = [True] * len(words)
     quotes = 0
     for i, word in enumerate(words):
-        if i and word in NO_BLANK_BEFORE:
+        if i and word in NO_SPACE_BEFORE:
             after[i - 1] = False
-        if word in NO_BLANK_AFTER:
+        if word in NO_SPACE_AFTER:
             after[i] = False
         if word == '"':
             quotes += 1
@@ -104,32 +104,32 @@ def spaces(words: Sequence[str]) -> list[bool]:
 
 
 def join(texts: Sequence[Text]) -> Text:
-    """Texts as one running text with the spacing of ordinary writing."""
+    """Join texts to a running text with the spacing of ordinary writing."""
     words: list[str] = []
-    blanks: list[bool] = []
+    spaces: list[bool] = []
     mentions = []
     for text in texts:
         start = len(words)
-        if blanks:
-            blanks[-1] = True
+        if spaces:
+            spaces[-1] = True
         words += text.words
-        blanks += spaces(text.words) if all(text.blanks[:-1]) else text.blanks
+        spaces += ordinary_spaces(text.words) if all(text.spaces[:-1]) else text.spaces
         mentions += [(start + a, start + b, label) for a, b, label in text.mentions]
-    blanks[-1] = False
-    return Text(words, blanks, mentions)
+    spaces[-1] = False
+    return Text(words, spaces, mentions)
 
 
 def running(texts: Sequence[Text], rng: random.Random) -> Iterator[Text]:
-    """Consecutive sentences, one to three at a time."""
-    place = 0
-    while place < len(texts):
+    """Join consecutive sentences, one to three at a time."""
+    start = 0
+    while start < len(texts):
         count = rng.choice((1, 1, 2, 3))
-        yield join(texts[place : place + count])
-        place += count
+        yield join(texts[start : start + count])
+        start += count
 
 
 def invent(label: str, rng: random.Random) -> list[str]:
-    """A name that nobody has."""
+    """Make up a name."""
     if label == "ORG" and rng.random() < ACRONYMS:
         return ["".join(rng.choices(ascii_uppercase, k=rng.choice((3, 3, 4, 5))))]
     words = []
@@ -141,7 +141,7 @@ def invent(label: str, rng: random.Random) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names by label, each as words: those of the gold corpora, and of lists."""
+    """Names by label, each a list of words: from the gold corpora, and from lists."""
 
     gold: Mapping[str, Sequence[list[str]]]
     listed: Mapping[str, Sequence[list[str]]]
@@ -156,35 +156,35 @@ class Names:
 
 
 def swap(text: Text, names: Names, rng: random.Random) -> Text:
-    """The text with other names in the place of most of its mentions."""
+    """Replace most mentions of a text by other names."""
     words: list[str] = []
-    blanks: list[bool] = []
+    spaces: list[bool] = []
     mentions = []
-    place = 0
+    reached = 0
     for start, end, label in text.mentions:
-        if start < place:
+        if start < reached:
             continue  # nested in the mention before
-        words += text.words[place:start]
-        blanks += text.blanks[place:start]
+        words += text.words[reached:start]
+        spaces += text.spaces[reached:start]
         name = text.words[start:end]
         if rng.random() < SWAPPED:
             name = names.draw(label, rng)
         mentions.append((len(words), len(words) + len(name), label))
         words += name
-        blanks += [True] * (len(name) - 1) + [text.blanks[end - 1]]
-        place = end
-    words += text.words[place:]
-    blanks += text.blanks[place:]
-    return Text(words, blanks, mentions)
+        spaces += [True] * (len(name) - 1) + [text.spaces[end - 1]]
+        reached = end
+    words += text.words[reached:]
+    spaces += text.spaces[reached:]
+    return Text(words, spaces, mentions)
 
 
 def recase(text: Text, rng: random.Random) -> Text:
-    """A few texts all in lower or upper case, as users type them."""
+    """Set a few texts in lower or upper case, as users may type them."""
     chance = rng.random()
     if chance < LOWER:
-        return Text([word.lower() for word in text.words], text.blanks, text.mentions)
+        return Text([word.lower() for word in text.words], text.spaces, text.mentions)
     if chance < LOWER + UPPER:
-        return Text([word.upper() for word in text.words], text.blanks, text.mentions)
+        return Text([word.upper() for word in text.words], text.spaces, text.mentions)
     return text
 
 
@@ -193,7 +193,7 @@ def mix(
     listed: Mapping[str, Sequence[list[str]]],
     rng: random.Random,
 ) -> Iterator[Text]:
-    """All gold corpora as they are and as running text, and with other names."""
+    """Yield all gold corpora unchanged, as running text, and with other names."""
     pool: dict[str, list[list[str]]] = defaultdict(list)
     for texts in gold:
         for text in texts:

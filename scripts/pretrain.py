@@ -2,10 +2,10 @@
 
     python scripts/pretrain.py OUTPUT INPUT [...] --steps 1500
 
-Inputs are folders of .txt files or .spacy corpora, whose annotation is not looked at.
-Most of the texts are followed by spans of their own, chosen at random: copying out of
-the text is what a model of this size learns last, and every method needs it. The output
-is a Hugging Face folder.
+Inputs are folders of .txt files or .spacy corpora, whose annotation is ignored. Most of
+the texts are followed by some of their own spans, chosen at random. This teaches the
+model to copy from a text, which a model of this size learns last and every method
+needs. The output is a Hugging Face folder.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ SHAPE = SmallShape(
     context=1024,
 )
 ROW = 256  # tokens
-COPIED = 0.7  # share of texts that are followed by spans of their own
+COPIED = 0.7  # share of texts that are followed by some of their spans
 SPANS, LONGEST = 8, 4  # spans of a text, pieces of a span, at most
 PIECE = re.compile(r"[㐀-鿿]|[^\s㐀-鿿]+")
 
 
 def read(path: Path, rng: random.Random) -> list[str]:
-    """The texts of an input."""
+    """Read the texts of an input."""
     if path.suffix == ".spacy":
         docs = DocBin().from_disk(path).get_docs(spacy.blank("en").vocab)
         return [doc.text for doc in docs]
@@ -50,7 +50,7 @@ def read(path: Path, rng: random.Random) -> list[str]:
 
 
 def with_spans(text: str, rng: random.Random) -> str:
-    """A text, and below it some of its spans in their order, a line each."""
+    """Append some spans of a text in text order, one per line."""
     pieces = [match.span() for match in PIECE.finditer(text)]
     if not pieces:
         return text
@@ -63,7 +63,7 @@ def with_spans(text: str, rng: random.Random) -> str:
 
 
 class Rows(torch.utils.data.IterableDataset[dict[str, list[int]]]):
-    """Endless rows of texts, each text with the token that ends it."""
+    """Endless rows of tokens from random texts, each text followed by `<eos>`."""
 
     def __init__(self, texts: Sequence[str], tokenizer: Any, *, seed: int) -> None:
         self.texts = texts
@@ -91,9 +91,11 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("inputs", type=Path, nargs="+")
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--rows", type=int, default=8, help="of a step")
+    parser.add_argument("--rows", type=int, default=8, help="rows of a step")
     parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--texts", type=int, default=60_000, help="of an input")
+    parser.add_argument(
+        "--texts", type=int, default=60_000, help="most texts of an input"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     rng = random.Random(args.seed)
@@ -127,7 +129,7 @@ def main() -> None:
         train_dataset=Rows(texts, lm.tokenizer, seed=args.seed),
     )
     trainer.train()
-    print(f"{len(texts)} texts, {args.steps * args.rows * ROW} tokens of them read")
+    print(f"{len(texts)} texts, {args.steps * args.rows * ROW} tokens of training")
     lm.model.save_pretrained(args.output)
     lm.tokenizer.save_pretrained(args.output)
 

@@ -1,9 +1,9 @@
-"""Annotate sentences of plain text with a trained pipeline: silver training data.
+"""Make silver training data: sentences annotated by a trained pipeline.
 
     python scripts/silver.py PIPELINE OUTPUT.spacy FOLDER [...] --sentences 50000
 
-Takes the .txt files of the folders in random order, unwraps their lines, cuts them
-into sentences and annotates as many as are asked for.
+The .txt files of the folders are read in random order. Their hard-wrapped lines are
+joined and split into sentences.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ import spacy
 from spacy.tokens import DocBin
 
 SHORTEST, LONGEST = 5, 60  # tokens of a sentence
-FILE_SHARE = 400  # sentences of one file at most
-# after a mark that ends a sentence, before a capital; not after initials and titles
+FILE_SHARE = 400  # most sentences of one file
+# after sentence-final punctuation and before a capital; not after initials or titles
 SENTENCE_END = re.compile(
     r"(?<![A-Z])(?<!Mr|Dr|St)(?<!Mrs)([.!?]['\"”’]?)\s+(?=[A-Z\"“])"
 )
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """Paragraphs with their hard-wrapped lines joined."""
+    """Split a text into paragraphs, and join their hard-wrapped lines."""
     for piece in re.split(r"\n\s*\n|\n(?=\s+[A-Z])", text):
         yield " ".join(piece.split())
 
 
 def sentences(path: Path, rng: random.Random) -> list[str]:
-    """A random part of a file's sentences."""
+    """Choose sentences of a file at random."""
     text = path.read_text("utf8", errors="replace").replace("\ufeff", "")
     found = []
     for paragraph in paragraphs(text):
@@ -63,7 +63,7 @@ def main() -> None:
     texts = islice(collect(args.folders, random.Random(args.seed)), args.sentences)
     corpus = DocBin(store_user_data=False)
     for doc in nlp.pipe(texts, batch_size=512):
-        doc.spans.clear()  # doc.ents is flat, these may be nested
+        doc.spans.clear()  # they may be nested; doc.ents is flat
         corpus.add(doc)
     corpus.to_disk(args.output)
     print(f"{len(corpus)} sentences")

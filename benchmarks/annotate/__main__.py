@@ -1,14 +1,14 @@
-"""Annotating a generated corpus with `spacy padellm annotate`: rate and memory.
+"""Throughput and memory of `spacy padellm annotate` on a generated corpus.
 
-Short texts are put together from templates and words, and annotated with the bundled
-model by 1 and by 2 workers of one thread each. The memory of the command and of its
-workers is read while they run, to see whether it is flat. A control says what the
-machine itself allows: plain `nlp.pipe` in 1 and in 2 processes that share nothing.
+Short texts are generated from templates, and annotated with the bundled model by 1 and
+by 2 workers of one thread each. The memory of the command and its workers is sampled,
+to see whether it grows. As a control, plain `nlp.pipe` is run in 1 and in 2 independent
+processes.
 
     OMP_NUM_THREADS=1 python -m benchmarks.annotate --texts 200000 --json OUT.json
 
-With `--kill`, a worker and then the command are killed in the middle of a run; the
-command is given again, and what it wrote compared with an undisturbed run.
+With `--kill`, a worker and then the command are killed during a run. The command is run
+again, and its output is compared with that of an undisturbed run.
 
     OMP_NUM_THREADS=1 python -m benchmarks.annotate --kill --texts 8000 --shard-size 200
 """
@@ -31,18 +31,18 @@ from benchmarks.annotate.control import plain_rate
 from benchmarks.annotate.corpus import write_corpus, write_pipeline
 from benchmarks.annotate.killing import kill_and_compare
 
-BAD_EVERY = 500  # texts of a run that is killed
+BAD_EVERY = 500  # one of this number of texts is bad, with --kill
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", type=int, default=200_000)
     parser.add_argument("--shard-size", type=int, default=10_000)
-    parser.add_argument("--workers", default="1,2", help="numbers to measure")
+    parser.add_argument("--workers", default="1,2", help="numbers of workers")
     parser.add_argument(
         "--control-texts", type=int, default=4000, help="0 leaves out the control"
     )
-    parser.add_argument("--kill", action="store_true", help="kill and compare instead")
+    parser.add_argument("--kill", action="store_true", help="compare a killed run")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     numbers = [int(number) for number in args.workers.split(",")]
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def show_rates(results: list[dict[str, Any]], control: dict[int, float]) -> None:
-    """A row for each number of workers."""
+    """Print a row for each number of workers."""
     first = results[0]
     rows = []
     for result in results:
@@ -104,21 +104,21 @@ def show_rates(results: list[dict[str, Any]], control: dict[int, float]) -> None
         divider=True,
     )
     msg.text(
-        "texts/s: of the whole command, start of Python and loading included; running: "
-        "while all workers work; plain pipes: nlp.pipe in as many processes that share "
-        "nothing, without loading"
+        "texts/s: of the complete command, including start and loading; running: while "
+        "all workers are busy; plain pipes: nlp.pipe in as many independent processes, "
+        "without loading"
     )
 
 
 def with_factor(rate: float | None, first: float | None) -> tuple[str, str]:
-    """A rate, and how many times the first one it is."""
+    """A rate, and its ratio to the first one."""
     if rate is None or first is None:
         return "-", "-"
     return f"{rate:.1f}", f"{rate / first:.2f}"
 
 
 def show_memory(results: list[dict[str, Any]]) -> None:
-    """A row for each process."""
+    """Print a row for each process."""
     rows = []
     for result in results:
         for name, memory in result["memory_mib"].items():
@@ -132,13 +132,13 @@ def show_memory(results: list[dict[str, Any]]) -> None:
         divider=True,
     )
     msg.text(
-        "1/4 to 4/4: most in each quarter of the shards; growth: of the last "
-        "against the first, whose start (a tenth of the run) is left out as warm-up"
+        "1/4 to 4/4: peak in each quarter of the shards; growth: last quarter compared "
+        "with the first, whose start (a tenth of the run) is left out as warm-up"
     )
 
 
 def show_killed(killed: dict[str, Any]) -> None:
-    """Say what was killed when, and whether the outputs are equal.
+    """Print when processes were killed, and whether the outputs are equal.
 
     RAISES (SystemExit): If they are not.
     """
@@ -148,8 +148,8 @@ def show_killed(killed: dict[str, Any]) -> None:
         "the command was"
     )
     if not killed["equal"]:
-        msg.fail("The output is not that of an undisturbed run", exits=1)
-    msg.good(f"All {killed['files']} files are those of an undisturbed run")
+        msg.fail("The output differs from that of an undisturbed run", exits=1)
+    msg.good(f"All {killed['files']} files are equal to those of an undisturbed run")
 
 
 if __name__ == "__main__":

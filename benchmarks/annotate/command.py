@@ -1,4 +1,4 @@
-"""The command that is measured, and its output."""
+"""Runs the command, and reads its output."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ REJECTED_EXIT = 3
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """What is annotated, and with what.
+    """A corpus and the pipeline that annotates it.
 
     pipeline (Path): The pipeline's folder.
     source (Path): The file of texts.
-    texts (int): How many there are.
+    texts (int): Number of texts.
     shard_size (int): Texts of a shard.
     """
 
@@ -36,7 +36,7 @@ class Corpus:
 
     @property
     def shards(self) -> int:
-        """How many shards there are."""
+        """Number of shards."""
         return -(-self.texts // self.shard_size)
 
 
@@ -49,12 +49,12 @@ def start(corpus: Corpus, output: Path, *, workers: int) -> subprocess.Popen[byt
 
 
 def done(output: Path) -> int:
-    """How many shards are finished."""
+    """Number of finished shards."""
     return len(list((output / "shards").glob("part-*")))
 
 
 def watch(process: subprocess.Popen[bytes], look: Callable[[], bool]) -> None:
-    """Look at a running command now and then, until it ends or `look` gives True.
+    """Poll a running command until it ends or `look` returns True.
 
     RAISES (SystemExit): If it failed.
     """
@@ -67,7 +67,7 @@ def watch(process: subprocess.Popen[bytes], look: Callable[[], bool]) -> None:
 
 
 def measure(corpus: Corpus, output: Path, *, workers: int) -> dict[str, Any]:
-    """Run the command; its seconds, texts a second and memory."""
+    """Run the command; returns its seconds, throughput and memory."""
     seen: dict[str, Memory] = {}
 
     def look() -> bool:
@@ -88,11 +88,10 @@ def measure(corpus: Corpus, output: Path, *, workers: int) -> dict[str, Any]:
 
 
 def running_rate(output: Path, *, workers: int) -> float | None:
-    """Texts a second while all workers are at work, without start-up and tail.
+    """Texts per second while all workers are busy, without start and end.
 
-    RETURNS (float | None): The slope of finished texts over time, from when each worker
-        may have finished a shard until one may have run out of them; None if there are
-        too few shards to tell.
+    RETURNS (float | None): The slope of finished texts over time, without the first and
+        last shards of the workers. None if there are too few shards.
     """
     shards = sorted((output / "shards").iterdir(), key=lambda p: p.stat().st_mtime)
     times = np.array([path.stat().st_mtime for path in shards])

@@ -1,7 +1,7 @@
-"""What two processes gain on this machine where they share nothing but it.
+"""The control: plain `nlp.pipe` in independent processes.
 
-Each process annotates its part of the texts with `nlp.pipe`, and nothing else; loading
-is not counted. This file is also the program of such a process.
+Each process annotates its part of the texts with `nlp.pipe`. Loading is not timed. This
+file is also the program of these processes.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ READY, GO = "ready", "go"
 
 
 def plain_rate(corpus: Corpus, *, processes: int, texts: int) -> float:
-    """Texts a second of processes that know nothing of each other.
+    """Texts per second of independent processes.
 
-    corpus (Corpus): Where the texts are.
-    processes (int): How many.
-    texts (int): How many texts they read together.
-    RETURNS (float): From when all have loaded the pipeline until the last has finished.
-    RAISES (SystemExit): If one fails.
+    corpus (Corpus): The corpus.
+    processes (int): Number of processes.
+    texts (int): Number of texts of all processes together.
+    RETURNS (float): The rate from when all have loaded the pipeline until the last one
+        has finished.
+    RAISES (SystemExit): If a process fails.
     """
-    ends = [texts * place // processes for place in range(processes + 1)]
+    ends = [texts * number // processes for number in range(processes + 1)]
     running = [
         subprocess.Popen(
             [
@@ -42,25 +43,25 @@ def plain_rate(corpus: Corpus, *, processes: int, texts: int) -> float:
         for start, end in pairwise(ends)
     ]
     for process in running:
-        if _hear(process) != READY:
+        if _read_line(process) != READY:
             raise SystemExit("A process of the control ended early")
     for process in running:
         assert process.stdin is not None
         process.stdin.write(GO + "\n")
         process.stdin.flush()
-    seconds = [float(_hear(process)) for process in running]
+    seconds = [float(_read_line(process)) for process in running]
     for process in running:
         process.communicate()
     return texts / max(seconds)
 
 
-def _hear(process: subprocess.Popen[str]) -> str:
+def _read_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
 
 def main() -> None:
-    """Be such a process."""
+    """Run one of the processes."""
     pipeline, source, start, end = sys.argv[1:]
     nlp = load_checked(pipeline)
     with Path(source).open(encoding="utf8") as file:

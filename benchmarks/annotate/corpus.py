@@ -27,7 +27,7 @@ DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
 
 
 class Words:
-    """Gives a new word or name for each field of a template."""
+    """A new word or name for each field of a template."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -46,10 +46,10 @@ class Words:
 
 
 def make_texts(count: int, *, seed: int = 0) -> Iterator[str]:
-    """Short texts, few of them alike."""
+    """Generate short texts, few of them equal."""
     words = Words(seed)
     for _ in range(count):
-        # format_map asks for each field of its own
+        # format_map looks up each field separately
         yield words.chance.choice(TEMPLATES).format_map(words)
 
 
@@ -57,8 +57,8 @@ def write_corpus(path: Path, count: int, *, bad_every: int = 0) -> None:
     """Write texts as JSON lines with an id.
 
     path (Path): The file.
-    count (int): How many.
-    bad_every (int): One of so many has no text; 0 means none.
+    count (int): Number of texts.
+    bad_every (int): One of this number of rows has no text; 0 means none.
     """
     with path.open("w", encoding="utf8") as file:
         for number, text in enumerate(make_texts(count), 1):

@@ -1,4 +1,4 @@
-"""A run that is disturbed, against one that is not."""
+"""Compares a disturbed run with an undisturbed one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from benchmarks.annotate.memory import workers_of
 
 
 def kill_and_compare(corpus: Corpus, folder: Path, *, workers: int) -> dict[str, Any]:
-    """Kill a worker and then the command, give it again, and compare the outputs.
+    """Kill a worker and then the command, run it again, and compare the outputs.
 
-    corpus (Corpus): What is annotated.
-    folder (Path): Where the outputs go.
-    workers (int): How many; at least 2.
-    RETURNS (dict[str, Any]): How many shards were done at each kill, how many in all,
-        and whether all files are equal.
+    corpus (Corpus): The corpus.
+    folder (Path): The folder of the outputs.
+    workers (int): Number of workers, at least 2.
+    RETURNS (dict[str, Any]): How many shards were finished at each kill, how many there
+        are, and whether all files are equal.
     RAISES (SystemExit): If the command fails, or ends before it is killed.
     """
     calm, killed = folder / "calm", folder / "killed"
@@ -44,14 +44,14 @@ def kill_and_compare(corpus: Corpus, folder: Path, *, workers: int) -> dict[str,
 
 
 def _wait(process: subprocess.Popen[bytes], output: Path, shards: int) -> None:
-    """Wait until so many shards are done, and the command still runs."""
+    """Wait until a number of shards is finished and the command is still running."""
     watch(process, lambda: done(output) >= max(shards, 1))
     if process.poll() is not None:
         raise SystemExit("The command ended before it could be killed: give more texts")
 
 
 def contents(output: Path) -> dict[str, bytes]:
-    """All files of a finished run, byte by byte."""
+    """The contents of all files of a finished run."""
     return {
         str(path.relative_to(output)): path.read_bytes()
         for path in sorted(output.rglob("*"))

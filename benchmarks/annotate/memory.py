@@ -1,4 +1,4 @@
-"""The memory of the command and of its workers, read while they run."""
+"""The memory of the running command and its workers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MIB = 1024  # KiB, which /proc counts in
+MIB = 1024  # in KiB, the unit of /proc
 COMMAND = "command"
 
 
@@ -14,9 +14,9 @@ COMMAND = "command"
 class Memory:
     """A process's resident memory in MiB.
 
-    peak (float): The most it had, at whatever time.
-    samples (list[tuple[float, float]]): The share of shards that were done, and the
-        memory then.
+    peak (float): The peak of the run.
+    samples (list[tuple[float, float]]): Pairs of the share of finished shards and the
+        memory at that time.
     """
 
     peak: float = 0
@@ -25,7 +25,7 @@ class Memory:
     def highest(self, first: float, last: float) -> float | None:
         """The highest sample in a part of the run; None if there is none.
 
-        first, last (float): Shares of shards done; `last` is not included, but for 1.
+        first, last (float): Shares of finished shards; `last` is excluded unless 1.
         """
         found = [
             m
@@ -35,7 +35,7 @@ class Memory:
         return max(found, default=None)
 
     def facts(self) -> dict[str, float | list[float | None] | None]:
-        """The peak, that of each quarter, and the growth.
+        """The peak, the peak of each quarter, and the growth.
 
         RETURNS (dict): "growth" is how much higher the last quarter of the run is than
             the first, as a share; the first tenth is left out as warm-up.
@@ -50,7 +50,7 @@ class Memory:
 
 
 def read_status(folder: Path) -> dict[str, str]:
-    """What the kernel says of a process; nothing if it has ended."""
+    """The status of a process from /proc; empty if it has ended."""
     try:
         lines = (folder / "status").read_text("utf8").splitlines()
         command = (folder / "cmdline").read_bytes().decode()
@@ -61,7 +61,7 @@ def read_status(folder: Path) -> dict[str, str]:
 
 
 def workers_of(parent: int) -> Iterator[tuple[int, dict[str, str]]]:
-    """The process ids of a command's workers, with what the kernel says of them."""
+    """The process ids and statuses of a command's workers."""
     for folder in Path("/proc").glob("[0-9]*"):
         status = read_status(folder)
         if status.get("PPid") == str(parent) and "spawn_main" in status["command"]:
@@ -69,17 +69,17 @@ def workers_of(parent: int) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def read_memory(parent: int, share: float, seen: dict[str, Memory]) -> None:
-    """Look at the memory of a command and of its workers.
+    """Sample the memory of a command and its workers.
 
     parent (int): The command's process id.
-    share (float): Of the shards that are done.
-    seen (dict[str, Memory]): Name of a process -> its memory; grows.
+    share (float): Share of finished shards.
+    seen (dict[str, Memory]): Name of a process -> its memory; updated.
     """
     processes = {COMMAND: read_status(Path(f"/proc/{parent}"))}
     for pid, status in workers_of(parent):
         processes[f"worker {pid}"] = status
     for name, status in processes.items():
-        # one that ends has no memory any more
+        # processes that have ended have no memory
         if "VmRSS" in status:
             memory = seen.setdefault(name, Memory())
             memory.peak = int(status["VmHWM"].split()[0]) / MIB
