@@ -110,7 +110,7 @@ class Errors:
         "installed version of transformers supports the architecture. A model that "
         "brings its own code needs trust_remote_code = true."
     )
-    P139 = "it has no tokenizer files. Add them, e.g. tokenizer.json"
+    P138 = "it has no tokenizer files. Add them, e.g. tokenizer.json"
     P117 = (
         "The model '{name}' lacks {count} of its weights, first {first}. Copy or "
         "download it again, and check that config.json belongs to these weights."

@@ -21,5 +21,5 @@ def read_tokenizer(source: Path | str, **options: Any) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(source, **options)
     # where the files are missing, transformers 5 makes one of special tokens alone
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
-        raise OSError(Errors.P139)
+        raise OSError(Errors.P138)
     return tokenizer
