@@ -69,35 +69,35 @@ def assert_new_form(folder: Path) -> None:
     assert stored(folder, "padellm.json")["tags"] == TAGS.to_dict()
 
 
-def test_tags_are_saved_in_padellm_json(new: Path) -> None:
+def test_taught_tags_are_saved_in_padellm_json(new: Path) -> None:
     assert_new_form(new)
     assert load(str(new)).tags == TAGS
     assert read_tags(new) == TAGS
 
 
-def test_tags_of_an_old_folder_are_loaded(old: Path) -> None:
+def test_taught_tags_of_an_old_folder_are_loaded(old: Path) -> None:
     assert load(str(old)).tags == TAGS
     settings = read_settings(old)
     assert settings is not None
     assert settings.tags == TAGS
 
 
-def test_tags_of_an_old_folder_without_settings_are_loaded(old: Path) -> None:
+def test_taught_tags_of_an_old_folder_without_settings_are_loaded(old: Path) -> None:
     (old / "padellm.json").unlink()
     assert load(str(old)).tags == TAGS
 
 
-def test_tags_without_sets_were_given_together(tmp_path: Path) -> None:
+def test_taught_tags_without_sets_were_given_together(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"padellm_tags": {"a": 1, "b": 2}}', "utf8")
     assert read_old_tags(tmp_path) == TaughtTags({"a": 1, "b": 2}, sets=[["a", "b"]])
 
 
-def test_tags_of_a_folder_that_says_nothing_are_none(tmp_path: Path) -> None:
+def test_taught_tags_of_a_folder_that_says_nothing_are_none(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}', "utf8")
     assert read_tags(tmp_path) is None
 
 
-def test_tags_of_an_old_folder_that_cannot_be_read_are_an_error(old: Path) -> None:
+def test_taught_tags_of_an_old_folder_that_cannot_be_read_are_an_error(old: Path) -> None:
     config = {**stored(old, "config.json"), "padellm_tags": ["person"]}
     (old / "config.json").write_text(json.dumps(config), "utf8")
     with pytest.raises(ValueError, match="Cannot read"):
@@ -105,7 +105,7 @@ def test_tags_of_an_old_folder_that_cannot_be_read_are_an_error(old: Path) -> No
 
 
 @pytest.mark.parametrize("trained", [False, True])
-def test_tags_of_an_old_folder_are_saved_in_the_new_form(
+def test_taught_tags_of_an_old_folder_are_saved_in_the_new_form(
     old: Path, tmp_path: Path, trained: bool
 ) -> None:
     handle = handle_of(old)
@@ -116,18 +116,18 @@ def test_tags_of_an_old_folder_are_saved_in_the_new_form(
     assert load(str(tmp_path / "again")).tags == TAGS
 
 
-def test_tags_of_an_old_folder_are_saved_over_it(old: Path) -> None:
+def test_taught_tags_of_an_old_folder_are_saved_over_it(old: Path) -> None:
     handle_of(old).save(old, SETTINGS)
     assert_new_form(old)
 
 
-def test_tags_of_an_old_folder_outlast_bytes(old: Path) -> None:
+def test_taught_tags_of_an_old_folder_outlast_bytes(old: Path) -> None:
     handle = ModelHandle(ModelSource(None, dtype="float32", device="cpu"))
     handle.from_files(handle_of(old).to_files(SETTINGS))
     assert handle.lm().tags == TAGS
 
 
-def test_tags_of_the_bundled_model_are_loaded_from_its_config(tmp_path: Path) -> None:
+def test_taught_tags_of_the_bundled_model_are_loaded_from_its_config(tmp_path: Path) -> None:
     config = stored(BUNDLED["bundled-en"], "config.json")
     lm = load("bundled-en")
     assert lm.tags.inside == config["padellm_tags"]
@@ -151,12 +151,12 @@ def adapter(tmp_path: Path) -> Path:
     return tmp_path / "adapter"
 
 
-def test_tags_of_an_adapter_are_saved_in_padellm_json(adapter: Path) -> None:
+def test_taught_tags_of_an_adapter_are_saved_in_padellm_json(adapter: Path) -> None:
     assert not (adapter / "padellm_tags.json").exists()
     assert load(str(adapter)).tags == TAGS
 
 
-def test_tags_of_an_old_adapter_are_loaded_and_saved_in_the_new_form(
+def test_taught_tags_of_an_old_adapter_are_loaded_and_saved_in_the_new_form(
     adapter: Path, tmp_path: Path
 ) -> None:
     make_old(adapter, "padellm_tags.json")
@@ -166,7 +166,7 @@ def test_tags_of_an_old_adapter_are_loaded_and_saved_in_the_new_form(
     assert stored(tmp_path / "again", "padellm.json")["tags"] == TAGS.to_dict()
 
 
-def test_tags_of_an_adapter_that_says_nothing_are_the_base_models(
+def test_taught_tags_of_an_adapter_that_says_nothing_are_the_base_models(
     adapter: Path,
 ) -> None:
     make_old(adapter, "padellm_tags.json")
