@@ -1,6 +1,6 @@
-"""The name of the argument that takes the KV cache, which transformers changed.
+"""The name of the argument for the KV cache.
 
-Up to transformers 5.23 it is `past_key_values`, from 5.24 on `cache`.
+It is `past_key_values` up to transformers 5.23, and `cache` from 5.24 on.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from transformers import GenerationMixin
 _OLD = "past_key_values"
 _NEW = "cache"
 _generation = inspect.signature(GenerationMixin.prepare_inputs_for_generation)
-# what `generate` takes
+# the name that `generate` accepts
 CACHE_ARGUMENT = _NEW if _NEW in _generation.parameters else _OLD
 
 
 def cache_argument(model: Any) -> str:
-    """Name the argument of a model's forward function that takes the KV cache.
+    """Get the name of the argument for the KV cache in a model's forward function.
 
-    model (transformers.PreTrainedModel): The model; one with code of its own may keep
-        the old name.
+    model (transformers.PreTrainedModel): The model. Remote code may keep the old name.
     """
-    known = inspect.signature(model.forward).parameters
-    return _OLD if _OLD in known else CACHE_ARGUMENT
+    names = inspect.signature(model.forward).parameters
+    return _OLD if _OLD in names else CACHE_ARGUMENT

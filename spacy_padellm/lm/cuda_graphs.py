@@ -87,9 +87,9 @@ class GraphRunner:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `LanguageModel.packed_logits`; the runner has its own KV cache."""
         shape = GraphShape(
-            _up(len(packed.ids), _LEAST_TOKENS),
-            _up(packed.used[1], _LEAST_SLOTS),
-            _up(len(logit_positions), _LEAST_TOKENS, step=4),
+            _round_up(len(packed.ids), _LEAST_TOKENS),
+            _round_up(packed.used[1], _LEAST_SLOTS),
+            _round_up(len(logit_positions), _LEAST_TOKENS, step=4),
         )
         device = self._lm.device
         tagged = [
@@ -193,7 +193,7 @@ def capture_graph(run: Run) -> Run:
 
 
 @dataclass(slots=True)
-class _Kept:
+class _KeptRunner:
     """The captured passes of a model, valid while its weights keep their addresses."""
 
     weights: tuple[int, ...]
@@ -215,10 +215,10 @@ def borrow_graph_runner(lm: LanguageModel) -> Iterator[GraphRunner | None]:
         return
     weights = tuple(parameter.data_ptr() for parameter in model.parameters())
     # kept in the model itself, so that both are freed together
-    kept: _Kept | None = lm.cuda_graphs
+    kept: _KeptRunner | None = lm.cuda_graphs
     if kept is None or kept.weights != weights:
         runner = GraphRunner(lm, capture_graph)
-        kept = lm.cuda_graphs = _Kept(weights, runner, threading.Lock())
+        kept = lm.cuda_graphs = _KeptRunner(weights, runner, threading.Lock())
     if not (kept.runner.enabled and kept.busy.acquire(blocking=False)):
         yield None
         return
@@ -228,7 +228,7 @@ def borrow_graph_runner(lm: LanguageModel) -> Iterator[GraphRunner | None]:
         kept.busy.release()
 
 
-def _up(number: int, least: int, *, step: int = 2) -> int:
+def _round_up(number: int, least: int, *, step: int = 2) -> int:
     """Round up to one of least, least * step, least * step**2, ..."""
     while least < number:
         least *= step

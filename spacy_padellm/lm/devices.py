@@ -32,16 +32,16 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
+        parsed = torch.device(device)
     except RuntimeError as error:
         raise ValueError(Errors.P110.format(device=device)) from error
-    if chosen.type not in {"cpu", "cuda"}:
+    if parsed.type not in {"cpu", "cuda"}:
         raise ValueError(Errors.P110.format(device=device))
-    if chosen.type == "cuda":
+    if parsed.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (chosen.index or 0) >= count:
+        if (parsed.index or 0) >= count:
             raise ValueError(Errors.P111.format(device=device, count=count))
-    return chosen
+    return parsed
 
 
 def check_devices(devices: Sequence[str]) -> None:
@@ -49,8 +49,8 @@ def check_devices(devices: Sequence[str]) -> None:
 
     RAISES (ValueError): If it is not a list of strings.
     """
-    listed = isinstance(devices, Sequence) and not isinstance(devices, str)
-    if not listed or not all(isinstance(device, str) for device in devices):
+    is_list = isinstance(devices, Sequence) and not isinstance(devices, str)
+    if not is_list or not all(isinstance(device, str) for device in devices):
         least = 'a list, e.g. ["cuda:0", "cuda:1"], or [] for the model\'s own device'
         message = Errors.P120.format(name="devices", value=devices, least=least)
         raise ValueError(message)

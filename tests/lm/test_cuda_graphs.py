@@ -50,7 +50,7 @@ def one_by_one(
 
 
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
-def test_static_passes_read_what_others_read(
+def test_cuda_graphs_read_what_others_read(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm, prompt = prepare(kind)
@@ -66,7 +66,7 @@ def test_static_passes_read_what_others_read(
     assert captured
 
 
-def test_static_passes_capture_a_shape_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_graphs_capture_a_shape_once(monkeypatch: pytest.MonkeyPatch) -> None:
     lm, prompt = prepare("llama")
     captured: list[Run] = []
     lend(monkeypatch, GraphRunner(lm, lambda run: captured.append(run) or run))
@@ -77,7 +77,7 @@ def test_static_passes_capture_a_shape_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert 1 < len(captured) == count
 
 
-def test_static_passes_leave_streams_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_graphs_leave_streams_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     lm, prompt = prepare("llama")
     captured: list[Run] = []
     lend(monkeypatch, GraphRunner(lm, lambda run: captured.append(run) or run))
@@ -88,7 +88,7 @@ def test_static_passes_leave_streams_alone(monkeypatch: pytest.MonkeyPatch) -> N
     assert not captured
 
 
-def test_static_passes_that_cannot_be_captured_are_read_as_they_are(
+def test_cuda_graphs_that_cannot_be_captured_are_read_as_they_are(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(run: Run) -> Run:
@@ -104,7 +104,7 @@ def test_static_passes_that_cannot_be_captured_are_read_as_they_are(
     assert not runner.enabled
 
 
-def test_static_passes_nan_of_one_text_spares_the_next(
+def test_cuda_graphs_nan_of_one_text_spares_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lm, prompt = prepare("llama")
@@ -121,14 +121,14 @@ def test_static_passes_nan_of_one_text_spares_the_next(
     assert same(one_by_one(lm, prompt, [good], cuda_graphs=True), wanted)
 
 
-def test_static_passes_are_not_lent_on_a_cpu() -> None:
+def test_cuda_graphs_are_not_lent_on_a_cpu() -> None:
     with borrow_graph_runner(make_lm("llama")) as runner:
         assert runner is None
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=120), min_size=1, max_size=3))
-def test_static_passes_read_any_texts(texts: list[str]) -> None:
+def test_cuda_graphs_read_any_texts(texts: list[str]) -> None:
     lm, prompt = prepare("llama")
     with pytest.MonkeyPatch.context() as monkeypatch:
         lend(monkeypatch, GraphRunner(lm, again))
@@ -140,7 +140,7 @@ def test_static_passes_read_any_texts(texts: list[str]) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
-def test_static_passes_on_cuda_graphs_read_what_others_read(
+def test_cuda_graphs_on_cuda_graphs_read_what_others_read(
     kind: str, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
 ) -> None:
     lm, prompt = prepare(kind)

@@ -46,7 +46,7 @@ def test_handle_of_a_folder_is_not_empty() -> None:
 
 
 @pytest.mark.parametrize("use", ["lm", "trainable"])
-def test_handle_that_is_empty_tells_how_to_make_a_model(use: str) -> None:
+def test_handle_that_is_empty_says_how_to_make_a_model(use: str) -> None:
     handle = ModelHandle(ModelSource(None))
     with pytest.raises(
         ValueError, match="The model does not exist yet: training creates"
@@ -140,7 +140,7 @@ def test_handle_files_come_back(settings: TaskSettings) -> None:
     )
 
 
-def test_handle_files_that_are_too_large_are_told(
+def test_handle_files_that_are_too_large_are_an_error(
     monkeypatch: pytest.MonkeyPatch, settings: TaskSettings
 ) -> None:
     monkeypatch.setattr(handle_module, "MESSAGE_LIMIT", 1000)
@@ -180,7 +180,7 @@ def test_handle_deepcopy_has_trained_weights_of_its_own() -> None:
     assert copy.deepcopy(handle).lm() is not handle.lm()
 
 
-def test_handle_forked_process_is_told_that_cuda_cannot_be_used(
+def test_handle_forked_process_cannot_use_cuda(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("torch.cuda._is_in_bad_fork", lambda: True)
@@ -221,7 +221,9 @@ def test_handle_trains_float16_models_without_half_products() -> None:
     assert make_handle(dtype="float16").trainable([]).autocast_dtype is None
 
 
-def test_handle_tensors_of_one_memory_but_other_shapes_are_written_apart() -> None:
+def test_handle_tensors_with_the_same_memory_but_other_shapes_are_written_apart() -> (
+    None
+):
     whole = torch.arange(6.0).view(3, 2)
     cast = _cast({"whole": whole, "tied": whole, "first": whole[:1]}, torch.bfloat16)
     assert cast["whole"] is cast["tied"]

@@ -62,7 +62,7 @@ def test_handle_client_copies_of_one_from_files_work(folder: Path) -> None:
     assert tokens.tokenizer is handle.client_tokens(PROMPT).tokenizer
 
 
-def test_handle_client_without_a_tokenizer_is_told(tmp_path: Path) -> None:
+def test_handle_client_without_a_tokenizer_is_an_error(tmp_path: Path) -> None:
     handle = ModelHandle(ModelSource(str(tmp_path)))
     with pytest.raises(ValueError, match="Could not load"):
         handle.client_tokens(PROMPT)

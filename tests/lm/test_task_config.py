@@ -26,24 +26,24 @@ def settled(labels: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_settings_survive_json(preset: str) -> None:
+def test_task_config_survive_json(preset: str) -> None:
     settings = TaskSettings({"PER": "person", "地名": "地 "}, PRESETS[preset])
     assert TaskSettings.from_json(settings.to_json(), source="x") == settings
 
 
-def test_settings_with_a_tuning_survive_json() -> None:
+def test_task_config_with_a_tuning_survive_json() -> None:
     tuning = Tuning({"PER": 0.25}, Calibration(0.7, -0.4))
     settings = TaskSettings({"PER": "person"}, PROMPT, tuning)
     assert TaskSettings.from_json(settings.to_json(), source="x") == settings
 
 
-def test_settings_with_tags_survive_json() -> None:
+def test_task_config_with_tags_survive_json() -> None:
     tags = TaughtTags({"person": 7}, {"person": 8}, [["person"], ["a", "b"]], True)
     settings = TaskSettings({"PER": "person"}, PROMPT, tags=tags)
     assert TaskSettings.from_json(settings.to_json(), source="x") == settings
 
 
-def test_settings_file_holds_plain_unicode() -> None:
+def test_task_config_file_holds_plain_unicode() -> None:
     assert "地名" in TaskSettings({"地名": "x"}, PROMPT).to_json()
 
 
@@ -65,66 +65,66 @@ def test_settings_file_holds_plain_unicode() -> None:
         json.dumps({**json.loads(CARRIED.to_json()), "tags": {"inside": {"a": "b"}}}),
     ],
 )
-def test_settings_unreadable_file_is_told(text: str, tmp_path: Path) -> None:
+def test_task_config_unreadable_file_is_an_error(text: str, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text(text, "utf8")
     with pytest.raises(ValueError, match=r"Cannot read .*padellm.json.* Restore it"):
         read_settings(tmp_path)
 
 
-def test_settings_of_a_folder_without_the_file_are_none(tmp_path: Path) -> None:
+def test_task_config_of_a_folder_without_the_file_are_none(tmp_path: Path) -> None:
     assert read_settings(tmp_path) is None
 
 
-def test_settings_are_read_from_a_folder(tmp_path: Path) -> None:
+def test_task_config_are_read_from_a_folder(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text(CARRIED.to_json(), "utf8")
     assert read_settings(tmp_path) == CARRIED
 
 
-def test_settings_unknown_prompt_setting_is_told() -> None:
+def test_task_config_unknown_prompt_setting_is_an_error() -> None:
     raw = json.loads(CARRIED.to_json())
     raw["prompt"]["colour"] = "red"
     with pytest.raises(ValueError, match="colour"):
         TaskSettings.from_json(json.dumps(raw), source="x")
 
 
-def test_settings_settle_without_a_models_keeps_the_configs() -> None:
+def test_task_config_reconcile_without_a_models_keeps_the_configs() -> None:
     given = {"A": "a"}
     got = reconcile(labels=given, prompt=PROMPT, carried=None, source="m")
     assert got == (given, PROMPT)
 
 
-def test_settings_settle_takes_the_models_labels() -> None:
+def test_task_config_reconcile_takes_the_models_labels() -> None:
     assert settled({}) == CARRIED.labels
 
 
-def test_settings_settle_takes_the_models_prompt() -> None:
+def test_task_config_reconcile_takes_the_models_prompt() -> None:
     assert reconcile(labels={}, prompt=None, carried=CARRIED, source="m")[1] == PROMPT
 
 
-def test_settings_settle_lets_the_config_choose_labels() -> None:
+def test_task_config_reconcile_lets_the_config_choose_labels() -> None:
     assert settled({"PER": "person"}) == {"PER": "person"}
 
 
-def test_settings_settle_lets_the_config_add_labels() -> None:
+def test_task_config_reconcile_lets_the_config_add_labels() -> None:
     labels = {"PER": "person", "NEW": "new"}
     assert settled(labels) == labels
 
 
-def test_settings_settle_refuses_another_name() -> None:
+def test_task_config_reconcile_refuses_another_name() -> None:
     with pytest.raises(ValueError, match=r"calls label 'PER' 'human'.*with 'person'"):
         settled({"PER": "human"})
 
 
-def test_settings_settle_refuses_another_prompt() -> None:
+def test_task_config_reconcile_refuses_another_prompt() -> None:
     with pytest.raises(ValueError, match="not the one that the model 'm' was"):
         reconcile(labels={}, prompt=PRESETS["compact"], carried=CARRIED, source="m")
 
 
-def test_settings_settle_accepts_the_same_prompt() -> None:
+def test_task_config_reconcile_accepts_the_same_prompt() -> None:
     got = reconcile(labels={}, prompt=PROMPT, carried=CARRIED, source="m")
     assert got[1] == PROMPT
 
 
-def test_settings_settled_labels_are_a_copy() -> None:
+def test_task_config_reconciled_labels_are_a_copy() -> None:
     settled({})["X"] = "x"
     assert "X" not in CARRIED.labels
