@@ -221,9 +221,7 @@ def test_handle_trains_float16_models_without_half_products() -> None:
     assert make_handle(dtype="float16").trainable([]).autocast_dtype is None
 
 
-def test_handle_tensors_with_the_same_memory_but_other_shapes_are_written_apart() -> (
-    None
-):
+def test_handle_tensors_of_the_same_memory_but_other_shapes_are_saved_apart() -> None:
     whole = torch.arange(6.0).view(3, 2)
     cast = _cast({"whole": whole, "tied": whole, "first": whole[:1]}, torch.bfloat16)
     assert cast["whole"] is cast["tied"]

@@ -97,7 +97,7 @@ def test_taught_tags_of_a_folder_that_says_nothing_are_none(tmp_path: Path) -> N
     assert read_tags(tmp_path) is None
 
 
-def test_taught_tags_of_an_old_folder_that_cannot_be_read_are_an_error(
+def test_taught_tags_of_an_unreadable_old_folder_are_an_error(
     old: Path,
 ) -> None:
     config = {**stored(old, "config.json"), "padellm_tags": ["person"]}
@@ -129,7 +129,7 @@ def test_taught_tags_of_an_old_folder_outlast_bytes(old: Path) -> None:
     assert handle.lm().tags == TAGS
 
 
-def test_taught_tags_of_the_bundled_model_are_loaded_from_its_config(
+def test_taught_tags_of_the_bundled_model_come_from_its_config(
     tmp_path: Path,
 ) -> None:
     config = stored(BUNDLED["bundled-en"], "config.json")
