@@ -1,1 +1,1 @@
-"""From Docs to the texts that a model reads, and from its mentions back to spans."""
+"""Docs cut into texts for the model, and its mentions aligned to spans of the Docs."""

@@ -120,7 +120,7 @@ def test_component_copies_pipes_of_one_model_share_it() -> None:
     assert lm_of(one) is lm_of(other)
 
 
-def test_component_copies_trained_pipe_has_a_model_of_its_own() -> None:
+def test_component_copies_trained_pipe_does_not_share_its_model() -> None:
     one, other = trained(), trained()
     train(one, steps=1)
     assert lm_of(one) is not lm_of(other)
@@ -135,7 +135,7 @@ def test_component_copies_model_is_not_loaded_before_it_is_used() -> None:
 
 @pytest.mark.timeout(90)
 def test_component_copies_two_processes_find_the_same() -> None:
-    # of several threads none outlives the fork
+    # only one of several threads exists after a fork
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

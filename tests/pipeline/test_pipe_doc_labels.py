@@ -121,10 +121,10 @@ def test_component_doc_labels_another_name_than_the_models_is_reported() -> None
         nlp(doc_with(nlp, TEXT, {"PER": "human"}))
 
 
-@pytest.mark.parametrize("own", [np.array(["PER"]), ("PER",), {"PER": None}])
-def test_component_doc_labels_of_any_kind_are_taken_in_a_stream(own: Any) -> None:
+@pytest.mark.parametrize("labels", [np.array(["PER"]), ("PER",), {"PER": None}])
+def test_component_doc_labels_of_any_kind_are_taken_in_a_stream(labels: Any) -> None:
     nlp = trained()
-    docs = list(nlp.pipe([doc_with(nlp, TEXT, own) for _ in range(2)]))
+    docs = list(nlp.pipe([doc_with(nlp, TEXT, labels) for _ in range(2)]))
     assert found(docs) == [[("Anna Smith", "PER"), ("Bob", "PER")]] * 2
 
 
@@ -133,7 +133,7 @@ def test_component_doc_labels_that_cannot_be_compared_cost_their_doc_only() -> N
     failed: list[str] = []
     nlp.set_error_handler(lambda name, pipe, docs, error: failed.append(str(error)))
     asked = [["PER"], np.array([[1, 2], [3, 4]]), np.array([[1, 2], [3, 4]]), ["PER"]]
-    docs = list(nlp.pipe([doc_with(nlp, TEXT, own) for own in asked]))
+    docs = list(nlp.pipe([doc_with(nlp, TEXT, labels) for labels in asked]))
     assert (len(docs), len(failed)) == (2, 2)
 
 
@@ -145,10 +145,12 @@ def test_component_doc_labels_that_mean_the_same_are_decoded_together(
     calls = []
     resolve_labels = task.resolve_labels
     monkeypatch.setattr(
-        task, "resolve_labels", lambda own: calls.append(own) or resolve_labels(own)
+        task,
+        "resolve_labels",
+        lambda labels: calls.append(labels) or resolve_labels(labels),
     )
     asked: list[Any] = [["PER"], ("PER",), {"PER": None}, np.array(["PER"])]
-    list(nlp.pipe([doc_with(nlp, TEXT, own) for own in asked]))
+    list(nlp.pipe([doc_with(nlp, TEXT, labels) for labels in asked]))
     assert calls == [(("PER", None),)]
 
 
@@ -211,7 +213,7 @@ def test_component_doc_labels_description_is_saved(tmp_path: Any) -> None:
 # Training
 
 
-def test_component_doc_labels_train_on_the_docs_own() -> None:
+def test_component_doc_labels_train_on_the_docs_labels() -> None:
     losses = []
     for labels in (LABELS, {"PER": LABELS["PER"]}):
         torch.manual_seed(0)
@@ -228,7 +230,9 @@ def test_component_doc_labels_train_on_several_sets_at_once() -> None:
         pipe_of(nlp).span_getter,
         name=NAME,
         spans_key="padellm",
-        resolve_labels=lambda own: {label: LABELS[label] for label, _ in own or ()},
+        resolve_labels=lambda labels: {
+            label: LABELS[label] for label, _ in labels or ()
+        },
     )
     assert [(list(labels), len(texts)) for labels, texts in golds] == [
         (["LOC", "ORG"], len(other)),

@@ -54,7 +54,7 @@ def test_component_hub_thresholds_outlast_new_labels(nlp: Language) -> None:
     assert pipe.threshold == THRESHOLDS
 
 
-def test_component_hub_thresholds_give_way_to_those_that_were_learnt(
+def test_component_hub_thresholds_are_replaced_by_tuned_ones(
     nlp: Language,
 ) -> None:
     pipe = pipe_of(nlp)

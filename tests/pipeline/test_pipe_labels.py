@@ -104,18 +104,18 @@ def test_component_labels_unknown_in_the_examples_are_reported() -> None:
         initialize(nlp)
 
 
-def test_component_labels_initialize_reads_the_corpus_once() -> None:
+def test_component_labels_initialize_iterates_the_corpus_once() -> None:
     nlp = make_nlp()
-    read = 0
+    count = 0
 
     def get_examples() -> Iterator[Example]:
-        nonlocal read
+        nonlocal count
         for example in gold_examples(nlp):
-            read += 1
+            count += 1
             yield example
 
     pipe_of(nlp).initialize(get_examples, nlp=nlp)
-    assert read <= len(gold_examples(nlp)) + 1  # the first one is checked
+    assert count <= len(gold_examples(nlp)) + 1  # the first one is checked
 
 
 def test_component_labels_initialize_needs_a_function() -> None:

@@ -50,7 +50,7 @@ def nlp() -> Language:
 
 
 def whole() -> Language:
-    """A pipeline that reads whole Docs, and so fails on TOO_LONG."""
+    """A pipeline that does not cut Docs into windows, and so fails on TOO_LONG."""
     return trained(span_getter=DOC_SPANS)
 
 
@@ -309,7 +309,7 @@ def test_component_predict_evaluate_gives_the_default_scores() -> None:
     assert weights.keys() <= nlp.evaluate(gold_examples(nlp)).keys()
 
 
-def test_component_predict_evaluate_of_what_was_learnt() -> None:
+def test_component_predict_evaluate_on_the_training_data() -> None:
     nlp = trained()
     assert nlp.evaluate(gold_examples(nlp))["strings_f"] == 1
 

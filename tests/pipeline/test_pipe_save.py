@@ -220,7 +220,7 @@ def test_component_save_without_model_loads_the_named_one(tmp_path: Path) -> Non
     assert predictions(other) == predictions(nlp)
 
 
-def test_component_save_loading_without_model_keeps_the_own(tmp_path: Path) -> None:
+def test_component_save_loading_without_model_keeps_the_model(tmp_path: Path) -> None:
     nlp = trained()
     train(nlp, steps=1)
     before = weights_of(nlp)
@@ -228,7 +228,7 @@ def test_component_save_loading_without_model_keeps_the_own(tmp_path: Path) -> N
     assert same_weights(weights_of(nlp), before)
 
 
-def test_component_save_loading_without_cfg_keeps_the_own() -> None:
+def test_component_save_loading_without_cfg_keeps_the_settings() -> None:
     nlp = trained(threshold=0.25)
     pipe_of(nlp).from_disk(trained_folder() / NAME, exclude=["cfg"])
     assert pipe_of(nlp).cfg["threshold"] == 0.25
@@ -377,7 +377,7 @@ def test_component_save_adapter_can_be_trained_on(tmp_path: Path) -> None:
     assert not same_weights(weights_of(nlp), before)
 
 
-def test_component_save_adapter_keeps_learnt_special_tokens(tmp_path: Path) -> None:
+def test_component_save_adapter_keeps_trained_special_tokens(tmp_path: Path) -> None:
     base = make_lm("llama")
     base.model.save_pretrained(tmp_path / "base")
     base.tokenizer.save_pretrained(tmp_path / "base")

@@ -1,4 +1,4 @@
-"""A pipeline whose model stands on a server."""
+"""A pipeline that decodes on a model server."""
 
 from __future__ import annotations
 

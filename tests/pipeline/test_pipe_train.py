@@ -79,7 +79,7 @@ def test_component_train_losses_are_added() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_component_train_loss_is_there_without_gold(count: int) -> None:
+def test_component_train_loss_without_gold_is_0(count: int) -> None:
     nlp = initialised()
     assert pipe_of(nlp).update([unannotated(nlp)] * count, losses={}) == {NAME: 0.0}
 
@@ -104,19 +104,19 @@ def test_component_train_partly_annotated_docs_are_left_out() -> None:
     assert loss_of(nlp, [Example(nlp.make_doc(TEXT), gold)]) == 0
 
 
-def test_component_train_doc_without_entities_is_learnt() -> None:
+def test_component_train_doc_without_entities_has_a_loss() -> None:
     nlp = initialised()
     example = Example(nlp.make_doc(TEXT), gold_doc(nlp, TEXT, []))
     assert loss_of(nlp, [example]) > 0
 
 
-def test_component_train_blank_docs_are_left_out() -> None:
+def test_component_train_empty_docs_are_left_out() -> None:
     nlp = initialised()
     examples = [Example(nlp.make_doc(t), gold_doc(nlp, t, [])) for t in ("", " ")]
     assert loss_of(nlp, examples) == 0
 
 
-def test_component_train_nested_mentions_are_learnt() -> None:
+def test_component_train_nested_mentions_change_the_loss() -> None:
     nlp = initialised()
     nested = gold_doc(nlp, NESTED, GOLD[NESTED])
     flat = nested.copy()
@@ -237,7 +237,7 @@ def test_component_train_get_loss_of_an_unknown_label() -> None:
         get_loss(nlp, [example])
 
 
-def test_component_train_get_loss_of_what_is_no_example() -> None:
+def test_component_train_get_loss_of_a_doc() -> None:
     nlp = initialised()
     with pytest.raises(TypeError, match="E978"):
         pipe_of(nlp).get_loss([nlp.make_doc(TEXT)], [])  # type: ignore[list-item]
@@ -405,7 +405,7 @@ def test_component_train_examples_must_be_examples() -> None:
         pipe_of(nlp).update([nlp.make_doc(TEXT)])  # type: ignore[list-item]
 
 
-def test_component_train_loss_that_is_no_number_is_reported() -> None:
+def test_component_train_loss_that_is_not_finite_is_reported() -> None:
     nlp = initialised()
     with torch.no_grad():
         parameters_of(nlp)[0].fill_(float("nan"))
@@ -467,7 +467,7 @@ def without_settings(folder: Path) -> Path:
     return folder
 
 
-def test_component_train_prompt_of_another_model_can_be_learnt(tmp_path: Path) -> None:
+def test_component_train_new_prompt_can_be_trained(tmp_path: Path) -> None:
     folder = without_settings(tmp_path)
     prompt = {"@misc": "spacy-padellm.Prompt.v1", "preset": "paper-en"}
     nlp = trained(model=named(folder), prompt=prompt, labels=LABELS)

@@ -129,7 +129,7 @@ def test_align_whole_token_occurrences_do_not_overlap() -> None:
     assert aligned == [(0, 5, "exact"), (None, None, "dropped")]
 
 
-def test_align_exact_keeps_the_blank_of_the_mention() -> None:
+def test_align_exact_keeps_the_space_of_the_mention() -> None:
     assert found("件 ", "一件 衣服") == ("件 ", "exact")
 
 
@@ -215,7 +215,7 @@ def test_align_forgives_spaces(string: str, text: str, expected: str) -> None:
     assert found(string, text) == (expected, "normalised")
 
 
-def test_align_equal_blanks_win_over_earlier_missing_spaces() -> None:
+def test_align_equal_spaces_win_over_earlier_missing_ones() -> None:
     assert found("new york", "newyork or NEW  YORK") == ("NEW  YORK", "normalised")
 
 
@@ -246,17 +246,17 @@ def test_align_normalised_follows_order_tokens_and_count() -> None:
     ]
 
 
-def test_align_mark_after_a_blank_does_not_take_the_spaces() -> None:
+def test_align_mark_after_a_space_does_not_include_the_spaces() -> None:
     assert found("\u0301A", "x \u0301a") == ("\u0301a", "normalised")
 
 
-def test_align_form_with_a_blank_inside_is_found_whole() -> None:
-    # NFKC of a lone diaeresis is a blank and a combining mark
+def test_align_form_with_a_space_inside_is_found_whole() -> None:
+    # NFKC of a lone diaeresis is a space and a combining mark
     assert found("¨ A", "x ¨ a") == ("¨ a", "normalised")
 
 
 @pytest.mark.parametrize("string", ["", " ", "\n\u3000"])
-def test_align_blank_mention_is_dropped(string: str) -> None:
+def test_align_whitespace_mention_is_dropped(string: str) -> None:
     assert found(string, "a \n\u3000 b") == (None, "dropped")
 
 
@@ -293,10 +293,10 @@ ALPHABET = [
 ]
 
 
-def normal(string: str, blank: str) -> str:
+def normal(string: str, space: str) -> str:
     """Normal form of a whole string, by Unicode's definition and not by chunks."""
     form = unicodedata.normalize("NFKC", string).casefold()
-    return blank.join(unicodedata.normalize("NFKC", form).split())
+    return space.join(unicodedata.normalize("NFKC", form).split())
 
 
 def is_cut(text: str, i: int) -> bool:
@@ -321,12 +321,12 @@ def brute_occurrences(string: str, text: str) -> list[tuple[int, int]]:
         if not text[i].isspace() and not text[j - 1].isspace()
     ]
     exact = {(i, j) for i, j in spans if text[i:j] == string}
-    read = {(i, j) for i, j in free if normalize_text(text[i:j]) == string}
-    if exact or read:
-        return sorted(exact | read)
-    for blank in (" ", ""):
-        wanted = normal(string, blank)
-        if hits := [(i, j) for i, j in free if normal(text[i:j], blank) == wanted]:
+    same = {(i, j) for i, j in free if normalize_text(text[i:j]) == string}
+    if exact or same:
+        return sorted(exact | same)
+    for space in (" ", ""):
+        wanted = normal(string, space)
+        if hits := [(i, j) for i, j in free if normal(text[i:j], space) == wanted]:
             return hits
     return []
 
@@ -499,7 +499,7 @@ def test_align_long_text_takes_no_quadratic_time() -> None:
     rng = random.Random(0)
     text = "".join(rng.choices("ab cdé中国 \n", k=50_000))
     strings = [text[i : i + 6].upper() for i in range(0, 50_000, 50)]
-    # With other blanks, then with blanks that the text has not
+    # With other whitespace, then with spaces that the text does not have
     strings = [f"{s} " if i % 2 else " ".join(s) for i, s in enumerate(strings)]
     began = time.process_time()
     places(strings, text)

@@ -1,4 +1,4 @@
-"""From examples to gold texts: where their mentions stand in the text that is read."""
+"""Gold texts of examples: the offsets of their mentions in the predicted Doc."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def places(gold: GoldText) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("text", ["(Paris, France) met Rome.", " ".join(WORDS)])
-def test_gold_words_without_blanks_stand_where_they_are_read(text: str) -> None:
+def test_gold_words_without_spaces_are_aligned(text: str) -> None:
     gold = read_as(text, WORDS, TAGS)
     assert gold.text == text
     assert gold.mentions == {"LOC": ["Paris", "France", "Rome"]}
@@ -55,7 +55,7 @@ def test_gold_mention_inside_a_token_is_no_longer_than_it_is() -> None:
 
 
 @pytest.mark.parametrize("text", ["HE MET PARIS.", "he met Paris.", "he met paris ."])
-def test_gold_of_another_case_stands_where_it_is_read(text: str) -> None:
+def test_gold_of_another_case_is_aligned(text: str) -> None:
     gold = read_as(text, ["He", "met", "Paris", "."], ["O", "O", "U-LOC", "O"])
     assert [string.lower() for string, _ in places(gold)] == ["paris"]
 
@@ -70,16 +70,16 @@ def test_gold_of_another_text_is_an_error() -> None:
         read_as("he met Rome .", ["he", "saw", "Rome", "."], ["O", "O", "U-LOC", "O"])
 
 
-BLANKS = st.lists(st.booleans(), min_size=8, max_size=8)
+SPACES = st.lists(st.booleans(), min_size=8, max_size=8)
 
 
-@given(BLANKS, BLANKS)
+@given(SPACES, SPACES)
 def test_gold_mentions_do_not_depend_on_spaces(
-    read: list[bool], given: list[bool]
+    predicted_spaces: list[bool], gold_spaces: list[bool]
 ) -> None:
-    reference = Doc(NLP.vocab, words=WORDS, spaces=given)
+    reference = Doc(NLP.vocab, words=WORDS, spaces=gold_spaces)
     reference.set_ents([Span(reference, i, i + 1, "LOC") for i in (1, 3, 6)])
-    predicted = Doc(NLP.vocab, words=WORDS, spaces=read)
+    predicted = Doc(NLP.vocab, words=WORDS, spaces=predicted_spaces)
     gold = gold_of(Example(predicted, reference))
     assert gold.mentions == {"LOC": ["Paris", "France", "Rome"]}
     assert places(gold) == [("Paris", "LOC"), ("France", "LOC"), ("Rome", "LOC")]

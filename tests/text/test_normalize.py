@@ -1,4 +1,4 @@
-"""Texts as models read them."""
+"""Normalization of texts for the model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."
         ("北\u3000京", "北 京"),
     ],
 )
-def test_normalize_has_one_blank_and_composed_characters(
+def test_normalize_has_single_spaces_and_composed_characters(
     text: str, wanted: str
 ) -> None:
     assert normalize_text(text) == wanted
@@ -39,8 +39,8 @@ def test_normalize_twice_changes_nothing(text: str) -> None:
 @given(
     st.lists(st.sampled_from(["ab", "Zoe\u0308", "北"])), st.sampled_from(" \n\u00a0")
 )
-def test_normalize_words_keep_their_places(words: list[str], blank: str) -> None:
-    text = (blank * 2).join(words)
+def test_normalize_words_keep_their_offsets(words: list[str], space: str) -> None:
+    text = (space * 2).join(words)
     at = 0
     for word in words:
         first, last = (

@@ -66,17 +66,17 @@ def test_windows_text_is_the_docs_from_its_start() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n \t"])
-def test_windows_blank_doc_has_none(text: str) -> None:
+def test_windows_empty_doc_has_none(text: str) -> None:
     assert make_windows([NLP.make_doc(text)], make_doc_spans()) == []
 
 
-def test_windows_blank_docs_do_not_shift_the_numbers_of_others() -> None:
+def test_windows_empty_docs_do_not_shift_the_indices_of_others() -> None:
     docs = [NLP.make_doc(text) for text in ("", "one", "  ", "two")]
     windows = make_windows(docs, make_doc_spans())
     assert [(w.doc, w.text) for w in windows] == [(1, "one"), (3, "two")]
 
 
-def test_windows_blank_piece_is_left_out() -> None:
+def test_windows_whitespace_piece_is_left_out() -> None:
     doc = Doc(NLP.vocab, words=["a", "\n", "b"], spaces=[False] * 3)
     windows = strided(doc, 1, 1)
     assert [w.text for w in windows] == ["a", "b"]
@@ -121,7 +121,7 @@ def test_windows_that_leave_out_text_name_it() -> None:
         make_windows([doc], lambda docs: [[doc[:4], doc[6:]]])
 
 
-def test_windows_without_blank_tokens_are_taken() -> None:
+def test_windows_may_leave_out_whitespace_tokens() -> None:
     doc = Doc(NLP.vocab, words=["\n", "a", " \n", "b", "\n"])
     pieces = [doc[1:2], doc[3:4]]
     windows = make_windows([doc], lambda docs: [pieces])

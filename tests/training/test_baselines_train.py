@@ -36,7 +36,7 @@ def decoder_config(kind: str, **settings: int) -> dict[str, str | int]:
 
 @cache
 def overfitted(kind: str, preset: str = "compact") -> Language:
-    """A pipeline that was overfitted to the gold examples; only read it."""
+    """A pipeline that was overfitted to the gold examples; do not change it."""
     nlp = initialised(
         model={**SMALL, **SHAPE},
         labels=LABELS,
@@ -88,9 +88,11 @@ def test_baselines_trained_scores_are_those_of_the_forced_answer(kind: str) -> N
     for mention in free:
         gold.setdefault(mention.label, []).append(mention.text)
     forced = ForcedOutputs(prompt, {TEXT: gold})
-    (told,) = decode(pipe.decoder, lm, prompt, [TEXT], LABELS, forced=forced)
+    (forced_mentions,) = decode(pipe.decoder, lm, prompt, [TEXT], LABELS, forced=forced)
     assert len(free) == 3
-    assert [m.score for m in told] == pytest.approx([m.score for m in free], abs=1e-5)
+    assert [m.score for m in forced_mentions] == pytest.approx(
+        [m.score for m in free], abs=1e-5
+    )
 
 
 def test_baselines_trained_with_the_papers_prompt() -> None:

@@ -78,7 +78,7 @@ def test_training_prefix_lm_gradient_equals_unrolled_examples(kind: str) -> None
 
 
 def separately(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
-    """The loss of the paper's examples, each in a forward pass of its own."""
+    """The loss of the paper's examples, with a forward pass for each."""
     loss = torch.zeros(())
     for example in (example for tree in trees for example in unroll(tree)):
         ((_, ids),) = example.chains
@@ -89,7 +89,7 @@ def separately(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", ["mpt", "bloom", "mamba", "mistral"])
-def test_training_models_that_read_no_trees_learn_separate_examples(kind: str) -> None:
+def test_training_models_without_trees_learn_separate_examples(kind: str) -> None:
     lm = make_lm(kind)
     trees = trees_of(lm, random_golds(1, 4), "compact")
     fitted = supported_trees(lm, trees)
@@ -98,7 +98,7 @@ def test_training_models_that_read_no_trees_learn_separate_examples(kind: str) -
     assert float(loss) == pytest.approx(float(separately(lm, trees).detach()), rel=1e-4)
 
 
-def test_training_prefix_lm_that_reads_no_trees_is_an_error() -> None:
+def test_training_prefix_lm_without_trees_is_an_error() -> None:
     lm = make_lm("mpt")
     trees = trees_of(lm, random_golds(1, 2), "compact", prefix_lm=True)
     with pytest.raises(ValueError, match="Set prefix_lm = false"):
@@ -140,8 +140,8 @@ def test_training_loss_starts_at_the_count() -> None:
     text = "Merkel"
     (tree,) = trees_of(lm, [GoldText(text, {"PER": ["Merkel"]})], "paper-en")
     example = next(e for e in unroll(tree) if len(e.targets) > 1)
-    learnt = lm.tokenizer.decode(example.targets, clean_up_tokenization_spaces=False)
-    assert learnt == "1\n<mention 1>Merkel</s>"
+    targets = lm.tokenizer.decode(example.targets, clean_up_tokenization_spaces=False)
+    assert targets == "1\n<mention 1>Merkel</s>"
 
 
 def test_training_mention_prefix_can_be_left_out_of_the_loss() -> None:
@@ -149,8 +149,8 @@ def test_training_mention_prefix_can_be_left_out_of_the_loss() -> None:
     golds = [GoldText("Merkel", {"PER": ["Merkel"]})]
     (tree,) = trees_of(lm, golds, "paper-en", prefix=False)
     example = next(e for e in unroll(tree) if len(e.targets) > 1)
-    learnt = lm.tokenizer.decode(example.targets, clean_up_tokenization_spaces=False)
-    assert learnt == "1\nMerkel</s>"
+    targets = lm.tokenizer.decode(example.targets, clean_up_tokenization_spaces=False)
+    assert targets == "1\nMerkel</s>"
 
 
 def test_training_batches_keep_all_trees_and_the_limit() -> None:

@@ -84,7 +84,7 @@ def test_tags_name_the_label_of_each_token(preset: str) -> None:
     assert pieces == {"PER": ["Merkel", "Macron"], "LOC": ["NewYork"], "": ["metin"]}
 
 
-def test_tags_of_the_inside_stand_for_beginnings_that_have_none() -> None:
+def test_inside_tags_are_used_where_begin_tags_are_missing() -> None:
     _, prompt = prepare()
     _, found = tagged(prompt, begin=False)
     inside = tag_tokens(prompt, NAMES.values(), known={}, others={})
@@ -106,7 +106,7 @@ def test_tags_of_a_model_stay_as_they_are_when_it_is_trained_further() -> None:
     assert set(lm.tags.begins) == {first}
 
 
-def test_tags_are_taught_on_unless_the_settings_say_otherwise() -> None:
+def test_tags_are_trained_further_by_default() -> None:
     nlp = initialised(**TAGGING)
     train(nlp, steps=1)
     lm, pipe = pipe_of(nlp).handle.lm(), pipe_of(nlp)
