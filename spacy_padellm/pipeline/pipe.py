@@ -53,7 +53,7 @@ from spacy_padellm.training.update import (
     mean_loss,
 )
 
-STREAM_FROM = 256  # batch size; below it, each batch is returned before the next
+STREAM_FROM = 256  # batch size from which the stream is not cut into batches
 
 
 class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untyped

@@ -1,4 +1,4 @@
-"""The device of `device = "auto"`: the one that spaCy was told to use."""
+"""The device for `device = "auto"`, from spaCy's GPU settings."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from thinc.util import get_torch_default_device
 
 
 def resolve_device(device: str) -> str:
-    """Resolve "auto" to the device that spaCy was told to use.
+    """Resolve "auto" to the device that was selected in spaCy.
 
-    With CuPy, spaCy itself can use the GPU, and "auto" follows it: the GPU after
-    `spacy.prefer_gpu()`, `spacy.require_gpu()` or `--gpu-id 0`, and else the CPU.
+    With CuPy, spaCy can use the GPU, and "auto" is spaCy's device: the GPU after
+    `spacy.prefer_gpu()`, `spacy.require_gpu()` or `--gpu-id 0`, otherwise the CPU.
 
-    Without CuPy, `prefer_gpu` changes nothing, and `require_cpu` cannot be told from
-    spaCy's default. Only `--gpu-id -1` on spaCy's command line then means the CPU.
+    Without CuPy, spaCy is always on the CPU: `prefer_gpu` has no effect, and
+    `require_cpu` changes nothing that could be detected. Then "auto" is the CPU if
+    spaCy's command line has `--gpu-id -1`; otherwise it stays "auto", which is CUDA if
+    torch supports it, else the CPU. Set `device = "cpu"` to be sure of the CPU.
 
-    device (str): The setting.
-    RETURNS (str): A torch device. "auto" if spaCy was told nothing: CUDA if torch sees
-        it, else the CPU. A setting other than "auto" is returned unchanged.
+    device (str): The setting; any other than "auto" is returned unchanged.
+    RETURNS (str): A torch device, or "auto".
     """
     if device != "auto":
         return device
@@ -33,8 +34,10 @@ def resolve_device(device: str) -> str:
 
 
 def _asks_for_cpu(argv: Sequence[str]) -> bool:
-    """Whether this is spaCy's command line with `--gpu-id -1`, which is its default
-    too: spaCy's code sees no difference between the two."""
+    """Whether this is spaCy's command line with an explicit `--gpu-id -1`.
+
+    spaCy's commands do not distinguish it from their default, which is -1 too.
+    """
     program, *args = argv or [""]
     path = Path(program)  # .../bin/spacy or .../spacy/__main__.py
     if "spacy" not in {path.stem, path.parent.name}:

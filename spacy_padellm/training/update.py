@@ -133,7 +133,7 @@ def _make_trees(
     prompt: Prompt,
     settings: TrainingSettings,
 ) -> tuple[list[TrainingTree], TaughtTags]:
-    """The training trees of gold texts, and the model's tags once they are learnt."""
+    """The training trees of gold texts, and the model's tags after training on them."""
     tags = lm.tags
     weight = tag_weight(settings.tag_loss, tags)
     tokens = lm.tokens_of(prompt)

@@ -1,4 +1,4 @@
-"""What device = "auto" makes of spaCy's GPU settings."""
+"""device = "auto" and spaCy's GPU settings."""
 
 from __future__ import annotations
 
