@@ -51,7 +51,7 @@ def remove_other_labels(doc: Doc, labels: set[str]) -> Doc:
     return doc
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpora", nargs="+", metavar="NAME=CORPUS")
     parser.add_argument("--model", help="a pipeline; default: the bundled model")
@@ -67,51 +67,64 @@ def main() -> None:
         "--no-thresholds", action="store_true", help="do not use the model's thresholds"
     )
     parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    return parser
+
+
+def load(args: argparse.Namespace) -> Language:
+    """Load the pipeline with the labels and decoding settings of the command line."""
     if args.model:
         nlp = spacy.load(args.model)
     else:
         nlp = spacy.blank("en")
         nlp.add_pipe(FACTORY)
-    if args.ask:
-        asked: Any = nlp.get_pipe(FACTORY)
-        asked.set_labels(args.ask.split(","))
     # pipelines without the component, such as spaCy's own, can be scored, too
+    pipe: Any = nlp.get_pipe(FACTORY) if FACTORY in nlp.pipe_names else None
+    if args.ask:
+        pipe.set_labels(args.ask.split(","))
+    if args.decoder:
+        pairs = (pair.split("=") for pair in args.decoder.split(","))
+        pipe.decoder = replace(pipe.decoder, **{k: json.loads(v) for k, v in pairs})
+    if args.no_thresholds:
+        pipe.cfg["threshold"] = 0.0
+    nlp("The first text loads the model .")
+    return nlp
+
+
+def score(
+    nlp: Language, path: Path, *, labels: set[str], names: dict[str, str]
+) -> dict[str, Any]:
+    """Score a pipeline on a corpus; see `read_gold`."""
+    golds = list(read_gold(nlp, path, labels=labels, names=names))
+    # predict on the text, with the pipeline's tokenizer
+    start = time.perf_counter()
+    docs = list(nlp.pipe([gold.text for gold in golds], batch_size=256))
+    seconds = time.perf_counter() - start
+    docs = [remove_other_labels(doc, labels) for doc in docs]
+    examples = [Example(*pair) for pair in zip(docs, golds, strict=True)]
+    words = sum(len(doc) for doc in docs)
+    return {
+        **ner_score(examples, spans_key=SPANS_KEY),
+        "texts": len(docs),
+        "words_per_second": words / seconds,
+    }
+
+
+def main() -> None:
+    args = make_parser().parse_args()
+    nlp = load(args)
     known = {
         label for name in ("ner", FACTORY) for label in nlp.pipe_labels.get(name, ())
     }
     labels = set(args.labels.split(",")) if args.labels else known
     names = dict(pair.split("=") for pair in args.rename.split(",") if pair)
-    if args.decoder:
-        pipe: Any = nlp.get_pipe(FACTORY)
-        pairs = (pair.split("=") for pair in args.decoder.split(","))
-        pipe.decoder = replace(pipe.decoder, **{k: json.loads(v) for k, v in pairs})
-    if args.no_thresholds:
-        pipe = nlp.get_pipe(FACTORY)
-        pipe.cfg["threshold"] = 0.0
-    nlp("The first text loads the model .")
     results = {}
     for corpus in args.corpora:
         name, _, path = corpus.partition("=")
-        golds = list(read_gold(nlp, Path(path), labels=labels, names=names))
-        # predict on the text, with the pipeline's tokenizer
-        start = time.perf_counter()
-        docs = list(nlp.pipe([gold.text for gold in golds], batch_size=256))
-        seconds = time.perf_counter() - start
-        docs = [remove_other_labels(doc, labels) for doc in docs]
-        both = zip(docs, golds, strict=True)
-        examples = [Example(doc, gold) for doc, gold in both]
-        scores = ner_score(examples, spans_key=SPANS_KEY)
-        words = sum(len(doc) for doc in docs)
-        results[name] = {
-            **scores,
-            "texts": len(docs),
-            "words_per_second": words / seconds,
-        }
+        results[name] = scores = score(nlp, Path(path), labels=labels, names=names)
         msg.info(
             f"{name}: span F1 {scores['ents_f']:.3f}, string F1 "
-            f"{scores['strings_f']:.3f} ({len(docs)} texts, "
-            f"{words / seconds:.0f} words/s)"
+            f"{scores['strings_f']:.3f} ({scores['texts']} texts, "
+            f"{scores['words_per_second']:.0f} words/s)"
         )
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n", "utf8")

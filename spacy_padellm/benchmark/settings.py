@@ -52,6 +52,13 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         prog=prog,
         description="Measure every decoder and its peers side by side, in one run.",
     )
+    _add_texts_and_models(parser)
+    _add_decoders_and_peers(parser)
+    _add_run(parser)
+    return parser
+
+
+def _add_texts_and_models(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "gold",
@@ -83,6 +90,10 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         "each distinct mention",
     )
     add("--long", type=int, metavar="TOKENS", help="join texts to this length")
+
+
+def _add_decoders_and_peers(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--decoders", default=",".join(default_decoders()), help="default: %(default)s")
     add(
         "--peers",
@@ -97,6 +108,11 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         help="train spaCy's pipes on the same texts; 0 only initializes them",
     )
     add("--vllm", metavar="PYTHON", help="interpreter of an environment with vLLM")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    """Add how to run the models, and the output files."""
+    add = parser.add_argument
     add(
         "--device",
         help="auto, cpu, cuda, cuda:1, ...; default: that of the pipeline, or auto",
@@ -124,7 +140,6 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         metavar="OUT.jsonl",
         help="only write the corpus as JSON lines, which do not need spaCy",
     )
-    return parser
 
 
 def parse(arguments: Sequence[str], *, prog: str) -> BenchmarkSettings:
