@@ -56,8 +56,8 @@ COUNTRIES = {
 CLITICS = {"’s", "n’t", "’re", "’ve", "’ll", "’m", "’d"}
 UPPER_CLITICS = {"'RE", "'VE", "'LL", "'M", "'D", "N'T"}
 CURRENCIES = {"€", "£", "US$", "A$", "C$", "HK$"}
-NO_SPACE_BEFORE = {*mixed.NO_BLANK_BEFORE, *CLITICS, *UPPER_CLITICS, "”", "°", "…"}
-NO_SPACE_AFTER = {*(mixed.NO_BLANK_AFTER - {"@"}), *CURRENCIES, "“", "‘"}
+NO_SPACE_BEFORE = {*mixed.NO_SPACE_BEFORE, *CLITICS, *UPPER_CLITICS, "”", "°", "…"}
+NO_SPACE_AFTER = {*(mixed.NO_SPACE_AFTER - {"@"}), *CURRENCIES, "“", "‘"}
 CLOSING = re.compile(r'[.,!?;)\]”][.,!?;:)\]”"]*|[”"][.,!?;)]+')  # "),", "!!", ")."
 OPENING = re.compile(r'[(\[“]["“$#]*')
 # how corpora write brackets, quotes and entities -> how people do
@@ -117,7 +117,7 @@ def read_gold(folder: Path, vocab: spacy.Vocab) -> dict[str, list[Text]]:
 
 
 def clean(text: Text, corpus: str) -> Text:
-    """Mend the annotation of a text where its corpus has guidelines of its own."""
+    """Correct the annotation of a corpus with other guidelines."""
     words, mentions = text.words, text.mentions
     if corpus == "btc":
         mentions = [mention for mention in mentions if not _is_handle(words, mention)]
@@ -290,12 +290,12 @@ def cut(text: Text) -> list[Text]:
 def _ends_sentence(text: Text, position: int) -> bool:
     """Whether a sentence ends before the word at a position."""
     word, after = text.words[position - 1], text.words[position]
-    ends = word in {".", "?", "!", ").", '."'} and text.blanks[position - 1]
+    ends = word in {".", "?", "!", ").", '."'} and text.spaces[position - 1]
     return ends and not after[0].islower()
 
 
 def _part(text: Text, start: int, end: int) -> Text:
-    spaces = text.blanks[start:end]
+    spaces = text.spaces[start:end]
     spaces[-1] = False
     mentions = [
         (first - start, last - start, label)
