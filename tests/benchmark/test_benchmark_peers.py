@@ -77,6 +77,7 @@ def test_benchmark_peers_train_spacys_ner() -> None:
 
 
 def test_benchmark_peers_make_a_transformer_without_a_hub() -> None:
+    pytest.importorskip("spacy_transformers")
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     sizes |= {"intermediate_size": 16, "vocab_size": 400}
     nlp = transformer_ner(GOLD, lang="en", steps=1, seed=0, sizes=sizes)
