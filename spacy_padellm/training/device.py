@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import torch
 from thinc.compat import has_cupy_gpu
 from thinc.util import get_torch_default_device
 
+from spacy_padellm.errors import Warnings, logger
+
 
 def resolve_device(device: str) -> str:
     """Resolve "auto" to the device that was selected in spaCy.
 
     With CuPy, spaCy can use the GPU, and "auto" is spaCy's device: the GPU after
-    `spacy.prefer_gpu()`, `spacy.require_gpu()` or `--gpu-id 0`, otherwise the CPU.
+    `spacy.prefer_gpu()`, `spacy.require_gpu()` or `--gpu-id 0`, otherwise the CPU,
+    with a warning that a GPU is there.
 
     Without CuPy, spaCy is always on the CPU: `prefer_gpu` has no effect, and
     `require_cpu` changes nothing that could be detected. Then "auto" is the CPU if
@@ -29,8 +33,16 @@ def resolve_device(device: str) -> str:
     if device != "auto":
         return device
     if has_cupy_gpu and torch.cuda.is_available():
-        return str(get_torch_default_device())
+        chosen = str(get_torch_default_device())
+        if chosen == "cpu":
+            _warn_of_unused_gpu()
+        return chosen
     return "cpu" if _asks_for_cpu(sys.argv) else device
+
+
+@cache  # once per process
+def _warn_of_unused_gpu() -> None:
+    logger.warning(Warnings.W106)
 
 
 def _asks_for_cpu(argv: Sequence[str]) -> bool:

@@ -5,9 +5,11 @@ import sys
 import pytest
 import torch
 
+from spacy_padellm.benchmark import settings
 from spacy_padellm.benchmark.peers.spacy_pipes import small_ner, transformer_ner
 from spacy_padellm.benchmark.peers.vllm_peer import measure_vllm, rounds
 from spacy_padellm.benchmark.pipelines import score, search_mentions
+from spacy_padellm.benchmark.settings import parse
 from spacy_padellm.benchmark.shapes import make_shaped
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
@@ -83,3 +85,13 @@ def test_benchmark_peers_make_a_transformer_without_a_hub() -> None:
     nlp = transformer_ner(GOLD, lang="en", steps=1, seed=0, sizes=sizes)
     docs = list(nlp.pipe([gold.text for gold in GOLD]))
     assert docs[0]._.trf_data.model_output.last_hidden_state.shape[-1] == 16
+
+
+def test_benchmark_peers_transformer_needs_spacy_transformers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settings, "find_spec", lambda name: None)
+    command = ["gold.jsonl", "--forced"]
+    assert parse(command, prog="benchmark").peers == ("ner",)
+    with pytest.raises(ValueError, match="pip install spacy-transformers"):
+        parse([*command, "--peers", "transformer"], prog="benchmark")

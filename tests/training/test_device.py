@@ -22,6 +22,7 @@ def no_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 def cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "has_cupy_gpu", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    module._warn_of_unused_gpu.cache_clear()
 
 
 def use_gpu(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -37,6 +38,15 @@ def test_device_auto_is_left_to_torch() -> None:
 @pytest.mark.usefixtures("cupy")
 def test_device_auto_with_cupy_is_the_cpu_by_default() -> None:
     assert resolve_device("auto") == "cpu"
+
+
+@pytest.mark.usefixtures("cupy")
+def test_device_gpu_that_spacy_does_not_use_is_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for _ in range(2):
+        resolve_device("auto")
+    assert caplog.text.count("Call spacy.prefer_gpu()") == 1
 
 
 @pytest.mark.usefixtures("cupy")
