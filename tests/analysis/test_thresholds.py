@@ -258,7 +258,7 @@ def test_thresholds_tune_on_gold_without_known_labels_is_an_error(
     result = CliRunner().invoke(padellm_cli, [str(part) for part in command])
     assert result.exit_code == 1
     output = " ".join(result.output.split())
-    assert "has a label of the pipeline: LOC, ORG, PER. Use --rename" in output
+    assert "has a label of the pipeline: LOC, ORG, PER. If the corpus" in output
     assert ("HUMAN (1)" in output) == bool(label)
     assert not (tmp_path / "out" / "meta.json").exists()
 

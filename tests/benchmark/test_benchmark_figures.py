@@ -218,11 +218,11 @@ def test_benchmark_floors_count_tree_tokens_once(prompt: PromptTokens) -> None:
     (need,) = floors.needs(prompt, GOLD[1:2], LABELS, tags=False)
     (branches,) = prompt.count_branches([GOLD[1].text], list(LABELS.values()))
     assert need.tokens == len(branches.root) + sum(map(len, branches.labels))
-    assert need.reads == len(LABELS)
+    assert need.outputs == len(LABELS)
 
 
 def test_benchmark_floors_are_reading_or_computing() -> None:
-    need = floors.Need(passes=3, tokens=10, reads=4)
+    need = floors.Need(passes=3, tokens=10, outputs=4)
     weights = floors.Weights(read=1000, inner=100, head=50)
     speed = floors.Speeds(read_seconds=2.0, bandwidth=500.0, product_rate=100.0)
     # (2 * 10 * 100 + 2 * 4 * 50) / 100
