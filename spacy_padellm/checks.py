@@ -7,10 +7,10 @@ from typing import Any
 
 
 def is_number(value: Any) -> bool:
-    """Whether a setting is a number; True and False are none."""
+    """Whether a setting is a number; True and False are not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a setting is a whole number; True and False are none."""
+    """Whether a setting is a whole number; True and False are not."""
     return isinstance(value, Integral) and not isinstance(value, bool)

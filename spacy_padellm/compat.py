@@ -43,6 +43,7 @@ def set_attention(config: Any, name: str) -> None:
 def swapped_attention(config: Any, name: str) -> Iterator[None]:
     """Let a model use another attention implementation for a while.
 
+    Seen on transformers 4.53.2 and 5.24.0.
     An implementation that is set once and calls the model's own one outside of our
     passes would have to find that one: "eager" is a function of each model's module
     and is not registered anywhere. Models also compare the name with "eager" and

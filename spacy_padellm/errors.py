@@ -583,12 +583,12 @@ class Warnings:
         "was trained with this decoder, and long enough to end its answers."
     )
     W105 = (
-        "The component '{name}' is trained without dropout, so that dropout = {drop} "
+        "The component '{name}' is trained without dropout, so dropout = {drop} "
         "has no effect on it. Set dropout = 0.0 in [training] if no other component "
         "needs it."
     )
     W106 = (
-        "A GPU is there, but spaCy was not told to use it, so that the model runs on "
+        "A GPU is available, but spaCy was not told to use it, so the model runs on "
         "the CPU. Call spacy.prefer_gpu() before the pipeline is made or loaded, pass "
         "--gpu-id 0 to spaCy's command, or set device = \"cuda\" in the model's block. "
         'device = "cpu" silences this warning.'

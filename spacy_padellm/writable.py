@@ -1,4 +1,4 @@
-"""Whether a file can be written, asked before the work whose results it takes."""
+"""Check that an output file can be written before long work starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from spacy_padellm.errors import Errors
 
 
 def make_writable(path: Path) -> None:
-    """Make sure that a file can be written once all is done; its folder is made.
+    """Check that a file can be written; creates its folder.
 
     RAISES (ValueError): If it cannot.
     """

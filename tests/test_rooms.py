@@ -21,7 +21,7 @@ FLOORS = [
     ["analysis", "annotate", "benchmark", "corpora"],
     ["cli"],
 ]
-WITHOUT_SPACY = {"prompt", "tree", "mention", "lm", "decoding"}
+WITHOUT_SPACY = {*FLOORS[0], "prompt", "tree", "mention", "lm", "decoding"}
 ALSO_WITHOUT_SPACY = {f"{NAME}.text.align", f"{NAME}.text.normalize"}
 
 

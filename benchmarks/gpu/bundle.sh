@@ -10,7 +10,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 out=$root/gpu-bundle
 python=${PYTHON:-python3}
-limit=16000000  # bytes; the whole load may be 64 MiB, and weights and data travel too
+limit=16000000  # bytes; weights and data travel too
 # What the machine has of spaCy's needs (typing-extensions it has too, but an unknown version,
 # and pydantic asks for a late one: ours comes first on the path)
 there="annotated-doc anyio certifi charset-normalizer click colorama h11 httpcore httpx idna

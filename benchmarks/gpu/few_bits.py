@@ -51,12 +51,12 @@ class FewBits:
             start = 0
             for p in part.parameters:
                 groups = p.numel() // part.group
-                own = codes[start : start + groups].to(torch.int8)
+                packed = codes[start : start + groups].to(torch.int8)
                 if part.bits == 4:
-                    low, high = (own + 8).to(torch.uint8).view(-1, 2).T
-                    own = low | (high << 4)
+                    low, high = (packed + 8).to(torch.uint8).view(-1, 2).T
+                    packed = low | (high << 4)
                 name = self._names[id(p)]
-                tensors[f"{name}.codes"] = own.flatten().contiguous().cpu()
+                tensors[f"{name}.codes"] = packed.flatten().contiguous().cpu()
                 tensors[f"{name}.scales"] = (
                     scales[start : start + groups].flatten().half().cpu()
                 )

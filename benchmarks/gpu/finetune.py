@@ -1,6 +1,6 @@
 """Fine-tune a causal LM as an English NER model in a given number of seconds.
 
-For a GPU that is lent for minutes: the learning rate follows the clock, so that the
+For a GPU that is rented by the minute: the learning rate follows the clock, so that the
 run ends well whatever the GPU's speed. In the last part of the time the weights are
 used in the few bits that they are stored in, and their gradients go to full ones
 (straight-through estimation), so that storing them costs little.

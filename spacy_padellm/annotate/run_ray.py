@@ -67,7 +67,7 @@ class AnnotateShards:
 def count_attempt(output: str, shard: Shard) -> int:
     """Record an attempt at a shard, and return the number of attempts.
 
-    Ray itself would retry a shard whose worker dies forever.
+    Ray itself would retry forever if a shard's worker keeps dying.
     """
     folder = f"{output}/{ATTEMPTS_FOLDER}"
     fs, inside = open_fs(folder)

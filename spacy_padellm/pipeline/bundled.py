@@ -9,12 +9,14 @@ from spacy_padellm.lm.loading import BUNDLED
 
 
 def load_pipeline(name: str) -> Language:
-    """Load a pipeline.
+    """Load a pipeline, on the GPU if there is one.
 
     name (str): A bundled model, such as "bundled-en", or a name or path for
         `spacy.load`.
     RAISES (OSError | ValueError): If it does not exist, or cannot be loaded.
     """
+    # spaCy's own commands have --gpu-id for this; without CuPy it changes nothing
+    spacy.prefer_gpu()
     if name not in BUNDLED:
         return spacy.load(name)
     nlp = spacy.blank(name.removeprefix("bundled-"))

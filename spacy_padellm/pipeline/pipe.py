@@ -395,7 +395,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         """The loss of a batch; the model and its gradients do not change.
 
         The loss is that of the gold answers, token by token. It does not depend on
-        the mentions that were predicted, so that another forward pass is made for it.
+        the mentions that were predicted, so it needs a forward pass of its own.
 
         examples (Iterable[Example]): The batch; examples without gold annotation are
             left out.
@@ -422,7 +422,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         self, examples: Iterable[Example], method: str
     ) -> list[tuple[dict[str, str], list[GoldText]]]:
         """The gold texts of a batch, by their labels."""
-        examples = list(examples)
+        if isinstance(examples, Iterable):
+            examples = list(examples)  # they are read twice
         validate_examples(examples, method)
         return group_gold_texts(
             examples,
@@ -495,8 +496,11 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         )
 
     def _set_loaded(self, loaded: Loaded) -> None:
-        labels = loaded.cfg.pop("labels")
-        self.cfg.update(loaded.cfg)
+        labels = loaded.cfg.pop("labels", self._task.labels)
+        loaded.cfg.pop("model_saved", None)
+        cfg = {**self.cfg, **loaded.cfg}
+        check_cfg(self.name, cfg)
+        self.cfg.update(cfg)
         self._updates = Updates()
         prompt = self._config_prompt if loaded.model else self.prompt
         self._task = self._make_task(labels, prompt)

@@ -1,19 +1,21 @@
 """Span getters: functions that cut Docs into spans that fit the model.
 
-Where spacy-transformers is installed, its span getters
-(`spacy-transformers.sent_spans.v1`, ...) are found by their entry points. Ours do not
-need it.
+Where spacy-transformers is installed, spaCy loads it, and its span getters
+(`spacy-transformers.sent_spans.v1`, ...) are found. Where it is not, ours take the
+names of those that give the same windows, so that pipelines that name them load.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 
 import catalogue
 from spacy.tokens import Doc, Span
 from spacy.util import registry
 
+from spacy_padellm.checks import is_whole
 from spacy_padellm.errors import Errors
 
 SpanGetter = Callable[[list[Doc]], list[list[Span]]]
@@ -33,7 +35,8 @@ def make_strided_spans(window: int, stride: int) -> SpanGetter:
         is less than `window`, windows overlap.
     RAISES (ValueError): If a token would be in no window.
     """
-    if not 1 <= stride <= window:
+    whole = is_whole(window) and is_whole(stride)
+    if not (whole and 1 <= stride <= window):
         raise ValueError(Errors.P199.format(window=window, stride=stride))
     return partial(_strided_spans, window=window, stride=stride)
 
@@ -65,3 +68,13 @@ def _strided_spans(docs: list[Doc], *, window: int, stride: int) -> list[list[Sp
 
 def _doc_spans(docs: list[Doc]) -> list[list[Span]]:
     return [[doc[:]] for doc in docs]
+
+
+if find_spec("spacy_transformers") is None:
+    for name, make in (
+        ("strided_spans", make_strided_spans),
+        ("doc_spans", make_doc_spans),
+    ):
+        registry.span_getters.register(  # type: ignore[attr-defined]
+            f"spacy-transformers.{name}.v1", func=make
+        )

@@ -70,13 +70,12 @@ def add_update(
     settings (TrainingSettings): How the model is trained.
     RETURNS (float): The mean loss.
     RAISES (ValueError): If the model cannot be loaded, a text does not fit it, or the
-        loss is no number.
+        loss is not a number.
     """
     lm = get_handle(model).trainable(prompt.special_tokens)
     lm.model.train()
     if settings.gradient_checkpointing:
-        # the reentrant kind gives adapters no gradient
-        lm.model.gradient_checkpointing_enable({"use_reentrant": False})
+        _enable_checkpointing(lm.model)
     trees, tags = _make_trees(
         lm, golds, decoder=decoder, prompt=prompt, settings=settings
     )
@@ -170,3 +169,11 @@ def make_step(
         updates.optimizers = make_optimizers(lm, muon=settings.muon)
     apply_step(updates.optimizers, sgd, scale=1 / updates.count)
     updates.count = 0
+
+
+def _enable_checkpointing(model: Any) -> None:
+    # the name since transformers 5.24, and the one before
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    enable = enable or model.gradient_checkpointing_enable
+    # the reentrant kind gives adapters no gradient
+    enable({"use_reentrant": False})

@@ -17,6 +17,7 @@ from helpers import (
     SMALL,
     TEXT,
     gold_examples,
+    initialised,
     make_nlp,
     model_folder,
     named,
@@ -356,3 +357,10 @@ def test_component_errors_decoder_that_the_model_was_not_trained_for(name: str) 
         nlp(TEXT)
     nlp = trained(decoder={"@misc": "spacy-padellm.BatchDecoder.v1"})
     assert nlp(TEXT).ents
+
+
+def test_component_get_loss_of_one_example_is_spacys_error() -> None:
+    nlp = initialised()
+    (example, *_) = gold_examples(nlp)
+    with pytest.raises(TypeError, match="E978"):
+        pipe_of(nlp).get_loss(example, None)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
@@ -106,14 +107,33 @@ def test_component_save_keeps_settings_that_were_changed(tmp_path: Path) -> None
     assert pipe_of(spacy.load(tmp_path)).cfg["threshold"] == 0.75
 
 
-def test_component_save_cfg_without_a_setting_keeps_the_configs(folder: Path) -> None:
+def change_cfg(folder: Path, **settings: Any) -> None:
+    """Change a saved component's cfg; None deletes a setting."""
     path = folder / NAME / "cfg"
-    cfg = json.loads(path.read_text("utf8"))
-    del cfg["existing"]  # as if it came with a later version
-    path.write_text(json.dumps(cfg), "utf8")
+    cfg = {**json.loads(path.read_text("utf8")), **settings}
+    kept = {key: value for key, value in cfg.items() if value is not None}
+    path.write_text(json.dumps(kept), "utf8")
+
+
+@pytest.mark.parametrize("setting", ["existing", "labels"])
+def test_component_save_cfg_without_a_setting_keeps_the_configs(
+    folder: Path, setting: str
+) -> None:
+    before = pipe_of(spacy.load(folder))
+    change_cfg(folder, **{setting: None})  # as if it came with a later version
     nlp = spacy.load(folder)
-    assert pipe_of(nlp).cfg["existing"] == "overwrite"
+    assert pipe_of(nlp).cfg == before.cfg
     assert entities(nlp(TEXT))
+
+
+def test_component_save_cfg_with_a_wrong_setting_is_an_error(folder: Path) -> None:
+    change_cfg(folder, dedup="x")
+    with pytest.raises(ValueError, match="dedup"):
+        spacy.load(folder)
+
+
+def test_component_save_cfg_holds_settings_only(folder: Path) -> None:
+    assert "model_saved" not in pipe_of(spacy.load(folder)).cfg
 
 
 def test_component_save_thinc_model_refuses(tmp_path: Path) -> None:

@@ -142,7 +142,9 @@ def test_windows_strided_as_those_of_spacy_transformers(
     ]
 
 
-@pytest.mark.parametrize(("window", "stride"), [(8, 0), (8, 9), (0, 0)])
+@pytest.mark.parametrize(
+    ("window", "stride"), [(8, 0), (8, 9), (0, 0), ("8", 4), (8, 4.0)]
+)
 def test_windows_strides_that_leave_out_tokens_are_refused(
     window: int, stride: int
 ) -> None:

@@ -21,8 +21,9 @@ def share_scores(
     generated (Sequence[Mention]): By label, then by index.
     tagged (Mapping[str, Sequence[tuple[str, float]]]): Label -> string and score of
         each tagged mention in text order.
-    weight (float): The weight of the tags' scores, in 0..1; the generated mentions'
-        scores have the rest. A mention found in only one way scores 0 in the other.
+    weight (float): The weight of the tags' scores, in 0..1; the scores of generated
+        mentions have the weight 1 - weight. A mention found in only one way scores 0 in
+        the other.
     limits (Limits): Limits of counts and mentions.
     RETURNS (list[Mention]): By label. Mentions that were only tagged follow the others
         of their label. Mentions of labels that are not in `tagged` come last,
