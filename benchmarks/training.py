@@ -64,10 +64,10 @@ def main() -> None:
     )
     random.Random(0).shuffle(trees)
     steps = [trees[i : i + TEXTS_A_STEP] for i in range(0, len(trees), TEXTS_A_STEP)]
-    unrolled = [[e for tree in step for e in unroll(tree)] for step in steps]
+    examples = [[e for tree in step for e in unroll(tree)] for step in steps]
     epoch(lm, steps[:2])
     results = {}
-    for name, run in (("tree", steps), ("separate examples", unrolled)):
+    for name, run in (("tree", steps), ("separate examples", examples)):
         tokens = sum(tree.size for step in run for tree in step)
         results[name] = {"tokens": tokens, "seconds": epoch(lm, run)}
     tree, separate = results["tree"], results["separate examples"]

@@ -132,7 +132,7 @@ def mentions(
     )
 
 
-def settle(
+def choose_labels(
     found: Sequence[Sequence[tuple[int, int, str]]], texts: Sequence[Sentence]
 ) -> list[list[tuple[int, int, str]]]:
     """Give each name its most frequent label: a country in sports stays a place."""
@@ -155,7 +155,7 @@ def main(output: str, folder: str) -> None:
     ]
     texts = [sentence for path in paths for sentence in read(path)]
     usual = Counter(word for text in texts for word in text.words if word.islower())
-    found = settle([mentions(text, usual) for text in texts], texts)
+    found = choose_labels([mentions(text, usual) for text in texts], texts)
     vocab = spacy.blank("en").vocab
     corpus = DocBin(store_user_data=False)
     for text, names in zip(texts, found, strict=True):

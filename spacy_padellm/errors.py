@@ -144,8 +144,8 @@ class Errors:
     )
     P151 = (
         "The model '{name}' was trained to answer with {trained}, but the decoder "
-        "expects {asked}. Use the decoder that the model was trained with, or train it "
-        "with this one."
+        "expects {expected}. Use the decoder that the model was trained with, or train "
+        "it with this one."
     )
     P153 = (
         "its calibration has slope {slope} and offset {offset}; both must be finite "

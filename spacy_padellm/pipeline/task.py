@@ -176,7 +176,7 @@ class Task:
                 message = Errors.P151.format(
                     name=self._handle.origin,
                     trained=trained,
-                    asked=decoder.output_format,
+                    expected=decoder.output_format,
                 )
                 raise ValueError(message)
             self._checked_decoder = decoder

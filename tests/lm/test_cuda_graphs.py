@@ -54,38 +54,38 @@ def test_cuda_graphs_read_what_others_read(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm, prompt = prepare(kind)
-    captured: list[Run] = []
-    lend(monkeypatch, GraphRunner(lm, lambda run: captured.append(run) or run))
+    runs: list[Run] = []
+    lend(monkeypatch, GraphRunner(lm, lambda run: runs.append(run) or run))
     # short ones after long ones: what is left of those must not be seen
     texts = random_texts(seed=3, count=12)
     texts += [" ".join(texts[:3]), texts[0]]
     wanted = one_by_one(lm, prompt, texts)
     assert sum(map(len, wanted)) > 20
-    assert not captured
+    assert not runs
     assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), wanted)
-    assert captured
+    assert runs
 
 
 def test_cuda_graphs_capture_a_shape_once(monkeypatch: pytest.MonkeyPatch) -> None:
     lm, prompt = prepare("llama")
-    captured: list[Run] = []
-    lend(monkeypatch, GraphRunner(lm, lambda run: captured.append(run) or run))
+    runs: list[Run] = []
+    lend(monkeypatch, GraphRunner(lm, lambda run: runs.append(run) or run))
     texts = random_texts(seed=3, count=12)
     one_by_one(lm, prompt, texts, cuda_graphs=True)
-    count = len(captured)
+    count = len(runs)
     one_by_one(lm, prompt, texts, cuda_graphs=True)
-    assert 1 < len(captured) == count
+    assert 1 < len(runs) == count
 
 
 def test_cuda_graphs_leave_streams_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     lm, prompt = prepare("llama")
-    captured: list[Run] = []
-    lend(monkeypatch, GraphRunner(lm, lambda run: captured.append(run) or run))
+    runs: list[Run] = []
+    lend(monkeypatch, GraphRunner(lm, lambda run: runs.append(run) or run))
     texts = random_texts(seed=4, count=9)
     decoder = TreeDecoder(**LIMITS, cuda_graphs=True, max_batch_tokens=100)
     found = decode(decoder, lm, prompt, texts, LABELS)
     assert same(found, one_by_one(lm, prompt, texts))
-    assert not captured
+    assert not runs
 
 
 def test_cuda_graphs_that_cannot_be_captured_are_read_as_they_are(

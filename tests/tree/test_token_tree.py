@@ -108,8 +108,11 @@ def test_tree_logits_equal_separate_sequences(lm: LanguageModel) -> None:
     with torch.inference_mode():
         first, _ = lm.packed_logits(pack([tree], 0), [root], cache)
         ends = [tree.extend(root, left), tree.extend(root, right)]
-        reads = [*(end - len(stem) for end in ends), 4 + other.extend(ROOT, alone) + 1]
-        second, _ = lm.packed_logits(pack([tree, other], 1), reads, cache)
+        positions = [
+            *(end - len(stem) for end in ends),
+            4 + other.extend(ROOT, alone) + 1,
+        ]
+        second, _ = lm.packed_logits(pack([tree, other], 1), positions, cache)
         found = torch.cat((first, second))
         for row, ids in enumerate((stem, stem + left, stem + right, alone)):
             wanted = lm.model(torch.tensor([ids]), use_cache=False).logits[0, -1]

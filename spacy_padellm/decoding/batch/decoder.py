@@ -133,10 +133,12 @@ class _Batch:
         )
         found: list[list[Mention]] = [[] for _ in self.prompted]
         cut = [0] * len(self.prompted)
-        for asked, string, answer in zip(mentions, strings, generated, strict=True):
+        for request, string, answer in zip(mentions, strings, generated, strict=True):
             score = math.exp(sum(answer.scores))
-            found[asked.text].append(Mention(asked.label, asked.index, string, score))
-            cut[asked.text] += answer.cut
+            found[request.text].append(
+                Mention(request.label, request.index, string, score)
+            )
+            cut[request.text] += answer.cut
         return [TextResult(*result) for result in zip(found, over, cut, strict=True)]
 
     @property

@@ -216,6 +216,6 @@ class _Work:
         self.limits.mentions += sum(len(a.tokens) == room for a in answers)
         strings = prompt.strings.decode_mentions([a.tokens for a in answers])
         return [
-            Mention(asked.label, asked.index, string, math.exp(sum(answer.scores)))
-            for asked, string, answer in zip(mentions, strings, answers, strict=True)
+            Mention(request.label, request.index, string, math.exp(sum(answer.scores)))
+            for request, string, answer in zip(mentions, strings, answers, strict=True)
         ]
