@@ -53,7 +53,7 @@ def supported_trees(
 def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
     """The weighted sum of the cross-entropies of a batch of trees.
 
-    The paper minimises the mean: divide by the sum of the weights.
+    The paper minimizes the mean: divide by the sum of the weights.
 
     lm (LanguageModel): The model.
     trees (Sequence[TrainingTree]): Trees returned by `supported_trees`.

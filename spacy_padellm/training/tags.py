@@ -58,7 +58,7 @@ def add_tags(
     labels (Mapping[str, str]): Label -> its name in the prompt.
     tags (TaughtTags): The tags of these labels, and possibly of others.
     weight (float): Loss weight of each token.
-    RAISES (ValueError): If the prompt is not a prefix LM's, or is tokenised as a
+    RAISES (ValueError): If the prompt is not a prefix LM's, or is tokenized as a
         whole, so that the offsets of its tokens are not known.
     """
     if not prompt.prompt.prefix_lm:

@@ -67,7 +67,7 @@ def make_small_causal_lm(
 ) -> TreeModel:
     """`spacy-padellm.SmallCausalLM.v1`: a small model from scratch.
 
-    Its tokenizer is trained on the training texts when the component is initialised.
+    Its tokenizer is trained on the training texts when the component is initialized.
     See `SmallShape` for the sizes, and `make_causal_lm` for dtype and device.
     """
     shape = SmallShape(
