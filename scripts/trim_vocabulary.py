@@ -100,6 +100,7 @@ def wrap(state: State) -> PreTrainedTokenizerFast:
         pad_token="<|endoftext|>",
         unk_token="<|endoftext|>",
         model_max_length=8192,
+        model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,
     )
 
