@@ -20,6 +20,7 @@ from spacy_padellm.lm.devices import choose_device, fast_bf16
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.training.loss import batches, tree_loss
+from spacy_padellm.training.master_weights import MasterWeights
 from spacy_padellm.training.optimizers import make_optimizers
 from spacy_padellm.training.separate_examples import unroll
 from spacy_padellm.training.targets import TrainingTree, make_trees
@@ -30,14 +31,17 @@ MAX_BATCH_TOKENS = 2048
 
 def epoch(lm: LanguageModel, steps: list[list[TrainingTree]]) -> float:
     """Train once over the steps; returns the seconds."""
-    [optimizer] = make_optimizers(lm)
+    masters = MasterWeights(lm.model)
+    [optimizer] = make_optimizers(lm.model, masters.named())
     start = time.perf_counter()
     for trees in steps:
         total = sum(sum(tree.weights) for tree in trees)
         for batch in batches(trees, MAX_BATCH_TOKENS):
             (tree_loss(lm, batch) / total).backward()
+            masters.collect()
         optimizer.step()
         optimizer.zero_grad()
+        masters.publish()
     return time.perf_counter() - start
 
 
@@ -53,8 +57,8 @@ def main() -> None:
     corpus = read_gold(args.corpus, lang="en")
     gold = choose(corpus, args.texts)
     texts = [each.text for each in corpus]
-    lm = make_shaped(args.shape, texts, device=device, dtype=torch.float32, seed=0)
-    lm.autocast_dtype = torch.bfloat16 if fast_bf16(device) else None
+    dtype = torch.bfloat16 if fast_bf16(device) else torch.float32
+    lm = make_shaped(args.shape, texts, device=device, dtype=dtype, seed=0)
     lm.model.train()
     trees = make_trees(
         lm.tokens_of(PRESETS[args.preset]),

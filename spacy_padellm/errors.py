@@ -383,6 +383,11 @@ class Errors:
     )
 
     # Analysis
+    P188 = "The checkpoint {path} is damaged. Delete it to train from the start."
+    P189 = (
+        "The checkpoint {path} belongs to another training config. Delete it to train "
+        "from the start, or train with the config that it belongs to."
+    )
     P190 = (
         "The pipeline '{name}' has no component 'padellm_ner'. Add one with "
         "nlp.add_pipe, or give another pipeline. Its components: {known}."

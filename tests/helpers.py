@@ -143,6 +143,14 @@ def model_folder() -> Path:
     return trained_folder() / NAME / "model"
 
 
+def without_settings(folder: Path) -> Path:
+    """A copy of the trained model that does not say what it was trained for."""
+    for path in model_folder().iterdir():
+        if path.name != "padellm.json":
+            (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
 def trained(**config: Any) -> Language:
     """A new pipeline on the trained model."""
     return make_nlp(**{"model": named(model_folder()), **config})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from spacy_padellm.tree.packing import PackedBatch
 NAME = "padellm_tree"
 # on a CPU, plain products are faster than fused attention up to this many scores
 _FEW_SCORES = 1 << 20
+# and their backward pass is faster for trees up to this width, in tokens
+_NARROW = 256
 _running = threading.local()
 
 
@@ -53,6 +55,29 @@ class _State:
     slot_mapping: torch.Tensor
     blocks: Sequence[AttentionBlock]
     softcaps: bool
+
+
+def training_attention(model: Any, width: int) -> AbstractContextManager[None]:
+    """Let a model use its fastest attention for a pass with gradients.
+
+    On a CPU the backward pass of fused attention with a mask is slow.
+
+    model (transformers.PreTrainedModel): The model.
+    width (int): The trees' width in tokens, padded.
+    """
+    config = model.config
+    # the sdpa attention of transformers ignores soft-capping, and so does decoding then
+    softcaps = getattr(config, "attn_logit_softcapping", None) is not None
+    # checkpointing computes the pass again later, when this attention is not set
+    if (
+        attention_name(config) != "sdpa"
+        or model.device.type != "cpu"
+        or width > _NARROW
+        or softcaps
+        or model.is_gradient_checkpointing
+    ):
+        return nullcontext()
+    return swapped_attention(config, "eager")
 
 
 def packed_attention(

@@ -210,7 +210,7 @@ def borrow_graph_runner(lm: LanguageModel) -> Iterator[GraphRunner | None]:
         borrowed the runner, and if the model cannot be captured.
     """
     model = lm.model
-    if lm.device.type != "cuda" or lm.autocast_dtype is not None or model.training:
+    if lm.device.type != "cuda" or model.training:
         yield None
         return
     weights = tuple(parameter.data_ptr() for parameter in model.parameters())

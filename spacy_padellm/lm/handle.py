@@ -202,7 +202,7 @@ class ModelHandle:
         self.use(lm)
 
     def trainable(self, special_tokens: Sequence[str]) -> LanguageModel:
-        """Get the model for training, with float32 weights that are not shared.
+        """Get the model for training, with weights that are not shared.
 
         special_tokens (Sequence[str]): The prompt's special tokens; missing ones are
             added to the tokenizer.
@@ -237,13 +237,12 @@ class ModelHandle:
         )
 
     def _place(self, lm: LanguageModel) -> None:
-        """Cast weights to float32, and set the dtype of matrix products."""
+        """Move a model to its device, in the dtype that training computes in."""
         device = choose_device(self.source.device)
-        lm.model.to(device=device, dtype=torch.float32)
-        dtype = self._dtype()
         # float16 gradients would underflow
-        fast = dtype == torch.bfloat16 and fast_bf16(device)
-        lm.autocast_dtype = dtype if fast else None
+        fast = self._dtype() == torch.bfloat16 and fast_bf16(device)
+        dtype = torch.bfloat16 if fast else torch.float32
+        lm.model.to(device=device, dtype=dtype)
 
     def _dtype(self) -> torch.dtype:
         return choose_dtype(self.source.dtype, choose_device(self.source.device))

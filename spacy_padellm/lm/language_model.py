@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.lm.attention import packed_attention
+from spacy_padellm.lm.attention import packed_attention, training_attention
 from spacy_padellm.lm.cache_argument import cache_argument
 from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
@@ -36,7 +36,6 @@ class LanguageModel:
         self.model = model
         self.tokenizer = tokenizer
         self.tags = TaughtTags() if tags is None else tags
-        self.autocast_dtype: torch.dtype | None = None  # of matrix products in training
         self._prompts: dict[Prompt, PromptTokens] = {}
         self._head = VocabularyHead(model)
         self.cuda_graphs: Any = None  # kept here by `borrow_graph_runner`
@@ -110,11 +109,10 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary) and
             (tag_positions, tag_ids), in the model's dtype.
         """
-        dtype = self.autocast_dtype or self.dtype
         visible = torch.from_numpy(batch.visible).to(self.device)
-        mask = additive_mask(visible, dtype)
+        mask = additive_mask(visible, self.dtype)
         tagged = self._index(tag_positions), self._index(tag_ids)
-        with self.lock, self.autocast():
+        with self.lock, training_attention(self.model, batch.ids.shape[1]):
             logits, hidden = self.forward(
                 batch.ids, batch.positions, mask[:, None], logit_positions
             )
@@ -134,7 +132,7 @@ class LanguageModel:
         # padding has depth 0, like the first token of a path
         real = torch.from_numpy(batch.positions > 0).to(self.device)
         real[:, 0] = True
-        with self.lock, self.autocast():
+        with self.lock:
             return self.forward(batch.ids, None, real.long(), logit_positions)[0]
 
     def packed_logits(
@@ -157,14 +155,14 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary) and
             (tag_positions, tag_ids), in the model's dtype.
         """
-        dtype = self.autocast_dtype or self.dtype
+        dtype = self.dtype
         # a mask of the smallest size: `attend` uses its own masks
         mask = torch.zeros(1, 1, 1, 1, dtype=dtype, device=self.device)
         attention = packed_attention(
             self.model.config, packed, cache, device=self.device, dtype=dtype
         )
         tagged = self._index(tag_positions), self._index(tag_ids)
-        with self.lock, self.autocast(), attention:
+        with self.lock, attention:
             ids, positions = packed.ids[None], packed.positions[None]
             logits, hidden = self.forward(ids, positions, mask, logit_positions)
             return logits, self.project(hidden, *tagged)
@@ -188,14 +186,6 @@ class LanguageModel:
     ) -> torch.Tensor:
         """See `vocabulary.project`."""
         return project(self.model, hidden, tag_positions, tag_ids)
-
-    def autocast(self) -> torch.autocast:
-        """Get the context to run the model in, with `autocast_dtype` if it is set."""
-        return torch.autocast(
-            self.device.type,
-            dtype=self.autocast_dtype,
-            enabled=self.autocast_dtype is not None,
-        )
 
     def forward(
         self, ids: Any, positions: Any, mask: torch.Tensor, logit_positions: Any

@@ -48,9 +48,11 @@ from spacy_padellm.training.thinc_model import TreeModel, get_handle
 from spacy_padellm.training.update import (
     Updates,
     add_update,
+    get_state,
     make_from_scratch,
     make_step,
     mean_loss,
+    set_state,
 )
 
 STREAM_FROM = 256  # batch size from which the stream is not cut into batches
@@ -122,6 +124,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         check_cfg(name, self.cfg)
         self._updates = Updates()
         self._warned_of_drop = False
+        self.skips_updates = False  # set by `spacy-padellm.checkpoints.v1`
         self._task = self._make_task(label_names(labels, {}), prompt)
 
     def _make_task(self, labels: Mapping[str, str], prompt: Prompt | None) -> Task:
@@ -370,6 +373,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
+        if self.skips_updates:
+            return losses
         if drop and not self._warned_of_drop:
             logger.warning(Warnings.W105.format(name=self.name, drop=drop))
             self._warned_of_drop = True
@@ -442,6 +447,21 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             make_step(self._updates, self.handle.lm(), sgd, settings=self.training)
             # thresholds and calibration do not fit the new weights
             self._task.tuning = Tuning()
+
+    def get_training_state(self) -> dict[str, Any]:
+        """The float32 weights and the optimizer state, to be saved with `torch.save`.
+
+        To be called between `finish_update` and the next `update`.
+        """
+        return get_state(self._updates)
+
+    def set_training_state(self, state: dict[str, Any]) -> None:
+        """Continue training from a state that `get_training_state` returned.
+
+        RAISES (ValueError): If the model cannot be loaded.
+        """
+        lm = self.handle.trainable(self._task.require_prompt().special_tokens)
+        set_state(self._updates, state, lm, settings=self.training)
 
     # Saving
 

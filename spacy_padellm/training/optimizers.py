@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -12,23 +12,23 @@ from torch import nn
 from spacy_padellm.compat import muon_in_float32, scale_in_place
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices import fast_bf16
-from spacy_padellm.lm.language_model import LanguageModel
 
 
 def make_optimizers(
-    lm: LanguageModel, *, muon: bool = False
+    model: nn.Module, weights: Mapping[str, torch.Tensor], *, muon: bool = False
 ) -> list[torch.optim.Optimizer]:
     """AdamW for the trainable parameters; weight decay only for matrices.
 
-    lm (LanguageModel): The model.
+    model (nn.Module): The model.
+    weights (Mapping[str, torch.Tensor]): The float32 weights by the names of the
+        model's parameters; see `MasterWeights`.
     muon (bool): Whether to use Muon (Jordan et al., 2024) for the weight matrices of
         linear layers, with updates scaled to the size of AdamW's (Liu et al., 2025).
-    RETURNS (list[torch.optim.Optimizer]): Each parameter is in one of them.
+    RETURNS (list[torch.optim.Optimizer]): Each of the weights is in one of them.
     """
-    matrices = _matrices(lm.model) if muon else []
-    matrix_ids = {id(matrix) for matrix in matrices}
-    trainable = [p for p in lm.model.parameters() if p.requires_grad]
-    others = [p for p in trainable if id(p) not in matrix_ids]
+    names = _names_of_matrices(model).intersection(weights) if muon else set()
+    matrices = [weight for name, weight in weights.items() if name in names]
+    others = [weight for name, weight in weights.items() if name not in names]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in others if p.dim() > 1], "decays": True},
         {"params": [p for p in others if p.dim() < 2], "decays": False},
@@ -43,18 +43,17 @@ def make_optimizers(
     return optimizers
 
 
-def _matrices(model: nn.Module) -> list[torch.Tensor]:
-    """The weights of linear layers, except the output embeddings."""
+def _names_of_matrices(model: nn.Module) -> set[str]:
+    """The names of the linear layers' weights, except the output embeddings."""
     output: Any = model.get_output_embeddings()  # type: ignore[operator]
     # an adapter wraps the layer
     vocabulary = {id(p) for p in output.parameters()}
-    return [
-        layer.weight
+    matrices = {
+        id(layer.weight)
         for layer in model.modules()
-        if isinstance(layer, nn.Linear)
-        and layer.weight.requires_grad
-        and id(layer.weight) not in vocabulary
-    ]
+        if isinstance(layer, nn.Linear) and id(layer.weight) not in vocabulary
+    }
+    return {name for name, p in model.named_parameters() if id(p) in matrices}
 
 
 def apply_step(

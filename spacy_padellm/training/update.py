@@ -15,6 +15,7 @@ from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.training.loss import batches, supported_trees
+from spacy_padellm.training.master_weights import MasterWeights
 from spacy_padellm.training.optimizers import apply_step, make_optimizers
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.tags import add_tags, tag_weight, with_tags_of, without_tags
@@ -29,11 +30,13 @@ Golds = Sequence[tuple[Mapping[str, str], Sequence[GoldText]]]
 class Updates:
     """The updates since the last step, and the optimizers.
 
-    count (int): The number of updates; their gradients are summed in the model.
+    count (int): The number of updates; their gradients are summed in the masters.
+    masters (MasterWeights | None): Created at the first update.
     optimizers (Sequence[torch.optim.Optimizer]): Created at the first step.
     """
 
     count: int = 0
+    masters: MasterWeights | None = None
     optimizers: Sequence[torch.optim.Optimizer] = ()
 
 
@@ -76,6 +79,8 @@ def add_update(
     lm.model.train()
     if settings.gradient_checkpointing:
         _enable_checkpointing(lm.model)
+    if updates.masters is None:
+        updates.masters = MasterWeights(lm.model)
     trees, tags = _make_trees(
         lm, golds, decoder=decoder, prompt=prompt, settings=settings
     )
@@ -85,10 +90,11 @@ def add_update(
         for batch in batches(trees, settings.max_batch_tokens):
             loss, backprop = model.begin_update(batch)
             backprop(1 / total)
+            updates.masters.collect()
             mean += float(loss) / total
     except Exception:
         # half of a batch's gradient must not be in the next step
-        lm.model.zero_grad()
+        updates.masters.zero_grad()
         updates.count = 0
         raise
     if tags != lm.tags:
@@ -165,10 +171,52 @@ def make_step(
     settings (TrainingSettings): How the model is trained.
     RAISES (ValueError): If `sgd` averages parameters.
     """
+    assert updates.masters is not None
     if not updates.optimizers:
-        updates.optimizers = make_optimizers(lm, muon=settings.muon)
+        _add_optimizers(updates, lm, settings)
     apply_step(updates.optimizers, sgd, scale=1 / updates.count)
+    updates.masters.publish()
     updates.count = 0
+
+
+def get_state(updates: Updates) -> dict[str, Any]:
+    """The float32 weights and the optimizers' state, after a step."""
+    assert updates.masters is not None
+    weights = {name: w.detach() for name, w in updates.masters.named().items()}
+    return {
+        "weights": weights,
+        "optimizers": [optimizer.state_dict() for optimizer in updates.optimizers],
+    }
+
+
+def set_state(
+    updates: Updates,
+    state: Mapping[str, Any],
+    lm: LanguageModel,
+    *,
+    settings: TrainingSettings,
+) -> None:
+    """Continue from a state that `get_state` returned.
+
+    updates (Updates): The updates, before the first one.
+    state (Mapping[str, Any]): The state.
+    lm (LanguageModel): The model, prepared for training.
+    settings (TrainingSettings): How the model is trained.
+    """
+    updates.masters = MasterWeights(lm.model)
+    updates.masters.load(state["weights"])
+    _add_optimizers(updates, lm, settings)
+    pairs = zip(updates.optimizers, state["optimizers"], strict=True)
+    for optimizer, optimizer_state in pairs:
+        optimizer.load_state_dict(optimizer_state)
+
+
+def _add_optimizers(
+    updates: Updates, lm: LanguageModel, settings: TrainingSettings
+) -> None:
+    assert updates.masters is not None
+    weights = updates.masters.named()
+    updates.optimizers = make_optimizers(lm.model, weights, muon=settings.muon)
 
 
 def _enable_checkpointing(model: Any) -> None:

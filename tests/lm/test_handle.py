@@ -217,8 +217,20 @@ def test_handle_device_of_another_kind_is_an_error(device: str) -> None:
         choose_device(device)
 
 
-def test_handle_trains_float16_models_without_half_products() -> None:
-    assert make_handle(dtype="float16").trainable([]).autocast_dtype is None
+@pytest.mark.parametrize(
+    ("setting", "fast", "dtype"),
+    [
+        ("bfloat16", True, torch.bfloat16),
+        ("bfloat16", False, torch.float32),
+        ("float16", True, torch.float32),
+        ("float32", True, torch.float32),
+    ],
+)
+def test_handle_trains_in_bfloat16_where_it_is_fast_else_in_float32(
+    setting: str, fast: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spacy_padellm.lm.handle.fast_bf16", lambda device: fast)
+    assert make_handle(dtype=setting).trainable([]).dtype == dtype
 
 
 def test_handle_tensors_of_the_same_memory_but_other_shapes_are_saved_apart() -> None:

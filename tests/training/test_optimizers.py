@@ -8,6 +8,7 @@ from torch import nn
 
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.training import optimizers
+from spacy_padellm.training.master_weights import MasterWeights
 from spacy_padellm.training.optimizers import apply_step, make_optimizers
 
 
@@ -18,6 +19,12 @@ def with_gradients(lm: LanguageModel) -> list[nn.Parameter]:
     for parameter in parameters:
         parameter.grad = torch.randn_like(parameter)
     return parameters
+
+
+def optimizers_of(
+    lm: LanguageModel, *, muon: bool = False
+) -> list[torch.optim.Optimizer]:
+    return make_optimizers(lm.model, MasterWeights(lm.model).named(), muon=muon)
 
 
 def sgd(*, averages: bool = False) -> Adam:
@@ -44,7 +51,7 @@ def adamw(parameters: list[nn.Parameter]) -> torch.optim.AdamW:
 def test_optimizers_step_is_adamw_with_spacys_settings() -> None:
     lm, other = make_lm("llama"), make_lm("llama")
     found, wanted = with_gradients(lm), with_gradients(other)
-    apply_step(make_optimizers(lm), sgd(), scale=0.5)
+    apply_step(optimizers_of(lm), sgd(), scale=0.5)
     halved_and_clipped(wanted)
     adamw(wanted).step()
     for a, b in zip(found, wanted, strict=True):
@@ -58,7 +65,7 @@ def test_optimizers_muon_steps_the_layers_matrices(
     monkeypatch.setattr(optimizers, "fast_bf16", lambda device: fast_bf16)
     lm, other = make_lm("llama"), make_lm("llama")
     found, wanted = with_gradients(lm), with_gradients(other)
-    apply_step(make_optimizers(lm, muon=True), sgd(), scale=0.5)
+    apply_step(optimizers_of(lm, muon=True), sgd(), scale=0.5)
     halved_and_clipped(wanted)
     matrices = [
         parameter
@@ -84,7 +91,7 @@ def test_optimizers_muon_leaves_the_vocabulary_to_adamw(tied: bool) -> None:
     lm = make_lm("llama")
     if not tied:
         lm.model.lm_head.weight = nn.Parameter(lm.model.lm_head.weight.clone())
-    first, muon = make_optimizers(lm, muon=True)
+    first, muon = optimizers_of(lm, muon=True)
     vocabulary = {id(lm.model.lm_head.weight), id(lm.model.model.embed_tokens.weight)}
     stepped = {id(p) for group in muon.param_groups for p in group["params"]}
     assert not stepped & vocabulary
@@ -96,7 +103,7 @@ def test_optimizers_muon_leaves_frozen_parameters_alone() -> None:
     lm = make_lm("llama")
     for name, parameter in lm.model.named_parameters():
         parameter.requires_grad = "q_proj" in name
-    [muon] = make_optimizers(lm, muon=True)
+    [muon] = optimizers_of(lm, muon=True)
     stepped = [p for group in muon.param_groups for p in group["params"]]
     assert len(stepped) == lm.model.config.num_hidden_layers
 
@@ -104,4 +111,4 @@ def test_optimizers_muon_leaves_frozen_parameters_alone() -> None:
 def test_optimizers_averages_are_an_error() -> None:
     lm = make_lm("llama")
     with pytest.raises(ValueError, match="Set use_averages = false"):
-        apply_step(make_optimizers(lm), sgd(averages=True), scale=1)
+        apply_step(optimizers_of(lm), sgd(averages=True), scale=1)

@@ -139,7 +139,7 @@ def _generate_batch(
     model = copy.copy(replica.lm.model)
     model.generation_config = GenerationConfig()
     ids, mask = ids.to(device), mask.to(device)
-    with replica.lm.lock, replica.lm.autocast(), torch.inference_mode():
+    with replica.lm.lock, torch.inference_mode():
         filled: dict[str, Any] = {}
         if any(start < end for start, end in bidirectional_spans):
             filled[CACHE_ARGUMENT] = _fill_cache(
@@ -215,7 +215,7 @@ def _fill_cache(
     lm.fill(
         cache,
         input_ids=ids,
-        attention_mask=additive_mask(visible, lm.autocast_dtype or lm.dtype)[:, None],
+        attention_mask=additive_mask(visible, lm.dtype)[:, None],
         position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
     )
     return cache

@@ -351,11 +351,11 @@ def test_baselines_prefix_lm_reads_what_follows(decoder: Callable[[], Decoder]) 
 
 @pytest.mark.parametrize("prefix_lm", [False, True])
 @pytest.mark.parametrize("decoder", [*BASELINES, BatchDecoder])
-def test_baselines_a_model_in_training_decodes_by_its_fast_products(
+def test_baselines_a_bfloat16_model_decodes_in_its_dtype(
     decoder: Callable[[], Decoder], prefix_lm: bool
 ) -> None:
     lm = scratch("compact")
-    lm.autocast_dtype = torch.bfloat16
+    lm.model.to(torch.bfloat16)
     dtypes = set()
     lm.model.model.layers[0].mlp.down_proj.register_forward_hook(
         lambda module, args, output: dtypes.add(output.dtype)

@@ -1,0 +1,93 @@
+"""A run that was stopped and started again is the run without the stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import spacy
+from helpers import (
+    NAME,
+    gold_examples,
+    initialised,
+    pipe_of,
+    same_weights,
+    weights_of,
+    without_settings,
+)
+from spacy.language import Language
+from spacy.tokens import DocBin
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train as spacy_train
+from spacy.util import load_config
+
+from spacy_padellm.training.checkpoint import FILE_NAME
+
+CONFIG = Path(__file__).parents[2] / "configs" / "finetune.cfg"
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    docs = [example.reference for example in gold_examples(initialised())]
+    path = tmp_path / "corpus.spacy"
+    DocBin(docs=docs).to_disk(path)
+    (tmp_path / "base").mkdir()
+    without_settings(tmp_path / "base")
+    return path
+
+
+def run(corpus: Path, checkpoint: Path, *, steps: int, rate: float = 0.01) -> Language:
+    """Train by the config; a checkpoint is written before each step but the first."""
+    overrides = {
+        "paths.train": str(corpus),
+        "paths.dev": str(corpus),
+        "paths.checkpoint": str(checkpoint),
+        "components.padellm_ner.model.name": str(corpus.parent / "base"),
+        "components.padellm_ner.model.dtype": "bfloat16",
+        "components.padellm_ner.model.device": "cpu",
+        "training.max_steps": steps - 1,  # spaCy makes one step more
+        "training.optimizer.learn_rate.total_steps": 10,
+        "training.optimizer.learn_rate.initial_rate": rate,
+        "training.batcher.size": 2,
+        "training.before_update.minutes": 0,
+    }
+    nlp = init_nlp(load_config(CONFIG, overrides=overrides))
+    spacy_train(nlp, None)
+    return nlp
+
+
+def test_checkpoint_stopped_run_is_the_run_without_a_stop(
+    corpus: Path, tmp_path: Path
+) -> None:
+    whole = run(corpus, tmp_path / "whole", steps=6)
+    stopped = run(corpus, tmp_path / "stopped", steps=4)
+    continued = run(corpus, tmp_path / "stopped", steps=6)
+    wanted = weights_of(whole)
+    for found, same in ((weights_of(stopped), False), (weights_of(continued), True)):
+        assert same_weights(found, wanted) == same
+    assert pipe_of(continued).labels == pipe_of(whole).labels
+    assert pipe_of(continued).handle.lm().tags == pipe_of(whole).handle.lm().tags
+
+
+def test_checkpoint_of_another_config_is_an_error(corpus: Path, tmp_path: Path) -> None:
+    run(corpus, tmp_path, steps=3)
+    with pytest.raises(ValueError, match="belongs to another training config"):
+        run(corpus, tmp_path, steps=3, rate=0.02)
+
+
+def test_checkpoint_corrupt_file_is_an_error(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"cut of")
+    with pytest.raises(ValueError, match="is damaged"):
+        run(corpus, tmp_path, steps=2)
+
+
+def test_checkpoint_no_part_of_a_file_is_left(corpus: Path, tmp_path: Path) -> None:
+    run(corpus, tmp_path / "run", steps=3)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [FILE_NAME]
+
+
+def test_checkpoint_unknown_component_is_an_error() -> None:
+    make = spacy.registry.callbacks.get("spacy-padellm.checkpoints.v1")
+    nlp = spacy.blank("en")
+    with pytest.raises(KeyError, match=NAME):
+        make("unused")(nlp, {"step": 0, "epoch": 0})
