@@ -14,6 +14,7 @@ import torch
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.lora import ADAPTER
+from spacy_padellm.lm.quantized import FILE_NAME as QUANTIZED, write_quantized
 from spacy_padellm.lm.tags import remove_old_tags
 from spacy_padellm.lm.task_config import (
     FILE_NAME,
@@ -32,7 +33,7 @@ def check_folder(folder: Path, *, weights: bool) -> None:
     """
     files: list[tuple[str, ...]] = [
         ("config.json",),
-        ("model.safetensors", "model.safetensors.index.json", "*.bin"),
+        ("model.safetensors", "model.safetensors.index.json", QUANTIZED, "*.bin"),
         ("tokenizer*", "vocab*", "*.model"),
     ]
     if (folder / ADAPTER).is_file():
@@ -76,6 +77,10 @@ def write_folder(
     if hasattr(lm.model, "peft_config"):
         # the embeddings are those of the base model
         lm.model.save_pretrained(folder, save_embedding_layers=False)
+    elif lm.quantized:
+        lm.model.config.save_pretrained(folder)
+        write_quantized(lm.model, folder)
+        _name_dtype(folder / "config.json", dtype)
     else:
         weights = _cast(lm.model.state_dict(), dtype)
         lm.model.save_pretrained(folder, state_dict=weights)

@@ -24,7 +24,12 @@ class LanguageModel:
     """A causal LM with its tokenizer, ready to run on token trees."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, tags: TaughtTags | None = None
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        tags: TaughtTags | None = None,
+        quantized: bool = False,
     ) -> None:
         """Wrap a model and its tokenizer.
 
@@ -32,10 +37,12 @@ class LanguageModel:
         tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
         tags (TaughtTags | None): The tags that the model was trained to give the tokens
             of its texts.
+        quantized (bool): Whether the weights are saved in few bits.
         """
         self.model = model
         self.tokenizer = tokenizer
         self.tags = TaughtTags() if tags is None else tags
+        self.quantized = quantized
         self._prompts: dict[Prompt, PromptTokens] = {}
         self._head = VocabularyHead(model)
         self.cuda_graphs: Any = None  # kept here by `borrow_graph_runner`

@@ -18,6 +18,7 @@ from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.lora import ADAPTER, load_adapter, read_adapter
 from spacy_padellm.lm.onednn import prepack
+from spacy_padellm.lm.quantized import FILE_NAME as QUANTIZED, read_quantized
 from spacy_padellm.lm.tags import TaughtTags, drop_old_keys
 from spacy_padellm.lm.task_config import FILE_NAME, read_tags
 from spacy_padellm.lm.tokenizer import read_tokenizer
@@ -140,15 +141,26 @@ def load(
         config = AutoConfig.from_pretrained(source, **options)
         drop_old_keys(config)
         tokenizer = read_tokenizer(source, **options)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            source,
-            config=config,
-            output_loading_info=True,
-            **{"dtype" if _NEW_NAMES else "torch_dtype": dtype},
-            **options,
-        )
+        quantized = isinstance(source, Path) and (source / QUANTIZED).is_file()
+        load_options = {
+            "config": config,
+            "output_loading_info": True,
+            "dtype" if _NEW_NAMES else "torch_dtype": dtype,
+        }
+        if isinstance(source, Path) and quantized:
+            with torch.device("meta"):
+                kind = type(AutoModelForCausalLM.from_config(config))
+            weights = read_quantized(source, dtype=dtype)
+            model, report = kind.from_pretrained(
+                None, state_dict=weights, **load_options
+            )
+        else:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                source, **load_options, **options
+            )
     check_complete(source, report["missing_keys"])
-    return LanguageModel(model.to(device or "cpu").eval(), tokenizer, tags=tags)
+    model = model.to(device or "cpu").eval()
+    return LanguageModel(model, tokenizer, tags=tags, quantized=quantized)
 
 
 def load_tokenizer(

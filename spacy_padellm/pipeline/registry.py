@@ -147,6 +147,7 @@ def make_training(
     gradient_checkpointing: bool = False,
     muon: bool = False,
     tag_loss: float | None = None,
+    quantized: bool | None = None,
 ) -> TrainingSettings:
     """`spacy-padellm.Training.v1`; see `TrainingSettings`."""
     return TrainingSettings(
@@ -155,4 +156,5 @@ def make_training(
         gradient_checkpointing=gradient_checkpointing,
         muon=muon,
         tag_loss=tag_loss,
+        quantized=quantized,
     )

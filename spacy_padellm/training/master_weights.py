@@ -12,26 +12,33 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import nn
 
+from spacy_padellm.lm.quantized import bits_of, rounded
+
 
 class MasterWeights:
     """The float32 weights of a model's trainable parameters.
 
-    A parameter that is float32 itself is its own master.
+    A float32 parameter is its own master, unless it is quantized.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, quantized: bool = False) -> None:
         """Copy the weights of a model's trainable parameters.
 
         model (nn.Module): The model.
+        quantized (bool): Whether the model computes with the masters' values as they
+            are stored in few bits.
         """
         self._model = model
+        self._bits = bits_of(model) if quantized else {}
         self._masters = {
             name: parameter
-            if parameter.dtype == torch.float32
-            else parameter.detach().float()
+            if parameter.dtype == torch.float32 and name not in self._bits
+            else parameter.detach().float().clone()
             for name, parameter in model.named_parameters()
             if parameter.requires_grad
         }
+        if quantized:
+            self.publish()
 
     def named(self) -> dict[str, torch.Tensor]:
         """The float32 weights by the names of their parameters."""
@@ -50,7 +57,7 @@ class MasterWeights:
     @torch.no_grad()
     def collect(self) -> None:
         """Move the parameters' gradients to their masters, and add them up there."""
-        for parameter, master in self._copies():
+        for _, parameter, master in self._copies():
             if parameter.grad is None:
                 continue
             if master.grad is None:
@@ -62,8 +69,9 @@ class MasterWeights:
     @torch.no_grad()
     def publish(self) -> None:
         """Let the model compute with the masters' present values."""
-        for parameter, master in self._copies():
-            parameter.copy_(master)
+        for name, parameter, master in self._copies():
+            bits = self._bits.get(name)
+            parameter.copy_(rounded(master, bits) if bits else master)
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -71,8 +79,8 @@ class MasterWeights:
             master.grad = None
         self._model.zero_grad()
 
-    def _copies(self) -> Iterator[tuple[nn.Parameter, torch.Tensor]]:
+    def _copies(self) -> Iterator[tuple[str, nn.Parameter, torch.Tensor]]:
         for name, parameter in self._model.named_parameters():
             master = self._masters.get(name)
             if master is not None and master is not parameter:
-                yield parameter, master
+                yield name, parameter, master

@@ -23,6 +23,10 @@ class TrainingSettings:
     tag_loss (float | None): Loss weight of the tag of each token of a text; see
         `add_tags`. Needs a prefix LM. None is 1 for a model with tags, and 0 for
         others. With 0 the model loses its tags.
+    quantized (bool | None): Whether the weights are saved in few bits, see
+        `lm.quantized`. The loss is then computed with the weights as they will be read
+        back, and the gradients change the weights behind them (straight-through
+        estimation, Bengio et al., 2013). None keeps what the model was saved in.
     """
 
     mention_prefix_loss: bool = True
@@ -30,6 +34,7 @@ class TrainingSettings:
     gradient_checkpointing: bool = False
     muon: bool = False
     tag_loss: float | None = None
+    quantized: bool | None = None
 
     def __post_init__(self) -> None:
         size, weight = self.max_batch_tokens, self.tag_loss

@@ -80,7 +80,7 @@ def add_update(
     if settings.gradient_checkpointing:
         _enable_checkpointing(lm.model)
     if updates.masters is None:
-        updates.masters = MasterWeights(lm.model)
+        updates.masters = _make_masters(lm, settings)
     trees, tags = _make_trees(
         lm, golds, decoder=decoder, prompt=prompt, settings=settings
     )
@@ -203,12 +203,18 @@ def set_state(
     lm (LanguageModel): The model, prepared for training.
     settings (TrainingSettings): How the model is trained.
     """
-    updates.masters = MasterWeights(lm.model)
+    updates.masters = _make_masters(lm, settings)
     updates.masters.load(state["weights"])
     _add_optimizers(updates, lm, settings)
     pairs = zip(updates.optimizers, state["optimizers"], strict=True)
     for optimizer, optimizer_state in pairs:
         optimizer.load_state_dict(optimizer_state)
+
+
+def _make_masters(lm: LanguageModel, settings: TrainingSettings) -> MasterWeights:
+    if settings.quantized is not None:
+        lm.quantized = settings.quantized
+    return MasterWeights(lm.model, quantized=lm.quantized)
 
 
 def _add_optimizers(

@@ -1,0 +1,128 @@
+"""Weights stored in few bits: 4 for the layers' matrices, 8 for the vocabulary.
+
+A row of a matrix is cut into groups of neighbouring weights that share a scale. A
+weight is stored as its number of steps of the scale from zero. The model computes with
+the weights that are read back; see `TrainingSettings.quantized` for training with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+FILE_NAME = "quantized.safetensors"
+LAYER_BITS = 4
+VOCABULARY_BITS = 8
+_LARGEST_GROUP = 128
+_CODES, _SCALES = ".codes", ".scales"
+
+
+def bits_of(model: Any) -> dict[str, int]:
+    """The matrices that are stored in few bits, with their bits.
+
+    model (transformers.PreTrainedModel): The model.
+    RETURNS (dict[str, int]): Parameter name -> bits. All other parameters, such as
+        those of norms, are stored as they are.
+    """
+    layers = model.get_input_embeddings(), model.get_output_embeddings()
+    vocabulary = {id(layer.weight) for layer in layers}
+    return {
+        name: VOCABULARY_BITS if id(parameter) in vocabulary else LAYER_BITS
+        for name, parameter in model.named_parameters()
+        if parameter.dim() == 2
+    }
+
+
+def rounded(matrix: torch.Tensor, bits: int) -> torch.Tensor:
+    """A matrix as it is read back after it was stored.
+
+    matrix (torch.Tensor): (rows, columns), float32.
+    bits (int): 4 or 8.
+    RETURNS (torch.Tensor): (rows, columns), float32.
+    """
+    return _dequantize(*_quantize(matrix, bits))
+
+
+def write_quantized(model: Any, folder: Path) -> None:
+    """Write a model's weights as `quantized.safetensors`.
+
+    model (transformers.PreTrainedModel): The model.
+    folder (Path): The folder; it must exist.
+    """
+    bits = bits_of(model)
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        if name not in bits:
+            tensors[name] = parameter.detach().cpu().contiguous()
+            continue
+        codes, scales = _quantize(parameter.detach().float(), bits[name])
+        tensors[name + _CODES] = _pack(codes, bits[name]).cpu()
+        tensors[name + _SCALES] = scales.cpu()
+    save_file(tensors, folder / FILE_NAME, metadata={"format": "pt"})
+
+
+def read_quantized(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Read weights that `write_quantized` wrote.
+
+    folder (Path): The folder.
+    dtype (torch.dtype): The dtype of the weights.
+    RETURNS (dict[str, torch.Tensor]): Parameter name -> weights.
+    RAISES (SafetensorError): If the file is corrupt.
+    """
+    tensors = load_file(folder / FILE_NAME)
+    return {
+        name.removesuffix(_CODES): _read(name, tensors).to(dtype)
+        for name in tensors
+        if not name.endswith(_SCALES)
+    }
+
+
+def _read(name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    if not name.endswith(_CODES):
+        return tensors[name]
+    return _dequantize(
+        _unpack(tensors[name]), tensors[name.removesuffix(_CODES) + _SCALES]
+    )
+
+
+def _quantize(matrix: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Steps (rows, groups, group size) as float32, and scales (rows, groups)."""
+    rows, columns = matrix.shape
+    size = columns if bits == VOCABULARY_BITS else _group_size(columns)
+    groups = matrix.view(rows, -1, size)
+    low, high = groups.aminmax(dim=2, keepdim=True)
+    # there is one step more below zero: the scale's sign gives it to the larger side
+    most = 1 << (bits - 1)
+    scales = (torch.where(-low > high, low, high) / -most).half().float()
+    steps = groups / scales.masked_fill(scales == 0, 1)
+    return steps.round_().clamp_(-most, most - 1), scales[..., 0].half()
+
+
+def _dequantize(codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+    return (codes * scales.float()[..., None]).flatten(1)
+
+
+def _group_size(columns: int) -> int:
+    """The largest divisor of the number of columns up to the limit."""
+    sizes = range(min(columns, _LARGEST_GROUP), 0, -1)
+    return next(size for size in sizes if columns % size == 0)
+
+
+def _pack(codes: torch.Tensor, bits: int) -> torch.Tensor:
+    """Two codes of 4 bits in a byte: (rows, groups, group size / 2)."""
+    codes = codes.to(torch.int8)
+    if bits == VOCABULARY_BITS:
+        return codes
+    codes = (codes + 8).to(torch.uint8)
+    return codes[..., 0::2] | (codes[..., 1::2] << 4)
+
+
+def _unpack(packed: torch.Tensor) -> torch.Tensor:
+    if packed.dtype == torch.int8:
+        return packed
+    pairs = torch.stack([packed & 15, packed >> 4], dim=3)
+    return pairs.flatten(2).to(torch.int8) - 8
