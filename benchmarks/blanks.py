@@ -51,7 +51,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     nlp = spacy.blank("en")
-    nlp.add_pipe("padellm_ner")
+    nlp.add_pipe("padellm_ner", config={"model": {"name": "bundled-en-sm"}})
     docs = DocBin().from_disk(args.corpus).get_docs(nlp.vocab)
     long = (doc for doc in docs if len(doc) > 10 and len(doc.ents) > 1)
     golds = list(islice(long, args.texts))

@@ -19,13 +19,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from wasabi import msg
 
 from spacy_padellm.benchmark.pipelines import FACTORY, SPANS_KEY, gold_mentions
+from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.scorer import ner_score
 
 
@@ -54,7 +54,9 @@ def remove_other_labels(doc: Doc, labels: set[str]) -> Doc:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpora", nargs="+", metavar="NAME=CORPUS")
-    parser.add_argument("--model", help="a pipeline; default: the bundled model")
+    parser.add_argument(
+        "--model", default="bundled-en", help="a bundled model or a pipeline"
+    )
     parser.add_argument("--labels", help="comma-separated; default: all")
     parser.add_argument(
         "--ask", help="labels to find instead of the pipeline's, comma-separated"
@@ -72,11 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def load(args: argparse.Namespace) -> Language:
     """Load the pipeline with the labels and decoding settings of the command line."""
-    if args.model:
-        nlp = spacy.load(args.model)
-    else:
-        nlp = spacy.blank("en")
-        nlp.add_pipe(FACTORY)
+    nlp = load_pipeline(args.model)
     # pipelines without the component, such as spaCy's own, can be scored, too
     pipe: Any = nlp.get_pipe(FACTORY) if FACTORY in nlp.pipe_names else None
     if args.ask:

@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("texts", type=Path)
     parser.add_argument("--vllm", required=True, help="Python of vLLM's environment")
     parser.add_argument("--limit", type=int, default=200, help="number of texts")
-    parser.add_argument("--model", default="bundled-en", help="or a saved folder")
+    parser.add_argument("--model", default="bundled-en-sm", help="or a saved folder")
     parser.add_argument(
         "--shape", choices=["70M", "0.6B"], help="embed the model in a larger shape"
     )

@@ -25,7 +25,9 @@ from spacy_padellm.lm.task_config import read_settings
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--model", default="bundled-en", help="bundled name or folder")
+    parser.add_argument(
+        "--model", default="bundled-en-sm", help="bundled name or folder"
+    )
     parser.add_argument("--texts", type=int, default=500)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

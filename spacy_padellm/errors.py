@@ -94,7 +94,8 @@ class Errors:
     P112 = "Unknown dtype '{dtype}'. Use 'auto' or one of: {known}."
     P113 = (
         "There is no model folder {name}. Give the path of a Hugging Face model "
-        "folder (with config.json), a hub name such as 'owner/model', or 'bundled-en'."
+        "folder (with config.json), a hub name such as 'owner/model', or a "
+        "bundled model: 'bundled-en' or 'bundled-en-sm'."
     )
     P114 = (
         "The model folder {path} has no {file}. Restore the file, or save the model "
@@ -506,7 +507,7 @@ class Errors:
     P408 = (
         "The pipeline '{name}' cannot be used: {error}. Give a folder written by "
         "nlp.to_disk or 'spacy train', the name of an installed pipeline package, or "
-        "bundled-en."
+        "bundled-en or bundled-en-sm."
     )
     P409 = (
         "The pipeline '{name}' has no '{factory}', only: {known}. Give a pipeline with "

@@ -68,7 +68,7 @@ def write_corpus(path: Path, count: int, *, bad_every: int = 0) -> None:
 
 
 def write_pipeline(path: Path) -> None:
-    """Write a pipeline with the bundled model."""
+    """Write a pipeline with the small bundled model."""
     nlp = spacy.blank("en")
-    nlp.add_pipe("padellm_ner")
+    nlp.add_pipe("padellm_ner", config={"model": {"name": "bundled-en-sm"}})
     nlp.to_disk(path)

@@ -57,7 +57,7 @@ run() {
         ;;
     bundled)
         part bundled 60 "$PYTHON" -m spacy_padellm.benchmark "$CORPUS" \
-            --model bundled-en --device "$DEVICE" --texts 400 --repeats 1 \
+            --model bundled-en --model bundled-en-sm --device "$DEVICE" --texts 400 --repeats 1 \
             --decoders "tree,${graphs%,}" --peers ner --json "$OUT/bundled.json"
         ;;
     profile)

@@ -23,7 +23,8 @@ from spacy_padellm.lm.tags import TaughtTags, drop_old_keys
 from spacy_padellm.lm.task_config import FILE_NAME, read_tags
 from spacy_padellm.lm.tokenizer import read_tokenizer
 
-BUNDLED = {"bundled-en": Path(__file__).parent.parent / "models" / "en"}
+_MODELS = Path(__file__).parent.parent / "models"
+BUNDLED = {"bundled-en": _MODELS / "en_sm", "bundled-en-sm": _MODELS / "en_sm"}
 
 _NEW_NAMES = transformers.__version__.split(".")[0] != "4"
 

@@ -19,6 +19,7 @@ def load_pipeline(name: str) -> Language:
     spacy.prefer_gpu()
     if name not in BUNDLED:
         return spacy.load(name)
-    nlp = spacy.blank(name.removeprefix("bundled-"))
+    language = name.split("-")[1]
+    nlp = spacy.blank(language)
     nlp.add_pipe("padellm_ner", config={"model": {"name": name}})
     return nlp

@@ -292,9 +292,9 @@ def test_analysis_command_no_such_pipeline(tmp_path: Path) -> None:
 
 def test_analysis_command_takes_the_bundled_model(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "gold.spacy", {"Paris , France .": []})
-    code, output = invoke("bundled-en", corpus)
+    code, output = invoke("bundled-en-sm", corpus)
     assert code == 0
-    assert "1 texts as 1 windows: bundled-en" in output
+    assert "1 texts as 1 windows: bundled-en-sm" in output
 
 
 def test_analysis_kinds_import_neither_spacy_nor_torch() -> None:

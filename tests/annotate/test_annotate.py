@@ -67,7 +67,7 @@ def test_annotate_finds_the_entities_of_the_pipeline(
 
 def test_annotate_takes_a_bundled_model(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", ["Angela Merkel met them in Berlin ."])
-    code, words = annotate("bundled-en", source, "-o", tmp_path / "out")
+    code, words = annotate("bundled-en-sm", source, "-o", tmp_path / "out")
     assert code == 0, words
     assert [entities for _, entities in found(tmp_path / "out")] == [
         [("Angela Merkel", "PER"), ("Berlin", "LOC")]

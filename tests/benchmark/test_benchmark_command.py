@@ -204,7 +204,7 @@ def test_benchmark_scores_a_model_where_spacy_is_not_installed(
     ("options", "message"),
     [
         ([], "Give either --forced"),
-        (["--forced", "--model", "bundled-en"], "Give either --forced"),
+        (["--forced", "--model", "bundled-en-sm"], "Give either --forced"),
         (["--forced", "--decoders", "tree,bush"], "Unknown name 'bush' in --decoders"),
         (["--forced", "--peers", "gpt"], "Unknown name 'gpt' in --peers"),
         (["--forced", "--repeats", "0"], "--repeats is 0"),

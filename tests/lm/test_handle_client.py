@@ -20,20 +20,20 @@ PROMPT = PRESETS["compact"]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A model folder without weights."""
-    for path in BUNDLED["bundled-en"].glob("*token*"):
+    for path in BUNDLED["bundled-en-sm"].glob("*token*"):
         shutil.copy(path, tmp_path)
     return tmp_path
 
 
 def test_handle_client_needs_only_the_tokenizer(folder: Path) -> None:
     found = ModelHandle(ModelSource(str(folder))).client_tokens(PROMPT)
-    wanted = ModelHandle(ModelSource("bundled-en")).lm().tokens_of(PROMPT)
+    wanted = ModelHandle(ModelSource("bundled-en-sm")).lm().tokens_of(PROMPT)
     texts = ["Paris <|label|> 北京"]
     assert found.count_branches(texts, ["x"]) == wanted.count_branches(texts, ["x"])
 
 
 def test_handle_client_opens_a_folder_without_weights(folder: Path) -> None:
-    handle = ModelHandle(ModelSource("bundled-en"))
+    handle = ModelHandle(ModelSource("bundled-en-sm"))
     handle.open(folder, weights=False)
     assert handle.client_tokens(PROMPT).tokenizer.name_or_path == str(folder)
     with pytest.raises(ValueError, match=r"has no config\.json"):

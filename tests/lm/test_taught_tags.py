@@ -132,11 +132,11 @@ def test_taught_tags_of_an_old_folder_outlast_bytes(old: Path) -> None:
 def test_taught_tags_of_the_bundled_model_come_from_its_config(
     tmp_path: Path,
 ) -> None:
-    config = stored(BUNDLED["bundled-en"], "config.json")
-    lm = load("bundled-en")
+    config = stored(BUNDLED["bundled-en-sm"], "config.json")
+    lm = load("bundled-en-sm")
     assert lm.tags.inside == config["padellm_tags"]
     assert lm.tags.sets == [list(config["padellm_tags"])]
-    shutil.copytree(BUNDLED["bundled-en"], tmp_path / "model")
+    shutil.copytree(BUNDLED["bundled-en-sm"], tmp_path / "model")
     assert load(str(tmp_path / "model")).tags == lm.tags
 
 

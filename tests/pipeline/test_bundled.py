@@ -14,10 +14,10 @@ from spacy_padellm.lm.loading import BUNDLED
 REPOSITORY = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture(scope="module")
-def nlp() -> Language:
+@pytest.fixture(scope="module", params=sorted(BUNDLED))
+def nlp(request: pytest.FixtureRequest) -> Language:
     nlp = spacy.blank("en")
-    nlp.add_pipe("padellm_ner")
+    nlp.add_pipe("padellm_ner", config={"model": {"name": request.param}})
     return nlp
 
 
@@ -31,7 +31,10 @@ def test_bundled_model_finds_entities(nlp: Language, text: str) -> None:
 
 def test_bundled_model_results_do_not_depend_on_the_batch() -> None:
     nlp = spacy.blank("en")
-    nlp.add_pipe("padellm_ner", config={"model": {"dtype": "float32"}})
+    nlp.add_pipe(
+        "padellm_ner",
+        config={"model": {"name": "bundled-en-sm", "dtype": "float32"}},
+    )
     texts = [
         "Paris , France .",
         "Nobody spoke .",
@@ -49,10 +52,11 @@ def test_bundled_model_results_do_not_depend_on_the_batch() -> None:
         assert spans.attrs["scores"] == pytest.approx(single.attrs["scores"], abs=1e-4)
 
 
-def test_bundled_model_is_small_and_has_a_card() -> None:
-    folder = BUNDLED["bundled-en"]
+@pytest.mark.parametrize(("name", "megabytes"), [("en", 75), ("en-sm", 16)])
+def test_bundled_model_is_small_and_has_a_card(name: str, megabytes: int) -> None:
+    folder = BUNDLED[f"bundled-{name}"]
     size = sum(path.stat().st_size for path in folder.iterdir())
-    assert size < 16 * 1024 * 1024
+    assert size < megabytes * 1000 * 1000
     assert (folder / "MODEL_CARD.md").is_file()
 
 

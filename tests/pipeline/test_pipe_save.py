@@ -367,13 +367,13 @@ def test_component_save_adapter_names_a_bundled_base_as_it_was_named(
     tmp_path: Path,
 ) -> None:
     nlp = spacy.blank("en")
-    nlp.add_pipe(NAME, config={"model": {"name": "bundled-en", "lora": LORA}})
+    nlp.add_pipe(NAME, config={"model": {"name": "bundled-en-sm", "lora": LORA}})
     gold = gold_doc(nlp, "Bob left Rome .", [("Bob", "PER"), ("Rome", "LOC")])
     train(nlp, steps=1, examples=[Example(nlp.make_doc(gold.text), gold)])
     nlp.to_disk(tmp_path)
     model = tmp_path / NAME / "model"
     config = json.loads((model / "adapter_config.json").read_text("utf8"))
-    assert config["base_model_name_or_path"] == "bundled-en"
+    assert config["base_model_name_or_path"] == "bundled-en-sm"
     assert entities(spacy.load(tmp_path)(gold.text)) == entities(nlp(gold.text))
 
 
