@@ -5,7 +5,7 @@
 
 `--decoder min_count_probability=0.3,from_text=true` changes settings of the decoder.
 `--labels` leaves out labels that a corpus does not annotate. `--ask` sets other labels
-than the model's. `--rename` renames labels of the corpus, e.g.
+than the model's. `--rename` renames labels of the corpus and of the predictions, e.g.
 person=PER,location=LOC,group=ORG.
 """
 
@@ -44,10 +44,14 @@ def read_gold(
         yield gold
 
 
-def remove_other_labels(doc: Doc, labels: set[str]) -> Doc:
-    """Remove predictions of labels that the corpus does not annotate."""
+def choose_labels(doc: Doc, labels: set[str], *, names: dict[str, str]) -> Doc:
+    """Rename predictions, and remove those of labels that the corpus does not have."""
     doc.spans.pop(SPANS_KEY, None)
-    doc.set_ents([span for span in doc.ents if span.label_ in labels])
+    spans = [
+        Span(doc, span.start, span.end, names.get(span.label_, span.label_))
+        for span in doc.ents
+    ]
+    doc.set_ents([span for span in spans if span.label_ in labels])
     return doc
 
 
@@ -97,7 +101,7 @@ def score(
     start = time.perf_counter()
     docs = list(nlp.pipe([gold.text for gold in golds], batch_size=256))
     seconds = time.perf_counter() - start
-    docs = [remove_other_labels(doc, labels) for doc in docs]
+    docs = [choose_labels(doc, labels, names=names) for doc in docs]
     examples = [Example(*pair) for pair in zip(docs, golds, strict=True)]
     words = sum(len(doc) for doc in docs)
     return {

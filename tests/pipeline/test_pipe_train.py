@@ -516,6 +516,20 @@ def test_component_train_adapter_has_few_weights() -> None:
     assert len(trainable) == 8  # two matrices for two projections of two layers
 
 
+def test_component_train_adapter_leaves_the_base_in_its_dtype() -> None:
+    pytest.importorskip("peft")
+    model = named(model_folder(), model={"dtype": "bfloat16", "lora": LORA})
+    nlp = trained(model=model)
+    train(nlp, steps=2)
+    parameters = dict(pipe_of(nlp).handle.lm().model.named_parameters())
+    assert {p.dtype for p in parameters.values()} == {torch.bfloat16}
+    masters = pipe_of(nlp)._updates.masters
+    assert masters is not None
+    assert all("lora_" in name for name in masters.named())
+    # they start as zeros
+    assert all(w.any() for name, w in masters.named().items() if "lora_B" in name)
+
+
 @pytest.mark.parametrize(
     "path", sorted(FILES.glob("*.cfg")), ids=lambda path: path.name
 )
