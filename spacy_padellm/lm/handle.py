@@ -266,7 +266,7 @@ class ModelHandle:
             return
         if isinstance(state, ByName) and self.source.name is not None:
             source = find_model(self.source.name)
-            if isinstance(source, Path):
+            if isinstance(source, Path) and source.is_dir():
                 copy_folder(source, folder, settings)
                 return
             if not weights:

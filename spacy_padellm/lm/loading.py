@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from pathlib import Path
@@ -13,6 +12,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.gguf import is_gguf, read_gguf, read_gguf_tokenizer
 from spacy_padellm.lm.hub import fetch_file, fetch_optional_file
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete
@@ -36,16 +36,24 @@ _loaded: weakref.WeakValueDictionary[tuple[Any, ...], LanguageModel] = (
 
 
 def find_model(name: str) -> Path | str:
-    """Get the folder of a bundled or local model, or else the hub name unchanged.
+    """Get the path of a bundled or local model, or else the hub name unchanged.
+
+    name (str): The name.
+    RETURNS (Path | str): A folder, a GGUF file, or the name.
 
     RAISES (ValueError): If the name can only be a folder, and the folder is missing.
     """
     if name in BUNDLED:
         return BUNDLED[name]
     path = Path(name).expanduser()
-    if path.is_dir():
+    if path.is_dir() or (is_gguf(name) and path.is_file()):
         return path
-    if path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2:
+    if (
+        is_gguf(name)
+        or path.is_absolute()
+        or name.startswith((".", "~"))
+        or len(path.parts) > 2
+    ):
         raise ValueError(Errors.P113.format(name=name))
     return name
 
@@ -66,6 +74,8 @@ def check_source(name: str, *, revision: str | None) -> None:
     source = find_model(name)
     if isinstance(source, str):
         fetch_file(source, "config.json", revision=revision)
+    elif is_gguf(source):
+        return
     elif (source / "config.cfg").is_file():
         raise ValueError(Errors.P136.format(path=source))
     elif not any((source / file).is_file() for file in ("config.json", ADAPTER)):
@@ -112,7 +122,7 @@ def load(
 ) -> LanguageModel:
     """Load a model that is not shared.
 
-    name (str): A bundled model's name, a folder, or a hub name.
+    name (str): A bundled model's name, a folder, a GGUF file, or a hub name.
     revision (str | None): Branch, tag or commit of a hub model.
     dtype (torch.dtype): The dtype of the weights.
     device (torch.device | None): The model's device; None is the CPU.
@@ -125,6 +135,9 @@ def load(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
         options["revision"] = revision
+    elif is_gguf(source):
+        model, tokenizer = read_gguf(source, dtype=dtype)
+        return LanguageModel(model.to(device or "cpu").eval(), tokenizer)
     elif (source / ADAPTER).is_file():
         adapter = read_adapter(source)
         base = load(
@@ -179,6 +192,8 @@ def load_tokenizer(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
         options["revision"] = revision
+    elif is_gguf(source):
+        return read_gguf_tokenizer(source)
     with _loading_lock, as_load_errors(source):
         return read_tokenizer(source, **options)
 
@@ -192,8 +207,8 @@ def _read_tags(source: Path | str, revision: str | None) -> TaughtTags | None:
     return read_tags(source)
 
 
-def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Get a value that changes when a file of a model folder changes."""
-    files = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    stats = [(entry.name, entry.stat()) for entry in files]
+def _stamp(source: Path) -> tuple[tuple[str, int, int], ...]:
+    """Get a value that changes when a model's file or a file of its folder changes."""
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    stats = [(file.name, file.stat()) for file in files]
     return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)

@@ -31,7 +31,7 @@ def make_causal_lm(
 ) -> TreeModel:
     """`spacy-padellm.CausalLM.v1`: any causal LM of Hugging Face.
 
-    name (str): A bundled model's name, a folder, or a hub name.
+    name (str): A bundled model's name, a folder, a GGUF file, or a hub name.
     revision (str | None): Branch, tag or commit of a hub model.
     dtype (DType): Of the weights in decoding, and of the activations in training.
         "auto" is bfloat16 where the hardware is fast at it, else float16 on CUDA and

@@ -1,0 +1,135 @@
+"""Read a model and its tokenizer from a GGUF file, as llama.cpp uses them.
+
+transformers reads the weights. It ignores how the file says that text is cut into words
+(`tokenizer.ggml.pre`), so tokenizers of byte-level BPE are built here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm.load_errors import as_load_errors
+
+SUFFIX = ".gguf"
+_CONTROL, _USER_DEFINED = 3, 4  # gguf.TokenType
+_QWEN2 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+# `tokenizer.ggml.pre` -> the pattern of words before byte-level BPE, see llama.cpp's
+# llama-vocab.cpp; None is the pattern of GPT-2
+_PATTERNS = {
+    "default": None,
+    "gpt-2": None,
+    "qwen2": _QWEN2,
+    "llama-bpe": _QWEN2.replace(r"\p{N}|", r"\p{N}{1,3}|", 1),
+}
+_SINGLE_DIGITS = {"smollm", "starcoder", "refact", "command-r"}
+
+
+def is_gguf(source: Path | str) -> bool:
+    """Whether a model's name or path is that of a GGUF file."""
+    return str(source).endswith(SUFFIX)
+
+
+def read_gguf(file: Path, *, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Read a model and its tokenizer. Quantized weights are dequantized.
+
+    file (Path): The file.
+    dtype (torch.dtype): The dtype of the weights.
+    RETURNS (tuple[Any, Any]): A PreTrainedModel and a PreTrainedTokenizerBase.
+    RAISES (ValueError): If gguf is not installed, the file cannot be read, or there is
+        no rule for its tokenizer.
+    """
+    tokenizer = read_gguf_tokenizer(file)
+    with as_load_errors(file):
+        source = {"gguf_file": file.name}
+        config = AutoConfig.from_pretrained(file.parent, **source)
+        model = AutoModelForCausalLM.from_pretrained(
+            file.parent, config=config, torch_dtype=dtype, **source
+        )
+    # a file on its own has no name that other programs could load
+    model.config._name_or_path = ""
+    return model, tokenizer
+
+
+def read_gguf_tokenizer(file: Path) -> Any:
+    """Read the tokenizer; a `tokenizer.json` beside the file goes first.
+
+    file (Path): The file.
+    RETURNS (transformers.PreTrainedTokenizerBase): The tokenizer.
+    RAISES (ValueError): As `read_gguf`.
+    """
+    gguf = _import_gguf()
+    with as_load_errors(file):
+        if (file.parent / "tokenizer.json").is_file():
+            return AutoTokenizer.from_pretrained(file.parent)
+        fields = gguf.GGUFReader(file).fields
+        if fields["tokenizer.ggml.model"].contents() != "gpt2":
+            return AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    pre = "default"
+    if "tokenizer.ggml.pre" in fields:
+        pre = fields["tokenizer.ggml.pre"].contents()
+    if pre not in _PATTERNS and pre not in _SINGLE_DIGITS:
+        raise ValueError(Errors.P186.format(path=file, pre=pre))
+    with as_load_errors(file):
+        return _byte_level_bpe(fields, pre)
+
+
+def _byte_level_bpe(fields: Any, pre: str) -> Any:
+    def get(key: str, default: Any = None) -> Any:
+        field = fields.get(f"tokenizer.ggml.{key}")
+        return default if field is None else field.contents()
+
+    tokens, kinds = get("tokens"), get("token_type", [])
+    merges = [tuple(merge.split(" ")) for merge in get("merges")]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.pre_tokenizer = _cut(pre)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(token, normalized=False, special=kind == _CONTROL)
+            for token, kind in zip(tokens, kinds, strict=False)
+            if kind in {_CONTROL, _USER_DEFINED}
+        ]
+    )
+    names = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
+    numbers = {name: get(f"{key}_token_id") for key, name in names.items()}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        clean_up_tokenization_spaces=False,
+        **{f"{n}_token": tokens[i] for n, i in numbers.items() if i is not None},
+    )
+
+
+def _cut(pre: str) -> Any:
+    """How text is cut into words before BPE."""
+    if pre in _SINGLE_DIGITS:
+        first = pre_tokenizers.Digits(individual_digits=True)
+    elif pattern := _PATTERNS[pre]:
+        first = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+    else:
+        return pre_tokenizers.ByteLevel(add_prefix_space=False)
+    use_regex = pre in _SINGLE_DIGITS
+    then = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
+    return pre_tokenizers.Sequence([first, then])
+
+
+def _import_gguf() -> Any:
+    try:
+        import gguf
+    except ImportError as error:
+        raise ValueError(Errors.P187) from error
+    return gguf

@@ -1,0 +1,136 @@
+"""GGUF files: their weights, and how their tokenizers cut text."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import gguf
+import pytest
+import spacy
+import torch
+from conftest import make_lm
+from helpers import LABELS, NAME, gold_examples, make_nlp, named, pipe_of, train
+
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.loading import load, load_tokenizer
+
+COMPACT = {"@misc": "spacy-padellm.Prompt.v1", "preset": "compact"}
+TEXT = "Angela Merkel, 1954: it's  in\n\nBerlin"
+
+
+def interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:
+    """Rows of a query or key projection in the order that llama.cpp rotates them."""
+    halves = weight.view(heads, 2, -1, weight.shape[1])
+    return halves.transpose(1, 2).reshape(weight.shape)
+
+
+def write_gguf(lm: LanguageModel, file: Path, *, pre: str = "gpt-2") -> Path:
+    """Write a Llama model as a GGUF file."""
+    config: Any = lm.model.config
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_name("small")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_theta)
+    writer.add_vocab_size(config.vocab_size)
+    state = json.loads(lm.tokenizer.backend_tokenizer.to_str())
+    added = {token["content"]: token["id"] for token in state["added_tokens"]}
+    numbers = {**state["model"]["vocab"], **added}
+    tokens = sorted(numbers, key=lambda token: numbers[token])
+    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types([control if t in added else normal for t in tokens])
+    writer.add_token_merges([" ".join(merge) for merge in state["model"]["merges"]])
+    writer.add_eos_token_id(lm.tokenizer.eos_token_id)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    for name, weight in lm.model.named_parameters():
+        known = names.get_name(name, try_suffixes=(".weight",))
+        for kind, count in heads.items():
+            weight = interleaved(weight, count) if kind in name else weight
+        writer.add_tensor(known, weight.detach().contiguous().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def test_gguf_model_is_the_one_that_was_written(tmp_path: Path) -> None:
+    lm = make_lm("llama")
+    found = load(str(write_gguf(lm, tmp_path / "model.gguf")))
+    ids = torch.tensor([[3, 1, 4, 1, 5]])
+    torch.testing.assert_close(found.model(ids).logits, lm.model(ids).logits)
+    assert found.tokenizer(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
+    assert found.tokenizer.eos_token == lm.tokenizer.eos_token
+
+
+def test_gguf_tokenizer_keeps_all_characters(tmp_path: Path) -> None:
+    for pre in ("gpt-2", "qwen2", "llama-bpe", "smollm"):
+        file = write_gguf(make_lm("llama"), tmp_path / f"{pre}.gguf", pre=pre)
+        tokenizer = load_tokenizer(str(file))
+        assert tokenizer.decode(tokenizer(TEXT).input_ids) == TEXT
+
+
+def test_gguf_tokenizer_splits_digits_as_its_model_did(tmp_path: Path) -> None:
+    parts = {"smollm": ["1", "9", "5", "4"], "qwen2": ["1", "9", "5", "4"]}
+    parts |= {"llama-bpe": ["195", "4"], "gpt-2": ["1954"]}
+    for pre, wanted in parts.items():
+        file = write_gguf(make_lm("llama"), tmp_path / f"{pre}.gguf", pre=pre)
+        backend = load_tokenizer(str(file)).backend_tokenizer
+        words = backend.pre_tokenizer.pre_tokenize_str("1954")
+        assert [word for word, _ in words] == wanted
+
+
+def test_gguf_unknown_tokenizer_is_an_error_that_names_the_remedy(
+    tmp_path: Path,
+) -> None:
+    lm = make_lm("llama")
+    file = write_gguf(lm, tmp_path / "model.gguf", pre="brand-new")
+    with pytest.raises(ValueError, match=r"'brand-new'.* tokenizer\.json"):
+        load(str(file))
+    lm.tokenizer.save_pretrained(tmp_path)
+    assert load(str(file)).tokenizer(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
+
+
+def test_gguf_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="There is no model folder"):
+        load(str(tmp_path / "model.gguf"))
+
+
+def test_gguf_broken_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF" + b"\xff" * 100)
+    with pytest.raises(ValueError, match="Could not load a causal language model"):
+        load(str(tmp_path / "model.gguf"))
+
+
+def test_gguf_model_is_trained_saved_and_used_without_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    folder.mkdir()
+    file = write_gguf(make_lm("llama"), folder / "model.gguf")
+    nlp = make_nlp(model=named(file), labels=LABELS, prompt=COMPACT)
+    nlp.initialize(lambda: gold_examples(nlp))
+    losses = train(nlp, steps=3)
+    assert losses[-1] < losses[0]
+    nlp.to_disk(tmp_path / "trained")
+    shutil.rmtree(folder)
+    loaded = spacy.load(tmp_path / "trained")
+    assert pipe_of(loaded).labels == pipe_of(nlp).labels
+    loaded("Angela Merkel met Emmanuel Macron .")
+
+
+def test_gguf_model_that_was_not_trained_is_saved_as_a_folder(tmp_path: Path) -> None:
+    file = write_gguf(make_lm("llama"), tmp_path / "model.gguf")
+    nlp = make_nlp(model=named(file), labels=LABELS, prompt=COMPACT)
+    nlp.to_disk(tmp_path / "saved")
+    assert (tmp_path / "saved" / NAME / "model" / "model.safetensors").is_file()
