@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from transformers import dynamic_module_utils
 
 # transformers
 
@@ -87,6 +88,21 @@ def doc_context(doc: Any) -> Any:
     doc (spacy.tokens.Doc): The Doc.
     """
     return doc._context
+
+
+@contextmanager
+def no_questions() -> Iterator[None]:
+    """Keep transformers from asking on the terminal whether a model's code may run.
+
+    Seen on transformers 4.53.2 and 5.24.0: parts of a model are loaded without the
+    argument `trust_remote_code`, and then it asks. With this, that is an error.
+    """
+    before = dynamic_module_utils.TIME_OUT_REMOTE_CODE
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+    try:
+        yield
+    finally:
+        dynamic_module_utils.TIME_OUT_REMOTE_CODE = before
 
 
 # torch

@@ -575,6 +575,31 @@ class Errors:
     P423 = "{path} has several columns called '{column}'. Rename all but one of them."
     P424 = "a server that the pipeline needs cannot be reached: {reason}"
 
+    # Trust
+    P501 = (
+        "The config has trust_remote_code = true, but a config may come from someone "
+        "else. If you trust the code of the model, set {variable}=1 in the "
+        "environment. Otherwise set trust_remote_code = false."
+    )
+    P502 = (
+        "The model folder {path} holds or names code that is not trusted, in {file}: "
+        "{found}. Remove it. If you trust its author, set trust_remote_code = true, "
+        "and PADELLM_TRUST_REMOTE_CODE=1 in the environment."
+    )
+    P503 = (
+        "The bytes hold a model file {name!r}. They must hold names of files, without "
+        "folders, each with its content. Load only bytes that to_bytes returned."
+    )
+    P504 = (
+        "{link} is a link that leads out of the model folder {path}, or to no file. "
+        "Replace it by the file that it should hold, e.g. with cp -L."
+    )
+    P505 = (
+        "The environment variable {variable} is not sent to the server {host}. If that "
+        "server may have it, set PADELLM_API_KEY_HOSTS={host} in the environment "
+        "(several hosts are separated by commas). If it needs none, unset {variable}."
+    )
+
 
 class Warnings:
     """Templates of warnings, and of reasons that are part of other messages."""

@@ -10,6 +10,7 @@ import torch
 from conftest import CONFIGS, make_lm
 from torch.nn.functional import linear
 from transformers import AttentionInterface
+from transformers.dynamic_module_utils import resolve_trust_remote_code
 
 from spacy_padellm import compat
 
@@ -113,6 +114,24 @@ def test_compat_doc_context_is_known_to_error_handlers() -> None:
     nlp.set_error_handler(note)  # type: ignore[arg-type]  # it may return
     assert list(nlp.pipe([("a", 7), ("b", 8)], as_tuples=True)) == []
     assert contexts == [7, 8]
+
+
+def test_compat_no_questions_makes_transformers_raise_instead_of_asking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda text: pytest.fail(f"asked: {text}"))
+    with compat.no_questions(), pytest.raises(ValueError, match="trust_remote_code"):
+        resolve_trust_remote_code(None, "a/b", False, True)
+
+
+def test_compat_no_questions_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
+    with compat.no_questions():
+        pass
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        resolve_trust_remote_code(None, "a/b", False, True)
+    assert asked
 
 
 # torch

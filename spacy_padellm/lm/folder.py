@@ -22,6 +22,7 @@ from spacy_padellm.lm.task_config import (
     read_tags,
     write_settings,
 )
+from spacy_padellm.lm.trust import check_code, check_links
 
 
 def check_folder(folder: Path, *, weights: bool) -> None:
@@ -43,14 +44,20 @@ def check_folder(folder: Path, *, weights: bool) -> None:
             raise ValueError(Errors.P114.format(path=folder, file=names[0]))
 
 
-def copy_folder(source: Path, folder: Path, settings: TaskSettings) -> None:
+def copy_folder(
+    source: Path, folder: Path, settings: TaskSettings, *, trusted: bool
+) -> None:
     """Copy a model folder without loading the weights, and write new settings.
 
     source (Path): The folder to copy.
     folder (Path): The copy. It is created if missing, and replaced if it is not the
         source itself.
     settings (TaskSettings): Written next to the weights, with the source's tags.
+    trusted (bool): Whether the source may hold code.
+    RAISES (ValueError): If it holds code, or links that lead out of it.
     """
+    check_code(source, trusted=trusted)
+    check_links(source)
     if source.resolve() != folder.resolve():
         _make_empty(folder)
         shutil.copytree(source, folder, dirs_exist_ok=True)

@@ -41,6 +41,7 @@ from spacy_padellm.lm.task_config import (
     TaskSettings,
     read_settings,
 )
+from spacy_padellm.lm.trust import is_model_file
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 
@@ -258,7 +259,8 @@ class ModelHandle:
         settings (TaskSettings): Written next to the weights, with the model's tags.
         weights (bool): Whether to save the weights of a model on the hub; otherwise
             only its tokenizer is saved.
-        RAISES (ValueError): If the folder holds the base model of a LoRA adapter.
+        RAISES (ValueError): If the folder holds the base model of a LoRA adapter, or
+            the model folder to copy has code or links that are not trusted.
         """
         state = self._state
         if isinstance(state, ByName) and state.tokenizer is not None and not weights:
@@ -267,7 +269,8 @@ class ModelHandle:
         if isinstance(state, ByName) and self.source.name is not None:
             source = find_model(self.source.name)
             if isinstance(source, Path) and source.is_dir():
-                copy_folder(source, folder, settings)
+                trusted = self.source.trust_remote_code
+                copy_folder(source, folder, settings, trusted=trusted)
                 return
             if not weights:
                 self._save_tokenizer(folder, settings)
@@ -306,21 +309,29 @@ class ModelHandle:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
             self.save(folder, settings, weights=weights)
-            size = sum(path.stat().st_size for path in folder.iterdir())
+            paths = [p for p in folder.iterdir() if p.is_file()]
+            paths = [path for path in paths if is_model_file(path.name)]
+            size = sum(path.stat().st_size for path in paths)
             if size >= MESSAGE_LIMIT:
                 raise ValueError(Errors.P131.format(size=size / (1 << 30)))
-            return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+            return {path.name: path.read_bytes() for path in paths}
 
     def from_files(self, files: Mapping[str, bytes], *, weights: bool = True) -> None:
         """Load the model from the files of a model folder.
 
         files (Mapping[str, bytes]): File name -> content.
         weights (bool): See `open`.
+        RAISES (ValueError): If a name is not that of a file alone, or the model cannot
+            be loaded, or it has code that is not trusted.
         """
+        for name, content in files.items():
+            if not isinstance(content, bytes):
+                raise ValueError(Errors.P503.format(name=name))
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             for name, content in files.items():
-                (folder / name).write_bytes(content)
+                if is_model_file(name):
+                    (folder / name).write_bytes(content)
             code = self.source.trust_remote_code
             settings = read_settings(folder)
             if weights:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from spacy_padellm.compat import no_questions
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.gguf import is_gguf, read_gguf, read_gguf_tokenizer
 from spacy_padellm.lm.hub import fetch_file, fetch_optional_file
@@ -22,9 +25,12 @@ from spacy_padellm.lm.quantized import FILE_NAME as QUANTIZED, read_quantized
 from spacy_padellm.lm.tags import TaughtTags, drop_old_keys
 from spacy_padellm.lm.task_config import FILE_NAME, read_tags
 from spacy_padellm.lm.tokenizer import read_tokenizer
+from spacy_padellm.lm.trust import check_code, check_settings
 
 _MODELS = Path(__file__).parent.parent / "models"
 BUNDLED = {"bundled-en": _MODELS / "en_sm", "bundled-en-sm": _MODELS / "en_sm"}
+
+_HUB_SETTINGS = ("config.json", "tokenizer_config.json", ADAPTER)
 
 _NEW_NAMES = transformers.__version__.split(".")[0] != "4"
 
@@ -129,9 +135,10 @@ def load(
     trust_remote_code (bool): Whether code in the model's repository may run.
     RETURNS (LanguageModel): In evaluation mode.
     RAISES (ValueError): If the model is missing, corrupt or incomplete, or its
-        architecture is not known.
+        architecture is not known, or it has code that is not trusted.
     """
     source = find_model(name)
+    _check_code(source, revision, trusted=trust_remote_code)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
         options["revision"] = revision
@@ -139,7 +146,8 @@ def load(
         model, tokenizer = read_gguf(source, dtype=dtype)
         return LanguageModel(model.to(device or "cpu").eval(), tokenizer)
     elif (source / ADAPTER).is_file():
-        adapter = read_adapter(source)
+        with _loading():
+            adapter = read_adapter(source, **options)
         base = load(
             adapter.config.base_model_name_or_path,
             revision=adapter.config.revision,
@@ -147,11 +155,12 @@ def load(
             device=device,
             trust_remote_code=trust_remote_code,
         )
-        return load_adapter(adapter, base, dtype)
+        with _loading():
+            return load_adapter(adapter, base, dtype)
     elif not (source / "config.json").is_file():
         raise ValueError(Errors.P114.format(path=source, file="config.json"))
     tags = _read_tags(source, revision)
-    with _loading_lock, as_load_errors(source):
+    with _loading(), as_load_errors(source):
         config = AutoConfig.from_pretrained(source, **options)
         drop_old_keys(config)
         tokenizer = read_tokenizer(source, **options)
@@ -186,16 +195,37 @@ def load_tokenizer(
     revision (str | None): Branch, tag or commit of a hub model.
     trust_remote_code (bool): Whether code in the model's repository may run.
     RETURNS (transformers.PreTrainedTokenizerBase): The tokenizer.
-    RAISES (ValueError): If there is none, or it cannot be read.
+    RAISES (ValueError): If there is none, or it cannot be read, or it has code that is
+        not trusted.
     """
     source = find_model(name)
+    _check_code(source, revision, trusted=trust_remote_code)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
         options["revision"] = revision
     elif is_gguf(source):
         return read_gguf_tokenizer(source)
-    with _loading_lock, as_load_errors(source):
+    with _loading(), as_load_errors(source):
         return read_tokenizer(source, **options)
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Let one thread load, without questions on the terminal."""
+    with _loading_lock, no_questions():
+        yield
+
+
+def _check_code(source: Path | str, revision: str | None, *, trusted: bool) -> None:
+    """Check that a model in a folder or on the hub has no code that is not trusted."""
+    if isinstance(source, Path):
+        check_code(source, trusted=trusted)
+    elif not trusted:
+        # the names of kernels and adapters; transformers itself refuses code on the hub
+        for file in _HUB_SETTINGS:
+            path = fetch_optional_file(source, file, revision=revision)
+            if path is not None:
+                check_settings(path, folder=path.parent, auto_map=False)
 
 
 def _read_tags(source: Path | str, revision: str | None) -> TaughtTags | None:

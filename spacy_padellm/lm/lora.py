@@ -67,15 +67,18 @@ def with_lora(
     return LanguageModel(model, lm.tokenizer, tags=lm.tags)
 
 
-def read_adapter(folder: Path) -> Adapter:
+def read_adapter(folder: Path, *, trust_remote_code: bool) -> Adapter:
     """Read the settings and the tokenizer of a folder's LoRA adapter.
 
+    folder (Path): The folder.
+    trust_remote_code (bool): Whether the tokenizer's code may run.
     RAISES (ValueError): If peft is not installed, or a file cannot be read.
     """
     peft = import_peft()
     with as_load_errors(folder):
         config = peft.PeftConfig.from_pretrained(folder)
-        return Adapter(folder, config, read_tokenizer(folder))
+        tokenizer = read_tokenizer(folder, trust_remote_code=trust_remote_code)
+        return Adapter(folder, config, tokenizer)
 
 
 def load_adapter(

@@ -12,6 +12,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.small_model import SmallShape
+from spacy_padellm.lm.trust import check_request
 from spacy_padellm.training.device import resolve_device
 from spacy_padellm.training.loss import tree_loss
 from spacy_padellm.training.targets import TrainingTree
@@ -38,10 +39,13 @@ def make_causal_lm(
         float32 elsewhere.
     device (str): "cpu", "cuda", "cuda:1", ..., or "auto", which follows spaCy's GPU
         settings; see `resolve_device`.
-    trust_remote_code (bool): Whether to run code from the model's repository.
+    trust_remote_code (bool): Whether to run code from the model's repository. The
+        environment must agree, see `check_request`.
     lora (dict[str, Any] | None): Settings of peft's LoraConfig, to train a low-rank
         adapter instead of all weights.
+    RAISES (ValueError): If only the config trusts the model's code.
     """
+    check_request(trust_remote_code)
     source = ModelSource(
         name=name,
         revision=revision,

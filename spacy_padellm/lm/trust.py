@@ -1,0 +1,209 @@
+"""Code that a model folder holds or names: none of it runs unless it is trusted.
+
+transformers asks for trust only where code is on the hub, and peft passes none on, so
+folders are checked before either of them reads a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from spacy_padellm.errors import Errors
+
+TRUST = "PADELLM_TRUST_REMOTE_CODE"
+_TOKENIZERS = (
+    "Tokenizer",
+    "TokenizerFast",
+    "TokenizersBackend",
+    "PythonBackend",
+    "SentencePieceBackend",
+    "MistralCommonBackend",
+)
+_VOCABULARIES = ("tokenizer.json", "vocab.json")  # large, and never read as settings
+_ADAPTER = "adapter_config.json"
+# of files that belong to a model; others are not saved in bytes
+_SUFFIXES = {
+    *(".json", ".safetensors", ".bin", ".model", ".tiktoken", ".txt", ".jinja"),
+    *(".md", ".py"),
+}
+
+_LONGEST_NAME = 200
+_SEPARATORS = set("/\\:\0")
+
+# setting -> whether a value names no code
+_Rules = Mapping[str, Callable[[Any], bool]]
+
+
+def check_request(trust_remote_code: bool) -> None:
+    """Check that the user trusts the model's code, not only the config.
+
+    A factory cannot tell a config that was saved with a pipeline from one that the user
+    gave, so the word must come from the environment.
+
+    trust_remote_code (bool): What the config says.
+    RAISES (ValueError): If it is true, and the environment does not agree.
+    """
+    if trust_remote_code and os.environ.get(TRUST) != "1":
+        raise ValueError(Errors.P501.format(variable=TRUST))
+
+
+def check_code(folder: Path, *, trusted: bool) -> None:
+    """Check that a model folder neither holds nor names code.
+
+    folder (Path): The model folder, or the folder of a LoRA adapter.
+    trusted (bool): Whether its code may run; nothing is checked then.
+    RAISES (ValueError): If there is code, and it is not trusted.
+    """
+    if trusted:
+        return
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.suffix.lower() == ".py" or path.name.lower() == "custom_generate":
+            raise ValueError(Errors.P502.format(path=folder, file=name, found="code"))
+        if path.is_symlink() and path.is_dir():
+            # what is behind it is not looked at
+            found = "a link to another folder"
+            raise ValueError(Errors.P502.format(path=folder, file=name, found=found))
+        if path.is_file():
+            check_settings(path, folder=folder)
+
+
+def check_settings(path: Path, *, folder: Path, auto_map: bool = True) -> None:
+    """Check that a file of settings names no code.
+
+    path (Path): The file; files other than settings in JSON are passed over.
+    folder (Path): The model folder, for the error message.
+    auto_map (bool): Whether to refuse `auto_map`, too. transformers does not read it
+        from a model on the hub that is not trusted.
+    RAISES (ValueError): If it names code.
+    """
+    name = path.name.lower()
+    is_index = name.endswith(".index.json")
+    if not name.endswith(".json") or name in _VOCABULARIES or is_index:
+        return
+    found: str | None
+    try:
+        settings = json.loads(path.read_text("utf8"))
+    except ValueError:
+        return  # transformers and peft cannot read it either
+    except RecursionError:
+        found = "settings too deep to be checked"
+    else:
+        rules = {
+            k: rule for k, rule in _HARMLESS.items() if auto_map or k != "auto_map"
+        }
+        found = next(_named_code(settings, rules), None)
+        if found is None and name == _ADAPTER:
+            found = adapter_code(settings)
+    if found is not None:
+        file = path.relative_to(folder)
+        raise ValueError(Errors.P502.format(path=folder, file=file, found=found))
+
+
+def adapter_code(settings: Any) -> str | None:
+    """Find the setting of a peft adapter that names code.
+
+    settings (Any): The content of `adapter_config.json`.
+    RETURNS (str | None): The key and its value; None if there is none.
+    """
+    if not isinstance(settings, dict):
+        return None
+    # other types load tokenizers and models of their own, without asking for trust
+    rules: _Rules = {
+        "peft_type": lambda kind: kind == "LORA",
+        "megatron_config": lambda config: not config,
+        "auto_mapping": lambda mapping: not mapping or _is_transformers(mapping),
+    }
+    for key, is_harmless in rules.items():
+        if not is_harmless(settings.get(key)):
+            return f"{key} = {settings.get(key)!r}"
+    return None
+
+
+def _is_transformers(mapping: Any) -> bool:
+    """Whether an adapter's `auto_mapping` names a class of transformers."""
+    library = mapping.get("parent_library") if isinstance(mapping, dict) else None
+    return isinstance(library, str) and library.startswith("transformers.")
+
+
+def _named_code(settings: Any, rules: _Rules) -> Iterator[str]:
+    """Find keys, at any depth, whose value names code."""
+    waiting = [settings]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            for key, content in value.items():
+                if key in rules and not rules[key](content):
+                    yield f"{key} = {content!r}"
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a value names nothing; a number is that of a token of this name."""
+    return not (isinstance(value, str | list | dict) and value)
+
+
+def _has_no_path(value: Any) -> bool:
+    """Whether a name, or each name in a list or a mapping, is not a path."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    names = value if isinstance(value, list) else [value]
+    return not any(isinstance(n, str) and ("/" in n or "\\" in n) for n in names)
+
+
+def _is_tokenizer(name: Any) -> bool:
+    """Whether a class of transformers is a tokenizer; it would load any other, too."""
+    return not isinstance(name, str) or name.endswith(_TOKENIZERS)
+
+
+_HARMLESS: _Rules = {
+    "auto_map": _is_empty,
+    "custom_pipelines": _is_empty,
+    "tokenizer_class": _is_tokenizer,
+    # files of settings outside of the folder
+    "configuration_files": _has_no_path,
+    # 'owner/name' is a kernel on the hub, which is downloaded and imported
+    "attn_implementation": _has_no_path,
+    "_attn_implementation": _has_no_path,
+    "_attn_implementation_internal": _has_no_path,
+    "experts_implementation": _has_no_path,
+    "_experts_implementation": _has_no_path,
+    "_experts_implementation_internal": _has_no_path,
+}
+
+
+def check_links(folder: Path) -> None:
+    """Check that no link leads out of a model folder that is copied.
+
+    Snapshots of the hub hold links to the files of the folder `blobs` beside theirs.
+
+    folder (Path): The model folder.
+    RAISES (ValueError): If a link leads elsewhere, or to no file.
+    """
+    inside = [folder.resolve()]
+    if inside[0].parent.name == "snapshots":
+        inside.append(inside[0].parent.parent / "blobs")
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            target = Path(os.path.realpath(path))
+            known = any(target.is_relative_to(parent) for parent in inside)
+            if not (known and target.is_file()):
+                raise ValueError(Errors.P504.format(link=path, path=folder))
+
+
+def is_model_file(name: Any) -> bool:
+    """Whether a file of a model folder belongs to the model.
+
+    name (Any): The file's name.
+    RAISES (ValueError): If it is not a name alone.
+    """
+    is_name = isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME
+    if not is_name or name in (".", "..") or set(name) & _SEPARATORS:
+        raise ValueError(Errors.P503.format(name=name))
+    return Path(name).suffix in _SUFFIXES

@@ -1,0 +1,371 @@
+"""No code of a model folder runs unless it is trusted."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trust_helpers import change, write_adapter, write_code, write_model
+
+from spacy_padellm.lm.folder import copy_folder
+from spacy_padellm.lm.loading import load, load_tokenizer
+from spacy_padellm.lm.task_config import TaskSettings
+from spacy_padellm.lm.trust import check_code
+from spacy_padellm.prompt.template import PRESETS
+
+UNTRUSTED = (
+    "holds or names code that is not trusted, in {file}: {found}.* Remove it.*_CODE=1"
+)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("original"))
+
+
+@pytest.fixture
+def model(original: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in original.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """A file that exists once code of the model has run."""
+    return tmp_path / "trace"
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(question: str = "") -> str:
+        pytest.fail(f"asked on the terminal: {question}")
+
+    monkeypatch.setattr(builtins, "input", ask)
+
+
+def refuses(folder: Path, file: str, found: str = "") -> bool:
+    with pytest.raises(ValueError, match=UNTRUSTED.format(file=file, found=found)):
+        load(str(folder))
+    return True
+
+
+def test_trust_model_without_code_loads(model: Path) -> None:
+    assert load(str(model)).tokenizer is not None
+
+
+def test_trust_custom_generate_is_refused(model: Path, trace: Path) -> None:
+    write_code(model / "custom_generate" / "generate.py", trace)
+    assert refuses(model, "custom_generate")
+    assert not trace.exists()
+
+
+def test_trust_custom_generate_runs_if_it_is_trusted(model: Path, trace: Path) -> None:
+    write_code(model / "custom_generate" / "generate.py", trace)
+    load(str(model), trust_remote_code=True)
+    assert trace.exists()
+
+
+def test_trust_custom_generate_of_an_adapters_base_is_refused(
+    model: Path, trace: Path, tmp_path: Path
+) -> None:
+    adapter = write_adapter(tmp_path / "adapter", model)
+    write_code(model / "custom_generate" / "generate.py", trace)
+    assert refuses(adapter, "custom_generate")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("file", ["modeling.py", "sub/modeling.py", "MODELING.PY"])
+def test_trust_module_is_refused(model: Path, trace: Path, file: str) -> None:
+    write_code(model / file, trace)
+    assert refuses(model, file, "code")
+
+
+def test_trust_module_of_an_adapter_is_refused(
+    model: Path, trace: Path, tmp_path: Path
+) -> None:
+    adapter = write_adapter(tmp_path / "adapter", model)
+    write_code(adapter / "tokenization.py", trace)
+    assert refuses(adapter, "tokenization.py")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "config.json",
+        "tokenizer_config.json",
+        "processor_config.json",
+        "preprocessor_config.json",
+        "video_preprocessor_config.json",
+        "generation_config.json",
+        "sub/tokenizer_config.json",
+    ],
+)
+def test_trust_auto_map_is_refused(model: Path, file: str) -> None:
+    (model / file).parent.mkdir(exist_ok=True)
+    change(model / file, auto_map={"AutoTokenizer": ["other/repository--t.T", None]})
+    assert refuses(model, file, "auto_map")
+
+
+def test_trust_auto_map_of_a_part_is_refused(model: Path) -> None:
+    part = {"model_type": "llama", "auto_map": {"AutoModel": "modeling.Model"}}
+    change(model / "config.json", text_config=part)
+    assert refuses(model, "config.json", "auto_map")
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "adapter_config.json"])
+def test_trust_auto_map_of_an_adapter_is_refused(
+    model: Path, tmp_path: Path, file: str
+) -> None:
+    adapter = write_adapter(tmp_path / "adapter", model)
+    change(adapter / file, auto_map={"AutoTokenizer": ["t.T", None]})
+    assert refuses(adapter, file, "auto_map")
+
+
+def test_trust_auto_map_is_refused_where_only_the_tokenizer_is_read(
+    model: Path,
+) -> None:
+    change(model / "tokenizer_config.json", auto_map={"AutoTokenizer": ["t.T", None]})
+    with pytest.raises(ValueError, match="auto_map"):
+        load_tokenizer(str(model))
+
+
+def test_trust_token_called_auto_map_is_no_code(model: Path) -> None:
+    change(model / "added_tokens.json", auto_map=5, tokenizer_class=6)
+    check_code(model, trusted=False)
+
+
+def test_trust_adapters_tokenizer_runs_if_it_is_trusted(
+    model: Path, trace: Path, tmp_path: Path
+) -> None:
+    adapter = write_adapter(tmp_path / "adapter", model)
+    module = "from transformers import PreTrainedTokenizerFast\n"
+    module += "class Mine(PreTrainedTokenizerFast): pass\n"
+    module += f"open({str(trace)!r}, 'w').close()\n"
+    (adapter / "mine.py").write_text(module, "utf8")
+    auto_map = {"AutoTokenizer": [None, "mine.Mine"]}
+    change(adapter / "tokenizer_config.json", auto_map=auto_map, tokenizer_class="Mine")
+    load(str(adapter), trust_remote_code=True)
+    assert trace.exists()
+
+
+# Other ways in which settings name code
+
+
+def test_trust_custom_pipelines_are_refused(model: Path) -> None:
+    change(model / "config.json", custom_pipelines={"x": {"impl": "my.Pipe"}})
+    assert refuses(model, "config.json", "custom_pipelines")
+
+
+@pytest.mark.parametrize("name", ["AutoModel", "RagRetriever", "Trainer", "pipeline"])
+def test_trust_tokenizer_class_that_is_no_tokenizer_is_refused(
+    model: Path, name: str
+) -> None:
+    change(model / "tokenizer_config.json", tokenizer_class=name)
+    assert refuses(model, "tokenizer_config.json", f"tokenizer_class = '{name}'")
+
+
+@pytest.mark.parametrize(
+    "key", ["attn_implementation", "_attn_implementation", "experts_implementation"]
+)
+@pytest.mark.parametrize(
+    "value", ["some-one/kernel", "some-one/kernel:attend", {"text": "some-one/kernel"}]
+)
+def test_trust_kernel_of_the_hub_is_refused(model: Path, key: str, value: Any) -> None:
+    change(model / "config.json", text_config={key: value})
+    assert refuses(model, "config.json", key)
+
+
+def test_trust_attention_of_transformers_is_no_code(model: Path) -> None:
+    change(model / "config.json", _attn_implementation="sdpa")
+    check_code(model, trusted=False)
+
+
+def test_trust_settings_in_another_folder_are_refused(model: Path) -> None:
+    change(model / "config.json", configuration_files=["../config.4.0.0.json"])
+    assert refuses(model, "config.json", "configuration_files")
+
+
+def test_trust_settings_of_a_version_are_checked(model: Path) -> None:
+    change(model / "config.json", configuration_files=["config.4.0.0.json"])
+    change(model / "config.4.0.0.json", auto_map={"AutoConfig": "c.C"})
+    assert refuses(model, "config.4.0.0.json", "auto_map")
+
+
+def test_trust_settings_that_are_too_deep_are_refused(model: Path) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    (model / "generation_config.json").write_text(deep, "utf8")
+    assert refuses(model, "generation_config.json", "settings too deep")
+
+
+def test_trust_link_to_another_folder_is_refused(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (model / "question_encoder_tokenizer").symlink_to(tmp_path / "elsewhere")
+    assert refuses(model, "question_encoder_tokenizer", "a link to another folder")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"peft_type": "PROMPT_TUNING", "tokenizer_kwargs": {"trust_remote_code": True}},
+        {"peft_type": "MULTITASK_PROMPT_TUNING"},
+        {"peft_type": "XLORA", "adapters": {"0": "other/adapter"}},
+        {"peft_type": None},
+        {"megatron_config": {"x": 1}, "megatron_core": "antigravity"},
+        {"auto_mapping": {"base_model_class": "A", "parent_library": "antigravity"}},
+    ],
+)
+def test_trust_adapter_that_names_code_is_refused(
+    model: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    adapter = write_adapter(tmp_path / "adapter", model, **settings)
+    assert refuses(adapter, "adapter_config.json", f"{min(settings)} = |peft_type = ")
+
+
+def test_trust_adapter_without_code_loads(model: Path, tmp_path: Path) -> None:
+    mapping = {"base_model_class": "LlamaForCausalLM"}
+    mapping["parent_library"] = "transformers.models.llama.modeling_llama"
+    adapter = write_adapter(tmp_path / "adapter", model, auto_mapping=mapping)
+    assert load(str(adapter)).model.peft_config
+
+
+# Pickles
+
+
+class Payload:
+    """A pickle that makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> Any:
+        return open, (self.path, "w")
+
+
+@pytest.mark.parametrize("trusting", [False, True])
+def test_trust_pickle_never_runs(model: Path, trace: Path, trusting: bool) -> None:
+    (model / "model.safetensors").unlink()
+    torch.save({"weight": Payload(trace)}, model / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="Could not load"):
+        load(str(model), trust_remote_code=trusting)
+    assert not trace.exists()
+
+
+def test_trust_pickle_of_an_adapter_never_runs(
+    model: Path, trace: Path, tmp_path: Path
+) -> None:
+    adapter = write_adapter(tmp_path / "adapter", model)
+    (adapter / "adapter_model.safetensors").unlink()
+    torch.save({"weight": Payload(trace)}, adapter / "adapter_model.bin")
+    with pytest.raises(ValueError, match="Could not load"):
+        load(str(adapter))
+    assert not trace.exists()
+
+
+def test_trust_pickle_of_a_lora_cache_never_runs(
+    model: Path, trace: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache.pt"
+    cache.write_bytes(pickle.dumps(Payload(trace)))
+    adapter = write_adapter(
+        tmp_path / "adapter",
+        model,
+        init_lora_weights="corda",
+        inference_mode=False,
+        corda_config={"cache_file": str(cache), "covariance_file": str(cache)},
+    )
+    with pytest.raises((ValueError, AttributeError, TypeError)):
+        load(str(adapter))
+    assert not trace.exists()
+
+
+def test_trust_chat_template_never_runs(model: Path) -> None:
+    template = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
+    (model / "chat_template.jinja").write_text(template, "utf8")
+    tokenizer = load(str(model)).tokenizer
+    with pytest.raises(Exception, match=r"__class__|unsafe"):
+        tokenizer.apply_chat_template([{"role": "user", "content": "x"}])
+
+
+# Copies
+
+
+SETTINGS = TaskSettings({"PER": "person"}, PRESETS["paper-en"])
+
+
+def test_trust_code_is_not_copied(model: Path, trace: Path, tmp_path: Path) -> None:
+    write_code(model / "modeling.py", trace)
+    with pytest.raises(ValueError, match=r"in modeling\.py"):
+        copy_folder(model, tmp_path / "copy", SETTINGS, trusted=False)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_trust_code_is_copied_if_it_is_trusted(
+    model: Path, trace: Path, tmp_path: Path
+) -> None:
+    write_code(model / "modeling.py", trace)
+    copy_folder(model, tmp_path / "copy", SETTINGS, trusted=True)
+    assert (tmp_path / "copy" / "modeling.py").is_file()
+
+
+# Models on the hub
+
+
+@pytest.fixture
+def hub(original: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A model in the hub's cache, as links to blobs; gives its snapshot."""
+    repository = tmp_path / "models--some-one--some-model"
+    snapshot = repository / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc", "utf8")
+    for path in original.iterdir():
+        blob = repository / "blobs" / path.name.upper()
+        blob.write_bytes(path.read_bytes())
+        (snapshot / path.name).symlink_to(f"../../blobs/{blob.name}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for name in (
+        "transformers.utils.hub.TRANSFORMERS_CACHE",
+        "huggingface_hub.constants.HF_HUB_CACHE",
+    ):
+        monkeypatch.setattr(name, str(tmp_path), raising=False)
+    return snapshot
+
+
+def test_trust_hub_model_loads(hub: Path) -> None:
+    assert load("some-one/some-model").tokenizer is not None
+
+
+def test_trust_hub_model_with_its_own_code_is_refused(hub: Path) -> None:
+    change(hub / "config.json", model_type="mine", auto_map={"AutoConfig": "c.C"})
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        load("some-one/some-model")
+
+
+def test_trust_hub_model_that_transformers_knows_runs_without_its_code(
+    hub: Path,
+) -> None:
+    change(hub / "config.json", auto_map={"AutoConfig": "c.C"})
+    assert load("some-one/some-model").tokenizer is not None
+
+
+def test_trust_hub_model_that_names_a_kernel_is_refused(hub: Path) -> None:
+    change(hub / "config.json", _attn_implementation="some-one/kernel")
+    with pytest.raises(ValueError, match=r"in config\.json: _attn_implementation"):
+        load("some-one/some-model")
+
+
+def test_trust_hub_adapter_that_names_code_is_refused(hub: Path) -> None:
+    (hub / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "PROMPT_TUNING"}), "utf8"
+    )
+    with pytest.raises(ValueError, match="peft_type = 'PROMPT_TUNING'"):
+        load("some-one/some-model")

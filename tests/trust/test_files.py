@@ -1,0 +1,209 @@
+"""No file outside of a model folder is written or packed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import srsly
+from helpers import LABELS, SMALL, make_nlp, named, pipe_of
+from trust_helpers import write_code, write_model
+
+from spacy_padellm.lm.folder import copy_folder
+from spacy_padellm.lm.task_config import TaskSettings
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
+from spacy_padellm.prompt.template import PRESETS
+
+PROMPT = {"@misc": "spacy-padellm.Prompt.v1", "preset": "paper-en"}
+SETTINGS = TaskSettings({"PER": "person"}, PRESETS["paper-en"])
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "model")
+
+
+def pipe(model: Path) -> PaDeLLMNER:
+    return pipe_of(make_nlp(model=named(model), labels=LABELS, prompt=PROMPT))
+
+
+def with_file(data: bytes, name: Any, content: Any = b"x") -> bytes:
+    """The bytes of a component with one more model file."""
+    message = srsly.msgpack_loads(data)
+    message["model"][name] = content
+    return srsly.msgpack_dumps(message)
+
+
+def load_bytes(data: bytes) -> PaDeLLMNER:
+    return pipe_of(make_nlp(model=SMALL)).from_bytes(data)
+
+
+@pytest.mark.parametrize("up", ["..", "../..", "../../.."])
+def test_files_of_bytes_are_not_written_above(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, up: str
+) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a" / "b"))
+    data = with_file(pipe(model).to_bytes(), f"{up}/written.json")
+    with pytest.raises(ValueError, match=r"bytes hold a model file '\.\./"):
+        load_bytes(data)
+    assert not list(tmp_path.rglob("written.json"))
+
+
+def test_files_of_bytes_are_not_written_by_absolute_paths(
+    model: Path, tmp_path: Path
+) -> None:
+    data = with_file(pipe(model).to_bytes(), str(tmp_path / "written.json"))
+    with pytest.raises(ValueError, match="bytes hold a model file '/"):
+        load_bytes(data)
+    assert not (tmp_path / "written.json").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b.json", "a\\b.json", "c:b.json", "\0.json", "a" * 999]
+)
+def test_files_of_bytes_have_bare_names(model: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="bytes hold a model file"):
+        load_bytes(with_file(pipe(model).to_bytes(), name))
+
+
+def test_files_of_bytes_have_names_that_are_strings(model: Path) -> None:
+    with pytest.raises(ValueError, match="bytes hold a model file 5"):
+        load_bytes(with_file(pipe(model).to_bytes(), 5))
+
+
+@pytest.mark.parametrize("content", ["text", 5, None, ["x"]])
+def test_files_of_bytes_hold_bytes(model: Path, content: Any) -> None:
+    data = with_file(pipe(model).to_bytes(), "notes.json", content)
+    with pytest.raises(ValueError, match=r"bytes hold a model file 'notes\.json'"):
+        load_bytes(data)
+
+
+def test_files_of_bytes_that_are_code_are_refused(model: Path) -> None:
+    with pytest.raises(ValueError, match=r"not trusted, in modeling\.py"):
+        load_bytes(with_file(pipe(model).to_bytes(), "modeling.py"))
+
+
+def test_files_of_bytes_that_are_unknown_are_left_out(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    write = Path.write_bytes
+    monkeypatch.setattr(
+        Path, "write_bytes", lambda p, data: (written.append(p.name), write(p, data))
+    )
+    data = pipe(model).to_bytes()
+    assert load_bytes(with_file(data, ".gitattributes")).handle.lm()
+    assert "config.json" in written
+    assert ".gitattributes" not in written
+
+
+def test_files_that_are_unknown_are_not_packed(model: Path) -> None:
+    (model / "secrets.env").write_text("x", "utf8")
+    message = srsly.msgpack_loads(pipe(model).to_bytes())
+    assert "config.json" in message["model"]
+    assert "secrets.env" not in message["model"]
+
+
+# Links
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_files_behind_a_link_are_not_saved(
+    model: Path, tmp_path: Path, absolute: bool
+) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret", "utf8")
+    (model / "notes.txt").symlink_to(secret if absolute else "../secret.txt")
+    with pytest.raises(ValueError, match=r"notes\.txt is a link that leads out"):
+        pipe(model).to_disk(tmp_path / "pipe")
+    assert not list((tmp_path / "pipe").rglob("notes.txt"))
+
+
+def test_files_behind_a_link_are_not_packed(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret", "utf8")
+    (model / "notes.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(ValueError, match="is a link that leads out"):
+        pipe(model).to_bytes()
+
+
+def test_files_behind_a_link_to_a_folder_are_not_saved(
+    model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "private").mkdir()
+    (model / "more").symlink_to(tmp_path / "private")
+    with pytest.raises(ValueError, match="is a link that leads out"):
+        copy_folder(model, tmp_path / "copy", SETTINGS, trusted=True)
+
+
+@pytest.mark.parametrize("target", [".", "round.txt", "missing.txt"])
+def test_files_behind_a_link_that_leads_to_no_file_are_told(
+    model: Path, tmp_path: Path, target: str
+) -> None:
+    (model / "round.txt").symlink_to(target)
+    with pytest.raises(ValueError, match="is a link that leads out"):
+        copy_folder(model, tmp_path / "copy", SETTINGS, trusted=True)
+
+
+def test_files_behind_a_link_inside_are_saved(model: Path, tmp_path: Path) -> None:
+    (model / "notes.txt").write_text("notes", "utf8")
+    (model / "link.txt").symlink_to("notes.txt")
+    pipe(model).to_disk(tmp_path / "pipe")
+    saved = tmp_path / "pipe" / "model" / "link.txt"
+    assert saved.read_text("utf8") == "notes"
+    assert not saved.is_symlink()
+
+
+def test_files_of_a_folder_that_is_a_link_are_saved(
+    model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(model)
+    pipe(tmp_path / "link").to_disk(tmp_path / "pipe")
+    assert (tmp_path / "pipe" / "model" / "config.json").is_file()
+
+
+@pytest.fixture
+def snapshot(model: Path, tmp_path: Path) -> Path:
+    """The model as in the hub's cache: links to blobs."""
+    repository = tmp_path / "models--a--b"
+    folder = repository / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    for path in model.iterdir():
+        os.replace(path, repository / "blobs" / path.name.upper())
+        (folder / path.name).symlink_to(f"../../blobs/{path.name.upper()}")
+    return folder
+
+
+def test_files_of_a_snapshot_are_saved(snapshot: Path, tmp_path: Path) -> None:
+    pipe(snapshot).to_disk(tmp_path / "pipe")
+    saved = tmp_path / "pipe" / "model" / "config.json"
+    assert saved.read_bytes() == (snapshot / "config.json").read_bytes()
+    assert not saved.is_symlink()
+
+
+def test_files_of_a_snapshot_are_packed(snapshot: Path) -> None:
+    assert load_bytes(pipe(snapshot).to_bytes()).handle.lm()
+
+
+def test_files_behind_a_blob_that_is_a_link_are_not_saved(
+    snapshot: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.txt").write_text("secret", "utf8")
+    blob = snapshot.parent.parent / "blobs" / "NOTES.TXT"
+    blob.symlink_to(tmp_path / "secret.txt")
+    (snapshot / "notes.txt").symlink_to("../../blobs/NOTES.TXT")
+    with pytest.raises(ValueError, match="is a link that leads out"):
+        pipe(snapshot).to_disk(tmp_path / "pipe")
+
+
+def test_files_of_code_come_back_from_bytes_if_they_are_trusted(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PADELLM_TRUST_REMOTE_CODE", "1")
+    write_code(model / "modeling.py", tmp_path / "trace")
+    config = named(model, model={"trust_remote_code": True})
+    data = pipe_of(make_nlp(model=config, labels=LABELS, prompt=PROMPT)).to_bytes()
+    assert pipe_of(make_nlp(model=config)).from_bytes(data).handle.lm()
