@@ -9,8 +9,8 @@ from spacy_padellm.decoding.baselines.augmented import AugmentedDecoder
 from spacy_padellm.decoding.baselines.onestep import OneStepDecoder
 from spacy_padellm.decoding.baselines.structured import StructuredDecoder
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.server.client import DEFAULT_KEY
 from spacy_padellm.decoding.server.decoder import ServerDecoder
+from spacy_padellm.decoding.server.secrets import DEFAULT_KEY
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.lm.devices import check_devices
 from spacy_padellm.prompt.template import Prompt, make_prompt

@@ -23,10 +23,10 @@ from spacy_padellm.decoding.server.answers import (
     UnusableAnswer,
     read_answers,
 )
+from spacy_padellm.decoding.server.secrets import DEFAULT_KEY, check_secrets
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.tokens import PromptTokens
 
-DEFAULT_KEY = "OPENAI_API_KEY"
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds until a malformed answer's retry
 
 Result = TypeVar("Result")
@@ -69,12 +69,14 @@ class Connection:
         """Start the event loop, without sending a request.
 
         RAISES (ValueError): If the package openai or the API key is missing, or the
-            key contains characters that are not allowed.
+            key contains characters that are not allowed, or may not be sent to the
+            server.
         """
         self.settings = settings
         self.pid = os.getpid()
         self._key = _read_key(settings.api_key_env)
         self._client = _make_client(settings, self._key)
+        check_secrets(self._client.base_url, settings.api_key_env)
         self.slots = asyncio.Semaphore(settings.max_concurrency)
         self._loop = asyncio.new_event_loop()
         name = "spacy-padellm-server"

@@ -15,11 +15,11 @@ from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeRe
 from spacy_padellm.decoding.limits import Limits, check_context, check_settings
 from spacy_padellm.decoding.server.check import ServedModel, ServedModels
 from spacy_padellm.decoding.server.client import (
-    DEFAULT_KEY,
     Connection,
     ServerSettings,
     check_url,
 )
+from spacy_padellm.decoding.server.secrets import DEFAULT_KEY
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
@@ -33,7 +33,8 @@ class ServerDecoder:
 
     All prompts of a round for one text are sent in one request, in the order of the
     labels, so that a server with prefix caching encodes the text once. The API key is
-    read from the environment and never saved.
+    read from the environment, never saved, and sent only to servers that may have it;
+    see `check_secrets`.
 
     base_url (str): The server's address, including `/v1`.
     model (str | None): The model's name on the server; None if it serves only one.

@@ -1,0 +1,55 @@
+"""Which server may have the API key and the other secrets of the environment."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address
+from typing import Any
+
+from spacy_padellm.errors import Errors
+
+DEFAULT_KEY = "OPENAI_API_KEY"
+HOSTS = "PADELLM_API_KEY_HOSTS"
+_OPENAI = "api.openai.com"
+# sent by the openai package itself, to any server
+_OPENAI_VARIABLES = (
+    DEFAULT_KEY,
+    "OPENAI_CUSTOM_HEADERS",
+    "OPENAI_ORG_ID",
+    "OPENAI_PROJECT_ID",
+)
+
+
+def check_secrets(url: Any, key_variable: str) -> None:
+    """Check that a server may have the secrets that requests to it hold.
+
+    The address and the variable's name are saved with a pipeline, which may come from
+    someone else. So secrets are sent to this machine, to OpenAI if they are meant for
+    it, and to the hosts that the environment names.
+
+    url (Any): The server's address as the client reads it, with `host` and `scheme`.
+    key_variable (str): The environment variable with the API key.
+    RAISES (ValueError): If a variable that would be sent is set, and the server may not
+        have it.
+    """
+    host = url.host.lower()
+    if _is_loopback(host) or host in _named_hosts():
+        return
+    openai = host == _OPENAI and url.scheme == "https"
+    for variable in dict.fromkeys((key_variable, *_OPENAI_VARIABLES[1:])):
+        meant = openai and variable in _OPENAI_VARIABLES
+        if os.environ.get(variable, "").strip() and not meant:
+            raise ValueError(Errors.P505.format(variable=variable, host=host))
+
+
+def _named_hosts() -> set[str]:
+    hosts = os.environ.get(HOSTS, "").split(",")
+    return {host.strip().lower() for host in hosts}
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host is this machine; names other than localhost may be anyone's."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
