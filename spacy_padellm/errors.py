@@ -14,8 +14,9 @@ class Errors:
         "decoder with one of these formats: {known}."
     )
     P101 = (
-        "The prompt's template '{piece}' must contain {{{field}}} exactly once, and no "
-        "other field. It is {value!r}. Write literal braces as {{{{ and }}}}."
+        "The prompt's template '{piece}' must contain {{{field}}} exactly once, with "
+        "no format, and no other field. It is {value!r}. Write literal braces as {{{{ "
+        "and }}}}."
     )
     P102 = (
         "Wrong prompt settings: {found}. The settings of a prompt are {known}; text, "
@@ -598,6 +599,11 @@ class Errors:
         "The environment variable {variable} is not sent to the server {host}. If that "
         "server may have it, set PADELLM_API_KEY_HOSTS={host} in the environment "
         "(several hosts are separated by commas). If it needs none, unset {variable}."
+    )
+    P506 = "its {field} is {value}, but must be {wanted}"
+    P507 = (
+        "The model's tokenizer gave up on a text: {error}. A pattern in its "
+        "tokenizer.json may take too long. Use a tokenizer that you trust."
     )
 
 

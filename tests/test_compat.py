@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import spacy
 import torch
-from conftest import CONFIGS, make_lm
+from conftest import CONFIGS, make_lm, make_tokenizer
+from tokenizers import Regex, pre_tokenizers
 from torch.nn.functional import linear
 from transformers import AttentionInterface
 from transformers.dynamic_module_utils import resolve_trust_remote_code
@@ -132,6 +133,22 @@ def test_compat_no_questions_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="trust_remote_code"):
         resolve_trust_remote_code(None, "a/b", False, True)
     assert asked
+
+
+# tokenizers
+
+
+def test_compat_panic_is_what_a_pattern_raises_that_takes_too_many_steps() -> None:
+    tokenizer = make_tokenizer()
+    pattern = pre_tokenizers.Split(Regex("(a+)+b"), "isolated")
+    tokenizer.backend_tokenizer.pre_tokenizer = pattern
+    with pytest.raises(BaseException, match="retry-limit") as caught:
+        tokenizer("a" * 1000)
+    assert compat.is_panic(caught.value)
+
+
+def test_compat_panic_is_no_other_error() -> None:
+    assert not compat.is_panic(KeyboardInterrupt())
 
 
 # torch

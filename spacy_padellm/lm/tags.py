@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spacy_padellm.lm.fields import as_flag, as_list, as_mapping, as_names, as_token
+
 _OLD_FILE = "padellm_tags.json"
 _OLD_KEYS = {
     "padellm_tags": "inside",
@@ -54,13 +56,14 @@ class TaughtTags:
     def from_dict(cls, settings: Mapping[str, Any]) -> TaughtTags:
         """The reverse of `to_dict`. Missing values are those of no tags.
 
-        RAISES (AttributeError, TypeError, ValueError): If a value has the wrong type.
+        RAISES (ValueError): If a value has the wrong type.
         """
-        inside = {str(k): int(v) for k, v in settings.get("inside", {}).items()}
-        begins = {str(k): int(v) for k, v in settings.get("begins", {}).items()}
+        inside = as_mapping(settings.get("inside", {}), "tags.inside", as_token)
+        begins = as_mapping(settings.get("begins", {}), "tags.begins", as_token)
         sets = settings.get("sets", [list(inside)] if inside else [])
-        names = [[str(name) for name in names] for names in sets]
-        return cls(inside, begins, names, bool(settings.get("overlaps", False)))
+        names = as_list(sets, "tags.sets", as_names)
+        overlaps = as_flag(settings.get("overlaps", False), "tags.overlaps")
+        return cls(inside, begins, names, overlaps)
 
 
 def read_old_tags(folder: Path) -> TaughtTags | None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.fields import (
+    as_flag,
+    as_mapping,
+    as_name,
+    as_names,
+    as_number,
+    as_probability,
+    as_text,
+)
 from spacy_padellm.lm.tags import TaughtTags, read_old_tags
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.prompt.template import Prompt
@@ -60,19 +69,38 @@ class TaskSettings:
         RAISES (ValueError): If `to_json` would not write such a text.
         """
         with _as_settings_errors(source):
-            settings = json.loads(text)
-            labels = {str(k): str(v) for k, v in settings["labels"].items()}
+            settings = as_mapping(json.loads(text), "content", _as_given)
+            labels = as_mapping(settings.get("labels"), "labels", as_name)
             stored = settings.get("thresholds", {})
-            thresholds = {str(k): float(v) for k, v in stored.items()}
+            thresholds = as_mapping(stored, "thresholds", as_probability)
             scale = settings.get("calibration", {})
-            calibration = Calibration(**{str(k): float(v) for k, v in scale.items()})
+            calibration = Calibration(**as_mapping(scale, "calibration", as_number))
             tuning = Tuning(thresholds, calibration)
-            prompt = Prompt.from_dict(settings["prompt"])
-            output_format = str(settings.get("answers", ""))
+            pieces = as_mapping(settings.get("prompt"), "prompt", _as_given)
+            known = {k: v for k, v in _PROMPT_FIELDS.items() if k in pieces}
+            checked = {k: as_(pieces[k], f"prompt.{k}") for k, as_ in known.items()}
+            prompt = Prompt.from_dict({**pieces, **checked})
+            output_format = as_text(settings.get("answers", ""), "answers")
             tags = settings.get("tags")
             if tags is not None:
-                tags = TaughtTags.from_dict(tags)
+                tags = TaughtTags.from_dict(as_mapping(tags, "tags", _as_given))
             return cls(labels, prompt, tuning, output_format, tags)
+
+
+def _as_given(value: Any, field: str) -> Any:
+    return value
+
+
+_PROMPT_FIELDS: dict[str, Callable[[Any, str], Any]] = {
+    "text": as_text,
+    "label": as_text,
+    "count": as_text,
+    "mention": as_text,
+    "none": as_text,
+    "whole": as_flag,
+    "special_tokens": as_names,
+    "prefix_lm": as_flag,
+}
 
 
 @contextmanager
@@ -80,7 +108,7 @@ def _as_settings_errors(source: str) -> Iterator[None]:
     """Turn the errors of settings with a wrong shape into one message."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = Errors.P105.format(source=source, error=error)
         raise ValueError(message) from error
 
@@ -94,7 +122,9 @@ def read_settings(folder: Path) -> TaskSettings | None:
     path = folder / FILE_NAME
     if not path.is_file():
         return None
-    settings = TaskSettings.from_json(path.read_text("utf8"), source=str(path))
+    with _as_settings_errors(str(path)):
+        text = path.read_text("utf8")
+    settings = TaskSettings.from_json(text, source=str(path))
     if settings.tags is None:
         settings = replace(settings, tags=_read_old_tags(folder))
     return settings

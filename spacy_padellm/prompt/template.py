@@ -46,10 +46,11 @@ class Prompt:
             template = getattr(self, piece)
             try:
                 parsed = string.Formatter().parse(template)
-                names = [name for _, name, _, _ in parsed if name is not None]
+                # a format such as {text:>9999999999} would fill the memory
+                found = [tuple(rest) for _, *rest in parsed if rest[0] is not None]
             except ValueError:
-                names = []
-            if names != [field]:
+                found = []
+            if found != [(field, "", None)]:
                 message = Errors.P101.format(piece=piece, field=field, value=template)
                 raise ValueError(message)
         if not self.count.lstrip().startswith("{count"):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
+from spacy_padellm.compat import is_panic
 from spacy_padellm.errors import Errors
 
 # a tokenizer changes its settings while it encodes, and threads may share one
@@ -66,13 +67,22 @@ class TokenStrings:
         return [list(offsets) for offsets in encoded["offset_mapping"]]
 
     def _encode(self, text: str | list[str], **options: Any) -> Any:
+        """Tokenize texts.
+
+        RAISES (ValueError): If the tokenizer gives up.
+        """
         options = {
             "add_special_tokens": False,
             "return_attention_mask": False,
             **options,
         }
         with _tokenizer_lock:
-            return self._tokenizer(text, **options)
+            try:
+                return self._tokenizer(text, **options)
+            except BaseException as error:
+                if not is_panic(error):
+                    raise
+                raise ValueError(Errors.P507.format(error=error)) from error
 
     # Tokens to strings
 

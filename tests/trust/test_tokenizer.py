@@ -1,0 +1,43 @@
+"""Tokenizers whose patterns take too long."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers import LABELS, make_nlp, named, swallow
+from trust_helpers import change, write_model
+
+from spacy_padellm.lm.loading import load_tokenizer
+from spacy_padellm.prompt.template import PRESETS
+from spacy_padellm.prompt.tokens import PromptTokens
+
+PROMPT = {"@misc": "spacy-padellm.Prompt.v1", "preset": "paper-en"}
+BOMB = " ".join("a" * 100)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model whose tokenizer needs exponential time for some texts."""
+    folder = write_model(tmp_path / "model")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text("utf8"))
+    split = {"type": "Split", "pattern": {"Regex": "([a ]+)+b"}, "behavior": "Isolated"}
+    tokenizer["pre_tokenizer"]["pretokenizers"].insert(0, {**split, "invert": False})
+    change(folder / "tokenizer.json", **tokenizer)
+    return folder
+
+
+def test_tokenizer_that_gives_up_is_told(model: Path) -> None:
+    tokens = PromptTokens(PRESETS["paper-en"], load_tokenizer(str(model)))
+    with pytest.raises(ValueError, match=r"tokenizer gave up on a text: .*retry-limit"):
+        tokens.count_branches([BOMB], ["person"])
+
+
+def test_tokenizer_that_gives_up_costs_one_text(model: Path) -> None:
+    nlp = make_nlp(model=named(model), labels=LABELS, prompt=PROMPT)
+    errors: list[str] = []
+    nlp.set_error_handler(swallow(errors))
+    texts = ["Bob ran .", BOMB, "Anna ran ."]
+    assert [doc.text for doc in nlp.pipe(texts)] == [texts[0], texts[2]]
+    assert errors == [BOMB]
