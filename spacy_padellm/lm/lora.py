@@ -14,6 +14,7 @@ from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.task_config import read_tags
 from spacy_padellm.lm.tokenizer import read_tokenizer
+from spacy_padellm.lm.trust import adapter_code
 from spacy_padellm.lm.vocabulary import fit_vocabulary
 
 ADAPTER = "adapter_config.json"
@@ -51,6 +52,9 @@ def with_lora(
     """
     peft = import_peft()
     settings = dict(lora)
+    found = adapter_code({**settings, "peft_type": "LORA"})
+    if found is not None:
+        raise ValueError(Errors.P134.format(error=found))
     if new_tokens:
         embeddings = lm.model.get_input_embeddings()
         names = [n for n, m in lm.model.named_modules() if m is embeddings]

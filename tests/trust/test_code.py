@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import make_lm
 from trust_helpers import change, write_adapter, write_code, write_model
 
 from spacy_padellm.lm.folder import copy_folder
 from spacy_padellm.lm.loading import load, load_tokenizer
+from spacy_padellm.lm.lora import with_lora
 from spacy_padellm.lm.task_config import TaskSettings
 from spacy_padellm.lm.trust import check_code
 from spacy_padellm.prompt.template import PRESETS
@@ -234,6 +236,12 @@ def test_trust_adapter_without_code_loads(model: Path, tmp_path: Path) -> None:
     mapping["parent_library"] = "transformers.models.llama.modeling_llama"
     adapter = write_adapter(tmp_path / "adapter", model, auto_mapping=mapping)
     assert load(str(adapter)).model.peft_config
+
+
+def test_trust_lora_settings_that_name_code_are_refused() -> None:
+    lora = {"megatron_config": {"x": 1}, "megatron_core": "antigravity"}
+    with pytest.raises(ValueError, match=r"LoRA settings are not valid: megatron_con"):
+        with_lora(make_lm("llama"), lora, name=None, revision=None, new_tokens=[])
 
 
 # Pickles
