@@ -583,13 +583,14 @@ class Errors:
         "environment. Otherwise set trust_remote_code = false."
     )
     P502 = (
-        "The model folder {path} holds or names code that is not trusted, in {file}: "
-        "{found}. Remove it. If you trust its author, set trust_remote_code = true, "
-        "and PADELLM_TRUST_REMOTE_CODE=1 in the environment."
+        "The model folder {path} holds or names code, or files elsewhere, that are not "
+        "trusted, in {file}: {found}. Remove it. If you trust its author, set "
+        "trust_remote_code = true, and PADELLM_TRUST_REMOTE_CODE=1 in the environment."
     )
     P503 = (
-        "The bytes hold a model file {name!r}. They must hold names of files, without "
-        "folders, each with its content. Load only bytes that to_bytes returned."
+        "The bytes hold {found} in place of a model file. They must hold names of "
+        "files, without folders, each with its content. Load only bytes that to_bytes "
+        "returned."
     )
     P504 = (
         "{link} is a link that leads out of the model folder {path}, or to no file. "

@@ -324,9 +324,11 @@ class ModelHandle:
         RAISES (ValueError): If a name is not that of a file alone, or the model cannot
             be loaded, or it has code that is not trusted.
         """
-        for name, content in files.items():
+        contents = files.values() if isinstance(files, Mapping) else [files]
+        for content in contents:
             if not isinstance(content, bytes):
-                raise ValueError(Errors.P503.format(name=name))
+                found = type(content).__name__
+                raise ValueError(Errors.P503.format(found=f"a value of type {found}"))
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             for name, content in files.items():

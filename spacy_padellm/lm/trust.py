@@ -1,5 +1,6 @@
 """Code that a model folder holds or names: none of it runs unless it is trusted.
 
+The same holds for files elsewhere that it names: none of them is read.
 transformers asks for trust only where code is on the hub, and peft passes none on, so
 folders are checked before either of them reads a file.
 """
@@ -24,6 +25,13 @@ _TOKENIZERS = (
     "MistralCommonBackend",
 )
 _VOCABULARIES = ("tokenizer.json", "vocab.json")  # large, and never read as settings
+_VOCABULARY_FILES = (
+    "vocab_file",
+    "merges_file",
+    "spm_file",
+    "source_spm",
+    "target_spm",
+)
 _ADAPTER = "adapter_config.json"
 # of files that belong to a model; others are not saved in bytes
 _SUFFIXES = {
@@ -31,6 +39,7 @@ _SUFFIXES = {
     *(".md", ".py"),
 }
 
+_SHOWN = 200  # characters of a value in a message
 _LONGEST_NAME = 200
 _SEPARATORS = set("/\\:\0")
 
@@ -52,11 +61,11 @@ def check_request(trust_remote_code: bool) -> None:
 
 
 def check_code(folder: Path, *, trusted: bool) -> None:
-    """Check that a model folder neither holds nor names code.
+    """Check that a model folder holds and names no code, and names no files elsewhere.
 
     folder (Path): The model folder, or the folder of a LoRA adapter.
     trusted (bool): Whether its code may run; nothing is checked then.
-    RAISES (ValueError): If there is code, and it is not trusted.
+    RAISES (ValueError): If there is any, and it is not trusted.
     """
     if trusted:
         return
@@ -73,17 +82,16 @@ def check_code(folder: Path, *, trusted: bool) -> None:
 
 
 def check_settings(path: Path, *, folder: Path, auto_map: bool = True) -> None:
-    """Check that a file of settings names no code.
+    """Check that a file of settings names no code, and no files elsewhere.
 
     path (Path): The file; files other than settings in JSON are passed over.
     folder (Path): The model folder, for the error message.
     auto_map (bool): Whether to refuse `auto_map`, too. transformers does not read it
         from a model on the hub that is not trusted.
-    RAISES (ValueError): If it names code.
+    RAISES (ValueError): If it does.
     """
     name = path.name.lower()
-    is_index = name.endswith(".index.json")
-    if not name.endswith(".json") or name in _VOCABULARIES or is_index:
+    if not name.endswith(".json") or name in _VOCABULARIES:
         return
     found: str | None
     try:
@@ -120,7 +128,7 @@ def adapter_code(settings: Any) -> str | None:
     }
     for key, is_harmless in rules.items():
         if not is_harmless(settings.get(key)):
-            return f"{key} = {settings.get(key)!r}"
+            return f"{key} = {repr(settings.get(key))[:_SHOWN]}"
     return None
 
 
@@ -138,7 +146,7 @@ def _named_code(settings: Any, rules: _Rules) -> Iterator[str]:
         if isinstance(value, dict):
             for key, content in value.items():
                 if key in rules and not rules[key](content):
-                    yield f"{key} = {content!r}"
+                    yield f"{key} = {repr(content)[:_SHOWN]}"
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
@@ -157,6 +165,11 @@ def _has_no_path(value: Any) -> bool:
     return not any(isinstance(n, str) and ("/" in n or "\\" in n) for n in names)
 
 
+def _is_no_file(value: Any) -> bool:
+    """Whether a name is not that of a file on this machine; old ones often are not."""
+    return not (isinstance(value, str) and os.path.exists(value))
+
+
 def _is_tokenizer(name: Any) -> bool:
     """Whether a class of transformers is a tokenizer; it would load any other, too."""
     return not isinstance(name, str) or name.endswith(_TOKENIZERS)
@@ -166,8 +179,11 @@ _HARMLESS: _Rules = {
     "auto_map": _is_empty,
     "custom_pipelines": _is_empty,
     "tokenizer_class": _is_tokenizer,
-    # files of settings outside of the folder
+    # files outside of the folder
     "configuration_files": _has_no_path,
+    "weight_map": _has_no_path,
+    # transformers 4 reads them, and tokenizers save copies
+    **dict.fromkeys(_VOCABULARY_FILES, _is_no_file),
     # 'owner/name' is a kernel on the hub, which is downloaded and imported
     "attn_implementation": _has_no_path,
     "_attn_implementation": _has_no_path,
@@ -205,5 +221,5 @@ def is_model_file(name: Any) -> bool:
     """
     is_name = isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME
     if not is_name or name in (".", "..") or set(name) & _SEPARATORS:
-        raise ValueError(Errors.P503.format(name=name))
+        raise ValueError(Errors.P503.format(found=repr(name)[:_SHOWN]))
     return Path(name).suffix in _SUFFIXES

@@ -20,9 +20,7 @@ from spacy_padellm.lm.task_config import TaskSettings
 from spacy_padellm.lm.trust import check_code
 from spacy_padellm.prompt.template import PRESETS
 
-UNTRUSTED = (
-    "holds or names code that is not trusted, in {file}: {found}.* Remove it.*_CODE=1"
-)
+UNTRUSTED = "files elsewhere, that are not trusted, in {file}: {found}.*_CODE=1"
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 import srsly
 from helpers import LABELS, SMALL, make_nlp, named, pipe_of
-from trust_helpers import write_code, write_model
+from trust_helpers import change, write_code, write_model
 
 from spacy_padellm.lm.folder import copy_folder
+from spacy_padellm.lm.loading import load, load_tokenizer
 from spacy_padellm.lm.task_config import TaskSettings
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.prompt.template import PRESETS
@@ -47,7 +49,7 @@ def test_files_of_bytes_are_not_written_above(
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a" / "b"))
     data = with_file(pipe(model).to_bytes(), f"{up}/written.json")
-    with pytest.raises(ValueError, match=r"bytes hold a model file '\.\./"):
+    with pytest.raises(ValueError, match=r"bytes hold '\.\./"):
         load_bytes(data)
     assert not list(tmp_path.rglob("written.json"))
 
@@ -56,7 +58,7 @@ def test_files_of_bytes_are_not_written_by_absolute_paths(
     model: Path, tmp_path: Path
 ) -> None:
     data = with_file(pipe(model).to_bytes(), str(tmp_path / "written.json"))
-    with pytest.raises(ValueError, match="bytes hold a model file '/"):
+    with pytest.raises(ValueError, match="bytes hold '/"):
         load_bytes(data)
     assert not (tmp_path / "written.json").exists()
 
@@ -65,20 +67,28 @@ def test_files_of_bytes_are_not_written_by_absolute_paths(
     "name", ["", ".", "..", "a/b.json", "a\\b.json", "c:b.json", "\0.json", "a" * 999]
 )
 def test_files_of_bytes_have_bare_names(model: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="bytes hold a model file"):
+    with pytest.raises(ValueError, match="bytes hold"):
         load_bytes(with_file(pipe(model).to_bytes(), name))
 
 
 def test_files_of_bytes_have_names_that_are_strings(model: Path) -> None:
-    with pytest.raises(ValueError, match="bytes hold a model file 5"):
+    with pytest.raises(ValueError, match="bytes hold 5"):
         load_bytes(with_file(pipe(model).to_bytes(), 5))
 
 
 @pytest.mark.parametrize("content", ["text", 5, None, ["x"]])
 def test_files_of_bytes_hold_bytes(model: Path, content: Any) -> None:
     data = with_file(pipe(model).to_bytes(), "notes.json", content)
-    with pytest.raises(ValueError, match=r"bytes hold a model file 'notes\.json'"):
+    with pytest.raises(ValueError, match="bytes hold a value of type"):
         load_bytes(data)
+
+
+@pytest.mark.parametrize("files", [["x"], "x", 5, None])
+def test_files_of_bytes_are_a_mapping(model: Path, files: Any) -> None:
+    message = srsly.msgpack_loads(pipe(model).to_bytes())
+    message["model"] = files
+    with pytest.raises(ValueError, match="bytes hold a value of type"):
+        load_bytes(srsly.msgpack_dumps(message))
 
 
 def test_files_of_bytes_that_are_code_are_refused(model: Path) -> None:
@@ -105,6 +115,34 @@ def test_files_that_are_unknown_are_not_packed(model: Path) -> None:
     message = srsly.msgpack_loads(pipe(model).to_bytes())
     assert "config.json" in message["model"]
     assert "secrets.env" not in message["model"]
+
+
+# Files that settings name
+
+
+def test_files_elsewhere_are_no_weights(model: Path, tmp_path: Path) -> None:
+    (model / "model.safetensors").rename(tmp_path / "outside.safetensors")
+    index = {"weight_map": {"lm_head.weight": "../outside.safetensors"}}
+    (model / "model.safetensors.index.json").write_text(json.dumps(index), "utf8")
+    with pytest.raises(ValueError, match=r"in model\.safetensors\.index\.json: weight"):
+        load(str(model))
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_files_elsewhere_are_no_vocabulary(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("secret", "utf8")
+    name = ".env" if relative else str(tmp_path / ".env")
+    change(model / "tokenizer_config.json", vocab_file=name)
+    with pytest.raises(ValueError, match=r"in tokenizer_config\.json: vocab_file"):
+        load_tokenizer(str(model))
+
+
+def test_files_of_another_machine_are_not_missed(model: Path) -> None:
+    change(model / "tokenizer_config.json", vocab_file="/no/such/tokenizer.model")
+    assert load_tokenizer(str(model))
 
 
 # Links

@@ -66,7 +66,7 @@ def test_request_that_is_withdrawn_at_load_runs_no_code(
     monkeypatch.delenv("PADELLM_TRUST_REMOTE_CODE")
     key = "components.padellm_ner.model.trust_remote_code"
     nlp = spacy.load(tmp_path / "nlp", config={key: False})
-    with pytest.raises(ValueError, match="code that is not trusted"):
+    with pytest.raises(ValueError, match="files elsewhere, that are not trusted"):
         nlp(TEXT)
     assert not (tmp_path / "trace").exists()
 
@@ -81,6 +81,6 @@ def test_request_to_save_a_model_with_code_is_refused(
 ) -> None:
     write_code(model / "custom_generate" / "generate.py", tmp_path / "trace")
     nlp = make_nlp(model=named(model), labels=LABELS, prompt=PROMPT)
-    with pytest.raises(ValueError, match="code that is not trusted"):
+    with pytest.raises(ValueError, match="files elsewhere, that are not trusted"):
         nlp.to_disk(tmp_path / "nlp")
     assert not list((tmp_path / "nlp").rglob("*.py"))
