@@ -1,6 +1,7 @@
 """Code that a model folder holds or names: none of it runs unless it is trusted.
 
 The same holds for files elsewhere that it names: none of them is read.
+
 transformers asks for trust only where code is on the hub, and peft passes none on, so
 folders are checked before either of them reads a file.
 """
@@ -96,7 +97,7 @@ def check_settings(path: Path, *, folder: Path, auto_map: bool = True) -> None:
     found: str | None
     try:
         settings = json.loads(path.read_text("utf8"))
-    except ValueError:
+    except (OSError, ValueError):
         return  # transformers and peft cannot read it either
     except RecursionError:
         found = "settings too deep to be checked"
