@@ -6,7 +6,11 @@ transformers reads the weights. It ignores how the file says that text is cut in
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -53,14 +57,13 @@ def read_gguf(file: Path, *, dtype: torch.dtype) -> tuple[Any, Any]:
         no rule for its tokenizer.
     """
     tokenizer = read_gguf_tokenizer(file)
-    with as_load_errors(file):
+    with _apart(file) as folder, as_load_errors(file):
         source = {"gguf_file": file.name}
-        config = AutoConfig.from_pretrained(file.parent, **source)
+        config = AutoConfig.from_pretrained(folder, **source)
         model = AutoModelForCausalLM.from_pretrained(
-            file.parent, config=config, torch_dtype=dtype, **source
+            folder, config=config, torch_dtype=dtype, **source
         )
-    # a file on its own has no name that other programs could load
-    model.config._name_or_path = ""
+    model.config._name_or_path = ""  # the folder is gone
     return model, tokenizer
 
 
@@ -72,28 +75,44 @@ def read_gguf_tokenizer(file: Path) -> Any:
     RAISES (ValueError): As `read_gguf`.
     """
     gguf = _import_gguf()
+    beside = file.parent / "tokenizer.json"
     with as_load_errors(file):
-        if (file.parent / "tokenizer.json").is_file():
-            return AutoTokenizer.from_pretrained(file.parent)
-        fields = gguf.GGUFReader(file).fields
-        if fields["tokenizer.ggml.model"].contents() != "gpt2":
-            return AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    pre = "default"
-    if "tokenizer.ggml.pre" in fields:
-        pre = fields["tokenizer.ggml.pre"].contents()
+        fields = _Fields(gguf.GGUFReader(file).fields)
+        if beside.is_file():
+            return _wrap(Tokenizer.from_file(str(beside)), fields)
+        if fields.get("model") != "gpt2":
+            with _apart(file) as folder:
+                return AutoTokenizer.from_pretrained(folder, gguf_file=file.name)
+    pre = fields.get("pre", "default")
     if pre not in _PATTERNS and pre not in _SINGLE_DIGITS:
         raise ValueError(Errors.P186.format(path=file, pre=pre))
     with as_load_errors(file):
-        return _byte_level_bpe(fields, pre)
+        return _wrap(_byte_level_bpe(fields, pre), fields)
 
 
-def _byte_level_bpe(fields: Any, pre: str) -> Any:
-    def get(key: str, default: Any = None) -> Any:
-        field = fields.get(f"tokenizer.ggml.{key}")
+@contextmanager
+def _apart(file: Path) -> Iterator[Path]:
+    """A folder with this file alone: transformers looks at all files beside it."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / file.name).symlink_to(file.resolve())
+        yield Path(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """What a GGUF file says of its tokenizer."""
+
+    fields: Mapping[str, Any]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of `tokenizer.ggml.KEY`."""
+        field = self.fields.get(f"tokenizer.ggml.{key}")
         return default if field is None else field.contents()
 
-    tokens, kinds = get("tokens"), get("token_type", [])
-    merges = [tuple(merge.split(" ")) for merge in get("merges")]
+
+def _byte_level_bpe(fields: _Fields, pre: str) -> Tokenizer:
+    tokens, kinds = fields.get("tokens"), fields.get("token_type", [])
+    merges = [tuple(merge.split(" ")) for merge in fields.get("merges")]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = _cut(pre)
@@ -105,12 +124,20 @@ def _byte_level_bpe(fields: Any, pre: str) -> Any:
             if kind in {_CONTROL, _USER_DEFINED}
         ]
     )
+    return tokenizer
+
+
+def _wrap(tokenizer: Tokenizer, fields: _Fields) -> Any:
+    """A tokenizer with the special tokens that the file names."""
     names = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
-    numbers = {name: get(f"{key}_token_id") for key, name in names.items()}
+    numbers = {name: fields.get(f"{key}_token_id") for key, name in names.items()}
+    special = {
+        f"{name}_token": tokenizer.id_to_token(number)
+        for name, number in numbers.items()
+        if number is not None
+    }
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        clean_up_tokenization_spaces=False,
-        **{f"{n}_token": tokens[i] for n, i in numbers.items() if i is not None},
+        tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
     )
 
 

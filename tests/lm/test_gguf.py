@@ -103,6 +103,17 @@ def test_gguf_unknown_tokenizer_is_an_error_that_names_the_remedy(
     assert load(str(file)).tokenizer(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
 
 
+def test_gguf_files_beside_it_are_not_read(tmp_path: Path) -> None:
+    lm = make_lm("llama")
+    file = write_gguf(lm, tmp_path / "model.gguf")
+    for name in ("config", "tokenizer_config", "adapter_config", "generation_config"):
+        (tmp_path / f"{name}.json").write_text("{", "utf8")
+    (tmp_path / "custom_generate").mkdir()
+    code = 'raise SystemExit("this code ran")'
+    (tmp_path / "custom_generate" / "generate.py").write_text(code, "utf8")
+    assert load(str(file)).tokenizer(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
+
+
 def test_gguf_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="There is no model folder"):
         load(str(tmp_path / "model.gguf"))
