@@ -14,6 +14,19 @@ import torch
 from torch.overrides import TorchFunctionMode
 from transformers import dynamic_module_utils
 
+# Python
+
+
+def renew_lock(lock: Any) -> None:
+    """Make a lock free in a forked process, whoever held it in the parent.
+
+    Seen on Python 3.12: `threading` and `logging` renew their own locks this way.
+
+    lock (threading.RLock): The lock.
+    """
+    lock._at_fork_reinit()
+
+
 # transformers
 
 

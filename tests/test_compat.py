@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -14,6 +15,19 @@ from transformers import AttentionInterface
 from transformers.dynamic_module_utils import resolve_trust_remote_code
 
 from spacy_padellm import compat
+
+# Python
+
+
+def test_compat_renewed_lock_is_free() -> None:
+    lock, free = threading.RLock(), []
+    lock.acquire()
+    compat.renew_lock(lock)
+    thread = threading.Thread(target=lambda: free.append(lock.acquire(timeout=1)))
+    thread.start()
+    thread.join()
+    assert free == [True]
+
 
 # transformers
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from spacy_padellm.compat import tensor_version
 from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.lm.devices import choose_device, on_device
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.locks import make_lock
 from spacy_padellm.prompt.tokens import PromptTokens
 
 Item = TypeVar("Item")
@@ -64,7 +64,7 @@ class _Copies:
 
 
 _copies: weakref.WeakKeyDictionary[LanguageModel, _Copies] = weakref.WeakKeyDictionary()
-_copying = threading.Lock()
+_copying = make_lock()
 
 
 def make_replicas(

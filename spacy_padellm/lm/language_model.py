@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from spacy_padellm.lm.attention import packed_attention, training_attention
 from spacy_padellm.lm.cache_argument import cache_argument
 from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
+from spacy_padellm.locks import make_lock
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.kv_cache import TreeKVCache
@@ -47,7 +47,7 @@ class LanguageModel:
         self._head = VocabularyHead(model)
         self.cuda_graphs: Any = None  # kept here by `borrow_graph_runner`
         # to be held while the model runs: a pass swaps its attention and its head
-        self.lock = threading.RLock()
+        self.lock = make_lock()
 
     def __getstate__(self) -> dict[str, Any]:
         # locks and CUDA graphs cannot be pickled, and are made again
@@ -55,7 +55,7 @@ class LanguageModel:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.lock = threading.RLock()
+        self.lock = make_lock()
 
     def tokens_of(self, prompt: Prompt) -> PromptTokens:
         """Get the token ids of a prompt for this model's tokenizer.

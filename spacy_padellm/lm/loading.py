@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from spacy_padellm.lm.tags import TaughtTags, drop_old_keys
 from spacy_padellm.lm.task_config import FILE_NAME, read_tags
 from spacy_padellm.lm.tokenizer import read_tokenizer
 from spacy_padellm.lm.trust import check_code, check_settings
+from spacy_padellm.locks import make_lock
 
 _MODELS = Path(__file__).parent.parent / "models"
 BUNDLED = {"bundled-en": _MODELS / "en_sm", "bundled-en-sm": _MODELS / "en_sm"}
@@ -35,7 +35,7 @@ _HUB_SETTINGS = ("config.json", "tokenizer_config.json", ADAPTER)
 _NEW_NAMES = transformers.__version__.split(".")[0] != "4"
 
 # transformers changes global state while it loads
-_loading_lock = threading.RLock()
+_loading_lock = make_lock()
 _loaded: weakref.WeakValueDictionary[tuple[Any, ...], LanguageModel] = (
     weakref.WeakValueDictionary()
 )

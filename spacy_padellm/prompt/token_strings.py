@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
 from spacy_padellm.compat import is_panic
 from spacy_padellm.errors import Errors
+from spacy_padellm.locks import make_lock
 
 # a tokenizer changes its settings while it encodes, and threads may share one
-_tokenizer_lock = threading.Lock()
+_tokenizer_lock = make_lock()
 _MOST_KEPT = 1 << 16  # strings in each cache
 
 

@@ -1,0 +1,153 @@
+"""Processes that are forked while another thread is at work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from conftest import LABELS, LIMITS, make_lm, prepare, random_texts
+
+from spacy_padellm import locks
+from spacy_padellm.decoding import replicas
+from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
+from spacy_padellm.lm import loading
+from spacy_padellm.prompt import token_strings
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork"),
+    # from Python 3.12 on, about a fork while there are threads
+    pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
+]
+LOCKS: dict[str, Callable[[], Any]] = {
+    "model": lambda: make_lm("llama").lock,
+    "loading": lambda: loading._loading_lock,
+    "tokenizer": lambda: token_strings._tokenizer_lock,
+    "copying": lambda: replicas._copying,
+}
+WAIT_SECONDS = 60
+
+
+def ends_well(work: Callable[[], object]) -> bool:
+    """Whether a forked process does its work; one that hangs is killed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    end = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+@contextmanager
+def held_by_a_thread(lock: Any, *, seconds: float = WAIT_SECONDS) -> Iterator[None]:
+    """Hold a lock in another thread, for so long or until the block ends."""
+    taken, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            taken.set()
+            leave.wait(seconds)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait()
+    try:
+        yield
+    finally:
+        leave.set()
+        thread.join()
+
+
+def take(lock: Any) -> None:
+    if not lock.acquire(timeout=5):
+        raise TimeoutError
+    lock.release()
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_locks_of_a_thread_that_leaves_soon_are_free_in_a_child(name: str) -> None:
+    lock = LOCKS[name]()
+    with held_by_a_thread(lock, seconds=0.2):
+        assert ends_well(lambda: take(lock))
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_locks_of_a_thread_that_stays_are_free_in_a_child(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "FORK_WAIT_SECONDS", 0.1)
+    lock = LOCKS[name]()
+    with held_by_a_thread(lock):
+        assert ends_well(lambda: take(lock))
+
+
+def test_locks_of_the_forking_thread_stay_its_own() -> None:
+    lock = locks.make_lock()
+
+    def give_back() -> None:
+        lock.release()
+        with held_by_a_thread(lock):
+            pass
+
+    with lock:
+        assert ends_well(give_back)
+
+
+def test_locks_taken_one_inside_the_other_do_not_stop_a_fork() -> None:
+    one, two, ended = locks.make_lock(), locks.make_lock(), threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            with one, two:
+                time.sleep(0.001)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert all(ends_well(lambda: take(two)) for _ in range(10))
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_locks_children_forked_while_a_thread_decodes_decode_the_same() -> None:
+    lm, prompt = prepare("llama", "paper-en")
+    texts, ended = random_texts(0, 8), threading.Event()
+    decoder = BatchDecoder(**LIMITS)
+    wanted = decode(decoder, lm, prompt, texts, LABELS)
+
+    def work() -> None:
+        while not ended.is_set():
+            decode(decoder, lm, prompt, texts, LABELS)
+
+    def check() -> None:
+        found = decode(decoder, lm, prompt, texts, LABELS)
+        strings = [[mention.text for mention in mentions] for mentions in found]
+        if strings != [[mention.text for mention in mentions] for mentions in wanted]:
+            raise AssertionError
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert all(ends_well(check) for _ in range(4))
+    finally:
+        ended.set()
+        thread.join()
