@@ -217,6 +217,14 @@ class Errors:
         "The LoRA adapter was trained on the base model in {path}, and saving there "
         "would delete that model. Save the pipeline in another folder."
     )
+    P240 = (
+        "{path} cannot be saved to: it contains the model folder {source}, which this "
+        "pipeline is made from. Save the pipeline in another folder."
+    )
+    P241 = (
+        "{path} cannot be saved to: it is in the model folder {source}, which would be "
+        "copied into itself. Save the pipeline in another folder."
+    )
     P134 = (
         "The LoRA settings are not valid: {error}. Correct "
         "[components.padellm_ner.model.lora]; its keys are those of peft.LoraConfig."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,12 @@ def check_folder(folder: Path, *, weights: bool) -> None:
 
 
 def copy_folder(
-    source: Path, folder: Path, settings: TaskSettings, *, trusted: bool
+    source: Path,
+    folder: Path,
+    settings: TaskSettings,
+    *,
+    trusted: bool,
+    link: bool = False,
 ) -> None:
     """Copy a model folder without loading the weights, and write new settings.
 
@@ -54,13 +61,15 @@ def copy_folder(
         source itself.
     settings (TaskSettings): Written next to the weights, with the source's tags.
     trusted (bool): Whether the source may hold code.
+    link (bool): Whether the copy replaces the source: then weights need no room twice.
     RAISES (ValueError): If it holds code, or links that lead out of it.
     """
     check_code(source, trusted=trusted)
     check_links(source)
     if source.resolve() != folder.resolve():
         _make_empty(folder)
-        shutil.copytree(source, folder, dirs_exist_ok=True)
+        copy = _link_weights if link else shutil.copy2
+        shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=copy)
     write_settings(folder, replace(settings, tags=read_tags(folder)))
     remove_old_tags(folder)
 
@@ -75,11 +84,7 @@ def write_folder(
     settings (TaskSettings): Written next to the weights, with the model's tags.
     dtype (torch.dtype): The dtype of the saved weights. Those of an adapter keep their
         dtype.
-    RAISES (ValueError): If the folder holds the base model of the LoRA adapter.
     """
-    for config in getattr(lm.model, "peft_config", {}).values():
-        if Path(config.base_model_name_or_path).resolve() == folder.resolve():
-            raise ValueError(Errors.P133.format(path=folder))
     _make_empty(folder)
     if hasattr(lm.model, "peft_config"):
         # the embeddings are those of the base model
@@ -109,6 +114,16 @@ def write_tokenizer(folder: Path, tokenizer: Any, settings: TaskSettings) -> Non
     _make_empty(folder)
     tokenizer.save_pretrained(folder)
     write_settings(folder, settings)
+
+
+def _link_weights(source: str, copy: str) -> None:
+    """Copy a file; weights, which are never changed in place, by a hard link."""
+    if not source.endswith(".json"):
+        # not all file systems have links
+        with suppress(OSError):
+            os.link(source, copy)
+            return
+    shutil.copy2(source, copy)
 
 
 def _make_empty(folder: Path) -> None:

@@ -34,7 +34,7 @@ from spacy_padellm.lm.loading import (
     load_shared,
     load_tokenizer,
 )
-from spacy_padellm.lm.lora import with_lora
+from spacy_padellm.lm.lora import base_names, with_lora
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.task_config import (
     FILE_NAME,
@@ -250,8 +250,36 @@ class ModelHandle:
 
     # Saving
 
+    def check_place(self, folder: Path) -> None:
+        """Check that saving leaves alone the model folders that this model needs.
+
+        folder (Path): The component's folder, without links; the model goes to its
+            folder `model`.
+        RAISES (ValueError): If another of them is in the folder, or if the folder is in
+            the model folder that would be copied to it.
+        """
+        place = folder / "model"
+        source = _local_folder(self.source.name)
+        lm = self._state.lm
+        adapters = getattr(lm.model, "peft_config", {}).values() if lm else ()
+        names = [config.base_model_name_or_path for config in adapters]
+        names += base_names(source) if source else []
+        bases = [base for base in map(_local_folder, names) if base]
+        if place in bases:
+            raise ValueError(Errors.P133.format(path=place))
+        for needed in filter(None, [source, *bases]):
+            if folder in needed.parents and needed != place:
+                raise ValueError(Errors.P240.format(path=folder, source=needed))
+        if source and isinstance(self._state, ByName) and source in place.parents:
+            raise ValueError(Errors.P241.format(path=folder, source=source))
+
     def save(
-        self, folder: Path, settings: TaskSettings, *, weights: bool = True
+        self,
+        folder: Path,
+        settings: TaskSettings,
+        *,
+        weights: bool = True,
+        place: Path | None = None,
     ) -> None:
         """Write a Hugging Face model folder.
 
@@ -259,8 +287,9 @@ class ModelHandle:
         settings (TaskSettings): Written next to the weights, with the model's tags.
         weights (bool): Whether to save the weights of a model on the hub; otherwise
             only its tokenizer is saved.
-        RAISES (ValueError): If the folder holds the base model of a LoRA adapter, or
-            the model folder to copy has code or links that are not trusted.
+        place (Path | None): Where the folder is moved to when it is complete.
+        RAISES (ValueError): If the model folder to copy has code or links that are not
+            trusted.
         """
         state = self._state
         if isinstance(state, ByName) and state.tokenizer is not None and not weights:
@@ -269,8 +298,13 @@ class ModelHandle:
         if isinstance(state, ByName) and self.source.name is not None:
             source = find_model(self.source.name)
             if isinstance(source, Path) and source.is_dir():
-                trusted = self.source.trust_remote_code
-                copy_folder(source, folder, settings, trusted=trusted)
+                copy_folder(
+                    source,
+                    folder,
+                    settings,
+                    trusted=self.source.trust_remote_code,
+                    link=source.resolve() == place,
+                )
                 return
             if not weights:
                 self._save_tokenizer(folder, settings)
@@ -367,3 +401,12 @@ class ModelHandle:
         if isinstance(state, ByName):
             state = replace(state, lm=None)
         return {**self.__dict__, "_state": state, "_client_tokens": None}
+
+
+def _local_folder(name: str | None) -> Path | None:
+    """The folder of a model, without links; None if it is elsewhere or missing."""
+    try:
+        found = find_model(name) if name else None
+    except ValueError:
+        return None
+    return found.resolve() if isinstance(found, Path) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,15 @@ def read_adapter(folder: Path, *, trust_remote_code: bool) -> Adapter:
         config = peft.PeftConfig.from_pretrained(folder)
         tokenizer = read_tokenizer(folder, trust_remote_code=trust_remote_code)
         return Adapter(folder, config, tokenizer)
+
+
+def base_names(folder: Path) -> list[str]:
+    """Get the name of the base model of a folder's adapter, if it holds one."""
+    path = folder / ADAPTER
+    if not path.is_file():
+        return []
+    name = json.loads(path.read_text("utf8")).get("base_model_name_or_path")
+    return [str(name)] if name else []
 
 
 def load_adapter(

@@ -470,8 +470,13 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     ) -> None:
         """Save the component; `model` is a Hugging Face model folder.
 
+        The folder is replaced when it is complete: after an error, and after the
+        process is killed, the old one is there.
+
         path (str | Path): The component's folder.
         exclude (Iterable[str]): "vocab", "cfg", "model".
+        RAISES (ValueError): If the folder is in the model's own folder, or above it.
+        RAISES (OSError): If it cannot be written.
         """
         write_folder(self._parts(), path, exclude=exclude)
 

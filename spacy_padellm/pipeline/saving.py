@@ -14,6 +14,7 @@ from spacy.vocab import Vocab
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.task_config import TaskSettings
+from spacy_padellm.writable import replaced_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,14 @@ class Loaded:
 
 
 def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> None:
-    """Write a component's folder; see `PaDeLLMNER.to_disk`."""
+    """Write a component's folder; see `PaDeLLMNER.to_disk`.
+
+    An error, a full disk or a killed process leaves the old folder.
+
+    RAISES (ValueError): If saving there would harm the model's own folder.
+    """
+    place = Path(path).resolve()
+    exclude = set(exclude)
     has_model = "model" not in exclude and not parts.handle.empty
     writers: dict[str, Callable[[Path], None]] = {
         # called after `parts.task` below, which may add the model's labels
@@ -58,10 +66,14 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
         "vocab": lambda p: parts.vocab.to_disk(p, exclude=exclude),
     }
     if has_model:
+        parts.handle.check_place(place)
         task = parts.task()
-        weights = parts.weights
-        writers["model"] = lambda p: parts.handle.save(p, task, weights=weights)
-    util.to_disk(path, writers, exclude)
+        writers["model"] = lambda p: parts.handle.save(
+            p, task, weights=parts.weights, place=place / "model"
+        )
+    written = [name for name in writers if name not in exclude]
+    with replaced_folder(place, written) as folder:
+        util.to_disk(folder, writers, exclude)
 
 
 def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> Loaded:

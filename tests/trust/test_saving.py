@@ -1,0 +1,197 @@
+"""Saving that fails, is killed, or would harm the model that it is made from."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from helpers import NAME, model_folder, named, pipe_of, train, trained, trained_folder
+
+from spacy_padellm import writable
+from spacy_padellm.lm import folder as lm_folder
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the trained pipeline."""
+    shutil.copytree(trained_folder(), tmp_path / "nlp")
+    return tmp_path / "nlp"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def changed(folder: Path) -> Any:
+    """The pipeline of a folder with other weights and another setting."""
+    nlp = spacy.load(folder)
+    train(nlp, steps=1)
+    pipe_of(nlp).cfg["threshold"] = 0.75
+    return nlp
+
+
+def full_disk(*args: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def killed_in(work: Any) -> bool:
+    """Do work in a forked process; whether it was killed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("weights", ["trained", "copied"])
+def test_saving_on_a_full_disk_leaves_the_old_copy(
+    folder: Path, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nlp = changed(folder) if weights == "trained" else spacy.load(trained_folder())
+    before = contents(folder)
+    # the weights are written, the settings are not
+    monkeypatch.setattr(lm_folder, "write_settings", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        pipe_of(nlp).to_disk(folder / NAME)
+    assert contents(folder) == before
+
+
+def test_saving_on_a_full_disk_leaves_nothing_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lm_folder, "write_settings", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        pipe_of(trained()).to_disk(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_saving_that_is_killed_leaves_the_old_copy_and_can_be_repeated(
+    folder: Path, inside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if inside:
+        (folder / NAME / "notes.txt").write_text("mine")
+    nlp, before = changed(folder), contents(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(lm_folder, "write_settings", lambda *_: os.kill(os.getpid(), 9))
+        assert killed_in(lambda: pipe_of(nlp).to_disk(folder / NAME))
+    after = contents(folder)
+    assert {name: after.get(name) for name in before} == before
+    nlp.to_disk(folder)
+    after = contents(folder)
+    assert after.keys() == before.keys()
+    assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_saving_that_is_killed_while_it_takes_its_place_leaves_a_whole_copy(
+    folder: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nlp, old = changed(folder), contents(folder / NAME)
+    pipe_of(nlp).to_disk(folder.with_name("wanted"))
+    new = contents(folder.with_name("wanted"))
+    steps: list[str] = []
+
+    def killing(name: str) -> Any:
+        work = getattr(writable, name)
+
+        def do(*args: Any) -> Any:
+            result = work(*args)
+            steps.append(name)
+            if len(steps) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return do
+
+    def save() -> None:
+        for name in ("_exchange", "_put"):
+            monkeypatch.setattr(writable, name, killing(name))
+        pipe_of(nlp).to_disk(folder / NAME)
+
+    assert killed_in(save)
+    assert contents(folder / NAME) in (old, new)
+
+
+def test_saving_keeps_the_other_files_of_the_folder(folder: Path) -> None:
+    (folder / NAME / "notes").mkdir()
+    (folder / NAME / "notes" / "one.txt").write_text("mine")
+    changed(folder).to_disk(folder)
+    assert (folder / NAME / "notes" / "one.txt").read_text() == "mine"
+    assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
+
+
+def test_saving_settings_alone_keeps_the_model(folder: Path) -> None:
+    before = contents(folder / NAME / "model")
+    pipe_of(changed(folder)).to_disk(folder / NAME, exclude=["model"])
+    assert contents(folder / NAME / "model") == before
+
+
+def test_saving_in_place_writes_no_weights_twice(folder: Path) -> None:
+    nlp = spacy.load(folder)
+    weights = folder / NAME / "model" / "model.safetensors"
+    before = weights.stat().st_ino
+    pipe_of(nlp).cfg["threshold"] = 0.75
+    nlp.to_disk(folder)
+    assert weights.stat().st_ino == before
+    assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
+
+
+def test_saving_elsewhere_copies_the_weights(tmp_path: Path) -> None:
+    spacy.load(trained_folder()).to_disk(tmp_path / "nlp")
+    weights = tmp_path / "nlp" / NAME / "model" / "model.safetensors"
+    assert weights.stat().st_nlink == 1
+
+
+def test_saving_through_a_link_keeps_the_link(folder: Path, tmp_path: Path) -> None:
+    shutil.move(folder / NAME, tmp_path / "real")
+    (folder / NAME).symlink_to(tmp_path / "real")
+    changed(folder).to_disk(folder)
+    assert (folder / NAME).is_symlink()
+    assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
+
+
+@pytest.mark.parametrize("inside", ["new", "model", "a/b"])
+def test_saving_inside_the_source_is_refused(tmp_path: Path, inside: str) -> None:
+    shutil.copytree(model_folder(), tmp_path / "base")
+    before = contents(tmp_path)
+    pipe = pipe_of(trained(model=named(tmp_path / "base")))
+    with pytest.raises(ValueError, match=r"it is in the model folder .*base"):
+        pipe.to_disk(tmp_path / "base" / inside)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("source", ["base", "model/base", "vocab/base"])
+@pytest.mark.parametrize("trains", [False, True])
+def test_saving_above_the_source_is_refused(
+    tmp_path: Path, source: str, trains: bool
+) -> None:
+    shutil.copytree(model_folder(), tmp_path / source)
+    nlp = trained(model=named(tmp_path / source))
+    if trains:
+        train(nlp, steps=1)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"it contains the model folder .*base"):
+        pipe_of(nlp).to_disk(tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_saving_where_the_system_cannot_exchange_folders(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writable, "_exchange", lambda *_: False)
+    names = contents(folder).keys()
+    changed(folder).to_disk(folder)
+    assert contents(folder).keys() == names
+    assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
