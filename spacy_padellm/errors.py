@@ -568,7 +568,8 @@ class Errors:
     )
     P419 = (
         "A worker found another pipeline under the name '{name}' than the command did. "
-        "Install the same pipeline on all machines, or give a folder that they share."
+        "Install the same pipeline on all machines, or give a folder that they share. "
+        "If it was replaced during the run, put it back, or give another --output."
     )
     P420 = "all of its {texts} texts failed, the last because: {reason}"
     P421 = (
@@ -583,6 +584,28 @@ class Errors:
     )
     P423 = "{path} has several columns called '{column}'. Rename all but one of them."
     P424 = "a server that the pipeline needs cannot be reached: {reason}"
+    P425 = (
+        "Another run is writing to {path}: process {pid} on {host}, last sign "
+        "{age:.0f} s ago. Wait until it ends, or give another --output. If it has "
+        "died, its lease {path}/lease.json ends {expires:.0f} s after its last sign."
+    )
+    P426 = (
+        "{path} is a pipe, a device or a socket, not a file. Write its content to a "
+        "file, and give that."
+    )
+    P427 = (
+        "The input {path} was changed while it was annotated. Finished shards hold its "
+        "earlier state. Put that back and run the same command again, or give another "
+        "--output."
+    )
+    P428 = (
+        "Another run has taken over {path}, perhaps because this one gave no sign for "
+        "a while. Wait until it ends, or give another --output."
+    )
+    P429 = (
+        "{lost} finished shards were deleted or changed during the run, first {first}. "
+        "Run the same command again: they are annotated again."
+    )
 
     # Trust
     P501 = (
@@ -677,6 +700,10 @@ class Warnings:
     W402 = (
         "{shards} shard(s) for {workers} workers: some workers will be idle at the "
         "end. For a new run use --shard-size {size}."
+    )
+    W403 = (
+        "{damaged} finished shards were damaged, first {first}. They are annotated "
+        "again."
     )
     R102 = (
         "the model ({kind}) computes other outputs from a tree than from separate "

@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import lzma
 import os
+import re
+import stat
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import IO, Any
 
 import pyarrow as pa
@@ -28,6 +31,8 @@ FORMATS = {
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 LINES = ("jsonl", "text")
 KNOWN_SUFFIXES = ", ".join([*FORMATS, *(f".jsonl{c}, .txt{c}" for c in COMPRESSIONS)])
+# a protocol, or a chain of them; all else is a local name, also "file:x" and "a::b"
+URL = re.compile(r"([a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]+://")
 UNREADABLE = (
     OSError,
     EOFError,
@@ -67,6 +72,9 @@ def open_fs(path: str) -> tuple[AbstractFileSystem, str]:
 
     RAISES (AnnotateError): If the file system is unknown or not installed.
     """
+    if not URL.match(path):
+        full = os.path.join(os.getcwd(), os.path.expanduser(path))
+        return LocalFileSystem(), full.replace(os.sep, "/").rstrip("/") or "/"
     try:
         fs, inside = url_to_fs(path)
     except (ValueError, ImportError, OSError) as error:
@@ -130,17 +138,36 @@ def find_inputs(inputs: Sequence[str], *, output: str) -> list[InputFile]:
 def _list_files(
     fs: AbstractFileSystem, path: str, argument: str
 ) -> dict[str, dict[str, Any]]:
-    """List the files that one argument names: path -> file information."""
-    if fs.isfile(path):
+    """List the files that one argument names: path -> file information.
+
+    RAISES (OSError): If a folder cannot be read.
+    """
+    local = isinstance(fs, LocalFileSystem)
+    if fs.isfile(path) or (local and _is_special(path)):
         return {path: fs.info(path)}
+
+    def is_hidden(name: str) -> bool:
+        parts = name.removeprefix(path).strip("/").split("/")
+        return any(part.startswith((".", "_")) for part in parts)
+
+    def report(error: OSError) -> None:
+        if not is_hidden(str(error.filename)):
+            raise error
+
     if not fs.isdir(path):
         matches = fs.glob(path, detail=True)
+        if local:
+            _check_glob(fs, path)
+            # fsspec takes links for something else than files
+            return {n: info for n, info in matches.items() if not os.path.isdir(n)}
         return {n: info for n, info in matches.items() if info["type"] == "file"}
     files = {}
+    if local:
+        # fsspec passes over folders that cannot be read
+        for _ in os.walk(path, onerror=report):
+            pass
     for name, info in fs.find(path, detail=True).items():
-        parts = name.removeprefix(path).strip("/").split("/")
-        hidden = any(part.startswith((".", "_")) for part in parts)
-        if not hidden and format_of(name):
+        if not is_hidden(name) and format_of(name):
             files[name] = info
     formats = sorted({str(format_of(name)) for name in files})
     if len(formats) > 1:
@@ -150,14 +177,85 @@ def _list_files(
     return files
 
 
+def _check_glob(fs: AbstractFileSystem, pattern: str) -> None:
+    """Check that the folders that a glob looks into can be read.
+
+    RAISES (OSError): If they cannot.
+    """
+    parts = pattern.split("/")
+    for end in range(1, len(parts) + ("**" in parts[-1])):
+        for folder in filter(os.path.isdir, fs.glob("/".join(parts[:end]))):
+            os.scandir(folder).close()
+
+
+def _is_special(path: str) -> bool:
+    """Whether a path is a named pipe, a device or a socket."""
+    if not os.path.exists(path):
+        return False
+    mode = os.stat(path).st_mode
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def _input_file(path: str, info: dict[str, Any]) -> InputFile:
+    if not URL.match(path):
+        if _is_special(path):
+            raise AnnotateError(Errors.P426.format(path=path))
+        with wrap_read_errors(path):
+            info = _local_info(path)
     data_format = format_of(path)
     if data_format is None:
         raise AnnotateError(Errors.P402.format(path=path, known=KNOWN_SUFFIXES))
+    return InputFile(path, data_format, *_state(info))
+
+
+def _local_info(path: str) -> dict[str, Any]:
+    """What a listing says of a local file; of a link's target, for a link.
+
+    RAISES (OSError): If there is no file.
+    """
+    found = os.stat(path)
+    return {"size": found.st_size, "mtime": found.st_mtime}
+
+
+def _state(info: dict[str, Any]) -> tuple[int, str]:
+    """The size and the modification time of a file."""
     # the key of the modification time depends on the file system
     keys = ("mtime", "LastModified", "last_modified", "updated", "created")
     modified = next((str(info[key]) for key in keys if info.get(key)), "")
-    return InputFile(path, data_format, int(info["size"]), modified)
+    return int(info["size"]), modified
+
+
+def check_unchanged(file: InputFile) -> None:
+    """Check that an input file is the one that the run began with.
+
+    RAISES (AnnotateError): If it was replaced, changed or deleted.
+    RAISES (ShardError): If it cannot be reached.
+    """
+    fs, inside = open_fs(file.path)
+    local = isinstance(fs, LocalFileSystem)
+    fs.invalidate_cache()
+    with wrap_read_errors(file.path):
+        try:
+            size, modified = _state(_local_info(inside) if local else fs.info(inside))
+        except FileNotFoundError:
+            size, modified = -1, ""
+    if local:
+        same = modified == file.modified
+    else:
+        # a listing may have another precision than a single file's times
+        now, before = _seconds(modified), _seconds(file.modified)
+        same = now is None or before is None or abs(now - before) < 1
+    if size != file.size or not same:
+        raise AnnotateError(Errors.P427.format(path=file.path))
+
+
+def _seconds(modified: str) -> float | None:
+    """A modification time as seconds; None if its format is unknown."""
+    with suppress(ValueError):
+        return float(modified)
+    with suppress(ValueError):
+        return datetime.fromisoformat(modified.replace("Z", "+00:00")).timestamp()
+    return None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,10 +13,12 @@ import pyarrow as pa
 
 from spacy_padellm.annotate.files import AnnotateError, InputFile, open_fs
 from spacy_padellm.annotate.output import (
+    LEASE,
     MANIFEST,
     SHARDS,
     UNFINISHED,
     atomic_file,
+    create_file,
     exists,
     list_names,
 )
@@ -55,11 +58,14 @@ def open_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> 
     """
     path = f"{output}/{MANIFEST}"
     if not exists(path):
-        names = list_names(output) - {UNFINISHED}
+        names = list_names(output) - {UNFINISHED, LEASE}
         if names:
             error = f"it holds {min(names)}"
             raise AnnotateError(Errors.P413.format(path=output, error=error))
-        return _start_run(output, identity, make_plan)
+        plan = make_plan()
+        if not create_file(output, path, _to_json(identity, plan)):
+            raise AnnotateError(Errors.P428.format(path=output))
+        return plan
     fs, inside = open_fs(path)
     try:
         manifest = json.loads(fs.cat_file(inside))
@@ -70,17 +76,22 @@ def open_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> 
         raise AnnotateError(message) from error
     if difference:
         if _is_untouched(output):
-            return _start_run(output, identity, make_plan)
+            plan = make_plan()
+            with atomic_file(output, path) as file:
+                file.write(_to_json(identity, plan))
+            return plan
         raise AnnotateError(Errors.P412.format(path=output, difference=difference))
     return plan
 
 
-def _start_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> Plan:
-    """Write the manifest of a new run."""
-    plan = make_plan()
-    with atomic_file(output, f"{output}/{MANIFEST}") as file:
-        file.write(_to_json(identity, plan))
-    return plan
+def hash_manifest(output: str) -> str:
+    """Hash the manifest of an output folder; empty if there is none."""
+    fs, inside = open_fs(f"{output}/{MANIFEST}")
+    fs.invalidate_cache()
+    try:
+        return hashlib.sha256(fs.cat_file(inside)).hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 def _is_untouched(output: str) -> bool:
@@ -96,11 +107,13 @@ def _run_to_json(identity: Identity) -> dict[str, Any]:
 
 def _to_json(identity: Identity, plan: Plan) -> bytes:
     indexes = {file.path: index for index, file in enumerate(identity.inputs)}
+    footers = {indexes[shard.path]: shard.footer for shard in plan.shards}
     manifest = {
         "run": _run_to_json(identity),
         "columns": {field.name: str(field.type) for field in plan.columns},
         # the names of the types above are for people; not all can be parsed
         "schema": base64.b64encode(plan.columns.serialize()).decode(),
+        "footers": [footers.get(place, "") for place in range(len(indexes))],
         "shards": [
             [
                 indexes[shard.path],
@@ -116,9 +129,11 @@ def _to_json(identity: Identity, plan: Plan) -> bytes:
 
 
 def _plan_from(manifest: dict[str, Any]) -> Plan:
-    inputs = manifest["run"]["inputs"]
+    inputs = [InputFile(**file) for file in manifest["run"]["inputs"]]
+    # manifests of earlier versions have no footers
+    footers = manifest.get("footers", [""] * len(inputs))
     shards = [
-        Shard(index, inputs[file]["path"], inputs[file]["format"], Cut(*cut))
+        Shard(index, inputs[file], Cut(*cut), footers[file])
         for index, (file, *cut) in enumerate(manifest["shards"])
     ]
     schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(manifest["schema"])))

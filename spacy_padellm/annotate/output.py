@@ -17,8 +17,8 @@ from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.records import BadRecord
 from spacy_padellm.errors import Errors
 
-SHARDS, REJECTED, UNFINISHED = "shards", "rejected", "unfinished"
-MANIFEST, ALL_REJECTED = "manifest.json", "rejected.jsonl"
+SHARDS, REJECTED, UNFINISHED, DONE = "shards", "rejected", "unfinished", "done"
+MANIFEST, LEASE, ALL_REJECTED = "manifest.json", "lease.json", "rejected.jsonl"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -48,16 +48,14 @@ def list_names(folder: str) -> set[str]:
     return {str(name).rpartition("/")[2] for name in fs.ls(inside, detail=False)}
 
 
-def unfinished_shards(
-    output: str, shards: Iterable[Shard], output_format: str
-) -> list[Shard]:
-    """List the shards that have no output file yet."""
-    done = list_names(f"{output}/{SHARDS}")
-    return [
-        shard
-        for shard in shards
-        if shard_path(output, shard, output_format).rpartition("/")[2] not in done
-    ]
+def list_sizes(folder: str) -> dict[str, int]:
+    """List the names in a folder, with the files' sizes; empty without a folder."""
+    fs, inside = open_fs(folder)
+    fs.invalidate_cache()
+    if not fs.isdir(inside):
+        return {}
+    found = fs.ls(inside, detail=True)
+    return {str(info["name"]).rpartition("/")[2]: int(info["size"]) for info in found}
 
 
 @contextmanager
@@ -107,6 +105,52 @@ def atomic_file(output: str, path: str) -> Iterator[IO[bytes]]:
             raise
 
 
+def create_file(output: str, path: str, content: bytes) -> bool:
+    """Write a file that appears complete, if there is none of its name.
+
+    output (str): The output folder.
+    path (str): The path of the file.
+    content (bytes): What to write.
+    RETURNS (bool): Whether the file was written. Two processes never both write a local
+        file; on other file systems the later one may replace the file of the earlier.
+    RAISES (AnnotateError): If the file cannot be written.
+    """
+    fs, inside = open_fs(path)
+    if exists(path):
+        return False
+    if not isinstance(fs, LocalFileSystem):
+        with atomic_file(output, path) as file:
+            file.write(content)
+        return True
+    folder, _, name = inside.rpartition("/")
+    unfinished = f"{open_fs(output)[1]}/{UNFINISHED}"
+    aside = f"{unfinished}/{name}.{uuid4().hex}"
+    with wrap_write_errors(path):
+        os.makedirs(unfinished, exist_ok=True)
+        try:
+            with open(aside, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            return _link(aside, inside)
+        finally:
+            with suppress(OSError):
+                os.unlink(aside)
+            _sync_folder(folder)
+
+
+def _link(aside: str, path: str) -> bool:
+    """Give a file a second name; False if another file has it."""
+    try:
+        os.link(aside, path)
+    except OSError:
+        if os.path.exists(path):
+            return False
+        # not all file systems have links
+        os.replace(aside, path)
+    return True
+
+
 def _sync_folder(path: str) -> None:
     """Sync a folder, so that new names in it survive a power failure."""
     if os.name != "posix":
@@ -125,13 +169,18 @@ def remove(path: str) -> None:
         fs.rm(inside, recursive=True)
 
 
-def write_rejected(output: str, shard: Shard, bad: Sequence[BadRecord]) -> None:
-    """Write a shard's bad records, in the order of their rows."""
+def write_rejected(output: str, shard: Shard, bad: Sequence[BadRecord]) -> int:
+    """Write a shard's bad records, in the order of their rows.
+
+    RETURNS (int): The size of the file in bytes; 0 if there is none.
+    RAISES (AnnotateError): If it cannot be written.
+    """
     path = rejected_path(output, shard)
     if not bad:
         # an earlier attempt that was killed may have left some
         remove(path)
-        return
+        return 0
+    size = 0
     with atomic_file(output, path) as file:
         for record in sorted(bad, key=lambda record: record.row):
             facts = {
@@ -140,7 +189,8 @@ def write_rejected(output: str, shard: Shard, bad: Sequence[BadRecord]) -> None:
                 "reason": record.reason,
                 "content": record.content,
             }
-            file.write(json_line(facts))
+            size += file.write(json_line(facts))
+    return size
 
 
 def json_line(value: Any) -> bytes:

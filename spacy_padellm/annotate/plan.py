@@ -24,14 +24,25 @@ class Shard:
     """A unit of work: a range of rows of a file, and one file of the output.
 
     index (int): The position in the output, from 0.
-    path (str), format (str): The input file.
+    file (InputFile): The input file.
     cut (Cut): The rows.
+    footer (str): The hash of a Parquet file's footer, else empty.
     """
 
     index: int
-    path: str
-    format: str
+    file: InputFile
     cut: Cut
+    footer: str = ""
+
+    @property
+    def path(self) -> str:
+        """The path of the input file."""
+        return self.file.path
+
+    @property
+    def format(self) -> str:
+        """The format of the input file."""
+        return self.file.format
 
     @property
     def rows(self) -> int:
@@ -79,7 +90,7 @@ def make_plan(
     shards: list[Shard] = []
     for file, layout in zip(files, layouts, strict=True):
         for cut in layout.cuts:
-            shards.append(Shard(len(shards), file.path, file.format, cut))
+            shards.append(Shard(len(shards), file, cut, layout.footer))
     if not shards:
         raise AnnotateError(Errors.P411.format(files=len(files)))
     return Plan(shards, _common_columns(files, layouts))

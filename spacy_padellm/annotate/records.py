@@ -59,10 +59,12 @@ class InputLayout:
 
     cuts (list[Cut]): The ranges, in order.
     columns (pa.Schema): The columns to keep.
+    footer (str): The hash of a Parquet file's footer, else empty.
     """
 
     cuts: list[Cut]
     columns: pa.Schema
+    footer: str = ""
 
 
 def even_cuts(rows: int, size: int) -> list[Cut]:

@@ -6,13 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from spacy_padellm.annotate.files import AnnotateError, absolute_path, find_inputs
-from spacy_padellm.annotate.manifest import Identity, open_run
+from spacy_padellm.annotate.files import (
+    AnnotateError,
+    absolute_path,
+    check_unchanged,
+    find_inputs,
+)
+from spacy_padellm.annotate.finished import find_unfinished, remove_shard
+from spacy_padellm.annotate.lease import hold_lease
+from spacy_padellm.annotate.manifest import Identity, hash_manifest, open_run
 from spacy_padellm.annotate.output import (
+    SHARDS,
     UNFINISHED,
     join_rejected,
     remove,
-    unfinished_shards,
+    shard_path,
+    wrap_write_errors,
 )
 from spacy_padellm.annotate.pipeline import find_pipeline, fingerprint
 from spacy_padellm.annotate.plan import Plan, Shard, make_plan
@@ -92,20 +101,40 @@ def run(settings: AnnotateSettings) -> RunSummary:
         inputs=tuple(inputs),
     )
 
+    with hold_lease(output) as lease:
+        return _run(settings, identity, pipeline=pipeline, output=output, lease=lease)
+
+
+def _run(
+    settings: AnnotateSettings,
+    identity: Identity,
+    *,
+    pipeline: str,
+    output: str,
+    lease: str,
+) -> RunSummary:
+    """Annotate while the output folder is this run's alone.
+
+    RAISES (AnnotateError): See `run`.
+    """
+
     def make_new_plan() -> Plan:
         return make_plan(
-            inputs,
+            identity.inputs,
             text_column=settings.text_column,
             keep=settings.keep_columns,
             shard_size=settings.shard_size,
         )
 
     plan = open_run(output, identity, make_new_plan)
-    todo = unfinished_shards(output, plan.shards, settings.output_format)
+    manifest = hash_manifest(output)
+    todo = _find_todo(output, plan, settings.output_format)
     job = Job(
         pipeline=pipeline,
         fingerprint=identity.pipeline,
         output=output,
+        lease=lease,
+        manifest=manifest,
         output_format=settings.output_format,
         text_column=settings.text_column,
         columns=plan.columns,
@@ -115,6 +144,7 @@ def run(settings: AnnotateSettings) -> RunSummary:
         _warn_of_idle_workers(plan, settings)
         failures = _annotate(job, plan, todo, settings)
     finished = [shard for shard in plan.shards if shard.index not in failures]
+    _check_finished(output, finished, settings.output_format)
     rejected = join_rejected(output, finished)
     if failures:
         message = Errors.P416.format(
@@ -123,6 +153,8 @@ def run(settings: AnnotateSettings) -> RunSummary:
             first=failures[min(failures)].rstrip("."),
         )
         raise AnnotateError(message)
+    for file in identity.inputs:
+        check_unchanged(file)
     # files that killed processes left behind
     remove(f"{output}/{UNFINISHED}")
     return RunSummary(
@@ -131,6 +163,32 @@ def run(settings: AnnotateSettings) -> RunSummary:
         done_before=len(plan.shards) - len(todo),
         rejected=rejected,
     )
+
+
+def _find_todo(output: str, plan: Plan, output_format: str) -> list[Shard]:
+    """List the shards to annotate; damaged files of finished ones are removed."""
+    with wrap_write_errors(f"{output}/{SHARDS}"):
+        found = find_unfinished(output, plan.shards, output_format, read=True)
+    missing, damaged = found
+    if damaged:
+        first = shard_path(output, damaged[0], output_format)
+        logger.warning(Warnings.W403.format(damaged=len(damaged), first=first))
+    for shard in damaged:
+        remove_shard(output, shard, output_format)
+    return sorted([*missing, *damaged], key=lambda shard: shard.index)
+
+
+def _check_finished(output: str, shards: Sequence[Shard], output_format: str) -> None:
+    """Check that the files of finished shards are there.
+
+    RAISES (AnnotateError): If they were deleted or cut off while the run went on.
+    """
+    with wrap_write_errors(f"{output}/{SHARDS}"):
+        found = find_unfinished(output, shards, output_format, read=False)
+    lost = [*found[0], *found[1]]
+    if lost:
+        first = shard_path(output, lost[0], output_format)
+        raise AnnotateError(Errors.P429.format(lost=len(lost), first=first))
 
 
 def _warn_of_idle_workers(plan: Plan, settings: AnnotateSettings) -> None:

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 
 from spacy_padellm.annotate.files import AnnotateError, ShardError
-from spacy_padellm.annotate.pipeline import load_checked
 from spacy_padellm.annotate.plan import Shard
-from spacy_padellm.annotate.worker import Job, annotate_shard
+from spacy_padellm.annotate.worker import Job, annotate_shard, load_job
 from spacy_padellm.errors import Errors
 
 ATTEMPTS = 3  # per shard, if its worker dies
@@ -38,7 +37,7 @@ def run_here(job: Job, shards: Sequence[Shard], *, report: Report) -> Failures:
     RETURNS (dict[int, str]): Index of a failed shard -> error.
     RAISES (AnnotateError): If the run cannot continue.
     """
-    nlp = load_checked(job.pipeline)
+    nlp = load_job(job)
     failures: Failures = {}
     for shard in shards:
         try:
@@ -214,7 +213,7 @@ def _worker_main(connection: Connection, job: Job, gpus: list[str]) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     answer: tuple[str, Any] = ("ready", None)
     try:
-        nlp = load_checked(job.pipeline)
+        nlp = load_job(job)
         connection.send(answer)
         for shard in iter(connection.recv, None):
             try:

@@ -14,7 +14,6 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from spacy_padellm.annotate.files import AnnotateError, ShardError, open_fs
 from spacy_padellm.annotate.output import list_names, remove, wrap_write_errors
-from spacy_padellm.annotate.pipeline import find_pipeline, fingerprint, load_checked
 from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.run_local import (
     ATTEMPTS,
@@ -23,7 +22,7 @@ from spacy_padellm.annotate.run_local import (
     check_gpus,
     died_message,
 )
-from spacy_padellm.annotate.worker import Job, annotate_shard
+from spacy_padellm.annotate.worker import Job, annotate_shard, load_job
 from spacy_padellm.errors import Errors
 
 LOCAL = "local"
@@ -40,9 +39,7 @@ class AnnotateShards:
         self._shards = shards
         self._error = ""
         try:
-            if fingerprint(find_pipeline(job.pipeline)[1]) != job.fingerprint:
-                raise AnnotateError(Errors.P419.format(name=job.pipeline))
-            self._nlp = load_checked(job.pipeline)
+            self._nlp = load_job(job)
         except AnnotateError as error:
             # if it were raised here, Ray would restart the actor forever
             self._error = str(error)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +32,7 @@ def inspect_parquet(
     RAISES (AnnotateError): If a column is missing, or the text column holds no text.
     """
     with open_file(path) as raw:
+        footer = _hash_footer(raw)
         file = pq.ParquetFile(raw)
         schema, rows = file.schema_arrow, file.metadata.num_rows
     for name in (text_column, *keep):
@@ -43,7 +47,24 @@ def inspect_parquet(
         message = Errors.P406.format(path=path, column=text_column, kind=kind)
         raise AnnotateError(message)
     kept = [pa.field(name, _value_type(schema.field(name).type)) for name in keep]
-    return InputLayout(even_cuts(rows, shard_size), pa.schema(kept))
+    return InputLayout(even_cuts(rows, shard_size), pa.schema(kept), footer)
+
+
+def hash_footer(path: str) -> str:
+    """Hash the footer of a file, which says where each of its parts is."""
+    with open_file(path) as raw:
+        return _hash_footer(raw)
+
+
+def _hash_footer(raw: IO[bytes]) -> str:
+    tail = 8  # bytes: the footer's length and the format's name
+    end = raw.seek(0, os.SEEK_END)
+    raw.seek(max(end - tail, 0))
+    size = int.from_bytes(raw.read(4), "little")
+    raw.seek(max(end - tail - size, 0))
+    digest = hashlib.sha256(raw.read(size + tail)).hexdigest()
+    raw.seek(0)
+    return digest
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:

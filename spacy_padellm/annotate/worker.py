@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import IO, cast
 
 import pyarrow as pa
 from spacy.language import Language
@@ -11,18 +12,33 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from spacy_padellm.annotate.docs import read_docbin
-from spacy_padellm.annotate.files import ShardError, wrap_read_errors
+from spacy_padellm.annotate.files import (
+    AnnotateError,
+    ShardError,
+    check_unchanged,
+    wrap_read_errors,
+)
+from spacy_padellm.annotate.finished import CountedFile, Facts, write_facts
+from spacy_padellm.annotate.lease import has_lease
 from spacy_padellm.annotate.lines import read_jsonl, read_text
+from spacy_padellm.annotate.manifest import hash_manifest
 from spacy_padellm.annotate.output import (
     atomic_file,
     exists,
     shard_path,
+    wrap_write_errors,
     write_rejected,
 )
-from spacy_padellm.annotate.pipeline import PROBE, log_once
+from spacy_padellm.annotate.pipeline import (
+    PROBE,
+    find_pipeline,
+    fingerprint,
+    load_checked,
+    log_once,
+)
 from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.records import BadRecord, InputRecord
-from spacy_padellm.annotate.tables import read_parquet
+from spacy_padellm.annotate.tables import hash_footer, read_parquet
 from spacy_padellm.annotate.writers import WRITERS, Annotated, to_json_columns
 from spacy_padellm.compat import doc_context
 from spacy_padellm.errors import Errors
@@ -43,6 +59,8 @@ class Job:
     pipeline (str): The pipeline's folder or package.
     fingerprint (str): The hash of the pipeline's files.
     output (str): The output folder.
+    lease (str): The lease of the output folder.
+    manifest (str): The hash of its manifest.
     output_format (str): "parquet" or "spacy".
     text_column (str): The column with the text.
     columns (pa.Schema): The columns to keep.
@@ -51,9 +69,24 @@ class Job:
     pipeline: str
     fingerprint: str
     output: str
+    lease: str
+    manifest: str
     output_format: str
     text_column: str
     columns: pa.Schema
+
+
+def load_job(job: Job) -> Language:
+    """Load the pipeline of a run.
+
+    RAISES (AnnotateError): If it cannot be loaded, or is not the one that the run began
+        with.
+    """
+    nlp = load_checked(job.pipeline)
+    # after loading, as it may be replaced meanwhile
+    if fingerprint(find_pipeline(job.pipeline)[1]) != job.fingerprint:
+        raise AnnotateError(Errors.P419.format(name=job.pipeline))
+    return nlp
 
 
 def annotate_shard(
@@ -71,22 +104,53 @@ def annotate_shard(
     report (Callable[[int], None]): Called with the number of texts done since the
         last call.
     RAISES (ShardError): If the input cannot be read, or every text failed.
-    RAISES (AnnotateError): If the output cannot be written.
+    RAISES (AnnotateError): If the output cannot be written or is another run's, or if
+        the input was changed.
     """
     path = shard_path(job.output, shard, job.output_format)
     if exists(path):
         report(shard.rows)
         return
+    check_owned(job)
+    check_input(shard)
     bad: list[BadRecord] = []
     # strings that a shard adds to the vocabulary are freed at its end
-    with atomic_file(job.output, path) as file, nlp.memory_zone(), log_once():
+    with atomic_file(job.output, path) as raw, nlp.memory_zone(), log_once():
+        file = CountedFile(raw)
         records = read_records(job, shard, nlp.vocab)
         batches = _annotate_batches(nlp, job, shard, records, bad=bad, report=report)
-        WRITERS[job.output_format].write(file, batches, job.columns)
+        WRITERS[job.output_format].write(cast(IO[bytes], file), batches, job.columns)
+        check_input(shard)
+        check_owned(job)
         # before the shard's file appears, because the shard then counts as done
-        write_rejected(job.output, shard, bad)
+        rejected = write_rejected(job.output, shard, bad)
+        write_facts(job.output, shard, Facts(file.size, file.crc32, rejected))
     # tensors of many sizes fragment the heap, which would grow
     release_free_memory()
+
+
+def check_owned(job: Job) -> None:
+    """Check that the output folder is still this run's.
+
+    RAISES (AnnotateError): If another run has taken it over.
+    """
+    with wrap_write_errors(job.output):
+        owned = has_lease(job.output, job.lease)
+        if not owned or hash_manifest(job.output) != job.manifest:
+            raise AnnotateError(Errors.P428.format(path=job.output))
+
+
+def check_input(shard: Shard) -> None:
+    """Check that the input of a shard is as it was when the run began.
+
+    RAISES (AnnotateError): If it was changed.
+    RAISES (ShardError): If it cannot be read.
+    """
+    check_unchanged(shard.file)
+    if shard.footer:
+        with wrap_read_errors(shard.path):
+            if hash_footer(shard.path) != shard.footer:
+                raise AnnotateError(Errors.P427.format(path=shard.path))
 
 
 def read_records(

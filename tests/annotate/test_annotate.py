@@ -279,6 +279,7 @@ def test_annotate_other_file_systems(pipeline: Path, tmp_path: Path) -> None:
         texts = [text for table in tables for text in table["text"].to_pylist()]
         assert texts == TEXTS
         assert memory.ls("/annotated", detail=False) == [
+            "/annotated/done",
             "/annotated/manifest.json",
             "/annotated/shards",
         ]

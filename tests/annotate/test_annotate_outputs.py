@@ -114,7 +114,7 @@ def test_annotate_outputs_that_is_a_file(
     pipeline: Path, source: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "out").write_text("mine")
-    saying = f"Cannot write {tmp_path}/out/manifest.json: "
+    saying = f"Cannot write {tmp_path}/out: "
     fails(pipeline, source, "-o", tmp_path / "out", saying=saying)
     assert (tmp_path / "out").read_text() == "mine"
 
@@ -154,7 +154,7 @@ def test_annotate_outputs_no_space_for_a_shard(
         fails(*command, saying="No space left to write")
     # with several workers the other shard may be unfinished
     assert len(shards(output)) == 1 or workers > 1
-    assert workers > 1 or list((output / "unfinished").iterdir()) == []
+    assert workers > 1 or list(output.glob("unfinished/*")) == []
     before = state(output / "shards")
     code, words = annotate(*command)
     assert code == 0, words
@@ -166,7 +166,7 @@ def test_annotate_outputs_no_space_for_a_shard(
 def test_annotate_outputs_no_space_for_the_manifest(
     pipeline: Path, source: Path, output: Path
 ) -> None:
-    with largest_file(100):
+    with largest_file(300):
         saying = f"No space left to write {output}/manifest.json"
         fails(pipeline, source, "-o", output, saying=saying)
     assert state(output) == {}

@@ -26,6 +26,7 @@ from annotate_helpers import (
 )
 from helpers import trained_folder
 
+from spacy_padellm.annotate.files import find_inputs
 from spacy_padellm.annotate.pipeline import fingerprint
 from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.records import Cut
@@ -110,11 +111,13 @@ def ask_actor(source: Path, output: Path, *, pipeline_hash: str) -> dict[str, li
         pipeline=str(trained_folder()),
         fingerprint=pipeline_hash,
         output=str(output),
+        lease="",
+        manifest="",
         output_format="parquet",
         text_column="text",
         columns=pa.schema([]),
     )
-    shard = Shard(0, str(source), "parquet", Cut(0, 5))
+    shard = Shard(0, find_inputs([str(source)], output=str(output))[0], Cut(0, 5))
     for _ in range(3):
         count_attempt(str(output), shard)
     (answer,) = AnnotateShards(job, [shard])(pa.table({"item": [0]}))
