@@ -20,7 +20,7 @@ from transformers import dynamic_module_utils
 def renew_lock(lock: Any) -> None:
     """Make a lock free in a forked process, whoever held it in the parent.
 
-    Seen on Python 3.12: `threading` and `logging` renew their own locks this way.
+    Seen on Python 3.11: `threading` and `logging` renew their own locks this way.
 
     lock (threading.RLock): The lock.
     """

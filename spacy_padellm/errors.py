@@ -603,8 +603,8 @@ class Errors:
         "a while. Wait until it ends, or give another --output."
     )
     P429 = (
-        "{lost} finished shards were deleted or changed during the run, first {first}. "
-        "Run the same command again: they are annotated again."
+        "{lost} finished shard(s) were deleted or changed during the run, first "
+        "{first}. Run the same command again: they are annotated again."
     )
 
     # Trust
@@ -702,7 +702,7 @@ class Warnings:
         "end. For a new run use --shard-size {size}."
     )
     W403 = (
-        "{damaged} finished shards were damaged, first {first}. They are annotated "
+        "{damaged} finished shard(s) were damaged, first {first}. They are annotated "
         "again."
     )
     R102 = (

@@ -64,7 +64,7 @@ def hold_lease(output: str) -> Iterator[str]:
     content = json.dumps({**facts, "machine": _machine()}).encode()
     with wrap_write_errors(output):
         fs.makedirs(folder, exist_ok=True)
-    _take(output, content)
+        _take(output, content)
     ended = threading.Event()
     beats = threading.Thread(target=_beat, args=(output, content, ended), daemon=True)
     beats.start()

@@ -55,7 +55,9 @@ def list_sizes(folder: str) -> dict[str, int]:
     if not fs.isdir(inside):
         return {}
     found = fs.ls(inside, detail=True)
-    return {str(info["name"]).rpartition("/")[2]: int(info["size"]) for info in found}
+    return {
+        str(info["name"]).rpartition("/")[2]: int(info["size"] or 0) for info in found
+    }
 
 
 @contextmanager

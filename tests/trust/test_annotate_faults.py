@@ -420,7 +420,7 @@ def test_finished_shard_that_is_damaged_is_done_again(
     before = contents(output)
     damage(sorted((output / place).iterdir())[1])
     assert annotate(*command)[0] == 0
-    assert "1 finished shards were damaged, first" in caplog.text
+    assert "1 finished shard(s) were damaged, first" in caplog.text
     assert contents(output) == before
 
 
@@ -447,7 +447,7 @@ def test_finished_shard_that_is_damaged_during_the_run_is_told(
 ) -> None:
     between(lambda: damage(shards(output)[0]))
     command = (pipeline, source, "-o", output, "--shard-size", 5)
-    fails(*command, saying="1 finished shards were deleted or changed during the run")
+    fails(*command, saying="1 finished shard(s) were deleted or changed during the run")
     assert annotate(*command)[0] == 0
     assert len(rows(output)) == 12
 
