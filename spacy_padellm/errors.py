@@ -670,6 +670,13 @@ class Warnings:
         "--gpu-id 0 to spaCy's command, or set device = \"cuda\" in the model's block. "
         'device = "cpu" silences this warning.'
     )
+    W107 = (
+        "A token of {length} characters is left out: it is too long to be a name. It "
+        "comes from spaCy's tokenizer for the language '{lang}'. Long URLs and hashes "
+        "need no remedy. For text in a language without spaces between words, make the "
+        "pipeline for that language, e.g. spacy.blank('th'). Further tokens are left "
+        "out without a warning."
+    )
     W170 = (
         "Could not check that the server {url} has the same tokenizer: it has neither "
         "/detokenize nor the option 'echo'. Make sure that it serves a model with the "

@@ -13,12 +13,13 @@ from typing import Any
 import spacy
 import torch
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
-from spacy.util import filter_spans
+from spacy.util import filter_spans, registry
 from thinc.api import Adam
 
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
+from spacy_padellm.text.span_getters import SpanGetter
 
 NAME = "padellm_ner"
 LABELS = {"LOC": "place", "ORG": "organisation", "PER": "person"}
@@ -35,6 +36,7 @@ SMALL = {
     "device": "cpu",
 }
 DOC_SPANS = {"@span_getters": "spacy-padellm.doc_spans.v1"}
+REFUSING = {"@span_getters": "tests.refusing_spans.v1"}
 # a prefix LM that tags its texts
 TAGGING: dict[str, Any] = {
     "labels": LABELS,
@@ -57,6 +59,18 @@ GOLD: dict[str, list[tuple[str, str]]] = {
     NESTED: [("Bank of Paris", "ORG"), ("Paris", "LOC")],
     "Anna Smith left Acme .": [("Anna Smith", "PER"), ("Acme", "ORG")],
 }
+
+
+@registry.span_getters("tests.refusing_spans.v1")  # type: ignore[attr-defined]
+def make_refusing_spans() -> SpanGetter:
+    """Each Doc is one window; a long one is an error."""
+
+    def get_spans(docs: list[Doc]) -> list[list[Span]]:
+        if any(len(doc) > 100 for doc in docs):
+            raise ValueError("The test refuses this Doc.")
+        return [[doc[:]] for doc in docs]
+
+    return get_spans
 
 
 def adam(rate: float = 0.005, **settings: Any) -> Adam:

@@ -17,7 +17,7 @@ from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.text.normalize import normalize_text
-from spacy_padellm.text.windows import Window, make_windows
+from spacy_padellm.text.windows import Window
 
 BATCH_SIZE = 256
 
@@ -96,7 +96,7 @@ def _analyse_doc(
     labels = [label for label in labels if gold.annotates(label)]
     cases = []
     covered: set[GoldMention] = set()
-    for window in make_windows([doc], pipe.span_getter):
+    for window in pipe.make_windows([doc]):
         inside = _golds_inside(window, gold.mentions)
         covered.update(inside)
         cases.append(

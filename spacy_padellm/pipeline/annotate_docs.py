@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import chain, groupby
 
 from spacy.tokens import Doc
 
 from spacy_padellm.decoding.base import DecodeJob, Decoder, DecodeResult
+from spacy_padellm.decoding.fits import Fits
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.text.labels import DocLabels, ResolveLabels, get_doc_labels
-from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.spans import DocMentions, align_mentions
 from spacy_padellm.text.stream import DocResult, decode_docs
+from spacy_padellm.text.windows import Window
 
 
 def find_mentions(
@@ -24,7 +25,7 @@ def find_mentions(
     decoder: Decoder,
     *,
     handle: ModelHandle,
-    span_getter: SpanGetter,
+    cut: Callable[..., list[Window]],
     dedup: Dedup,
     passes_threshold: Callable[[Mention], bool],
     get_prompt: Callable[[], Prompt],
@@ -35,7 +36,8 @@ def find_mentions(
     docs (Iterable[Doc]): The Docs. Empty ones do not load the model.
     decoder (Decoder): Finds the mentions of texts.
     handle (ModelHandle): The model's handle. The model is loaded at the first text.
-    span_getter (SpanGetter): Cuts Docs into windows.
+    cut (Callable[..., list[Window]]): Cuts Docs into windows that fit the model, with
+        the argument `fits` of `make_windows`.
     dedup (Dedup): Which labels keep a string with several labels.
     passes_threshold (Callable[[Mention], bool]): See `align_mentions`.
     get_prompt (Callable[[], Prompt]): Returns the prompt, and raises an error if the
@@ -49,14 +51,17 @@ def find_mentions(
         if isinstance(doc_labels, Exception):
             yield from ((doc, doc_labels) for doc in run)
             continue
-        decode = partial(
-            _decode,
-            decoder=decoder,
-            handle=handle,
-            get_prompt=get_prompt,
-            get_labels=partial(resolve_labels, doc_labels),
+        get_job = cache(
+            partial(
+                _make_job,
+                decoder=decoder,
+                handle=handle,
+                get_prompt=get_prompt,
+                get_labels=partial(resolve_labels, doc_labels),
+            )
         )
-        for result in decode_docs(run, decode, span_getter):
+        decode = partial(_decode, decoder=decoder, get_job=get_job)
+        for result in decode_docs(run, decode, partial(cut, fits=Fits(get_job))):
             yield result.doc, _align(result, dedup, passes_threshold)
 
 
@@ -86,28 +91,32 @@ def _align(
 
 
 def _decode(
-    texts: Iterable[str],
-    *,
-    decoder: Decoder,
-    handle: ModelHandle,
-    get_prompt: Callable[[], Prompt],
-    get_labels: Callable[[], dict[str, str]],
+    texts: Iterable[str], *, decoder: Decoder, get_job: Callable[[], DecodeJob]
 ) -> Iterator[DecodeResult]:
     texts = iter(texts)
     first = next(texts, None)
     if first is None:
         return  # empty Docs do not need the model
-    prompt = get_prompt()
-    labels = get_labels()
+    job = get_job()
     texts = chain((first,), texts)
-    if not labels:  # the Doc's labels are an empty list
+    if not job.labels:  # the Doc's labels are an empty list
         yield from ([] for _ in texts)
         return
-    if not decoder.needs_weights:
-        job = DecodeJob(handle.client_tokens(prompt), labels)
-        yield from decoder.stream(job, texts)
-        return
-    lm = handle.lm()
-    lm.model.eval()
-    job = DecodeJob(lm.tokens_of(prompt), labels, lm)
+    if job.lm is not None:
+        job.lm.model.eval()
     yield from decoder.stream(job, texts)
+
+
+def _make_job(
+    *,
+    decoder: Decoder,
+    handle: ModelHandle,
+    get_prompt: Callable[[], Prompt],
+    get_labels: Callable[[], dict[str, str]],
+) -> DecodeJob:
+    prompt = get_prompt()
+    labels = get_labels()
+    if not decoder.needs_weights:
+        return DecodeJob(handle.client_tokens(prompt), labels)
+    lm = handle.lm()
+    return DecodeJob(lm.tokens_of(prompt), labels, lm)

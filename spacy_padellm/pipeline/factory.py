@@ -13,6 +13,7 @@ from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.pipeline.validation import check_config_labels
 from spacy_padellm.text.span_getters import default_span_getter
 from spacy_padellm.text.spans import AlignmentMode, Existing
+from spacy_padellm.text.windows import Layout
 
 DEFAULT_SCORE_WEIGHTS = {
     "ents_f": 1.0,
@@ -64,6 +65,7 @@ DEFAULT_CONFIG = {
     "dedup": "on",
     "alignment_mode": "expand",
     "existing": "overwrite",
+    "layout": "split",
 }
 
 
@@ -88,6 +90,7 @@ def make_padellm_ner(
     dedup: Dedup,
     alignment_mode: AlignmentMode,
     existing: Existing,
+    layout: Layout,
 ) -> PaDeLLMNER:
     """Make the component; see `PaDeLLMNER`."""
     check_config_labels(name, labels=labels, threshold=threshold)
@@ -106,4 +109,5 @@ def make_padellm_ner(
         dedup=dedup,
         alignment_mode=alignment_mode,
         existing=existing,
+        layout=layout,
     )

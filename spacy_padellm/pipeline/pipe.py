@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer
 
-from spacy_padellm.decoding.base import Decoder
+from spacy_padellm.decoding.base import DecodeJob, Decoder
+from spacy_padellm.decoding.fits import Fits
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.handle import ModelHandle
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.gold import GoldText
@@ -43,6 +46,7 @@ from spacy_padellm.text.labels import LabelNames, label_names
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.spans import AlignmentMode, DocMentions, Existing, annotate
+from spacy_padellm.text.windows import Layout, Window, make_windows
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.thinc_model import TreeModel, get_handle
 from spacy_padellm.training.update import (
@@ -78,6 +82,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         dedup: Dedup,
         alignment_mode: AlignmentMode,
         existing: Existing,
+        layout: Layout,
     ) -> None:
         """Make the component; the model is not loaded yet.
 
@@ -101,6 +106,9 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             is aligned, as in `Doc.char_span`.
         existing (Existing): Whether to "overwrite" or "keep" a Doc's entities and
             blocked tokens.
+        layout (Layout): Whether windows are cut at the breaks of a text's layout
+            ("split"), such as blank lines, tabs and the lines of a list. "ignore" takes
+            them for spaces.
         RAISES (ValueError): If a setting is unknown, or the labels or the prompt
             contradict the model's.
         """
@@ -120,6 +128,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             "dedup": dedup,
             "alignment_mode": alignment_mode,
             "existing": existing,
+            "layout": layout,
         }
         check_cfg(name, self.cfg)
         self._updates = Updates()
@@ -300,12 +309,33 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             docs,
             self.decoder,
             handle=self.handle,
-            span_getter=self.span_getter,
+            cut=partial(make_windows, **self._cutting()),
             dedup=self.cfg["dedup"],
             passes_threshold=self._passes_threshold,
             get_prompt=lambda: self._task.require_prompt_for(self.decoder),
             resolve_labels=self._task.resolve_labels,
         )
+
+    def make_windows(self, docs: Sequence[Doc]) -> list[Window]:
+        """Cut Docs into the windows that are decoded.
+
+        docs (Sequence[Doc]): The Docs.
+        RAISES (ValueError): If labels or prompt are missing, the model cannot be
+            loaded, or the span getter leaves out text.
+        """
+        fits = Fits(cache(partial(self._make_job, self.handle.lm)))
+        return make_windows(docs, fits=fits, **self._cutting())
+
+    def _cutting(self) -> dict[str, Any]:
+        return {"span_getter": self.span_getter, "layout": self.cfg["layout"]}
+
+    def _make_job(self, get_lm: Callable[[], LanguageModel]) -> DecodeJob:
+        """What a window must fit."""
+        prompt = self._task.require_prompt()
+        if not self.decoder.needs_weights:
+            return DecodeJob(self.handle.client_tokens(prompt), self._task.labels)
+        lm = get_lm()
+        return DecodeJob(lm.tokens_of(prompt), self._task.labels, lm)
 
     def _passes_threshold(self, mention: Mention) -> bool:
         return self.calibration(mention.score) >= self.lowest_score(mention.label)
@@ -378,7 +408,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         if drop and not self._warned_of_drop:
             logger.warning(Warnings.W105.format(name=self.name, drop=drop))
             self._warned_of_drop = True
-        golds = self._golds(examples, "PaDeLLMNER.update")
+        golds = self._golds(examples, "PaDeLLMNER.update", self._trainable)
         for labels, _ in golds:
             self._task.record_trained(labels)
         if golds:
@@ -412,7 +442,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         RAISES (ValueError): If a gold label is unknown, a text does not fit the model,
             or the loss is not finite.
         """
-        golds = self._golds(examples, "PaDeLLMNER.get_loss")
+        golds = self._golds(examples, "PaDeLLMNER.get_loss", self.handle.lm)
         if not golds:
             return 0.0, 0.0
         return mean_loss(
@@ -424,15 +454,19 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         )
 
     def _golds(
-        self, examples: Iterable[Example], method: str
+        self,
+        examples: Iterable[Example],
+        method: str,
+        get_lm: Callable[[], LanguageModel],
     ) -> list[tuple[dict[str, str], list[GoldText]]]:
         """The gold texts of a batch, by their labels."""
         if isinstance(examples, Iterable):
             examples = list(examples)  # they are read twice
         validate_examples(examples, method)
+        fits = Fits(cache(partial(self._make_job, get_lm)))
         return group_gold_texts(
             examples,
-            self.span_getter,
+            partial(make_windows, fits=fits, **self._cutting()),
             name=self.name,
             spans_key=self.cfg["spans_key"],
             resolve_labels=self._task.resolve_labels,
@@ -460,8 +494,10 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
 
         RAISES (ValueError): If the model cannot be loaded.
         """
-        lm = self.handle.trainable(self._task.require_prompt().special_tokens)
-        set_state(self._updates, state, lm, settings=self.training)
+        set_state(self._updates, state, self._trainable(), settings=self.training)
+
+    def _trainable(self) -> LanguageModel:
+        return self.handle.trainable(self._task.require_prompt().special_tokens)
 
     # Saving
 

@@ -14,6 +14,7 @@ from spacy_padellm.checks import is_number
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.text.spans import AlignmentMode, Existing
+from spacy_padellm.text.windows import Layout
 
 # a key that a config file returns unchanged
 _KEY = re.compile(r"(?![#;\[\s])[^:=\n\r]+(?<!\s)")
@@ -24,7 +25,7 @@ def check_cfg(name: str, cfg: Mapping[str, Any]) -> None:
 
     name (str): The component's name, for the error message.
     cfg (Mapping[str, Any]): Its `threshold` must be None, a number in 0..1, or label ->
-        number; `dedup`, `alignment_mode` and `existing` one of their choices.
+        number; `dedup`, `alignment_mode`, `existing` and `layout` one of their choices.
     RAISES (ValueError): If one of them is not.
     """
     threshold = cfg["threshold"]
@@ -34,6 +35,7 @@ def check_cfg(name: str, cfg: Mapping[str, Any]) -> None:
         ("dedup", get_args(Dedup)),
         ("alignment_mode", get_args(AlignmentMode)),
         ("existing", get_args(Existing)),
+        ("layout", get_args(Layout)),
     ):
         if cfg[setting] not in choices:
             message = Errors.P143.format(

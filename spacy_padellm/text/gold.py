@@ -16,9 +16,8 @@ from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.labels import ResolveLabels, get_doc_labels
 from spacy_padellm.text.normalize import normalize_text, normalized_offset
-from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.spans import gold_spans
-from spacy_padellm.text.windows import Window, make_windows
+from spacy_padellm.text.windows import Cut, Window
 
 _Offsets = tuple[int, int, str]  # start, end (exclusive), label
 
@@ -90,7 +89,7 @@ def gold_labels(
 
 def group_gold_texts(
     examples: Iterable[Example],
-    span_getter: SpanGetter,
+    cut: Cut,
     *,
     name: str,
     spans_key: str,
@@ -99,7 +98,7 @@ def group_gold_texts(
     """The gold texts of examples, grouped by the labels to find in them.
 
     examples (Iterable[Example]): The examples; see `gold_texts`.
-    span_getter (SpanGetter): Cuts Docs into windows.
+    cut (Cut): Cuts Docs into windows.
     name (str): The component's name, for the error message.
     spans_key (str): Key of the span group in `doc.spans` with nested mentions.
     resolve_labels (ResolveLabels): Returns the labels to find in a Doc.
@@ -114,7 +113,7 @@ def group_gold_texts(
         labels = resolve_labels(doc_labels)
         golds = gold_texts(
             [example for _, example in group],
-            span_getter,
+            cut,
             spans_key=spans_key,
             check_label=partial(
                 _check_label, known=labels, name=name, doc_labels=doc_labels
@@ -136,7 +135,7 @@ def _check_label(
 
 def gold_texts(
     examples: Sequence[Example],
-    span_getter: SpanGetter,
+    cut: Cut,
     *,
     spans_key: str,
     check_label: Callable[[str], None],
@@ -145,7 +144,7 @@ def gold_texts(
 
     examples (Sequence[Example]): The examples; those without gold annotation are left
         out.
-    span_getter (SpanGetter): Cuts Docs into windows.
+    cut (Cut): Cuts Docs into windows.
     spans_key (str): Key of the span group in `doc.spans` with nested mentions.
     check_label (Callable[[str], None]): Raises an error if a label is unknown.
     """
@@ -158,7 +157,7 @@ def gold_texts(
             check_label(span.label_)
         docs.append(example.predicted)
         offsets.append(sorted(_predicted_offsets(example, spans)))
-    windows = make_windows(docs, span_getter)
+    windows = cut(docs)
     return [gold_text(window, offsets[window.doc]) for window in windows]
 
 

@@ -11,8 +11,7 @@ from spacy.tokens import Doc
 from spacy_padellm.decoding.base import DecodeResult
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.normalize import normalize_text
-from spacy_padellm.text.span_getters import SpanGetter
-from spacy_padellm.text.windows import Window, make_windows
+from spacy_padellm.text.windows import Cut, Window
 
 # texts -> the mentions of each, or its error
 Decode = Callable[[Iterable[str]], Iterator[DecodeResult]]
@@ -35,14 +34,12 @@ class DocResult:
         return self.error is not None or len(self.mentions) == len(self.windows)
 
 
-def decode_docs(
-    docs: Iterable[Doc], decode: Decode, span_getter: SpanGetter
-) -> Iterator[DocResult]:
+def decode_docs(docs: Iterable[Doc], decode: Decode, cut: Cut) -> Iterator[DocResult]:
     """Decode the windows of a stream of Docs.
 
     docs (Iterable[Doc]): The Docs.
     decode (Decode): Decodes a stream of texts.
-    span_getter (SpanGetter): Cuts Docs into windows.
+    cut (Cut): Cuts Docs into windows.
     YIELDS (DocResult): Each Doc, in order. If the decoder itself fails, the Docs that
         it was working on are decoded again one by one.
     RAISES (Exception): Errors of the stream of Docs.
@@ -51,12 +48,12 @@ def decode_docs(
     while not source.ended:
         pending: deque[DocResult] = deque()
         try:
-            yield from _decode(source, pending, decode, span_getter)
+            yield from _decode(source, pending, decode, cut)
             continue
         except _DecoderError:
             pass  # its traceback holds the decoder's memory until here
         for result in list(pending):
-            yield _decode_alone(result.doc, decode, span_getter)
+            yield _decode_alone(result.doc, decode, cut)
     if source.error is not None:
         raise source.error
 
@@ -92,7 +89,7 @@ def _decode(
     source: Iterable[Doc],
     pending: deque[DocResult],
     decode: Decode,
-    span_getter: SpanGetter,
+    cut: Cut,
 ) -> Iterator[DocResult]:
     """Decode Docs; those that were taken, but not yielded yet, are in `pending`."""
     decoding: deque[DocResult] = deque()  # the Doc of each window in the decoder
@@ -102,7 +99,7 @@ def _decode(
             result = DocResult(doc)
             pending.append(result)
             try:
-                result.windows = make_windows([doc], span_getter)
+                result.windows = cut([doc])
             except Exception as error:
                 result.error = error
             decoding.extend([result] * len(result.windows))
@@ -127,9 +124,9 @@ def _decode(
     pending.clear()
 
 
-def _decode_alone(doc: Doc, decode: Decode, span_getter: SpanGetter) -> DocResult:
+def _decode_alone(doc: Doc, decode: Decode, cut: Cut) -> DocResult:
     try:
-        (result,) = _decode([doc], deque(), decode, span_getter)
+        (result,) = _decode([doc], deque(), decode, cut)
     except _DecoderError as failure:
         return DocResult(doc, error=failure.error)
     return result

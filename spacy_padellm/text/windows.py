@@ -3,17 +3,22 @@ its part of the Doc."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from spacy.attrs import LENGTH
+from spacy.attrs import IDX, LENGTH
 from spacy.tokens import Doc, Span
 
-from spacy_padellm.errors import Errors
+from spacy_padellm.errors import Errors, Warnings, logger
+from spacy_padellm.text.layout import layout_breaks
+from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import SpanGetter
 
 LONGEST_TOKEN = 200  # characters; longer tokens are left out
+_warned: set[str] = set()  # languages
+_SENTENCE_ENDS = {*".!?;", "。", "！", "？", "；"}
 MESSAGE_LENGTH = 40  # characters of a text in an error message
 
 
@@ -36,33 +41,94 @@ class Window:
     start_range: tuple[int, int]
 
 
-def make_windows(docs: Sequence[Doc], span_getter: SpanGetter) -> list[Window]:
+# whether a text fits the model
+Fits = Callable[[str], bool]
+# cuts Docs into windows
+Cut = Callable[[Sequence[Doc]], list[Window]]
+Layout = Literal["split", "ignore"]
+
+
+def make_windows(
+    docs: Sequence[Doc],
+    span_getter: SpanGetter,
+    *,
+    layout: Layout = "split",
+    fits: Fits = lambda text: True,
+) -> list[Window]:
     """Cut Docs into windows, without overlong tokens and pieces that are whitespace.
 
     docs (Sequence[Doc]): The Docs; they may be empty.
     span_getter (SpanGetter): Cuts Docs into spans.
+    layout (Layout): Whether spans are cut further at the breaks of the text's layout;
+        see `layout_breaks`.
+    fits (Fits): Whether a text fits the model. Spans that do not fit are cut further,
+        and tokens that do not fit are left out.
     RAISES (ValueError): If a token other than whitespace is in no span.
     """
-    # spaCy builds a Doc's text anew each time
-    texts = [(index, doc, doc.text) for index, doc in enumerate(docs)]
-    texts = [(index, doc, text) for index, doc, text in texts if text.strip()]
+    sections = [s for i, doc in enumerate(docs) for s in _sections(i, doc, layout)]
     windows = []
-    spans_of_docs = _get_spans([doc for _, doc, _ in texts], span_getter)
-    for (index, doc, doc_text), spans in zip(texts, spans_of_docs, strict=True):
-        _check_coverage(doc, spans)
-        start = 0
+    spans_of_sections = _get_spans([s.own_doc for s in sections], span_getter)
+    for section, own_spans in zip(sections, spans_of_sections, strict=True):
+        _check_coverage(section.own_doc, own_spans)
+        doc, first = section.doc, section.tokens.start
+        spans = [doc[first + span.start : first + span.end] for span in own_spans]
+        start, last = section.chars.start, section.chars.stop
         for number, span in enumerate(spans):
-            end = len(doc_text)
+            end = last
             if number + 1 < len(spans):
                 next_start = spans[number + 1].start
                 end = doc[(next_start + max(span.end, next_start)) // 2].idx
-            for piece in _without_long_tokens(span):
-                text = doc_text[piece.start_char : piece.end_char]
-                if text.strip():
-                    start_char = piece.start_char
-                    windows.append(Window(index, piece, text, start_char, (start, end)))
+            for short in _without_long_tokens(span):
+                for piece in _fitting(short, fits):
+                    # not piece.text, which begins anew after each token
+                    text = section.text[piece.start_char : piece.end_char]
+                    window = Window(
+                        section.index, piece, text, piece.start_char, (start, end)
+                    )
+                    windows.append(window)
             start = end
     return windows
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A part of a Doc between two breaks of its layout.
+
+    index (int): Index of the Doc in the batch.
+    doc (Doc): The Doc.
+    text (str): The Doc's text; spaCy builds it anew each time.
+    tokens (slice): The section's tokens.
+    chars (slice): Its characters, up to the next section.
+    own_doc (Doc): The section as a Doc.
+    """
+
+    index: int
+    doc: Doc
+    text: str
+    tokens: slice
+    chars: slice
+    own_doc: Doc
+
+
+def _sections(index: int, doc: Doc, layout: Layout) -> Iterator[_Section]:
+    """The sections of a Doc; none that is whitespace."""
+    text = doc.text
+    breaks = layout_breaks(text) if layout == "split" else []
+    if not breaks:
+        if text.strip():
+            whole = slice(0, len(doc)), slice(0, len(text))
+            yield _Section(index, doc, text, *whole, own_doc=doc)
+        return
+    offsets = doc.to_array([IDX]).ravel()
+    starts = [0, *(end for _, end in breaks)]
+    ends = [*(start for start, _ in breaks), len(text)]
+    filled = [(a, b) for a, b in zip(starts, ends, strict=True) if text[a:b].strip()]
+    for number, (start, end) in enumerate(filled):
+        tokens = slice(bisect_left(offsets, start), bisect_left(offsets, end))
+        following = filled[number + 1][0] if number + 1 < len(filled) else len(text)
+        chars = slice(start if number else 0, following)
+        own_doc = doc[tokens].as_doc()
+        yield _Section(index, doc, text, tokens, chars, own_doc)
 
 
 def _without_long_tokens(span: Span) -> Iterator[Span]:
@@ -77,9 +143,42 @@ def _without_long_tokens(span: Span) -> Iterator[Span]:
     if span.end_char - span.start_char > LONGEST_TOKEN:
         lengths = untyped.to_array([LENGTH]).ravel()
         for token in (span.start + (lengths > LONGEST_TOKEN).nonzero()[0]).tolist():
+            _warn_of_token(span.doc.lang_, len(span.doc[token]))
             yield span.doc[start:token]
             start = token + 1
     yield span.doc[start : span.end]
+
+
+def _fitting(span: Span, fits: Fits) -> Iterator[Span]:
+    """The pieces of a span that fit the model; not those that are whitespace."""
+    if not span.text.strip():
+        return
+    if fits(normalize_text(span.text)):
+        yield span
+    elif len(span) == 1:
+        _warn_of_token(span.doc.lang_, len(span.text))
+    else:
+        middle = _best_cut(span)
+        yield from _fitting(span.doc[span.start : middle], fits)
+        yield from _fitting(span.doc[middle : span.end], fits)
+
+
+def _best_cut(span: Span) -> int:
+    """The token before which a span is cut: near its middle, where a sentence ends."""
+    middle = (span.start + span.end) // 2
+    ends = [
+        token.i + 1
+        for token in span[len(span) // 4 : 3 * len(span) // 4]
+        if token.is_sent_end or token.text in _SENTENCE_ENDS or token.text == "\n"
+    ]
+    return min(ends, key=lambda end: abs(end - middle), default=middle)
+
+
+def _warn_of_token(lang: str, length: int) -> None:
+    """Warn of the first token of a language that is left out."""
+    if lang not in _warned:
+        _warned.add(lang)
+        logger.warning(Warnings.W107.format(lang=lang, length=length))
 
 
 def _get_spans(docs: list[Doc], span_getter: SpanGetter) -> list[list[Span]]:

@@ -15,6 +15,7 @@ from helpers import (
     DOC_SPANS,
     GOLD,
     LABELS,
+    REFUSING,
     TEXT,
     TOO_LONG,
     gold_doc,
@@ -39,7 +40,7 @@ ACME = "Acme hired Bob in London ."
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The trained pipeline, with one window per Doc."""
-    nlp = trained(span_getter=DOC_SPANS, labels=LABELS)
+    nlp = trained(span_getter=REFUSING, labels=LABELS)
     folder = tmp_path_factory.mktemp("model")
     nlp.to_disk(folder)
     return str(folder)
@@ -158,7 +159,7 @@ def test_analysis_command_leaves_out_texts_that_fail(
     code, output = invoke(model, corpus)
     assert code == 0
     assert "1 text(s) could not be decoded and were left out" in output
-    assert "does not fit the model" in output
+    assert "The test refuses this Doc" in output
 
 
 def test_analysis_command_counts_mentions_that_are_in_no_window(tmp_path: Path) -> None:

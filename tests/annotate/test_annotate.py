@@ -31,7 +31,7 @@ from annotate_helpers import (
     write_jsonl,
     write_parquet,
 )
-from helpers import DOC_SPANS, NAME, TOO_LONG, entities, trained, trained_folder
+from helpers import NAME, REFUSING, TOO_LONG, entities, trained, trained_folder
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
@@ -391,8 +391,7 @@ def test_annotate_null_of_parquet_is_rejected(pipeline: Path, tmp_path: Path) ->
 def test_annotate_text_that_fails_is_rejected(
     expected: dict[str, list[tuple[str, str]]], tmp_path: Path
 ) -> None:
-    # has no windows, and this text is too long for its model
-    trained(span_getter=DOC_SPANS).to_disk(tmp_path / "nlp")
+    trained(span_getter=REFUSING).to_disk(tmp_path / "nlp")
     texts = [*TEXTS[:2], TOO_LONG, *TEXTS[2:]]
     source = write_parquet(tmp_path / "in.parquet", texts)
     output = tmp_path / "out"
@@ -401,7 +400,7 @@ def test_annotate_text_that_fails_is_rejected(
     assert found(output) == [(text, expected[text]) for text in TEXTS]
     (bad,) = rejected(output)
     assert bad["content"] == {"text": TOO_LONG}
-    assert "does not fit the model" in bad["reason"]
+    assert "The test refuses this Doc" in bad["reason"]
 
 
 class Careless:

@@ -25,7 +25,7 @@ from annotate_helpers import (
     write_jsonl,
     write_parquet,
 )
-from helpers import DOC_SPANS, NAME, TOO_LONG, trained, trained_folder
+from helpers import NAME, REFUSING, TOO_LONG, trained, trained_folder
 from spacy.tokens import DocBin
 
 # Inputs
@@ -222,7 +222,7 @@ def test_annotate_errors_broken_model_rejects_no_text(
 
 
 def test_annotate_errors_all_texts_fail(output: Path, tmp_path: Path) -> None:
-    trained(span_getter=DOC_SPANS).to_disk(tmp_path / "nlp")
+    trained(span_getter=REFUSING).to_disk(tmp_path / "nlp")
     source = write_jsonl(tmp_path / "in.jsonl", [*[TOO_LONG] * 10, *TEXTS])
     command = (tmp_path / "nlp", source, "-o", output, "--shard-size", 10)
     saying = "1 of 2 shards are not done: all of its 10 texts failed, the last because"

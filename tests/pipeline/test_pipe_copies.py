@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import (
-    DOC_SPANS,
     GOLD,
+    REFUSING,
     TEXT,
     TOO_LONG,
     entities,
@@ -150,7 +150,7 @@ def test_component_copies_two_processes_find_the_same() -> None:
 
 @pytest.mark.timeout(90)
 def test_component_copies_two_processes_lose_only_the_bad_doc() -> None:
-    nlp = trained(span_getter=DOC_SPANS)
+    nlp = trained(span_getter=REFUSING)
     nlp.set_error_handler(swallow([]))
     texts = [TEXT, TOO_LONG, *GOLD]
     docs = list(nlp.pipe(texts, n_process=2, batch_size=2))

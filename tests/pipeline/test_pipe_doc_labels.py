@@ -227,7 +227,7 @@ def test_component_doc_labels_train_on_several_sets_at_once() -> None:
     one, other = examples_with(nlp, ["PER"]), examples_with(nlp, ["LOC", "ORG"])
     golds = group_gold_texts(
         [*one, *other, *one],
-        pipe_of(nlp).span_getter,
+        pipe_of(nlp).make_windows,
         name=NAME,
         spans_key="padellm",
         resolve_labels=lambda labels: {

@@ -15,6 +15,7 @@ from helpers import (
     GOLD,
     NAME,
     NESTED,
+    REFUSING,
     SMALL,
     TEXT,
     TOO_LONG,
@@ -49,9 +50,9 @@ def nlp() -> Language:
     return trained()
 
 
-def whole() -> Language:
-    """A pipeline that does not cut Docs into windows, and so fails on TOO_LONG."""
-    return trained(span_getter=DOC_SPANS)
+def refusing() -> Language:
+    """A pipeline that fails on TOO_LONG."""
+    return trained(span_getter=REFUSING)
 
 
 def test_component_predict_finds_the_trained_entities(nlp: Language) -> None:
@@ -149,19 +150,14 @@ def test_component_predict_pipe_keeps_the_context_of_tuples(nlp: Language) -> No
 # Docs that fail
 
 
-def test_component_predict_text_that_does_not_fit_is_reported() -> None:
-    with pytest.raises(ValueError, match=r"does not fit the model.*strided_spans\.v1"):
-        whole()(TOO_LONG)
-
-
 def test_component_predict_error_raises_from_a_batch() -> None:
-    with pytest.raises(ValueError, match="does not fit the model"):
-        list(whole().pipe([TEXT, TOO_LONG]))
+    with pytest.raises(ValueError, match="refuses this Doc"):
+        list(refusing().pipe([TEXT, TOO_LONG]))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 10])
 def test_component_predict_only_the_bad_docs_are_lost(batch_size: int) -> None:
-    nlp, errors = whole(), list[str]()
+    nlp, errors = refusing(), list[str]()
     nlp.set_error_handler(swallow(errors))
     texts = [TOO_LONG, TEXT, TOO_LONG, EMPTY, NESTED]
     docs = list(nlp.pipe(texts, batch_size=batch_size))
@@ -170,26 +166,42 @@ def test_component_predict_only_the_bad_docs_are_lost(batch_size: int) -> None:
 
 
 def test_component_predict_docs_beside_a_bad_one_are_annotated() -> None:
-    nlp = whole()
+    nlp = refusing()
     nlp.set_error_handler(swallow([]))
     [doc] = nlp.pipe([TOO_LONG, TEXT])
     assert entities(doc) == GOLD[TEXT]
 
 
 def test_component_predict_error_handler_of_the_pipe_alone() -> None:
-    nlp, errors = whole(), list[str]()
+    nlp, errors = refusing(), list[str]()
     pipe_of(nlp).set_error_handler(swallow(errors))
     assert [doc.text for doc in nlp.pipe([TOO_LONG, TEXT])] == [TEXT]
     assert errors == [TOO_LONG]
 
 
 def test_component_predict_single_bad_doc_comes_back_unannotated() -> None:
-    nlp = whole()
+    nlp = refusing()
     nlp.set_error_handler(swallow([]))
     assert not nlp(TOO_LONG).has_annotation("ENT_IOB")
 
 
 # Windows
+
+
+def test_component_predict_text_that_does_not_fit_is_cut() -> None:
+    nlp = trained(span_getter=DOC_SPANS)
+    windows = pipe_of(nlp).make_windows([nlp(TOO_LONG)])
+    assert len(windows) > 1
+    assert " ".join(window.text for window in windows).split() == TOO_LONG.split()
+    assert all(window.text.endswith(".") for window in windows)
+
+
+def test_component_predict_tokens_that_do_not_fit_cost_nothing_else() -> None:
+    urls = [f"https://example.org/{i}/{'ab9-x7.' * 24}" for i in range(20)]
+    nlp = trained()
+    doc = nlp("\n\n".join([TEXT, " ".join(urls), NESTED]))
+    names = [name for name in entities(doc) if not name[0].startswith("http")]
+    assert names == [*GOLD[TEXT], *entities(nlp(NESTED))]
 
 
 def test_component_predict_long_text_is_read_in_windows() -> None:

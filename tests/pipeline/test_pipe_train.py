@@ -36,6 +36,7 @@ from spacy.training import Example
 from spacy.util import registry
 from thinc.api import Config
 
+from spacy_padellm.decoding.fits import Fits
 from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.training.targets import make_trees
 
@@ -198,7 +199,7 @@ def test_component_train_get_loss_is_that_of_update(max_batch_tokens: int) -> No
 def test_component_train_get_loss_derives_the_mean_from_the_sum() -> None:
     nlp = initialised()
     loss, derivative = get_loss(nlp, gold_examples(nlp))
-    golds = pipe_of(nlp)._golds(gold_examples(nlp), "test")
+    golds = pipe_of(nlp)._golds(gold_examples(nlp), "test", pipe_of(nlp).handle.lm)
     prompt = pipe_of(nlp).prompt
     assert prompt is not None
     tokens = pipe_of(nlp).handle.lm().tokens_of(prompt)
@@ -374,14 +375,23 @@ def test_component_train_unknown_gold_label_is_reported() -> None:
         nlp.update([example])
 
 
-def test_component_train_text_that_does_not_fit_is_reported() -> None:
+def test_component_train_text_that_does_not_fit_is_cut() -> None:
     nlp = initialised(span_getter=DOC_SPANS)
-    example = Example(nlp.make_doc(TOO_LONG), gold_doc(nlp, TOO_LONG, []))
-    with pytest.raises(ValueError, match="does not fit the model, which takes 128"):
-        nlp.update([example])
+    gold = nlp.make_doc(TOO_LONG)
+    names = {"Bob", "Anna"}
+    gold.set_ents([Span(gold, t.i, t.i + 1, "PER") for t in gold if t.text in names])
+    example = Example(nlp.make_doc(TOO_LONG), gold)
+    golds = pipe_of(nlp)._golds([example], "test", pipe_of(nlp).handle.lm)
+    [(_, texts)] = golds
+    assert len(texts) > 1
+    assert sum(len(text.places) for text in texts) == 200
+    nlp.update([example])
 
 
-def test_component_train_update_that_failed_leaves_no_gradient() -> None:
+def test_component_train_update_that_failed_leaves_no_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Fits, "__call__", lambda self, text: True)
     nlp = initialised(span_getter=DOC_SPANS, training={"max_batch_tokens": 1})
     gold = {**GOLD, TOO_LONG: []}
     with pytest.raises(ValueError, match="does not fit the model"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from spacy.training import Example
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.gold import gold_texts
 from spacy_padellm.text.span_getters import make_strided_spans
+from spacy_padellm.text.windows import make_windows
 
 NLP = spacy.blank("en")
 WORDS = ["(", "Paris", ",", "France", ")", "met", "Rome", "."]
@@ -22,7 +24,7 @@ TAGS = ["O", "U-LOC", "O", "U-LOC", "O", "O", "U-LOC", "O"]
 def gold_of(example: Example) -> GoldText:
     (gold,) = gold_texts(
         [example],
-        make_strided_spans(100, 100),
+        partial(make_windows, span_getter=make_strided_spans(100, 100)),
         spans_key="padellm",
         check_label=lambda label: None,
     )

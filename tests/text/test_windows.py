@@ -9,6 +9,7 @@ import spacy
 from hypothesis import given, strategies as st
 from spacy.tokens import Doc, Span
 
+from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import (
     default_span_getter,
     make_doc_spans,
@@ -95,7 +96,7 @@ def test_windows_gap_between_pieces_is_owned_by_the_first() -> None:
     def ends(docs: list[Doc]) -> list[list[Span]]:
         return [[doc[:3], doc[7:]] for doc in docs]
 
-    first, second = make_windows([doc], ends)
+    first, second = make_windows([doc], ends, layout="ignore")
     assert first.start_range == (0, doc[7].idx)
     assert second.start_range == (doc[7].idx, len(doc.text))
 
@@ -124,7 +125,7 @@ def test_windows_that_leave_out_text_name_it() -> None:
 def test_windows_may_leave_out_whitespace_tokens() -> None:
     doc = Doc(NLP.vocab, words=["\n", "a", " \n", "b", "\n"])
     pieces = [doc[1:2], doc[3:4]]
-    windows = make_windows([doc], lambda docs: [pieces])
+    windows = make_windows([doc], lambda docs: [pieces], layout="ignore")
     assert [w.text for w in windows] == ["a", "b"]
 
 
@@ -150,3 +151,83 @@ def test_windows_strides_that_leave_out_tokens_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="at most the window"):
         make_strided_spans(window, stride)
+
+
+# Layout
+
+
+def test_windows_begin_anew_after_a_break_of_the_layout() -> None:
+    doc = NLP.make_doc("Anna Smith\n\nBob Jones of Oslo\tRome")
+    assert [w.text for w in strided(doc, 3, 2)] == [
+        "Anna Smith",
+        "Bob Jones of",
+        "of Oslo",
+        "Rome",
+    ]
+
+
+def test_windows_of_sections_cover_each_character_once() -> None:
+    doc = NLP.make_doc("\n\nAnna Smith\n\n\tBob Jones of Oslo\n\n Rome \n\n")
+    windows = strided(doc, 3, 2)
+    ranges = [w.start_range for w in windows]
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == len(doc.text)
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(ranges))
+    for window in windows:
+        assert doc.text[window.start :].startswith(window.text)
+
+
+def test_windows_layout_can_be_ignored() -> None:
+    doc = NLP.make_doc("Anna Smith\n\nBob Jones")
+    (window,) = make_windows([doc], make_doc_spans(), layout="ignore")
+    assert window.text == doc.text
+
+
+def test_windows_of_sentences_are_those_of_the_section() -> None:
+    doc = Doc(NLP.vocab, words=["a", ".", "\n\n", "b", ".", "c"])
+    for token in doc:
+        token.is_sent_start = token.i in {0, 3, 5}
+    windows = make_windows([doc], lambda docs: [list(doc.sents) for doc in docs])
+    assert [w.text.strip() for w in windows] == ["a .", "b .", "c"]
+
+
+# Texts that do not fit
+
+
+@given(
+    words=st.lists(st.sampled_from(["a", "bb", "c" * 30, ".", "\n"]), max_size=40),
+    limit=st.integers(1, 20),
+)
+def test_windows_fit_and_leave_out_only_tokens_that_do_not(
+    words: list[str], limit: int
+) -> None:
+    doc = Doc(NLP.vocab, words=words)
+    windows = make_windows(
+        [doc] if words else [],
+        make_doc_spans(),
+        layout="ignore",
+        fits=lambda text: len(text) <= limit,
+    )
+    assert all(len(normalize_text(window.text)) <= limit for window in windows)
+    kept = " ".join(window.text for window in windows).split()
+    assert kept == [word for word in words if len(word) <= limit and word.strip()]
+
+
+def test_windows_that_do_not_fit_are_cut_where_a_sentence_ends() -> None:
+    doc = NLP.make_doc("one two three four . five six seven eight nine")
+    windows = make_windows([doc], make_doc_spans(), fits=lambda text: len(text) < 40)
+    assert [w.text.strip() for w in windows] == [
+        "one two three four .",
+        "five six seven eight nine",
+    ]
+
+
+def test_windows_token_that_does_not_fit_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spacy_padellm.text.windows._warned", set())
+    for text in ("Paris " + "x" * 300, "Rome " + "y" * 400):
+        make_windows([NLP.make_doc(text)], make_doc_spans())
+    (record,) = caplog.records
+    assert "300 characters is left out" in record.message
+    assert "spacy.blank('th')" in record.message

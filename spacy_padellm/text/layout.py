@@ -1,0 +1,95 @@
+"""Where the layout of a text parts it: lines of a list, fields of a form, table cells.
+
+No name runs over such a break. The model gets texts with single spaces, so it cannot
+see them. Line breaks of wrapped prose part nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# whitespace that may part a text: with a line break or a tab, or of three characters
+_GAP = re.compile(r"\s*[\n\r\t\v\f\u0085\u2028\u2029]\s*|[^\S\n\r]{3,}")
+_LINE_BREAK = re.compile(r"\r\n|[\n\r\v\f\u0085\u2028\u2029]")
+_BULLET = re.compile(r"(?:[-*+•‣◦▪●–—>|#]+|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s")
+_FIELD = re.compile(r"[^\s:][^:\n]{0,30}:(?:\s|$)")
+_MOST_FIELD_WORDS = 4
+_MOST_ITEM_WORDS = 5
+_LONGEST_ITEM = 40  # characters
+_LONGEST_CAPLESS_ITEM = 8  # characters, in scripts without capitals
+
+
+def layout_breaks(text: str) -> list[tuple[int, int]]:
+    """Find the whitespace at which the layout of a text parts it.
+
+    These are blank lines, tabs, runs of three spaces, and line breaks before bullets
+    and fields, between the lines of a list, and after lines that end early. All other
+    line breaks are those of wrapped prose.
+
+    text (str): The text.
+    RETURNS (list[tuple[int, int]]): Start and end of each, in text order.
+    """
+    gaps = [gap.span() for gap in _GAP.finditer(text)]
+    breaks = []
+    for first, end in _paragraphs(text, gaps):
+        inside = gaps[first:end]
+        edges = [gaps[first - 1][1] if first else 0, *(b for _, b in inside)]
+        ends = [*(a for a, _ in inside), gaps[end][0] if end < len(gaps) else len(text)]
+        lines = [text[a:b].strip() for a, b in zip(edges, ends, strict=True)]
+        width = max(map(len, lines))
+        breaks += [
+            gap
+            for gap, line, follows in zip(inside, lines, lines[1:], strict=False)
+            if _parts(line, follows, width)
+        ]
+        if end < len(gaps):
+            breaks.append(gaps[end])
+    return breaks
+
+
+def _paragraphs(text: str, gaps: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Ranges of gaps that are single line breaks, each ended by a gap that parts."""
+    first = 0
+    for number, (start, end) in enumerate(gaps):
+        if len(_LINE_BREAK.findall(text, start, end)) != 1:
+            yield first, number
+            first = number + 1
+    yield first, len(gaps)
+
+
+def _parts(line: str, follows: str, width: int) -> bool:
+    """Whether the break between two lines is more than that of wrapped prose.
+
+    width (int): The length of the longest line of the paragraph.
+    """
+    if not line or not follows:
+        return True
+    if _BULLET.match(follows):
+        return True
+    if _is_field(follows) and (not follows[0].islower() or _is_field(line)):
+        return True
+    if follows[0].islower():
+        return False
+    if _is_item(line) and _is_item(follows):
+        return True
+    # the next word had room in the line
+    return len(line) + 1 + len(follows.split(maxsplit=1)[0]) <= width
+
+
+def _is_field(line: str) -> bool:
+    """Whether a line begins as `Name: ...`."""
+    match = _FIELD.match(line)
+    return match is not None and len(match.group().split()) <= _MOST_FIELD_WORDS
+
+
+def _is_item(line: str) -> bool:
+    """Whether a line may be a name alone: a few words, all in capitals."""
+    words = line.split()
+    if len(words) > _MOST_ITEM_WORDS or len(line) > _LONGEST_ITEM:
+        return False
+    if line == line.lower() == line.upper():
+        return len(line) <= _LONGEST_CAPLESS_ITEM
+    return not (words[0][0].islower() or words[-1][0].islower()) and all(
+        len(word) <= 3 or not word[0].islower() for word in words
+    )

@@ -1,0 +1,85 @@
+"""Breaks of the layout, and line breaks of wrapped prose."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+from hypothesis import given, strategies as st
+
+from spacy_padellm.text.layout import layout_breaks
+
+PROSE = (
+    "Angela Merkel said on Thursday that the European Central Bank in Frankfurt would "
+    "keep its rates, while Deutsche Bank and the government of New York State expect "
+    "a rise. Emmanuel Macron flew to Rio de Janeiro with the head of Air France."
+)
+
+
+def parts(text: str) -> list[str]:
+    """The parts of a text between its breaks."""
+    found, start = [], 0
+    for first, end in layout_breaks(text):
+        found.append(text[start:first])
+        start = end
+    return [part for part in (*found, text[start:]) if part.strip()]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Anna Smith\n\nBob Jones", ["Anna Smith", "Bob Jones"]),
+        ("Anna Smith\r\n\r\nBob Jones", ["Anna Smith", "Bob Jones"]),
+        ("Anna Smith\n \t\nBob Jones", ["Anna Smith", "Bob Jones"]),
+        ("Anna Smith\tOslo\tSiemens", ["Anna Smith", "Oslo", "Siemens"]),
+        ("Anna Smith   Oslo", ["Anna Smith", "Oslo"]),
+        ("Anna Smith  Oslo", ["Anna Smith  Oslo"]),
+        (
+            "Anna Smith\nBob Jones\nCarla Ruiz",
+            ["Anna Smith", "Bob Jones", "Carla Ruiz"],
+        ),
+        (
+            "Name: Anna Smith\nCity: Oslo\nEmployer: Siemens\n",
+            ["Name: Anna Smith", "City: Oslo", "Employer: Siemens"],
+        ),
+        ("name: Anna Smith\ncity: Oslo", ["name: Anna Smith", "city: Oslo"]),
+        (
+            "Guests were\n- Anna Smith\n- Bob Jones",
+            ["Guests were", "- Anna Smith", "- Bob Jones"],
+        ),
+        ("1. Anna Smith\n2. Bob Jones", ["1. Anna Smith", "2. Bob Jones"]),
+        (
+            "REUTERS\nAnna Smith flew to Oslo on Monday.",
+            ["REUTERS", "Anna Smith flew to Oslo on Monday."],
+        ),
+        ("She moved from Oslo to New\nYork in 1999.", None),
+        ("He works for the Bank of\nEngland now.", None),
+        ("Anna Smith, who was born in Oslo, met\nBob Jones of Siemens there.", None),
+        ("Anna Smith\nlives in Oslo.", None),
+        ("王小明在北京大学学习，他的老师是李大\n伟教授。", None),
+        ("王小明\n李大伟", ["王小明", "李大伟"]),
+        ("no break at all", None),
+        ("", []),
+        ("\n\n", []),
+    ],
+)
+def test_layout_breaks_part_lines_of_lists_and_forms_alone(
+    text: str, wanted: list[str] | None
+) -> None:
+    assert parts(text) == ([text] if wanted is None else wanted)
+
+
+@pytest.mark.parametrize("width", range(24, 100))
+@pytest.mark.parametrize("indent", ["", "    "])
+def test_layout_breaks_of_wrapped_prose_part_nothing(width: int, indent: str) -> None:
+    lines = textwrap.wrap(PROSE, width, break_on_hyphens=False)
+    assert layout_breaks(f"\n{indent}".join(lines)) == []
+
+
+@given(st.text(alphabet="aA :-\n\t1.,王", max_size=60))
+def test_layout_breaks_are_whitespace_in_text_order(text: str) -> None:
+    last = 0
+    for start, end in layout_breaks(text):
+        assert last <= start < end
+        assert text[start:end].isspace()
+        last = end
