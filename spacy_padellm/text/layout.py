@@ -17,6 +17,7 @@ _FIELD = re.compile(r"[^\s:][^:\n]{0,30}:(?:\s|$)")
 _MOST_FIELD_WORDS = 4
 _MOST_ITEM_WORDS = 5
 _LONGEST_ITEM = 40  # characters
+_EARLY = 0.6  # share of the paragraph's width at which a line ends early
 _LONGEST_CAPLESS_ITEM = 8  # characters, in scripts without capitals
 
 
@@ -73,8 +74,8 @@ def _parts(line: str, follows: str, width: int) -> bool:
         return False
     if _is_item(line) and _is_item(follows):
         return True
-    # the next word had room in the line
-    return len(line) + 1 + len(follows.split(maxsplit=1)[0]) <= width
+    # the next word had much room in the line
+    return len(line) + 1 + len(follows.split(maxsplit=1)[0]) <= _EARLY * width
 
 
 def _is_field(line: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -136,7 +137,7 @@ def annotate(
             label=scored.label,
             alignment_mode=alignment_mode,
         )
-        if span is None or not len(span):
+        if span is None or not len(span) or _mixes_scripts(span, scored):
             text = doc.text[scored.start : scored.end]
             dropped.append((scored.label, text, score))
             continue
@@ -169,6 +170,26 @@ def annotate(
         for token in (token for ent in doc.ents for token in ent):
             token.ent_id_ = ""  # spaCy would keep it for the new entity
         doc.set_ents(entities)
+
+
+def _mixes_scripts(span: Span, scored: ScoredSpan) -> bool:
+    """Whether a mention was expanded from one script to another.
+
+    The tokenizer of another language takes "Merkel在Berlin" for one token.
+    """
+    if span.start_char == scored.start and span.end_char == scored.end:
+        return False
+    text, first = span.text, span.start_char
+    start, end = scored.start - first, scored.end - first
+    edges = [(start - 1, start)] if start > 0 else []
+    edges += [(end - 1, end)] if end < len(text) else []
+    scripts = [(_script(text[a]), _script(text[b])) for a, b in edges]
+    return any(a and b and a != b for a, b in scripts)
+
+
+def _script(char: str) -> str:
+    """The first word of a letter's Unicode name, such as LATIN or CJK."""
+    return unicodedata.name(char, "").partition(" ")[0] if char.isalpha() else ""
 
 
 def _is_blocked(token: Token) -> bool:

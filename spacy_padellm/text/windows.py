@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from spacy.attrs import IDX, LENGTH
+import numpy as np
+from spacy.attrs import IDX, IS_ALPHA, LENGTH, LIKE_URL
 from spacy.tokens import Doc, Span
 
 from spacy_padellm.errors import Errors, Warnings, logger
@@ -16,7 +17,10 @@ from spacy_padellm.text.layout import layout_breaks
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import SpanGetter
 
-LONGEST_TOKEN = 200  # characters; longer tokens are left out
+# characters; longer tokens are no names, and are left out
+LONGEST_TOKEN = 200
+_LONGEST_WITHOUT_LETTERS_ALONE = 80  # hashes, base64, paths
+_LONGEST_URL = 40
 _warned: set[str] = set()  # languages
 _SENTENCE_ENDS = {*".!?;", "。", "！", "？", "；"}
 MESSAGE_LENGTH = 40  # characters of a text in an error message
@@ -134,18 +138,24 @@ def _sections(index: int, doc: Doc, layout: Layout) -> Iterator[_Section]:
 def _without_long_tokens(span: Span) -> Iterator[Span]:
     """The pieces of a span between its overlong tokens.
 
-    A data URL, or a passage in a script that the tokenizer does not split, is a single
-    token. It is no name, and does not fit into the model.
+    A long URL, a hash, or a passage in a script that the tokenizer does not split, is a
+    single token. It is no name, and the model finds no names beside it.
     """
     start = span.start
     untyped: Any = span  # the stubs lack to_array
     # saves time: most spans are shorter than that
-    if span.end_char - span.start_char > LONGEST_TOKEN:
-        lengths = untyped.to_array([LENGTH]).ravel()
-        for token in (span.start + (lengths > LONGEST_TOKEN).nonzero()[0]).tolist():
-            _warn_of_token(span.doc.lang_, len(span.doc[token]))
-            yield span.doc[start:token]
-            start = token + 1
+    if span.end_char - span.start_char > _LONGEST_URL:
+        facts = (
+            untyped.to_array([LENGTH, LIKE_URL, IS_ALPHA]).astype(int).reshape(-1, 3)
+        )
+        lengths, urls, letters = facts.T
+        most = np.where(letters, LONGEST_TOKEN, _LONGEST_WITHOUT_LETTERS_ALONE)
+        most = np.where(urls, _LONGEST_URL, most)
+        for place in (lengths > most).nonzero()[0].tolist():
+            if not urls[place]:
+                _warn_of_token(span.doc.lang_, int(lengths[place]))
+            yield span.doc[start : span.start + place]
+            start = span.start + place + 1
     yield span.doc[start : span.end]
 
 

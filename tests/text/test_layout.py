@@ -56,6 +56,7 @@ def parts(text: str) -> list[str]:
         ("He works for the Bank of\nEngland now.", None),
         ("Anna Smith, who was born in Oslo, met\nBob Jones of Siemens there.", None),
         ("Anna Smith\nlives in Oslo.", None),
+        ("She moved to New\nYork in 1999 with Anna\nSmith and others.", None),
         ("王小明在北京大学学习，他的老师是李大\n伟教授。", None),
         ("王小明\n李大伟", ["王小明", "李大伟"]),
         ("no break at all", None),

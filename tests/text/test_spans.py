@@ -180,6 +180,27 @@ def test_spans_mention_that_no_token_fits_is_dropped(mode: str) -> None:
     assert (group(doc), doc.spans["padellm"].attrs["dropped"]) == ([], dropped)
 
 
+@pytest.mark.parametrize(
+    ("text", "mention", "wanted"),
+    [
+        ("Merkel在Berlin", "Merkel", []),
+        ("Merkel在Berlin", "在", []),
+        ("Merkel在Berlin", "Merkel在Berlin", ["Merkel在Berlin"]),
+        ("Merkels Berlin", "Merkel", ["Merkels"]),
+        ("COVID19 fell", "COVID", ["COVID19"]),
+    ],
+)
+def test_spans_mentions_are_not_widened_to_another_script(
+    text: str, mention: str, wanted: list[str]
+) -> None:
+    start = text.index(mention)
+    span = ScoredSpan(start, start + len(mention), "PER", 0.5, "exact")
+    doc = annotated(span, doc=NLP.make_doc(text))
+    assert [found for found, _ in group(doc)] == wanted
+    dropped = doc.spans["padellm"].attrs["dropped"]
+    assert [entry["text"] for entry in dropped] == ([] if wanted else [mention])
+
+
 def test_spans_mentions_that_widen_to_one_span_keep_the_best_score() -> None:
     doc = annotated(scored("Par", score=0.3), scored("aris", score=0.7))
     assert group(doc) == [("Paris", "ORG")]

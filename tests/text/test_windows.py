@@ -231,3 +231,35 @@ def test_windows_token_that_does_not_fit_is_warned_of_once(
     (record,) = caplog.records
     assert "300 characters is left out" in record.message
     assert "spacy.blank('th')" in record.message
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        f"https://example.org/{'a9-x' * 20}",
+        "a3f9" * 30,
+        f"{'QWxhZGRpbjE2' * 9}==",
+        "สมชายเดินทางไปกรุงเทพมหานคร" * 6,
+    ],
+)
+def test_windows_names_beside_a_long_token_are_read_without_it(token: str) -> None:
+    doc = NLP.make_doc(f"Anna Smith lives in Oslo. {token} Bob Jones")
+    windows = make_windows([doc], make_doc_spans())
+    assert [w.text.strip() for w in windows] == [
+        "Anna Smith lives in Oslo.",
+        "Bob Jones",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Donaudampfschifffahrtselektrizitätenwerk",
+        "www.bbc.co.uk",
+        "a" * 90,
+    ],
+)
+def test_windows_long_words_may_be_names(name: str) -> None:
+    doc = NLP.make_doc(f"He works for {name} in Oslo and has done so for many years.")
+    (window,) = make_windows([doc], make_doc_spans())
+    assert name in window.text
