@@ -12,6 +12,9 @@ from collections.abc import Iterator
 # whitespace that may part a text: with a line break or a tab, or of three characters
 _GAP = re.compile(r"\s*[\n\r\t\v\f\u0085\u2028\u2029]\s*|[^\S\n\r]{3,}")
 _LINE_BREAK = re.compile(r"\r\n|[\n\r\v\f\u0085\u2028\u2029]")
+# up to three words that are repeated three times or more
+_REPEATED = re.compile(r"(?<!\S)((?:\S+\s+){0,2}?\S+)(?:\s+\1(?!\S)){3,}")
+_SPACES = re.compile(r"\s+")
 _BULLET = re.compile(r"(?:[-*+•‣◦▪●–—>|#]+|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s")
 _FIELD = re.compile(r"[^\s:][^:\n]{0,30}:(?:\s|$)")
 _MOST_FIELD_WORDS = 4
@@ -26,11 +29,25 @@ def layout_breaks(text: str) -> list[tuple[int, int]]:
 
     These are blank lines, tabs, runs of three spaces, and line breaks before bullets
     and fields, between the lines of a list, and after lines that end early. All other
-    line breaks are those of wrapped prose.
+    line breaks are those of wrapped prose. Words that are repeated over and over are a
+    list, too.
 
     text (str): The text.
     RETURNS (list[tuple[int, int]]): Start and end of each, in text order.
     """
+    return sorted({*_line_breaks(text), *_between_repeated(text)})
+
+
+def _between_repeated(text: str) -> Iterator[tuple[int, int]]:
+    """The whitespace around each of the words that are repeated over and over."""
+    for run in _REPEATED.finditer(text):
+        end = run.start(1) + len(run.group(1))
+        while (gap := _SPACES.match(text, end)) and end < run.end():
+            yield gap.span()
+            end = gap.end() + len(run.group(1))
+
+
+def _line_breaks(text: str) -> list[tuple[int, int]]:
     gaps = [gap.span() for gap in _GAP.finditer(text)]
     breaks = []
     for first, end in _paragraphs(text, gaps):

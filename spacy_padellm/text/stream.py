@@ -21,17 +21,28 @@ Decode = Callable[[Iterable[str]], Iterator[DecodeResult]]
 class DocResult:
     """A Doc and the mentions of its windows that were decoded so far.
 
+    Windows with the same text, such as the cells of a table, are decoded once.
+
+    texts (dict[str, int]): The text of each window, with its index in `decoded`.
+    decoded (list[list[Mention]]): The mentions of each text.
     error (Exception | None): Why the Doc could not be decoded.
     """
 
     doc: Doc
     windows: list[Window] = field(default_factory=list)
-    mentions: list[list[Mention]] = field(default_factory=list)
+    texts: dict[str, int] = field(default_factory=dict)
+    decoded: list[list[Mention]] = field(default_factory=list)
     error: Exception | None = None
 
     @property
     def complete(self) -> bool:
-        return self.error is not None or len(self.mentions) == len(self.windows)
+        return self.error is not None or len(self.decoded) == len(self.texts)
+
+    @property
+    def mentions(self) -> list[list[Mention]]:
+        """The mentions of each window."""
+        texts = (normalize_text(window.text) for window in self.windows)
+        return [self.decoded[self.texts[text]] for text in texts]
 
 
 def decode_docs(docs: Iterable[Doc], decode: Decode, cut: Cut) -> Iterator[DocResult]:
@@ -102,8 +113,10 @@ def _decode(
                 result.windows = cut([doc])
             except Exception as error:
                 result.error = error
-            decoding.extend([result] * len(result.windows))
-            yield from (normalize_text(window.text) for window in result.windows)
+            for window in result.windows:
+                result.texts.setdefault(normalize_text(window.text), len(result.texts))
+            decoding.extend([result] * len(result.texts))
+            yield from result.texts
 
     decoded = decode(texts())
     while True:
@@ -117,7 +130,7 @@ def _decode(
         if isinstance(mentions, Exception):
             result.error = result.error or mentions
         else:
-            result.mentions.append(mentions)
+            result.decoded.append(mentions)
         while pending and pending[0].complete:
             yield pending.popleft()
     yield from pending

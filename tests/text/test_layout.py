@@ -59,6 +59,9 @@ def parts(text: str) -> list[str]:
         ("She moved to New\nYork in 1999 with Anna\nSmith and others.", None),
         ("王小明在北京大学学习，他的老师是李大\n伟教授。", None),
         ("王小明\n李大伟", ["王小明", "李大伟"]),
+        ("USA USA USA USA won", ["USA", "USA", "USA", "USA won"]),
+        ("New York New York New York New York", ["New York"] * 4),
+        ("very very good", None),
         ("no break at all", None),
         ("", []),
         ("\n\n", []),
@@ -75,6 +78,12 @@ def test_layout_breaks_part_lines_of_lists_and_forms_alone(
 def test_layout_breaks_of_wrapped_prose_part_nothing(width: int, indent: str) -> None:
     lines = textwrap.wrap(PROSE, width, break_on_hyphens=False)
     assert layout_breaks(f"\n{indent}".join(lines)) == []
+
+
+@pytest.mark.parametrize("text", ["USA " * 500, "a b " * 500, "a" * 5000, "ab " * 999])
+def test_layout_breaks_of_repetitions_are_between_them(text: str) -> None:
+    words = text.split()
+    assert " ".join(parts(text)).split() == words
 
 
 @given(st.text(alphabet="aA :-\n\t1.,王", max_size=60))

@@ -22,7 +22,7 @@ NLP = spacy.blank("en")
 
 @pytest.mark.parametrize(("lang", "windows"), [("en", 4), ("zh", 1)])
 def test_windows_by_default_are_of_as_much_text(lang: str, windows: int) -> None:
-    doc = Doc(spacy.blank(lang).vocab, ["a"] * 100)
+    doc = Doc(spacy.blank(lang).vocab, [f"w{i}" for i in range(100)])
     assert len(make_windows([doc], default_span_getter(lang))) == windows
 
 
