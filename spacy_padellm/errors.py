@@ -359,7 +359,7 @@ class Errors:
         "variable, and the server's log."
     )
     P175 = (
-        "The server {url} gave a malformed answer in each of {tries} tries: {reason}. "
+        "The server {url} gave a malformed answer in each of {tries} tries: {error}. "
         "Check that base_url belongs to an OpenAI-compatible server, and look at the "
         "logs of the server and of any proxy before it."
     )
@@ -390,6 +390,20 @@ class Errors:
         "The environment variable {variable} is no API key: it contains characters "
         "that are not allowed in a request. Set it to the server's key and nothing "
         "else."
+    )
+    P183 = (
+        "An answer of the server {url} comes from another model, {found}. Set the "
+        "decoder's model to a name under which the server answers, and look at the "
+        "settings of any gateway before it."
+    )
+    P184 = (
+        "The server {url} redirects a request (status {status}) to {other}. Nothing is "
+        "sent there. If you trust that address, set the decoder's base_url to it."
+    )
+    P185 = (
+        "The server {url} cannot be reached: {error}. An earlier text had no answer in "
+        "all of its tries, so this one was not sent. Check that the server is running, "
+        "and then decode the texts again."
     )
 
     # Analysis

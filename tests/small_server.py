@@ -9,7 +9,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,8 +17,10 @@ import torch
 
 from spacy_padellm.lm.language_model import LanguageModel
 
-# sees path and body, and gives what to answer instead: status, headers, bytes
-Fault = Callable[[str, dict[str, Any]], tuple[int, dict[str, str], bytes] | None]
+# status, headers, and the bytes at once or piece by piece
+Reply = tuple[int, dict[str, str], bytes | Iterable[bytes]]
+# sees path and body, and gives what to answer instead
+Fault = Callable[[str, dict[str, Any]], Reply | None]
 
 
 def continue_prompts(
@@ -179,7 +181,7 @@ def _handler(server: SmallServer) -> type[BaseHTTPRequestHandler]:
             server.requests.append((self.path, body))
             server.keys.append(self.headers["Authorization"])
             server.count(1)
-            told = server.fault and server.fault(self.path, body)
+            told = server.fault(self.path, body) if server.fault else None
             if told is None:
                 status, answer = server.answer(self.path, body)
                 told = status, {}, json.dumps(answer).encode()
@@ -187,12 +189,15 @@ def _handler(server: SmallServer) -> type[BaseHTTPRequestHandler]:
             status, headers, content = told
             headers = {"Content-Type": "application/json", **headers}
             self.send_response(status)
-            headers.setdefault("Content-Length", str(len(content)))
+            if isinstance(content, bytes):
+                headers.setdefault("Content-Length", str(len(content)))
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(content)
-            if int(headers["Content-Length"]) > len(content):
+            written = 0
+            for piece in [content] if isinstance(content, bytes) else content:
+                written += self.wfile.write(piece)
+            if int(headers["Content-Length"]) > written:
                 self.close_connection = True
 
         def log_message(self, *args: Any) -> None:

@@ -84,6 +84,11 @@ class TokenStrings:
                     raise
                 raise ValueError(Errors.P507.format(error=error)) from error
 
+    @cached_property
+    def size(self) -> int:
+        """The number above the highest token."""
+        return 1 + int(max(self._tokenizer.get_vocab().values()))
+
     # Tokens to strings
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -33,7 +33,7 @@ from transformers import PreTrainedTokenizerFast
 
 from spacy_padellm.decoding.base import DecodeJob, decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.server.answers import Answer, read_answers
+from spacy_padellm.decoding.server.answers import Answer, Asked, read_answers
 from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load
@@ -217,6 +217,7 @@ def test_servers_llama_cpp_cut_characters_are_told(
     # the character's first bytes, with or without a blank before them
     lead = next(i for i in ids if prompt.strings.decode([i]).endswith("\ufffd"))
     body = {
+        "model": "ner",
         "prompt": [[prompt.eos]],
         "max_tokens": 2,
         "temperature": 0,
@@ -225,10 +226,16 @@ def test_servers_llama_cpp_cut_characters_are_told(
         "logit_bias": [[lead, 1000]],
     }
 
+    wanted = Asked(
+        prompts=[[prompt.eos]],
+        max_tokens=2,
+        models={"ner"},
+        vocabulary=prompt.strings.size,
+        decode=prompt.strings.decode,
+    )
+
     def read(answer: object) -> list[Answer]:
-        return read_answers(
-            answer, prompts=1, max_tokens=2, decode=prompt.strings.decode
-        )
+        return read_answers(answer, wanted)
 
     asked = connection.request("post", "/completions", read, body=body)
     with pytest.raises(ValueError, match=r"returns (no log-prob|not all tokens)"):

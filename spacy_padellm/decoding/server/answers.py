@@ -5,16 +5,18 @@ All servers accept prompts as token ids, but return token ids in different field
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.errors import Warnings
 
 # fields that ask for token ids; a server ignores those of other servers
 ASK_FOR_IDS = {"return_token_ids": True, "return_tokens_as_token_ids": True}
 _ID_MARK = "token_id:"  # prefix of ids that vLLM returns as strings
+# log-probabilities; servers with few bits may round to a little above 0
+_LOWEST, _HIGHEST = -1e9, 0.01
 
 
 class MalformedAnswer(Exception):
@@ -23,6 +25,28 @@ class MalformedAnswer(Exception):
 
 class UnusableAnswer(Exception):
     """An answer without a field that the decoder needs; repeating does not help."""
+
+
+class OtherModel(Exception):
+    """An answer of another model than the one that was asked; its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asked for.
+
+    prompts (Sequence[Sequence[int]]): The tokens of the prompts, at least one.
+    max_tokens (int): The limit of tokens.
+    models (Collection[str]): The names that an answer may give to the model.
+    vocabulary (int): The number of tokens of the client's tokenizer.
+    decode (Callable[[Sequence[int]], str]): Tokens to text, by that tokenizer.
+    """
+
+    prompts: Sequence[Sequence[int]]
+    max_tokens: int
+    models: Collection[str]
+    vocabulary: int
+    decode: Callable[[Sequence[int]], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,75 +66,88 @@ class Answer:
         return Answer(self.tokens[:end], self.scores[:end])
 
 
-def read_answers(
-    body: object,
-    *,
-    prompts: int,
-    max_tokens: int,
-    decode: Callable[[Sequence[int]], str],
-) -> list[Answer]:
+def read_answers(body: object, asked: Asked) -> list[Answer]:
     """Parse the answers to a request.
 
     body (object): The JSON of the response.
-    prompts (int): How many prompts were sent.
-    max_tokens (int): The limit of tokens that was sent.
-    decode (Callable[[Sequence[int]], str]): Tokens to text, by the client's tokenizer.
+    asked (Asked): The request.
     RETURNS (list[Answer]): One for each prompt, in order.
     RAISES (MalformedAnswer | UnusableAnswer): If a prompt has no valid answer.
+    RAISES (OtherModel): If another model answered.
     """
     choices = body.get("choices") if isinstance(body, dict) else None
-    if not isinstance(choices, list):
-        raise MalformedAnswer(f"it has no list of choices: {str(body)[:200]}")
-    by_index = {c.get("index"): c for c in choices if isinstance(c, dict)}
+    if not isinstance(body, dict) or not isinstance(choices, list):
+        raise MalformedAnswer(f"it has no list of choices: {body}")
+    model = body.get("model")
+    if isinstance(model, str) and model not in asked.models:
+        raise OtherModel(model)
+    prompts = len(asked.prompts)
+    by_index = {
+        choice["index"]: choice
+        for choice in choices
+        if isinstance(choice, dict) and is_whole(choice.get("index"))
+    }
     if len(choices) != prompts or by_index.keys() != set(range(prompts)):
         raise MalformedAnswer(f"{prompts} prompts got {len(choices)} choices")
     answers = []
-    for index in range(prompts):
-        answer = _read(by_index[index], decode)
-        stopped = by_index[index].get("finish_reason") == "stop"
-        if not stopped and len(answer.tokens) != max_tokens:
-            reason = by_index[index].get("finish_reason")
-            count = f"{len(answer.tokens)} of {max_tokens} tokens"
+    for index, prompt in enumerate(asked.prompts):
+        choice = by_index[index]
+        # vLLM returns the prompt; an answer may be left over from another request
+        if choice.get("prompt_token_ids") not in (None, list(prompt)):
+            raise MalformedAnswer("it answers another prompt")
+        answer = _read(choice, asked)
+        stopped = choice.get("finish_reason") == "stop"
+        tokens, limit = len(answer.tokens), asked.max_tokens
+        if tokens > limit:
+            raise MalformedAnswer(f"it has {tokens} tokens instead of up to {limit}")
+        if not stopped and tokens != limit:
+            reason = choice.get("finish_reason")
+            count = f"{tokens} of {limit} tokens"
             raise MalformedAnswer(f"it was cut off at {count} ({reason})")
         answers.append(answer)
     return answers
 
 
-def _read(choice: dict[str, Any], decode: Callable[[Sequence[int]], str]) -> Answer:
+def _read(choice: dict[str, Any], asked: Asked) -> Answer:
     logprobs = choice.get("logprobs")
     if not isinstance(logprobs, dict):
         raise UnusableAnswer(Warnings.R170)
     if "content" in logprobs:
-        answer = _read_content(logprobs["content"])
-        # a token that ends inside a character has no entry
-        if strip_all(decode(answer.tokens)) != strip_all(str(choice.get("text"))):
-            raise UnusableAnswer(Warnings.R172)
+        ids, scores = _read_content(logprobs["content"])
     else:
-        scores = logprobs.get("token_logprobs")
-        answer = Answer(_ids(choice, logprobs.get("tokens")), scores or [])
-    if len(answer.tokens) != len(answer.scores):
-        sizes = f"{len(answer.tokens)} tokens have {len(answer.scores)}"
-        raise MalformedAnswer(f"{sizes} log-probabilities")
-    for score in answer.scores:
-        if not isinstance(score, float | int) or not math.isfinite(score):
+        ids = _ids(choice, logprobs.get("tokens"))
+        scores = logprobs.get("token_logprobs") or []
+    if not isinstance(scores, list) or len(ids) != len(scores):
+        count = len(scores) if isinstance(scores, list) else "no"
+        raise MalformedAnswer(f"{len(ids)} tokens have {count} log-probabilities")
+    for token in ids:
+        if not 0 <= token < asked.vocabulary:
+            raise MalformedAnswer(f"the vocabulary has no token {token}")
+    for score in scores:
+        if not (is_number(score) and _LOWEST <= score <= _HIGHEST):
             raise MalformedAnswer(f"a log-probability is {score}")
-    return answer
+    # a token that ends inside a character has no entry
+    if "content" in logprobs and (
+        strip_all(asked.decode(ids)) != strip_all(str(choice.get("text")))
+    ):
+        raise UnusableAnswer(Warnings.R172)
+    return Answer(ids, [min(score, 0.0) for score in scores])
 
 
-def _read_content(content: object) -> Answer:
+def _read_content(content: object) -> tuple[list[int], list[Any]]:
     """Parse the entries of llama.cpp's server, one for each token."""
     if not isinstance(content, list) or not all(isinstance(c, dict) for c in content):
         raise MalformedAnswer("logprobs.content is no list of objects")
-    if not all(isinstance(entry.get("id"), int) for entry in content):
+    if not all(is_whole(entry.get("id")) for entry in content):
         raise UnusableAnswer(Warnings.R171)
     ids = [entry["id"] for entry in content]
-    return Answer(ids, [entry.get("logprob") for entry in content])
+    return ids, [entry.get("logprob") for entry in content]
 
 
 def _ids(choice: dict[str, Any], tokens: object) -> list[int]:
     """The token ids of vLLM and SGLang."""
     ids = choice.get("token_ids")
-    if isinstance(ids, list) and all(isinstance(i, int) for i in ids):
+    if isinstance(ids, list) and all(map(is_whole, ids)):
         return ids
     if not isinstance(tokens, list):
         raise MalformedAnswer("logprobs.tokens is no list")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from spacy_padellm.checks import is_whole
 from spacy_padellm.decoding.server.answers import MalformedAnswer, strip_all
 from spacy_padellm.decoding.server.client import Connection, Refused
 from spacy_padellm.errors import Errors, Warnings, logger
@@ -22,11 +23,13 @@ class ServedModel:
     """The model of a server.
 
     name (str): Its name in requests.
+    names (frozenset[str]): The names that it may have in answers.
     context (int): The longest sequence in tokens that it takes.
     count_ends (tuple[int, ...]): Tokens that complete the answer to a count prompt.
     """
 
     name: str
+    names: frozenset[str]
     context: int
     count_ends: tuple[int, ...]
 
@@ -62,30 +65,47 @@ async def check_server(connection: Connection, prompt: PromptTokens) -> ServedMo
     RAISES (ValueError): If it does not have the model, has another tokenizer, or does
         not return token ids and log-probabilities.
     """
-    name, context = await _find_model(connection)
+    name, names, context = await _find_model(connection)
     (branches,) = prompt.count_branches([PROBE], ["x"])
     probe = branches.root + branches.labels[0]
     await _check_tokens(connection, name, probe, prompt)
     # fails if there are no token ids or log-probabilities
-    await connection.complete(name, [probe], prompt=prompt, max_tokens=1)
-    return ServedModel(name, context, count_ends(prompt))
+    await connection.complete(name, [probe], models=names, prompt=prompt, max_tokens=1)
+    return ServedModel(name, names, context, count_ends(prompt))
 
 
-async def _find_model(connection: Connection) -> tuple[str, int]:
-    """The model's name, and its context in tokens."""
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A model in the list of a server.
+
+    root (str | None): What is served under the name.
+    context (int): The longest sequence in tokens.
+    """
+
+    root: str | None
+    context: int
+
+
+async def _find_model(connection: Connection) -> tuple[str, frozenset[str], int]:
+    """The model's name, the names that answers may give to it, and its context."""
     name, url = connection.settings.model, connection.settings.base_url
     try:
-        contexts = await connection.request("get", "/models", _read_models)
+        listed = await connection.request("get", "/models", _read_models)
     except Refused as error:
         if error.status not in (404, 405) or name is None:
             raise
-        contexts = {}  # a gateway without a list of models
-    if name is None and len(contexts) == 1:
-        (name,) = contexts
-    if name is None or (contexts and name not in contexts):
-        known = ", ".join(contexts)
+        listed = {}  # a gateway without a list of models
+    if name is None and len(listed) == 1:
+        (name,) = listed
+    if name is None or (listed and name not in listed):
+        known = connection.plain(", ".join(listed))
         raise ValueError(Errors.P176.format(url=url, model=name, known=known))
-    return name, contexts.get(name, UNLIMITED)
+    model = listed.get(name, _Listed(None, UNLIMITED))
+    # vLLM answers with the first of several names
+    names = {
+        n for n, other in listed.items() if model.root and other.root == model.root
+    }
+    return name, frozenset({name, *names}), model.context
 
 
 async def _check_tokens(
@@ -105,7 +125,10 @@ async def _check_tokens(
         logger.warning(Warnings.W170.format(url=settings.base_url))
     elif not strip_all(served).startswith(strip_all(decoded)):
         message = Errors.P178.format(
-            url=settings.base_url, model=model, local=decoded, served=served
+            url=settings.base_url,
+            model=connection.plain(model),
+            local=decoded,
+            served=connection.plain(served),
         )
         raise ValueError(message)
 
@@ -126,20 +149,23 @@ async def _echo(connection: Connection, model: str, probe: Sequence[int]) -> str
         return None
 
 
-def _read_models(body: object) -> dict[str, int]:
-    """The names of the models, each with its context in tokens."""
+def _read_models(body: object) -> dict[str, _Listed]:
+    """The models by their names."""
     models = body.get("data") if isinstance(body, dict) else None
     if not isinstance(models, list) or not all(isinstance(m, dict) for m in models):
-        raise MalformedAnswer(f"/models gave no list: {str(body)[:200]}")
-    contexts = {}
+        raise MalformedAnswer(f"/models gave no list: {body}")
+    listed = {}
     for model in models:
         meta = model.get("meta")  # of llama.cpp's server
         context = model.get("max_model_len")
         if context is None and isinstance(meta, dict):
             context = meta.get("n_ctx")
-        name = str(model.get("id"))
-        contexts[name] = context if isinstance(context, int) else UNLIMITED
-    return contexts
+        known = is_whole(context) and context > 0
+        root = model.get("root")
+        listed[str(model.get("id"))] = _Listed(
+            root if isinstance(root, str) else None, context if known else UNLIMITED
+        )
+    return listed
 
 
 def _read_detokenized(body: object) -> str:
@@ -147,7 +173,7 @@ def _read_detokenized(body: object) -> str:
         for key in ("prompt", "text", "content"):  # vLLM, SGLang, llama.cpp
             if isinstance(body.get(key), str):
                 return str(body[key])
-    raise MalformedAnswer(f"/detokenize gave no text: {str(body)[:200]}")
+    raise MalformedAnswer(f"/detokenize gave no text: {body}")
 
 
 def _read_echo(body: object) -> str | None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,15 +20,24 @@ from urllib.parse import urlsplit
 from spacy_padellm.decoding.server.answers import (
     ASK_FOR_IDS,
     Answer,
+    Asked,
     MalformedAnswer,
+    OtherModel,
     UnusableAnswer,
     read_answers,
 )
+from spacy_padellm.decoding.server.bounded import make_http_client, most_bytes
 from spacy_padellm.decoding.server.secrets import DEFAULT_KEY, check_secrets
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.tokens import PromptTokens
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds until a malformed answer's retry
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds until a retry
+_LONGEST_ASKED = 60.0  # seconds until a retry that a server may ask for
+_PASSING = (408, 409, 429)  # statuses of temporary problems, besides 5xx
+_QUICK = 1.0  # seconds; a failed probe that took longer is not repeated at once
+# bytes of an answer: at least, for each token generated, and for each of a prompt
+_BYTES, _BYTES_GENERATED, _BYTES_PROMPT = 1 << 22, 1 << 10, 1 << 4
+_MESSAGE = 500  # characters of a server's words in an error message
 
 Result = TypeVar("Result")
 
@@ -77,6 +87,12 @@ class Connection:
         self._key = _read_key(settings.api_key_env)
         self._client = _make_client(settings, self._key)
         check_secrets(self._client.base_url, settings.api_key_env)
+        # a text was given up because the server cannot be reached
+        self._given_up = False
+        self._probe: asyncio.Task[str | None] | None = None
+        self._probe_again = 0.0  # not before this time of the loop
+        # a request that the server has answered before, if there is one
+        self._known: tuple[str, str, dict[str, Any] | None] = ("get", "/models", None)
         self.slots = asyncio.Semaphore(settings.max_concurrency)
         self._loop = asyncio.new_event_loop()
         name = "spacy-padellm-server"
@@ -95,6 +111,7 @@ class Connection:
         model: str,
         prompts: Sequence[Sequence[int]],
         *,
+        models: Collection[str],
         prompt: PromptTokens,
         max_tokens: int,
         stop: Sequence[int] = (),
@@ -103,18 +120,26 @@ class Connection:
 
         model (str): The model's name.
         prompts (Sequence[Sequence[int]]): Their tokens.
+        models (Collection[str]): The names that an answer may give to the model.
         prompt (PromptTokens): The prompt in use.
         max_tokens (int): Tokens to generate at most.
         stop (Sequence[int]): Tokens that end an answer, in addition to `<eos>`.
         RETURNS (list[Answer]): In the order of the prompts.
         RAISES (ConnectionError): If the server does not answer, or violates the
             protocol.
-        RAISES (ValueError): If it refuses the request, or does not return token ids and
-            log-probabilities.
+        RAISES (ValueError): If it refuses the request, does not return token ids and
+            log-probabilities, or another model answers.
         """
+        asked = Asked(
+            prompts=[list(ids) for ids in prompts],
+            max_tokens=max_tokens,
+            models=models,
+            vocabulary=prompt.strings.size,
+            decode=prompt.strings.decode,
+        )
         body = {
             "model": model,
-            "prompt": [list(ids) for ids in prompts],
+            "prompt": asked.prompts,
             "max_tokens": max_tokens,
             "temperature": 0,
             "repetition_penalty": 1.0,  # a model's defaults may differ
@@ -123,15 +148,21 @@ class Connection:
             **ASK_FOR_IDS,
         }
 
-        def read(answer: object) -> list[Answer]:
-            return read_answers(
-                answer,
-                prompts=len(prompts),
-                max_tokens=max_tokens,
-                decode=prompt.strings.decode,
-            )
-
-        return await self.request("post", "/completions", read, body=body)
+        size = (
+            _BYTES
+            + _BYTES_GENERATED * max_tokens * len(prompts)
+            + _BYTES_PROMPT * sum(map(len, prompts))
+        )
+        answers = await self.request(
+            "post",
+            "/completions",
+            lambda answer: read_answers(answer, asked),
+            body=body,
+            size=size,
+        )
+        if self._known[0] == "get":
+            self._known = ("post", "/completions", body)
+        return answers
 
     # Requests
 
@@ -142,59 +173,167 @@ class Connection:
         read: Callable[[object], Result],
         *,
         body: dict[str, Any] | None = None,
+        size: int = _BYTES,
     ) -> Result:
         """Send a request and parse its answer.
 
-        The openai client repeats the request if the server cannot be reached, exceeds
-        the timeout or reports a temporary problem (408, 409, 429, 5xx). This method
-        repeats it if the answer is malformed.
+        The request is repeated if the server cannot be reached, exceeds the timeout,
+        reports a temporary problem (408, 409, 429, 5xx) or gives a malformed answer. If
+        the server could not be reached for an earlier request in all its tries, it is
+        first asked once whether it is there again.
+
+        method (str): "get" or "post".
+        path (str): The path below the base URL, or a whole URL of the server.
+        read (Callable[[object], Result]): Parses the JSON of the answer.
+        body (dict[str, Any] | None): The JSON of the request.
+        size (int): The most bytes of the answer.
+        RAISES (ConnectionError): If the server does not answer, or violates the
+            protocol.
+        RAISES (ValueError): If it refuses the request (`Refused`), or returns what the
+            decoder cannot use.
+        """
+        if self._given_up:
+            await self._reach()
+        url, tries = self.settings.base_url, self.settings.max_retries + 1
+        for attempt in range(tries):
+            wait = min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT)
+            wait *= 1 - random.random() / 4  # not all texts at the same time
+            template = Errors.P175
+            try:
+                return read(await self._send(method, path, body, size=size))
+            except Refused:
+                raise
+            except _NoAnswer as error:
+                template, reason = Errors.P173, str(error)
+                wait = error.wait or wait
+            except UnusableAnswer as error:
+                raise ValueError(Errors.P177.format(url=url, found=error)) from None
+            except OtherModel as error:
+                message = Errors.P183.format(url=url, found=self.plain(str(error)))
+                raise ValueError(message) from None
+            except (MalformedAnswer, ValueError, RecursionError) as error:
+                reason = self.plain(str(error))
+            if attempt + 1 < tries:
+                await asyncio.sleep(wait)
+        self._given_up = self._given_up or template == Errors.P173
+        raise ConnectionError(template.format(url=url, tries=tries, error=reason))
+
+    async def _send(
+        self, method: str, path: str, body: dict[str, Any] | None, *, size: int
+    ) -> object:
+        """Send a request once; gives the JSON of the answer.
+
+        RAISES (_NoAnswer): If the server cannot be reached, exceeds the timeout or
+            reports a temporary problem.
+        RAISES (Refused): If it refuses the request, or sends it elsewhere.
+        RAISES (MalformedAnswer): If the answer is no JSON, or may not be read.
         """
         import openai
 
-        send = getattr(self._client, method)
+        most_bytes.set(size)
         options = {} if body is None else {"body": body}
-        url, tries = self.settings.base_url, self.settings.max_retries + 1
-        for attempt in range(tries):
-            try:
-                return read(await send(path, cast_to=object, **options))
-            except (openai.APIConnectionError, openai.InternalServerError) as error:
-                raise self._unreachable(error) from None
-            except openai.APIStatusError as error:
-                if error.status_code in (408, 409, 429):
-                    raise self._unreachable(error) from None
-                message = Errors.P174.format(url=url, error=self._plain(error))
-                refused = Refused(message)
-                refused.status = error.status_code
-                raise refused from None
-            except UnusableAnswer as error:
-                raise ValueError(Errors.P177.format(url=url, found=error)) from None
-            except (MalformedAnswer, ValueError, openai.OpenAIError) as error:
-                # a ValueError means invalid JSON
-                reason = self._plain(error)
-            if attempt + 1 < tries:
-                await asyncio.sleep(min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT))
-        raise ConnectionError(Errors.P175.format(url=url, tries=tries, reason=reason))
+        answer = getattr(self._client, method)(path, cast_to=object, **options)
+        timeout = self.settings.timeout
+        try:
+            # for the whole answer; the client's timeouts start again with each byte
+            return await asyncio.wait_for(answer, timeout)
+        except asyncio.TimeoutError:
+            reason = f"Timeout, no complete answer within {timeout:g} seconds"
+            raise _NoAnswer(reason) from None
+        except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, MalformedAnswer):
+                raise error.__cause__ from None  # openai 1 wraps all errors
+            raise _NoAnswer(self._words(error)) from None
+        except openai.APIStatusError as error:
+            status, headers = error.status_code, error.response.headers
+            if status >= 500 or status in _PASSING:
+                wait = _wait_asked(headers)
+                raise _NoAnswer(self._words(error), wait=wait) from None
+            raise self._refused(error) from None
+        except RecursionError:
+            raise MalformedAnswer("its JSON is nested too deeply") from None
+        except (ValueError, openai.OpenAIError) as error:
+            # a ValueError means invalid JSON
+            raise MalformedAnswer(self._words(error)) from None
 
-    def _unreachable(self, error: Exception) -> ConnectionError:
-        message = Errors.P173.format(
-            url=self.settings.base_url,
-            tries=self.settings.max_retries + 1,
-            error=self._plain(error),
-        )
-        return ConnectionError(message)
+    def _refused(self, error: Any) -> Refused:
+        """The error for a status of which a repeated request makes no other."""
+        url, status = self.settings.base_url, error.status_code
+        if 300 <= status < 400:
+            other = self.plain(error.response.headers.get("Location", ""))
+            refused = Refused(Errors.P184.format(url=url, status=status, other=other))
+        else:
+            refused = Refused(Errors.P174.format(url=url, error=self._words(error)))
+        refused.status = status
+        return refused
 
-    def _plain(self, error: Exception) -> str:
-        """The message of an error, without the API key that a server may echo."""
+    async def _reach(self) -> None:
+        """Ask, once for all texts, whether the server can be reached again.
+
+        RAISES (ConnectionError): If it cannot.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._probe is None or (self._probe.done() and now >= self._probe_again):
+            self._probe = asyncio.ensure_future(self._ask_once())
+        # a text that is cancelled must not cancel the probe of the others
+        reason = await asyncio.shield(self._probe)
+        if reason is not None:
+            url = self.settings.base_url
+            raise ConnectionError(Errors.P185.format(url=url, error=reason))
+
+    async def _ask_once(self) -> str | None:
+        """Send a known request once; gives the reason if there is no answer."""
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        try:
+            await self._send(*self._known, size=_BYTES)
+        except _NoAnswer as error:
+            now = clock()
+            self._probe_again = now + (now - start if now - start > _QUICK else 0)
+            return str(error)
+        except (Refused, MalformedAnswer):
+            pass  # also an answer
+        self._given_up = False
+        return None
+
+    # Messages
+
+    def plain(self, words: str) -> str:
+        """Words of a server for a message: without the API key, and shortened."""
+        if self._key:
+            words = words.replace(self._key, "***")
+        return "".join(char if char.isprintable() else " " for char in words[:_MESSAGE])
+
+    def _words(self, error: Exception) -> str:
         # the client's message is only "Connection error."
         cause = error.__cause__ or error
-        text = str(cause) or type(cause).__name__
-        return text.replace(self._key, "***") if self._key else text
+        return self.plain(str(cause) or type(cause).__name__)
 
 
 class Refused(ValueError):
     """A request that the server refused, with the HTTP status."""
 
     status: int = 0
+
+
+class _NoAnswer(Exception):
+    """The server cannot be reached, or has a temporary problem.
+
+    wait (float | None): The seconds after which it asks to repeat the request.
+    """
+
+    def __init__(self, reason: str, *, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+def _wait_asked(headers: Mapping[str, str]) -> float | None:
+    """The seconds of the header Retry-After; None if it asks for too many."""
+    try:
+        seconds = float(headers.get("Retry-After", ""))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds <= _LONGEST_ASKED else None
 
 
 # Starting and ending
@@ -222,8 +361,9 @@ def _make_client(settings: ServerSettings, key: str) -> Any:
     return openai.AsyncOpenAI(
         base_url=settings.base_url,
         api_key=key or "EMPTY",  # the client requires one
-        timeout=settings.timeout,
-        max_retries=settings.max_retries,
+        timeout=None,
+        max_retries=0,  # `Connection` repeats requests, and limits their time
+        http_client=make_http_client(),
     )
 
 

@@ -43,7 +43,7 @@ class ServerDecoder:
     max_mention_tokens (int): Most tokens of a mention.
     max_concurrency (int): Texts in progress at the same time.
     max_retries (int): How often a request is repeated, with growing pauses.
-    timeout (float): Seconds to wait for an answer.
+    timeout (float): Seconds to wait for a complete answer.
     """
 
     base_url: str
@@ -176,6 +176,7 @@ class _Work:
         answers = await self.served.connection.complete(
             model.name,
             sequences,
+            models=model.names,
             prompt=prompt,
             max_tokens=MAX_COUNT_TOKENS,
             stop=model.count_ends,
@@ -210,6 +211,7 @@ class _Work:
         answers = await self.served.connection.complete(
             model.name,
             [mention.sequence for mention in mentions],
+            models=model.names,
             prompt=prompt,
             max_tokens=room,
         )
