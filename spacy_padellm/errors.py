@@ -597,7 +597,10 @@ class Errors:
         "shows more."
     )
     P423 = "{path} has several columns called '{column}'. Rename all but one of them."
-    P424 = "a server that the pipeline needs cannot be reached: {reason}"
+    P424 = (
+        "A server that the pipeline needs cannot be reached: {reason}. Check that it "
+        "is running, and run the same command again: finished shards are kept."
+    )
     P425 = (
         "Another run is writing to {path}: process {pid} on {host}, last sign "
         "{age:.0f} s ago. Wait until it ends, or give another --output. If it has "

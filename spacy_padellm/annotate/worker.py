@@ -104,8 +104,8 @@ def annotate_shard(
     report (Callable[[int], None]): Called with the number of texts done since the
         last call.
     RAISES (ShardError): If the input cannot be read, or every text failed.
-    RAISES (AnnotateError): If the output cannot be written or is another run's, or if
-        the input was changed.
+    RAISES (AnnotateError): If the output cannot be written or is another run's, if the
+        input was changed, or if a server can no longer be reached.
     """
     path = shard_path(job.output, shard, job.output_format)
     if exists(path):
@@ -234,7 +234,7 @@ def annotate_texts(
         last call.
     RETURNS (tuple[dict[int, object], dict[int, str]]): Row -> kept part of the Doc, and
         row -> reason for the texts that failed.
-    RAISES (ShardError): If a server can no longer be reached.
+    RAISES (AnnotateError): If a server can no longer be reached.
     """
     kept: dict[int, object] = {}
     reasons: dict[int, str] = {}
@@ -268,17 +268,21 @@ def annotate_texts(
             kept[row] = keep(doc)
             del reasons[row]
 
+    def stop_if_away() -> None:
+        # if the server does not answer the probe either, the texts are not the cause
+        list(nlp.pipe([(PROBE, _PROBE_ROW)], as_tuples=True))
+        if _PROBE_ROW in unreached:
+            reason = reasons[_PROBE_ROW].rstrip(".")
+            raise AnnotateError(Errors.P424.format(reason=reason))
+
+    if unreached:
+        stop_if_away()
     # some components drop a whole batch if one of its Docs fails
     for record in records:
         if record.row not in kept:
             annotate_alone(record)
-            report(1)
-    if unreached:
-        # if the server does not answer the probe either, the texts are not the cause
-        list(nlp.pipe([(PROBE, _PROBE_ROW)], as_tuples=True))
-        if _PROBE_ROW in unreached:
-            raise ShardError(Errors.P424.format(reason=reasons[_PROBE_ROW]))
-        for record in records:
             if record.row in unreached:
+                stop_if_away()
                 annotate_alone(record)
+            report(1)
     return kept, reasons

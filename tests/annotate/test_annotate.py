@@ -569,7 +569,7 @@ def test_annotate_server_that_goes_away_loses_no_text(
     source = write_parquet(tmp_path / "in.parquet", some_texts(12))
     output = tmp_path / "out"
     monkeypatch.setattr(Remote, "away", set(range(6, 100)))
-    saying = "a server that the pipeline needs cannot be reached: remote: Conn"
+    saying = "A server that the pipeline needs cannot be reached: remote: Conn"
     fails(remote, source, "-o", output, saying=saying)
     assert not shards(output)
     monkeypatch.setattr(Remote, "away", set())
@@ -577,12 +577,24 @@ def test_annotate_server_that_goes_away_loses_no_text(
     assert [row["text"] for row in rows(output)] == some_texts(12)
 
 
+def test_annotate_server_that_is_dead_is_asked_for_no_further_text(
+    remote: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = write_parquet(tmp_path / "in.parquet", some_texts(12))
+    monkeypatch.setattr(Remote, "away", set(range(6, 100)))
+    saying = "run the same command again"
+    fails(remote, source, "-o", tmp_path / "out", "--shard-size", "4", saying=saying)
+    # the sentence at the start, the first shard, the second one, and the probe
+    assert Remote.asked + 1 == 1 + 4 + 4 + 1
+    assert len(shards(tmp_path / "out")) == 1
+
+
 def test_annotate_server_that_comes_back_loses_no_text(
     remote: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     source = write_parquet(tmp_path / "in.parquet", some_texts(12))
-    # the sixth text fails, also when it is sent alone; later requests succeed
-    monkeypatch.setattr(Remote, "away", {6, 13})
+    # the sixth text fails, also when it is sent alone; other requests succeed
+    monkeypatch.setattr(Remote, "away", {6, 14})
     code, words = annotate(remote, source, "-o", tmp_path / "out")
     assert code == 0, words
     assert [row["text"] for row in rows(tmp_path / "out")] == some_texts(12)
