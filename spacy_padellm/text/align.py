@@ -11,7 +11,7 @@ from unicodedata import category, normalize
 
 from spacy_padellm.mention.mention import Mention, Status
 from spacy_padellm.mention.occurrences import find_all
-from spacy_padellm.text.normalize import normalize_text
+from spacy_padellm.text.normalize import compose, normalize_text
 
 # Start and end (exclusive) of an occurrence, in characters of the text
 _Offsets = tuple[int, int]
@@ -259,12 +259,12 @@ def _continues(text: str, start: int, i: int) -> bool:
         return True
     # Hangul jamo compose without being marks
     chunk = text[start:i]
-    apart = normalize("NFKC", chunk) + normalize("NFKC", char)
-    return normalize("NFKC", chunk + char) != apart
+    apart = compose(chunk, "NFKC") + normalize("NFKC", char)
+    return compose(chunk + char, "NFKC") != apart
 
 
 def _normal_form(chunk: str) -> str:
     """Normalise the Unicode form and case, and remove whitespace."""
     # Again after folding: "ΐ" folds to three characters, its capital form to two
-    form = normalize("NFKC", normalize("NFKC", chunk).casefold())
+    form = compose(compose(chunk, "NFKC").casefold(), "NFKC")
     return "".join(form.split())

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from unicodedata import normalize
+import sys
+from itertools import pairwise
+from typing import Any
+from unicodedata import combining, normalize
 
 import pytest
 from helpers import DOC_SPANS, GOLD, LABELS, TEXT, gold_doc, initialised, trained
 from hypothesis import given, strategies as st
 from spacy.training import Example
 
-from spacy_padellm.text.normalize import normalize_text, normalized_offset
+from spacy_padellm.mention.mention import Mention
+from spacy_padellm.text import normalize as module
+from spacy_padellm.text.align import align
+from spacy_padellm.text.normalize import compose, normalize_text, normalized_offset
 
 NAME = "padellm_ner"
 WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."
@@ -73,3 +79,49 @@ def test_normalize_training_does_not_depend_on_spaces() -> None:
         example = Example(nlp.make_doc(text), gold_doc(nlp, text, mentions))
         losses.append(nlp.update([example])[NAME])
     assert losses[0] == losses[1]
+
+
+# marks of several classes, characters of several marks, bases, jamo, half-width kana
+MARKS = "\u0301\u0327\u0308\u0345\u0344\u0f71\u0f72\u0f73\u3099\u05b0\u034f\U0001d165"
+OTHERS = "aeΐᾳかｶﾞﾟ가\u1100\u1161\u11a8\u31331½— \n"
+
+
+@given(
+    st.lists(st.text(MARKS, min_size=20, max_size=60) | st.text(MARKS + OTHERS)).map(
+        "".join
+    )
+    | st.text()
+)
+@pytest.mark.parametrize("form", ["NFC", "NFKC"])
+def test_normalize_composes_as_python_does(form: Any, text: str) -> None:
+    assert compose(text, form) == normalize(form, text)
+
+
+def test_normalize_knows_all_marks() -> None:
+    for number in range(sys.maxunicode + 1):
+        apart = normalize("NFKD", chr(number))
+        # all that a run of marks can consist of
+        if combining(apart[0]) and combining(apart[-1]):
+            assert module._MANY_MARKS.search(chr(number) * 32), hex(number)
+
+
+@pytest.mark.parametrize(
+    "marks", ["\u0301\u0327", "\u0344\u0327", "\u0f72\u0f71", "ﾞ\u0327"]
+)
+def test_normalize_gives_python_no_long_run_of_marks_without_order(
+    marks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(form: Any, text: str) -> str:
+        if form.startswith("NFK") or "ﾞ" not in text:
+            classes = [combining(char) for char in normalize("NFKD", text[:2000])]
+            falls = sum(a > b > 0 for a, b in pairwise(classes))
+            assert falls < 100, "takes quadratic time"
+        return normalize(form, text)
+
+    monkeypatch.setattr(module, "normalize", check)
+    monkeypatch.setattr("spacy_padellm.text.align.normalize", check)
+    text = "Anna a" + marks * 1000
+    assert normalize_text(text) == normalize("NFC", text)
+    found = Mention("PER", 1, "anna", 0.9)
+    (aligned,) = align([found], text, starts=[0], ends=[4])
+    assert (aligned.start, aligned.end) == (0, 4)
