@@ -259,8 +259,9 @@ class Connection:
     def _refused(self, error: Any) -> Refused:
         """The error for a status of which a repeated request makes no other."""
         url, status = self.settings.base_url, error.status_code
-        if 300 <= status < 400:
-            other = self.plain(error.response.headers.get("Location", ""))
+        location = error.response.headers.get("Location")
+        if 300 <= status < 400 and location:
+            other = self.plain(location)
             refused = Refused(Errors.P184.format(url=url, status=status, other=other))
         else:
             refused = Refused(Errors.P174.format(url=url, error=self._words(error)))
