@@ -35,7 +35,8 @@ def test_tokenizer_that_gives_up_is_told(model: Path) -> None:
 
 
 def test_tokenizer_that_gives_up_costs_one_text(model: Path) -> None:
-    nlp = make_nlp(model=named(model), labels=LABELS, prompt=PROMPT)
+    settings = {"labels": LABELS, "prompt": PROMPT, "layout": "ignore"}
+    nlp = make_nlp(model=named(model), **settings)
     errors: list[str] = []
     nlp.set_error_handler(swallow(errors))
     texts = ["Bob ran .", BOMB, "Anna ran ."]
