@@ -1,9 +1,8 @@
 """Fine-tune a causal LM as an English NER model in a given number of seconds.
 
 For a GPU that is rented by the minute: the learning rate follows the clock, so that the
-run ends well whatever the GPU's speed. In the last part of the time the weights are
-used in the few bits that they are stored in, and their gradients go to full ones
-(straight-through estimation), so that storing them costs little.
+run ends well whatever the GPU's speed. As in the project's workflow `smollm2`, the last
+part of the time trains with quantized weights, in which the pipeline is saved.
 
     python -m benchmarks.gpu.finetune BASE TRAIN.spacy OUTPUT --seconds 300 \
         --dev conll=conll03_dev.spacy --dev ewt=ewt_dev.spacy
@@ -17,6 +16,7 @@ import math
 import random
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from thinc.api import Adam
 
-from benchmarks.gpu.few_bits import FewBits
+from spacy_padellm.training.update import Updates
 
 LABELS = {
     "PER": "person",
@@ -57,7 +57,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="texts of a step")
     parser.add_argument("--tokens", type=int, default=16384, help="of a pass")
     parser.add_argument("--rate", type=float, default=4e-4)
-    parser.add_argument("--bits-from", type=float, default=0.6, help="share of time")
+    parser.add_argument("--quantized-rate", type=float, default=1e-4)
+    parser.add_argument("--quantized-from", type=float, default=0.75, help="of time")
     parser.add_argument("--save-every", type=int, default=0, help="steps")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="bfloat16")
@@ -72,19 +73,14 @@ def main() -> None:
     nlp.initialize(lambda: [as_example(nlp, doc) for doc in docs[:64]])
     pipe: Any = nlp.get_pipe("padellm_ner")
     log["steps"] = fine_tune(nlp, pipe, docs, options)
-    model = pipe.handle.lm().model.eval()
-    bits = FewBits(model)
-    bits.save(options.output / "bits")
-    dev = dict(pair.split("=") for pair in options.dev)
-    for name, use in (("full", False), ("bits", True)):
-        if use:
-            bits.use()
-        log[name] = {
-            corpus: evaluate(nlp, Path(path), limit=options.dev_texts)
-            for corpus, path in dev.items()
-        }
-        print(name, json.dumps(log[name]), flush=True)
+    options.output.mkdir(parents=True, exist_ok=True)
     nlp.to_disk(options.output / "pipeline")
+    dev = dict(pair.split("=") for pair in options.dev)
+    log["dev"] = {
+        corpus: evaluate(nlp, Path(path), limit=options.dev_texts)
+        for corpus, path in dev.items()
+    }
+    print(json.dumps(log["dev"]), flush=True)
     (options.output / "log.json").write_text(json.dumps(log, indent=1), "utf8")
 
 
@@ -126,25 +122,21 @@ def fine_tune(
     """Train until the time is over; gives what was logged."""
     sgd = Adam(0.0, beta1=0.9, beta2=0.98, L2=0.05, grad_clip=1.0, use_averages=False)
     logged: list[dict[str, float]] = []
-    bits: FewBits | None = None
-    model = pipe.handle.trainable(pipe.prompt.special_tokens).model
-    if model.device.type == "cpu":
-        # the fused kernel's backward pass with a mask is slower there
-        model.set_attn_implementation("eager")
     batches = endless(docs, options.batch, seed=options.seed)
     started = time.perf_counter()
-    total, count, step = 0.0, 0, 0
+    total, count, step, warmed = 0.0, 0, 0, 0
     while (share := (time.perf_counter() - started) / options.seconds) < 1:
-        if bits is None and share >= options.bits_from:
-            bits = FewBits(model)
-        warm = min(1.0, (step + 1) / 100)
-        sgd.learn_rate = options.rate * warm * 0.5 * (1 + math.cos(math.pi * share))
+        first = options.quantized_from
+        if share >= first and not pipe.training.quantized:
+            pipe.training = replace(pipe.training, quantized=True)
+            pipe._updates, warmed = Updates(), 0
+        rate = options.quantized_rate if pipe.training.quantized else options.rate
+        part = (share - first) / (1 - first) if share >= first else share / first
+        warmed += 1
+        warm = min(1.0, warmed / 60)
+        sgd.learn_rate = rate * warm * 0.5 * (1 + math.cos(math.pi * part))
         examples = [as_example(nlp, doc) for doc in next(batches)]
-        if bits is not None:
-            bits.use()
         losses = pipe.update(examples)
-        if bits is not None:
-            bits.restore()
         pipe.finish_update(sgd)
         total, count, step = total + losses["padellm_ner"], count + 1, step + 1
         if step in {1, 10} or step % 25 == 0:
@@ -155,7 +147,7 @@ def fine_tune(
             print(logged[-1], f"rate {float(sgd.learn_rate):.1e}", flush=True)
             total, count = 0.0, 0
         if options.save_every and step % options.save_every == 0:
-            model.save_pretrained(options.output / "checkpoint")
+            nlp.to_disk(options.output / "checkpoint")
     if torch.cuda.is_available():
         print("memory GiB", torch.cuda.max_memory_allocated() / 2**30, flush=True)
     return logged

@@ -56,8 +56,14 @@ run() {
         done
         ;;
     bundled)
+        models="--model bundled-en-sm"
+        # the large one may have been left behind
+        if [ -f spacy_padellm/models/en/quantized.safetensors ]; then
+            models="--model bundled-en $models"
+        fi
+        # shellcheck disable=SC2086
         part bundled 60 "$PYTHON" -m spacy_padellm.benchmark "$CORPUS" \
-            --model bundled-en --model bundled-en-sm --device "$DEVICE" --texts 400 --repeats 1 \
+            $models --device "$DEVICE" --texts 400 --repeats 1 \
             --decoders "tree,${graphs%,}" --peers ner --json "$OUT/bundled.json"
         ;;
     profile)
