@@ -461,7 +461,10 @@ class Errors:
         "No file in {path} matches the format '{format}'. Give a folder with "
         "{suffixes} files (.gz, .bz2 and .xz are read too), or the file itself."
     )
-    P203 = "Unknown language '{lang}'. Choose one of: {langs}."
+    P203 = (
+        "The language '{lang}' cannot be used: {error}. Give the code of a language of "
+        "spaCy (en, de, zh, ...) and install the packages that it needs, or give 'xx'."
+    )
     P204 = (
         "No text could be read from {path} ({bad} bad lines{first}). Check that the "
         "file is not empty and that --format is right."
@@ -486,8 +489,8 @@ class Errors:
     )
     P209 = (
         "{path}: found no column of tags (O, B-PER, I-PER ...) next to a column of "
-        "tokens. Check --format, or give the columns with --tag-column and "
-        "--token-column."
+        "tokens. Check --format (auto recognises most), or give the columns with "
+        "--tag-column and --token-column."
     )
     P210 = (
         "{path}: the tags cannot be column {tag} and the tokens column {token} of "
@@ -500,6 +503,16 @@ class Errors:
         "'{format}'. Drop them."
     )
     P213 = "Cannot write {path}: {error}. Give a file in a folder that can be written."
+    P214 = "{path} is {kind}, which is not read. {remedy}"
+    P215 = (
+        "{path}: the tags have no labels, only B, I and O. Write a label after B and "
+        "I, e.g. B-NAME and I-NAME."
+    )
+    P216 = (
+        "{path}: the tags are brackets, such as Entity=(person-1. They mark what is "
+        "spoken of, not names alone, so they are not read. Write a tag for each token "
+        "instead, e.g. NER=B-PER."
+    )
 
     # Mentions
     P301 = "Unknown de-duplication mode '{mode}'. Set it to 'on', 'off' or 'reversed'."
@@ -720,6 +733,20 @@ class Warnings:
         "The model's forward pass cannot be captured as a CUDA graph: {error}. The "
         "texts are decoded without graphs. Leave out the decoder's `cuda_graphs` to "
         "avoid this warning."
+    )
+    # notes of conversions; the command adds how many
+    W201 = "Mentions trimmed of blanks at their edges"
+    W202 = "Mentions that were nothing but blanks, left out"
+    W203 = "Mentions mended whose offsets counted line ends otherwise (CRLF)"
+    W204 = "Mentions mended whose offsets counted otherwise (bytes, UTF-16, ends)"
+    W205 = "Spans that were rejected when they were annotated, left out"
+    W206 = (
+        "Sentences whose tag columns {columns} (the first is 0) were read as nested "
+        "mentions; --tag-column chooses one"
+    )
+    W207 = (
+        "Sentences with tags without B- and I-, where neighbours of one label are one "
+        "mention"
     )
     W402 = (
         "{shards} shard(s) for {workers} workers: some workers will be idle at the "

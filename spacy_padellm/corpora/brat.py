@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spacy_padellm.corpora.files import COMPRESSIONS, plain_name, read_lines, read_text
-from spacy_padellm.corpora.records import BadLine, CharSpan, CorpusRecord, span_problem
+from spacy_padellm.corpora.offsets import SourceMention, char_spans
+from spacy_padellm.corpora.records import BadLine, CorpusRecord
 
 OFFSETS = re.compile(r"(\S+) (\d+) (\d+(?:;\d+ \d+)*)")
+
+LEFT_OUT = "its text is left out, so that nothing in it is learnt as absent"
 
 
 def read_brat(path: Path) -> Iterator[CorpusRecord | BadLine]:
@@ -18,58 +21,83 @@ def read_brat(path: Path) -> Iterator[CorpusRecord | BadLine]:
     path (Path): The .txt file, or an .ann file, which is only reported if it has no
         .txt file.
     YIELDS (CorpusRecord | BadLine): The text with its text-bound annotations (lines
-        `T...`), and a BadLine for each annotation that is left out. Relations, events,
-        attributes, notes and normalizations are ignored.
+        `T...`). If some cannot be read, a BadLine for each of them and no text.
+        Relations, events, attributes, notes and normalizations are ignored.
     """
-    other = ".txt" if plain_name(path).suffix == ".ann" else ".ann"
-    partner = _find(plain_name(path).with_suffix(other))
+    partner = brat_partner(path)
+    is_ann = plain_name(path).suffix == ".ann"
     if partner is None:
         # missing annotation is not empty annotation
+        other = ".txt" if is_ann else ".ann"
         yield BadLine(path, 0, f"no {other} file with the same name")
-    elif other == ".ann":
+    elif not is_ann:
         yield from _read_pair(path, partner)
 
 
-def _find(path: Path) -> Path | None:
-    """Find a file by its name without compression suffix."""
-    names = (path, *(path.with_name(path.name + suffix) for suffix in COMPRESSIONS))
+def brat_partner(path: Path) -> Path | None:
+    """Find the other file of a pair.
+
+    path (Path): A .txt or .ann file.
+    RETURNS (Path | None): The .ann or .txt file of the same name, which may be
+        compressed, or None if there is none.
+    """
+    other = ".txt" if plain_name(path).suffix == ".ann" else ".ann"
+    name = plain_name(path).with_suffix(other)
+    names = (name, *(name.with_name(name.name + suffix) for suffix in COMPRESSIONS))
     return next((name for name in names if name.is_file()), None)
 
 
 def _read_pair(text_path: Path, ann_path: Path) -> Iterator[CorpusRecord | BadLine]:
     """Read a text and its annotations."""
     text = read_text(text_path)
-    spans: list[CharSpan] = []
-    for number, line in enumerate(read_lines(ann_path), start=1):
-        if not line.startswith("T"):
+    mentions: list[SourceMention] = []
+    bad: list[BadLine] = []
+    lines = [*enumerate(read_lines(ann_path), start=1)]
+    lines = [(number, line) for number, line in lines if line.startswith("T")]
+    for number, line in lines:
+        try:
+            mentions.append(_mention(line))
+        except ValueError as error:
+            bad.append(BadLine(ann_path, number, f"{error}; {LEFT_OUT}"))
+    try:
+        spans, notes = char_spans(text, mentions)
+    except ValueError as error:
+        found = [*_disagreements(ann_path, text, lines)]
+        bad += found or [BadLine(ann_path, 0, f"{error}; {LEFT_OUT}")]
+    if bad:
+        yield from sorted(bad, key=lambda each: each.line)
+    else:
+        yield CorpusRecord(text, spans, line=1, notes=notes)
+
+
+def _disagreements(
+    path: Path, text: str, lines: list[tuple[int, str]]
+) -> Iterator[BadLine]:
+    """The well-formed lines that do not fit the text."""
+    for number, line in lines:
+        try:
+            mention = _mention(line)
+        except ValueError:
             continue
         try:
-            spans.append(_span(text, line))
+            char_spans(text, [mention])
         except ValueError as error:
-            yield BadLine(ann_path, number, str(error))
-    yield CorpusRecord(text, tuple(spans), line=1)
+            reason = str(error)
+            if ";" in line.split("\t")[1]:
+                reason = "discontinuous mention; a span has one start and one end"
+            yield BadLine(path, number, f"{reason}; {LEFT_OUT}")
 
 
-def _span(text: str, line: str) -> CharSpan:
+def _mention(line: str) -> SourceMention:
     """Parse a line `T1<tab>LABEL start end<tab>string`; ValueError if malformed."""
     fields = line.split("\t")
     if len(fields) != 3:
         raise ValueError("not three columns with tabs between them")
-    _, position, mention = fields
+    _, position, string = fields
     match = OFFSETS.fullmatch(position)
     if match is None:
         raise ValueError(f"{position!r} is not a label, a start and an end")
-    *ends, end = map(int, re.split("[; ]", match[3]))
-    # brat splits a mention at line breaks
-    if any(text[a:b].strip() for a, b in zip(ends[::2], ends[1::2], strict=True)):
-        raise ValueError(
-            f"discontinuous mention ({position}); a span has one start and end"
-        )
-    span = int(match[2]), end, match[1]
-    if problem := span_problem(text, span):
-        raise ValueError(problem)
-    string = text[span[0] : span[1]]
-    # brat replaces line breaks in the string of a mention
-    if re.sub(r"\s", " ", string) != re.sub(r"\s", " ", mention):
-        raise ValueError(f"the text at {span[0]}-{span[1]} is {string!r}")
-    return span
+    # brat splits a mention at line breaks; if there are words in between, the string
+    # differs from the text
+    end = int(re.split("[; ]", match[3])[-1])
+    return SourceMention(int(match[2]), end, match[1], string)

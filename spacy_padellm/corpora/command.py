@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from spacy_padellm.corpora.convert import JOINERS, SUFFIXES, Report, convert
+from spacy_padellm.corpora.convert import AUTO, FORMATS, Report, convert
 from spacy_padellm.corpora.records import ConversionError
 
 SHOWN_BAD_LINES = 10
@@ -24,12 +24,13 @@ def convert_cli(
     target: Annotated[
         Path, typer.Argument(metavar="OUTPUT", help="The .spacy file to write")
     ],
-    data_format: Annotated[
-        str, typer.Option("--format", "-f", help=f"One of {', '.join(SUFFIXES)}")
-    ],
     lang: Annotated[
-        str, typer.Option("--lang", "-l", help=f"One of {', '.join(JOINERS)}")
+        str,
+        typer.Option("--lang", "-l", help="Language of spaCy: en, de, zh, xx, ..."),
     ],
+    data_format: Annotated[
+        str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}")
+    ] = AUTO,
     flat: Annotated[
         bool,
         typer.Option(
@@ -103,6 +104,8 @@ def print_report(report: Report, target: Path) -> None:
         msg.info(f"Exact duplicates merged: {report.duplicates}")
     if report.split_docs:
         msg.info(f"Docs with tokens split at a mention's edge: {report.split_docs}")
+    for note, count in report.notes.items():
+        msg.info(f"{note}: {count}")
     if report.bad:
         msg.warn(f"Bad lines left out: {len(report.bad)}")
         for bad in report.bad[:SHOWN_BAD_LINES]:

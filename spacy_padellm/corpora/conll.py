@@ -1,4 +1,4 @@
-"""CoNLL-like files: a token and its tag per line, empty lines between sentences."""
+"""CoNLL-like files: a token and its tags per line, empty lines between sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from spacy_padellm.corpora.conll_layout import (
     split_columns,
 )
 from spacy_padellm.corpora.files import read_lines
-from spacy_padellm.corpora.records import BadLine, CharSpan, CorpusRecord
+from spacy_padellm.corpora.piped import unfold
+from spacy_padellm.corpora.records import BadLine, CorpusRecord
+from spacy_padellm.corpora.tags import decode_tags
+from spacy_padellm.corpora.words import join_words
+from spacy_padellm.errors import Warnings
 
 # token ids of CoNLL-U that are not those of single words
 EMPTY_NODE = re.compile(r"\d+\.\d+")
@@ -49,11 +53,12 @@ def read_conll(
     YIELDS (CorpusRecord | BadLine): One per sentence; the first malformed line if there
         is one.
     """
-    lines = read_lines(path)
+    numbered = unfold(read_lines(path))
+    lines = [line for _, line in numbered]
     if not any(map(str.strip, lines)):
         return
     layout = find_layout(path, lines, tag_column=tag_column, token_column=token_column)
-    for sentence in _sentences(lines, layout):
+    for sentence in _sentences(numbered, layout):
         if layout.numbered:
             sentence.rows = _surface(sentence.rows, layout)
         if not sentence.rows:
@@ -66,12 +71,15 @@ def read_conll(
         yield problems[0] if problems else _record(sentence, layout, joiner)
 
 
-def _sentences(lines: list[str], layout: ColumnLayout) -> Iterator[Sentence]:
-    """Group lines into sentences, without comments and document starts."""
+def _sentences(
+    lines: list[tuple[int, str]], layout: ColumnLayout
+) -> Iterator[Sentence]:
+    """Group lines into sentences, without comments, header and document starts."""
     sentence = Sentence()
-    for number, line in enumerate([*lines, ""], start=1):
+    for number, line in [*lines, (0, "")]:
         row = split_columns(line, tabs=layout.tabs)
-        if not line.strip() or DOCSTART in row:
+        is_header = number == 1 and layout.is_header(row)
+        if not line.strip() or DOCSTART in row or is_header:
             if sentence.rows:
                 yield sentence
             sentence = Sentence()
@@ -98,14 +106,16 @@ def _surface(
             continue
         if parts := RANGE.fullmatch(number):
             last = int(parts[1])
-            if len(row) == layout.width:
-                row = [*row[: layout.tag], "O", *row[layout.tag + 1 :]]
+            if len(row) == layout.width and not layout.key:
+                row = ["O" if i in layout.tags else x for i, x in enumerate(row)]
         elif last and number.isdigit() and int(number) <= last:
             word = words[-1][1]
             if layout.problem(row):
                 words.append((line, row))
-            elif not layout.problem(word) and word[layout.tag] == "O":
-                word[layout.tag] = row[layout.tag]
+            elif not layout.problem(word):
+                for column in layout.tags:
+                    if layout.tag(word, column) == "O":
+                        layout.set_tag(word, column, layout.tag(row, column))
             continue
         else:
             last = 0
@@ -115,59 +125,30 @@ def _surface(
 
 def _record(sentence: Sentence, layout: ColumnLayout, joiner: str) -> CorpusRecord:
     """Join the tokens of a well-formed sentence into a text."""
-    words = [row[layout.token] for _, row in sentence.rows]
-    tags = [row[layout.tag] for _, row in sentence.rows]
-    line = sentence.rows[0][0]
-    text = sentence.text or ""
-    starts = _word_starts(text, words)
-    has_text = starts is not None
-    if starts is None:
-        text = joiner.join(words)
-        starts = [0]
-        for word in words:
-            starts.append(starts[-1] + len(word) + len(joiner))
-    spans: list[CharSpan] = [
-        (starts[first], starts[last] + len(words[last]), label)
-        for first, last, label in decode_tags(tags)
+    rows = [row for _, row in sentence.rows]
+    mentions = [
+        mention
+        for column in layout.tags
+        for mention in decode_tags([layout.tag(row, column) for row in rows])
     ]
-    if has_text or not joiner:
-        return CorpusRecord(text, tuple(spans), line)
-    spaces = [True] * (len(words) - 1) + [False]
-    return CorpusRecord(text, tuple(spans), line, words=words, spaces=spaces)
+    return join_words(
+        [row[layout.token] for row in rows],
+        mentions,
+        line=sentence.rows[0][0],
+        joiner=joiner,
+        text=sentence.text or "",
+        joined=[_ends_joined(row, layout) for row in rows],
+        notes=_notes(layout),
+    )
 
 
-def _word_starts(text: str, words: list[str]) -> list[int] | None:
-    """Find the words in a text; None if there is more than whitespace between."""
-    starts: list[int] = []
-    end = 0
-    for word in words:
-        start = text.find(word, end)
-        if start < 0 or text[end:start].strip():
-            return None
-        starts.append(start)
-        end = start + len(word)
-    return None if text[end:].strip() else starts
+def _ends_joined(row: list[str], layout: ColumnLayout) -> bool:
+    """Whether CoNLL-U says that no space follows a token."""
+    return layout.numbered and "SpaceAfter=No" in row[-1].split("|")
 
 
-def decode_tags(tags: list[str]) -> Iterator[tuple[int, int, str]]:
-    """Decode the tags of a sentence.
-
-    One rule decodes IOB1, IOB2, BIOES, BILUO and BMES: I, M, E and L continue a mention
-    of their label, and start one if there is none. spaCy's `iob_to_biluo` would merge
-    broken sequences such as "L-PER I-PER".
-
-    tags (list[str]): Well-formed tags such as "O" and "B-PER".
-    YIELDS (tuple[int, int, str]): First token, last token (inclusive) and label.
-    """
-    start: int | None = None
-    for index, tag in enumerate(tags):
-        prefix, _, label = tag.partition("-")
-        if start is None or prefix in ("B", "S", "U"):
-            start = index
-        following = tags[index + 1] if index + 1 < len(tags) else "O"
-        continues = following[0] in "IMEL" and following[2:] == label
-        if prefix == "O":
-            start = None
-        elif not continues or prefix in ("E", "L", "S", "U"):
-            yield start, index, label
-            start = None
+def _notes(layout: ColumnLayout) -> tuple[str, ...]:
+    """What a user should know of how the tags were read."""
+    columns = ", ".join(map(str, layout.tags))
+    several = [Warnings.W206.format(columns=columns)] if len(layout.tags) > 1 else []
+    return (*several, *([Warnings.W207] if layout.bare else []))

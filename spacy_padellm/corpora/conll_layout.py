@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from spacy_padellm.corpora.records import ConversionError
+from spacy_padellm.corpora.tags import PREFIXES, TAG, is_bare, is_chunks, split_tag
 from spacy_padellm.errors import Errors
 
-TAG = re.compile(r"O|[BIESLUM]-\S.*")
-"""The tags of IOB1, IOB2, BIOES, BILUO and BMES."""
-
-NUMBER = re.compile(r"\d+")
+NUMBER = re.compile(r"\d+(-\d+|\.\d+)?")
 
 DOCSTART = "-DOCSTART-"
+
+HEADER = re.compile(r"(ner|ne|bio|iob|entity)?[ _-]?(tags?|labels?)?", re.IGNORECASE)
+"""What the column of tags is called in a first line of names."""
+
+TOKEN_HEADER = re.compile(r"words?|tokens?|forms?|text", re.IGNORECASE)
+"""What the column of tokens is called there."""
+
+SHARED = re.compile(r"\|(?=[BIESLUM]-)")
+"""What parts the tags of one token, where it may also part keys."""
+
+# the keys of names in CoNLL-U, the most usual first
+NAME_KEYS = ("ner", "ne", "tag", "entity", "name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +36,19 @@ class ColumnLayout:
     tabs (bool): Whether columns are separated by single tabs, not by spaces.
     width (int): The number of columns.
     token (int): The column of the tokens, from 0.
-    tag (int): The column of the tags, from 0.
+    tags (tuple[int, ...]): The columns of the tags, from 0.
     numbered (bool): Whether the first column numbers the tokens of a sentence.
+    key (str | None): The key of the tag, if its column holds `key=value|key=value`.
+    bare (bool): Whether the tags are labels without B- and I-.
     """
 
     tabs: bool
     width: int
     token: int
-    tag: int
+    tags: tuple[int, ...]
     numbered: bool
+    key: str | None = None
+    bare: bool = False
 
     def problem(self, row: list[str]) -> str | None:
         """Check a line.
@@ -49,9 +64,52 @@ class ColumnLayout:
             )
         if not row[self.token]:
             return "the token is empty"
-        if not TAG.fullmatch(row[self.tag]):
-            return f"{row[self.tag]!r} is not a tag"
-        return None
+        tags = [self.tag(row, column) for column in self.tags]
+        wrong = (tag for tag in tags if not TAG.fullmatch(tag))
+        return next((f"{tag!r} is not a tag" for tag in wrong), None)
+
+    def tag(self, row: list[str], column: int) -> str:
+        """The tag of a token.
+
+        row (list[str]): The columns of its line.
+        column (int): One of `tags`.
+        RETURNS (str): The tag, with B- and I-.
+        """
+        tag = row[column]
+        if self.key:
+            tag = keyed_values(tag).get(self.key, "O")
+        return f"I-{tag}" if self.bare and tag != "O" else tag
+
+    def set_tag(self, row: list[str], column: int, tag: str) -> None:
+        """Change the tag of a token.
+
+        row (list[str]): The columns of its line, changed in place.
+        column (int): One of `tags`.
+        tag (str): A tag of `tag`.
+        """
+        if self.bare:
+            tag = tag.removeprefix("I-")
+        row[column] = f"{row[column]}|{self.key}={tag}" if self.key else tag
+
+    def is_header(self, row: list[str]) -> bool:
+        """Check whether the first line of a file names the columns.
+
+        row (list[str]): The columns of the line.
+        RETURNS (bool): Whether it does.
+        """
+        if len(row) != self.width or not TOKEN_HEADER.fullmatch(row[self.token]):
+            return False
+        return all(HEADER.fullmatch(row[column]) for column in self.tags)
+
+
+def keyed_values(cell: str) -> dict[str, str]:
+    """Split a cell of `key=value|key=value`; a value may be several tags.
+
+    cell (str): The cell.
+    RETURNS (dict[str, str]): Key -> value.
+    """
+    parts = (part.partition("=") for part in SHARED.sub(",", cell).split("|"))
+    return {key: value for key, mark, value in parts if mark}
 
 
 def split_columns(line: str, *, tabs: bool) -> list[str]:
@@ -69,9 +127,9 @@ def may_be_comment(line: str) -> bool:
     """Check whether a line may be a comment; "#" may also be a token.
 
     line (str): The line.
-    RETURNS (bool): Whether it starts with "# ", or is "#".
+    RETURNS (bool): Whether it starts with "#" and a blank or tab, or is "#".
     """
-    return line.startswith("# ") or line == "#"
+    return line.startswith(("# ", "#\t")) or line == "#"
 
 
 def find_layout(
@@ -86,7 +144,8 @@ def find_layout(
     path (Path): The file, for messages.
     lines (list[str]): Its lines.
     tag_column (int | None): The column of the tags; negative numbers count from the
-        right. None for the last column where most values are tags.
+        right. None for all columns where most values are tags of names, else for the
+        last one with tags.
     token_column (int | None): The column of the tokens, likewise. None for the first
         column with neither tags nor token numbers.
     RETURNS (ColumnLayout): The columns.
@@ -97,13 +156,17 @@ def find_layout(
     rows = [split_columns(line, tabs=tabs) for line in data if DOCSTART not in line]
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
     columns = list(zip(*(row for row in rows if len(row) == width), strict=True))
-    tag, token = tag_column, token_column
-    if tag is None:
-        tag = next((i for i in reversed(range(width)) if _mostly(TAG, columns[i])), 0)
-        if width < 2 or not _mostly(TAG, columns[tag]):
-            raise ConversionError(Errors.P209.format(path=path))
+    given = range(width) if tag_column is None else [tag_column % max(width, 1)]
+    tags = _name_columns(columns, given)
+    key, bare = None, False
+    if not tags:
+        tags, key, bare = _other_tags(path, columns, given)
+    if tag_column is None and (width < 2 or not tags):
+        raise ConversionError(Errors.P209.format(path=path))
+    tag = (tags or [0])[-1] if tag_column is None else tag_column
+    token = token_column
     if token is None:
-        token = _token_column(columns, tag % max(width, 1))
+        token = _token_column(columns, tags or [tag % max(width, 1)])
     allowed = range(-width, width)
     if tag not in allowed or token not in allowed or (tag - token) % width == 0:
         raise ConversionError(
@@ -117,16 +180,61 @@ def find_layout(
             )
         )
     token, tag = token % width, tag % width
-    numbered = 0 not in (token, tag) and _mostly(NUMBER, columns[0])
-    return ColumnLayout(tabs=tabs, width=width, token=token, tag=tag, numbered=numbered)
+    chosen = tuple(column for column in tags if column != token) or (tag,)
+    numbered = 0 not in (token, *chosen) and _mostly(NUMBER, columns[0])
+    return ColumnLayout(tabs, width, token, chosen, numbered, key, bare)
 
 
-def _token_column(columns: list[tuple[str, ...]], tag: int) -> int:
+def _name_columns(columns: list[tuple[str, ...]], given: Sequence[int]) -> list[int]:
+    """The columns of B- and I-tags; those of chunks only if there are no others."""
+    tags = [i for i in given if i < len(columns) and _mostly(TAG, columns[i])]
+    names = [i for i in tags if not is_chunks(set(filter(TAG.fullmatch, columns[i])))]
+    tags = names or tags[-1:]
+    # a file of nothing but "O" has tokens too
+    return tags[1:] if len(tags) == len(columns) else tags
+
+
+def _other_tags(
+    path: Path, columns: list[tuple[str, ...]], given: Sequence[int]
+) -> tuple[list[int], str | None, bool]:
+    """The column of tags after a key, or of labels alone: column, key, whether bare."""
+    for i in reversed([i for i in given if i < len(columns)]):
+        if key := _find_key(path, columns[i]):
+            return [i], key, False
+    for i in reversed([i for i in given if i < len(columns)]):
+        values = [x for x in columns[i] if not HEADER.fullmatch(x) or x == "O"]
+        if not is_bare(values) or len(columns) < 2:
+            continue
+        if set(values) <= {"O", *PREFIXES}:
+            raise ConversionError(Errors.P215.format(path=path))
+        return [i], None, True
+    return [], None, False
+
+
+def _find_key(path: Path, cells: Sequence[str]) -> str | None:
+    """The key whose values are tags, in cells of `key=value|key=value`."""
+    values: dict[str, set[str]] = {}
+    for cell in cells:
+        for key, value in keyed_values(cell).items():
+            values.setdefault(key, set()).add(value)
+    if any(value.startswith("(") for value in values.get("Entity", ())):
+        raise ConversionError(Errors.P216.format(path=path))
+    found = [
+        key
+        for key, tags in values.items()
+        if tags != {"O"}
+        and all(TAG.fullmatch(part) for tag in tags for part in split_tag(tag))
+    ]
+    known = [key for name in NAME_KEYS for key in found if key.lower() == name]
+    return next(iter(known or found), None)
+
+
+def _token_column(columns: list[tuple[str, ...]], tags: Sequence[int]) -> int:
     """Choose the first column that holds neither the tags nor token numbers."""
-    others = [i for i in range(len(columns)) if i != tag]
+    others = [i for i in range(len(columns)) if i not in tags]
     if len(others) > 1 and _mostly(NUMBER, columns[others[0]]):
         return others[1]
-    return others[0] if others else tag
+    return others[0] if others else tags[0]
 
 
 def _mostly(pattern: re.Pattern[str], values: tuple[str, ...]) -> bool:

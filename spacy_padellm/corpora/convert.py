@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
@@ -18,20 +17,24 @@ from spacy_padellm.corpora.conll import read_conll
 from spacy_padellm.corpora.docs import annotate, count_overlaps, first_overlap, make_doc
 from spacy_padellm.corpora.files import source_files
 from spacy_padellm.corpora.jsonl import read_jsonl
+from spacy_padellm.corpora.languages import blank_pipeline, joiner_of
 from spacy_padellm.corpora.paper import read_paper
+from spacy_padellm.corpora.recognize import check_known, recognize
 from spacy_padellm.corpora.records import (
     BadLine,
     ConversionError,
     CorpusRecord,
     record_problem,
 )
+from spacy_padellm.corpora.table import read_table
+from spacy_padellm.corpora.trim import trim_spans
 from spacy_padellm.errors import Errors
 from spacy_padellm.text.labels import LABELS_KEY
 
 Reader = Callable[[Path], Iterator[CorpusRecord | BadLine]]
 
-JOINERS = {"en": " ", "zh": ""}
-"""Language -> separator of tokens in files that do not contain the text."""
+AUTO = "auto"
+"""The format that is recognised by the content of each file."""
 
 SUFFIXES = {
     "paper": {".json", ".jsonl"},
@@ -39,8 +42,11 @@ SUFFIXES = {
     "brat": {".txt", ".ann"},
     "jsonl": {".json", ".jsonl"},
     "cluener": {".json", ".jsonl"},
+    "table": {".csv", ".tsv", ".parquet"},
 }
 """Format -> suffixes of its files in a folder."""
+
+FORMATS = (AUTO, *SUFFIXES)
 
 
 @dataclass(slots=True)
@@ -56,6 +62,7 @@ class Report:
     duplicates (int): The number of mentions dropped as exact duplicates.
     split_docs (int): The number of Docs where a token was split at the boundary of a
         mention.
+    notes (Counter[str]): What was left out or changed, and how often.
     bad (list[BadLine]): The lines that were left out.
     """
 
@@ -66,6 +73,7 @@ class Report:
     outside_ents: int = 0
     duplicates: int = 0
     split_docs: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
     bad: list[BadLine] = field(default_factory=list)
 
 
@@ -85,8 +93,8 @@ def convert(
 
     source (Path): A file or a folder, plain or compressed.
     target (Path): The file to write; its folder is created.
-    data_format (str): A key of `SUFFIXES`.
-    lang (str): A key of `JOINERS`.
+    data_format (str): One of `FORMATS`.
+    lang (str): The code of a language of spaCy.
     flat (bool): Write `doc.ents` only; overlapping mentions are an error.
     spans_key (str): The key of `doc.spans` for all mentions; unused if `flat`.
     own_labels (bool): Record in each Doc's user data which labels the source annotates,
@@ -98,20 +106,20 @@ def convert(
     """
     if target.suffix != ".spacy" or target.is_dir():
         raise ConversionError(Errors.P211.format(path=target))
-    if lang not in JOINERS:
-        raise ConversionError(Errors.P203.format(lang=lang, langs=", ".join(JOINERS)))
-    reader = _reader(
+    readers = _readers(
         data_format, lang=lang, tag_column=tag_column, token_column=token_column
     )
     report = Report()
     docs = []
-    nlp = spacy.blank(lang)
+    nlp = blank_pipeline(lang)
     key = None if flat else spans_key
+    suffixes = set().union(*SUFFIXES.values())
     files = source_files(
-        source, data_format=data_format, suffixes=SUFFIXES[data_format]
+        source, data_format=data_format, suffixes=SUFFIXES.get(data_format, suffixes)
     )
     for path in files:
-        for item in reader(path):
+        name = recognize(path) if data_format == AUTO else data_format
+        for item in readers[name](path):
             if isinstance(item, CorpusRecord) and (problem := record_problem(item)):
                 item = BadLine(path, item.line, problem)
             if isinstance(item, BadLine):
@@ -119,6 +127,9 @@ def convert(
             else:
                 docs.append(_make_gold(nlp, item, path=path, key=key, report=report))
     report.files = len(files)
+    if not report.docs:
+        for path in files:
+            check_known(path)
     _check_result(source, report)
     if own_labels:
         for doc in docs:
@@ -133,36 +144,36 @@ def convert(
     return report
 
 
-def _reader(
+def _readers(
     data_format: str, *, lang: str, tag_column: int | None, token_column: int | None
-) -> Reader:
-    """Choose the reader of a format."""
+) -> dict[str, Reader]:
+    """The reader of each format; check the format."""
+    if data_format not in FORMATS:
+        raise ConversionError(
+            Errors.P200.format(format=data_format, formats=", ".join(FORMATS))
+        )
+    is_columns = data_format in (AUTO, "conll")
+    if not is_columns and (tag_column, token_column) != (None, None):
+        raise ConversionError(Errors.P212.format(format=data_format))
+    joiner = joiner_of(lang)
     conll = partial(
-        read_conll,
-        joiner=JOINERS[lang],
-        tag_column=tag_column,
-        token_column=token_column,
+        read_conll, joiner=joiner, tag_column=tag_column, token_column=token_column
     )
-    readers: dict[str, Reader] = {
+    return {
         "paper": read_paper,
         "conll": conll,
         "brat": read_brat,
-        "jsonl": read_jsonl,
+        "jsonl": partial(read_jsonl, joiner=joiner),
         "cluener": read_cluener,
+        "table": partial(read_table, joiner=joiner),
     }
-    if data_format not in readers:
-        raise ConversionError(
-            Errors.P200.format(format=data_format, formats=", ".join(readers))
-        )
-    if data_format != "conll" and (tag_column, token_column) != (None, None):
-        raise ConversionError(Errors.P212.format(format=data_format))
-    return readers[data_format]
 
 
 def _make_gold(
     nlp: Language, record: CorpusRecord, *, path: Path, key: str | None, report: Report
 ) -> Doc:
     """Make the annotated Doc of a record and count it."""
+    record = trim_spans(record)
     spans = sorted(set(record.spans))
     overlap = first_overlap(spans)
     if overlap and key is None:
@@ -178,6 +189,7 @@ def _make_gold(
     report.outside_ents += len(spans) - len(doc.ents)
     report.duplicates += len(record.spans) - len(spans)
     report.split_docs += was_split
+    report.notes.update(record.notes)
     return doc
 
 

@@ -17,7 +17,7 @@ def make_doc(nlp: Language, record: CorpusRecord) -> tuple[Doc, bool]:
     """Make the Doc of a record, with tokens split at the boundaries of mentions.
 
     nlp (Language): The pipeline, whose tokenizer and vocab are used.
-    record (CorpusRecord): A record for which `record_problem` is None.
+    record (CorpusRecord): A record of `trim_spans`.
     RETURNS (tuple[Doc, bool]): The Doc, not yet annotated, with `doc.text` equal to
         `record.text`, and whether a token was split.
     """
@@ -25,21 +25,15 @@ def make_doc(nlp: Language, record: CorpusRecord) -> tuple[Doc, bool]:
         doc = nlp.make_doc(record.text)
     else:
         doc = Doc(nlp.vocab, words=record.words, spaces=record.spaces)
-    starts = {start for start, _, _ in record.spans}
-    ends = {end for _, end, _ in record.spans}
+    edges = {edge for start, end, _ in record.spans for edge in (start, end)}
     words: list[str] = []
     spaces: list[bool] = []
     for token in doc:
         end = token.idx + len(token)
-        inner = [i for i in range(token.idx + 1, end) if i in starts or i in ends]
+        inner = [i for i in range(token.idx + 1, end) if i in edges]
         pieces = [record.text[i:j] for i, j in pairwise((token.idx, *inner, end))]
-        space = bool(token.whitespace_)
-        # a mention starts or ends with the space after the token: make it a token
-        if space and (end in starts or end + 1 in ends):
-            pieces.append(" ")
-            space = False
         words.extend(pieces)
-        spaces.extend([False] * (len(pieces) - 1) + [space])
+        spaces.extend([False] * (len(pieces) - 1) + [bool(token.whitespace_)])
     if len(words) == len(doc):
         return doc, False
     return Doc(nlp.vocab, words=words, spaces=spaces), True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,8 @@ from spacy_padellm.errors import Errors
 # no .zip: fsspec reads only the first file of an archive
 COMPRESSIONS = (".gz", ".bz2", ".xz")
 BOM = "\ufeff"
-UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error, UnicodeDecodeError)
+UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error)
+START = 4096  # bytes that show what a file is
 
 
 def plain_name(path: Path) -> Path:
@@ -61,10 +63,28 @@ def read_text(path: Path) -> str:
     RETURNS (str): Its text, with line ends and byte-order mark unchanged.
     RAISES (ConversionError): If it cannot be read.
     """
+    try:
+        return str(_read_bytes(path), "utf-8")
+    except UnicodeDecodeError as error:
+        raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
+
+
+def read_start(path: Path) -> bytes:
+    """Read the beginning of a file, decompressed by its suffix.
+
+    path (Path): The file.
+    RETURNS (bytes): Its first bytes.
+    RAISES (ConversionError): If it cannot be read.
+    """
+    return _read_bytes(path, START)
+
+
+def _read_bytes(path: Path, size: int = -1) -> bytes:
+    """Read a file; ConversionError if that fails."""
     compression = "infer" if path.suffix in COMPRESSIONS else None
     try:
         with OpenFile(LocalFileSystem(), str(path), compression=compression) as file:
-            return str(file.read(), "utf-8")
+            return bytes(file.read(size))
     except UNREADABLE as error:
         raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
 
@@ -76,20 +96,48 @@ def read_lines(path: Path) -> list[str]:
     RETURNS (list[str]): The lines without line ends and byte-order mark.
     """
     # not splitlines(), which also splits at U+0085 and U+2028; texts may contain these
-    lines = read_text(path).removeprefix(BOM).split("\n")
-    return [line.removesuffix("\r") for line in lines]
+    return re.split(r"\r\n|\n|\r", read_text(path).removeprefix(BOM))
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadLine]:
     """Read a file with one JSON value per line; empty lines are skipped.
 
+    A file that is one list of lists or objects is read as if each were on a line.
+
     path (Path): The file.
-    YIELDS (tuple[int, Any] | BadLine): The line number, from 1, and the value.
+    YIELDS (tuple[int, Any] | BadLine): The number of the line or item, from 1, and the
+        value.
     """
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield BadLine(path, number, f"not one JSON value a line: {error}")
+    lines = read_lines(path)
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    first = _parse(filled[0][1]) if filled else None
+    # one line may be a list of items; many lines that are no values are one value
+    if len(filled) == 1 or isinstance(first, ValueError | RecursionError):
+        whole = _parse("\n".join(lines))
+        if not isinstance(whole, ValueError | RecursionError):
+            yield from enumerate(_items(whole), start=1)
+            return
+        if not any(isinstance(_parse(line), dict) for _, line in filled):
+            yield BadLine(path, 0, f"not JSON: {whole}")
+            return
+    for number, line in filled:
+        value = _parse(line)
+        if isinstance(value, ValueError | RecursionError):
+            yield BadLine(path, number, f"not one JSON value a line: {value}")
+        else:
+            yield number, value
+
+
+def _items(whole: Any) -> list[Any]:
+    """The items of a file that is one JSON value."""
+    if isinstance(whole, list) and all(isinstance(x, dict | list) for x in whole):
+        return whole
+    return [whole]
+
+
+def _parse(text: str) -> Any:
+    """Parse JSON; the error, if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return error

@@ -19,10 +19,13 @@ class CorpusRecord:
 
     text (str): The text of the Doc.
     spans (tuple[CharSpan, ...]): The mentions, including duplicates and overlaps.
-    line (int): The line of the source file, from 1, where the record starts.
+    line (int): The line of the source file, from 1, where the record starts; the number
+        of the item if the file is one JSON value, or of the row of a table.
     words (list[str] | None): The tokens of the source, if `text` was joined from them
         with spaces; None to use the tokenizer of the language.
     spaces (list[bool] | None): Whether each of `words` is followed by a space.
+    notes (tuple[str, ...]): What the reader left out or changed, of `Warnings`, once
+        for each time.
     """
 
     text: str
@@ -30,6 +33,7 @@ class CorpusRecord:
     line: int
     words: list[str] | None = None
     spaces: list[bool] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class BadLine:
     """A line that is left out of the output, together with its record.
 
     path (Path): The source file.
-    line (int): The line number, from 1; 0 means the complete file.
+    line (int): The number of the line, item or row, from 1; 0 means the complete file.
     reason (str): What is wrong with it.
     """
 

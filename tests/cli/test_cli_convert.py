@@ -62,7 +62,7 @@ def test_corpora_cli_skip_bad_exits_with_zero(tmp_path):
 def test_corpora_cli_error_names_remedy(tmp_path):
     code, output, target = invoke(tmp_path, GOOD, data_format="xml")
     assert code == 1
-    assert "Unknown format 'xml'. Choose one of: paper, conll" in output
+    assert "Unknown format 'xml'. Choose one of: auto, paper, conll" in output
     assert not target.exists()
 
 

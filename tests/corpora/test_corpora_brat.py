@@ -45,11 +45,17 @@ def test_corpora_brat_counts_both_characters_of_crlf(tmp_path):
         ("T1\tPER 1 4\tAnn", "the text at 1-4 is 'nn '"),
     ],
 )
-def test_corpora_brat_bad_annotation_leaves_the_others(tmp_path, line, reason):
-    bad, record = read(tmp_path, f"{line}\nT2\tLOC 18 23\tParis\n")
+def test_corpora_brat_bad_annotation_leaves_the_text_out(tmp_path, line, reason):
+    (bad,) = read(tmp_path, f"{line}\nT2\tLOC 18 23\tParis\n")
     assert reason in bad.reason
+    assert "its text is left out" in bad.reason
     assert (bad.line, bad.path.name) == (1, "a.ann")
-    assert record.spans == ((18, 23, "LOC"),)
+
+
+def test_corpora_brat_all_bad_annotations_are_named(tmp_path):
+    ann = "T1\tPER 0 3\nT2\tLOC 18 23\tParis\nT3\tLOC 18 23\tOslo\n"
+    items = read(tmp_path, ann)
+    assert [item.line for item in items] == [1, 3]
 
 
 def test_corpora_brat_empty_ann_is_annotated(tmp_path):

@@ -13,6 +13,9 @@ from spacy.training import Corpus
 
 from spacy_padellm.corpora.convert import convert
 from spacy_padellm.corpora.docs import count_overlaps
+from spacy_padellm.corpora.records import CorpusRecord
+from spacy_padellm.corpora.trim import trim_spans
+from spacy_padellm.errors import Warnings
 from spacy_padellm.text.labels import LABELS_KEY
 
 
@@ -81,16 +84,28 @@ def test_corpora_mention_inside_token_splits_it(tmp_path):
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize(
-    ("text", "span"),
-    [("买件 来", (1, 3)), ("买 件来", (1, 3)), ("a  b", (1, 2)), ("a b ", (2, 4))],
+    ("text", "span", "trimmed"),
+    [
+        ("买件 来", (0, 3), (0, 2)),
+        ("买 件来", (1, 3), (2, 3)),
+        ("a b ", (2, 4), (2, 3)),
+        ("a\u00a0b", (1, 3), (2, 3)),
+        ("a\r\nb", (0, 3), (0, 1)),
+    ],
 )
-def test_corpora_mention_with_leading_or_trailing_space_is_kept(
-    tmp_path, lang, text, span
-):
+def test_corpora_mention_is_trimmed(tmp_path, lang, text, span, trimmed):
     source = jsonl(tmp_path / "a.jsonl", [(text, [[*span, "HC"]])])
-    _, (doc,) = run(source, lang=lang)
+    report, (doc,) = run(source, lang=lang)
     assert doc.text == text
-    assert gold(doc) == [(*span, "HC")]
+    assert gold(doc) == [(*trimmed, "HC")]
+    assert report.notes == {Warnings.W201: 1}
+
+
+def test_corpora_mention_of_blanks_is_left_out(tmp_path):
+    source = jsonl(tmp_path / "a.jsonl", [("a  b", [[1, 2, "X"], [3, 4, "X"]])])
+    report, (doc,) = run(source)
+    assert gold(doc) == [(3, 4, "X")]
+    assert report.notes == {Warnings.W202: 1}
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
@@ -104,7 +119,8 @@ def test_corpora_any_text_and_span_survive(tmp_path, lang):
         rows.append((text, sorted({(s, e, "A") for s, e in places if s < e})))
     report, docs = run(jsonl(tmp_path / "a.jsonl", rows), lang=lang)
     assert [doc.text for doc in docs] == [text for text, _ in rows]
-    assert [gold(doc) for doc in docs] == [spans for _, spans in rows]
+    trimmed = [trim_spans(CorpusRecord(text, tuple(gold), 1)) for text, gold in rows]
+    assert [gold(doc) for doc in docs] == [sorted(set(r.spans)) for r in trimmed]
     assert report.bad == []
 
 

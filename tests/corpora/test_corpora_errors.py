@@ -72,13 +72,13 @@ def test_corpora_folder_without_fitting_file_is_an_error(tmp_path):
 
 
 def test_corpora_unknown_format_is_an_error(tmp_path):
-    with pytest.raises(ConversionError, match="paper, conll, brat, jsonl, cluener"):
+    with pytest.raises(ConversionError, match="auto, paper, conll, brat, jsonl"):
         run(tmp_path, data_format="xml")
 
 
 def test_corpora_unknown_language_is_an_error(tmp_path):
-    with pytest.raises(ConversionError, match="en, zh"):
-        run(tmp_path, lang="de")
+    with pytest.raises(ConversionError, match=r"'nope' cannot be used.* 'xx'"):
+        run(tmp_path, lang="nope")
 
 
 def test_corpora_columns_of_other_formats_are_an_error(tmp_path):

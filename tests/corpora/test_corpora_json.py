@@ -1,14 +1,17 @@
 """JSON lines and CLUENER: structures of mentions, and bad lines."""
 
 import json
+from functools import partial
 
 import pytest
 
 from spacy_padellm.corpora.cluener import read_cluener
-from spacy_padellm.corpora.jsonl import read_jsonl
+from spacy_padellm.corpora.jsonl import read_jsonl as read_rows
 from spacy_padellm.corpora.records import BadLine
 
 TEXT = "Ann met Bo"
+
+read_jsonl = partial(read_rows, joiner=" ")
 
 
 def read(reader, tmp_path, *rows):

@@ -1,0 +1,136 @@
+"""Names of the formats that are not read, each with the way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# keys that all are in a row -> what the row is, and what to do
+ROWS: tuple[tuple[frozenset[str], str], ...] = (
+    (
+        frozenset({"paragraphs"}),
+        "this is spaCy 2's JSON or SQuAD; convert the former with 'python -m spacy "
+        "convert'",
+    ),
+    (
+        frozenset({"intents", "utterances"}),
+        "this is LUIS; export the entities as text with start and end",
+    ),
+    (
+        frozenset({"annotatable"}),
+        "this is tagtog, whose texts are in other files; export as entitiestsv",
+    ),
+    (
+        frozenset({"projectFileVersion", "assets"}),
+        "this is Azure's custom NER, whose texts are in other files; write each text "
+        "with its spans",
+    ),
+    (
+        frozenset({"source-ref"}),
+        "this is SageMaker Ground Truth, whose texts are in other files; write each "
+        "text with its spans",
+    ),
+    (
+        frozenset({"%TYPES"}),
+        "this is UIMA CAS (INCEpTION, WebAnno); export as CoNLL 2002 or WebAnno's "
+        "CoNLL 2003",
+    ),
+    (
+        frozenset({"sents", "vertexSet"}),
+        "this is DocRED, which counts words; write tokens and ner_tags (B-, I-, O)",
+    ),
+    (
+        frozenset({"sentences", "ner"}),
+        "this is DyGIE++ or PURE, which counts words; write tokens and ner_tags "
+        "(B-, I-, O)",
+    ),
+    (
+        frozenset({"tokenized_text", "ner"}),
+        "this is GLiNER's data, which counts words; write tokens and ner_tags "
+        "(B-, I-, O)",
+    ),
+)
+
+MAGIC: tuple[tuple[bytes, str, str], ...] = (
+    (b"PK\x03\x04", "a zip archive or an Office file", "Unpack it, or save as CSV."),
+    (
+        b"SQLite format 3",
+        "a database, e.g. Prodigy's",
+        "Export it: python -m prodigy db-out NAME > annotations.jsonl",
+    ),
+    (
+        b"ARROW1",
+        "an Arrow file, e.g. of datasets.save_to_disk",
+        "Write it with dataset.to_parquet or to_json.",
+    ),
+    (b"\xff\xff\xff\xff", "an Arrow stream", "Write it with dataset.to_parquet."),
+    (b"\xd0\xcf\x11\xe0", "an Office file", "Save it as CSV."),
+    (b"%PDF", "a PDF", "Annotate its text with a tool that exports spans."),
+    (b"\xff\xfe", "text in UTF-16", "Save it as UTF-8."),
+    (b"\xfe\xff", "text in UTF-16", "Save it as UTF-8."),
+)
+"""First bytes of a file -> what it is, and what to do."""
+
+TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = (
+    (
+        re.compile(r"#FORMAT=WebAnno"),
+        "WebAnno TSV",
+        "Export as CoNLL 2002 or CoNLL 2003 from WebAnno or INCEpTION.",
+    ),
+    (
+        re.compile(r"<START(:\w+)?> |[^\n]*\S <START(:\w+)?> "),
+        "OpenNLP's training text",
+        "Convert it to columns of tokens and tags, or to JSON with spans.",
+    ),
+    (
+        re.compile(r"[^\n]*<(ENAMEX|NUMEX|TIMEX)\b"),
+        "text with MUC's tags",
+        "Convert it to columns of tokens and tags, or to JSON with spans.",
+    ),
+    (
+        re.compile(r"\s*<(\?xml|!DOCTYPE|\w+( [\w:]+=|>\s*<|>\s*\n))", re.IGNORECASE),
+        "XML or HTML",
+        "Export as JSON with spans, as CoNLL columns or as brat from the tool that "
+        "wrote it.",
+    ),
+    (
+        re.compile(
+            r"\s*([A-Za-z_]\w* *= *[\[({]|import [\w.]+( as \w+)?\n"
+            r"|from [\w.]+ import \w|\[\s*\(|[\[\s]*\{\s*')"
+        ),
+        "Python code",
+        "Write the data with json.dump.",
+    ),
+)
+"""The beginning of a text -> what it is, and what to do."""
+
+
+def row_name(row: Mapping[str, Any]) -> str | None:
+    """Name the format of a row that is not read.
+
+    row (Mapping[str, Any]): A JSON object.
+    RETURNS (str | None): What it is and what to do, or None if it is unknown.
+    """
+    if isinstance(row.get("source"), str) and any(
+        isinstance(value, dict) and "annotations" in value for value in row.values()
+    ):
+        return (
+            "this is SageMaker Ground Truth; write each text with start, end and label"
+        )
+    return next((name for keys, name in ROWS if keys <= row.keys()), None)
+
+
+def file_name(start: bytes) -> tuple[str, str] | None:
+    """Name the format of a file that is not read.
+
+    start (bytes): The beginning of the file, decompressed.
+    RETURNS (tuple[str, str] | None): What it is and what to do, or None if it is
+        unknown.
+    """
+    for magic, kind, remedy in MAGIC:
+        if start.startswith(magic):
+            return kind, remedy
+    text = start.decode("utf-8", "ignore").removeprefix("\ufeff")
+    found = ((kind, todo) for pattern, kind, todo in TEXTS if pattern.match(text))
+    return next(found, None)

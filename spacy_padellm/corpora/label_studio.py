@@ -1,0 +1,132 @@
+"""Label Studio: JSON of tasks, and JSON-MIN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spacy_padellm.corpora.offsets import SourceMention, char_spans
+from spacy_padellm.corpora.records import CorpusRecord
+from spacy_padellm.corpora.span_rows import TEXT_KEYS, read_mention
+
+# labels of text; "hypertextlabels" are of HTML, whose offsets are those of its text
+KINDS = ("labels", "hypertextlabels")
+
+MIN_KEYS = {"annotation_id", "annotator", "lead_time"}
+
+
+def is_task(row: dict[str, Any]) -> bool:
+    """Check whether a row is a task of Label Studio's JSON.
+
+    row (dict[str, Any]): A JSON object.
+    RETURNS (bool): Whether it is.
+    """
+    answers = ("annotations", "completions", "predictions")
+    return isinstance(row.get("data"), dict) and any(key in row for key in answers)
+
+
+def is_min_row(row: dict[str, Any]) -> bool:
+    """Check whether a row is one of Label Studio's JSON-MIN or CSV.
+
+    row (dict[str, Any]): A JSON object.
+    RETURNS (bool): Whether it is.
+    """
+    return len(MIN_KEYS & row.keys()) >= 2
+
+
+def read_task(row: dict[str, Any], line: int) -> CorpusRecord:
+    """Read a task.
+
+    row (dict[str, Any]): A JSON object for which `is_task`.
+    line (int): Its line.
+    RETURNS (CorpusRecord): The record.
+    RAISES (ValueError): If it is malformed, not annotated, or its annotations differ;
+        with the reason.
+    """
+    annotations = row.get("annotations", row.get("completions"))
+    if not isinstance(annotations, list):
+        raise ValueError("no annotation: predictions are none")
+    if not all(isinstance(each, dict) for each in annotations):
+        raise ValueError("its annotations are no objects; export as JSON")
+    kept = [each for each in annotations if not each.get("was_cancelled")]
+    kept = [each for each in kept if each.get("ground_truth")] or kept
+    if not kept:
+        raise ValueError("no annotation: the task was skipped or not annotated")
+    found = [_results(each.get("result")) for each in kept]
+    if any(set(other) != set(found[0]) for other in found):
+        raise ValueError(
+            f"{len(kept)} annotations that differ; keep one of them in Label Studio, "
+            "or mark it as ground truth"
+        )
+    return _record(row["data"], found[0], line)
+
+
+def read_min_row(row: dict[str, Any], line: int) -> CorpusRecord:
+    """Read a row of JSON-MIN.
+
+    row (dict[str, Any]): A JSON object for which `is_min_row`.
+    line (int): Its line.
+    RETURNS (CorpusRecord): The record. A row without regions is annotated.
+    RAISES (ValueError): If it is malformed; with the reason.
+    """
+    mentions = [
+        mention
+        for value in row.values()
+        if isinstance(value, list)
+        for region in value
+        if isinstance(region, dict) and "start" in region
+        for mention in _region(region)
+    ]
+    return _record(row, mentions, line)
+
+
+def _results(results: Any) -> list[SourceMention]:
+    """The mentions of an annotation."""
+    if not isinstance(results, list):
+        raise ValueError("an annotation has no list of results")
+    mentions: list[SourceMention] = []
+    for result in results:
+        if not isinstance(result, dict):
+            raise ValueError("a result is no object")
+        value = result.get("value")
+        # relations, choices and comments have no start
+        if isinstance(value, dict) and "start" in value:
+            mentions += _region(value)
+    return mentions
+
+
+def _region(value: dict[str, Any]) -> list[SourceMention]:
+    """The mentions of a region, one for each of its labels."""
+    labels = next((value[kind] for kind in KINDS if kind in value), None)
+    if not labels:
+        raise ValueError("a region has no label of a text")
+    offsets = value.get("globalOffsets")
+    place = offsets if isinstance(offsets, dict) else value
+    mention = {
+        "start": place.get("start"),
+        "end": place.get("end"),
+        "labels": labels,
+        "text": value.get("text"),
+    }
+    return list(read_mention(mention, ""))
+
+
+def _record(
+    data: dict[str, Any], mentions: list[SourceMention], line: int
+) -> CorpusRecord:
+    """Make the record; the text is the first value that the mentions fit."""
+    names = [*TEXT_KEYS, *(key for key in data if key not in TEXT_KEYS)]
+    texts = [data[key] for key in names if isinstance(data.get(key), str)]
+    if not mentions and "text" not in data and len(texts) > 1:
+        raise ValueError('which value is the text? Name it "text" in the project')
+    problem = "the task has no text"
+    for text in texts:
+        if text.startswith(("/data/", "http", "s3:", "gs:")) and not text.split()[1:]:
+            problem = f"its text is in another file: {text}"
+            continue
+        try:
+            spans, notes = char_spans(text, mentions)
+        except ValueError as error:
+            problem = problem if problem.startswith("the text at") else str(error)
+        else:
+            return CorpusRecord(text, spans, line, notes=notes)
+    raise ValueError(problem)

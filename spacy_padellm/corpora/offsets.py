@@ -1,0 +1,127 @@
+"""Offsets that were counted in another way than in characters of the text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from spacy_padellm.corpora.records import CharSpan, span_problem
+from spacy_padellm.errors import Warnings
+
+BOM = "\ufeff"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMention:
+    """A mention as it is in the file.
+
+    start (int), end (int): Its offsets.
+    label (str): Its label.
+    string (str | None): Its string, if the file has it.
+    """
+
+    start: int
+    end: int
+    label: str
+    string: str | None = None
+
+
+def char_spans(
+    text: str, mentions: Sequence[SourceMention], *, inclusive: bool = False
+) -> tuple[tuple[CharSpan, ...], tuple[str, ...]]:
+    """Convert the mentions of a text to spans, and check them with their strings.
+
+    If the strings differ, the offsets may not count carriage returns, or may count
+    UTF-16 units or bytes, or have inclusive ends. The first way that fits all strings
+    is used.
+
+    text (str): The text.
+    mentions (Sequence[SourceMention]): Its mentions.
+    inclusive (bool): Whether the format has inclusive ends.
+    RETURNS (tuple[tuple[CharSpan, ...], tuple[str, ...]]): The spans, and a note for
+        each mention whose offsets were mended.
+    RAISES (ValueError): If an offset is not within the text, or no way fits.
+    """
+    extra = int(inclusive)
+    plain = list(range(len(text) + 1))
+    spans = [_locate(plain, mention, extra) for mention in mentions]
+    if all(_fits(text, *pair) for pair in zip(spans, mentions, strict=True)):
+        return tuple(span for span in spans if span), ()
+    if any(mention.string is not None for mention in mentions):
+        for note, places in _countings(text):
+            for more in (extra, 1 - extra):
+                spans = [_locate(places, mention, more) for mention in mentions]
+                pairs = zip(spans, mentions, strict=True)
+                if all(_fits(text, *pair, exactly=True) for pair in pairs):
+                    notes = (note or Warnings.W204,) * len(mentions)
+                    return tuple(span for span in spans if span), notes
+    raise ValueError(_problem(text, mentions, extra=extra))
+
+
+def same_string(one: str, other: str) -> bool:
+    """Compare strings without regard to the number and kind of blanks.
+
+    one (str), other (str): The strings.
+    RETURNS (bool): Whether they are the same.
+    """
+    return one.split() == other.split()
+
+
+def _countings(text: str) -> Iterator[tuple[str, list[int]]]:
+    """The ways to count: a note, and the character of each unit, then the end."""
+    end = len(text)
+    yield "", list(range(end + 1))
+    if "\r" in text:
+        yield Warnings.W203, [*(i for i, c in enumerate(text) if c != "\r"), end]
+    elif "\n" in text:
+        yield Warnings.W203, _repeat(text, [1 + (c == "\n") for c in text])
+    if text.startswith(BOM):
+        yield Warnings.W204, list(range(1, end + 1))
+    if not text.isascii():
+        yield Warnings.W204, _repeat(text, [1 + (c > "\uffff") for c in text])
+        sizes = [len(c.encode("utf-8", "surrogatepass")) for c in text]
+        yield Warnings.W204, _repeat(text, sizes)
+
+
+def _repeat(text: str, sizes: list[int]) -> list[int]:
+    """The character of each unit, where character i has `sizes[i]` units."""
+    return [i for i, size in enumerate(sizes) for _ in range(size)] + [len(text)]
+
+
+def _locate(places: list[int], mention: SourceMention, extra: int) -> CharSpan | None:
+    """The span of a mention; None if it is not within the text."""
+    start, end = mention.start, mention.end + extra
+    if not 0 <= start < end < len(places):
+        return None
+    return places[start], places[end - 1] + 1, mention.label
+
+
+def _fits(
+    text: str, span: CharSpan | None, mention: SourceMention, *, exactly: bool = False
+) -> bool:
+    """Whether a span is within the text and has the mention's string.
+
+    If it must fit exactly, the blanks at the edges must be there in both.
+    """
+    if span is None:
+        return False
+    if mention.string is None:
+        return True
+    found = text[span[0] : span[1]]
+    same_edges = found[0].isspace() == mention.string[:1].isspace() and (
+        found[-1].isspace() == mention.string[-1:].isspace()
+    )
+    return same_string(found, mention.string) and (same_edges or not exactly)
+
+
+def _problem(text: str, mentions: Sequence[SourceMention], *, extra: int) -> str:
+    """Describe the first mention that does not fit."""
+    for mention in mentions:
+        span = mention.start, mention.end + extra, mention.label
+        if problem := span_problem(text, (*span[:2], mention.label or "-")):
+            return problem
+        if not _fits(text, span, mention):
+            place = f"{mention.start}-{mention.end}"
+            found = text[span[0] : span[1]]
+            return f"the text at {place} is {found!r}, not {mention.string!r}"
+    raise AssertionError("all mentions fit")

@@ -1,0 +1,95 @@
+"""Recognise the format of a file by its content."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from spacy_padellm.corpora.brat import brat_partner
+from spacy_padellm.corpora.files import (
+    plain_name,
+    read_json_lines,
+    read_start,
+    read_text,
+)
+from spacy_padellm.corpora.foreign import file_name
+from spacy_padellm.corpora.records import BadLine, ConversionError, is_int
+from spacy_padellm.corpora.span_rows import KEYS, TEXT_KEYS
+from spacy_padellm.corpora.table import DELIMITERS, PARQUET
+from spacy_padellm.errors import Errors
+
+SAMPLE = 100  # rows
+
+
+def recognize(path: Path) -> str:
+    """Recognise the format of a file.
+
+    path (Path): The file.
+    RETURNS (str): The name of a format that is read.
+    RAISES (ConversionError): If the file is of a format that is not read.
+    """
+    suffix = plain_name(path).suffix.lower()
+    if suffix == ".ann" or brat_partner(path):
+        return "brat"
+    start = read_start(path)
+    if start.startswith(PARQUET):
+        return "table"
+    if suffix == ".spacy":
+        known = "a .spacy file", "It needs no conversion: give it to spacy train."
+        raise ConversionError(_message(path, known))
+    check_known(path)
+    text = read_text(path)
+    if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+        items = islice(read_json_lines(path), SAMPLE)
+        values = [item[1] for item in items if not isinstance(item, BadLine)]
+        if values or suffix in (".json", ".jsonl"):
+            return _json_format(values)
+    return "table" if suffix == ".csv" or _is_table(text) else "conll"
+
+
+def check_known(path: Path) -> None:
+    """Check that a file is not of a format that is known and not read.
+
+    path (Path): The file.
+    RAISES (ConversionError): If it is; with its name and the way out.
+    """
+    if found := file_name(read_start(path)):
+        raise ConversionError(_message(path, found))
+
+
+def _message(path: Path, found: tuple[str, str]) -> str:
+    kind, remedy = found
+    return Errors.P214.format(path=path, kind=kind, remedy=remedy)
+
+
+def _json_format(values: list[Any]) -> str:
+    """The format of JSON."""
+    if any(map(_is_paper, values)):
+        return "paper"
+    return "cluener" if any(map(_is_cluener, values)) else "jsonl"
+
+
+def _is_paper(value: Any) -> bool:
+    """Whether a value is `[text, [start, end, mention, label], ...]`."""
+    if not (isinstance(value, list) and len(value) > 1 and isinstance(value[0], str)):
+        return False
+    return all(isinstance(x, list) and x and is_int(x[0]) for x in value[1:])
+
+
+def _is_cluener(value: Any) -> bool:
+    """Whether a value is `{"text", "label": {label: {string: offsets}}}`."""
+    labels = value.get("label") if isinstance(value, dict) else None
+    if not isinstance(labels, dict) or not labels:
+        return False
+    return all(isinstance(strings, dict) for strings in labels.values())
+
+
+def _is_table(text: str) -> bool:
+    """Whether the first line names the columns of a text and its spans."""
+    line = text.lstrip("\ufeff").partition("\n")[0].strip()
+    for delimiter in DELIMITERS:
+        names = {name.strip('" ').lower() for name in line.split(delimiter)}
+        if names & set(TEXT_KEYS) and names & {*KEYS, "ner_tags"}:
+            return True
+    return False

@@ -1,0 +1,91 @@
+"""Recognise the tool that wrote a row of JSON, or of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spacy_padellm.corpora.dataturks import is_dataturks, read_dataturks
+from spacy_padellm.corpora.foreign import row_name
+from spacy_padellm.corpora.label_studio import (
+    is_min_row,
+    is_task,
+    read_min_row,
+    read_task,
+)
+from spacy_padellm.corpora.records import CorpusRecord
+from spacy_padellm.corpora.span_rows import has_spans, is_span_row, read_span_row
+from spacy_padellm.corpora.token_rows import is_token_row, read_token_row
+
+# lists of rows in an object: ner-annotator, Rasa, and others
+CONTAINERS = ("annotations", "data", "examples", "common_examples", "rows")
+
+
+def unpack(value: Any) -> list[Any]:
+    """The rows of a value.
+
+    value (Any): A row, or an object that holds a list of rows.
+    RETURNS (list[Any]): The rows.
+    """
+    if not isinstance(value, dict) or is_span_row(value) or is_task(value):
+        return [value]
+    inner = value.get("rasa_nlu_data", value)
+    for key in CONTAINERS:
+        rows = inner.get(key) if isinstance(inner, dict) else None
+        if isinstance(rows, list) and any(map(is_row, rows)):
+            return rows
+    return [value]
+
+
+def is_row(value: Any) -> bool:
+    """Check whether a value is a row that can be read.
+
+    value (Any): The value.
+    RETURNS (bool): Whether its kind is known.
+    """
+    row = _as_object(value)
+    if row is None:
+        return False
+    kinds = (is_task, is_min_row, is_dataturks, is_span_row, is_token_row)
+    return any(is_kind(row) for is_kind in kinds)
+
+
+def read_row(value: Any, line: int, *, joiner: str) -> CorpusRecord:
+    """Read a row of any tool.
+
+    value (Any): The row.
+    line (int): Its line.
+    joiner (str): The separator of tokens in rows of tokens.
+    RETURNS (CorpusRecord): The record.
+    RAISES (ValueError): If it is malformed or of an unknown tool; with the reason.
+    """
+    row = _as_object(value)
+    if row is None:
+        raise ValueError("not an object with a text")
+    if is_task(row):
+        return read_task(row, line)
+    if is_min_row(row):
+        return read_min_row(row, line)
+    if is_dataturks(row):
+        return read_dataturks(row, line)
+    has_tokens = is_token_row(row)
+    if is_span_row(row) and (has_spans(row) or not has_tokens):
+        return read_span_row(row, line)
+    if name := row_name(row):
+        raise ValueError(name)
+    if has_tokens:
+        return read_token_row(row, line, joiner=joiner)
+    raise ValueError("not an object with a text")
+
+
+def _as_object(value: Any) -> dict[str, Any] | None:
+    """A row as an object; spaCy's tuples are lists of a text and its annotation."""
+    if isinstance(value, dict):
+        return value
+    if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)):
+        return None
+    text, annotation = value
+    if isinstance(annotation, dict):
+        return {**annotation, "text": text}
+    if isinstance(annotation, list) and all(isinstance(x, list) for x in annotation):
+        return {"text": text, "entities": annotation}
+    return None

@@ -1,0 +1,168 @@
+"""Tables in CSV and Parquet: a text and its spans, or tokens and tags, in each row."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from spacy_padellm.corpora.files import BOM, read_start, read_text
+from spacy_padellm.corpora.records import BadLine, ConversionError, CorpusRecord
+from spacy_padellm.corpora.rows import read_row
+from spacy_padellm.corpora.span_rows import TEXT_KEYS
+from spacy_padellm.errors import Errors
+
+DELIMITERS = (",", ";", "\t")
+
+PARQUET = b"PAR1"
+"""The first bytes of a Parquet file."""
+
+WORDS = ("word", "token", "form")
+TAGS = ("tag", "ner", "ner_tag", "label", "iob")
+SENTENCES = ("sentence #", "sentence", "sentence_id", "sent_id", "sentence_idx")
+"""Names of the columns in a table of one token a row."""
+
+
+def read_table(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
+    """Read a table.
+
+    path (Path): A CSV or Parquet file.
+    joiner (str): The separator of tokens in rows of tokens.
+    YIELDS (CorpusRecord | BadLine): One per row; one per sentence in a table of one
+        token a row.
+    RAISES (ConversionError): If it cannot be read.
+    """
+    is_parquet = read_start(path).startswith(PARQUET)
+    rows = _parquet_rows(path) if is_parquet else csv_rows(read_text(path))
+    number = 0
+    try:
+        for number, row in sentences(rows):
+            try:
+                yield read_row(row, number, joiner=joiner)
+            except ValueError as error:
+                yield BadLine(path, number, str(error))
+    except csv.Error as error:
+        yield BadLine(path, number + 1, f"not CSV, the rest is left out: {error}")
+
+
+def sentences(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Group rows of one token each into rows of sentences; leave others as they are.
+
+    rows (Iterable[dict[str, Any]]): The rows of a table.
+    YIELDS (tuple[int, dict[str, Any]]): The number of the row, from 1, and the row.
+    """
+    start, current = 0, ""
+    tokens: list[Any] = []
+    tags: list[Any] = []
+    for number, row in enumerate(rows, start=1):
+        names = {name.lower().strip(): name for name in row}
+        word, tag, sentence = (
+            next((names[name] for name in known if name in names), None)
+            for known in (WORDS, TAGS, SENTENCES)
+        )
+        if word is None or tag is None or sentence is None:
+            yield number, row
+            continue
+        # the name of a sentence may be in its first row alone
+        if tokens and row[sentence] not in ("", None, current):
+            yield start, {"tokens": tokens, "tags": tags}
+            tokens, tags = [], []
+        start = start if tokens else number
+        current = row[sentence] or current
+        tokens.append(row[word])
+        tags.append(row[tag])
+    if tokens:
+        yield start, {"tokens": tokens, "tags": tags}
+
+
+def csv_rows(text: str) -> Iterator[dict[str, Any]]:
+    """Read the rows of CSV.
+
+    text (str): CSV with a first line of names, with commas, semicolons or tabs.
+    YIELDS (dict[str, Any]): Name -> value; lists and objects in JSON or Python are
+        read.
+    RAISES (csv.Error): If it is no CSV.
+    """
+    text = text.removeprefix(BOM)
+    # whole documents are longer than the limit
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    head = text.partition("\n")[0]
+    delimiter = max(DELIMITERS, key=head.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    for row in reader:
+        yield {
+            name: cell if name in TEXT_KEYS else _value(cell)
+            for name, cell in row.items()
+            if isinstance(name, str) and isinstance(cell, str)
+        }
+
+
+def _value(cell: str) -> Any:
+    """A list or object that was written into a cell; else the cell itself."""
+    if not cell.startswith(("[", "{")):
+        return cell
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(cell)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return _plain(value)
+    return cell
+
+
+def _plain(value: Any) -> Any:
+    """Python's tuples as JSON's lists."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Read the rows of Parquet; numbers of tags become their names."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        message = Errors.P400.format(package="pyarrow", extra="annotate")
+        raise ConversionError(message) from error
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
+    names = _tag_names(table.schema.metadata or {})
+    for row in table.to_pylist():
+        yield {key: _named(cell, names.get(key)) for key, cell in row.items()}
+
+
+def _tag_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
+    """Column -> names of its numbers, as Hugging Face's datasets store them."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        return {}
+    found = ((column, _find_names(feature)) for column, feature in features.items())
+    return {column: names for column, names in found if names}
+
+
+def _find_names(feature: Any) -> list[str]:
+    """The names of a ClassLabel, which may be in a list."""
+    if isinstance(feature, list):
+        feature = feature[0] if feature else None
+    if not isinstance(feature, dict):
+        return []
+    names = feature.get("names")
+    return names if isinstance(names, list) else _find_names(feature.get("feature"))
+
+
+def _named(cell: Any, names: list[str] | None) -> Any:
+    """A cell with names in place of numbers."""
+    if not names or not isinstance(cell, list):
+        return cell
+    inside = all(isinstance(x, int) and 0 <= x < len(names) for x in cell)
+    return [names[x] for x in cell] if inside else cell

@@ -1,0 +1,90 @@
+"""Rows of tokens and their tags, as Hugging Face's datasets have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spacy_padellm.corpora.records import CorpusRecord, is_int
+from spacy_padellm.corpora.tags import TAG, decode_tags, is_bare, is_chunks
+from spacy_padellm.corpora.words import join_words
+from spacy_padellm.errors import Warnings
+
+TOKEN_KEYS = ("tokens", "words", "token", "word")
+
+
+def is_token_row(row: dict[str, Any]) -> bool:
+    """Check whether a row has tokens.
+
+    row (dict[str, Any]): A JSON object.
+    RETURNS (bool): Whether it has.
+    """
+    return _tokens(row) is not None
+
+
+def read_token_row(row: dict[str, Any], line: int, *, joiner: str) -> CorpusRecord:
+    """Read a row of tokens and tags.
+
+    row (dict[str, Any]): A JSON object for which `is_token_row`.
+    line (int): Its line.
+    joiner (str): The separator of tokens, if the row has no text.
+    RETURNS (CorpusRecord): The record. Several lists of tags are nested mentions.
+    RAISES (ValueError): If it is malformed or has no tags; with the reason.
+    """
+    tokens = _tokens(row)
+    if not tokens or not all(tokens):
+        raise ValueError("a token is empty, or there is none")
+    columns = [
+        value
+        for key, value in row.items()
+        if key not in TOKEN_KEYS and isinstance(value, list)
+        if len(value) == len(tokens)
+    ]
+    tagged = [column for column in columns if _is_tags(column)]
+    names = [column for column in tagged if not is_chunks(column)] or tagged[-1:]
+    bare = [column for column in columns if _strings(column) and is_bare(column)]
+    notes: tuple[str, ...] = ()
+    if not names and bare:
+        notes = (Warnings.W207,)
+        names = [[t if t == "O" else f"I-{t}" for t in column] for column in bare[-1:]]
+    if not names:
+        raise ValueError(_without_tags(row, columns))
+    mentions = [mention for tags in names for mention in decode_tags(tags)]
+    text = row.get("text")
+    return join_words(
+        tokens,
+        mentions,
+        line=line,
+        joiner=joiner,
+        text=text if isinstance(text, str) else "",
+        notes=notes,
+    )
+
+
+def _tokens(row: dict[str, Any]) -> list[str] | None:
+    """The tokens of a row."""
+    lists = (row.get(key) for key in TOKEN_KEYS)
+    return next((x for x in lists if isinstance(x, list) and _strings(x)), None)
+
+
+def _strings(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_tags(values: list[Any]) -> bool:
+    return _strings(values) and all(map(TAG.fullmatch, values))
+
+
+def _without_tags(row: dict[str, Any], columns: list[list[Any]]) -> str:
+    """Say why a row has no tags."""
+    if any(all(map(is_int, column)) for column in columns):
+        return (
+            "the tags are numbers without their names. Export Parquet with "
+            "dataset.to_parquet, which holds the names, or map the numbers with "
+            "dataset.features['ner_tags'].feature.int2str"
+        )
+    if any(key in row for key in ("entities", "ner", "entity_mentions", "spans")):
+        return (
+            "mentions that count tokens are not read. Write a tag for each token "
+            "(tokens and ner_tags: B-, I-, O)"
+        )
+    return "no list of tags (B-, I-, O) is as long as that of the tokens"
