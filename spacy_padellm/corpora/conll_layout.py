@@ -9,14 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spacy_padellm.corpora.records import ConversionError
-from spacy_padellm.corpora.tags import PREFIXES, TAG, is_bare, is_chunks, split_tag
+from spacy_padellm.corpora.tags import (
+    LABEL,
+    PREFIXES,
+    TAG,
+    is_bare,
+    is_chunks,
+    split_tag,
+)
 from spacy_padellm.errors import Errors
 
 NUMBER = re.compile(r"\d+(-\d+|\.\d+)?")
 
 DOCSTART = "-DOCSTART-"
 
-HEADER = re.compile(r"(ner|ne|bio|iob|entity)?[ _-]?(tags?|labels?)?", re.IGNORECASE)
+HEADER = re.compile(
+    r"(ner|ne|bio|iob|entity)([ _-]?(tags?|labels?))?|tags?|labels?", re.IGNORECASE
+)
 """What the column of tags is called in a first line of names."""
 
 TOKEN_HEADER = re.compile(r"words?|tokens?|forms?|text", re.IGNORECASE)
@@ -157,10 +166,11 @@ def find_layout(
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
     columns = list(zip(*(row for row in rows if len(row) == width), strict=True))
     given = range(width) if tag_column is None else [tag_column % max(width, 1)]
-    tags = _name_columns(columns, given)
+    tags = _name_columns(columns, given, strict=True)
     key, bare = None, False
     if not tags:
         tags, key, bare = _other_tags(path, columns, given)
+        tags = tags or _name_columns(columns, given, strict=False)
     if tag_column is None and (width < 2 or not tags):
         raise ConversionError(Errors.P209.format(path=path))
     tag = (tags or [0])[-1] if tag_column is None else tag_column
@@ -185,13 +195,28 @@ def find_layout(
     return ColumnLayout(tabs, width, token, chosen, numbered, key, bare)
 
 
-def _name_columns(columns: list[tuple[str, ...]], given: Sequence[int]) -> list[int]:
-    """The columns of B- and I-tags; those of chunks only if there are no others."""
+def _name_columns(
+    columns: list[tuple[str, ...]], given: Sequence[int], *, strict: bool
+) -> list[int]:
+    """The columns of B- and I-tags; those of chunks only if there are no others.
+
+    Strictly, a column with more labels alone than tags is none, although most of its
+    values are "O".
+    """
     tags = [i for i in given if i < len(columns) and _mostly(TAG, columns[i])]
+    if strict:
+        tags = [i for i in tags if not _has_bare_labels(columns[i])]
     names = [i for i in tags if not is_chunks(set(filter(TAG.fullmatch, columns[i])))]
     tags = names or tags[-1:]
     # a file of nothing but "O" has tokens too
     return tags[1:] if len(tags) == len(columns) else tags
+
+
+def _has_bare_labels(values: Sequence[str]) -> bool:
+    """Whether more values are labels alone than labels with B- or I-."""
+    kinds = [value for value in values if value != "O" and LABEL.fullmatch(value)]
+    tagged = sum(TAG.fullmatch(value) is not None for value in kinds)
+    return tagged < len(kinds) - tagged
 
 
 def _other_tags(

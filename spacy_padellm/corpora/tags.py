@@ -48,7 +48,8 @@ def is_bare(tags: Collection[str]) -> bool:
     """
     kinds = set(tags) - {"O"}
     few = len(kinds) <= max(1, len(tags) // 2)
-    return "O" in tags and few and all(map(LABEL.fullmatch, kinds))
+    alone = all(LABEL.fullmatch(x) and not TAG.fullmatch(x) for x in kinds)
+    return "O" in tags and few and alone
 
 
 def decode_tags(tags: list[str]) -> Iterator[tuple[int, int, str]]:
