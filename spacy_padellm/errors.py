@@ -479,7 +479,7 @@ class Errors:
     )
     P207 = (
         "Could not read {path}: {reason}. Give a UTF-8 text file, plain or "
-        "compressed as .gz, .bz2 or .xz."
+        "compressed as .gz, .bz2 or .xz, or a whole Parquet file."
     )
     P208 = (
         "{path}: the offsets of at most {agree} of {rows} rows agree with their "
@@ -505,8 +505,8 @@ class Errors:
     P213 = "Cannot write {path}: {error}. Give a file in a folder that can be written."
     P214 = "{path} is {kind}, which is not read. {remedy}"
     P215 = (
-        "{path}: the tags have no labels, only B, I and O. Write a label after B and "
-        "I, e.g. B-NAME and I-NAME."
+        "{path}: tags such as '{tag}' are not read. Write B and I, each with the label "
+        "behind it, e.g. B-NAME and I-NAME."
     )
     P216 = (
         "{path}: the tags are brackets, such as Entity=(person-1. They mark what is "

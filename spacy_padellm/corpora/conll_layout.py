@@ -10,8 +10,8 @@ from pathlib import Path
 
 from spacy_padellm.corpora.records import ConversionError
 from spacy_padellm.corpora.tags import (
+    BACKWARD,
     LABEL,
-    PREFIXES,
     TAG,
     is_bare,
     is_chunks,
@@ -24,7 +24,8 @@ NUMBER = re.compile(r"\d+(-\d+|\.\d+)?")
 DOCSTART = "-DOCSTART-"
 
 HEADER = re.compile(
-    r"(ner|ne|bio|iob|entity)([ _-]?(tags?|labels?))?|tags?|labels?", re.IGNORECASE
+    r"(ner|ne|bio|iob|entity)([ _-]?(tags?|labels?))?|tags?|labels?|ne-[\w-]+",
+    re.IGNORECASE,
 )
 """What the column of tags is called in a first line of names."""
 
@@ -230,8 +231,9 @@ def _other_tags(
         values = [x for x in columns[i] if not HEADER.fullmatch(x) or x == "O"]
         if not is_bare(values) or len(columns) < 2:
             continue
-        if set(values) <= {"O", *PREFIXES}:
-            raise ConversionError(Errors.P215.format(path=path))
+        labels = set(values) - {"O"}
+        if all(map(BACKWARD.fullmatch, labels)):
+            raise ConversionError(Errors.P215.format(path=path, tag=min(labels)))
         return [i], None, True
     return [], None, False
 

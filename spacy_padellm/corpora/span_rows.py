@@ -9,10 +9,10 @@ from spacy_padellm.corpora.offsets import SourceMention, char_spans, same_string
 from spacy_padellm.corpora.records import CorpusRecord, is_int
 from spacy_padellm.errors import Warnings
 
-TEXT_KEYS = ("text", "data", "content", "sentence")
+TEXT_KEYS = ("text", "data", "content", "sentence", "document")
 """Keys of the text in most tools, in early doccano, and in others."""
 
-KEYS = ("spans", "entities", "ents", "label", "labels", "annotations")
+KEYS = ("spans", "entities", "ents", "label", "labels", "annotations", "annotation")
 """Keys of the list of mentions in Prodigy, doccano and spaCy, displaCy, doccano."""
 
 FIELDS = (
@@ -87,6 +87,11 @@ def _mentions(row: dict[str, Any]) -> list[Any]:
         raise ValueError(
             f'"{classes[0]}" holds strings: classes of the whole text, or tags '
             "without their tokens. Export spans with start, end and label"
+        )
+    if not lists and "start" in row and "end" in row:
+        raise ValueError(
+            "a mention in each row is not read. Write each text once, with a list of "
+            "its spans"
         )
     if not lists:
         raise ValueError(f"no annotation: none of {', '.join(KEYS)} is a list")

@@ -37,7 +37,8 @@ def read_table(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
     RAISES (ConversionError): If it cannot be read.
     """
     is_parquet = read_start(path).startswith(PARQUET)
-    rows = _parquet_rows(path) if is_parquet else csv_rows(read_text(path))
+    cells = _parquet_rows(path) if is_parquet else csv_rows(read_text(path))
+    rows = ({name: _value(name, cell) for name, cell in row.items()} for row in cells)
     number = 0
     try:
         for number, row in sentences(rows):
@@ -59,22 +60,22 @@ def sentences(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict[str, A
     tokens: list[Any] = []
     tags: list[Any] = []
     for number, row in enumerate(rows, start=1):
-        names = {name.lower().strip(): name for name in row}
         word, tag, sentence = (
-            next((names[name] for name in known if name in names), None)
+            next((row[name] for name in known if name in row), None)
             for known in (WORDS, TAGS, SENTENCES)
         )
-        if word is None or tag is None or sentence is None:
+        if not (isinstance(word, str) and isinstance(tag, str)):
             yield number, row
             continue
         # the name of a sentence may be in its first row alone
-        if tokens and row[sentence] not in ("", None, current):
+        if tokens and (not word or sentence not in ("", None, current)):
             yield start, {"tokens": tokens, "tags": tags}
             tokens, tags = [], []
-        start = start if tokens else number
-        current = row[sentence] or current
-        tokens.append(row[word])
-        tags.append(row[tag])
+        if word:
+            start = start if tokens else number
+            current = sentence or current
+            tokens.append(word)
+            tags.append(tag)
     if tokens:
         yield start, {"tokens": tokens, "tags": tags}
 
@@ -83,8 +84,7 @@ def csv_rows(text: str) -> Iterator[dict[str, Any]]:
     """Read the rows of CSV.
 
     text (str): CSV with a first line of names, with commas, semicolons or tabs.
-    YIELDS (dict[str, Any]): Name -> value; lists and objects in JSON or Python are
-        read.
+    YIELDS (dict[str, Any]): Name, in small letters -> cell.
     RAISES (csv.Error): If it is no CSV.
     """
     text = text.removeprefix(BOM)
@@ -95,15 +95,16 @@ def csv_rows(text: str) -> Iterator[dict[str, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     for row in reader:
         yield {
-            name: cell if name in TEXT_KEYS else _value(cell)
+            name.strip().lower(): cell
             for name, cell in row.items()
             if isinstance(name, str) and isinstance(cell, str)
         }
 
 
-def _value(cell: str) -> Any:
+def _value(name: str, cell: Any) -> Any:
     """A list or object that was written into a cell; else the cell itself."""
-    if not cell.startswith(("[", "{")):
+    is_value = isinstance(cell, str) and cell.startswith(("[", "{"))
+    if name in TEXT_KEYS or not is_value:
         return cell
     for parse in (json.loads, ast.literal_eval):
         try:

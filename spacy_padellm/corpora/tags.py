@@ -11,7 +11,8 @@ TAG = re.compile(r"O|[BIESLUM][-_:]\S.*")
 LABEL = re.compile(r"[^\W\d_][\w.-]*")
 """A tag of IO, which is the label alone, as Stanford's tools write it."""
 
-PREFIXES = {"B", "I", "E", "S", "L", "U", "M"}
+BACKWARD = re.compile(r"(.+[-_])?[BIESLUM]")
+"""A prefix without a label, or behind it."""
 
 # labels of CoNLL-2000's chunks, which are in a column beside that of the names
 CHUNKS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spacy_padellm.corpora.records import CorpusRecord, is_int
+from spacy_padellm.corpora.span_rows import TEXT_KEYS
 from spacy_padellm.corpora.tags import TAG, decode_tags, is_bare, is_chunks
 from spacy_padellm.corpora.words import join_words
 from spacy_padellm.errors import Warnings
@@ -61,9 +62,16 @@ def read_token_row(row: dict[str, Any], line: int, *, joiner: str) -> CorpusReco
 
 
 def _tokens(row: dict[str, Any]) -> list[str] | None:
-    """The tokens of a row."""
+    """The tokens of a row, or the words of its text if each has a tag."""
     lists = (row.get(key) for key in TOKEN_KEYS)
-    return next((x for x in lists if isinstance(x, list) and _strings(x)), None)
+    tokens = next((x for x in lists if isinstance(x, list) and _strings(x)), None)
+    texts = (row[key] for key in TEXT_KEYS if isinstance(row.get(key), str))
+    words = next(texts, "").split()
+    tagged = any(
+        isinstance(x, list) and len(x) == len(words) and _is_tags(x)
+        for x in row.values()
+    )
+    return words if tokens is None and words and tagged else tokens
 
 
 def _strings(values: list[Any]) -> bool:

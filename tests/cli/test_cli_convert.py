@@ -79,3 +79,17 @@ def test_corpora_cli_own_labels(tmp_path):
     (doc,) = DocBin().from_disk(target).get_docs(spacy.blank("en").vocab)
     assert code == 0
     assert list(doc.user_data[LABELS_KEY]) == ["PER"]
+
+
+def test_corpora_cli_counts_what_was_changed(tmp_path):
+    code, output, _ = invoke(tmp_path, '{"text": "Bo ran", "spans": [[0, 3, "PER"]]}')
+    assert code == 0
+    assert "Mentions trimmed of blanks at their edges: 1" in output
+
+
+def test_corpora_cli_recognises_the_format(tmp_path):
+    source, target = tmp_path / "a.txt", tmp_path / "gold.spacy"
+    source.write_text("Bo\tB-PER\nran\tO\n", encoding="utf-8")
+    arguments = ["padellm", "convert", str(source), str(target), "--lang", "de"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert target.exists()
