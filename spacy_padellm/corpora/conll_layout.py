@@ -50,6 +50,7 @@ class ColumnLayout:
     numbered (bool): Whether the first column numbers the tokens of a sentence.
     key (str | None): The key of the tag, if its column holds `key=value|key=value`.
     bare (bool): Whether the tags are labels without B- and I-.
+    outside (str): The tag of a token outside mentions.
     """
 
     tabs: bool
@@ -59,6 +60,7 @@ class ColumnLayout:
     numbered: bool
     key: str | None = None
     bare: bool = False
+    outside: str = "O"
 
     def problem(self, row: list[str]) -> str | None:
         """Check a line.
@@ -88,6 +90,7 @@ class ColumnLayout:
         tag = row[column]
         if self.key:
             tag = keyed_values(tag).get(self.key, "O")
+        tag = "O" if tag == self.outside else tag
         return f"I-{tag}" if self.bare and tag != "O" else tag
 
     def set_tag(self, row: list[str], column: int, tag: str) -> None:
@@ -168,7 +171,9 @@ def find_layout(
     columns = list(zip(*(row for row in rows if len(row) == width), strict=True))
     given = range(width) if tag_column is None else [tag_column % max(width, 1)]
     tags = _name_columns(columns, given, strict=True)
-    key, bare = None, False
+    key, bare, outside = None, False, "O"
+    if not tags:
+        tags, outside = _sparse_tags(columns, given)
     if not tags:
         tags, key, bare = _other_tags(path, columns, given)
         tags = tags or _name_columns(columns, given, strict=False)
@@ -193,7 +198,9 @@ def find_layout(
     token, tag = token % width, tag % width
     chosen = tuple(column for column in tags if column != token) or (tag,)
     numbered = 0 not in (token, *chosen) and _mostly(NUMBER, columns[0])
-    return ColumnLayout(tabs, width, token, chosen, numbered, key, bare)
+    return ColumnLayout(
+        tabs, width, token, chosen, numbered, key=key, bare=bare, outside=outside
+    )
 
 
 def _name_columns(
@@ -220,13 +227,24 @@ def _has_bare_labels(values: Sequence[str]) -> bool:
     return tagged < len(kinds) - tagged
 
 
+def _sparse_tags(
+    columns: list[tuple[str, ...]], given: Sequence[int]
+) -> tuple[list[int], str]:
+    """The column where tokens outside mentions have "_" or "-", and which of them."""
+    for i in reversed([i for i in given if i < len(columns)]):
+        others = {x for x in columns[i] if x == "O" or not TAG.fullmatch(x)}
+        if len(others) == 1 and others <= {"_", "-"} and others != set(columns[i]):
+            return [i], others.pop()
+    return [], "O"
+
+
 def _other_tags(
     path: Path, columns: list[tuple[str, ...]], given: Sequence[int]
 ) -> tuple[list[int], str | None, bool]:
     """The column of tags after a key, or of labels alone: column, key, whether bare."""
     for i in reversed([i for i in given if i < len(columns)]):
-        if key := _find_key(path, columns[i]):
-            return [i], key, False
+        if found := _find_key(path, columns[i]):
+            return [i], *found
     for i in reversed([i for i in given if i < len(columns)]):
         values = [x for x in columns[i] if not HEADER.fullmatch(x) or x == "O"]
         if not is_bare(values) or len(columns) < 2:
@@ -238,8 +256,8 @@ def _other_tags(
     return [], None, False
 
 
-def _find_key(path: Path, cells: Sequence[str]) -> str | None:
-    """The key whose values are tags, in cells of `key=value|key=value`."""
+def _find_key(path: Path, cells: Sequence[str]) -> tuple[str, bool] | None:
+    """The key whose values are tags in `key=value|key=value`, and whether bare."""
     values: dict[str, set[str]] = {}
     for cell in cells:
         for key, value in keyed_values(cell).items():
@@ -253,7 +271,15 @@ def _find_key(path: Path, cells: Sequence[str]) -> str | None:
         and all(TAG.fullmatch(part) for tag in tags for part in split_tag(tag))
     ]
     known = [key for name in NAME_KEYS for key in found if key.lower() == name]
-    return next(iter(known or found), None)
+    if known or found:
+        return (known or found)[0], False
+    labels = [
+        key
+        for name in NAME_KEYS
+        for key, tags in values.items()
+        if key.lower() == name and tags != {"O"} and all(map(LABEL.fullmatch, tags))
+    ]
+    return (labels[0], True) if labels else None
 
 
 def _token_column(columns: list[tuple[str, ...]], tags: Sequence[int]) -> int:

@@ -96,7 +96,7 @@ TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     ),
     (
         re.compile(
-            r"\s*([A-Za-z_]\w* *= *[\[({]|import [\w.]+( as \w+)?\n"
+            r"\s*([A-Za-z_]\w* *= *[\[({]|import (?!O\n)[\w.]+( as \w+)?\n"
             r"|from [\w.]+ import \w|\[\s*\(|[\[\s]*\{\s*')"
         ),
         "Python code",

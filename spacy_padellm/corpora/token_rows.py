@@ -6,9 +6,12 @@ from typing import Any
 
 from spacy_padellm.corpora.records import CorpusRecord, is_int
 from spacy_padellm.corpora.span_rows import TEXT_KEYS
-from spacy_padellm.corpora.tags import TAG, decode_tags, is_bare, is_chunks
+from spacy_padellm.corpora.tags import LABEL, TAG, decode_tags, is_bare, is_chunks
 from spacy_padellm.corpora.words import join_words
 from spacy_padellm.errors import Warnings
+
+NER_KEYS = ("ner_tags", "ner")
+"""Keys of tags that are those of names, whatever they look like."""
 
 TOKEN_KEYS = ("tokens", "words", "token", "word")
 
@@ -34,15 +37,21 @@ def read_token_row(row: dict[str, Any], line: int, *, joiner: str) -> CorpusReco
     tokens = _tokens(row)
     if not tokens or not all(tokens):
         raise ValueError("a token is empty, or there is none")
-    columns = [
-        value
+    lists = {
+        key: value
         for key, value in row.items()
         if key not in TOKEN_KEYS and isinstance(value, list)
         if len(value) == len(tokens)
-    ]
+    }
+    columns = list(lists.values())
     tagged = [column for column in columns if _is_tags(column)]
     names = [column for column in tagged if not is_chunks(column)] or tagged[-1:]
-    bare = [column for column in columns if _strings(column) and is_bare(column)]
+    bare = [
+        column
+        for key, column in lists.items()
+        if _strings(column) and (is_bare(column) or key in NER_KEYS)
+        if all(map(LABEL.fullmatch, column))
+    ]
     notes: tuple[str, ...] = ()
     if not names and bare:
         notes = (Warnings.W207,)
