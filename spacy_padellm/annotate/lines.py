@@ -100,11 +100,16 @@ def _sample_columns(
 
 
 def _column_type(values: Sequence[Any]) -> pa.DataType:
-    """Infer the type of a column: that of most values, if they differ."""
+    """Infer the type of a column: that of most values, if they differ.
+
+    Numbers and strings, as in ids, are strings.
+    """
     try:
         return pa.array(values).type
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
         types = Counter(type(value) for value in values if value is not None)
+        if str in types and types.keys() <= {str, int, float}:
+            return pa.string()
         common = types.most_common(1)[0][0]
         for value in values:
             if type(value) is common:
@@ -180,6 +185,8 @@ def _scalar(value: Any, field: pa.Field) -> pa.Scalar:
     """Convert a value of a kept column; ValueError if it does not fit its type."""
     if value is None:
         return pa.scalar(value, field.type)
+    if pa.types.is_string(field.type) and type(value) in (int, float):
+        value = str(value)
     if pa.types.is_nested(field.type):
         # Arrow truncates numbers and drops unknown keys
         scalar = pa.scalar(value, field.type)

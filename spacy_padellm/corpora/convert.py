@@ -19,7 +19,7 @@ from spacy_padellm.corpora.files import source_files
 from spacy_padellm.corpora.jsonl import read_jsonl
 from spacy_padellm.corpora.languages import blank_pipeline, joiner_of
 from spacy_padellm.corpora.paper import read_paper
-from spacy_padellm.corpora.recognize import check_known, recognize
+from spacy_padellm.corpora.recognize import check_known, is_brat_folder, recognize
 from spacy_padellm.corpora.records import (
     BadLine,
     ConversionError,
@@ -109,6 +109,8 @@ def convert(
     readers = _readers(
         data_format, lang=lang, tag_column=tag_column, token_column=token_column
     )
+    if data_format == AUTO and is_brat_folder(source):
+        data_format = "brat"
     report = Report()
     docs = []
     nlp = blank_pipeline(lang)

@@ -22,6 +22,17 @@ from spacy_padellm.errors import Errors
 SAMPLE = 100  # rows
 
 
+def is_brat_folder(path: Path) -> bool:
+    """Check whether a folder holds annotation of brat, perhaps beside other texts.
+
+    path (Path): A file or folder.
+    RETURNS (bool): Whether it does.
+    """
+    if not path.is_dir():
+        return False
+    return any(plain_name(file).suffix == ".ann" for file in path.iterdir())
+
+
 def recognize(path: Path) -> str:
     """Recognise the format of a file.
 

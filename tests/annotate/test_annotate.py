@@ -346,7 +346,7 @@ def test_annotate_bad_lines_are_rejected(pipeline: Path, tmp_path: Path) -> None
         b'["Bob"]',
         b'{"id": 4}',
         b'{"id": 5, "text": 7}',
-        b'{"id": "six", "text": "Bob"}',
+        b'{"id": [6], "text": "Bob"}',
         b'{"id": 7, "text": "B\xffb"}',
         b'{"id": 8, "text": "B\\ud800b"}',
         b'{"text": "Anna"}',
@@ -367,7 +367,7 @@ def test_annotate_bad_lines_are_rejected(pipeline: Path, tmp_path: Path) -> None
         "not a JSON object",
         "'text' is null",
         "'text' is int",
-        "'id' is string, not int64",
+        "'id' is list<item: int64>, not int64",
         "can't decode byte",
         "surrogates not allowed",
     ]
@@ -376,6 +376,18 @@ def test_annotate_bad_lines_are_rejected(pipeline: Path, tmp_path: Path) -> None
         assert record["file"] == str(source)
     assert bad[4]["content"] == lines[6].decode()
     assert bad[6]["content"] == {"text": "B\ud800b", "id": 8}
+
+
+def test_annotate_keeps_a_column_of_numbers_and_strings(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "in.jsonl"
+    lines = [b'{"id": 0, "text": "Bob"}', b'{"id": "one", "text": "Anna"}']
+    source.write_bytes(b"\n".join(lines))
+    output = tmp_path / "out"
+    code, _ = annotate(pipeline, source, "-o", output, "--keep-columns", "id")
+    assert code == 0
+    assert [row["id"] for row in rows(output)] == ["0", "one"]
 
 
 def test_annotate_null_of_parquet_is_rejected(pipeline: Path, tmp_path: Path) -> None:

@@ -210,6 +210,26 @@ def test_corpora_brat_folder_counts_each_text_once(tmp_path):
     assert report.bad == []
 
 
+def test_corpora_auto_takes_a_folder_of_brat_as_a_whole(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text("Bo ran", encoding="utf-8")
+    (folder / "a.ann").write_text("T1\tPER 0 2\tBo\n", encoding="utf-8")
+    (folder / "README.txt").write_text("about this corpus", encoding="utf-8")
+    report, docs = run(folder, data_format="auto")
+    assert len(docs) == 1
+    assert ["no .ann file" in bad.reason for bad in report.bad] == [True]
+
+
+def test_corpora_auto_recognises_each_file_of_a_folder(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    jsonl(folder / "a.jsonl", [("Bo", [[0, 2, "PER"]])])
+    (folder / "b.tsv").write_text("Ann\tB-PER\nran\tO\n", encoding="utf-8")
+    _, docs = run(folder, data_format="auto")
+    assert [doc.text for doc in docs] == ["Bo", "Ann ran"]
+
+
 def test_corpora_result_is_read_by_spacy_corpus(tmp_path):
     run(jsonl(tmp_path / "a.jsonl", [(NESTED_TEXT, NESTED), ("none", [])]))
     examples = list(Corpus(tmp_path / "out" / "gold.spacy")(spacy.blank("en")))
