@@ -28,7 +28,7 @@ from spacy_padellm.lm.trust import check_code, check_settings
 from spacy_padellm.locks import make_lock
 
 _MODELS = Path(__file__).parent.parent / "models"
-BUNDLED = {"bundled-en": _MODELS / "en_sm", "bundled-en-sm": _MODELS / "en_sm"}
+BUNDLED = {"bundled-en": _MODELS / "en", "bundled-en-sm": _MODELS / "en_sm"}
 
 _HUB_SETTINGS = ("config.json", "tokenizer_config.json", ADAPTER)
 
