@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
+import transformers
 from torch.overrides import TorchFunctionMode
 from transformers import dynamic_module_utils
 
@@ -88,6 +89,16 @@ def hook_vocabulary_head(
     RETURNS (torch.utils.hooks.RemovableHandle): Removes the hook.
     """
     return model.get_output_embeddings().register_forward_pre_hook(hook)
+
+
+def dtype_option(dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """The argument of `from_pretrained` for the weights' dtype.
+
+    Seen on transformers 4.53.2, which calls it `torch_dtype`, and 5.24.0, which warns
+    of that name.
+    """
+    old = transformers.__version__.startswith("4.")
+    return {"torch_dtype" if old else "dtype": dtype}
 
 
 # spaCy

@@ -6,6 +6,7 @@ transformers reads the weights. It ignores how the file says that text is cut in
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from spacy_padellm.compat import dtype_option
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.build import build_model
 from spacy_padellm.lm.load_errors import as_load_errors
 
 SUFFIX = ".gguf"
@@ -60,9 +63,12 @@ def read_gguf(file: Path, *, dtype: torch.dtype) -> tuple[Any, Any]:
     with _apart(file) as folder, as_load_errors(file):
         source = {"gguf_file": file.name}
         config = AutoConfig.from_pretrained(folder, **source)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, torch_dtype=dtype, **source
+        plain = copy.deepcopy(config)
+        read = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, **dtype_option(dtype), **source
         )
+        # transformers 5 saves no model that it read from a GGUF file
+        model, _ = build_model(plain, read.state_dict(), dtype=dtype)
     model.config._name_or_path = ""  # the folder is gone
     return model, tokenizer
 

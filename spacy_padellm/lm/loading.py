@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from spacy_padellm.compat import no_questions
+from spacy_padellm.compat import dtype_option, no_questions
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.build import build_model
 from spacy_padellm.lm.gguf import is_gguf, read_gguf, read_gguf_tokenizer
 from spacy_padellm.lm.hub import fetch_file, fetch_optional_file
 from spacy_padellm.lm.language_model import LanguageModel
@@ -31,8 +31,6 @@ _MODELS = Path(__file__).parent.parent / "models"
 BUNDLED = {"bundled-en": _MODELS / "en", "bundled-en-sm": _MODELS / "en_sm"}
 
 _HUB_SETTINGS = ("config.json", "tokenizer_config.json", ADAPTER)
-
-_NEW_NAMES = transformers.__version__.split(".")[0] != "4"
 
 # transformers changes global state while it loads
 _loading_lock = make_lock()
@@ -165,23 +163,19 @@ def load(
         drop_old_keys(config)
         tokenizer = read_tokenizer(source, **options)
         quantized = isinstance(source, Path) and (source / QUANTIZED).is_file()
-        load_options = {
-            "config": config,
-            "output_loading_info": True,
-            "dtype" if _NEW_NAMES else "torch_dtype": dtype,
-        }
         if isinstance(source, Path) and quantized:
-            with torch.device("meta"):
-                kind = type(AutoModelForCausalLM.from_config(config))
             weights = read_quantized(source, dtype=dtype)
-            model, report = kind.from_pretrained(
-                None, state_dict=weights, **load_options
-            )
+            model, missing = build_model(config, weights, dtype=dtype)
         else:
             model, report = AutoModelForCausalLM.from_pretrained(
-                source, **load_options, **options
+                source,
+                config=config,
+                output_loading_info=True,
+                **dtype_option(dtype),
+                **options,
             )
-    check_complete(source, report["missing_keys"])
+            missing = report["missing_keys"]
+    check_complete(source, missing)
     model = model.to(device or "cpu").eval()
     return LanguageModel(model, tokenizer, tags=tags, quantized=quantized)
 

@@ -39,7 +39,9 @@ def write_gguf(lm: LanguageModel, file: Path, *, pre: str = "gpt-2") -> Path:
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_theta)
+    # transformers 5 keeps it among the rotary embedding's parameters
+    rope = getattr(config, "rope_parameters", None) or {"rope_theta": config.rope_theta}
+    writer.add_rope_freq_base(rope["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
     state = json.loads(lm.tokenizer.backend_tokenizer.to_str())
     added = {token["content"]: token["id"] for token in state["added_tokens"]}
