@@ -23,7 +23,9 @@ class DocResult:
 
     Windows with the same text, such as the cells of a table, are decoded once.
 
-    texts (dict[str, int]): The text of each window, with its index in `decoded`.
+    texts (dict[str, int]): Each different text of a window, with its index in
+        `decoded`.
+    indices (list[int]): The index in `decoded` of each window's text.
     decoded (list[list[Mention]]): The mentions of each text.
     error (Exception | None): Why the Doc could not be decoded.
     """
@@ -31,6 +33,7 @@ class DocResult:
     doc: Doc
     windows: list[Window] = field(default_factory=list)
     texts: dict[str, int] = field(default_factory=dict)
+    indices: list[int] = field(default_factory=list)
     decoded: list[list[Mention]] = field(default_factory=list)
     error: Exception | None = None
 
@@ -41,8 +44,7 @@ class DocResult:
     @property
     def mentions(self) -> list[list[Mention]]:
         """The mentions of each window."""
-        texts = (normalize_text(window.text) for window in self.windows)
-        return [self.decoded[self.texts[text]] for text in texts]
+        return [self.decoded[index] for index in self.indices]
 
 
 def decode_docs(docs: Iterable[Doc], decode: Decode, cut: Cut) -> Iterator[DocResult]:
@@ -114,7 +116,9 @@ def _decode(
             except Exception as error:
                 result.error = error
             for window in result.windows:
-                result.texts.setdefault(normalize_text(window.text), len(result.texts))
+                text = normalize_text(window.text)
+                index = result.texts.setdefault(text, len(result.texts))
+                result.indices.append(index)
             decoding.extend([result] * len(result.texts))
             yield from result.texts
 
