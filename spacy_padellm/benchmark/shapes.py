@@ -11,7 +11,6 @@ import transformers
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.onednn import prepack
 from spacy_padellm.lm.small_model import learn_tokenizer
 from spacy_padellm.prompt.template import PRESETS
 
@@ -108,5 +107,6 @@ def make_shaped(
         model = AutoModelForCausalLM.from_config(
             config, **{"torch_dtype" if old else "dtype": dtype}
         )
-    prepack(model)  # as for loaded models
-    return LanguageModel(model.eval(), tokenizer)
+    lm = LanguageModel(model.eval(), tokenizer)
+    lm.pack_weights()  # as for loaded models
+    return lm

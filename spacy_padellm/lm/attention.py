@@ -50,11 +50,67 @@ class AttentionBlock:
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
+class PackedAttention:
+    """The attention of a pass over packed trees.
+
+    cache (TreeKVCache): The KV cache, with room for the tokens of the pass.
+    slot_mapping (torch.Tensor): The index in the cache of each token of the pass.
+    blocks (Sequence[AttentionBlock]): Which tokens attend to which slots.
+    """
+
     cache: TreeKVCache
     slot_mapping: torch.Tensor
     blocks: Sequence[AttentionBlock]
-    softcaps: bool
+
+    def __call__(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        scale: float,
+        softcap: float | None = None,
+    ) -> torch.Tensor:
+        """Write keys and values to the cache, and compute the attention of a layer.
+
+        query, key, value (torch.Tensor): (tokens, heads, head size).
+        RETURNS (torch.Tensor): (tokens, heads, head size).
+        """
+        keys, values = self.cache.write(layer, key, value, self.slot_mapping)
+        outputs = [
+            _attend_block(query, keys, values, block, scale, softcap)
+            for block in self.blocks
+        ]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedAttention:
+    """The attention of a pass over padded trees, as in training.
+
+    mask (torch.Tensor): (rows, 1, width, width), added to the attention scores.
+    """
+
+    mask: torch.Tensor
+
+    def __call__(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        scale: float,
+    ) -> torch.Tensor:
+        """Compute the attention of a layer.
+
+        query, key, value (torch.Tensor): (rows * width, heads, head size).
+        RETURNS (torch.Tensor): (rows * width, heads, head size).
+        """
+        rows, _, width, _ = self.mask.shape
+        keys = key.reshape(rows, width, *key.shape[1:])
+        values = value.reshape(rows, width, *value.shape[1:])
+        plain = query.device.type == "cpu" and width <= _NARROW
+        return _attend_rows(query, keys, values, self.mask, scale, plain=plain)
 
 
 def training_attention(model: Any, width: int) -> AbstractContextManager[None]:
@@ -81,16 +137,10 @@ def training_attention(model: Any, width: int) -> AbstractContextManager[None]:
 
 
 def packed_attention(
-    config: Any,
-    packed: PackedBatch,
-    cache: TreeKVCache,
-    *,
-    device: Any,
-    dtype: torch.dtype,
-) -> AbstractContextManager[None]:
-    """Prepare a model's attention for the forward pass over a packed batch.
+    packed: PackedBatch, cache: TreeKVCache, *, device: Any, dtype: torch.dtype
+) -> PackedAttention:
+    """Prepare the attention of a pass over a packed batch.
 
-    config (transformers.PretrainedConfig): The model's config.
     packed (PackedBatch): The batch.
     cache (TreeKVCache): Keys and values of earlier passes; this pass adds its own.
     device (Any): The model's device.
@@ -108,31 +158,24 @@ def packed_attention(
             unpad = torch.from_numpy(group.unpad).to(device)
         size = group.rows, group.packed, group.width, group.slots
         blocks.append(AttentionBlock(*size, mask, pad, unpad))
-    return attention_of(config, blocks, cache, slot_mapping)
+    return PackedAttention(cache, slot_mapping, blocks)
 
 
 @contextmanager
-def attention_of(
-    config: Any,
-    blocks: Sequence[AttentionBlock],
-    cache: TreeKVCache,
-    slot_mapping: torch.Tensor,
-) -> Iterator[None]:
-    """Let a model attend to the rows of a cache.
+def used_by(config: Any, attention: PackedAttention) -> Iterator[None]:
+    """Let a model of transformers attend to the rows of a cache.
 
     config (transformers.PretrainedConfig): The model's config.
-    blocks (Sequence[AttentionBlock]): Which tokens attend to which slots.
-    cache (TreeKVCache): The KV cache, with room for the tokens of the pass.
-    slot_mapping (torch.Tensor): The index in the cache of each token of the pass.
+    attention (PackedAttention): The attention.
     """
     # the sdpa attention of transformers ignores soft-capping
-    softcaps = attention_name(config) != "sdpa"
-    _running.state = _State(cache, slot_mapping, blocks, softcaps=softcaps)
+    _running.attention = attention
+    _running.softcaps = attention_name(config) != "sdpa"
     try:
         with swapped_attention(config, NAME):
             yield
     finally:
-        del _running.state
+        del _running.attention
 
 
 def attend(
@@ -151,15 +194,10 @@ def attend(
     RETURNS (tuple[torch.Tensor, None]): The output (1, tokens, heads, head size);
         attention weights are not returned.
     """
-    state: _State = _running.state
-    keys, values = state.cache.write(module.layer_idx, key, value, state.slot_mapping)
-    query = query[0].transpose(0, 1)
-    softcap = softcap if state.softcaps else None
-    outputs = [
-        _attend_block(query, keys, values, block, scaling, softcap)
-        for block in state.blocks
-    ]
-    output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    softcap = softcap if _running.softcaps else None
+    q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
+    output: torch.Tensor = _running.attention(module.layer_idx, q, k, v, scale, softcap)
     return output[None], None
 
 
@@ -171,33 +209,59 @@ def _attend_block(
     keys: torch.Tensor,
     values: torch.Tensor,
     block: AttentionBlock,
-    scaling: float | None,
+    scale: float,
     softcap: float | None,
 ) -> torch.Tensor:
     """Compute the attention of one block: (tokens, heads, head size)."""
     new = query[block.packed]
     if block.pad is not None:
         new = new[block.pad]
-    count = block.rows.stop - block.rows.start
-    heads, size = new.shape[1:]
+    used = (block.rows, slice(block.slots))
+    few = block.mask.numel() * new.shape[1] <= _FEW_SCORES
+    plain = softcap is not None or (few and new.device.type == "cpu")
+    out = _attend_rows(
+        new, keys[used], values[used], block.mask, scale, softcap, plain=plain
+    )
+    return out if block.unpad is None else out[block.unpad]
+
+
+def _attend_rows(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    scale: float,
+    softcap: float | None = None,
+    *,
+    plain: bool,
+) -> torch.Tensor:
+    """Compute the attention of padded rows.
+
+    query (torch.Tensor): (rows * width, heads, head size).
+    keys, values (torch.Tensor): (rows, slots, shared heads, head size).
+    mask (torch.Tensor): (rows, 1, width, slots).
+    scale, softcap: Of the scores.
+    plain (bool): Whether to use plain products instead of fused attention.
+    RETURNS (torch.Tensor): (rows * width, heads, head size).
+    """
+    count, _, width, slots = mask.shape
+    heads, size = query.shape[1:]
     shared = keys.shape[2]
-    k = keys[block.rows, : block.slots].transpose(1, 2)
-    v = values[block.rows, : block.slots].transpose(1, 2)
+    k, v = keys.transpose(1, 2), values.transpose(1, 2)
     # query heads that share keys are treated as further tokens
     times = heads // shared
-    q = new.view(count, block.width, shared, times, size).permute(0, 2, 3, 1, 4)
-    q = q.reshape(count, shared, times * block.width, size)
-    mask = block.mask if times == 1 else block.mask.repeat(1, 1, times, 1)
-    scale = size**-0.5 if scaling is None else scaling
-    scores = count * heads * block.width * block.slots
-    if softcap is None and (q.device.type != "cpu" or scores > _FEW_SCORES):
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
-    else:
-        weights = (q @ k.transpose(2, 3)).float() * scale
+    q = query.reshape(count, width, shared, times, size).permute(0, 2, 3, 1, 4)
+    q = q.reshape(count, shared, times * width, size)
+    if plain:
+        scores = (q @ k.transpose(2, 3)).view(count, shared, times, width, slots)
         if softcap is not None:
-            weights = torch.tanh(weights / softcap) * softcap
-        out = (weights + mask).softmax(dim=-1).to(q.dtype) @ v
+            scores, scale = torch.tanh(scores * (scale / softcap)), softcap
+        scores = torch.add(mask[:, :, None], scores, alpha=scale)
+        # softmax computes in float32 in any case
+        out = scores.softmax(dim=-1).view(count, shared, times * width, slots) @ v
+    else:
+        repeated = mask if times == 1 else mask.repeat(1, 1, times, 1)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=repeated, scale=scale)
     size = out.shape[-1]
-    out = out.view(count, shared, times, block.width, size).permute(0, 3, 1, 2, 4)
-    out = out.reshape(count * block.width, heads, size)
-    return out if block.unpad is None else out[block.unpad]
+    out = out.view(count, shared, times, width, size).permute(0, 3, 1, 2, 4)
+    return out.reshape(count * width, heads, size)

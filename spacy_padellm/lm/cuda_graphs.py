@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from spacy_padellm.errors import Warnings, logger
-from spacy_padellm.lm.attention import AttentionBlock, attention_of
+from spacy_padellm.lm.attention import AttentionBlock, PackedAttention
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.masks import additive_mask
@@ -161,10 +161,8 @@ class GraphRunner:
         ids, positions, slot_mapping = tokens
         mask = additive_mask(inputs.visible, lm.dtype)[None, None]
         block = AttentionBlock(slice(0, 1), slice(0, shape.tokens), *shape[:2], mask)
-        # a mask of the smallest size: `attend` uses its own masks
-        none = mask.new_zeros(1, 1, 1, 1)
-        with attention_of(lm.model.config, [block], self._cache, slot_mapping):
-            return lm.forward(ids[None], positions[None], none, logit_positions)
+        attention = PackedAttention(self._cache, slot_mapping, [block])
+        return lm.packed_forward(ids, positions, attention, logit_positions)
 
 
 def capture_graph(run: Run) -> Run:

@@ -7,8 +7,16 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.lm.attention import packed_attention, training_attention
+from spacy_padellm.lm.attention import (
+    PackedAttention,
+    PaddedAttention,
+    packed_attention,
+    training_attention,
+    used_by,
+)
 from spacy_padellm.lm.cache_argument import cache_argument
+from spacy_padellm.lm.layers import Layers, read_layers
+from spacy_padellm.lm.onednn import can_pack, prepack
 from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
 from spacy_padellm.locks import make_lock
@@ -45,17 +53,36 @@ class LanguageModel:
         self.quantized = quantized
         self._prompts: dict[Prompt, PromptTokens] = {}
         self._head = VocabularyHead(model)
+        self._layers: Layers | None = None
+        self._packs = False
         self.cuda_graphs: Any = None  # kept here by `borrow_graph_runner`
         # to be held while the model runs: a pass swaps its attention and its head
         self.lock = make_lock()
 
     def __getstate__(self) -> dict[str, Any]:
         # locks and CUDA graphs cannot be pickled, and are made again
-        return {**self.__dict__, "_prompts": {}, "cuda_graphs": None, "lock": None}
+        made_again: dict[str, Any] = {"_prompts": {}, "_layers": None}
+        return {**self.__dict__, **made_again, "cuda_graphs": None, "lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.lock = make_lock()
+
+    def pack_weights(self) -> None:
+        """Let the CPU's fastest kernels run a model that is no longer trained.
+
+        They take a copy of the weights in a layout of their own.
+        """
+        prepack(self.model)
+        self._packs = True
+
+    @property
+    def layers(self) -> Layers | None:
+        """The model's layers, if it is of a well-known kind."""
+        if self._layers is None:
+            packs = self._packs and can_pack(self.model)
+            self._layers = read_layers(self.model, packed=packs)
+        return self._layers
 
     def tokens_of(self, prompt: Prompt) -> PromptTokens:
         """Get the token ids of a prompt for this model's tokenizer.
@@ -117,13 +144,30 @@ class LanguageModel:
             (tag_positions, tag_ids), in the model's dtype.
         """
         visible = torch.from_numpy(batch.visible).to(self.device)
-        mask = additive_mask(visible, self.dtype)
+        mask = additive_mask(visible, self.dtype)[:, None]
         tagged = self._index(tag_positions), self._index(tag_ids)
-        with self.lock, training_attention(self.model, batch.ids.shape[1]):
-            logits, hidden = self.forward(
-                batch.ids, batch.positions, mask[:, None], logit_positions
-            )
+        with self.lock:
+            logits, hidden = self._padded_forward(batch, mask, logit_positions)
             return logits, self.project(hidden, *tagged)
+
+    def _padded_forward(
+        self, batch: TreeBatch, mask: torch.Tensor, logit_positions: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.layers is not None and not self.model.is_gradient_checkpointing:
+            ids, positions = batch.ids.reshape(-1), batch.positions.reshape(-1)
+            attention = PaddedAttention(mask)
+            hidden = self.layers(self._index(ids), self._index(positions), attention)
+            return self._head_logits(hidden, self._index(logit_positions)), hidden
+        with training_attention(self.model, batch.ids.shape[1]):
+            return self.forward(batch.ids, batch.positions, mask, logit_positions)
+
+    def _head_logits(
+        self, hidden: torch.Tensor, logit_positions: torch.Tensor
+    ) -> torch.Tensor:
+        logits: torch.Tensor = self.model.get_output_embeddings()(
+            hidden[logit_positions]
+        )
+        return logits
 
     def sequence_logits(
         self, batch: TreeBatch, logit_positions: Sequence[int] | torch.Tensor
@@ -162,17 +206,41 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary) and
             (tag_positions, tag_ids), in the model's dtype.
         """
-        dtype = self.dtype
-        # a mask of the smallest size: `attend` uses its own masks
-        mask = torch.zeros(1, 1, 1, 1, dtype=dtype, device=self.device)
         attention = packed_attention(
-            self.model.config, packed, cache, device=self.device, dtype=dtype
+            packed, cache, device=self.device, dtype=self.dtype
         )
         tagged = self._index(tag_positions), self._index(tag_ids)
-        with self.lock, attention:
-            ids, positions = packed.ids[None], packed.positions[None]
-            logits, hidden = self.forward(ids, positions, mask, logit_positions)
+        with self.lock:
+            logits, hidden = self.packed_forward(
+                self._index(packed.ids),
+                self._index(packed.positions),
+                attention,
+                self._index(logit_positions),
+            )
             return logits, self.project(hidden, *tagged)
+
+    def packed_forward(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        attention: PackedAttention,
+        logit_positions: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the model over packed tokens. The caller must hold `lock`.
+
+        ids, positions (int64): (tokens,), token ids and position ids.
+        attention (PackedAttention): The attention of the pass.
+        logit_positions (int64): The tokens whose next-token logits are computed.
+        RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (logit_positions,
+            vocabulary), and the last hidden states of all tokens (tokens, size).
+        """
+        if self.layers is not None:
+            hidden = self.layers(ids, positions, attention)
+            return self._head_logits(hidden, logit_positions), hidden
+        # a mask of the smallest size: `attend` uses its own masks
+        mask = torch.zeros(1, 1, 1, 1, dtype=self.dtype, device=self.device)
+        with used_by(self.model.config, attention):
+            return self.forward(ids[None], positions[None], mask, logit_positions)
 
     def fill(self, cache: Any, **inputs: Any) -> None:
         """Run a forward pass only to fill a KV cache.
@@ -184,7 +252,7 @@ class LanguageModel:
         with self._head.at(torch.zeros(1, dtype=torch.long, device=self.device)):
             self.model(**inputs, **{cache_argument(self.model): cache}, use_cache=True)
 
-    def _index(self, numbers: Sequence[int] | torch.Tensor) -> torch.Tensor:
+    def _index(self, numbers: Any) -> torch.Tensor:
         """Put numbers on the device; after a pass this would wait for the pass."""
         return torch.as_tensor(numbers, dtype=torch.long, device=self.device)
 

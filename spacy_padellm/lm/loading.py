@@ -19,7 +19,6 @@ from spacy_padellm.lm.hub import fetch_file, fetch_optional_file
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.lora import ADAPTER, load_adapter, read_adapter
-from spacy_padellm.lm.onednn import prepack
 from spacy_padellm.lm.quantized import FILE_NAME as QUANTIZED, read_quantized
 from spacy_padellm.lm.tags import TaughtTags, drop_old_keys
 from spacy_padellm.lm.task_config import FILE_NAME, read_tags
@@ -111,7 +110,7 @@ def load_shared(
                 device=device,
                 trust_remote_code=trust_remote_code,
             )
-            prepack(lm.model)
+            lm.pack_weights()
             _loaded[key] = lm
     return lm
 

@@ -29,20 +29,32 @@ def prepack(model: torch.nn.Module) -> int:
     model (torch.nn.Module): The model.
     RETURNS (int): The number of packed layers.
     """
-    layers = [
-        module
-        for module in model.modules()
-        if type(module) is torch.nn.Linear
-        and module.weight.device.type == "cpu"
-        and module.weight.dtype == torch.bfloat16
-        and module.weight.numel() >= _LEAST_WEIGHTS
-    ]
-    size = sum(2 * layer.weight.numel() for layer in layers)
-    if size > MOST_BYTES or not onednn_has_bf16():
+    if not can_pack(model):
         return 0
+    layers = [
+        layer for layer in _linear(model) if layer.weight.numel() >= _LEAST_WEIGHTS
+    ]
     for layer in layers:
         layer.forward = _Packed(layer)  # type: ignore[method-assign, assignment]
     return len(layers)
+
+
+def can_pack(model: torch.nn.Module) -> bool:
+    """Whether a model's weights can be packed, and take at most MOST_BYTES.
+
+    model (torch.nn.Module): The model.
+    """
+    layers = _linear(model)
+    size = sum(2 * layer.weight.numel() for layer in layers)
+    fits = all(
+        layer.weight.device.type == "cpu" and layer.weight.dtype == torch.bfloat16
+        for layer in layers
+    )
+    return fits and size <= MOST_BYTES and onednn_has_bf16()
+
+
+def _linear(model: torch.nn.Module) -> list[torch.nn.Linear]:
+    return [module for module in model.modules() if type(module) is torch.nn.Linear]
 
 
 @dataclass(eq=False, slots=True)

@@ -58,17 +58,17 @@ class TreeKVCache:
         """Write new keys and values of a layer, and return all of that layer.
 
         layer (int): The layer's index.
-        key, value (torch.Tensor): (1, heads, tokens, head size).
+        key, value (torch.Tensor): (tokens, heads, head size).
         slot_mapping (torch.Tensor): The index in the flattened cache of each token.
         RETURNS (tuple[torch.Tensor, torch.Tensor]): All keys and values, each
             (rows, slots, heads, head size).
         """
         for store, new in ((self._keys, key), (self._values, value)):
-            heads, _, size = new.shape[1:]
+            heads, size = new.shape[1:]
             if layer == len(store):
                 store.append(new.new_zeros(self.rows, self.slots, heads, size))
             flat = store[layer].view(self.rows * self.slots, heads, size)
-            flat[slot_mapping] = new[0].transpose(0, 1)
+            flat.index_copy_(0, slot_mapping, new)
         return self._keys[layer], self._values[layer]
 
     def clear(self, row: int, slots: int) -> None:

@@ -133,16 +133,16 @@ def test_tree_large_pass_equals_separate_sequence(llama: LanguageModel) -> None:
 
 def write(cache: TreeKVCache, rows: list[int], slots: list[int]) -> torch.Tensor:
     """Put random keys and values in; gives the keys, which are half the values."""
-    states = torch.randn(1, 2, len(rows), 4)
+    states = torch.randn(len(rows), 2, 4)
     places = cache.slot_mapping(np.array(rows), np.array(slots))
     for layer in range(2):
         keys, values = cache.write(layer, states, 2 * states, places)
         assert torch.equal(2 * keys, values)
-    return states[0].transpose(0, 1)
+    return states
 
 
 def keys_of(cache: TreeKVCache, rows: list[int], slots: list[int]) -> torch.Tensor:
-    nothing = torch.zeros(1, 2, 0, 4)
+    nothing = torch.zeros(0, 2, 4)
     keys, _ = cache.write(1, nothing, nothing, torch.zeros(0, dtype=torch.long))
     return keys[rows, slots]
 

@@ -1,0 +1,83 @@
+"""Operations between the matrix products of a layer, with few kernels.
+
+In transformers each of them is up to ten operations, and on a CPU together they take
+longer than the products.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    """Divide vectors by their root mean square (Zhang and Sennrich, 2019).
+
+    x (torch.Tensor): (rows, size).
+    weight (torch.Tensor): (size,), of the dtype of `x`; multiplied in the end.
+    eps (float): Added to the mean square.
+    RETURNS (torch.Tensor): (rows, size).
+    """
+    if x.device.type != "cpu":
+        return F.rms_norm(x, weight.shape, weight, eps)
+    if torch.is_grad_enabled():
+        output: torch.Tensor = _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+        return output
+    return _normalize(x, _mean_square(x), eps).mul_(weight)
+
+
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Apply rotary position embeddings (Su et al., 2021).
+
+    x (torch.Tensor): (tokens, heads, size).
+    cos, sin (torch.Tensor): (tokens, 1, size); the first half of `sin` is negative.
+    RETURNS (torch.Tensor): (tokens, heads, size).
+    """
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+
+
+def _mean_square(x: torch.Tensor) -> torch.Tensor:
+    norm: torch.Tensor = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float32)
+    return norm.square_().div_(x.shape[-1])
+
+
+def _normalize(x: torch.Tensor, mean_square: torch.Tensor, eps: float) -> torch.Tensor:
+    # batch normalization with the rows as channels: one kernel, computed in float32
+    zeros = torch.zeros_like(mean_square)
+    return F.batch_norm(x[None], zeros, mean_square, eps=eps)[0]
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float
+    ) -> torch.Tensor:
+        mean_square = _mean_square(x)
+        ctx.save_for_backward(x, weight, mean_square)
+        ctx.eps = eps
+        return _normalize(x, mean_square, eps).mul_(weight)
+
+    @staticmethod
+    def backward(
+        ctx: Any, gradient: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
+        x, weight, mean_square = ctx.saved_tensors
+        size = x.shape[-1]
+        scale = mean_square.add(ctx.eps).rsqrt_()[:, None]
+        # the backward pass of layer normalization around a mean of zero
+        dx, dw, _ = torch.ops.aten.native_layer_norm_backward(
+            gradient,
+            x,
+            [size],
+            torch.zeros_like(scale),
+            scale,
+            weight.float(),
+            None,
+            [True, ctx.needs_input_grad[1], False],
+        )
+        # it takes the gradient of that mean away: give it back
+        mean = torch.mv(gradient, weight).float()[:, None].mul_(scale).div_(size)
+        dw = dw.to(weight.dtype) if ctx.needs_input_grad[1] else None
+        return dx.add_(mean.to(dx.dtype)), dw, None

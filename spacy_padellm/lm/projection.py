@@ -1,0 +1,49 @@
+"""Linear layers of a model whose outputs are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from spacy_padellm.compat import onednn_linear, onednn_pack
+
+_ROWS = 128  # of the inputs that the packed layout is best for
+
+# (rows, inputs) -> (rows, outputs)
+Projection = Callable[[torch.Tensor], torch.Tensor]
+
+
+class ModuleProjection:
+    """Linear layers of a model that may be trained, and may have adapters."""
+
+    def __init__(self, *modules: Any) -> None:
+        self._modules = modules
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the joined outputs."""
+        outputs = [module(x) for module in self._modules]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+
+
+class PackedProjection:
+    """Linear layers in the layout of oneDNN's kernels, packed at the first product.
+
+    The packed weights are a copy: the model must not be trained any more.
+    """
+
+    def __init__(self, *modules: Any) -> None:
+        self._modules = modules
+        self._weight: torch.Tensor | None = None
+        self._bias: torch.Tensor | None = None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the joined outputs."""
+        if self._weight is None:
+            weights = [module.weight.detach() for module in self._modules]
+            if self._modules[0].bias is not None:
+                biases = [module.bias.detach() for module in self._modules]
+                self._bias = torch.cat(biases)
+            self._weight = onednn_pack(torch.cat(weights), _ROWS)
+        return onednn_linear(x, self._weight, self._bias)
