@@ -14,6 +14,7 @@ from spacy_padellm.decoding.baselines.onestep import OneStepDecoder
 from spacy_padellm.decoding.baselines.structured import StructuredDecoder
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
+from spacy_padellm.decoding.tree.pass_size import CPU_TOKENS
 
 BATCH = "batch"
 BATCH_MANY = "batch-many"
@@ -27,7 +28,7 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     GRAPHS: lambda: TreeDecoder(cuda_graphs=True),
     "tree-no-drafts": lambda: TreeDecoder(draft_tokens=0),
     BATCH: BatchDecoder,
-    BATCH_MANY: lambda: BatchDecoder(max_batch_tokens=TreeDecoder().max_batch_tokens),
+    BATCH_MANY: lambda: BatchDecoder(max_batch_tokens=CPU_TOKENS),
     MULTI: BatchDecoder,
     "onestep": OneStepDecoder,
     STRUCT: StructuredDecoder,

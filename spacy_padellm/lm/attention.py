@@ -9,16 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface
 
 from spacy_padellm.compat import attention_name, swapped_attention
+from spacy_padellm.lm.upload import send, upload
 from spacy_padellm.tree.kv_cache import TreeKVCache
-from spacy_padellm.tree.masks import additive_mask
+from spacy_padellm.tree.masks import additive_mask, aligned
 from spacy_padellm.tree.packing import PackedBatch
 
 NAME = "padellm_tree"
@@ -47,6 +49,13 @@ class AttentionBlock:
     mask: torch.Tensor
     pad: torch.Tensor | None = None
     unpad: torch.Tensor | None = None
+    repeated: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    def repeated_mask(self, times: int) -> torch.Tensor:
+        """The mask of query heads that share keys; made once for all layers."""
+        if times not in self.repeated:
+            self.repeated[times] = aligned(self.mask.repeat(1, 1, times, 1))
+        return self.repeated[times]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +118,11 @@ class PaddedAttention:
         rows, _, width, _ = self.mask.shape
         keys = key.reshape(rows, width, *key.shape[1:])
         values = value.reshape(rows, width, *value.shape[1:])
-        plain = query.device.type == "cpu" and width <= _NARROW
-        return _attend_rows(query, keys, values, self.mask, scale, plain=plain)
+        if query.device.type == "cpu" and width <= _NARROW:
+            return _attend_plainly(query, keys, values, self.mask, scale)
+        times = query.shape[1] // key.shape[1]
+        mask = self.mask.repeat(1, 1, times, 1)
+        return _attend_fused(query, keys, values, mask, scale)
 
 
 def training_attention(model: Any, width: int) -> AbstractContextManager[None]:
@@ -137,27 +149,42 @@ def training_attention(model: Any, width: int) -> AbstractContextManager[None]:
 
 
 def packed_attention(
-    packed: PackedBatch, cache: TreeKVCache, *, device: Any, dtype: torch.dtype
+    packed: PackedBatch,
+    cache: TreeKVCache,
+    slot_mapping: torch.Tensor,
+    *,
+    dtype: torch.dtype,
 ) -> PackedAttention:
     """Prepare the attention of a pass over a packed batch.
 
     packed (PackedBatch): The batch.
-    cache (TreeKVCache): Keys and values of earlier passes; this pass adds its own.
-    device (Any): The model's device.
+    cache (TreeKVCache): Keys and values of earlier passes, with room for this one's.
+    slot_mapping (torch.Tensor): The index in the cache of each token of the pass, on
+        the model's device.
     dtype (torch.dtype): The dtype of the attention mask.
     """
-    cache.reserve(*packed.used)
-    slot_mapping = cache.slot_mapping(packed.rows, packed.slots).to(device)
+    device, groups = slot_mapping.device, packed.groups
+    # two transfers for all groups
+    visible = np.concatenate([group.visible.ravel() for group in groups])
+    masks = send(torch.from_numpy(visible), device).split(
+        [group.visible.size for group in groups]
+    )
+    padding = [part for group in groups for part in (group.pad, group.unpad)]
+    indices = upload([[] if part is None else part for part in padding], device)
     blocks = []
-    for group in packed.groups:
-        visible = torch.from_numpy(group.visible).to(device)
-        mask = additive_mask(visible, dtype)[:, None]
-        pad = None if group.pad is None else torch.from_numpy(group.pad).to(device)
-        unpad = None
-        if group.unpad is not None:
-            unpad = torch.from_numpy(group.unpad).to(device)
-        size = group.rows, group.packed, group.width, group.slots
-        blocks.append(AttentionBlock(*size, mask, pad, unpad))
+    for number, (group, mask) in enumerate(zip(groups, masks, strict=True)):
+        pad, unpad = indices[2 * number : 2 * number + 2]
+        blocks.append(
+            AttentionBlock(
+                group.rows,
+                group.packed,
+                group.width,
+                group.slots,
+                additive_mask(mask.view(group.visible.shape), dtype)[:, None],
+                None if group.pad is None else pad,
+                None if group.unpad is None else unpad,
+            )
+        )
     return PackedAttention(cache, slot_mapping, blocks)
 
 
@@ -218,50 +245,75 @@ def _attend_block(
         new = new[block.pad]
     used = (block.rows, slice(block.slots))
     few = block.mask.numel() * new.shape[1] <= _FEW_SCORES
-    plain = softcap is not None or (few and new.device.type == "cpu")
-    out = _attend_rows(
-        new, keys[used], values[used], block.mask, scale, softcap, plain=plain
-    )
+    if softcap is None and not (few and new.device.type == "cpu"):
+        mask = block.repeated_mask(new.shape[1] // keys.shape[2])
+        out = _attend_fused(new, keys[used], values[used], mask, scale)
+    else:
+        out = _attend_plainly(new, keys[used], values[used], block.mask, scale, softcap)
     return out if block.unpad is None else out[block.unpad]
 
 
-def _attend_rows(
+def _attend_plainly(
     query: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
     mask: torch.Tensor,
     scale: float,
     softcap: float | None = None,
-    *,
-    plain: bool,
 ) -> torch.Tensor:
-    """Compute the attention of padded rows.
+    """Compute the attention of padded rows by two products.
 
     query (torch.Tensor): (rows * width, heads, head size).
     keys, values (torch.Tensor): (rows, slots, shared heads, head size).
     mask (torch.Tensor): (rows, 1, width, slots).
     scale, softcap: Of the scores.
-    plain (bool): Whether to use plain products instead of fused attention.
     RETURNS (torch.Tensor): (rows * width, heads, head size).
     """
-    count, _, width, slots = mask.shape
+    q, k, v = _fold(query, keys, values)
+    rows, shared, folded, _ = q.shape
+    width, slots = mask.shape[2:]
+    scores = (q @ k.transpose(2, 3)).view(rows, shared, -1, width, slots)
+    if softcap is not None:
+        scores, scale = torch.tanh(scores * (scale / softcap)), softcap
+    scores = torch.add(mask[:, :, None], scores, alpha=scale)
+    # softmax computes in float32 in any case
+    weights = scores.softmax(dim=-1).view(rows, shared, folded, slots)
+    return _unfold(weights @ v, query.shape[1])
+
+
+def _attend_fused(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    """Compute the same by torch's fused attention.
+
+    mask (torch.Tensor): (rows, 1, times * width, slots), repeated for the query heads
+        that share keys.
+    """
+    q, k, v = _fold(query, keys, values)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    return _unfold(out, query.shape[1])
+
+
+def _fold(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Treat query heads that share keys as further tokens.
+
+    RETURNS (tuple[torch.Tensor, ...]): Queries (rows, shared, times * width, head
+        size), keys and values (rows, shared, slots, head size).
+    """
+    rows, shared = keys.shape[0], keys.shape[2]
     heads, size = query.shape[1:]
-    shared = keys.shape[2]
-    k, v = keys.transpose(1, 2), values.transpose(1, 2)
-    # query heads that share keys are treated as further tokens
-    times = heads // shared
-    q = query.reshape(count, width, shared, times, size).permute(0, 2, 3, 1, 4)
-    q = q.reshape(count, shared, times * width, size)
-    if plain:
-        scores = (q @ k.transpose(2, 3)).view(count, shared, times, width, slots)
-        if softcap is not None:
-            scores, scale = torch.tanh(scores * (scale / softcap)), softcap
-        scores = torch.add(mask[:, :, None], scores, alpha=scale)
-        # softmax computes in float32 in any case
-        out = scores.softmax(dim=-1).view(count, shared, times * width, slots) @ v
-    else:
-        repeated = mask if times == 1 else mask.repeat(1, 1, times, 1)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=repeated, scale=scale)
-    size = out.shape[-1]
-    out = out.view(count, shared, times, width, size).permute(0, 3, 1, 2, 4)
-    return out.reshape(count * width, heads, size)
+    q = query.reshape(rows, -1, shared, heads // shared, size).permute(0, 2, 3, 1, 4)
+    return q.flatten(2, 3), keys.transpose(1, 2), values.transpose(1, 2)
+
+
+def _unfold(output: torch.Tensor, heads: int) -> torch.Tensor:
+    """Undo `_fold`: (rows * width, heads, head size)."""
+    rows, shared, _, size = output.shape
+    out = output.view(rows, shared, heads // shared, -1, size).permute(0, 3, 1, 2, 4)
+    return out.reshape(-1, heads, size)

@@ -9,6 +9,7 @@ and the KV cache keep their addresses.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,11 +67,17 @@ class GraphRunner:
             that repeats it on the same memory, such as `capture_graph`.
         """
         self.enabled = True  # until a capture fails
-        self._lm = lm
+        self._model = weakref.ref(lm)  # the model keeps its runner
         self._capture = capture
         self._cache = TreeKVCache()
         self._inputs: dict[GraphShape, _Inputs] = {}
         self._runs: dict[GraphShape, Run] = {}
+
+    @property
+    def _lm(self) -> LanguageModel:
+        lm = self._model()
+        assert lm is not None
+        return lm
 
     @staticmethod
     def fits(packed: PackedBatch) -> bool:

@@ -18,6 +18,7 @@ from spacy_padellm.lm.cache_argument import cache_argument
 from spacy_padellm.lm.layers import Layers, read_layers
 from spacy_padellm.lm.onednn import can_pack, prepack
 from spacy_padellm.lm.tags import TaughtTags
+from spacy_padellm.lm.upload import send, upload
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
 from spacy_padellm.locks import make_lock
 from spacy_padellm.prompt.template import Prompt
@@ -143,23 +144,30 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary) and
             (tag_positions, tag_ids), in the model's dtype.
         """
-        visible = torch.from_numpy(batch.visible).to(self.device)
+        ids, positions, wanted, *tagged = upload(
+            [batch.ids, batch.positions, logit_positions, tag_positions, tag_ids],
+            self.device,
+        )
+        visible = send(torch.from_numpy(batch.visible), self.device)
         mask = additive_mask(visible, self.dtype)[:, None]
-        tagged = self._index(tag_positions), self._index(tag_ids)
         with self.lock:
-            logits, hidden = self._padded_forward(batch, mask, logit_positions)
+            logits, hidden = self._padded_forward(ids, positions, mask, wanted)
             return logits, self.project(hidden, *tagged)
 
     def _padded_forward(
-        self, batch: TreeBatch, mask: torch.Tensor, logit_positions: Any
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        mask: torch.Tensor,
+        logit_positions: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the model over padded trees: see `forward`."""
         if self.layers is not None and not self.model.is_gradient_checkpointing:
-            ids, positions = batch.ids.reshape(-1), batch.positions.reshape(-1)
             attention = PaddedAttention(mask)
-            hidden = self.layers(self._index(ids), self._index(positions), attention)
-            return self._head_logits(hidden, self._index(logit_positions)), hidden
-        with training_attention(self.model, batch.ids.shape[1]):
-            return self.forward(batch.ids, batch.positions, mask, logit_positions)
+            hidden = self.layers(ids.flatten(), positions.flatten(), attention)
+            return self._head_logits(hidden, logit_positions), hidden
+        with training_attention(self.model, ids.shape[1]):
+            return self.forward(ids, positions, mask, logit_positions)
 
     def _head_logits(
         self, hidden: torch.Tensor, logit_positions: torch.Tensor
@@ -206,17 +214,21 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary) and
             (tag_positions, tag_ids), in the model's dtype.
         """
-        attention = packed_attention(
-            packed, cache, device=self.device, dtype=self.dtype
+        cache.reserve(*packed.used)
+        ids, positions, slots, wanted, *tagged = upload(
+            [
+                packed.ids,
+                packed.positions,
+                cache.slot_mapping(packed.rows, packed.slots),
+                logit_positions,
+                tag_positions,
+                tag_ids,
+            ],
+            self.device,
         )
-        tagged = self._index(tag_positions), self._index(tag_ids)
+        attention = packed_attention(packed, cache, slots, dtype=self.dtype)
         with self.lock:
-            logits, hidden = self.packed_forward(
-                self._index(packed.ids),
-                self._index(packed.positions),
-                attention,
-                self._index(logit_positions),
-            )
+            logits, hidden = self.packed_forward(ids, positions, attention, wanted)
             return logits, self.project(hidden, *tagged)
 
     def packed_forward(

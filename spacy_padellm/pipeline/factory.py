@@ -25,7 +25,7 @@ DEFAULT_SCORE_WEIGHTS = {
     "strings_r": 0.0,
     "strings_per_type": None,
 }
-DEFAULT_CONFIG = {
+DEFAULT_CONFIG: dict[str, Any] = {
     "model": {
         "@architectures": "spacy-padellm.CausalLM.v1",
         "name": "bundled-en",
@@ -41,7 +41,7 @@ DEFAULT_CONFIG = {
         "@misc": "spacy-padellm.TreeDecoder.v1",
         "max_mentions": 32,
         "max_mention_tokens": 64,
-        "max_batch_tokens": 1024,
+        "max_batch_tokens": None,
         "draft_tokens": 4,
         "min_count_probability": 0.3,
         "from_text": True,

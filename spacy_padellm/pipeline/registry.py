@@ -46,7 +46,7 @@ def make_tree_decoder(
     *,
     max_mentions: int = 32,
     max_mention_tokens: int = 64,
-    max_batch_tokens: int = 1024,
+    max_batch_tokens: int | None = None,
     draft_tokens: int = 4,
     min_count_probability: float | None = 0.3,
     from_text: bool = True,

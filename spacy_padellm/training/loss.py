@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -58,7 +59,7 @@ def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
     lm (LanguageModel): The model.
     trees (Sequence[TrainingTree]): Trees returned by `supported_trees`.
     RETURNS (torch.Tensor): A float32 scalar with its gradient.
-    RAISES (ValueError): If the loss is not finite, or a tree is too deep for the model.
+    RAISES (ValueError): If a tree is too deep for the model.
     """
     width = max(tree.size for tree in trees)
     token_trees = []
@@ -78,7 +79,7 @@ def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
         raise ValueError(Errors.P121.format(tokens=depth, context=lm.context))
     if why_no_tree(lm, depth):
         logits = lm.sequence_logits(batch, logit_positions)
-        return _check_finite(_weighted_loss(logits, targets, weights))
+        return _weighted_loss(logits, targets, weights)
     logits, tag_logits = lm.logits(
         batch, logit_positions, tag_positions=tags.positions, tag_ids=tags.tag_ids
     )
@@ -87,13 +88,19 @@ def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
         allowed = tags.allowed.to(tag_logits.device)
         tag_logits = tag_logits.masked_fill(~allowed, -torch.inf)
         loss = loss + _weighted_loss(tag_logits, tags.targets, tags.weights)
-    return _check_finite(loss)
-
-
-def _check_finite(loss: torch.Tensor) -> torch.Tensor:
-    if not torch.isfinite(loss):
-        raise ValueError(Errors.P123)
     return loss
+
+
+def summed(losses: Sequence[torch.Tensor]) -> float:
+    """Sum losses. The device is waited for once.
+
+    losses (Sequence[torch.Tensor]): At least one scalar.
+    RAISES (ValueError): If the sum is not finite.
+    """
+    total = float(torch.stack([loss.detach() for loss in losses]).sum())
+    if not math.isfinite(total):
+        raise ValueError(Errors.P123)
+    return total
 
 
 def _weighted_loss(

@@ -14,7 +14,7 @@ from spacy_padellm.lm.small_model import make_lm
 from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import Prompt
-from spacy_padellm.training.loss import batches, supported_trees
+from spacy_padellm.training.loss import batches, summed, supported_trees
 from spacy_padellm.training.master_weights import MasterWeights
 from spacy_padellm.training.optimizers import apply_step, make_optimizers
 from spacy_padellm.training.settings import TrainingSettings
@@ -85,13 +85,14 @@ def add_update(
         lm, golds, decoder=decoder, prompt=prompt, settings=settings
     )
     total = sum(tree.weight for tree in trees)
-    mean = 0.0
+    losses = []
     try:
         for batch in batches(trees, settings.max_batch_tokens):
             loss, backprop = model.begin_update(batch)
             backprop(1 / total)
             updates.masters.collect()
-            mean += float(loss) / total
+            losses.append(loss)
+        mean = summed(losses) / total
     except Exception:
         # half of a batch's gradient must not be in the next step
         updates.masters.zero_grad()
@@ -123,11 +124,8 @@ def mean_loss(
     lm.model.eval()
     trees, _ = _make_trees(lm, golds, decoder=decoder, prompt=prompt, settings=settings)
     factor = 1 / sum(tree.weight for tree in trees)
-    losses = [
-        float(model.predict(batch)) * factor
-        for batch in batches(trees, settings.max_batch_tokens)
-    ]
-    return sum(losses), factor
+    all_batches = batches(trees, settings.max_batch_tokens)
+    return summed([model.predict(batch) for batch in all_batches]) * factor, factor
 
 
 def _make_trees(

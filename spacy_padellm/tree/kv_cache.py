@@ -44,9 +44,9 @@ class TreeKVCache:
 
     def slot_mapping(
         self, rows: npt.NDArray[np.int64], slots: npt.NDArray[np.int64]
-    ) -> torch.Tensor:
+    ) -> npt.NDArray[np.int64]:
         """Get the indices in the flattened cache for rows and slots."""
-        return torch.from_numpy(rows * self.slots + slots)
+        return rows * self.slots + slots
 
     def write(
         self,

@@ -257,19 +257,15 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(digits: list[str]) 
     for place, token in enumerate([*answer, end]):
         # the count's token is the last that is read; mentions say "a", then end
         tokens = [word] * (len(text.request.logit_slots) - 1) + [token]
-        result = PassResult(tokens, [0.0] * len(tokens), chances, no_pick, NO_TAGS)
+        result = PassResult(tokens, [0.0] * len(tokens), chances, NO_TAGS)
         assert text.advance(result, draft_tokens=0)
         assert not text.request.probabilities or place == 0
     eos = [prompt.eos] * len(text.request.logit_slots)
-    last = PassResult(eos, [0.0] * len(eos), [], no_pick, NO_TAGS)
+    last = PassResult(eos, [0.0] * len(eos), [], NO_TAGS)
     assert not text.advance(last, draft_tokens=0)
     assert [(m.index, m.score) for m in text.mentions()] == [
         (n, 1.0) for n in range(1, 13)
     ]
-
-
-def no_pick(read: int, allowed: Sequence[int]) -> tuple[int, float]:
-    raise AssertionError
 
 
 @pytest.mark.parametrize("preset", ["compact", "paper-en"])

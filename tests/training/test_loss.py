@@ -10,7 +10,7 @@ from conftest import CONFIGS, make_lm
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS, make_prompt
-from spacy_padellm.training.loss import batches, supported_trees, tree_loss
+from spacy_padellm.training.loss import batches, summed, supported_trees, tree_loss
 from spacy_padellm.training.schedules import warmup_cosine
 from spacy_padellm.training.separate_examples import unroll
 from spacy_padellm.training.settings import TrainingSettings
@@ -186,7 +186,7 @@ def test_training_nan_loss_is_an_error() -> None:
     trees = trees_of(lm, random_golds(5, 1), "paper-en")
     torch.nn.init.constant_(lm.model.model.norm.weight, torch.nan)
     with pytest.raises(ValueError, match="Lower the learning rate"):
-        tree_loss(lm, trees)
+        summed([tree_loss(lm, trees)])
 
 
 def test_training_warmup_cosine_rises_and_falls() -> None:

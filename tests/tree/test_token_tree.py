@@ -134,7 +134,7 @@ def test_tree_large_pass_equals_separate_sequence(llama: LanguageModel) -> None:
 def write(cache: TreeKVCache, rows: list[int], slots: list[int]) -> torch.Tensor:
     """Put random keys and values in; gives the keys, which are half the values."""
     states = torch.randn(len(rows), 2, 4)
-    places = cache.slot_mapping(np.array(rows), np.array(slots))
+    places = torch.from_numpy(cache.slot_mapping(np.array(rows), np.array(slots)))
     for layer in range(2):
         keys, values = cache.write(layer, states, 2 * states, places)
         assert torch.equal(2 * keys, values)

@@ -22,6 +22,7 @@ from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeRe
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.limits import Limits, check_context, check_settings
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
+from spacy_padellm.decoding.tree.pass_size import pass_tokens
 from spacy_padellm.decoding.tree.run import TreeRun, Waiting
 from spacy_padellm.decoding.tree.step import Choice
 from spacy_padellm.decoding.tree.tags import TagSet, choose_tags
@@ -45,7 +46,8 @@ class TreeDecoder:
 
     max_mentions (int): Most mentions of one label in one text.
     max_mention_tokens (int): Most tokens of a mention.
-    max_batch_tokens (int): Tokens of a forward pass; a single text may exceed it.
+    max_batch_tokens (int | None): Tokens of a forward pass; a single text may exceed
+        it. None is 1,024 on the CPU; on a GPU up to 16,384, by its free memory.
     draft_tokens (int): Tokens of a mention to draft from the text in each pass; 0
         turns drafts off.
     min_count_probability (float | None): A label's count is the highest number of
@@ -70,7 +72,7 @@ class TreeDecoder:
 
     max_mentions: int = 32
     max_mention_tokens: int = 64
-    max_batch_tokens: int = 1024
+    max_batch_tokens: int | None = None
     draft_tokens: int = 4
     min_count_probability: float | None = None
     from_text: bool = False
@@ -161,7 +163,7 @@ class _Work:
             run = TreeRun(
                 lm,
                 self._waiting(texts, results),
-                max_batch_tokens=self.decoder.max_batch_tokens,
+                max_batch_tokens=self.decoder.max_batch_tokens or pass_tokens(lm),
                 draft_tokens=self.decoder.draft_tokens,
                 tags=self.tags.ids if self.tags else (),
                 graph_runner=graph_runner,

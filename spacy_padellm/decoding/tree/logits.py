@@ -9,8 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from spacy_padellm.lm.upload import upload
+
 # logits that fit a CPU's cache, for several passes over them
 _CACHED_LOGITS = 1 << 18
+# logits whose float32 copies take 256 MB
+_GPU_LOGITS = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +63,35 @@ def read_outputs(
 
 
 def pick(
-    logits: torch.Tensor, output: int, allowed: Sequence[int]
-) -> tuple[int, float]:
-    """The most likely of the allowed tokens, with its log-probability."""
-    row = logits[output].float()
-    best, index = row[torch.tensor(allowed, device=row.device)].max(dim=0)
-    # one transfer from the device
-    values = torch.stack((index.float(), best - row.logsumexp(dim=0))).tolist()
-    return allowed[int(values[0])], values[1]
+    logits: torch.Tensor, wanted: Sequence[tuple[int, Sequence[int]]]
+) -> list[tuple[int, float]]:
+    """Pick the most likely of the allowed tokens at some outputs.
+
+    The device is waited for once, however many outputs there are.
+
+    logits (torch.Tensor): (outputs, vocabulary).
+    wanted (Sequence[tuple[int, Sequence[int]]]): Outputs with their allowed tokens, at
+        least one each.
+    RETURNS (list[tuple[int, float]]): Tokens with their log-probabilities.
+    """
+    if not wanted:
+        return []
+    sizes = [len(allowed) for _, allowed in wanted]
+    outputs = [output for output, _ in wanted]
+    flat = [token for _, allowed in wanted for token in allowed]
+    rows, tokens = upload([np.repeat(outputs, sizes), flat], logits.device)
+    values = logits[rows, tokens].double()
+    total = torch.cat(
+        [logits[output].float().logsumexp(dim=0)[None] for output in outputs]
+    )
+    read = torch.cat((values, total.double())).tolist()
+    picked = []
+    start = 0
+    for size, total_score in zip(sizes, read[len(flat) :], strict=True):
+        best = max(range(start, start + size), key=read.__getitem__)
+        picked.append((flat[best], read[best] - total_score))
+        start += size
+    return picked
 
 
 def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,12 +102,11 @@ def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         log-probabilities (float32, (outputs,)), which are NaN if logits are NaN or
         infinite.
     """
-    if logits.device.type == "cpu":
-        pieces = logits.split(max(1, _CACHED_LOGITS // logits.shape[-1]))
-        pairs = [_likeliest(piece) for piece in pieces]
-        tokens, scores = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-        return tokens, scores
-    return _likeliest(logits)
+    most = _CACHED_LOGITS if logits.device.type == "cpu" else _GPU_LOGITS
+    pieces = logits.split(max(1, most // logits.shape[-1]))
+    pairs = [_likeliest(piece) for piece in pieces]
+    tokens, scores = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    return tokens, scores
 
 
 def _likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

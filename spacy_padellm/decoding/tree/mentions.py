@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from spacy_padellm.decoding.limits import Limits
@@ -93,6 +93,29 @@ class MentionGrower:
         self._feed(branch, draft_tokens)
         return True
 
+    def misfits(
+        self, branch: MentionBranch, tokens: Sequence[int]
+    ) -> Iterator[tuple[int, list[int]]]:
+        """The outputs whose most likely token would leave the strings of the text.
+
+        tokens (Sequence[int]): The most likely token of each output of the pass.
+        YIELDS (tuple[int, list[int]]): An output's number, and the tokens that fit.
+        """
+        if branch.forced is not None or not self.choice.from_text:
+            return
+        generated = list(branch.generated)
+        for offset in range(len(branch.drafted) + 1):
+            output = branch.output + offset
+            token = tokens[output]
+            fits = self.source.fits(generated, token)
+            if not fits and (allowed := self.source.allowed(generated)):
+                yield output, allowed
+            if offset == len(branch.drafted) or (
+                fits and token != branch.drafted[offset]
+            ):
+                return
+            generated.append(branch.drafted[offset])
+
     def _next(
         self, branch: MentionBranch, result: PassResult, output: int
     ) -> tuple[int, float]:
@@ -101,10 +124,7 @@ class MentionGrower:
         generated = branch.generated
         if branch.forced is not None:
             return branch.forced[len(generated)], score
-        if not self.choice.from_text or self.source.fits(generated, token):
-            return token, score
-        allowed = self.source.allowed(generated)
-        return result.pick(output, allowed) if allowed else (token, score)
+        return result.picks.get(output, (token, score))
 
     def _is_too_long(self, branch: MentionBranch) -> bool:
         if len(branch.generated) == self.limits.max_mention_tokens:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 
 from spacy_padellm.decoding.base import DecodeResult
 from spacy_padellm.decoding.tree.logits import Outputs, pick, read_outputs
+from spacy_padellm.decoding.tree.pass_size import CACHE_SHARE
 from spacy_padellm.decoding.tree.step import PassResult
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
@@ -24,8 +24,6 @@ from spacy_padellm.lm.devices import on_device
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import PackedBatch, pack
-
-CACHE_SHARE = 8  # slots of the KV cache for each token of a pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +164,11 @@ class TreeRun:
 
     def _split(self, logits: torch.Tensor, outputs: Outputs) -> Iterator[PassResult]:
         """Split the outputs of a batch by text."""
+        picks = self._pick(logits, outputs.tokens)
         output = probability = tag = 0
-        for request in [text.request for text in self._texts]:
+        for request, its_picks in zip(
+            [text.request for text in self._texts], picks, strict=True
+        ):
             output_end = output + len(request.logit_slots)
             probability_end = probability + len(request.probabilities)
             tag_end = tag + len(request.tagged)
@@ -175,10 +176,31 @@ class TreeRun:
                 tokens=outputs.tokens[output:output_end],
                 scores=outputs.scores[output:output_end],
                 probabilities=outputs.probabilities[probability:probability_end],
-                pick=partial(pick, logits[output:output_end]),
                 tags=outputs.tags[tag:tag_end],
+                picks=its_picks,
             )
             output, probability, tag = output_end, probability_end, tag_end
+
+    def _pick(
+        self, logits: torch.Tensor, tokens: Sequence[int]
+    ) -> list[dict[int, tuple[int, float]]]:
+        """Replace the most likely tokens that do not fit: the picks of each text."""
+        wanted: list[tuple[int, Sequence[int]]] = []
+        places: list[tuple[dict[int, tuple[int, float]], int]] = []
+        picks: list[dict[int, tuple[int, float]]] = []
+        start = 0
+        for text in self._texts:
+            picks.append({})
+            end = start + len(text.request.logit_slots)
+            for output, allowed in text.misfits(tokens[start:end]):
+                wanted.append((start + output, allowed))
+                places.append((picks[-1], output))
+            start = end
+        with torch.inference_mode(), on_device(self._lm.device):
+            picked = pick(logits, wanted)
+        for (its_picks, output), token in zip(places, picked, strict=True):
+            its_picks[output] = token
+        return picks
 
     def _advance(self, row: int, result: PassResult) -> DecodeResult | None:
         """Let the text in a row take its outputs; returns its result once finished."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,14 +63,15 @@ class PassResult:
     tokens (Sequence[int]): The most likely token of each output.
     scores (Sequence[float]): Their log-probabilities.
     probabilities (Sequence[float]): The probabilities that were asked for.
-    pick (Callable[[int, Sequence[int]], tuple[int, float]]): From an output's number
-        and a list of tokens to the most likely one with its log-probability.
     tags (float64, (tokens, tags)): Log-probabilities of the tags of each token of the
         text; see `TagSet`.
+    picks (dict[int, tuple[int, float]]): Output -> the most likely of the tokens with
+        which a mention stays a string of the text, with its log-probability; for
+        outputs whose most likely token is none of them.
     """
 
     tokens: Sequence[int]
     scores: Sequence[float]
     probabilities: Sequence[float]
-    pick: Callable[[int, Sequence[int]], tuple[int, float]]
     tags: npt.NDArray[np.float64]
+    picks: dict[int, tuple[int, float]] = field(default_factory=dict)

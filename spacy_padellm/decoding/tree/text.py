@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.limits import Limits
@@ -78,6 +78,12 @@ class TreeText:
         if not tags_first:
             for label, ids in zip(labels, branches.labels, strict=True):
                 self._counting.append(self._counts.plant(label, ids))
+
+    def misfits(self, tokens: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+        """See `MentionGrower.misfits`; for all mentions in the tree."""
+        planted = [mention for count in self._counting for mention in count.mentions]
+        for branch in [*self._generating, *planted]:
+            yield from self._mentions.misfits(branch, tokens)
 
     def advance(self, result: PassResult, *, draft_tokens: int) -> bool:
         """Take the outputs of a pass, and extend the tree for the next one.

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from spacy_padellm.lm.upload import upload
+from spacy_padellm.tree.masks import aligned
+
+
+def test_upload_keeps_shapes_and_numbers() -> None:
+    parts = [[3, 4], np.arange(6, dtype=np.int32).reshape(2, 3), [], range(2)]
+    tensors = upload(parts, torch.device("cpu"))
+    assert [tensor.tolist() for tensor in tensors] == [
+        [3, 4],
+        [[0, 1, 2], [3, 4, 5]],
+        [],
+        [0, 1],
+    ]
+    assert {tensor.dtype for tensor in tensors} == {torch.int64}
+
+
+def test_upload_masks_of_other_devices_have_aligned_rows() -> None:
+    mask = torch.zeros(2, 1, 3, 13, device="meta")
+    copied = aligned(mask)
+    assert copied.shape == mask.shape
+    assert copied.stride() == (48, 48, 16, 1)
