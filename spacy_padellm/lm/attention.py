@@ -24,7 +24,8 @@ from spacy_padellm.tree.masks import additive_mask, aligned
 from spacy_padellm.tree.packing import PackedBatch
 
 NAME = "padellm_tree"
-# on a CPU, plain products are faster than fused attention up to this many scores
+# on a CPU, plain float32 products are faster than fused attention up to this many
+# scores; plain bfloat16 products would be compiled for each size
 _FEW_SCORES = 1 << 20
 # and their backward pass is faster for trees up to this width, in tokens
 _NARROW = 256
@@ -82,15 +83,21 @@ class PackedAttention:
     ) -> torch.Tensor:
         """Write keys and values to the cache, and compute the attention of a layer.
 
-        query, key, value (torch.Tensor): (tokens, heads, head size).
+        query, key, value (torch.Tensor): (tokens, heads, head size). Tokens beyond
+            those of the pass are padding.
         RETURNS (torch.Tensor): (tokens, heads, head size).
         """
-        keys, values = self.cache.write(layer, key, value, self.slot_mapping)
+        count = len(self.slot_mapping)
+        keys, values = self.cache.write(
+            layer, key[:count], value[:count], self.slot_mapping
+        )
         outputs = [
             _attend_block(query, keys, values, block, scale, softcap)
             for block in self.blocks
         ]
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        extra = len(query) - count
+        return F.pad(output, (0, 0, 0, 0, 0, extra)) if extra else output
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +119,28 @@ class PaddedAttention:
     ) -> torch.Tensor:
         """Compute the attention of a layer.
 
-        query, key, value (torch.Tensor): (rows * width, heads, head size).
-        RETURNS (torch.Tensor): (rows * width, heads, head size).
+        query, key, value (torch.Tensor): (tokens, heads, head size). Tokens beyond
+            rows * width are padding.
+        RETURNS (torch.Tensor): (tokens, heads, head size).
         """
         rows, _, width, _ = self.mask.shape
-        keys = key.reshape(rows, width, *key.shape[1:])
-        values = value.reshape(rows, width, *value.shape[1:])
+        count, extra = rows * width, len(query) - rows * width
+        keys = key[:count].reshape(rows, width, *key.shape[1:])
+        values = value[:count].reshape(rows, width, *value.shape[1:])
+        output = self._attend(query[:count], keys, values, scale)
+        return F.pad(output, (0, 0, 0, 0, 0, extra)) if extra else output
+
+    def _attend(
+        self,
+        query: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        scale: float,
+    ) -> torch.Tensor:
+        width = self.mask.shape[2]
         if query.device.type == "cpu" and width <= _NARROW:
             return _attend_plainly(query, keys, values, self.mask, scale)
-        times = query.shape[1] // key.shape[1]
+        times = query.shape[1] // keys.shape[2]
         mask = self.mask.repeat(1, 1, times, 1)
         return _attend_fused(query, keys, values, mask, scale)
 
@@ -245,7 +265,8 @@ def _attend_block(
         new = new[block.pad]
     used = (block.rows, slice(block.slots))
     few = block.mask.numel() * new.shape[1] <= _FEW_SCORES
-    if softcap is None and not (few and new.device.type == "cpu"):
+    faster_plain = few and new.device.type == "cpu" and new.dtype == torch.float32
+    if softcap is None and not faster_plain:
         mask = block.repeated_mask(new.shape[1] // keys.shape[2])
         out = _attend_fused(new, keys[used], values[used], mask, scale)
     else:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 from spacy_padellm.lm.attention import (
     PackedAttention,
@@ -14,6 +17,7 @@ from spacy_padellm.lm.attention import (
     training_attention,
     used_by,
 )
+from spacy_padellm.lm.buckets import bucket, fill_bucket
 from spacy_padellm.lm.cache_argument import cache_argument
 from spacy_padellm.lm.layers import Layers, read_layers
 from spacy_padellm.lm.onednn import can_pack, prepack
@@ -144,15 +148,21 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary) and
             (tag_positions, tag_ids), in the model's dtype.
         """
-        ids, positions, wanted, *tagged = upload(
-            [batch.ids, batch.positions, logit_positions, tag_positions, tag_ids],
+        ids, positions, wanted, tagged, names = upload(
+            [
+                batch.ids,
+                batch.positions,
+                *map(self._fill, (logit_positions, tag_positions)),
+                tag_ids,
+            ],
             self.device,
         )
         visible = send(torch.from_numpy(batch.visible), self.device)
         mask = additive_mask(visible, self.dtype)[:, None]
         with self.lock:
             logits, hidden = self._padded_forward(ids, positions, mask, wanted)
-            return logits, self.project(hidden, *tagged)
+            tag_logits = self.project(hidden, tagged, names)
+        return logits[: len(logit_positions)], tag_logits[: len(tag_positions)]
 
     def _padded_forward(
         self,
@@ -163,8 +173,12 @@ class LanguageModel:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run the model over padded trees: see `forward`."""
         if self.layers is not None and not self.model.is_gradient_checkpointing:
-            attention = PaddedAttention(mask)
-            hidden = self.layers(ids.flatten(), positions.flatten(), attention)
+            tokens = ids.numel()
+            extra = bucket(tokens) - tokens if self._compiles else 0
+            flat_ids, flat_positions = (
+                F.pad(part.flatten(), (0, extra)) for part in (ids, positions)
+            )
+            hidden = self.layers(flat_ids, flat_positions, PaddedAttention(mask))
             return self._head_logits(hidden, logit_positions), hidden
         with training_attention(self.model, ids.shape[1]):
             return self.forward(ids, positions, mask, logit_positions)
@@ -215,13 +229,11 @@ class LanguageModel:
             (tag_positions, tag_ids), in the model's dtype.
         """
         cache.reserve(*packed.used)
-        ids, positions, slots, wanted, *tagged = upload(
+        ids, positions, wanted, tagged, slots, names = upload(
             [
-                packed.ids,
-                packed.positions,
+                *map(self._fill, (packed.ids, packed.positions)),
+                *map(self._fill, (logit_positions, tag_positions)),
                 cache.slot_mapping(packed.rows, packed.slots),
-                logit_positions,
-                tag_positions,
                 tag_ids,
             ],
             self.device,
@@ -229,7 +241,8 @@ class LanguageModel:
         attention = packed_attention(packed, cache, slots, dtype=self.dtype)
         with self.lock:
             logits, hidden = self.packed_forward(ids, positions, attention, wanted)
-            return logits, self.project(hidden, *tagged)
+            tag_logits = self.project(hidden, tagged, names)
+        return logits[: len(logit_positions)], tag_logits[: len(tag_positions)]
 
     def packed_forward(
         self,
@@ -263,6 +276,15 @@ class LanguageModel:
         # project a single token; its logits are not used
         with self._head.at(torch.zeros(1, dtype=torch.long, device=self.device)):
             self.model(**inputs, **{cache_argument(self.model): cache}, use_cache=True)
+
+    @property
+    def _compiles(self) -> bool:
+        """Whether products are compiled for each size."""
+        return self.device.type == "cpu" and self.dtype == torch.bfloat16
+
+    def _fill(self, numbers: Any) -> npt.NDArray[np.int64]:
+        """Append zeros up to a size that has compiled products already."""
+        return fill_bucket(numbers) if self._compiles else np.asarray(numbers)
 
     def _index(self, numbers: Any) -> torch.Tensor:
         """Put numbers on the device; after a pass this would wait for the pass."""

@@ -7,8 +7,8 @@ import os
 
 # torch has two caches of matrix kernels: oneDNN's own and one around it
 KERNEL_CACHE_VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-# enough for the layers of one forward pass, which share most kernels
-MAX_CACHED_KERNELS = 64
+# passes have a few sizes, and the layers of a model share their kernels
+MAX_CACHED_KERNELS = 128
 
 
 def limit_kernel_caches() -> None:

@@ -1,0 +1,26 @@
+"""Sizes of products that oneDNN has kernels for already.
+
+oneDNN compiles a bfloat16 product at the first use of each size. That takes ten times
+as long as the product, and each pass would have a size of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+
+def bucket(size: int) -> int:
+    """Round up to one of at most eight sizes between two powers of two."""
+    step = max(8, 1 << max(0, size.bit_length() - 4))
+    return -(-size // step) * step
+
+
+def fill_bucket(
+    numbers: Sequence[int] | npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """Append zeros up to the next size; nothing is appended to an empty list."""
+    array = np.asarray(numbers, dtype=np.int64)
+    return np.pad(array, (0, bucket(len(array)) - len(array)))
