@@ -654,8 +654,8 @@ class Errors:
         "returned."
     )
     P504 = (
-        "{link} is a link that leads out of the model folder {path}, or to no file. "
-        "Replace it by the file that it should hold, e.g. with cp -L."
+        "{link} is a link that leads out of the folder {path}, or to no file. Replace "
+        "it by what it should hold, e.g. with cp -rL."
     )
     P505 = (
         "The environment variable {variable} is not sent to the server {host}. If that "
@@ -666,6 +666,19 @@ class Errors:
     P507 = (
         "The model's tokenizer gave up on a text: {error}. A pattern in its "
         "tokenizer.json may take too long. Use a tokenizer that you trust."
+    )
+    P508 = (
+        "{file} in the model folder {path} is neither a file nor a folder. Remove it."
+    )
+    P509 = (
+        "The adapter {path} is on the hub, but names {name} as its base model, which "
+        "is on this machine. Download the adapter, and give its folder as the model's "
+        "name."
+    )
+    P510 = (
+        "The adapter {path} names {name} as its base model, which is no model, or an "
+        "adapter itself. Set base_model_name_or_path in its adapter_config.json to the "
+        "model that it was trained from."
     )
 
 

@@ -27,6 +27,7 @@ from spacy_padellm.compat import dtype_option
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.build import build_model
 from spacy_padellm.lm.load_errors import as_load_errors
+from spacy_padellm.lm.trust import check_link
 
 SUFFIX = ".gguf"
 _CONTROL, _USER_DEFINED = 3, 4  # gguf.TokenType
@@ -78,10 +79,11 @@ def read_gguf_tokenizer(file: Path) -> Any:
 
     file (Path): The file.
     RETURNS (transformers.PreTrainedTokenizerBase): The tokenizer.
-    RAISES (ValueError): As `read_gguf`.
+    RAISES (ValueError): As `read_gguf`, or if `tokenizer.json` is a link elsewhere.
     """
     gguf = _import_gguf()
     beside = file.parent / "tokenizer.json"
+    check_link(beside, file.parent)
     with as_load_errors(file):
         fields = _Fields(gguf.GGUFReader(file).fields)
         if beside.is_file():

@@ -41,7 +41,7 @@ from spacy_padellm.lm.task_config import (
     TaskSettings,
     read_settings,
 )
-from spacy_padellm.lm.trust import is_model_file
+from spacy_padellm.lm.trust import check_place, is_model_file
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 
@@ -324,8 +324,11 @@ class ModelHandle:
         folder (Path): The folder.
         weights (bool): Whether the folder must hold weights; a decoder that uses a
             model server needs the tokenizer only.
-        RAISES (ValueError): If files are missing.
+        RAISES (ValueError): If files are missing, or the folder is a link to another
+            place and the model is not trusted.
         """
+        if not self.source.trust_remote_code:
+            check_place(folder, folder.parent)
         check_folder(folder, weights=weights)
         self.source = replace(self.source, name=str(folder.resolve()))
         self._state = ByName()

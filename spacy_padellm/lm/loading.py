@@ -18,7 +18,7 @@ from spacy_padellm.lm.gguf import is_gguf, read_gguf, read_gguf_tokenizer
 from spacy_padellm.lm.hub import fetch_file, fetch_optional_file
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete
-from spacy_padellm.lm.lora import ADAPTER, load_adapter, read_adapter
+from spacy_padellm.lm.lora import ADAPTER, base_names, load_adapter, read_adapter
 from spacy_padellm.lm.quantized import FILE_NAME as QUANTIZED, read_quantized
 from spacy_padellm.lm.tags import TaughtTags, drop_old_keys
 from spacy_padellm.lm.task_config import FILE_NAME, read_tags
@@ -29,7 +29,13 @@ from spacy_padellm.locks import make_lock
 _MODELS = Path(__file__).parent.parent / "models"
 BUNDLED = {"bundled-en": _MODELS / "en", "bundled-en-sm": _MODELS / "en_sm"}
 
-_HUB_SETTINGS = ("config.json", "tokenizer_config.json", ADAPTER)
+_HUB_SETTINGS = (
+    "config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "model.safetensors.index.json",
+    ADAPTER,
+)
 
 # transformers changes global state while it loads
 _loading_lock = make_lock()
@@ -77,12 +83,9 @@ def check_source(name: str, *, revision: str | None) -> None:
     source = find_model(name)
     if isinstance(source, str):
         fetch_file(source, "config.json", revision=revision)
-    elif is_gguf(source):
-        return
-    elif (source / "config.cfg").is_file():
+    elif not is_gguf(source) and (source / "config.cfg").is_file():
         raise ValueError(Errors.P136.format(path=source))
-    elif not any((source / file).is_file() for file in ("config.json", ADAPTER)):
-        raise ValueError(Errors.P114.format(path=source, file="config.json"))
+    _check_files(source)
 
 
 def load_shared(
@@ -135,6 +138,7 @@ def load(
         architecture is not known, or it has code that is not trusted.
     """
     source = find_model(name)
+    _check_files(source)
     _check_code(source, revision, trusted=trust_remote_code)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
@@ -146,7 +150,7 @@ def load(
         with _loading():
             adapter = read_adapter(source, **options)
         base = load(
-            adapter.config.base_model_name_or_path,
+            _base_name(source, adapter.config.base_model_name_or_path),
             revision=adapter.config.revision,
             dtype=dtype,
             device=device,
@@ -154,8 +158,6 @@ def load(
         )
         with _loading():
             return load_adapter(adapter, base, dtype)
-    elif not (source / "config.json").is_file():
-        raise ValueError(Errors.P114.format(path=source, file="config.json"))
     tags = _read_tags(source, revision)
     with _loading(), as_load_errors(source):
         config = AutoConfig.from_pretrained(source, **options)
@@ -209,16 +211,48 @@ def _loading() -> Iterator[None]:
         yield
 
 
+def _check_files(source: Path | str) -> None:
+    """Check that a folder, if it is one, has the settings of a model."""
+    if isinstance(source, str) or is_gguf(source):
+        return
+    if not any((source / file).is_file() for file in ("config.json", ADAPTER)):
+        raise ValueError(Errors.P114.format(path=source, file="config.json"))
+
+
+def _base_name(folder: Path, name: Any) -> str:
+    """Check the name of an adapter's base model, which is not an adapter itself."""
+    source = find_model(name) if isinstance(name, str) and name else None
+    if source is None or (isinstance(source, Path) and (source / ADAPTER).exists()):
+        raise ValueError(Errors.P510.format(path=folder, name=name))
+    return str(name)
+
+
 def _check_code(source: Path | str, revision: str | None, *, trusted: bool) -> None:
     """Check that a model in a folder or on the hub has no code that is not trusted."""
     if isinstance(source, Path):
         check_code(source, trusted=trusted)
     elif not trusted:
-        # the names of kernels and adapters; transformers itself refuses code on the hub
-        for file in _HUB_SETTINGS:
-            path = fetch_optional_file(source, file, revision=revision)
-            if path is not None:
-                check_settings(path, folder=path.parent, auto_map=False)
+        adapter = _check_hub(source, revision)
+        for name in base_names(adapter) if adapter else ():
+            # transformers loads it, without a look at a folder's code
+            base = find_model(name)
+            if isinstance(base, Path):
+                raise ValueError(Errors.P509.format(path=source, name=name))
+            _check_hub(base, revision)
+
+
+def _check_hub(name: str, revision: str | None) -> Path | None:
+    """Check the settings of a model on the hub; gives its folder if it is an adapter.
+
+    transformers itself refuses code on the hub.
+    """
+    adapter = None
+    for file in _HUB_SETTINGS:
+        path = fetch_optional_file(name, file, revision=revision)
+        if path is not None:
+            check_settings(path, folder=path.parent, auto_map=False)
+            adapter = path.parent if file == ADAPTER else None
+    return adapter
 
 
 def _read_tags(source: Path | str, revision: str | None) -> TaughtTags | None:

@@ -91,8 +91,12 @@ def base_names(folder: Path) -> list[str]:
     path = folder / ADAPTER
     if not path.is_file():
         return []
-    name = json.loads(path.read_text("utf8")).get("base_model_name_or_path")
-    return [str(name)] if name else []
+    try:
+        settings = json.loads(path.read_text("utf8"))
+    except (OSError, ValueError, RecursionError):
+        return []  # told when it is loaded
+    name = isinstance(settings, dict) and settings.get("base_model_name_or_path")
+    return [name] if isinstance(name, str) and name else []
 
 
 def load_adapter(

@@ -20,6 +20,7 @@ from spacy_padellm.lm.fields import (
     as_text,
 )
 from spacy_padellm.lm.tags import TaughtTags, read_old_tags
+from spacy_padellm.lm.trust import check_link
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.prompt.template import Prompt
 
@@ -117,11 +118,12 @@ def read_settings(folder: Path) -> TaskSettings | None:
     """Read the settings of a model folder.
 
     RETURNS (TaskSettings | None): None if the folder has no `padellm.json`.
-    RAISES (ValueError): If a file cannot be read.
+    RAISES (ValueError): If a file cannot be read, or is a link out of the folder.
     """
     path = folder / FILE_NAME
     if not path.is_file():
         return None
+    check_link(path, folder)
     with _as_settings_errors(str(path)):
         text = path.read_text("utf8")
     settings = TaskSettings.from_json(text, source=str(path))

@@ -26,13 +26,9 @@ _TOKENIZERS = (
     "MistralCommonBackend",
 )
 _VOCABULARIES = ("tokenizer.json", "vocab.json")  # large, and never read as settings
-_VOCABULARY_FILES = (
-    "vocab_file",
-    "merges_file",
-    "spm_file",
-    "source_spm",
-    "target_spm",
-)
+# names of settings that hold the path of a file
+_FILE_ENDINGS = ("_file", "_spm", "_path")
+_NO_FILE = "name_or_path"  # where the model once was
 _ADAPTER = "adapter_config.json"
 # of files that belong to a model; others are not saved in bytes
 _SUFFIXES = {
@@ -44,7 +40,7 @@ _SHOWN = 200  # characters of a value in a message
 _LONGEST_NAME = 200
 _SEPARATORS = set("/\\:\0")
 
-# setting -> whether a value names no code
+# setting -> whether a value names no code, and no file elsewhere
 _Rules = Mapping[str, Callable[[Any], bool]]
 
 
@@ -66,18 +62,16 @@ def check_code(folder: Path, *, trusted: bool) -> None:
 
     folder (Path): The model folder, or the folder of a LoRA adapter.
     trusted (bool): Whether its code may run; nothing is checked then.
-    RAISES (ValueError): If there is any, and it is not trusted.
+    RAISES (ValueError): If there is any, and it is not trusted, or a link leads out of
+        the folder.
     """
     if trusted:
         return
+    check_links(folder)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.suffix.lower() == ".py" or path.name.lower() == "custom_generate":
             raise ValueError(Errors.P502.format(path=folder, file=name, found="code"))
-        if path.is_symlink() and path.is_dir():
-            # what is behind it is not looked at
-            found = "a link to another folder"
-            raise ValueError(Errors.P502.format(path=folder, file=name, found=found))
         if path.is_file():
             check_settings(path, folder=folder)
 
@@ -102,10 +96,7 @@ def check_settings(path: Path, *, folder: Path, auto_map: bool = True) -> None:
     except RecursionError:
         found = "settings too deep to be checked"
     else:
-        rules = {
-            k: rule for k, rule in _HARMLESS.items() if auto_map or k != "auto_map"
-        }
-        found = next(_named_code(settings, rules), None)
+        found = next(_named_code(settings, auto_map=auto_map), None)
         if found is None and name == _ADAPTER:
             found = adapter_code(settings)
     if found is not None:
@@ -139,18 +130,32 @@ def _is_transformers(mapping: Any) -> bool:
     return isinstance(library, str) and library.startswith("transformers.")
 
 
-def _named_code(settings: Any, rules: _Rules) -> Iterator[str]:
-    """Find keys, at any depth, whose value names code."""
+def _named_code(settings: Any, *, auto_map: bool) -> Iterator[str]:
+    """Find keys, at any depth, whose value names code or files elsewhere."""
     waiting = [settings]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
             for key, content in value.items():
-                if key in rules and not rules[key](content):
+                if key == "auto_map" and not auto_map:
+                    continue
+                if not _rule(key)(content):
                     yield f"{key} = {repr(content)[:_SHOWN]}"
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
+
+
+def _rule(key: str) -> Callable[[Any], bool]:
+    """Find the function that says whether the value of a setting is harmless."""
+    if key in _HARMLESS:
+        return _HARMLESS[key]
+    names_file = key.endswith(_FILE_ENDINGS) and not key.endswith(_NO_FILE)
+    return _is_no_file if names_file else _is_any
+
+
+def _is_any(value: Any) -> bool:
+    return True
 
 
 def _is_empty(value: Any) -> bool:
@@ -183,8 +188,12 @@ _HARMLESS: _Rules = {
     # files outside of the folder
     "configuration_files": _has_no_path,
     "weight_map": _has_no_path,
-    # transformers 4 reads them, and tokenizers save copies
-    **dict.fromkeys(_VOCABULARY_FILES, _is_no_file),
+    "fast_tokenizer_files": _has_no_path,
+    # transformers 4 reads the paths in them, and tokenizers save copies
+    "init_inputs": _is_empty,
+    "gguf_file": _is_empty,
+    "mecab_option": _is_empty,
+    "sudachi_resource_dir": _is_no_file,
     # 'owner/name' is a kernel on the hub, which is downloaded and imported
     "attn_implementation": _has_no_path,
     "_attn_implementation": _has_no_path,
@@ -196,22 +205,49 @@ _HARMLESS: _Rules = {
 
 
 def check_links(folder: Path) -> None:
-    """Check that no link leads out of a model folder that is copied.
+    """Check that a model folder holds files and folders only, and no links out of it.
+
+    folder (Path): The model folder.
+    RAISES (ValueError): If a link leads elsewhere, or to no file, or if there is a pipe
+        or a device.
+    """
+    for path in folder.rglob("*"):
+        check_link(path, folder)
+        # to read a pipe would wait for ever
+        if not (path.is_file() or path.is_dir()):
+            raise ValueError(Errors.P508.format(file=path, path=folder))
+
+
+def check_link(path: Path, folder: Path) -> None:
+    """Check that a file of a model folder is no link out of it.
 
     Snapshots of the hub hold links to the files of the folder `blobs` beside theirs.
 
+    path (Path): The file.
     folder (Path): The model folder.
-    RAISES (ValueError): If a link leads elsewhere, or to no file.
+    RAISES (ValueError): If it is a link that leads elsewhere, or to no file.
     """
+    if path.is_symlink() and (_leads_out(path, folder) or not path.is_file()):
+        raise ValueError(Errors.P504.format(link=path, path=folder))
+
+
+def check_place(model: Path, folder: Path) -> None:
+    """Check that a pipeline's model folder is no link out of the pipeline.
+
+    model (Path): The model folder.
+    folder (Path): The component's folder, which holds it.
+    RAISES (ValueError): If it is one.
+    """
+    if model.is_symlink() and _leads_out(model, folder):
+        raise ValueError(Errors.P504.format(link=model, path=folder))
+
+
+def _leads_out(link: Path, folder: Path) -> bool:
     inside = [folder.resolve()]
     if inside[0].parent.name == "snapshots":
         inside.append(inside[0].parent.parent / "blobs")
-    for path in folder.rglob("*"):
-        if path.is_symlink():
-            target = Path(os.path.realpath(path))
-            known = any(target.is_relative_to(parent) for parent in inside)
-            if not (known and target.is_file()):
-                raise ValueError(Errors.P504.format(link=path, path=folder))
+    target = Path(os.path.realpath(link))
+    return not any(target.is_relative_to(parent) for parent in inside)
 
 
 def is_model_file(name: Any) -> bool:

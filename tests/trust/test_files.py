@@ -14,7 +14,7 @@ from trust_helpers import change, write_code, write_model
 
 from spacy_padellm.lm.folder import copy_folder
 from spacy_padellm.lm.loading import load, load_tokenizer
-from spacy_padellm.lm.task_config import TaskSettings
+from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.prompt.template import PRESETS
 
@@ -140,6 +140,45 @@ def test_files_elsewhere_are_no_vocabulary(
         load_tokenizer(str(model))
 
 
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize(
+    "key", ["tokenizer_file", "emoji_file", "sudachi_config_path", "x_vocab_file"]
+)
+def test_files_elsewhere_are_not_read_by_tokenizers(
+    model: Path, tmp_path: Path, file: str, key: str
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_bytes((model / "tokenizer.json").read_bytes())
+    change(model / file, **{key: str(other)})
+    with pytest.raises(ValueError, match=f"in {file}: {key}"):
+        load_tokenizer(str(model))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("init_inputs", ["/etc/hostname"]),
+        ("gguf_file", "other.gguf"),
+        ("mecab_option", "--output=written"),
+        ("fast_tokenizer_files", ["../tokenizer.4.0.0.json"]),
+    ],
+)
+def test_files_elsewhere_are_not_named_to_tokenizers(
+    model: Path, key: str, value: Any
+) -> None:
+    change(model / "tokenizer_config.json", **{key: value})
+    with pytest.raises(ValueError, match=rf"in tokenizer_config\.json: {key}"):
+        load_tokenizer(str(model))
+
+
+def test_files_of_the_folder_that_the_model_had_are_no_settings(
+    model: Path, tmp_path: Path
+) -> None:
+    place = {"name_or_path": str(tmp_path), "_name_or_path": str(tmp_path)}
+    change(model / "tokenizer_config.json", **place)
+    assert load_tokenizer(str(model))
+
+
 def test_files_of_another_machine_are_not_missed(model: Path) -> None:
     change(model / "tokenizer_config.json", vocab_file="/no/such/tokenizer.model")
     assert load_tokenizer(str(model))
@@ -192,6 +231,60 @@ def test_files_behind_a_link_inside_are_saved(model: Path, tmp_path: Path) -> No
     saved = tmp_path / "pipe" / "model" / "link.txt"
     assert saved.read_text("utf8") == "notes"
     assert not saved.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "tokenizer.json", "sub/notes.txt"]
+)
+def test_files_behind_a_link_are_not_loaded(
+    model: Path, tmp_path: Path, name: str
+) -> None:
+    path, other = model / name, tmp_path / "other"
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    path.rename(other)
+    path.symlink_to(other)
+    for read in (load, load_tokenizer):
+        with pytest.raises(ValueError, match="is a link that leads out"):
+            read(str(model))
+
+
+def test_files_behind_a_link_are_loaded_if_they_are_trusted(
+    model: Path, tmp_path: Path
+) -> None:
+    (model / "model.safetensors").rename(tmp_path / "weights")
+    (model / "model.safetensors").symlink_to(tmp_path / "weights")
+    assert load(str(model), trust_remote_code=True)
+
+
+def test_files_behind_a_link_are_no_settings(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(SETTINGS.to_json(), "utf8")
+    (model / FILE_NAME).symlink_to(tmp_path / "other.json")
+    with pytest.raises(ValueError, match=r"padellm\.json is a link that leads out"):
+        pipe(model)
+
+
+def test_files_of_a_model_behind_a_link_are_not_those_of_a_pipeline(
+    model: Path, tmp_path: Path
+) -> None:
+    pipe(model).to_disk(tmp_path / "pipe")
+    (tmp_path / "pipe" / "model").rename(tmp_path / "private")
+    (tmp_path / "pipe" / "model").symlink_to("../private")
+    with pytest.raises(ValueError, match="model is a link that leads out"):
+        pipe_of(make_nlp(model=SMALL)).from_disk(tmp_path / "pipe")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize("name", ["config.json", "padellm.json", "sub/notes.txt"])
+def test_files_that_are_pipes_are_told(model: Path, tmp_path: Path, name: str) -> None:
+    (model / "sub").mkdir()
+    (model / name).unlink(missing_ok=True)
+    os.mkfifo(model / name)
+    (model / "adapter_config.json").write_text("{}", "utf8")
+    with pytest.raises(ValueError, match="is neither a file nor a folder"):
+        load(str(model))
+    with pytest.raises(ValueError, match="is neither a file nor a folder"):
+        copy_folder(model, tmp_path / "copy", SETTINGS, trusted=True)
 
 
 def test_files_of_a_folder_that_is_a_link_are_saved(
