@@ -250,7 +250,7 @@ def _other_tags(
         if not is_bare(values) or len(columns) < 2:
             continue
         labels = set(values) - {"O"}
-        if all(map(BACKWARD.fullmatch, labels)):
+        if labels and all(map(BACKWARD.fullmatch, labels)):
             raise ConversionError(Errors.P215.format(path=path, tag=min(labels)))
         return [i], None, True
     return [], None, False

@@ -67,6 +67,8 @@ def span_problem(text: str, span: CharSpan) -> str | None:
         return f"mention {start}-{end} is not within the {len(text)} characters"
     if not label:
         return f"mention {start}-{end} has an empty label"
+    if _has_half_pair(label):
+        return f"the label of mention {start}-{end} contains half of a surrogate pair"
     return None
 
 
@@ -78,12 +80,19 @@ def record_problem(record: CorpusRecord) -> str | None:
     """
     if not record.text.strip():
         return "the text is empty or only whitespace"
-    try:
-        record.text.encode("utf-8")
-    except UnicodeEncodeError:
+    if _has_half_pair(record.text):
         return "the text contains half of a surrogate pair"
     problems = (span_problem(record.text, span) for span in record.spans)
     return next(filter(None, problems), None)
+
+
+def _has_half_pair(text: str) -> bool:
+    """Whether a string cannot be saved, as JSON may escape half a character."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def is_int(value: object) -> bool:

@@ -171,6 +171,13 @@ def test_corpora_text_without_doc_is_bad(tmp_path, row, reason):
     assert report.bad[0].line == 2
 
 
+def test_corpora_label_with_half_a_character_is_bad(tmp_path):
+    rows = [("Bo", [[0, 2, "PER"]]), ("Al", [[0, 2, "P\ud800"]])]
+    report, docs = run(jsonl(tmp_path / "a.jsonl", rows))
+    assert len(docs) == 1
+    assert ["surrogate" in bad.reason for bad in report.bad] == [True]
+
+
 def test_corpora_counts_kinds_of_overlap():
     spans = [(0, 9, "A"), (2, 4, "A"), (2, 4, "B"), (3, 12, "A"), (12, 14, "A")]
     kinds = count_overlaps(spans)
