@@ -680,6 +680,10 @@ class Errors:
         "adapter itself. Set base_model_name_or_path in its adapter_config.json to the "
         "model that it was trained from."
     )
+    P511 = (
+        "The component '{name}' cannot be loaded from {source}: {error}. Restore "
+        "what to_disk or to_bytes saved, or save it again."
+    )
 
 
 class Warnings:

@@ -15,6 +15,11 @@ _LARGEST = math.nextafter(math.inf, 0)
 _SHOWN = 80  # characters of a value in a message
 
 
+def as_given(value: Any, field: str) -> Any:
+    """Get any value; see `as_text`."""
+    return value
+
+
 def as_text(value: Any, field: str) -> str:
     """Get a string.
 

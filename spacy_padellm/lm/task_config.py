@@ -12,6 +12,7 @@ from typing import Any
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.fields import (
     as_flag,
+    as_given,
     as_mapping,
     as_name,
     as_names,
@@ -70,26 +71,22 @@ class TaskSettings:
         RAISES (ValueError): If `to_json` would not write such a text.
         """
         with _as_settings_errors(source):
-            settings = as_mapping(json.loads(text), "content", _as_given)
+            settings = as_mapping(json.loads(text), "content", as_given)
             labels = as_mapping(settings.get("labels"), "labels", as_name)
             stored = settings.get("thresholds", {})
             thresholds = as_mapping(stored, "thresholds", as_probability)
             scale = settings.get("calibration", {})
             calibration = Calibration(**as_mapping(scale, "calibration", as_number))
             tuning = Tuning(thresholds, calibration)
-            pieces = as_mapping(settings.get("prompt"), "prompt", _as_given)
+            pieces = as_mapping(settings.get("prompt"), "prompt", as_given)
             known = {k: v for k, v in _PROMPT_FIELDS.items() if k in pieces}
             checked = {k: as_(pieces[k], f"prompt.{k}") for k, as_ in known.items()}
             prompt = Prompt.from_dict({**pieces, **checked})
             output_format = as_text(settings.get("answers", ""), "answers")
             tags = settings.get("tags")
             if tags is not None:
-                tags = TaughtTags.from_dict(as_mapping(tags, "tags", _as_given))
+                tags = TaughtTags.from_dict(as_mapping(tags, "tags", as_given))
             return cls(labels, prompt, tuning, output_format, tags)
-
-
-def _as_given(value: Any, field: str) -> Any:
-    return value
 
 
 _PROMPT_FIELDS: dict[str, Callable[[Any, str], Any]] = {

@@ -523,7 +523,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
 
         path (str | Path): The component's folder.
         exclude (Iterable[str]): "vocab", "cfg", "model".
-        RAISES (ValueError): If files are missing.
+        RAISES (ValueError): If files are missing, or cannot be read.
         """
         self._set_loaded(read_folder(self._parts(), Path(path), exclude=exclude))
         return self
@@ -542,6 +542,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         """Load the component from the bytes of `to_bytes`.
 
         exclude (Iterable[str]): "vocab", "cfg", "model".
+        RAISES (ValueError): If the bytes cannot be read, or hold code that is not
+            trusted.
         """
         self._set_loaded(read_bytes(self._parts(), bytes_data, exclude=exclude))
         return self

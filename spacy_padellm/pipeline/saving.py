@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,12 @@ from spacy import util
 from spacy.vocab import Vocab
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.fields import as_given, as_mapping, as_name, as_text
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.task_config import TaskSettings
 from spacy_padellm.writable import replaced_folder
+
+_SHOWN = 300  # characters of another library's error
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +82,19 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
 
 
 def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> Loaded:
-    """Load a component's folder; see `PaDeLLMNER.from_disk`."""
+    """Load a component's folder; see `PaDeLLMNER.from_disk`.
+
+    RAISES (ValueError): If files are missing, or cannot be read.
+    """
     loaded = Loaded(parts.cfg())
     if "cfg" not in exclude:
         if not (path / "cfg").is_file():
             raise ValueError(Errors.P146.format(path=path, file="cfg"))
-        loaded.cfg = srsly.read_json(path / "cfg")
+        with _as_read_errors(parts.name, path):
+            loaded.cfg = _check_types(srsly.read_json(path / "cfg"))
     if "vocab" not in exclude and (path / "vocab").is_dir():
-        parts.vocab.from_disk(path / "vocab", exclude=exclude)
+        with _as_read_errors(parts.name, path):
+            parts.vocab.from_disk(path / "vocab", exclude=exclude)
     if "model" not in exclude:
         if (path / "model").is_dir():
             parts.handle.open(path / "model", weights=parts.weights)
@@ -107,20 +117,55 @@ def write_bytes(parts: Parts, *, exclude: Iterable[str]) -> bytes:
 
 
 def read_bytes(parts: Parts, data: bytes, *, exclude: Iterable[str]) -> Loaded:
-    """Load the bytes of `write_bytes`."""
+    """Load the bytes of `write_bytes`.
+
+    RAISES (ValueError): If they cannot be read.
+    """
     loaded = Loaded(parts.cfg())
-
-    def read_cfg(cfg: bytes) -> None:
-        loaded.cfg = srsly.json_loads(cfg)
-
-    def read_model(files: dict[str, bytes]) -> None:
-        parts.handle.from_files(files, weights=parts.weights)
+    with _as_read_errors(parts.name, "bytes"):
+        message = as_mapping(_unpack(data), "content", as_given)
+    exclude = {"cfg", "vocab", "model"} - message.keys() | set(exclude)
+    with _as_read_errors(parts.name, "bytes"):
+        if "cfg" not in exclude:
+            loaded.cfg = _check_types(srsly.json_loads(message["cfg"]))
+        if "vocab" not in exclude:
+            parts.vocab.from_bytes(message["vocab"], exclude=exclude)
+    if "model" not in exclude:
+        parts.handle.from_files(message["model"], weights=parts.weights)
         loaded.model = True
-
-    readers: dict[str, Callable[[Any], Any]] = {
-        "cfg": read_cfg,
-        "vocab": lambda vocab: parts.vocab.from_bytes(vocab, exclude=exclude),
-        "model": read_model,
-    }
-    util.from_bytes(data, readers, exclude)
     return loaded
+
+
+def _unpack(data: bytes) -> Any:
+    """Read a msgpack message; srsly leaves the garbage collector off if it cannot."""
+    was_on = gc.isenabled()
+    try:
+        return srsly.msgpack_loads(data)
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _check_types(cfg: Any) -> dict[str, Any]:
+    """Check what `check_cfg` leaves open.
+
+    RAISES (ValueError): If a setting has the wrong type.
+    """
+    checked = as_mapping(cfg, "cfg", as_given)
+    if "labels" in checked:
+        checked["labels"] = as_mapping(checked["labels"], "labels", as_name)
+    if "spans_key" in checked:
+        checked["spans_key"] = as_text(checked["spans_key"], "spans_key")
+    return checked
+
+
+@contextmanager
+def _as_read_errors(name: str, source: Path | str) -> Iterator[None]:
+    """Turn the many errors of damaged files into one message."""
+    try:
+        yield
+    except Exception as error:
+        # spaCy and msgpack raise any kind of error
+        found = str(error)[:_SHOWN] or type(error).__name__
+        message = Errors.P511.format(name=name, source=source, error=found)
+        raise ValueError(message) from error

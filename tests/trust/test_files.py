@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -115,6 +116,51 @@ def test_files_that_are_unknown_are_not_packed(model: Path) -> None:
     message = srsly.msgpack_loads(pipe(model).to_bytes())
     assert "config.json" in message["model"]
     assert "secrets.env" not in message["model"]
+
+
+# Damaged components
+
+WRONG_CFG = [
+    b"{",
+    b"[1]",
+    b"null",
+    b'{"labels": ["PER"]}',
+    b'{"labels": {"PER": 5}}',
+    b'{"labels": {"": "person"}}',
+    b'{"labels": {"PER": "\\ud800"}}',
+    b'{"spans_key": 5}',
+    b'{"threshold": "high"}',
+]
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x93abc", b"\x81\xa3cfg\x01", b"x"])
+def test_damaged_bytes_are_told(data: bytes) -> None:
+    with pytest.raises(ValueError, match="cannot be loaded from bytes"):
+        load_bytes(data)
+    # msgpack would leave it off
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize("part", ["cfg", "vocab"])
+@pytest.mark.parametrize("content", [b"\xc1", b"", 5, None, {"x": 1}])
+def test_damaged_bytes_of_a_part_are_told(model: Path, part: str, content: Any) -> None:
+    message = srsly.msgpack_loads(pipe(model).to_bytes())
+    message[part] = content
+    with pytest.raises(ValueError, match="cannot be loaded from bytes"):
+        load_bytes(srsly.msgpack_dumps(message))
+
+
+@pytest.mark.parametrize("cfg", WRONG_CFG)
+def test_damaged_cfg_is_told(model: Path, tmp_path: Path, cfg: bytes) -> None:
+    pipe(model).to_disk(tmp_path / "pipe")
+    message = srsly.msgpack_loads(pipe(model).to_bytes())
+    message["cfg"] = cfg
+    told = "cannot be loaded from|The threshold of"
+    with pytest.raises(ValueError, match=told):
+        load_bytes(srsly.msgpack_dumps(message))
+    (tmp_path / "pipe" / "cfg").write_bytes(cfg)
+    with pytest.raises(ValueError, match=told):
+        pipe_of(make_nlp(model=SMALL)).from_disk(tmp_path / "pipe")
 
 
 # Files that settings name
