@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,53 @@ WORDS = ("Anna", "Smith", "met", "Bob", "in", "Paris", ".", "Acme", "hired", "Lo
 SHARDS = 12
 POLL_SECONDS = 0.01
 GOOD, FAILED = 0, 1
+# imported once, by the process that the commands are forked from
+PRELOADED = ["spacy_padellm.annotate.run_local", "spacy_padellm.pipeline.bundled"]
+
+Ended = tuple[int, str]  # the exit code, and what was said
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that was started.
+
+    process (ForkServerProcess): Its process.
+    output (Connection): The end of the pipe that it writes to.
+    """
+
+    process: ForkServerProcess
+    output: Connection
+
+    @property
+    def is_running(self) -> bool:
+        return self.process.exitcode is None
+
+    def kill(self, number: signal.Signals) -> Ended:
+        """Send a signal, and wait for the end."""
+        os.kill(self.process.pid or 0, number)
+        self.process.join()
+        # workers may still hold their end of the pipe
+        return self.process.exitcode or 0, ""
+
+    def wait(self) -> Ended:
+        """Wait for the end."""
+        words = bytearray()
+        while piece := os.read(self.output.fileno(), 1 << 16):
+            words += piece
+        self.process.join()
+        return self.process.exitcode or 0, " ".join(words.decode().split())
+
+
+def play_command(arguments: Sequence[str], output: Connection, limit: int) -> None:
+    """Run the command in this process; see `Bench.start`."""
+    from spacy_padellm.cli.app import padellm_cli
+
+    for number in (1, 2):
+        os.dup2(output.fileno(), number)
+    output.close()
+    if limit >= 0:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    padellm_cli(arguments)
 
 
 @dataclass(slots=True)
@@ -43,7 +91,7 @@ class Bench:
     texts (int): The number of texts.
     chance (random.Random): Chooses the times.
     seconds (float): How long the undisturbed run took.
-    largest (int): The size of its largest shard, in bytes.
+    largest (int): The size of the largest shard of the first input, in bytes.
     rows (dict[str, list[Any]]): Its rows, by the name of the input.
     """
 
@@ -57,24 +105,28 @@ class Bench:
 
     def start(
         self, output: Path, *, name: str = "one", workers: int = 1, limit: int = -1
-    ) -> subprocess.Popen[str]:
+    ) -> Command:
         """Start the command; no file may become larger than the limit, in bytes."""
-        command = [sys.executable, "-m", "spacy", "padellm", "annotate", self.pipeline]
-        command += [str(self.folder / f"{name}.jsonl"), "--output", str(output)]
-        command += ["--shard-size", str(-(-self.texts // SHARDS))]
-        command += ["--keep-columns", "id", "--workers", str(workers)]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        if limit >= 0:
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
-        return process
+        arguments = ["annotate", self.pipeline, str(self.folder / f"{name}.jsonl")]
+        arguments += ["--output", str(output), "--workers", str(workers)]
+        arguments += ["--shard-size", str(-(-self.texts // SHARDS))]
+        arguments += ["--keep-columns", "id"]
+        context = multiprocessing.get_context("forkserver")
+        here, there = context.Pipe(duplex=False)
+        process = context.Process(target=play_command, args=(arguments, there, limit))
+        process.start()
+        there.close()
+        return Command(process, here)
 
-    def wait_a_while(self, output: Path, process: subprocess.Popen[str]) -> None:
+    def wait_a_while(self, output: Path, command: Command) -> None:
         """Wait for the run to begin, and then for a random part of its time."""
-        while not (output / "manifest.json").exists() and process.poll() is None:
+        while not (output / "manifest.json").exists() and command.is_running:
             time.sleep(POLL_SECONDS)
         time.sleep(self.chance.random() * self.seconds)
+
+    def some_workers(self) -> int:
+        """One or two; two are rare, as each of them imports everything anew."""
+        return self.chance.choice((1, 1, 1, 1, 1, 2))
 
 
 @dataclass(slots=True)
@@ -106,6 +158,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    multiprocessing.set_forkserver_preload(PRELOADED)
     with tempfile.TemporaryDirectory() as temporary:
         chance = random.Random(options.seed)
         bench = Bench(options.pipeline, Path(temporary), options.texts, chance)
@@ -141,28 +194,25 @@ def run_undisturbed(bench: Bench) -> None:
             lines.append(json.dumps({"id": f"{name}-{number}", "text": text}) + "\n")
         (bench.folder / f"{name}.jsonl").write_text("".join(lines))
         output = bench.folder / name
-        process = bench.start(output, name=name)
+        command = bench.start(output, name=name)
         begun = 0.0
-        while process.poll() is None:
+        while command.is_running:
             begun = begun or ((output / "manifest.json").exists() and time.time()) or 0
             time.sleep(POLL_SECONDS)
         bench.seconds = time.time() - begun
-        if process.returncode != GOOD:
-            raise SystemExit(process.communicate()[0])
+        code, said = command.wait()
+        if code != GOOD:
+            raise SystemExit(said)
         bench.rows[name] = read_rows(output)
-        bench.largest = max(p.stat().st_size for p in (output / "shards").iterdir())
+        if name == "one":
+            shards = (output / "shards").iterdir()
+            bench.largest = max(path.stat().st_size for path in shards)
 
 
 def read_rows(output: Path) -> list[Any]:
     """Read the rows of an output, in order."""
     paths = sorted((output / "shards").glob("part-*"))
     return [row for path in paths for row in pq.read_table(path).to_pylist()]
-
-
-def end(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Wait for a process; returns its exit code and its words."""
-    words = process.communicate()[0]
-    return process.returncode, " ".join(words.split())
 
 
 def compare(bench: Bench, output: Path, result: Result, *, name: str) -> Result:
@@ -178,10 +228,10 @@ def compare(bench: Bench, output: Path, result: Result, *, name: str) -> Result:
 
 
 def run_again(
-    bench: Bench, output: Path, fault: str, first: tuple[int, str], *, good: set[int]
+    bench: Bench, output: Path, fault: str, first: Ended, *, good: set[int]
 ) -> Result:
     """Run the command again, to its end, and compare."""
-    code, said = end(bench.start(output))
+    code, said = bench.start(output).wait()
     wrong_codes = (first[0] not in good) + (code != GOOD)
     words = first[1] if code == GOOD else said
     result = Result(fault, [first[0], code], words[-200:], wrong_codes=wrong_codes)
@@ -192,12 +242,10 @@ def killed(number: signal.Signals) -> Callable[[Bench, Path], Result]:
     """A fault: the command gets a signal."""
 
     def play(bench: Bench, output: Path) -> Result:
-        process = bench.start(output, workers=bench.chance.choice((1, 2)))
-        bench.wait_a_while(output, process)
-        process.send_signal(number)
-        process.wait()
-        # workers may still hold the command's end of the pipe
-        first = process.returncode, ""
+        command = bench.start(output, workers=bench.some_workers())
+        bench.wait_a_while(output, command)
+        # it may have ended
+        first = command.kill(number) if command.is_running else command.wait()
         return run_again(bench, output, number.name, first, good={-number, GOOD})
 
     return play
@@ -205,8 +253,8 @@ def killed(number: signal.Signals) -> Callable[[Bench, Path], Result]:
 
 def full_disk(bench: Bench, output: Path) -> Result:
     """A fault: there is no room for a shard."""
-    process = bench.start(output, limit=bench.chance.randrange(bench.largest))
-    return run_again(bench, output, "full disk", end(process), good={FAILED})
+    command = bench.start(output, limit=bench.chance.randrange(bench.largest))
+    return run_again(bench, output, "full disk", command.wait(), good={FAILED})
 
 
 def changed_input(replace: bool) -> Callable[[Bench, Path], Result]:
@@ -214,17 +262,17 @@ def changed_input(replace: bool) -> Callable[[Bench, Path], Result]:
 
     def play(bench: Bench, output: Path) -> Result:
         source, kept = bench.folder / "one.jsonl", bench.folder / "kept.jsonl"
-        process = bench.start(output, workers=bench.chance.choice((1, 2)))
         shutil.copy2(source, kept)
-        bench.wait_a_while(output, process)
+        command = bench.start(output, workers=bench.some_workers())
+        bench.wait_a_while(output, command)
         if replace:
             shutil.copy(bench.folder / "two.jsonl", bench.folder / "new.jsonl")
             os.replace(bench.folder / "new.jsonl", source)
         else:
             with source.open("a") as file:
                 file.write('{"id": "more", "text": "Bob"}\n' * 5)
-        ended = process.poll() is not None
-        first = end(process)
+        ended = not command.is_running
+        first = command.wait()
         os.replace(kept, source)
         fault = "replaced input" if replace else "grown input"
         good = {GOOD} if ended else {FAILED, GOOD}
@@ -245,7 +293,7 @@ def two_runs(same: bool) -> Callable[[Bench, Path], Result]:
         first = bench.start(output)
         time.sleep(bench.chance.random() * 2)
         second = bench.start(output, name="one" if same else "two")
-        ends = {"one": end(first), "two": end(second)}
+        ends = {"one": first.wait(), "two": second.wait()}
         codes = [code for code, _ in ends.values()]
         said = " ".join(words for code, words in ends.values() if code != GOOD)
         fault = "two runs, same" if same else "two runs"
