@@ -125,7 +125,7 @@ def _read_facts(output: str, shard: Shard) -> Facts | None:
     fs, inside = open_fs(_facts_path(output, shard))
     try:
         return Facts(**json.loads(fs.cat_file(inside)))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

@@ -23,12 +23,14 @@ from spacy_padellm.annotate.output import (
     create_file,
     wrap_write_errors,
 )
+from spacy_padellm.checks import is_whole
 from spacy_padellm.errors import Errors
 
 BEAT_SECONDS = 10.0
 # a run on another machine that gave no sign for so long is dead
 EXPIRES_SECONDS = 60.0
 ATTEMPTS = 10
+_MOST_PROCESSES = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,10 @@ def _read(fs: AbstractFileSystem, path: str) -> _Holder | None:
         return None
     try:
         facts = json.loads(content)
-        host, machine, pid = facts["host"], facts["machine"], int(facts["pid"])
-    except (ValueError, KeyError, TypeError):
+        host, machine, pid = facts["host"], facts["machine"], facts["pid"]
+        if not (is_whole(pid) and 0 < pid < _MOST_PROCESSES):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
         # half written by a machine that lost its power
         host, machine, pid = "?", "", 0
     return _Holder(host, machine, pid, content, time.time() - changed.timestamp())

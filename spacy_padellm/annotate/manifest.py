@@ -26,6 +26,9 @@ from spacy_padellm.annotate.plan import Plan, Shard
 from spacy_padellm.annotate.records import Cut
 from spacy_padellm.errors import Errors
 
+# what reading values of other types than those that were written may raise
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -71,7 +74,7 @@ def open_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> 
         manifest = json.loads(fs.cat_file(inside))
         difference = _describe_difference(manifest["run"], _run_to_json(identity))
         plan = _plan_from(manifest)
-    except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
+    except (*_DAMAGE, OSError, pa.ArrowException) as error:
         message = Errors.P413.format(path=output, error=f"{MANIFEST}: {error}")
         raise AnnotateError(message) from error
     if difference:

@@ -6,11 +6,13 @@ Nothing in them is overwritten.
 from __future__ import annotations
 
 import errno
+import json
 import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,11 +102,24 @@ def test_annotate_outputs_folder_with_other_files_is_an_error(
     assert [path.name for path in output.iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda manifest: "{",
+        lambda manifest: "[]",
+        lambda manifest: "[" * 10**5,
+        lambda manifest: json.dumps({**manifest, "run": 5}),
+        lambda manifest: json.dumps({**manifest, "footers": []}),
+        lambda manifest: json.dumps({**manifest, "shards": [[7, 0, 1, 0]]}),
+        lambda manifest: json.dumps({**manifest, "schema": "AAAA"}),
+    ],
+)
 def test_annotate_outputs_manifest_that_is_broken(
-    pipeline: Path, source: Path, output: Path
+    pipeline: Path, source: Path, output: Path, damage: Callable[[Any], str]
 ) -> None:
     annotate(pipeline, source, "-o", output)
-    (output / "manifest.json").write_text("{")
+    manifest = json.loads((output / "manifest.json").read_text())
+    (output / "manifest.json").write_text(damage(manifest))
     before = state(output)
     fails(pipeline, source, "-o", output, saying="no earlier run made it (manifest")
     assert state(output) == before

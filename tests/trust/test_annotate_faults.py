@@ -134,7 +134,13 @@ def test_lease_of_another_machine_ends_after_a_while(
     assert annotate(pipeline, source, "-o", output)[0] == 0
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}'])
+HUGE = json.dumps({"host": "h", "machine": lease._machine(), "pid": 10**30})
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"pid": "x"}', "[" * 10**5, HUGE, HUGE.replace("0" * 30, "e999")],
+)
 def test_lease_that_is_damaged_ends_after_a_while(output: Path, content: str) -> None:
     write_lease(output)
     (output / "lease.json").write_text(content)
