@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import os
+import site
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -247,7 +249,15 @@ def _leads_out(link: Path, folder: Path) -> bool:
     if inside[0].parent.name == "snapshots":
         inside.append(inside[0].parent.parent / "blobs")
     target = Path(os.path.realpath(link))
-    return not any(target.is_relative_to(parent) for parent in inside)
+    known = any(target.is_relative_to(parent) for parent in inside)
+    return not (known or _is_installed(folder))
+
+
+def _is_installed(folder: Path) -> bool:
+    """Whether a folder belongs to an installed package; some installers make links."""
+    places = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    places.add(site.getusersitepackages())
+    return any(folder.resolve().is_relative_to(os.path.realpath(p)) for p in places)
 
 
 def is_model_file(name: Any) -> bool:

@@ -303,6 +303,17 @@ def test_files_behind_a_link_are_loaded_if_they_are_trusted(
     assert load(str(model), trust_remote_code=True)
 
 
+def test_files_of_installed_packages_may_be_links(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (model / "model.safetensors").rename(tmp_path / "cached")
+    (model / "model.safetensors").symlink_to(tmp_path / "cached")
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(model.parent))
+    pipe(model).to_disk(tmp_path / "pipe")
+    assert load(str(model))
+    assert not (tmp_path / "pipe" / "model" / "model.safetensors").is_symlink()
+
+
 def test_files_behind_a_link_are_no_settings(model: Path, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(SETTINGS.to_json(), "utf8")
     (model / FILE_NAME).symlink_to(tmp_path / "other.json")
