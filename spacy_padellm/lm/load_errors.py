@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from spacy_padellm.compat import is_panic
 from spacy_padellm.errors import Errors
 
 
@@ -22,8 +23,10 @@ def as_load_errors(source: Path | str) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise ValueError(Errors.P115.format(name=source, error=error)) from error
-    except Exception as error:
+    except BaseException as error:
         # transformers and peft raise any kind of error for a broken file
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         raise ValueError(Errors.P116.format(name=source, error=error)) from error
 
 

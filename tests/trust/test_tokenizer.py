@@ -28,6 +28,19 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
+def test_tokenizer_that_gives_up_while_it_is_loaded_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    panic = type("PanicException", (BaseException,), {})
+
+    def give_up(*_: object, **__: object) -> None:
+        raise panic("no such thing")
+
+    monkeypatch.setattr("spacy_padellm.lm.loading.read_tokenizer", give_up)
+    with pytest.raises(ValueError, match=r"Could not load .*: no such thing"):
+        load_tokenizer("bundled-en-sm")
+
+
 def test_tokenizer_that_gives_up_is_told(model: Path) -> None:
     tokens = PromptTokens(PRESETS["paper-en"], load_tokenizer(str(model)))
     with pytest.raises(ValueError, match=r"tokenizer gave up on a text: .*retry-limit"):
