@@ -70,7 +70,8 @@ def _run_of(nlp: Language) -> str:
 
 def _read(file: Path, run: str) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+        stored = torch.load(file, weights_only=True, map_location="cpu")
+        state = {key: stored[key] for key in ("run", "step", "training")}
     except Exception as error:
         raise ValueError(Errors.P188.format(path=file)) from error
     if state["run"] != run:

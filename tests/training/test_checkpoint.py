@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import spacy
+import torch
 from helpers import (
     NAME,
     gold_examples,
@@ -77,6 +78,15 @@ def test_checkpoint_of_another_config_is_an_error(corpus: Path, tmp_path: Path) 
 
 def test_checkpoint_corrupt_file_is_an_error(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"cut of")
+    with pytest.raises(ValueError, match="is damaged"):
+        run(corpus, tmp_path, steps=2)
+
+
+@pytest.mark.parametrize("content", [5, [], {"run": "x"}])
+def test_checkpoint_of_something_else_is_an_error(
+    corpus: Path, tmp_path: Path, content: object
+) -> None:
+    torch.save(content, tmp_path / FILE_NAME)
     with pytest.raises(ValueError, match="is damaged"):
         run(corpus, tmp_path, steps=2)
 
