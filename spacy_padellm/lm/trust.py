@@ -93,6 +93,9 @@ def check_settings(path: Path, *, folder: Path, auto_map: bool = True) -> None:
     found: str | None
     try:
         settings = json.loads(path.read_text("utf8"))
+    except UnicodeDecodeError:
+        # peft reads them in the system's encoding
+        found = "settings that are not UTF-8"
     except (OSError, ValueError):
         return  # transformers and peft cannot read it either
     except RecursionError:

@@ -205,6 +205,16 @@ def test_trust_settings_that_are_too_deep_are_refused(model: Path) -> None:
     assert refuses(model, "generation_config.json", "settings too deep")
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16"])
+def test_trust_settings_in_another_encoding_are_refused(
+    model: Path, tmp_path: Path, encoding: str
+) -> None:
+    adapter = write_adapter(tmp_path / "adapter", model)
+    content = '{"peft_type": "PROMPT_TUNING", "revision": "é"}'
+    (adapter / "adapter_config.json").write_text(content, encoding)
+    assert refuses(adapter, "adapter_config.json", "settings that are not UTF-8")
+
+
 def test_trust_link_to_another_folder_is_refused(model: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (model / "question_encoder_tokenizer").symlink_to(tmp_path / "elsewhere")
