@@ -453,6 +453,36 @@ class Errors:
         "No mention of {path} has a label of the pipeline: {known}. If the corpus has "
         "other names for them, use --rename old=new,..."
     )
+    P220 = (
+        "--{option} is '{given}'. Give one number above 0 and below 1 for all labels "
+        "together, such as 0.9, or one for each label: {example}=0.9,... The labels "
+        "are {known}."
+    )
+    P221 = (
+        "Give --recall or --precision, not both: each sets the same thresholds. To see "
+        "what a promised recall costs in precision, look at the table that it prints."
+    )
+    P222 = (
+        "The corpus has no gold mention of {labels}, so nothing can be promised of it. "
+        "Leave the label out of --{option}, or rename labels of the corpus with "
+        "--rename."
+    )
+    P223 = (
+        "The data is too few to promise a {measure} of {rate} for {name} with "
+        "{confidence} confidence: {path} has {docs} Docs, and about {missing} more "
+        "like them are needed. {remedy}"
+    )
+    P224 = (
+        "No threshold gives {name} a {measure} of {rate}, so more data would not help: "
+        "the best that was measured is {reached:.3f}. {remedy}"
+    )
+    P225 = "Promise less: {provable} can be promised with this data."
+    P226 = "With this data nothing can be promised."
+    P227 = (
+        "For more recall let the decoder propose more mentions: lower "
+        "min_count_probability and raise sure_tag_probability in "
+        "[components.padellm_ner.decoder] of the pipeline."
+    )
 
     # Data conversion
     P200 = "Unknown format '{format}'. Choose one of: {formats}."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.mention.calibration import Measure
 
 
 class AnalysisError(ValueError):
@@ -42,3 +44,55 @@ def parse_names(option: str) -> dict[str, str]:
             raise AnalysisError(Errors.P195.format(pair=pair))
         names[old] = new
     return names
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be promised.
+
+    measure (Measure): Recall or precision.
+    rate (float | dict[str, float]): Its lowest value, above 0 and below 1: of all
+        labels together, or of each label.
+    """
+
+    measure: Measure
+    rate: float | dict[str, float]
+
+
+def parse_wish(
+    recall: str | None, precision: str | None, known: Sequence[str]
+) -> Wish | None:
+    """Parse the rates to promise.
+
+    recall, precision (str | None): A number, or comma-separated pairs `LABEL=number`.
+    known (Sequence[str]): The labels of the pipe.
+    RETURNS (Wish | None): None if nothing is to be promised.
+    RAISES (AnalysisError): If both are given, or one is malformed, not between 0 and 1,
+        or about an unknown label.
+    """
+    if recall is not None and precision is not None:
+        raise AnalysisError(Errors.P221)
+    if recall is not None:
+        return Wish("recall", _parse_rate(recall, "recall", known))
+    if precision is not None:
+        return Wish("precision", _parse_rate(precision, "precision", known))
+    return None
+
+
+def _parse_rate(
+    text: str, option: str, known: Sequence[str]
+) -> float | dict[str, float]:
+    """Parse the rate of all labels together, or of each."""
+    pairs = [pair.rpartition("=") for pair in text.split(",")]
+    try:
+        rates = {label.strip(): float(value) for label, _, value in pairs}
+    except ValueError:
+        rates = {}
+    one = rates.keys() == {""}
+    fits = len(rates) == len(pairs) and (one or rates.keys() <= set(known))
+    if not rates or not fits or not all(0 < rate < 1 for rate in rates.values()):
+        message = Errors.P220.format(
+            option=option, given=text, example=known[0], known=", ".join(known)
+        )
+        raise AnalysisError(message)
+    return rates[""] if one else rates

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from wasabi import msg
 
-from spacy_padellm.analysis.options import AnalysisError, parse_names
+from spacy_padellm.analysis.options import AnalysisError, parse_names, parse_wish
 from spacy_padellm.writable import make_writable
+
+if TYPE_CHECKING:
+    from spacy_padellm.analysis.promise import Rates
+    from spacy_padellm.analysis.promise_report import Row
 
 
 def tune_cli(
@@ -29,6 +33,16 @@ def tune_cli(
         str,
         typer.Option(help="Rename labels of the data: old=new, comma-separated"),
     ] = "",
+    recall: Annotated[
+        str | None,
+        typer.Option(
+            help="Promise this recall on new texts: 0.9 of all labels together, or "
+            "LABEL=0.9,... of each"
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Promise this precision instead, likewise")
+    ] = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write the figures as JSON")
     ] = None,
@@ -39,6 +53,10 @@ def tune_cli(
     probabilities, and with a threshold per label, which gives the best mean span F1 on
     the data. Prints the results before and after, and on the half of the data that
     was not used for learning.
+
+    With --recall or --precision, doc.spans["padellm_promised"] of this pipeline will
+    hold mentions of which the promise is true with 90 % confidence: on as many new
+    texts of the same kind, and more so on more of them.
     """
     # imported here because spaCy imports this module for every command
     from spacy_padellm.analysis.candidates import find_candidates
@@ -47,6 +65,7 @@ def tune_cli(
         load_for_analysis,
         read_gold,
     )
+    from spacy_padellm.analysis.promise_report import add_promise
     from spacy_padellm.analysis.thresholds import cross_fit, evaluate_tuning, tune
     from spacy_padellm.errors import Errors
     from spacy_padellm.mention.calibration import Tuning
@@ -57,6 +76,7 @@ def tune_cli(
             if path is not None:
                 make_writable(path / "meta.json" if path is output else path)
         nlp, pipe = load_for_analysis(model)
+        wish = parse_wish(recall, precision, pipe.labels)
         golds = [
             read_gold(
                 path,
@@ -78,9 +98,12 @@ def tune_cli(
             {k: pipe.lowest_score(k) for k in pipe.labels}, pipe.calibration
         )
         corpora = [find_candidates(nlp, pipe, gold) for gold in golds]
+        tuning = tune(corpora, pipe.labels)
+        rows: list[Row] = []
+        if wish is not None:
+            tuning, rows = add_promise(tuning, wish, corpora, data)
     except ValueError as error:
         msg.fail(str(error), exits=1)
-    tuning = tune(corpora, pipe.labels)
     stages = {
         "before": [evaluate_tuning(corpus, before) for corpus in corpora],
         "with": [evaluate_tuning(corpus, tuning) for corpus in corpora],
@@ -110,8 +133,35 @@ def tune_cli(
     msg.table(
         list(tuning.thresholds.items()), header=("Label", "Threshold"), divider=True
     )
+    if wish is not None:
+        measured = [asdict(row) for row in rows]
+        figures["promise"] = {**asdict(wish), "measured": measured}
+        msg.table(
+            [
+                (
+                    row.name,
+                    f"{row.threshold:g}",
+                    row.path,
+                    _both(row.promised),
+                    _both(row.normal),
+                )
+                for row in rows
+            ],
+            header=(
+                f"Promised {wish.measure}",
+                "Threshold",
+                "Recall / precision on",
+                "promised",
+                "doc.ents",
+            ),
+            divider=True,
+        )
     pipe.set_tuning(tuning)
     nlp.to_disk(output)
     msg.good(f"Pipeline: {output}")
     if json_path is not None:
         json_path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+
+
+def _both(rates: Rates) -> str:
+    return f"{rates.recall:.3f} / {rates.precision:.3f}"

@@ -22,7 +22,7 @@ from spacy_padellm.lm.fields import (
 )
 from spacy_padellm.lm.tags import TaughtTags, read_old_tags
 from spacy_padellm.lm.trust import check_link
-from spacy_padellm.mention.calibration import Calibration, Tuning
+from spacy_padellm.mention.calibration import Calibration, Measure, Promise, Tuning
 from spacy_padellm.prompt.template import Prompt
 
 FILE_NAME = "padellm.json"
@@ -34,7 +34,7 @@ class TaskSettings:
 
     labels (dict[str, str]): Label -> its name in the prompt.
     prompt (Prompt): The templates.
-    tuning (Tuning): Thresholds and calibration of its probabilities.
+    tuning (Tuning): Thresholds and calibration of its probabilities, and its promise.
     output_format (str): The format of the answers that the model was trained to give;
         see `Decoder`. Empty if it is not known.
     tags (TaughtTags | None): The tags that the model was trained to give the tokens of
@@ -57,6 +57,8 @@ class TaskSettings:
             settings["thresholds"] = dict(self.tuning.thresholds)
         if self.tuning.calibration != Calibration():
             settings["calibration"] = asdict(self.tuning.calibration)
+        if self.tuning.promise is not None:
+            settings["promise"] = _promise_to_dict(self.tuning.promise)
         if self.output_format:
             settings["answers"] = self.output_format
         if self.tags is not None:
@@ -77,7 +79,10 @@ class TaskSettings:
             thresholds = as_mapping(stored, "thresholds", as_probability)
             scale = settings.get("calibration", {})
             calibration = Calibration(**as_mapping(scale, "calibration", as_number))
-            tuning = Tuning(thresholds, calibration)
+            promise = settings.get("promise")
+            if promise is not None:
+                promise = _read_promise(as_mapping(promise, "promise", as_given))
+            tuning = Tuning(thresholds, calibration, promise)
             pieces = as_mapping(settings.get("prompt"), "prompt", as_given)
             known = {k: v for k, v in _PROMPT_FIELDS.items() if k in pieces}
             checked = {k: as_(pieces[k], f"prompt.{k}") for k, as_ in known.items()}
@@ -87,6 +92,32 @@ class TaskSettings:
             if tags is not None:
                 tags = TaughtTags.from_dict(as_mapping(tags, "tags", as_given))
             return cls(labels, prompt, tuning, output_format, tags)
+
+
+def _promise_to_dict(promise: Promise) -> dict[str, Any]:
+    rate = promise.rate
+    return {
+        promise.measure: dict(rate) if isinstance(rate, Mapping) else rate,
+        "confidence": promise.confidence,
+        "thresholds": dict(promise.thresholds),
+    }
+
+
+def _read_promise(promise: Mapping[str, Any]) -> Promise:
+    measure: Measure = "recall" if "recall" in promise else "precision"
+    field, value = f"promise.{measure}", promise.get(measure)
+    rate: float | dict[str, float]
+    if isinstance(value, dict):
+        rate = as_mapping(value, field, as_probability)
+    else:
+        rate = as_probability(value, field)
+    stored = promise.get("thresholds")
+    return Promise(
+        measure,
+        rate,
+        as_probability(promise.get("confidence"), "promise.confidence"),
+        as_mapping(stored, "promise.thresholds", as_probability),
+    )
 
 
 _PROMPT_FIELDS: dict[str, Callable[[Any, str], Any]] = {

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from spacy_padellm.errors import Errors
+
+Measure = Literal["recall", "precision"]
 
 NEAREST = 1e-6  # scores are clipped to this distance from 0 and 1
 
@@ -46,13 +49,37 @@ def log_odds(score: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """A recall or precision that a model keeps on new texts of a kind.
+
+    measure (Measure): What is promised.
+    rate (float | Mapping[str, float]): Its lowest value, in 0..1: of all labels
+        together, or of each label.
+    confidence (float): The probability that the promise is kept, of all labels at once.
+    thresholds (Mapping[str, float]): Label -> the lowest probability of the mentions
+        that it is about. Mentions of other labels are not promised.
+    """
+
+    measure: Measure
+    rate: float | Mapping[str, float]
+    confidence: float
+    thresholds: Mapping[str, float]
+
+    def covers(self, label: str, probability: float) -> bool:
+        """Whether a mention is among those that the promise is about."""
+        return label in self.thresholds and probability >= self.thresholds[label]
+
+
+@dataclass(frozen=True, slots=True)
 class Tuning:
     """The thresholds and the calibration of a model.
 
     thresholds (Mapping[str, float]): Label -> the lowest probability of its mentions.
         It does not need to contain all labels.
     calibration (Calibration): From scores to probabilities.
+    promise (Promise | None): A promised recall or precision, with its own thresholds.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
     calibration: Calibration = AS_GIVEN
+    promise: Promise | None = None

@@ -30,6 +30,7 @@ def find_mentions(
     passes_threshold: Callable[[Mention], bool],
     get_prompt: Callable[[], Prompt],
     resolve_labels: ResolveLabels,
+    promised: bool = False,
 ) -> Iterator[tuple[Doc, DocMentions | Exception]]:
     """Find the mentions of a stream of Docs.
 
@@ -43,6 +44,7 @@ def find_mentions(
     get_prompt (Callable[[], Prompt]): Returns the prompt, and raises an error if the
         component has no labels.
     resolve_labels (ResolveLabels): Returns the labels to find in a Doc.
+    promised (bool): Whether to fill `DocMentions.candidates`.
     YIELDS (tuple[Doc, DocMentions | Exception]): Each Doc, in order, with its mentions
         or its error.
     """
@@ -62,7 +64,7 @@ def find_mentions(
         )
         decode = partial(_decode, decoder=decoder, get_job=get_job)
         for result in decode_docs(run, decode, partial(cut, fits=Fits(get_job))):
-            yield result.doc, _align(result, dedup, passes_threshold)
+            yield result.doc, _align(result, dedup, passes_threshold, promised)
 
 
 def _doc_labels_or_error(doc: Doc) -> DocLabels | Exception | None:
@@ -73,18 +75,21 @@ def _doc_labels_or_error(doc: Doc) -> DocLabels | Exception | None:
 
 
 def _align(
-    result: DocResult, dedup: Dedup, passes_threshold: Callable[[Mention], bool]
+    result: DocResult,
+    dedup: Dedup,
+    passes_threshold: Callable[[Mention], bool],
+    promised: bool,
 ) -> DocMentions | Exception:
     if result.error is not None:
         return result.error
+    align = partial(
+        align_mentions, [result.doc], result.windows, result.mentions, dedup=dedup
+    )
     try:
-        (mentions,) = align_mentions(
-            [result.doc],
-            result.windows,
-            result.mentions,
-            dedup=dedup,
-            passes_threshold=passes_threshold,
-        )
+        (mentions,) = align(passes_threshold=passes_threshold)
+        if promised:
+            (every,) = align()
+            mentions.candidates = every.spans
     except Exception as error:
         return error
     return mentions

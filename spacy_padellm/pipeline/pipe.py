@@ -20,7 +20,7 @@ from spacy_padellm.decoding.fits import Fits
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.mention.calibration import Calibration, Tuning
+from spacy_padellm.mention.calibration import Calibration, Promise, Tuning
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention
@@ -224,12 +224,19 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         """The model's calibration: makes the scores of mentions probabilities."""
         return self._task.tuning.calibration
 
+    @property
+    def promise(self) -> Promise | None:
+        """The model's promise: a recall or a precision that the mentions of
+        `doc.spans[f"{spans_key}_promised"]` keep on texts like those it was tuned on,
+        with the component's decoder and settings as they were then."""
+        return self._task.tuning.promise
+
     def set_tuning(self, tuning: Tuning) -> None:
-        """Set the model's thresholds and calibration, which are saved with it.
+        """Set the model's thresholds, calibration and promise, which are saved with it.
 
         They replace the component's `threshold`, and are reset when it is trained.
 
-        tuning (Tuning): The thresholds and the calibration.
+        tuning (Tuning): The thresholds, the calibration and the promise.
         """
         self._task.require_prompt()  # so that the hub's do not replace them later
         self.cfg["threshold"] = None
@@ -275,7 +282,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     def set_annotations(
         self, docs: Iterable[Doc], predictions: Sequence[DocMentions]
     ) -> None:
-        """Write `doc.spans[spans_key]` and `doc.ents`.
+        """Write `doc.spans[spans_key]` and `doc.ents`, and, if the model has a promise,
+        `doc.spans[f"{spans_key}_promised"]`.
 
         RAISES (ValueError): If `cfg` was changed, and a setting is not valid.
         """
@@ -289,6 +297,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
                 lowest_score=self.lowest_score,
                 calibration=self.calibration,
                 existing=self.cfg["existing"],
+                promise=self.promise,
             )
 
     def _annotate(self, docs: Iterable[Doc]) -> Iterator[Doc]:
@@ -314,6 +323,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             passes_threshold=self._passes_threshold,
             get_prompt=lambda: self._task.require_prompt_for(self.decoder),
             resolve_labels=self._task.resolve_labels,
+            promised=self.promise is not None,
         )
 
     def make_windows(self, docs: Sequence[Doc]) -> list[Window]:

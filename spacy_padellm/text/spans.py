@@ -5,14 +5,14 @@ from __future__ import annotations
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from spacy.attrs import IDX, LENGTH
 from spacy.tokens import Doc, Span, SpanGroup, Token
 from spacy.util import filter_spans
 
-from spacy_padellm.mention.calibration import AS_GIVEN, Calibration
+from spacy_padellm.mention.calibration import AS_GIVEN, Calibration, Promise
 from spacy_padellm.mention.dedup import Dedup, choose_flat, deduplicate
 from spacy_padellm.mention.mention import Mention, ScoredSpan
 from spacy_padellm.text.align import align
@@ -28,10 +28,13 @@ class DocMentions:
 
     spans (list[ScoredSpan]): Those with their offsets in the Doc.
     dropped (list[Mention]): Those that are not in the text.
+    candidates (list[ScoredSpan]): The spans if no mention were below its threshold;
+        only filled for a model with a promise.
     """
 
     spans: list[ScoredSpan] = field(default_factory=list)
     dropped: list[Mention] = field(default_factory=list)
+    candidates: list[ScoredSpan] = field(default_factory=list)
 
 
 def align_mentions(
@@ -106,6 +109,7 @@ def annotate(
     lowest_score: Callable[[str], float],
     calibration: Calibration = AS_GIVEN,
     existing: Existing,
+    promise: Promise | None = None,
 ) -> None:
     """Write a Doc's mentions to `doc.spans[spans_key]` and `doc.ents`.
 
@@ -124,41 +128,23 @@ def annotate(
     calibration (Calibration): Applied to all scores.
     existing (Existing): Whether to overwrite or keep the Doc's entities, and its tokens
         that are blocked from being entities.
+    promise (Promise | None): Its mentions are written to a span group of their own,
+        `promised_key(spans_key)`.
     """
-    aligned: dict[tuple[int, int, str], tuple[Span, ScoredSpan]] = {}
     dropped = [(m.label, m.text, calibration(m.score)) for m in mentions.dropped]
-    for scored in mentions.spans:
-        score = calibration(scored.score)
-        if score < lowest_score(scored.label):
-            continue
-        span = doc.char_span(
-            scored.start,
-            scored.end,
-            label=scored.label,
-            alignment_mode=alignment_mode,
-        )
-        if span is None or not len(span) or _mixes_scripts(span, scored):
-            text = doc.text[scored.start : scored.end]
-            dropped.append((scored.label, text, score))
-            continue
-        start, end = span.start, span.end
-        key = (start, -end, scored.label)
-        if key not in aligned or aligned[key][1].score < score:
-            # with the span's offsets in tokens, also where it was expanded
-            in_tokens = ScoredSpan(start, end, scored.label, score, scored.status)
-            aligned[key] = (span, in_tokens)
-    order = [aligned[key] for key in sorted(aligned)]
-    attrs: dict[str, Any] = {
-        "scores": [scored.score for _, scored in order],
-        "statuses": [scored.status for _, scored in order],
-        "places": [[s.start_char, s.end_char, s.label_] for s, _ in order],
-        "dropped": [
-            {"label": label, "text": text, "score": score}
-            for label, text, score in dropped
-        ],
-    }
-    spans = [span for span, _ in order]
-    doc.spans[spans_key] = SpanGroup(doc, name=spans_key, attrs=attrs, spans=spans)
+    calibrated = [replace(s, score=calibration(s.score)) for s in mentions.spans]
+    likely = [s for s in calibrated if s.score >= lowest_score(s.label)]
+    order, lost = _in_tokens(doc, likely, alignment_mode)
+    dropped += [(s.label, doc.text[s.start : s.end], s.score) for s in lost]
+    shown = [{"label": label, "text": text, "score": s} for label, text, s in dropped]
+    _write_group(doc, spans_key, order, dropped=shown)
+    if promise is not None:
+        calibrated = [
+            replace(s, score=calibration(s.score)) for s in mentions.candidates
+        ]
+        promised = [s for s in calibrated if promise.covers(s.label, s.score)]
+        kept, _ = _in_tokens(doc, promised, alignment_mode)
+        _write_group(doc, promised_key(spans_key), kept)
     span_of = {(s.start, s.end, s.label): span for span, s in order}
     flat = choose_flat([scored for _, scored in order])
     entities = [span_of[s.start, s.end, s.label] for s in flat]
@@ -170,6 +156,55 @@ def annotate(
         for token in (token for ent in doc.ents for token in ent):
             token.ent_id_ = ""  # spaCy would keep it for the new entity
         doc.set_ents(entities)
+
+
+def promised_key(spans_key: str) -> str:
+    """The key of the span group with the mentions of a promise.
+
+    spans_key (str): The component's key.
+    """
+    return f"{spans_key}_promised"
+
+
+def _in_tokens(
+    doc: Doc, spans: Iterable[ScoredSpan], alignment_mode: AlignmentMode
+) -> tuple[list[tuple[Span, ScoredSpan]], list[ScoredSpan]]:
+    """Align spans of characters with the tokens of their Doc.
+
+    RETURNS (tuple[list[tuple[Span, ScoredSpan]], list[ScoredSpan]]): In text order,
+        each span with its offsets in tokens; and those that match no tokens.
+    """
+    aligned: dict[tuple[int, int, str], tuple[Span, ScoredSpan]] = {}
+    lost = []
+    for scored in spans:
+        span = doc.char_span(
+            scored.start,
+            scored.end,
+            label=scored.label,
+            alignment_mode=alignment_mode,
+        )
+        if span is None or not len(span) or _mixes_scripts(span, scored):
+            lost.append(scored)
+            continue
+        key = (span.start, -span.end, scored.label)
+        if key not in aligned or aligned[key][1].score < scored.score:
+            # with the span's offsets in tokens, also where it was expanded
+            aligned[key] = (span, replace(scored, start=span.start, end=span.end))
+    return [aligned[key] for key in sorted(aligned)], lost
+
+
+def _write_group(
+    doc: Doc, key: str, order: Sequence[tuple[Span, ScoredSpan]], **attrs: Any
+) -> None:
+    """Write a span group with the scores of its spans."""
+    attrs = {
+        "scores": [scored.score for _, scored in order],
+        "statuses": [scored.status for _, scored in order],
+        "places": [[s.start_char, s.end_char, s.label_] for s, _ in order],
+        **attrs,
+    }
+    spans = [span for span, _ in order]
+    doc.spans[key] = SpanGroup(doc, name=key, attrs=attrs, spans=spans)
 
 
 def _mixes_scripts(span: Span, scored: ScoredSpan) -> bool:

@@ -14,7 +14,7 @@ from spacy_padellm.lm.task_config import (
     read_settings,
     reconcile,
 )
-from spacy_padellm.mention.calibration import Calibration, Tuning
+from spacy_padellm.mention.calibration import Calibration, Promise, Tuning
 from spacy_padellm.prompt.template import PRESETS
 
 PROMPT = PRESETS["paper-en"]
@@ -33,6 +33,15 @@ def test_task_config_survive_json(preset: str) -> None:
 
 def test_task_config_with_a_tuning_survive_json() -> None:
     tuning = Tuning({"PER": 0.25}, Calibration(0.7, -0.4))
+    settings = TaskSettings({"PER": "person"}, PROMPT, tuning)
+    assert TaskSettings.from_json(settings.to_json(), source="x") == settings
+
+
+@pytest.mark.parametrize("rate", [0.9, {"PER": 0.9, "LOC": 0.8}])
+def test_task_config_with_a_promise_survive_json(
+    rate: float | dict[str, float],
+) -> None:
+    tuning = Tuning(promise=Promise("precision", rate, 0.9, {"PER": 0.7}))
     settings = TaskSettings({"PER": "person"}, PROMPT, tuning)
     assert TaskSettings.from_json(settings.to_json(), source="x") == settings
 

@@ -8,6 +8,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc, DocBin, Span, SpanGroup
 
+from spacy_padellm.mention.calibration import Calibration, Promise
 from spacy_padellm.mention.mention import Mention, ScoredSpan
 from spacy_padellm.text.span_getters import make_strided_spans
 from spacy_padellm.text.spans import DocMentions, align_mentions, annotate, gold_spans
@@ -35,6 +36,11 @@ def annotated(*spans: ScoredSpan, doc: Doc | None = None, **settings: Any) -> Do
     }
     annotate(doc, DocMentions(list(spans), dropped), **{**options, **settings})
     return doc
+
+
+def promised(doc: Doc) -> list[tuple[str, float | None]]:
+    spans = doc.spans["padellm_promised"]
+    return [(span.text, span._.padellm_score) for span in spans]
 
 
 def group(doc: Doc) -> list[tuple[str, str]]:
@@ -379,3 +385,48 @@ def test_spans_gold_prefers_the_group() -> None:
     doc = annotated(scored("Bank of Paris"), scored("Paris", "LOC"))
     assert len(gold_spans(doc, "padellm") or []) == 2
     assert len(gold_spans(doc, "other") or []) == 1
+
+
+# Promises
+
+
+def keep(promise: Promise, *candidates: ScoredSpan, **settings: Any) -> Doc:
+    """A Doc annotated with a promise; no mention reaches its normal threshold."""
+    doc = NLP.make_doc(TEXT)
+    annotate(
+        doc,
+        DocMentions(list(candidates), candidates=list(candidates)),
+        spans_key="padellm",
+        alignment_mode="expand",
+        lowest_score=lambda label: 0.7,
+        existing="overwrite",
+        promise=promise,
+        **settings,
+    )
+    return doc
+
+
+def test_spans_of_a_promise_have_its_thresholds() -> None:
+    spans = [scored("Bank", score=0.8), scored("Paris", score=0.2)]
+    spans += [scored("closed", score=0.1), scored("The", "PER", 0.9)]
+    doc = keep(Promise("recall", 0.9, 0.9, {"ORG": 0.2}), *spans)
+    assert ents(doc) == [("The", "PER"), ("Bank", "ORG")]
+    assert promised(doc) == [("Bank", 0.8), ("Paris", 0.2)]
+
+
+def test_spans_without_a_promise_have_no_group_of_it() -> None:
+    assert list(annotated(scored("Bank")).spans) == ["padellm"]
+
+
+def test_spans_of_a_promise_are_calibrated() -> None:
+    lowered = Calibration(offset=-1.0)
+    promise = Promise("recall", 0.9, 0.9, {"ORG": lowered(0.6)})
+    spans = [scored("Bank", score=0.6), scored("Paris", score=0.5)]
+    doc = keep(promise, *spans, calibration=lowered)
+    assert promised(doc) == [("Bank", lowered(0.6))]
+
+
+def test_spans_of_a_promise_survive_a_docbin() -> None:
+    doc = keep(Promise("recall", 0.9, 0.9, {"ORG": 0.2}), scored("Bank", score=0.25))
+    [read] = DocBin().from_bytes(DocBin(docs=[doc]).to_bytes()).get_docs(NLP.vocab)
+    assert promised(read) == [("Bank", 0.25)]

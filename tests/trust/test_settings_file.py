@@ -10,11 +10,12 @@ import pytest
 
 from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings, read_settings
-from spacy_padellm.mention.calibration import Calibration, Tuning
+from spacy_padellm.mention.calibration import Calibration, Promise, Tuning
 from spacy_padellm.prompt.template import PRESETS
 
 TAGS = TaughtTags({"person": 7}, {"person": 8}, [["person"]], True)
-TUNING = Tuning({"PER": 0.5}, Calibration(0.7, -0.4))
+PROMISE = Promise("recall", {"PER": 0.9}, 0.9, {"PER": 0.2})
+TUNING = Tuning({"PER": 0.5}, Calibration(0.7, -0.4), PROMISE)
 SETTINGS = TaskSettings({"PER": "person"}, PRESETS["compact"], TUNING, "x", TAGS)
 
 
@@ -46,6 +47,14 @@ def read_with(folder: Path, field: str, value: Any) -> TaskSettings | None:
         *(("tags.inside.person", v) for v in (-1, 7.5, "7", True, None)),
         ("tags.begins.person", -1),
         *(("tags.sets", value) for value in ("person", {"person": 1})),
+        *(
+            (f"promise.{f}", v)
+            for f in ("recall", "confidence")
+            for v in (2, "1", None)
+        ),
+        *((f"promise.{f}.PER", 2) for f in ("recall", "thresholds")),
+        ("promise", 0.9),
+        ("promise.thresholds", None),
         ("labels", ["PER"]),
         ("labels", None),
         ("thresholds", None),

@@ -1,0 +1,283 @@
+"""Thresholds that promise a recall or a precision on new texts.
+
+Learn then test (Angelopoulos et al., 2021): thresholds are tested one after the other,
+most of them only if the one before passed, so that the promise needs no correction for
+their number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from spacy_padellm.analysis.bound import ErrorRate, measure_errors, times_needed
+from spacy_padellm.analysis.kinds import GoldMention
+from spacy_padellm.analysis.thresholds import CandidateCorpus
+from spacy_padellm.mention.calibration import Measure, Promise
+
+CONFIDENCE = 0.9
+GRID = [0.0, 0.001, 0.002, 0.005, *(step / 100 for step in range(1, 100))]
+# precision is tested downwards from where these shares of the mentions are kept: at the
+# highest thresholds, too few are left for any test
+STARTS = (0.2, 0.4, 0.6, 0.8)
+ALL = "all labels"
+_RATES = [step / 100 for step in range(99, 9, -1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What was measured of the mentions from a threshold on, in 0..1 each."""
+
+    recall: float
+    precision: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a promise cannot be made.
+
+    reached (float): The best rate at any threshold, in the worst corpus.
+    provable (float | None): The highest rate that can be promised.
+    corpus (int): The corpus that needs the most Docs.
+    docs (int | None): About how many Docs it needs; None if no number would do.
+    """
+
+    reached: float
+    provable: float | None
+    corpus: int
+    docs: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The test of a promise, for one label or for all together.
+
+    name (str): The label, or "all labels".
+    labels (Sequence[str]): The labels.
+    rate (float): The promised rate.
+    threshold (float | None): The threshold that keeps it: for recall the highest one,
+        for precision the lowest.
+    rates (Sequence[Rates]): What was measured there, for each corpus.
+    lack (Lack | None): Why there is no threshold.
+    """
+
+    name: str
+    labels: Sequence[str]
+    rate: float
+    threshold: float | None
+    rates: Sequence[Rates]
+    lack: Lack | None
+
+
+def check_promise(
+    corpora: Sequence[CandidateCorpus],
+    measure: Measure,
+    rate: float | Mapping[str, float],
+    *,
+    labels: Sequence[str],
+    confidence: float = CONFIDENCE,
+) -> list[Trial]:
+    """Find the thresholds that keep a promise on texts like those of each corpus.
+
+    The promise is about as many new texts as a corpus has: recall and precision of few
+    texts vary more than those of many.
+
+    corpora (Sequence[CandidateCorpus]): The corpora, with calibrated scores.
+    measure (Measure): What is promised.
+    rate (float | Mapping[str, float]): Its lowest value, in 0..1: of all labels
+        together, or of each label.
+    labels (Sequence[str]): The labels with gold mentions.
+    confidence (float): The probability that all these promises are kept.
+    RETURNS (list[Trial]): One for all labels, or one for each label.
+    """
+    if not isinstance(rate, Mapping):
+        return [_check(corpora, measure, rate, ALL, labels, level=1 - confidence)]
+    level = (1 - confidence) / len(rate)
+    return [
+        _check(corpora, measure, value, label, [label], level=level)
+        for label, value in rate.items()
+    ]
+
+
+def make_promise(
+    tested: Sequence[Trial],
+    measure: Measure,
+    rate: float | Mapping[str, float],
+    *,
+    confidence: float = CONFIDENCE,
+) -> Promise:
+    """Make the promise whose tests all found a threshold."""
+    thresholds = {
+        label: result.threshold
+        for result in tested
+        for label in result.labels
+        if result.threshold is not None
+    }
+    return Promise(measure, rate, confidence, thresholds)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The mentions of some labels in a corpus, as arrays.
+
+    gold (int64, (docs,)): The number of gold mentions of each Doc.
+    docs (int64, (mentions,)): The Doc of each predicted mention.
+    scores (float64, (mentions,)): Its score.
+    right (bool, (mentions,)): Whether it is correct.
+    """
+
+    gold: npt.NDArray[np.int64]
+    docs: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float64]
+    right: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, corpus: CandidateCorpus, labels: Sequence[str]) -> _Table:
+        wanted = set(labels)
+        gold = [sum(m.label in wanted for m in text.gold) for text in corpus.texts]
+        found = [
+            (doc, s.score, GoldMention(s.start, s.end, s.label) in text.gold)
+            for doc, text in enumerate(corpus.texts)
+            for s in text.found
+            if s.label in wanted
+        ]
+        docs, scores, right = zip(*found, strict=True) if found else ((), (), ())
+        return cls(
+            np.array(gold, dtype=np.int64),
+            np.array(docs, dtype=np.int64),
+            np.array(scores, dtype=np.float64),
+            np.array(right, dtype=np.bool_),
+        )
+
+    def _counts(
+        self, threshold: float
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The predicted and the correct mentions from a threshold on, by Doc."""
+        kept = self.scores >= threshold
+        size = len(self.gold)
+        found = np.bincount(self.docs[kept], minlength=size)
+        return found, np.bincount(self.docs[kept & self.right], minlength=size)
+
+    def rates(self, threshold: float) -> Rates:
+        found, right = self._counts(threshold)
+        return Rates(
+            float(right.sum() / max(self.gold.sum(), 1)),
+            float(right.sum() / max(found.sum(), 1)),
+        )
+
+    def errors(self, measure: Measure) -> list[ErrorRate]:
+        """The error rate from each threshold of the grid on."""
+        rates = []
+        for threshold in GRID:
+            found, right = self._counts(threshold)
+            mentions = self.gold if measure == "recall" else found
+            rates.append(measure_errors(mentions - right, mentions))
+        return rates
+
+    @cached_property
+    def kept(self) -> list[int]:
+        """The number of mentions from each threshold of the grid on."""
+        return [int(np.count_nonzero(self.scores >= t)) for t in GRID]
+
+
+def _check(
+    corpora: Sequence[CandidateCorpus],
+    measure: Measure,
+    rate: float,
+    name: str,
+    labels: Sequence[str],
+    *,
+    level: float,
+) -> Trial:
+    tables = [_Table.of(corpus, labels) for corpus in corpora]
+    # a corpus that does not annotate the labels says nothing about them
+    errors = [t.errors(measure) if t.gold.any() else None for t in tables]
+    path = _Path.of(tables, errors, measure, level)
+    threshold = path.threshold(rate)
+    if threshold is None:
+        docs = [len(table.gold) for table in tables]
+        return Trial(name, labels, rate, None, [], path.lack(rate, docs))
+    rates = [table.rates(threshold) for table in tables]
+    return Trial(name, labels, rate, threshold, rates, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """The thresholds of the grid in the order in which they are tested.
+
+    order (Sequence[int]): Their indexes in the grid.
+    levels (Mapping[int, float]): The share of the level that is spent from an index on.
+    errors (Sequence[Sequence[ErrorRate] | None]): For each corpus, the error rate from
+        each threshold of the grid on; None if it has no gold mentions.
+    """
+
+    order: Sequence[int]
+    levels: Mapping[int, float]
+    errors: Sequence[Sequence[ErrorRate] | None]
+
+    @classmethod
+    def of(
+        cls,
+        tables: Sequence[_Table],
+        errors: Sequence[Sequence[ErrorRate] | None],
+        measure: Measure,
+        level: float,
+    ) -> _Path:
+        if measure == "recall":
+            return cls(range(len(GRID)), {0: level}, errors)
+        kept = np.sum([table.kept for table in tables], axis=0)
+        order = range(len(GRID) - 1, -1, -1)
+        levels = dict.fromkeys(order, 0.0)
+        for share in STARTS:
+            start = next((i for i in order if kept[i] >= share * kept[0]), 0)
+            levels[start] += level / len(STARTS)
+        return cls(order, levels, errors)
+
+    def threshold(self, rate: float) -> float | None:
+        """The last threshold that passes; None if there is none."""
+        passed, level = None, 0.0
+        for index in self.order:
+            # what an index may spend passes on to the next one if it passes
+            level += self.levels.get(index, 0.0)
+            if level and self._p_value(index, rate) <= level:
+                passed = GRID[index]
+            else:
+                level = 0.0
+        return passed
+
+    def _p_value(self, index: int, rate: float) -> float:
+        """Of the corpus that is least sure to keep the rate."""
+        values = [e[index].p_value(1 - rate) for e in self.errors if e is not None]
+        return max(values, default=1.0)
+
+    def lack(self, rate: float, docs: Sequence[int]) -> Lack:
+        """Why no threshold keeps a rate.
+
+        docs (Sequence[int]): The number of Docs of each corpus.
+        """
+        level = max(self.levels.values())
+        needs = [self._needs(index, rate, docs, level) for index in self.order]
+        times, corpus = min(needs, default=(math.inf, 0))
+        wanted = math.ceil(times * docs[corpus]) if math.isfinite(times) else None
+        reached = max(
+            min(1 - e[index].rate for e in self.errors if e is not None)
+            for index in self.order
+            if all(e is None or e[index].size for e in self.errors)
+        )
+        provable = next((r for r in _RATES if self.threshold(r) is not None), None)
+        return Lack(reached, provable, corpus, wanted)
+
+    def _needs(
+        self, index: int, rate: float, docs: Sequence[int], level: float
+    ) -> tuple[float, int]:
+        """How many times its Docs a corpus needs, and which one needs the most."""
+        return max(
+            (times_needed(e[index], 1 - rate, level=level), corpus)
+            for corpus, e in enumerate(self.errors)
+            if e is not None
+        )

@@ -1,0 +1,142 @@
+"""What a promise costs, and why one cannot be made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from spacy_padellm.analysis.kinds import GoldMention
+from spacy_padellm.analysis.options import AnalysisError, Wish
+from spacy_padellm.analysis.promise import (
+    CONFIDENCE,
+    Rates,
+    Trial,
+    check_promise,
+    make_promise,
+)
+from spacy_padellm.analysis.thresholds import CandidateCorpus
+from spacy_padellm.errors import Errors
+from spacy_padellm.mention.calibration import Measure, Tuning
+from spacy_padellm.mention.dedup import choose_flat
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a promise costs in a corpus.
+
+    name (str): The label, or "all labels".
+    threshold (float): The threshold of the promise.
+    path (str): The corpus' file.
+    promised (Rates): Of the mentions of the promise.
+    normal (Rates): Of those at or above the normal thresholds.
+    """
+
+    name: str
+    threshold: float
+    path: str
+    promised: Rates
+    normal: Rates
+
+
+def measure_rates(
+    corpus: CandidateCorpus, thresholds: Mapping[str, float], labels: Sequence[str]
+) -> Rates:
+    """Recall and precision of the mentions at or above the normal thresholds.
+
+    corpus (CandidateCorpus): The corpus, with calibrated scores.
+    thresholds (Mapping[str, float]): Label -> threshold.
+    labels (Sequence[str]): The labels to count.
+    """
+    wanted = set(labels)
+    right = found = gold = 0
+    for text in corpus.texts:
+        spans = [s for s in text.found if s.score >= thresholds.get(s.label, 0.0)]
+        kept = spans if corpus.nested else choose_flat(spans)
+        mentions = [
+            GoldMention(s.start, s.end, s.label) for s in kept if s.label in wanted
+        ]
+        found += len(mentions)
+        right += sum(mention in text.gold for mention in mentions)
+        gold += sum(mention.label in wanted for mention in text.gold)
+    return Rates(right / max(gold, 1), right / max(found, 1))
+
+
+def add_promise(
+    tuning: Tuning,
+    wish: Wish,
+    corpora: Sequence[CandidateCorpus],
+    paths: Sequence[Path],
+) -> tuple[Tuning, list[Row]]:
+    """Add a promise to a tuning.
+
+    tuning (Tuning): The tuning that was learnt on the corpora.
+    wish (Wish): What is to be promised.
+    corpora (Sequence[CandidateCorpus]): The corpora.
+    paths (Sequence[Path]): Their files.
+    RETURNS (tuple[Tuning, list[Row]]): The tuning with the promise, and what it costs.
+    RAISES (AnalysisError): If it cannot be made. The message says what would help.
+    """
+    labels = list(tuning.thresholds)  # those with gold mentions
+    unknown = set() if isinstance(wish.rate, float) else wish.rate.keys() - {*labels}
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise AnalysisError(Errors.P222.format(labels=names, option=wish.measure))
+    rescored = [corpus.rescored(tuning.calibration) for corpus in corpora]
+    tested = check_promise(rescored, wish.measure, wish.rate, labels=labels)
+    docs = [len(corpus.texts) for corpus in corpora]
+    reasons = [
+        _refusal(result, wish.measure, paths, docs)
+        for result in tested
+        if result.threshold is None
+    ]
+    if reasons:
+        raise AnalysisError("\n".join(reasons))
+    promise = make_promise(tested, wish.measure, wish.rate)
+    rows = list(_rows(tested, rescored, tuning.thresholds, paths))
+    return replace(tuning, promise=promise), rows
+
+
+def _rows(
+    tested: Sequence[Trial],
+    corpora: Sequence[CandidateCorpus],
+    thresholds: Mapping[str, float],
+    paths: Sequence[Path],
+) -> Iterator[Row]:
+    for result in tested:
+        for corpus, path, rates in zip(corpora, paths, result.rates, strict=True):
+            normal = measure_rates(corpus, thresholds, result.labels)
+            assert result.threshold is not None
+            yield Row(result.name, result.threshold, str(path), rates, normal)
+
+
+def _refusal(
+    result: Trial, measure: Measure, paths: Sequence[Path], docs: Sequence[int]
+) -> str:
+    """Why a promise cannot be made, and what to do."""
+    lack = result.lack
+    assert lack is not None
+    remedy = Errors.P226
+    if lack.provable is not None:
+        remedy = Errors.P225.format(provable=lack.provable)
+    if lack.docs is None:
+        if measure == "recall":
+            remedy += " " + Errors.P227
+        return Errors.P224.format(
+            measure=measure,
+            rate=result.rate,
+            name=result.name,
+            reached=lack.reached,
+            remedy=remedy,
+        )
+    missing = max(lack.docs - docs[lack.corpus], 1)
+    return Errors.P223.format(
+        measure=measure,
+        rate=result.rate,
+        name=result.name,
+        confidence=f"{CONFIDENCE:.0%}",
+        path=paths[lack.corpus],
+        docs=docs[lack.corpus],
+        missing=f"{float(f'{missing:.2g}'):,.0f}",
+        remedy=remedy,
+    )
