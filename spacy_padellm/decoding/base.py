@@ -64,9 +64,10 @@ class Decoder(Protocol):
         job (DecodeJob): The model, the prompt and the labels.
         texts (Iterable[str]): The texts; none is empty or only whitespace.
         YIELDS (list[Mention] | Exception): For each text, in order, its mentions by
-            label in the order of `job.labels`, then by index. If a text cannot be
-            decoded, the error instead, such as a ValueError for a text that does not
-            fit the model's context.
+            label in the order of `job.labels`, then by index; `TextMentions` if the
+            decoder knows how many to expect. If a text cannot be decoded, the error
+            instead, such as a ValueError for a text that does not fit the model's
+            context.
         RAISES (Exception): If no text can be decoded.
         """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,21 @@ class Mention:
     index: int
     text: str
     score: float
+
+
+class TextMentions(list[Mention]):
+    """The mentions of a text, from a decoder that also knows how many to expect.
+
+    at_least (Mapping[str, Sequence[float]]): Label -> the probabilities that the text
+        has at least 1, 2, ... mentions of it. Labels for which they are unknown are not
+        in it.
+    """
+
+    def __init__(
+        self, mentions: Iterable[Mention], at_least: Mapping[str, Sequence[float]]
+    ) -> None:
+        super().__init__(mentions)
+        self.at_least = at_least
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from spacy.util import filter_spans
 
 from spacy_padellm.mention.calibration import AS_GIVEN, Calibration, Promise
 from spacy_padellm.mention.dedup import Dedup, choose_flat, deduplicate
-from spacy_padellm.mention.mention import Mention, ScoredSpan
+from spacy_padellm.mention.mention import Mention, ScoredSpan, TextMentions
 from spacy_padellm.text.align import align
+from spacy_padellm.text.expected import WindowCounts, expect_mentions
 from spacy_padellm.text.windows import Window
 
 AlignmentMode = Literal["strict", "contract", "expand"]
@@ -28,12 +29,14 @@ class DocMentions:
 
     spans (list[ScoredSpan]): Those with their offsets in the Doc.
     dropped (list[Mention]): Those that are not in the text.
+    counts (list[WindowCounts]): What the decoder knows about the number of mentions.
     candidates (list[ScoredSpan]): The spans if no mention were below its threshold;
         only filled for a model with a promise.
     """
 
     spans: list[ScoredSpan] = field(default_factory=list)
     dropped: list[Mention] = field(default_factory=list)
+    counts: list[WindowCounts] = field(default_factory=list)
     candidates: list[ScoredSpan] = field(default_factory=list)
 
 
@@ -59,6 +62,9 @@ def align_mentions(
     cut: list[ScoredSpan] = []  # those that end where the previous window ends
     for number, (window, decoded) in enumerate(zip(windows, mentions, strict=True)):
         previous, cut = cut, []
+        if isinstance(decoded, TextMentions):
+            reach = window.start, window.start + len(window.text)
+            results[window.doc].counts.append(WindowCounts(*reach, decoded.at_least))
         if not decoded:
             continue
         kept = deduplicate(decoded, dedup, counts=passes_threshold)
@@ -115,8 +121,8 @@ def annotate(
 
     The span group has all mentions in text order, also nested ones. Its attrs are
     `scores` (list[float]), `statuses` (list[str]), `places` (for each span a list of
-    start character, end character and label) and `dropped` (label, text and score of
-    each mention that could not be aligned).
+    start character, end character and label), `dropped` (label, text and score of each
+    mention that could not be aligned) and `expected` (see `expect_mentions`).
 
     doc (Doc): The Doc.
     mentions (DocMentions): Its mentions.
@@ -137,7 +143,8 @@ def annotate(
     order, lost = _in_tokens(doc, likely, alignment_mode)
     dropped += [(s.label, doc.text[s.start : s.end], s.score) for s in lost]
     shown = [{"label": label, "text": text, "score": s} for label, text, s in dropped]
-    _write_group(doc, spans_key, order, dropped=shown)
+    expected = expect_mentions(mentions.counts, calibrated, lowest_score)
+    _write_group(doc, spans_key, order, dropped=shown, expected=expected)
     if promise is not None:
         calibrated = [
             replace(s, score=calibration(s.score)) for s in mentions.candidates

@@ -234,6 +234,7 @@ def test_spans_attrs_survive_a_doc_bin() -> None:
         "statuses": ["exact"],
         "places": [[12, 17, "ORG"]],
         "dropped": [{"label": "PER", "text": "Ghost", "score": 0.125}],
+        "expected": {"ORG": [0.25, 0.0]},
     }
 
 

@@ -14,7 +14,7 @@ from spacy_padellm.decoding.tree.planting import MentionPlanter
 from spacy_padellm.decoding.tree.step import Choice, PassRequest, PassResult
 from spacy_padellm.decoding.tree.tag_scores import share_scores
 from spacy_padellm.decoding.tree.tags import Tagged, Tagging, TagSet, read_tags
-from spacy_padellm.mention.mention import Mention
+from spacy_padellm.mention.mention import Mention, TextMentions
 from spacy_padellm.prompt.branches import CountBranches
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.token_tree import ROOT, TokenTree
@@ -75,6 +75,8 @@ class TreeText:
         self._counting: list[CountBranch] = []
         self._generating: list[MentionBranch] = []
         self._done: list[MentionBranch] = []
+        # label -> the probabilities of at least 1, 2, ... mentions, if known
+        self._at_least: dict[str, Sequence[float]] = {}
         if not tags_first:
             for label, ids in zip(labels, branches.labels, strict=True):
                 self._counting.append(self._counts.plant(label, ids))
@@ -107,6 +109,8 @@ class TreeText:
                 counting.append(count)
             else:
                 self._generating += count.mentions
+                if count.at_least:
+                    self._at_least[count.label] = count.at_least
         self._counting = counting
         generating = []
         for mention in self._generating:
@@ -117,8 +121,8 @@ class TreeText:
         self._generating = generating
         return bool(self._counting or self._generating)
 
-    def mentions(self) -> list[Mention]:
-        """The mentions, by label, then by index."""
+    def mentions(self) -> TextMentions:
+        """The mentions, by label, then by index, and how many are to be expected."""
         weight = self._choice.tag_weight
         tagged = {
             label: self._strings(self._short_enough(mentions))
@@ -135,7 +139,11 @@ class TreeText:
                 Mention(label, index, string, score)
                 for index, (string, score) in enumerate(strings, start=1)
             ]
-        return sorted(mentions, key=lambda mention: order[mention.label])
+            scores = sorted((score for _, score in strings), reverse=True)
+            # one more than those, if the tags are wrong somewhere
+            self._at_least[label] = [*scores, 1 - self._tagging.sure[label]]
+        mentions.sort(key=lambda mention: order[mention.label])
+        return TextMentions(mentions, self._at_least)
 
     def _generated(self, order: Mapping[str, int]) -> list[Mention]:
         """The generated mentions, by label, then by index."""
