@@ -544,6 +544,12 @@ class Errors:
         "instead, e.g. NER=B-PER."
     )
 
+    # Suggestions
+    P230 = (
+        "No text of {path} could be read: {reason}. Give a file with a text in each "
+        "line, or JSON lines with the text behind the key that --text-column names."
+    )
+
     # Mentions
     P301 = "Unknown de-duplication mode '{mode}'. Set it to 'on', 'off' or 'reversed'."
 
@@ -795,6 +801,7 @@ class Warnings:
         "Sentences with tags without B- and I-, where neighbours of one label are one "
         "mention"
     )
+    W230 = "{n} text(s) could not be read and were left out. The first one: {first}"
     W402 = (
         "{shards} shard(s) for {workers} workers: some workers will be idle at the "
         "end. For a new run use --shard-size {size}."

@@ -19,6 +19,7 @@ FLOORS = [
     ["training"],
     ["pipeline"],
     ["analysis", "annotate", "benchmark", "corpora"],
+    ["suggest"],
     ["cli"],
 ]
 WITHOUT_SPACY = {*FLOORS[0], "prompt", "tree", "mention", "lm", "decoding"}

@@ -1,0 +1,72 @@
+"""`python -m spacy padellm suggest`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from spacy_padellm.errors import Errors, Warnings
+from spacy_padellm.suggest.formats import Tool, write_suggestions
+from spacy_padellm.writable import make_writable
+
+
+def suggest_cli(
+    model: Annotated[
+        str, typer.Argument(help="Pipeline folder or package, or bundled-en")
+    ],
+    texts: Annotated[
+        Path,
+        typer.Argument(help="The texts: .jsonl, .json, .spacy, or one text per line"),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="The file to write: .jsonl, or .json for one list"
+        ),
+    ],
+    n: Annotated[int, typer.Option("--n", min=1, help="How many texts")] = 200,
+    tool: Annotated[
+        Tool, typer.Option("--format", "-f", help="The tool that will read them")
+    ] = Tool.prodigy,
+    text_column: Annotated[
+        str, typer.Option(help="JSON lines: the key of the text")
+    ] = "text",
+) -> None:
+    """Choose the texts that are worth annotating next.
+
+    These are the texts where the model most probably missed a mention or found a wrong
+    one, chosen so that they are not alike. They are written with the model's mentions,
+    to be corrected in an annotation tool. What the tool exports is read by
+    'python -m spacy padellm convert'.
+    """
+    # imported here because spaCy imports this module for every command
+    from spacy_padellm.analysis.inputs import load_for_analysis
+    from spacy_padellm.suggest.run import suggest
+    from spacy_padellm.suggest.texts import read_texts
+
+    try:
+        make_writable(output)
+        nlp, _ = load_for_analysis(model)
+        found = suggest(
+            nlp, read_texts(texts, text_column=text_column, longest=nlp.max_length), n
+        )
+        if not found.read:
+            first = f"{found.bad[0]}" if found.bad else "there is none"
+            if found.failed:
+                first = str(found.failed[0])
+            raise ValueError(Errors.P230.format(path=texts, reason=first))
+    except ValueError as error:
+        msg.fail(str(error), exits=1)
+    for items in (found.bad, found.failed):
+        if items:
+            msg.warn(Warnings.W230.format(n=len(items), first=items[0]))
+    write_suggestions(found.chosen, output, tool=tool, model=model)
+    mean = sum(s.score for s in found.chosen) / len(found.chosen)
+    msg.info(
+        f"Something to correct in {mean:.0%} of them, the model expects; in "
+        f"{found.mean:.0%} of all {found.read} texts"
+    )
+    msg.good(f"{len(found.chosen)} texts for {tool.value}: {output}")

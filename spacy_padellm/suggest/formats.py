@@ -1,0 +1,113 @@
+"""Suggestions in the formats of annotation tools, with the model's mentions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+
+class Tool(str, Enum):
+    """The tool that will read the suggestions."""
+
+    prodigy = "prodigy"
+    label_studio = "label-studio"
+    doccano = "doccano"
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A text that is worth annotating.
+
+    text (str): The text.
+    mentions (Sequence[tuple[int, int, str, float]]): The start, the end (exclusive),
+        the label and the probability of each of the model's mentions; without overlaps.
+    score (float): The probability that there is something to correct.
+    meta (dict[str, Any]): Where the text comes from.
+    """
+
+    text: str
+    mentions: Sequence[tuple[int, int, str, float]]
+    score: float
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def write_suggestions(
+    suggestions: Sequence[Suggestion], path: Path, *, tool: Tool, model: str
+) -> None:
+    """Write suggestions.
+
+    suggestions (Sequence[Suggestion]): The suggestions, the most useful one first.
+    path (Path): The file: JSON lines, or one list if its name ends in .json.
+    tool (Tool): The tool that will read it.
+    model (str): The model's name.
+    """
+    make: Callable[[Suggestion, str], dict[str, Any]] = _MAKERS[tool]
+    rows = [
+        json.dumps(make(suggestion, model), ensure_ascii=False)
+        for suggestion in suggestions
+    ]
+    is_list = path.suffix == ".json"
+    content = f"[{','.join(rows)}]\n" if is_list else "".join(f"{r}\n" for r in rows)
+    path.write_text(content, "utf8", newline="\n")
+
+
+def _prodigy(suggestion: Suggestion, model: str) -> dict[str, Any]:
+    spans = [
+        {"start": start, "end": end, "label": label, "score": round(score, 4)}
+        for start, end, label, score in suggestion.mentions
+    ]
+    meta = {**suggestion.meta, "model": model, "score": round(suggestion.score, 4)}
+    return {"text": suggestion.text, "spans": spans, "meta": meta}
+
+
+def _label_studio(suggestion: Suggestion, model: str) -> dict[str, Any]:
+    # the names are those of its template for named-entity recognition
+    results = [
+        {
+            "id": f"m{number}",
+            "from_name": "label",
+            "to_name": "text",
+            "type": "labels",
+            "score": round(score, 4),
+            "value": {
+                "start": start,
+                "end": end,
+                "text": suggestion.text[start:end],
+                "labels": [label],
+            },
+        }
+        for number, (start, end, label, score) in enumerate(suggestion.mentions, 1)
+    ]
+    prediction = {
+        "model_version": model,
+        # the tool shows low scores first; high ones are the model's doubts here
+        "score": round(1 - suggestion.score, 4),
+        "result": results,
+    }
+    data = {"text": suggestion.text, "meta": suggestion.meta}
+    return {"data": data, "predictions": [prediction]}
+
+
+def _doccano(suggestion: Suggestion, model: str) -> dict[str, Any]:
+    labels = [[start, end, label] for start, end, label, _ in suggestion.mentions]
+    score = round(suggestion.score, 4)
+    return {
+        **{key: v for key, v in suggestion.meta.items() if key not in _DOCCANO},
+        "text": suggestion.text,
+        "label": labels,
+        "model": model,
+        "score": score,
+    }
+
+
+# keys that doccano, or `convert`, would take for annotation
+_DOCCANO = ("label", "labels", "entities", "relations", "cats", "id")
+_MAKERS: dict[Tool, Callable[[Suggestion, str], dict[str, Any]]] = {
+    Tool.prodigy: _prodigy,
+    Tool.label_studio: _label_studio,
+    Tool.doccano: _doccano,
+}

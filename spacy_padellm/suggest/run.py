@@ -1,0 +1,91 @@
+"""Find the texts that are worth annotating next."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from spacy_padellm.corpora.records import BadLine
+from spacy_padellm.suggest.formats import Suggestion
+from spacy_padellm.suggest.spread import choose_spread
+from spacy_padellm.suggest.texts import SourceText
+from spacy_padellm.suggest.usefulness import correction_probability
+
+BATCH_SIZE = 256
+# texts to choose from, for each one that is chosen: the most useful ones
+POOL = 20
+
+
+@dataclass(slots=True)
+class Suggestions:
+    """The chosen texts, and what was read.
+
+    chosen (list[Suggestion]): The most useful one first.
+    read (int): The number of texts.
+    mean (float): Their mean probability that there is something to correct.
+    bad (list[BadLine]): Lines without a text.
+    failed (list[Exception]): The errors of texts that could not be decoded.
+    """
+
+    chosen: list[Suggestion] = field(default_factory=list)
+    read: int = 0
+    mean: float = 0.0
+    bad: list[BadLine] = field(default_factory=list)
+    failed: list[Exception] = field(default_factory=list)
+
+
+def suggest(
+    nlp: Language, texts: Iterable[SourceText | BadLine], n: int
+) -> Suggestions:
+    """Choose texts that are useful to annotate, and not alike.
+
+    nlp (Language): A pipeline with a `padellm_ner`. Its error handler is replaced.
+    texts (Iterable[SourceText | BadLine]): The texts.
+    n (int): How many to choose at most.
+    """
+    result = Suggestions()
+
+    def readable() -> Iterable[tuple[str, SourceText]]:
+        for item in texts:
+            if isinstance(item, BadLine):
+                result.bad.append(item)
+            else:
+                yield item.text, item
+
+    def keep_error(name: str, proc: Any, docs: list[Doc], error: Exception) -> None:
+        result.failed.extend([error] * len(docs))
+
+    handler: Any = keep_error  # spaCy's stubs say that it never returns
+    nlp.set_error_handler(handler)
+    pool: list[tuple[float, int, Suggestion]] = []  # a heap, the least useful one first
+    total = 0.0
+    pairs = nlp.pipe(readable(), as_tuples=True, batch_size=BATCH_SIZE)
+    for number, (doc, source) in enumerate(pairs):
+        score = correction_probability(doc)
+        total += score
+        result.read += 1
+        # on a tie the earlier text stays
+        entry = (score, -number, _suggestion(doc, score, source))
+        if len(pool) < POOL * n:
+            heapq.heappush(pool, entry)
+        else:
+            heapq.heappushpop(pool, entry)
+    result.mean = total / max(result.read, 1)
+    pool.sort(key=lambda entry: -entry[1])  # as in the corpus
+    found = [suggestion for _, _, suggestion in pool]
+    order = choose_spread([s.text for s in found], [s.score for s in found], n)
+    result.chosen = [found[index] for index in order]
+    return result
+
+
+def _suggestion(doc: Doc, score: float, source: SourceText) -> Suggestion:
+    mentions = [
+        (ent.start_char, ent.end_char, ent.label_, ent._.padellm_score or 0.0)
+        for ent in doc.ents
+    ]
+    return Suggestion(source.text, mentions, score, source.meta)

@@ -1,0 +1,96 @@
+"""The texts to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spacy.tokens import DocBin
+from spacy.vocab import Vocab
+
+from spacy_padellm.corpora.files import plain_name, read_json_lines, read_lines
+from spacy_padellm.corpora.records import BadLine, ConversionError
+from spacy_padellm.errors import Errors
+
+JSON = (".jsonl", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceText:
+    """A text and where it comes from.
+
+    text (str): The text.
+    meta (dict[str, Any]): Its file and line, and the other values of a JSON object that
+        are strings or numbers.
+    """
+
+    text: str
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def read_texts(
+    path: Path, *, text_column: str, longest: int
+) -> Iterator[SourceText | BadLine]:
+    """Read the texts of a file; empty ones are skipped.
+
+    path (Path): A .spacy file, JSON or JSON lines, or else a text in each line; the
+        latter two may end in .gz, .bz2 or .xz.
+    text_column (str): JSON: the key of the text.
+    longest (int): The most characters of a text that the pipeline takes.
+    YIELDS (SourceText | BadLine): Each text, or why a line has none.
+    RAISES (ConversionError): If the file cannot be read.
+    """
+    found: Iterable[SourceText | BadLine]
+    suffix = plain_name(path).suffix.lower()
+    if not path.is_file():
+        raise ConversionError(Errors.P201.format(path=path))
+    if suffix == ".spacy":
+        found = _read_docs(path)
+    elif suffix in JSON:
+        found = _read_json(path, text_column)
+    else:
+        lines = enumerate(read_lines(path), start=1)
+        found = (_source(line, path, number, {}) for number, line in lines)
+    for number, item in enumerate(found, start=1):
+        if isinstance(item, BadLine):
+            yield item
+        elif len(item.text) > longest:
+            yield BadLine(path, number, f"its text has more than {longest} characters")
+        elif any("\ud800" <= char <= "\udfff" for char in item.text):
+            yield BadLine(path, number, "its text holds half a character")
+        elif item.text.strip():
+            yield item
+
+
+def _read_docs(path: Path) -> Iterator[SourceText]:
+    try:
+        docs = list(DocBin().from_disk(path).get_docs(Vocab()))
+    except Exception as error:  # a broken file can raise errors of many libraries
+        raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
+    for number, doc in enumerate(docs, start=1):
+        yield _source(doc.text, path, number, {})
+
+
+def _read_json(path: Path, text_column: str) -> Iterator[SourceText | BadLine]:
+    for item in read_json_lines(path):
+        if isinstance(item, BadLine):
+            yield item
+            continue
+        number, row = item
+        text = row.get(text_column) if isinstance(row, dict) else row
+        if not isinstance(text, str):
+            yield BadLine(path, number, f'no string behind "{text_column}"')
+            continue
+        values = row if isinstance(row, dict) else {}
+        kept = {
+            key: value
+            for key, value in values.items()
+            if key != text_column and isinstance(value, str | int | float)
+        }
+        yield _source(text, path, number, kept)
+
+
+def _source(text: str, path: Path, line: int, values: dict[str, Any]) -> SourceText:
+    return SourceText(text, {**values, "source": f"{path.name}:{line}"})

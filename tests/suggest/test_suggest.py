@@ -1,0 +1,304 @@
+"""Tests of the choice of texts to annotate."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from helpers import GOLD, TEXT, pipe_of, trained
+from spacy.tokens import DocBin
+from typer.testing import CliRunner
+
+from spacy_padellm.cli.app import padellm_cli
+from spacy_padellm.corpora.convert import convert
+from spacy_padellm.corpora.records import BadLine, ConversionError
+from spacy_padellm.mention.calibration import Tuning
+from spacy_padellm.suggest.formats import Suggestion, Tool, write_suggestions
+from spacy_padellm.suggest.run import suggest
+from spacy_padellm.suggest.spread import choose_spread
+from spacy_padellm.suggest.texts import SourceText, read_texts
+from spacy_padellm.suggest.usefulness import correction_probability
+
+MENTIONS = [(0, 3, "PER", 0.8123456), (7, 11, "LOC", 0.5)]
+SUGGESTION = Suggestion("Bob in Oslo .", MENTIONS, 0.75, {"id": 7, "label": "news"})
+AS_IT_IS: dict[str, Any] = {
+    "data_format": "auto",
+    "lang": "en",
+    "flat": False,
+    "spans_key": "padellm",
+}
+
+
+# Spread
+
+
+def test_spread_takes_the_most_useful_of_different_texts_first() -> None:
+    texts = ["one apple", "two pears", "three plums"]
+    assert choose_spread(texts, [0.2, 0.9, 0.5], 2) == [1, 2]
+
+
+def test_spread_prefers_a_different_text_to_a_slightly_more_useful_one() -> None:
+    texts = ["Ajax beat Real 3 - 1", "Ajax beat Inter 2 - 1", "Oil prices fell"]
+    assert choose_spread(texts, [0.9, 0.8, 0.7], 2) == [0, 2]
+
+
+def test_spread_takes_a_repeated_text_once() -> None:
+    texts = ["Ajax won", "Ajax won", "Ajax lost"]
+    assert choose_spread(texts, [0.9, 0.9, 0.1], 3) == [0, 2]
+
+
+@pytest.mark.parametrize("texts", [[], ["..."], ["a", "b"], ["北京大学", "北京"]])
+def test_spread_of_fewer_texts_than_wanted_is_all(texts: list[str]) -> None:
+    assert sorted(choose_spread(texts, [0.0] * len(texts), 5)) == [*range(len(texts))]
+
+
+def test_spread_compares_text_without_blanks_by_characters() -> None:
+    texts = ["他在北京大学", "她在北京大学", "油价下跌"]
+    assert choose_spread(texts, [0.9, 0.8, 0.7], 2) == [0, 2]
+
+
+def test_spread_covers_topics() -> None:
+    rng = random.Random(0)
+    topics = [[f"{topic}{n}" for n in range(30)] for topic in "abcd"]
+    # the first topic has nine tenths of the texts
+    texts = [" ".join(rng.choices(topics[0], k=8)) for _ in range(270)]
+    texts += [" ".join(rng.choices(t, k=8)) for t in topics[1:] for _ in range(10)]
+    chosen = choose_spread(texts, [0.5] * len(texts), 20)
+    assert all(sum(texts[i][0] == topic for i in chosen) >= 2 for topic in "abcd")
+
+
+# Usefulness
+
+
+def test_usefulness_of_a_text_that_the_model_knows_is_low() -> None:
+    nlp = trained()
+    known = correction_probability(nlp(TEXT))
+    pipe_of(nlp).set_tuning(Tuning({"PER": 1.0}))
+    assert 0 <= known < 0.5 < correction_probability(nlp(TEXT)) <= 1
+
+
+def test_usefulness_of_an_empty_doc_is_none() -> None:
+    assert correction_probability(trained()("")) == 0
+
+
+# Texts
+
+
+def read(path: Path, *, longest: int = 1000) -> list[SourceText | BadLine]:
+    return list(read_texts(path, text_column="text", longest=longest))
+
+
+def test_suggest_reads_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("one\n\n two\u2028more \n", "utf8")
+    assert read(path) == [
+        SourceText("one", {"source": "a.txt:1"}),
+        SourceText(" two\u2028more ", {"source": "a.txt:3"}),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.jsonl.gz"])
+def test_suggest_reads_json(name: str, tmp_path: Path) -> None:
+    rows = [{"text": "one", "id": 5, "spans": [], "author": "x"}, {"text": "two"}]
+    content = json.dumps(rows)
+    if "jsonl" in name:
+        content = "".join(f"{json.dumps(row)}\n" for row in rows)
+    path = tmp_path / name
+    path.write_bytes(
+        gzip.compress(content.encode()) if name.endswith("gz") else content.encode()
+    )
+    one, two = read(path)
+    assert isinstance(one, SourceText)
+    assert one.meta == {"id": 5, "author": "x", "source": f"{name}:1"}
+    assert isinstance(two, SourceText)
+    assert two.text == "two"
+
+
+def test_suggest_reads_docs(tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    DocBin(docs=[nlp("one"), nlp("two")]).to_disk(tmp_path / "a.spacy")
+    found = read(tmp_path / "a.spacy")
+    assert [t.text for t in found if isinstance(t, SourceText)] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{", "not one JSON value"),
+        ('{"content": "x"}', 'no string behind "text"'),
+        ('{"text": 5}', 'no string behind "text"'),
+        ('{"text": "a\\ud800"}', "half a character"),
+        (f'{{"text": "{"a" * 1001}"}}', "more than 1000 characters"),
+    ],
+)
+def test_suggest_names_a_line_without_a_text(
+    line: str, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"text": "one"}}\n{line}\n{{"text": "two"}}\n', "utf8")
+    one, bad, two = read(path)
+    assert isinstance(bad, BadLine)
+    assert f"{path}:2" in str(bad)
+    assert reason in bad.reason
+    assert isinstance(one, SourceText)
+    assert isinstance(two, SourceText)
+
+
+def test_suggest_of_a_missing_or_broken_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="not found"):
+        read(tmp_path / "no.txt")
+    (tmp_path / "a.spacy").write_bytes(b"x")
+    with pytest.raises(ConversionError, match=r"a\.spacy"):
+        read(tmp_path / "a.spacy")
+
+
+# Formats
+
+
+def written(tmp_path: Path, tool: Tool, name: str = "out.jsonl") -> Any:
+    path = tmp_path / name
+    write_suggestions([SUGGESTION, SUGGESTION], path, tool=tool, model="m")
+    content = path.read_text("utf8")
+    if name.endswith(".json"):
+        return json.loads(content)
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def test_suggest_writes_prodigy(tmp_path: Path) -> None:
+    assert written(tmp_path, Tool.prodigy)[0] == {
+        "text": "Bob in Oslo .",
+        "spans": [
+            {"start": 0, "end": 3, "label": "PER", "score": 0.8123},
+            {"start": 7, "end": 11, "label": "LOC", "score": 0.5},
+        ],
+        "meta": {"id": 7, "label": "news", "model": "m", "score": 0.75},
+    }
+
+
+def test_suggest_writes_label_studio(tmp_path: Path) -> None:
+    tasks = written(tmp_path, Tool.label_studio, "out.json")
+    [prediction] = tasks[0]["predictions"]
+    assert prediction["model_version"] == "m"
+    assert prediction["result"][0] == {
+        "id": "m1",
+        "from_name": "label",
+        "to_name": "text",
+        "type": "labels",
+        "score": 0.8123,
+        "value": {"start": 0, "end": 3, "text": "Bob", "labels": ["PER"]},
+    }
+    assert tasks[0]["data"]["text"] == "Bob in Oslo ."
+
+
+def test_suggest_writes_doccano(tmp_path: Path) -> None:
+    assert written(tmp_path, Tool.doccano)[0] == {
+        "text": "Bob in Oslo .",
+        "label": [[0, 3, "PER"], [7, 11, "LOC"]],
+        "model": "m",
+        "score": 0.75,
+    }
+
+
+def exported(rows: list[dict[str, Any]], tool: Tool) -> list[dict[str, Any]]:
+    """The rows as the tool exports them when all mentions were accepted."""
+    if tool is Tool.prodigy:
+        return [{**row, "answer": "accept", "_view_id": "ner_manual"} for row in rows]
+    if tool is Tool.doccano:
+        return [{**row, "id": 1, "Comments": []} for row in rows]
+    return [
+        {
+            **row,
+            "id": 1,
+            "annotations": [
+                {"result": row["predictions"][0]["result"], "was_cancelled": False}
+            ],
+        }
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("tool", Tool)
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])
+def test_suggest_is_read_back_by_convert(
+    tool: Tool, suffix: str, tmp_path: Path
+) -> None:
+    rows = exported(written(tmp_path, tool, f"out{suffix}"), tool)
+    source, target = tmp_path / "export.json", tmp_path / "gold.spacy"
+    source.write_text(json.dumps(rows), "utf8")
+    report = convert(source, target, **AS_IT_IS)
+    assert not report.bad
+    nlp = spacy.blank("en")
+    docs = list(DocBin().from_disk(target).get_docs(nlp.vocab))
+    assert len(docs) == 2
+    found = [(e.start_char, e.end_char, e.label_) for e in docs[0].ents]
+    assert found == [(0, 3, "PER"), (7, 11, "LOC")]
+
+
+def test_suggest_of_label_studio_is_no_gold_before_it_was_annotated(
+    tmp_path: Path,
+) -> None:
+    written(tmp_path, Tool.label_studio, "out.json")
+    with pytest.raises(ConversionError, match="predictions are none"):
+        convert(tmp_path / "out.json", tmp_path / "gold.spacy", **AS_IT_IS)
+
+
+# The choice and the command
+
+
+def test_suggest_chooses_the_texts_that_the_model_is_not_sure_of() -> None:
+    nlp = trained()
+    new = ["Xylo flurbed Quonk near Zarbimont with Ploomy .", "Unseen Words Here ."]
+    texts = [SourceText(text) for text in (*GOLD, *new)]
+    found = suggest(nlp, texts, 2)
+    assert found.read == len(texts)
+    assert {s.text for s in found.chosen} & set(new)
+    assert found.chosen[0].score > found.mean
+
+
+def test_suggest_leaves_out_a_text_that_fails() -> None:
+    nlp = trained()
+
+    @spacy.Language.component("fails_at_bob")
+    def fails_at_bob(doc: spacy.tokens.Doc) -> spacy.tokens.Doc:
+        if "Bob" in doc.text:
+            raise ValueError("no Bob")
+        return doc
+
+    nlp.add_pipe("fails_at_bob")
+    found = suggest(nlp, [SourceText("Bob"), SourceText("Oslo")], 2)
+    assert [s.text for s in found.chosen] == ["Oslo"]
+    assert [str(error) for error in found.failed] == ["no Bob"]
+
+
+def invoke(tmp_path: Path, content: str, *options: str) -> tuple[int, str]:
+    trained().to_disk(tmp_path / "nlp")
+    (tmp_path / "texts.jsonl").write_text(content, "utf8")
+    command = ["suggest", str(tmp_path / "nlp"), str(tmp_path / "texts.jsonl")]
+    command += ["-o", str(tmp_path / "out" / "next.jsonl"), *options]
+    result = CliRunner().invoke(padellm_cli, command)
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_suggest_command(tmp_path: Path) -> None:
+    content = "".join(f"{json.dumps({'text': text})}\n" for text in GOLD) + "{\n"
+    code, output = invoke(tmp_path, content, "--n", "2", "--format", "doccano")
+    assert code == 0, output
+    assert "2 texts for doccano" in output
+    assert "1 text(s) could not be read" in output
+    lines = (tmp_path / "out" / "next.jsonl").read_text("utf8").splitlines()
+    assert [json.loads(line)["text"] in GOLD for line in lines] == [True, True]
+
+
+@pytest.mark.parametrize("content", ["", "\n \n", '{"body": "x"}\n'])
+def test_suggest_command_without_texts_is_an_error(
+    content: str, tmp_path: Path
+) -> None:
+    code, output = invoke(tmp_path, content)
+    assert code == 1
+    assert "No text of" in output
+    assert "--text-column" in output
