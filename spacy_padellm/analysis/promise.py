@@ -122,7 +122,7 @@ def make_promise(
 
 
 @dataclass(frozen=True)
-class _Table:
+class MentionTable:
     """The mentions of some labels in a corpus, as arrays.
 
     gold (int64, (docs,)): The number of gold mentions of each Doc.
@@ -137,7 +137,7 @@ class _Table:
     right: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, corpus: CandidateCorpus, labels: Sequence[str]) -> _Table:
+    def of(cls, corpus: CandidateCorpus, labels: Sequence[str]) -> MentionTable:
         wanted = set(labels)
         gold = [sum(m.label in wanted for m in text.gold) for text in corpus.texts]
         found = [
@@ -194,10 +194,8 @@ def _check(
     *,
     level: float,
 ) -> Trial:
-    tables = [_Table.of(corpus, labels) for corpus in corpora]
-    # a corpus that does not annotate the labels says nothing about them
-    errors = [t.errors(measure) if t.gold.any() else None for t in tables]
-    path = _Path.of(tables, errors, measure, level)
+    tables = [MentionTable.of(corpus, labels) for corpus in corpora]
+    path = ThresholdPath.of(tables, measure, level=level)
     threshold = path.threshold(rate)
     if threshold is None:
         docs = [len(table.gold) for table in tables]
@@ -207,7 +205,7 @@ def _check(
 
 
 @dataclass(frozen=True, slots=True)
-class _Path:
+class ThresholdPath:
     """The thresholds of the grid in the order in which they are tested.
 
     order (Sequence[int]): Their indexes in the grid.
@@ -222,12 +220,16 @@ class _Path:
 
     @classmethod
     def of(
-        cls,
-        tables: Sequence[_Table],
-        errors: Sequence[Sequence[ErrorRate] | None],
-        measure: Measure,
-        level: float,
-    ) -> _Path:
+        cls, tables: Sequence[MentionTable], measure: Measure, *, level: float
+    ) -> ThresholdPath:
+        """The path of corpora whose scores are calibrated.
+
+        tables (Sequence[MentionTable]): Their mentions.
+        measure (Measure): What is promised.
+        level (float): The probability that the promise is not kept.
+        """
+        # a corpus that does not annotate the labels says nothing about them
+        errors = [t.errors(measure) if t.gold.any() else None for t in tables]
         if measure == "recall":
             return cls(range(len(GRID)), {0: level}, errors)
         kept = np.sum([table.kept for table in tables], axis=0)

@@ -50,14 +50,11 @@ def suggest_cli(
     try:
         make_writable(output)
         nlp, _ = load_for_analysis(model)
-        found = suggest(
-            nlp, read_texts(texts, text_column=text_column, longest=nlp.max_length), n
-        )
+        source = read_texts(texts, text_column=text_column, longest=nlp.max_length)
+        found = suggest(nlp, source, n)
         if not found.read:
-            first = f"{found.bad[0]}" if found.bad else "there is none"
-            if found.failed:
-                first = str(found.failed[0])
-            raise ValueError(Errors.P230.format(path=texts, reason=first))
+            reasons = [*map(str, found.failed), *map(str, found.bad), "it has none"]
+            raise ValueError(Errors.P230.format(path=texts, reason=reasons[0]))
     except ValueError as error:
         msg.fail(str(error), exits=1)
     for items in (found.bad, found.failed):
