@@ -279,6 +279,10 @@ class Errors:
         '0 and 1, to a mapping of labels to such numbers, e.g. {{"PER": 0.5}}, or to '
         "null to use the model's thresholds."
     )
+    P228 = (
+        "The setting 'alternatives' of component '{name}' is {value!r}. Set it to true "
+        "or false."
+    )
     P157 = (
         "The gold annotation has the label '{label}', which is not among the labels "
         "that this Doc sets in doc.user_data['padellm_labels']: {known}. Add it there, "

@@ -31,6 +31,7 @@ def find_mentions(
     get_prompt: Callable[[], Prompt],
     resolve_labels: ResolveLabels,
     promised: bool = False,
+    alternatives: bool = False,
 ) -> Iterator[tuple[Doc, DocMentions | Exception]]:
     """Find the mentions of a stream of Docs.
 
@@ -45,9 +46,17 @@ def find_mentions(
         component has no labels.
     resolve_labels (ResolveLabels): Returns the labels to find in a Doc.
     promised (bool): Whether to fill `DocMentions.candidates`.
+    alternatives (bool): Whether to fill `DocMentions.alternatives`.
     YIELDS (tuple[Doc, DocMentions | Exception]): Each Doc, in order, with its mentions
         or its error.
     """
+    align = partial(
+        _align,
+        dedup=dedup,
+        passes_threshold=passes_threshold,
+        promised=promised,
+        alternatives=alternatives,
+    )
     # consecutive Docs with the same labels are decoded together
     for doc_labels, run in groupby(docs, key=_doc_labels_or_error):
         if isinstance(doc_labels, Exception):
@@ -64,7 +73,7 @@ def find_mentions(
         )
         decode = partial(_decode, decoder=decoder, get_job=get_job)
         for result in decode_docs(run, decode, partial(cut, fits=Fits(get_job))):
-            yield result.doc, _align(result, dedup, passes_threshold, promised)
+            yield result.doc, align(result)
 
 
 def _doc_labels_or_error(doc: Doc) -> DocLabels | Exception | None:
@@ -76,20 +85,21 @@ def _doc_labels_or_error(doc: Doc) -> DocLabels | Exception | None:
 
 def _align(
     result: DocResult,
+    *,
     dedup: Dedup,
     passes_threshold: Callable[[Mention], bool],
     promised: bool,
+    alternatives: bool,
 ) -> DocMentions | Exception:
     if result.error is not None:
         return result.error
-    align = partial(
-        align_mentions, [result.doc], result.windows, result.mentions, dedup=dedup
-    )
+    align = partial(align_mentions, [result.doc], result.windows, result.mentions)
     try:
-        (mentions,) = align(passes_threshold=passes_threshold)
+        (mentions,) = align(dedup=dedup, passes_threshold=passes_threshold)
         if promised:
-            (every,) = align()
-            mentions.candidates = every.spans
+            mentions.candidates = align(dedup=dedup)[0].spans
+        if alternatives:
+            mentions.alternatives = align(dedup="off")[0].spans
     except Exception as error:
         return error
     return mentions

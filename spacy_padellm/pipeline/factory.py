@@ -66,6 +66,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "alignment_mode": "expand",
     "existing": "overwrite",
     "layout": "split",
+    "alternatives": False,
 }
 
 
@@ -91,6 +92,7 @@ def make_padellm_ner(
     alignment_mode: AlignmentMode,
     existing: Existing,
     layout: Layout,
+    alternatives: bool,
 ) -> PaDeLLMNER:
     """Make the component; see `PaDeLLMNER`."""
     check_config_labels(name, labels=labels, threshold=threshold)
@@ -110,4 +112,5 @@ def make_padellm_ner(
         alignment_mode=alignment_mode,
         existing=existing,
         layout=layout,
+        alternatives=alternatives,
     )

@@ -83,6 +83,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         alignment_mode: AlignmentMode,
         existing: Existing,
         layout: Layout,
+        alternatives: bool = False,
     ) -> None:
         """Make the component; the model is not loaded yet.
 
@@ -109,6 +110,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         layout (Layout): Whether windows are cut at the breaks of a text's layout
             ("split"), such as blank lines, tabs and the lines of a list. "ignore" takes
             them for spaces.
+        alternatives (bool): Whether to write other labels and edges of each mention to
+            the `alternatives` of its span group.
         RAISES (ValueError): If a setting is unknown, or the labels or the prompt
             contradict the model's.
         """
@@ -129,6 +132,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             "alignment_mode": alignment_mode,
             "existing": existing,
             "layout": layout,
+            "alternatives": alternatives,
         }
         check_cfg(name, self.cfg)
         self._updates = Updates()
@@ -298,6 +302,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
                 calibration=self.calibration,
                 existing=self.cfg["existing"],
                 promise=self.promise,
+                alternatives=self.cfg["alternatives"],
             )
 
     def _annotate(self, docs: Iterable[Doc]) -> Iterator[Doc]:
@@ -324,6 +329,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             get_prompt=lambda: self._task.require_prompt_for(self.decoder),
             resolve_labels=self._task.resolve_labels,
             promised=self.promise is not None,
+            alternatives=self.cfg["alternatives"],
         )
 
     def make_windows(self, docs: Sequence[Doc]) -> list[Window]:

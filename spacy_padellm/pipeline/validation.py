@@ -25,7 +25,8 @@ def check_cfg(name: str, cfg: Mapping[str, Any]) -> None:
 
     name (str): The component's name, for the error message.
     cfg (Mapping[str, Any]): Its `threshold` must be None, a number in 0..1, or label ->
-        number; `dedup`, `alignment_mode`, `existing` and `layout` one of their choices.
+        number; `alternatives` a bool; `dedup`, `alignment_mode`, `existing` and
+        `layout` one of their choices.
     RAISES (ValueError): If one of them is not.
     """
     threshold = cfg["threshold"]
@@ -45,6 +46,9 @@ def check_cfg(name: str, cfg: Mapping[str, Any]) -> None:
                 known=", ".join(choices),
             )
             raise ValueError(message)
+    if not isinstance(cfg["alternatives"], bool):
+        value = cfg["alternatives"]
+        raise ValueError(Errors.P228.format(name=name, value=value))
 
 
 def check_config_labels(

@@ -32,12 +32,15 @@ class DocMentions:
     counts (list[WindowCounts]): What the decoder knows about the number of mentions.
     candidates (list[ScoredSpan]): The spans if no mention were below its threshold;
         only filled for a model with a promise.
+    alternatives (list[ScoredSpan]): The spans of all labels and of any score; only
+        filled on request.
     """
 
     spans: list[ScoredSpan] = field(default_factory=list)
     dropped: list[Mention] = field(default_factory=list)
     counts: list[WindowCounts] = field(default_factory=list)
     candidates: list[ScoredSpan] = field(default_factory=list)
+    alternatives: list[ScoredSpan] = field(default_factory=list)
 
 
 def align_mentions(
@@ -116,6 +119,7 @@ def annotate(
     calibration: Calibration = AS_GIVEN,
     existing: Existing,
     promise: Promise | None = None,
+    alternatives: bool = False,
 ) -> None:
     """Write a Doc's mentions to `doc.spans[spans_key]` and `doc.ents`.
 
@@ -136,6 +140,9 @@ def annotate(
         that are blocked from being entities.
     promise (Promise | None): Its mentions are written to a span group of their own,
         `promised_key(spans_key)`.
+    alternatives (bool): Whether to add `alternatives` to the group's attrs: for each
+        span a list of other spans that overlap it, with other labels or edges, the
+        most probable first.
     """
     dropped = [(m.label, m.text, calibration(m.score)) for m in mentions.dropped]
     calibrated = [replace(s, score=calibration(s.score)) for s in mentions.spans]
@@ -144,7 +151,14 @@ def annotate(
     dropped += [(s.label, doc.text[s.start : s.end], s.score) for s in lost]
     shown = [{"label": label, "text": text, "score": s} for label, text, s in dropped]
     expected = expect_mentions(mentions.counts, calibrated, lowest_score)
-    _write_group(doc, spans_key, order, dropped=shown, expected=expected)
+    attrs: dict[str, Any] = {"dropped": shown, "expected": expected}
+    if alternatives:
+        calibrated = [
+            replace(s, score=calibration(s.score)) for s in mentions.alternatives
+        ]
+        others, _ = _in_tokens(doc, calibrated, alignment_mode)
+        attrs["alternatives"] = _alternatives(order, others)
+    _write_group(doc, spans_key, order, **attrs)
     if promise is not None:
         calibrated = [
             replace(s, score=calibration(s.score)) for s in mentions.candidates
@@ -198,6 +212,28 @@ def _in_tokens(
             # with the span's offsets in tokens, also where it was expanded
             aligned[key] = (span, replace(scored, start=span.start, end=span.end))
     return [aligned[key] for key in sorted(aligned)], lost
+
+
+def _alternatives(
+    kept: Sequence[tuple[Span, ScoredSpan]], others: Sequence[tuple[Span, ScoredSpan]]
+) -> list[list[dict[str, Any]]]:
+    """For each span that was kept, the others that overlap it."""
+    places = {(s.start, s.end, s.label) for _, s in kept}
+    ordered = sorted(others, key=lambda pair: -pair[1].score)
+    free = [(x, s) for x, s in ordered if (s.start, s.end, s.label) not in places]
+    return [
+        [
+            {
+                "start": span.start_char,
+                "end": span.end_char,
+                "label": other.label,
+                "score": other.score,
+            }
+            for span, other in free
+            if other.start < scored.end and scored.start < other.end
+        ]
+        for _, scored in kept
+    ]
 
 
 def _write_group(

@@ -431,3 +431,35 @@ def test_spans_of_a_promise_survive_a_docbin() -> None:
     doc = keep(Promise("recall", 0.9, 0.9, {"ORG": 0.2}), scored("Bank", score=0.25))
     [read] = DocBin().from_bytes(DocBin(docs=[doc]).to_bytes()).get_docs(NLP.vocab)
     assert promised(read) == [("Bank", 0.25)]
+
+
+# Alternatives
+
+
+def test_spans_alternatives_are_those_in_the_place_of_a_mention() -> None:
+    doc = NLP.make_doc(TEXT)
+    spans = [scored("Bank of Paris", score=0.8), scored("closed", "PER", 0.75)]
+    others = [scored("Paris", "LOC", 0.2), scored("Bank of Paris", "LOC", 0.3)]
+    found = DocMentions(spans, alternatives=[*spans, *others])
+    annotate(
+        doc,
+        found,
+        spans_key="padellm",
+        alignment_mode="expand",
+        lowest_score=lambda label: 0.7,
+        existing="overwrite",
+        alternatives=True,
+    )
+    assert doc.spans["padellm"].attrs["alternatives"] == [
+        [
+            {"start": 4, "end": 17, "label": "LOC", "score": 0.3},
+            {"start": 12, "end": 17, "label": "LOC", "score": 0.2},
+        ],
+        [],
+    ]
+    [read] = DocBin().from_bytes(DocBin(docs=[doc]).to_bytes()).get_docs(NLP.vocab)
+    assert read.spans["padellm"].attrs == doc.spans["padellm"].attrs
+
+
+def test_spans_alternatives_are_written_on_request_only() -> None:
+    assert "alternatives" not in annotated(scored("Bank")).spans["padellm"].attrs
