@@ -10,6 +10,7 @@ from spacy_padellm.analysis.tune_command import tune_cli
 from spacy_padellm.annotate.command import annotate_cli
 from spacy_padellm.benchmark.command import PASSED_ON, benchmark_cli
 from spacy_padellm.corpora.command import convert_cli
+from spacy_padellm.show.command import show_cli
 from spacy_padellm.suggest.command import suggest_cli
 
 padellm_cli = typer.Typer(
@@ -26,3 +27,4 @@ padellm_cli.command("annotate")(annotate_cli)
 padellm_cli.command("tune")(tune_cli)
 padellm_cli.command("convert")(convert_cli)
 padellm_cli.command("suggest")(suggest_cli)
+padellm_cli.command("show")(show_cli)

@@ -235,6 +235,11 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         with the component's decoder and settings as they were then."""
         return self._task.tuning.promise
 
+    @property
+    def tuning(self) -> Tuning:
+        """The model's thresholds, calibration and promise."""
+        return self._task.tuning
+
     def set_tuning(self, tuning: Tuning) -> None:
         """Set the model's thresholds, calibration and promise, which are saved with it.
 

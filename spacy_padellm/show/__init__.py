@@ -1,0 +1,1 @@
+"""What a pipeline finds in texts, for people who look."""

@@ -1,0 +1,50 @@
+"""The texts to show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from spacy_padellm.corpora.files import plain_name, read_text
+from spacy_padellm.corpora.records import BadLine, ConversionError
+from spacy_padellm.errors import Errors
+from spacy_padellm.suggest.texts import SourceText, read_texts
+
+_OF_MANY = (".jsonl", ".json", ".spacy")
+_SUFFIXES = (*_OF_MANY, ".txt")
+
+
+def read_input(given: str, *, longest: int) -> Iterator[SourceText | BadLine]:
+    """Read a text, or the texts of a file.
+
+    given (str): A text, or the path of a file: .spacy, JSON or JSON lines with the key
+        "text", or else one text.
+    longest (int): The most characters of a text that the pipeline takes.
+    YIELDS (SourceText | BadLine): The texts.
+    RAISES (ConversionError): If the file cannot be read.
+    """
+    path = _file(given)
+    if path is None:
+        if given.strip():
+            yield SourceText(given)
+    elif plain_name(path).suffix.lower() in _OF_MANY:
+        yield from read_texts(path, text_column="text", longest=longest)
+    else:
+        content = read_text(path).removeprefix("\ufeff")
+        if len(content) > longest:
+            yield BadLine(path, 0, f"it has more than {longest} characters")
+        elif content.strip():
+            yield SourceText(content)
+
+
+def _file(given: str) -> Path | None:
+    """The file of this name, if there is one; an error if it is the name of none."""
+    try:
+        path = Path(given)
+        if path.is_file():
+            return path
+    except (OSError, ValueError):  # a long text is no name
+        return None
+    if not given.split()[1:] and plain_name(path).suffix.lower() in _SUFFIXES:
+        raise ConversionError(Errors.P201.format(path=path))
+    return None

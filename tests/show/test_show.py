@@ -1,0 +1,148 @@
+"""Tests of the page of annotated texts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import spacy
+from helpers import GOLD, TEXT, pipe_of, trained
+from spacy import displacy
+from spacy.tokens import Doc
+from typer.testing import CliRunner
+
+from spacy_padellm.cli.app import padellm_cli
+from spacy_padellm.corpora.records import BadLine, ConversionError
+from spacy_padellm.mention.calibration import Promise
+from spacy_padellm.mention.mention import ScoredSpan
+from spacy_padellm.show.input import read_input
+from spacy_padellm.show.page import show_texts
+from spacy_padellm.show.render import displacy_data, displacy_options
+from spacy_padellm.text.spans import DocMentions, annotate
+
+NLP = spacy.blank("en")
+
+
+def annotated(*spans: ScoredSpan, text: str = "Bob & Al in Oslo") -> Doc:
+    """A Doc whose mentions with a score from 0.5 on are entities."""
+    doc = NLP.make_doc(text)
+    labels = {span.label: 0.0 for span in spans}
+    annotate(
+        doc,
+        DocMentions(list(spans), candidates=list(spans)),
+        spans_key="padellm",
+        alignment_mode="expand",
+        lowest_score=lambda label: 0.5,
+        existing="overwrite",
+        promise=Promise("recall", 0.9, 0.9, labels),
+    )
+    return doc
+
+
+def span(start: int, end: int, label: str, score: float) -> ScoredSpan:
+    return ScoredSpan(start, end, label, score, "exact")
+
+
+def test_show_data_has_entities_and_unsure_mentions() -> None:
+    doc = annotated(span(0, 3, "PER", 0.9), span(12, 16, "LOC", 0.2))
+    bob, oslo = displacy_data(doc)["ents"]
+    assert (bob["start"], bob["end"], bob["label"]) == (0, 3, "PER")
+    assert bob["params"]["score"] == "0.90"
+    assert "dashed" not in bob["params"]["style"]
+    assert "dashed" in oslo["params"]["style"]
+
+
+def test_show_data_leaves_out_unsure_mentions_that_overlap() -> None:
+    doc = annotated(
+        span(0, 3, "PER", 0.9),
+        span(0, 8, "ORG", 0.3),
+        span(6, 8, "PER", 0.2),
+        span(6, 16, "ORG", 0.1),
+    )
+    ents = displacy_data(doc)["ents"]
+    assert [(e["start"], e["end"]) for e in ents] == [(0, 3), (6, 8)]
+
+
+def test_show_shades_are_fainter_for_lower_scores() -> None:
+    doc = annotated(span(0, 3, "PER", 0.9), span(6, 8, "PER", 0.6))
+    styles = [ent["params"]["style"] for ent in displacy_data(doc)["ents"]]
+    likely, unlikely = (
+        sum(bytes.fromhex(re.findall("#([0-9a-f]{6})", style)[0])) for style in styles
+    )
+    assert likely < unlikely <= 3 * 255
+
+
+def test_show_data_is_rendered_by_displacy() -> None:
+    doc = annotated(span(0, 3, "<i>", 0.9), span(12, 16, "LOC", 0.2))
+    options = displacy_options()
+    html = displacy.render(
+        displacy_data(doc), style="ent", manual=True, jupyter=False, options=options
+    )
+    assert "&lt;i&gt; 0.90" in html
+    assert "<i>" not in html
+    assert "&amp; Al in" in html
+    assert html.count("<mark") == 2
+
+
+def test_show_data_of_other_components_has_no_scores() -> None:
+    doc = NLP.make_doc("Bob & Al")
+    doc.set_ents([doc.char_span(0, 3, label="PER")])
+    [ent] = displacy_data(doc)["ents"]
+    assert ent["params"]["score"] == ""
+
+
+def test_show_page_holds_all_there_is_to_know() -> None:
+    nlp = trained()
+    page = show_texts(nlp, pipe_of(nlp), [TEXT, *list(GOLD)[:1], ""])
+    assert page.count("<section>") == 3
+    for string, label in GOLD[TEXT]:
+        assert string in page
+        assert label in page
+    assert "probability of a missed one" in page
+    assert re.search(r"\d+ ms", page)
+    # self-contained
+    assert not re.search(r"(src|href)=|url\(|@import", page)
+
+
+def test_show_page_keeps_the_thresholds() -> None:
+    nlp = trained(threshold={"PER": 1.0})
+    show_texts(nlp, pipe_of(nlp), [])
+    assert pipe_of(nlp).lowest_score("PER") == 1.0
+
+
+# The input
+
+
+def texts(given: str) -> list[str]:
+    found = read_input(given, longest=1000)
+    return [item.text for item in found if not isinstance(item, BadLine)]
+
+
+def test_show_reads_a_text_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("One\ntext", "utf8")
+    (tmp_path / "a.jsonl").write_text('{"text": "1"}\n{"text": "2"}\n', "utf8")
+    assert texts("A text.") == ["A text."]
+    assert texts("word") == ["word"]
+    assert texts("x" * 5000) == ["x" * 5000]
+    assert texts(str(tmp_path / "a.txt")) == ["One\ntext"]
+    assert texts(str(tmp_path / "a.jsonl")) == ["1", "2"]
+    assert texts(" ") == []
+
+
+@pytest.mark.parametrize("name", ["no.txt", "no/such.jsonl.gz", "no.spacy"])
+def test_show_of_a_missing_file_is_an_error(name: str) -> None:
+    with pytest.raises(ConversionError, match="not found"):
+        texts(name)
+
+
+def test_show_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    trained().to_disk(tmp_path / "nlp")
+    target = tmp_path / "out" / "page.html"
+    command = ["show", str(tmp_path / "nlp"), TEXT, "-o", str(target), "--open"]
+    result = CliRunner().invoke(padellm_cli, command)
+    assert result.exit_code == 0, result.output
+    assert opened == [target.as_uri()]
+    assert TEXT.split()[0] in target.read_text("utf8")
