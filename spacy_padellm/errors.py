@@ -477,8 +477,8 @@ class Errors:
         "like them are needed. {remedy}"
     )
     P224 = (
-        "No threshold gives {name} a {measure} of {rate}, so more data would not help: "
-        "the best that was measured is {reached:.3f}. {remedy}"
+        "No threshold gives {name} a {measure} clearly above {rate}, so more data "
+        "would not help: the best that was measured is {reached:.3f}. {remedy}"
     )
     P225 = "Promise less: {provable} can be promised with this data."
     P226 = "With this data nothing can be promised."

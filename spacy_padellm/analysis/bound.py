@@ -17,6 +17,7 @@ import numpy.typing as npt
 _NEW_TEXTS = 2.0
 # errors whose worth it has that all mentions of a Doc may be wrong together
 _PRIOR_ERRORS = 5.0
+_MOST_TIMES = 1000
 _MOST_TERMS = 10_000
 _TINY = 1e-300
 
@@ -77,13 +78,16 @@ def times_needed(rate: ErrorRate, limit: float, *, level: float) -> float:
     rate (ErrorRate): The error rate of the Docs.
     limit (float): The limit, in 0..1.
     level (float): The highest p-value that shows it.
-    RETURNS (float): At least 1; infinite if the error rate is not below the limit.
+    RETURNS (float): At least 1; infinite if the error rate is not below the limit, or
+        so close to it that nobody has so many Docs.
     """
     if not rate.size or limit <= rate.rate:
         return math.inf
     low, high = 0.0, 1.0
     while rate.p_value(limit, times=high) > level:
         low, high = high, 2 * high
+        if high > _MOST_TIMES:
+            return math.inf
     while low >= 1 and high > 1.01 * low:
         middle = (low + high) / 2
         if rate.p_value(limit, times=middle) > level:

@@ -67,3 +67,4 @@ def test_bound_needs_as_many_docs_as_it_says() -> None:
     assert few.p_value(0.07, times=0.95 * times) > 0.1
     assert times_needed(few, 0.5, level=0.1) == 1
     assert times_needed(few, 0.05, level=0.1) == inf
+    assert times_needed(few, 0.05 + 1e-9, level=0.1) == inf
