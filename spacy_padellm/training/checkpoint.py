@@ -22,6 +22,8 @@ from spacy_padellm.errors import Errors
 FILE_NAME = "training.pt"
 # settings of [training] that may change before a run is continued
 _FREE = {"max_steps", "max_epochs", "eval_frequency", "patience", "logger"}
+# settings of the component that decide what it is taught
+_TAUGHT = ("factory", "model", "labels", "prompt", "span_getter", "training", "layout")
 
 
 def make_checkpoints(
@@ -61,11 +63,24 @@ def make_checkpoints(
 
 
 def _run_of(nlp: Language) -> str:
-    """The settings that a continued run must share."""
+    """The settings of a run."""
     config = nlp.config.interpolate()
     training = {k: v for k, v in config["training"].items() if k not in _FREE}
     training.pop("before_update")
     return json.dumps([config["components"], config["corpora"], training])
+
+
+def _shared(run: str) -> Any:
+    """The settings of a run that its continuation must share."""
+    components, corpora, training = json.loads(run)
+    for settings in components.values():
+        if settings.get("factory") == "padellm_ner":
+            # the decoder's settings change no update, but its kind does
+            decoder = (settings.get("decoder") or {}).get("@misc")
+            taught = {name: settings.get(name) for name in _TAUGHT}
+            settings.clear()
+            settings.update(taught, decoder=decoder)
+    return components, corpora, training
 
 
 def _read(file: Path, run: str) -> dict[str, Any]:
@@ -74,7 +89,7 @@ def _read(file: Path, run: str) -> dict[str, Any]:
         state = {key: stored[key] for key in ("run", "step", "training")}
     except Exception as error:
         raise ValueError(Errors.P188.format(path=file)) from error
-    if state["run"] != run:
+    if _shared(state["run"]) != _shared(run):
         raise ValueError(Errors.P189.format(path=file))
     return state
 

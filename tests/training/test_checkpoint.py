@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,20 @@ def test_checkpoint_of_another_config_is_an_error(corpus: Path, tmp_path: Path) 
     run(corpus, tmp_path, steps=3)
     with pytest.raises(ValueError, match="belongs to another training config"):
         run(corpus, tmp_path, steps=3, rate=0.02)
+
+
+def test_checkpoint_of_another_decoder_setting_is_continued(
+    corpus: Path, tmp_path: Path
+) -> None:
+    run(corpus, tmp_path, steps=3)
+    file = tmp_path / FILE_NAME
+    stored = torch.load(file, weights_only=True)
+    components, *others = json.loads(stored["run"])
+    components["padellm_ner"]["decoder"]["max_batch_tokens"] = 512
+    components["padellm_ner"]["of_another_version"] = True
+    stored["run"] = json.dumps([components, *others])
+    torch.save(stored, file)
+    run(corpus, tmp_path, steps=4)
 
 
 def test_checkpoint_corrupt_file_is_an_error(corpus: Path, tmp_path: Path) -> None:
