@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from multiprocessing.context import get_spawning_popen
 from typing import Any
 
 import torch
@@ -26,6 +27,14 @@ def renew_lock(lock: Any) -> None:
     lock (threading.RLock): The lock.
     """
     lock._at_fork_reinit()
+
+
+def is_starting_process() -> bool:
+    """Whether this thread is pickling the arguments of a new process.
+
+    Seen on Python 3.11: `multiprocessing` itself asks so where a lock is pickled.
+    """
+    return get_spawning_popen() is not None
 
 
 # transformers

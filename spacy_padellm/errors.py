@@ -225,6 +225,11 @@ class Errors:
         "{path} cannot be saved to: it is in the model folder {source}, which would be "
         "copied into itself. Save the pipeline in another folder."
     )
+    P242 = (
+        "The model folder {path} was changed or deleted after the pipeline was made "
+        "with it, and before its weights were read. Make the pipeline again, or put "
+        "the folder back."
+    )
     P134 = (
         "The LoRA settings are not valid: {error}. Correct "
         "[components.padellm_ner.model.lora]; its keys are those of peft.LoraConfig."

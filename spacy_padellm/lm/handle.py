@@ -1,16 +1,17 @@
-"""The handle of a component's model: load it at first use, train it, save it."""
+"""The handle of a component's model: load it, train it, save it."""
 
 from __future__ import annotations
 
 import copy
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from spacy_padellm.compat import is_starting_process
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices import (
     choose_device,
@@ -31,16 +32,19 @@ from spacy_padellm.lm.loading import (
     check_source,
     find_model,
     load,
-    load_shared,
     load_tokenizer,
 )
 from spacy_padellm.lm.lora import base_names, with_lora
 from spacy_padellm.lm.model_source import ModelSource
-from spacy_padellm.lm.task_config import (
-    FILE_NAME,
-    TaskSettings,
-    read_settings,
+from spacy_padellm.lm.model_state import (
+    ByName,
+    InMemory,
+    check_unchanged,
+    find_state,
+    is_unchanged,
 )
+from spacy_padellm.lm.shared import load_shared
+from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings, read_settings
 from spacy_padellm.lm.trust import check_place, is_model_file
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -48,46 +52,30 @@ from spacy_padellm.prompt.tokens import PromptTokens
 MESSAGE_LIMIT = 1 << 32  # bytes that a msgpack value can hold
 
 
-@dataclass(slots=True)
-class ByName:
-    """A model found by its name, loaded at first use and shared.
-
-    lm (LanguageModel | None): The model, once it is loaded.
-    tokenizer (Any): The tokenizer, if it came from bytes without weights.
-    settings (TaskSettings | None): The settings from the same bytes.
-    """
-
-    lm: LanguageModel | None = None
-    tokenizer: Any = None
-    settings: TaskSettings | None = None
-
-
-@dataclass(slots=True)
-class InMemory:
-    """A model that is not shared: from bytes, made from scratch, or trained.
-
-    lm (LanguageModel): The model.
-    settings (TaskSettings | None): The settings of a model from bytes.
-    trains (bool): Whether the model was prepared for training.
-    """
-
-    lm: LanguageModel
-    settings: TaskSettings | None = None
-    trains: bool = False
-
-
 class ModelHandle:
-    """Holds a model that is loaded at first use.
+    """Holds a model, which is loaded when it is opened, or else at first use.
 
     Until the model is trained, its weights are shared by all pipes of the process that
-    name the same model, and pickles and copies of the handle hold no weights.
+    name the same model, and by copies of the handle. A loaded model does not need its
+    folder any more. One that is still to be loaded is loaded as it was found, or not at
+    all.
+
+    needs_weights (bool): Whether the weights are used, or the tokenizer alone.
     """
 
     def __init__(self, source: ModelSource) -> None:
         self.source = source
+        self.needs_weights = True
         self._state: ByName | InMemory = ByName()
         self._hub_settings: TaskSettings | None = None  # set by `hub_settings`
         self._client_tokens: PromptTokens | None = None
+        self._find()
+
+    def _find(self) -> None:
+        """Find the model on this machine, if that was not done yet."""
+        state = self._state
+        if isinstance(state, ByName) and not self._is_complete and state.stamp is None:
+            self.source, self._state = find_state(self.source)
 
     @property
     def empty(self) -> bool:
@@ -98,7 +86,9 @@ class ModelHandle:
     def _is_complete(self) -> bool:
         """Whether the model is usable without its folder and the hub."""
         state = self._state
-        return isinstance(state, InMemory) or state.tokenizer is not None
+        return state.lm is not None or (
+            isinstance(state, ByName) and state.tokenizer is not None
+        )
 
     @property
     def trained(self) -> bool:
@@ -108,14 +98,7 @@ class ModelHandle:
     @property
     def settings(self) -> TaskSettings | None:
         """The model's settings, as far as they are known without asking the hub."""
-        if self._state.settings is not None or self.source.name is None:
-            return self._state.settings
-        try:
-            folder = find_model(self.source.name)
-        except ValueError:
-            # reported at first use, as a saved pipe may still bring its folder
-            return None
-        return read_settings(folder) if isinstance(folder, Path) else self._hub_settings
+        return self._state.settings or self._hub_settings
 
     @property
     def origin(self) -> str:
@@ -127,8 +110,11 @@ class ModelHandle:
 
         RAISES (ValueError): If the hub has no such model, or cannot be reached.
         """
-        name = self.source.name
-        if self._is_complete or name is None or isinstance(find_model(name), Path):
+        self._find()
+        state, name = self._state, self.source.name
+        if isinstance(state, InMemory) or state.tokenizer is not None or name is None:
+            return self.settings
+        if state.stamp is not None or isinstance(find_model(name), Path):
             return self.settings
         path = fetch_optional_file(name, FILE_NAME, revision=self.source.revision)
         self._hub_settings = read_settings(path.parent) if path else None
@@ -159,6 +145,8 @@ class ModelHandle:
         device = choose_device(self.source.device)
         enter_process(device)
         if self._state.lm is None:
+            self._find()
+            check_unchanged(self.source.name, self._state)
             self._state.lm = load_shared(
                 self.source.name,
                 revision=self.source.revision,
@@ -177,19 +165,26 @@ class ModelHandle:
         if isinstance(self._state, InMemory):
             return self._state.lm.tokens_of(prompt)
         if self._client_tokens is None or self._client_tokens.prompt != prompt:
-            self._client_tokens = PromptTokens(prompt, self._load_tokenizer())
+            self._client_tokens = PromptTokens(prompt, self._tokenizer(self._state))
         return self._client_tokens
 
-    def _load_tokenizer(self) -> Any:
-        if isinstance(self._state, ByName) and self._state.tokenizer is not None:
-            return self._state.tokenizer
+    def _tokenizer(self, state: ByName) -> Any:
+        if state.tokenizer is not None:
+            return state.tokenizer
         if self.source.name is None:
             raise ValueError(Errors.P130)
-        return load_tokenizer(
+        if state.lm is not None:
+            # the other pipes of the model may be using its own
+            return copy.deepcopy(state.lm.tokenizer)
+        check_unchanged(self.source.name, state)
+        tokenizer = load_tokenizer(
             self.source.name,
             revision=self.source.revision,
             trust_remote_code=self.source.trust_remote_code,
         )
+        if state.stamp is not None:
+            state.tokenizer = tokenizer
+        return tokenizer
 
     def use(self, lm: LanguageModel) -> None:
         """Use a given model."""
@@ -211,7 +206,8 @@ class ModelHandle:
         """
         if isinstance(self._state, InMemory) and self._state.trains:
             return self._state.lm
-        lm = self._state.lm if isinstance(self._state, InMemory) else self._load_own()
+        state = self._state
+        lm = state.lm if isinstance(state, InMemory) else self._load_own(state)
         new_tokens = lm.add_special_tokens(special_tokens)
         if hasattr(lm.model, "peft_config"):
             # a loaded adapter is frozen
@@ -228,9 +224,16 @@ class ModelHandle:
         self._state = InMemory(lm, self._state.settings, trains=True)
         return lm
 
-    def _load_own(self) -> LanguageModel:
+    def _load_own(self, state: ByName) -> LanguageModel:
         if self.source.name is None:
             raise ValueError(Errors.P130)
+        unchanged = state.stamp is None or is_unchanged(self.source.name, state)
+        if state.lm is not None and not unchanged:
+            lm = copy.deepcopy(state.lm)
+            lm.unpack_weights()
+            return lm
+        check_unchanged(self.source.name, state)
+        state.lm = None  # or there would be two in memory
         return load(
             self.source.name,
             revision=self.source.revision,
@@ -291,13 +294,11 @@ class ModelHandle:
         RAISES (ValueError): If the model folder to copy has code or links that are not
             trusted.
         """
+        self._find()
         state = self._state
-        if isinstance(state, ByName) and state.tokenizer is not None and not weights:
-            self._save_tokenizer(folder, settings)
-            return
-        if isinstance(state, ByName) and self.source.name is not None:
-            source = find_model(self.source.name)
-            if isinstance(source, Path) and source.is_dir():
+        if isinstance(state, ByName):
+            source = self._unchanged_folder(state)
+            if source is not None:
                 copy_folder(
                     source,
                     folder,
@@ -307,32 +308,49 @@ class ModelHandle:
                 )
                 return
             if not weights:
-                self._save_tokenizer(folder, settings)
+                tags = self.settings.tags if self.settings else None
+                settings = replace(settings, tags=tags)
+                write_tokenizer(folder, self._tokenizer(state), settings)
                 return
         lm = self.lm()
         dtype = self._dtype() if lm.dtype == torch.float32 else lm.dtype
         write_folder(folder, lm, settings, dtype=dtype)
 
-    def _save_tokenizer(self, folder: Path, settings: TaskSettings) -> None:
-        tags = self.settings.tags if self.settings else None
-        settings = replace(settings, tags=tags)
-        write_tokenizer(folder, self._load_tokenizer(), settings)
+    def _unchanged_folder(self, state: ByName) -> Path | None:
+        """The model's folder on this machine, if it is as it was when it was found."""
+        name = self.source.name
+        if state.stamp is not None:
+            source = Path(name or "") if is_unchanged(name, state) else None
+        elif state.tokenizer is not None or name is None:
+            return None  # it came from bytes
+        else:
+            found = find_model(name)
+            source = found if isinstance(found, Path) else None
+        return source if source is not None and source.is_dir() else None
 
     def open(self, folder: Path, *, weights: bool = True) -> None:
-        """Use the model of a folder; it is loaded at first use.
+        """Load the model of a folder, which is not needed any more then.
 
         folder (Path): The folder.
-        weights (bool): Whether the folder must hold weights; a decoder that uses a
-            model server needs the tokenizer only.
-        RAISES (ValueError): If files are missing, or the folder is a link to another
-            place and the model is not trusted.
+        weights (bool): Whether to load the weights; a decoder that uses a model server
+            needs the tokenizer only.
+        RAISES (ValueError): If files are missing, the folder is a link to another place
+            and the model is not trusted, or the model cannot be loaded.
         """
         if not self.source.trust_remote_code:
             check_place(folder, folder.parent)
         check_folder(folder, weights=weights)
-        self.source = replace(self.source, name=str(folder.resolve()))
-        self._state = ByName()
+        other = ModelHandle(replace(self.source, name=str(folder.resolve())))
+        other._hold(weights=weights)
+        self.source, self._state = other.source, other._state
         self._client_tokens = None
+
+    def _hold(self, *, weights: bool) -> None:
+        """Load what is needed of a model that is found by its name."""
+        if weights:
+            self.lm()
+        elif isinstance(self._state, ByName):
+            self._tokenizer(self._state)
 
     def to_files(
         self, settings: TaskSettings, *, weights: bool = True
@@ -389,20 +407,29 @@ class ModelHandle:
     # Copies
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelHandle:
-        other = ModelHandle(self.source)
-        other._hub_settings = self._hub_settings
+        other = ModelHandle.__new__(ModelHandle)
+        other.__dict__.update(self.__dict__)
         if isinstance(self._state, InMemory):
             lm = copy.deepcopy(self._state.lm, memo)
             other._state = replace(self._state, lm=lm)
+            other._client_tokens = None
         else:
             other._state = replace(self._state)
-            other._client_tokens = self._client_tokens
         return other
 
     def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: the model too, if it is in a folder of the user's, which
+        may change before the pickle is loaded. A process that is being started loads
+        the folder itself, and checks that it is as it was.
+        """
         state = self._state
         if isinstance(state, ByName):
-            state = replace(state, lm=None)
+            if state.stamp is None:
+                state = replace(state, lm=None)
+            elif is_starting_process() and is_unchanged(self.source.name, state):
+                state = replace(state, lm=None, tokenizer=None)
+            else:
+                self._hold(weights=self.needs_weights)
         return {**self.__dict__, "_state": state, "_client_tokens": None}
 
 

@@ -20,7 +20,7 @@ from spacy_padellm.lm.attention import (
 from spacy_padellm.lm.buckets import bucket, fill_bucket
 from spacy_padellm.lm.cache_argument import cache_argument
 from spacy_padellm.lm.layers import Layers, read_layers
-from spacy_padellm.lm.onednn import can_pack, prepack
+from spacy_padellm.lm.onednn import can_pack, prepack, unpack
 from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.lm.upload import send, upload
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
@@ -80,6 +80,12 @@ class LanguageModel:
         """
         prepack(self.model)
         self._packs = True
+
+    def unpack_weights(self) -> None:
+        """Use the plain weights again, as a model must that will be trained."""
+        unpack(self.model)
+        self._packs = False
+        self._layers = None
 
     @property
     def layers(self) -> Layers | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,6 @@ _HUB_SETTINGS = (
 
 # transformers changes global state while it loads
 _loading_lock = make_lock()
-_loaded: weakref.WeakValueDictionary[tuple[Any, ...], LanguageModel] = (
-    weakref.WeakValueDictionary()
-)
 
 
 def find_model(name: str) -> Path | str:
@@ -86,36 +83,6 @@ def check_source(name: str, *, revision: str | None) -> None:
     elif not is_gguf(source) and (source / "config.cfg").is_file():
         raise ValueError(Errors.P136.format(path=source))
     _check_files(source)
-
-
-def load_shared(
-    name: str,
-    *,
-    revision: str | None,
-    dtype: torch.dtype,
-    device: torch.device,
-    trust_remote_code: bool,
-) -> LanguageModel:
-    """Get a model that all pipes of the process share; it must not be changed.
-
-    name, revision, dtype, device, trust_remote_code: See `load`.
-    """
-    source = find_model(name)
-    stamp = _stamp(source) if isinstance(source, Path) else None
-    key = (str(source), revision, dtype, device, trust_remote_code, stamp)
-    with _loading_lock:
-        lm = _loaded.get(key)
-        if lm is None:
-            lm = load(
-                name,
-                revision=revision,
-                dtype=dtype,
-                device=device,
-                trust_remote_code=trust_remote_code,
-            )
-            lm.pack_weights()
-            _loaded[key] = lm
-    return lm
 
 
 def load(
@@ -177,6 +144,8 @@ def load(
             )
             missing = report["missing_keys"]
     check_complete(source, missing)
+    if isinstance(source, Path):
+        _leave_file(model)
     model = model.to(device or "cpu").eval()
     return LanguageModel(model, tokenizer, tags=tags, quantized=quantized)
 
@@ -264,8 +233,8 @@ def _read_tags(source: Path | str, revision: str | None) -> TaughtTags | None:
     return read_tags(source)
 
 
-def _stamp(source: Path) -> tuple[tuple[str, int, int], ...]:
-    """Get a value that changes when a model's file or a file of its folder changes."""
-    files = sorted(source.iterdir()) if source.is_dir() else [source]
-    stats = [(file.name, file.stat()) for file in files]
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+def _leave_file(model: Any) -> None:
+    """Copy weights that are a view of their file, which may be overwritten in place."""
+    for tensor in chain(model.parameters(), model.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()

@@ -87,14 +87,14 @@ def read_adapter(folder: Path, *, trust_remote_code: bool) -> Adapter:
 
 
 def base_names(folder: Path) -> list[str]:
-    """Get the name of the base model of a folder's adapter, if it holds one."""
-    path = folder / ADAPTER
-    if not path.is_file():
-        return []
+    """Get the name of the base model of a folder's adapter, if it holds one.
+
+    A file that cannot be read holds none: that is reported when it is loaded.
+    """
     try:
-        settings = json.loads(path.read_text("utf8"))
+        settings = json.loads((folder / ADAPTER).read_text("utf8"))
     except (OSError, ValueError, RecursionError):
-        return []  # told when it is loaded
+        return []
     name = isinstance(settings, dict) and settings.get("base_model_name_or_path")
     return [name] if isinstance(name, str) and name else []
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import torch
@@ -77,3 +78,20 @@ class _Packed:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Packed:
         return _Packed(copy.deepcopy(self.layer, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _repacked, (self.layer,)
+
+
+def _repacked(layer: torch.nn.Linear) -> Any:
+    """The forward function of a layer that was pickled, perhaps on another machine."""
+    if onednn_has_bf16():
+        return _Packed(layer)
+    return MethodType(torch.nn.Linear.forward, layer)
+
+
+def unpack(model: torch.nn.Module) -> None:
+    """Let a model that will be trained use its plain weights again."""
+    for module in model.modules():
+        if isinstance(vars(module).get("forward"), _Packed):
+            del module.forward

@@ -135,6 +135,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             "alternatives": alternatives,
         }
         check_cfg(name, self.cfg)
+        self.handle.needs_weights = decoder.needs_weights
         self._updates = Updates()
         self._warned_of_drop = False
         self.skips_updates = False  # set by `spacy-padellm.checkpoints.v1`
@@ -540,11 +541,11 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     def from_disk(
         self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
     ) -> PaDeLLMNER:
-        """Load the component; the weights are loaded at first use.
+        """Load the component with its weights; the folder is not needed any more then.
 
         path (str | Path): The component's folder.
         exclude (Iterable[str]): "vocab", "cfg", "model".
-        RAISES (ValueError): If files are missing, or cannot be read.
+        RAISES (ValueError): If files are missing, or the model cannot be loaded.
         """
         self._set_loaded(read_folder(self._parts(), Path(path), exclude=exclude))
         return self

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import shutil
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.context import set_spawning_popen
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from helpers import NAME, model_folder, trained
+from helpers import NAME, model_folder, same_weights, trained
 
 import spacy_padellm.lm.handle as handle_module
 from spacy_padellm.lm.devices import choose_device, choose_dtype, enter_process
 from spacy_padellm.lm.folder import _cast
 from spacy_padellm.lm.handle import ModelHandle
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.loading import load
 from spacy_padellm.lm.model_source import ModelSource
+from spacy_padellm.lm.onednn import unpack
 from spacy_padellm.lm.task_config import TaskSettings, read_settings
+from spacy_padellm.prompt.template import PRESETS
 
 
 def make_handle(name: Path | str | None = None, **settings: Any) -> ModelHandle:
@@ -28,6 +38,19 @@ def make_handle(name: Path | str | None = None, **settings: Any) -> ModelHandle:
         str(name or model_folder()), **{"dtype": "float32", "device": "cpu", **settings}
     )
     return ModelHandle(source)
+
+
+def opened(folder: Path, **settings: Any) -> ModelHandle:
+    """A handle that has opened a copy of the trained model."""
+    shutil.copytree(model_folder(), folder)
+    handle = make_handle("no/model", **settings)
+    handle.open(folder)
+    return handle
+
+
+def same_lm(one: ModelHandle, other: ModelHandle) -> bool:
+    weights = [handle.lm().model.state_dict() for handle in (one, other)]
+    return same_weights(*weights)
 
 
 @pytest.fixture
@@ -155,10 +178,194 @@ def test_handle_opened_folder_replaces_the_trained_model() -> None:
     assert handle.lm() is not own
 
 
-def test_handle_pickle_carries_no_shared_weights() -> None:
-    handle = make_handle()
+def test_handle_pickle_of_a_bundled_model_carries_no_weights() -> None:
+    handle = make_handle("bundled-en-sm")
     handle.lm()
-    assert len(pickle.dumps(handle)) < 1000
+    assert len(pickle.dumps(handle)) < 4000
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_handle_pickle_of_a_folder_needs_no_folder(tmp_path: Path, used: bool) -> None:
+    shutil.copytree(model_folder(), tmp_path / "model")
+    handle = make_handle(tmp_path / "model")
+    if used:
+        handle.lm()
+    data = pickle.dumps(handle)
+    shutil.rmtree(tmp_path / "model")
+    assert same_lm(pickle.loads(data), make_handle())
+
+
+def test_handle_pickle_of_a_folder_that_is_gone_fails(tmp_path: Path) -> None:
+    shutil.copytree(model_folder(), tmp_path / "model")
+    handle = make_handle(tmp_path / "model")
+    shutil.rmtree(tmp_path / "model")
+    with pytest.raises(ValueError, match="was changed or deleted after the pipeline"):
+        pickle.dumps(handle)
+
+
+def test_handle_pickle_of_packed_weights_can_be_used() -> None:
+    handle = make_handle("bundled-en-sm", dtype="bfloat16")
+    lm, text = handle.lm(), torch.tensor([[1, 2, 3]])
+    with torch.no_grad():
+        wanted = lm.model(text).logits  # packs the weights
+        copied = pickle.loads(pickle.dumps(lm)).model(text).logits
+    assert torch.equal(copied, wanted)
+
+
+# Folders that change
+
+
+def test_handle_named_folder_that_changed_is_not_loaded(tmp_path: Path) -> None:
+    shutil.copytree(model_folder(), tmp_path / "model")
+    handle = make_handle(tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    config.write_text(config.read_text("utf8") + " ", "utf8")
+    message = r"was changed or deleted after the pipeline was made with it.*Make the"
+    for use in (handle.lm, lambda: handle.trainable([])):
+        with pytest.raises(ValueError, match=message):
+            use()
+
+
+def test_handle_named_folder_may_get_other_settings(
+    tmp_path: Path, settings: TaskSettings
+) -> None:
+    shutil.copytree(model_folder(), tmp_path / "model")
+    handle = make_handle(tmp_path / "model")
+    (tmp_path / "model" / "padellm.json").unlink()
+    assert handle.lm()
+    assert handle.settings == settings
+
+
+def test_handle_named_folder_is_found_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(model_folder(), tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    handle = make_handle("model")
+    monkeypatch.chdir("/")
+    assert same_lm(handle, make_handle())
+
+
+def test_handle_folder_that_appears_later_is_used(tmp_path: Path) -> None:
+    handle = make_handle(tmp_path / "model")
+    shutil.copytree(model_folder(), tmp_path / "model")
+    assert same_lm(handle, make_handle())
+
+
+def test_handle_opened_folder_is_read_at_once(tmp_path: Path) -> None:
+    handle = opened(tmp_path / "model")
+    shutil.rmtree(tmp_path / "model")
+    assert same_lm(handle, make_handle())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_handle_weights_are_no_view_of_their_file(tmp_path: Path, dtype: str) -> None:
+    place = tmp_path / "model"
+    own = make_handle(dtype=dtype)
+    own.trainable([])
+    own.save(place, TaskSettings({}, PRESETS["compact"]))
+    handle = ModelHandle(ModelSource(None, dtype=dtype, device="cpu"))
+    handle.open(place)
+    weights = place / "model.safetensors"
+    wanted = handle.lm().model.get_input_embeddings().weight.clone()
+    weights.write_bytes(bytes(weights.stat().st_size))
+    assert torch.equal(handle.lm().model.get_input_embeddings().weight, wanted)
+
+
+def test_handle_trains_the_weights_that_were_loaded(tmp_path: Path) -> None:
+    handle = opened(tmp_path / "model")
+    shutil.rmtree(tmp_path / "model")
+    shared = handle.lm()
+    own = handle.trainable([])
+    assert same_lm(handle, make_handle())
+    assert own.model is not shared.model
+
+
+def test_handle_trained_model_is_not_in_memory_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = opened(tmp_path / "model")
+    shared = weakref.ref(handle.lm())
+    alive: list[object] = []
+
+    def load_own(*args: Any, **kwargs: Any) -> LanguageModel:
+        gc.collect()
+        alive.append(shared())
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(handle_module, "load", load_own)
+    handle.trainable([])
+    assert alive == [None]
+
+
+def test_handle_copies_of_packed_weights_are_trained_unpacked() -> None:
+    lm = make_handle("bundled-en-sm", dtype="bfloat16").lm()
+    copied = copy.deepcopy(lm.model)
+    unpack(copied)
+    assert not any("forward" in vars(module) for module in copied.modules())
+
+
+def test_handle_saved_in_place_twice_keeps_the_file(
+    tmp_path: Path, settings: TaskSettings
+) -> None:
+    place = tmp_path / "nlp" / "model"
+    handle = opened(place, dtype="bfloat16")  # the file has float32
+    wanted = (place / "model.safetensors").read_bytes()
+    for _ in range(2):
+        handle.save(tmp_path / "new", settings, place=place.resolve())
+        shutil.rmtree(place)
+        (tmp_path / "new").rename(place)
+    assert (place / "model.safetensors").read_bytes() == wanted
+
+
+def test_handle_settings_in_files_replace_those_of_the_folder(
+    settings: TaskSettings,
+) -> None:
+    handle = make_handle()
+    files = make_handle().to_files(replace(settings, labels={"X": "x"}))
+    handle.from_files(files, weights=False)
+    assert handle.settings
+    assert handle.settings.labels == {"X": "x"}
+
+
+# Processes that are started
+
+
+@contextmanager
+def starting_a_process() -> Iterator[None]:
+    """As while multiprocessing pickles the arguments of a process."""
+    set_spawning_popen(object())
+    try:
+        yield
+    finally:
+        set_spawning_popen(None)
+
+
+def test_handle_started_process_reads_the_unchanged_folder(tmp_path: Path) -> None:
+    handle = opened(tmp_path / "model")
+    with starting_a_process():
+        data = pickle.dumps(handle)
+    assert len(data) < 4000
+    assert same_lm(pickle.loads(data), make_handle())
+
+
+def test_handle_started_process_sees_that_the_folder_changed(tmp_path: Path) -> None:
+    handle = opened(tmp_path / "model")
+    with starting_a_process():
+        data = pickle.dumps(handle)
+    shutil.rmtree(tmp_path / "model")
+    with pytest.raises(ValueError, match="was changed or deleted after the pipeline"):
+        pickle.loads(data).lm()
+
+
+def test_handle_started_process_gets_the_weights_of_a_folder_that_changed(
+    tmp_path: Path,
+) -> None:
+    handle = opened(tmp_path / "model")
+    shutil.rmtree(tmp_path / "model")
+    with starting_a_process():
+        data = pickle.dumps(handle)
+    assert same_lm(pickle.loads(data), make_handle())
 
 
 def test_handle_pickle_of_a_small_model_can_be_used() -> None:

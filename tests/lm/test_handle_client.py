@@ -12,6 +12,7 @@ import pytest
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.loading import BUNDLED
 from spacy_padellm.lm.model_source import ModelSource
+from spacy_padellm.lm.task_config import TaskSettings
 from spacy_padellm.prompt.template import PRESETS
 
 PROMPT = PRESETS["compact"]
@@ -48,10 +49,36 @@ def test_handle_client_copies_share_the_tokenizer(folder: Path) -> None:
 
 def test_handle_client_pickles_load_tokenizers_of_their_own(folder: Path) -> None:
     handle = ModelHandle(ModelSource(str(folder)))
+    handle.needs_weights = False
     tokens = handle.client_tokens(PROMPT)
     other = pickle.loads(pickle.dumps(handle))
     assert other.client_tokens(PROMPT).tokenizer is not tokens.tokenizer
     assert handle.client_tokens(PROMPT) is tokens
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_handle_client_pickle_needs_no_folder(folder: Path, used: bool) -> None:
+    handle = ModelHandle(ModelSource(str(folder)))
+    handle.needs_weights = False
+    if used:
+        handle.client_tokens(PROMPT)
+    data = pickle.dumps(handle)
+    shutil.rmtree(folder)
+    assert pickle.loads(data).client_tokens(PROMPT)
+
+
+def test_handle_client_of_an_opened_folder_needs_no_folder(folder: Path) -> None:
+    handle = ModelHandle(ModelSource("bundled-en-sm"))
+    handle.open(folder, weights=False)
+    shutil.rmtree(folder)
+    assert handle.client_tokens(PROMPT)
+    settings = TaskSettings({}, PROMPT)
+    assert "tokenizer.json" in handle.to_files(settings, weights=False)
+
+
+def test_handle_client_of_a_loaded_model_has_a_tokenizer_of_its_own() -> None:
+    handle = ModelHandle(ModelSource("bundled-en-sm"))
+    assert handle.client_tokens(PROMPT).tokenizer is not handle.lm().tokenizer
 
 
 def test_handle_client_copies_of_one_from_files_work(folder: Path) -> None:

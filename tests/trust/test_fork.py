@@ -17,7 +17,7 @@ from spacy_padellm import locks
 from spacy_padellm.decoding import replicas
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.lm import loading
+from spacy_padellm.lm import loading, shared
 from spacy_padellm.prompt import token_strings
 
 pytestmark = [
@@ -28,6 +28,7 @@ pytestmark = [
 LOCKS: dict[str, Callable[[], Any]] = {
     "model": lambda: make_lm("llama").lock,
     "loading": lambda: loading._loading_lock,
+    "sharing": lambda: shared._sharing_lock,
     "tokenizer": lambda: token_strings._tokenizer_lock,
     "copying": lambda: replicas._copying,
 }

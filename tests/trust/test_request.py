@@ -65,9 +65,8 @@ def test_request_that_is_withdrawn_at_load_runs_no_code(
     trusting(model).to_disk(tmp_path / "nlp")
     monkeypatch.delenv("PADELLM_TRUST_REMOTE_CODE")
     key = "components.padellm_ner.model.trust_remote_code"
-    nlp = spacy.load(tmp_path / "nlp", config={key: False})
     with pytest.raises(ValueError, match="files elsewhere, that are not trusted"):
-        nlp(TEXT)
+        spacy.load(tmp_path / "nlp", config={key: False})
     assert not (tmp_path / "trace").exists()
 
 
