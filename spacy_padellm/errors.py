@@ -74,9 +74,8 @@ class Errors:
         "so the model could not tell them apart. Give each label a different name."
     )
     P156 = (
-        "The prompt of component '{name}' is {value!r}. Give its settings as a "
-        'block with @misc = "spacy-padellm.Prompt.v1", e.g. {{"@misc": '
-        '"spacy-padellm.Prompt.v1", "preset": "paper-en"}}.'
+        "The {block} of component '{name}' is {value}. Give its settings as a block, "
+        "e.g. in Python: {python}. In a config file it is:\n{file}"
     )
     P159 = (
         "The prompt's template 'count' must begin with {{count}}. It is {value!r}. "

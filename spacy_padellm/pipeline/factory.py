@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from spacy.language import Language
-from spacy.tokens import Doc, Span
 
 from spacy_padellm.mention.dedup import Dedup
+from spacy_padellm.pipeline.blocks import check_blocks
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.pipeline.validation import check_config_labels
 from spacy_padellm.text.span_getters import default_span_getter
@@ -83,9 +82,9 @@ def make_padellm_ner(
     labels: dict[str, str | dict[str, str]],
     prompt: Any,
     decoder: Any,
-    span_getter: Callable[[list[Doc]], list[list[Span]]] | None,
+    span_getter: Any,
     training: Any,
-    scorer: Callable[..., dict[str, Any]] | None,
+    scorer: Any,
     spans_key: str,
     threshold: float | dict[str, float] | None,
     dedup: Dedup,
@@ -95,6 +94,15 @@ def make_padellm_ner(
     alternatives: bool,
 ) -> PaDeLLMNER:
     """Make the component; see `PaDeLLMNER`."""
+    check_blocks(
+        name,
+        model=model,
+        prompt=prompt,
+        decoder=decoder,
+        span_getter=span_getter,
+        training=training,
+        scorer=scorer,
+    )
     check_config_labels(name, labels=labels, threshold=threshold)
     return PaDeLLMNER(
         nlp.vocab,

@@ -115,8 +115,6 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         RAISES (ValueError): If a setting is unknown, or the labels or the prompt
             contradict the model's.
         """
-        if prompt is not None and not isinstance(prompt, Prompt):
-            raise ValueError(Errors.P156.format(name=name, value=prompt))
         self.vocab = vocab
         self.model = model
         self.name = name

@@ -285,7 +285,7 @@ def test_component_errors_another_prompt() -> None:
 
 @pytest.mark.parametrize("prompt", ["compact", {"preset": "compact"}])
 def test_component_errors_prompt_that_is_none(prompt: Any) -> None:
-    with pytest.raises(ValueError, match='Give its settings as a block with @misc = "'):
+    with pytest.raises(ValueError, match="Give its settings as a block"):
         trained(prompt=prompt)
 
 
