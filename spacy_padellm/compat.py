@@ -6,6 +6,7 @@ fails when an upgrade changes one of them.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.context import get_spawning_popen
@@ -136,6 +137,21 @@ def no_questions() -> Iterator[None]:
         yield
     finally:
         dynamic_module_utils.TIME_OUT_REMOTE_CODE = before
+
+
+def is_made_from_config() -> bool:
+    """Whether a pipeline is being made from its config, perhaps from a saved one.
+
+    Seen on spaCy 3.8.18: a factory is called alike by `Language.from_config`, after
+    which weights may be loaded from a folder or from bytes, and by `add_pipe`.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if (module, frame.f_code.co_name) == ("spacy.language", "from_config"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 # tokenizers

@@ -84,14 +84,16 @@ class Errors:
 
     # Devices and models
     P110 = (
-        "Unknown device '{device}'. Use 'auto', 'cpu', 'cuda' or a numbered device "
+        "Unknown device {device!r}. Use 'auto', 'cpu', 'cuda' or a numbered device "
         "such as 'cuda:1'."
     )
     P111 = (
         "The device '{device}' is not available: torch sees {count} CUDA device(s). "
-        'Set device = "auto" or "cpu", or install a torch build for your GPU.'
+        'Set device = "auto" or "cpu", or install a torch build for your GPU. For a '
+        "saved pipeline: spacy.load(path, config={{"
+        '"components.padellm_ner.model.device": "auto"}}).'
     )
-    P112 = "Unknown dtype '{dtype}'. Use 'auto' or one of: {known}."
+    P112 = "Unknown dtype {dtype!r}. Use 'auto' or one of: {known}."
     P113 = (
         "There is no model folder {name}. Give the path of a Hugging Face model "
         "folder (with config.json), a hub name such as 'owner/model', or a "
@@ -106,10 +108,27 @@ class Errors:
         "again."
     )
     P116 = (
-        "Could not load a causal language model from '{name}': {error}. Check the "
-        "name. For a hub name, check that the hub can be reached. Check that the "
-        "installed version of transformers supports the architecture. A model that "
-        "brings its own code needs trust_remote_code = true."
+        "Could not load a causal language model from the folder {name}: {error}. Check "
+        "that its files are complete, and that the installed version of transformers "
+        "supports the architecture. A model that brings its own code needs "
+        "trust_remote_code = true."
+    )
+    P243 = (
+        "There is no model {name!r}. The bundled models are: {known}. Or give the path "
+        "of a Hugging Face model folder (with config.json), or a hub name such as "
+        "'owner/model'."
+    )
+    P244 = (
+        "Could not load a causal language model from '{name}': it is no bundled model "
+        "({known}), no folder here, and not in the cache of the Hugging Face hub "
+        "{cache}, and the hub is not asked: {error}. Check the name, and the "
+        "connection to the hub."
+    )
+    P245 = (
+        "Could not load a causal language model from '{name}' on the Hugging Face hub: "
+        "{error}. Check the name; the bundled models are: {known}. Check that the hub "
+        "can be reached, and that the installed version of transformers supports the "
+        "architecture. A model that brings its own code needs trust_remote_code = true."
     )
     P138 = "it has no tokenizer files. Add them, e.g. tokenizer.json"
     P117 = (
@@ -257,8 +276,8 @@ class Errors:
         "examples."
     )
     P141 = (
-        "A label must be a non-empty string, but {label!r} is a {kind}. Give the "
-        'label\'s name, e.g. "PER".'
+        "A label must be a non-empty string, not {label!r} ({kind}). Give the label's "
+        'name, e.g. "PER".'
     )
     P142 = (
         "The gold annotation has the label '{label}', which component '{name}' does "
@@ -286,6 +305,16 @@ class Errors:
     P228 = (
         "The setting 'alternatives' of component '{name}' is {value!r}. Set it to true "
         "or false."
+    )
+    P246 = (
+        "The spans_key of component '{name}' is {value!r}. Set it to a string, the key "
+        'in doc.spans, e.g. "padellm".'
+    )
+    P247 = (
+        "The labels of component '{name}' are {value!r} in its config. Give each its "
+        'name in the prompt, e.g. {{"PER": "person"}}, or null for the labels of the '
+        "model. To find some of the model's labels, call set_labels of "
+        "nlp.get_pipe('{name}')."
     )
     P157 = (
         "The gold annotation has the label '{label}', which is not among the labels "
@@ -347,10 +376,10 @@ class Errors:
         "'spacy-padellm[server]'"
     )
     P171 = (
-        "The decoder's base_url {url} cannot be used. Give the server's http or https "
-        "address up to /v1, e.g. 'http://localhost:8000/v1'. It is saved with the "
-        "pipeline, so it must not contain a user name or password. A query and spaces "
-        "around it are not allowed either."
+        "The decoder's base_url {url!r} cannot be used. Give the server's http or "
+        "https address up to /v1, e.g. 'http://localhost:8000/v1'. It is saved with "
+        "the pipeline, so it must not contain a user name or password. A query and "
+        "spaces around it are not allowed either."
     )
     P172 = (
         "The environment variable {variable}, named by api_key_env, is not set. Set it "

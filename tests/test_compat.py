@@ -11,6 +11,8 @@ import pytest
 import spacy
 import torch
 from conftest import CONFIGS, make_lm, make_tokenizer
+from spacy.language import Language
+from spacy.tokens import Doc
 from tokenizers import Regex, pre_tokenizers
 from torch.nn.functional import linear
 from transformers import AttentionInterface
@@ -169,6 +171,25 @@ def test_compat_no_questions_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="trust_remote_code"):
         resolve_trust_remote_code(None, "a/b", False, True)
     assert asked
+
+
+@Language.factory("padellm_test_made_from_config")
+class NotesHowItIsMade:
+    """Notes whether it is made from a config."""
+
+    def __init__(self, nlp: Language, name: str) -> None:
+        self.from_config = compat.is_made_from_config()
+
+    def __call__(self, doc: Doc) -> Doc:
+        return doc
+
+
+def test_compat_pipelines_made_from_a_config_are_known() -> None:
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("padellm_test_made_from_config")
+    assert isinstance(pipe, NotesHowItIsMade)
+    other = type(nlp).from_config(nlp.config).get_pipe("padellm_test_made_from_config")
+    assert [pipe.from_config, other.from_config] == [False, True]
 
 
 # tokenizers

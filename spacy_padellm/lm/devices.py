@@ -44,16 +44,30 @@ def choose_device(device: str) -> torch.device:
     return parsed
 
 
+def check_device(device: str) -> str:
+    """Check the name of a device; "auto" asks for none.
+
+    RETURNS (str): The name.
+    RAISES (ValueError): If the device is unknown or not available.
+    """
+    if device != "auto":
+        choose_device(device)
+    return device
+
+
 def check_devices(devices: Sequence[str]) -> None:
     """Check a decoder's list of devices.
 
-    RAISES (ValueError): If it is not a list of strings.
+    RAISES (ValueError): If it is not a list of strings, or a device is unknown or not
+        available.
     """
     is_list = isinstance(devices, Sequence) and not isinstance(devices, str)
     if not is_list or not all(isinstance(device, str) for device in devices):
         least = 'a list, e.g. ["cuda:0", "cuda:1"], or [] for the model\'s own device'
         message = Errors.P120.format(name="devices", value=devices, least=least)
         raise ValueError(message)
+    for device in devices:
+        check_device(device)
 
 
 def fast_bf16(device: torch.device) -> bool:
@@ -74,13 +88,22 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
     RAISES (ValueError): If the dtype is unknown.
     """
-    if dtype == "auto":
+    if check_dtype(dtype) == "auto":
         if fast_bf16(device):
             return torch.bfloat16
         return torch.float16 if device.type == "cuda" else torch.float32
-    if dtype not in _DTYPES:
-        raise ValueError(Errors.P112.format(dtype=dtype, known=", ".join(_DTYPES)))
     return _DTYPES[dtype]
+
+
+def check_dtype(dtype: str) -> str:
+    """Check the name of a dtype.
+
+    RETURNS (str): The name.
+    RAISES (ValueError): If it is unknown.
+    """
+    if dtype != "auto" and dtype not in _DTYPES:
+        raise ValueError(Errors.P112.format(dtype=dtype, known=", ".join(_DTYPES)))
+    return dtype
 
 
 def enter_process(device: torch.device) -> None:

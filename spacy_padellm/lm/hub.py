@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants, get_session, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm.bundled import NAMES
 from spacy_padellm.lm.load_errors import as_load_errors
 
 
@@ -19,8 +22,16 @@ def fetch_file(name: str, file: str, *, revision: str | None) -> Path:
     RETURNS (Path): The file in the cache.
     RAISES (ValueError): If the hub has no such model or file, or cannot be reached.
     """
-    with as_load_errors(name):
-        return _fetch(name, file, revision)
+    try:
+        with as_load_errors(name):
+            return _fetch(name, file, revision)
+    except ValueError as error:
+        reason = why_offline()
+        if reason is None or not isinstance(error.__cause__, LocalEntryNotFoundError):
+            raise
+        cache = constants.HF_HUB_CACHE
+        message = Errors.P244.format(name=name, known=NAMES, cache=cache, error=reason)
+        raise ValueError(message) from error
 
 
 def fetch_optional_file(name: str, file: str, *, revision: str | None) -> Path | None:
@@ -34,14 +45,46 @@ def fetch_optional_file(name: str, file: str, *, revision: str | None) -> Path |
         try:
             return _fetch(name, file, revision)
         except LocalEntryNotFoundError:
-            # without a connection, the cache shows which files the model has
-            _fetch(name, "config.json", revision)
-            return None
+            pass
         except EntryNotFoundError:
             return None
+    # without a connection, the cache shows which files the model has
+    fetch_file(name, "config.json", revision=revision)
+    return None
 
 
 def _fetch(name: str, file: str, revision: str | None) -> Path:
-    offline = constants.HF_HUB_OFFLINE
+    offline = why_offline() is not None
     path = hf_hub_download(name, file, revision=revision, local_files_only=offline)
     return Path(path)
+
+
+_AGAIN = 60.0  # seconds until a hub that did not answer is asked again
+_answers: dict[str, tuple[float, str | None]] = {}
+
+
+def why_offline() -> str | None:
+    """Ask once whether the hub answers, where each file would be asked for six times.
+
+    RETURNS (str | None): Why the hub is not used; None if it answers. A hub that did
+        not answer is asked again after a minute.
+    """
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set in the environment"
+    hub = constants.ENDPOINT
+    asked, reason = _answers.get(hub, (-_AGAIN, ""))
+    if reason is not None and time.monotonic() - asked >= _AGAIN:
+        reason = None
+        try:
+            get_session().head(hub, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+        except Exception as error:  # huggingface_hub's client may be another one
+            reason = f"{hub} does not answer ({_innermost(error)})"
+        _answers[hub] = time.monotonic(), reason
+    return reason
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The error that others were raised from, which say the same in more words."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return error

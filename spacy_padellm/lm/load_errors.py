@@ -10,11 +10,12 @@ from safetensors import SafetensorError
 
 from spacy_padellm.compat import is_panic
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.bundled import NAMES
 
 
 @contextmanager
 def as_load_errors(source: Path | str) -> Iterator[None]:
-    """Replace the many errors of loading by two messages.
+    """Replace the many errors of loading by a few messages.
 
     source (Path | str): The model's folder or hub name.
     RAISES (ValueError): If the code inside the block fails.
@@ -27,7 +28,10 @@ def as_load_errors(source: Path | str) -> Iterator[None]:
         # transformers and peft raise any kind of error for a broken file
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
-        raise ValueError(Errors.P116.format(name=source, error=error)) from error
+        template = Errors.P116 if isinstance(source, Path) else Errors.P245
+        reason = str(error).strip().removesuffix(".")
+        message = template.format(name=source, error=reason, known=NAMES)
+        raise ValueError(message) from error
 
 
 def check_complete(source: Path | str, missing: Iterable[str]) -> None:

@@ -14,8 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from spacy_padellm.compat import dtype_option, no_questions
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.build import build_model
+from spacy_padellm.lm.bundled import BUNDLED, NAMES, is_like_bundled
 from spacy_padellm.lm.gguf import is_gguf, read_gguf, read_gguf_tokenizer
-from spacy_padellm.lm.hub import fetch_file, fetch_optional_file
+from spacy_padellm.lm.hub import fetch_file, fetch_optional_file, why_offline
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.lora import ADAPTER, base_names, load_adapter, read_adapter
@@ -25,9 +26,6 @@ from spacy_padellm.lm.task_config import FILE_NAME, read_tags
 from spacy_padellm.lm.tokenizer import read_tokenizer
 from spacy_padellm.lm.trust import check_code, check_settings
 from spacy_padellm.locks import make_lock
-
-_MODELS = Path(__file__).parent.parent / "models"
-BUNDLED = {"bundled-en": _MODELS / "en", "bundled-en-sm": _MODELS / "en_sm"}
 
 _HUB_SETTINGS = (
     "config.json",
@@ -47,10 +45,13 @@ def find_model(name: str) -> Path | str:
     name (str): The name.
     RETURNS (Path | str): A folder, a GGUF file, or the name.
 
-    RAISES (ValueError): If the name can only be a folder, and the folder is missing.
+    RAISES (ValueError): If the name can only be a folder, and the folder is missing, or
+        it is nearly that of a bundled model.
     """
     if name in BUNDLED:
         return BUNDLED[name]
+    if not name.strip():
+        raise ValueError(Errors.P243.format(name=name, known=NAMES))
     path = Path(name).expanduser()
     if path.is_dir() or (is_gguf(name) and path.is_file()):
         return path
@@ -61,7 +62,25 @@ def find_model(name: str) -> Path | str:
         or len(path.parts) > 2
     ):
         raise ValueError(Errors.P113.format(name=name))
+    if is_like_bundled(name):
+        raise ValueError(Errors.P243.format(name=name, known=NAMES))
     return name
+
+
+def check_name(name: str) -> None:
+    """Check that a model's name can be right, without asking the hub.
+
+    RAISES (ValueError): If there is no such folder, or it does not hold a model or a
+        tokenizer.
+    """
+    source = find_model(name)
+    if not isinstance(source, Path) or source.is_file():
+        return
+    if (source / "config.cfg").is_file():
+        raise ValueError(Errors.P136.format(path=source))
+    files = ("config.json", ADAPTER, "tokenizer*", "*.model")
+    if not any(next(source.glob(file), None) for file in files):
+        raise ValueError(Errors.P114.format(path=source, file="config.json"))
 
 
 def absolute_name(name: str) -> str:
@@ -109,7 +128,7 @@ def load(
     _check_code(source, revision, trusted=trust_remote_code)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
-        options["revision"] = revision
+        options |= _hub_options(revision)
     elif is_gguf(source):
         model, tokenizer = read_gguf(source, dtype=dtype)
         return LanguageModel(model.to(device or "cpu").eval(), tokenizer)
@@ -166,11 +185,16 @@ def load_tokenizer(
     _check_code(source, revision, trusted=trust_remote_code)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
-        options["revision"] = revision
+        options |= _hub_options(revision)
     elif is_gguf(source):
         return read_gguf_tokenizer(source)
     with _loading(), as_load_errors(source):
         return read_tokenizer(source, **options)
+
+
+def _hub_options(revision: str | None) -> dict[str, Any]:
+    """The arguments of `from_pretrained` for a model on the hub."""
+    return {"revision": revision, "local_files_only": why_offline() is not None}
 
 
 @contextmanager

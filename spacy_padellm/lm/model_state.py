@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.bundled import BUNDLED
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import BUNDLED, find_model
+from spacy_padellm.lm.loading import find_model
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.stamp import Stamp, stamp_of
 from spacy_padellm.lm.task_config import TaskSettings, read_settings

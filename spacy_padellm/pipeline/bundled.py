@@ -5,7 +5,7 @@ from __future__ import annotations
 import spacy
 from spacy.language import Language
 
-from spacy_padellm.lm.loading import BUNDLED
+from spacy_padellm.lm.bundled import BUNDLED
 
 
 def load_pipeline(name: str) -> Language:

@@ -6,13 +6,10 @@ from typing import Any
 
 from spacy.language import Language
 
-from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.pipeline.blocks import check_blocks
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.pipeline.validation import check_config_labels
 from spacy_padellm.text.span_getters import default_span_getter
-from spacy_padellm.text.spans import AlignmentMode, Existing
-from spacy_padellm.text.windows import Layout
 
 DEFAULT_SCORE_WEIGHTS = {
     "ents_f": 1.0,
@@ -34,7 +31,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
         "trust_remote_code": False,
         "lora": None,
     },
-    "labels": {},
+    "labels": None,  # or keys that are no strings would be an error of confection
     "prompt": None,
     "decoder": {
         "@misc": "spacy-padellm.TreeDecoder.v1",
@@ -79,21 +76,22 @@ def make_padellm_ner(
     nlp: Language,
     name: str,
     model: Any,
-    labels: dict[str, str | dict[str, str]],
+    labels: Any,
     prompt: Any,
     decoder: Any,
     span_getter: Any,
     training: Any,
     scorer: Any,
-    spans_key: str,
-    threshold: float | dict[str, float] | None,
-    dedup: Dedup,
-    alignment_mode: AlignmentMode,
-    existing: Existing,
-    layout: Layout,
-    alternatives: bool,
+    spans_key: Any,
+    threshold: Any,
+    dedup: Any,
+    alignment_mode: Any,
+    existing: Any,
+    layout: Any,
+    alternatives: Any,
 ) -> PaDeLLMNER:
-    """Make the component; see `PaDeLLMNER`."""
+    """Make the component; see `PaDeLLMNER`, which checks the settings."""
+    labels = {} if labels is None else labels
     check_blocks(
         name,
         model=model,

@@ -34,7 +34,7 @@ from spacy_padellm.pipeline.saving import (
     write_folder,
 )
 from spacy_padellm.pipeline.task import Task
-from spacy_padellm.pipeline.validation import check_cfg
+from spacy_padellm.pipeline.validation import check_cfg, check_threshold
 from spacy_padellm.prompt.template import PRESETS, Prompt
 from spacy_padellm.text.gold import (
     check_get_examples,
@@ -209,8 +209,12 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     @property
     def threshold(self) -> float | Mapping[str, float]:
         """The lowest probability of a mention: a number for all labels, or label ->
-        number; the decoder's `default_threshold` is for labels that are not in it."""
+        number; the decoder's `default_threshold` is for labels that are not in it.
+
+        RAISES (ValueError): If `cfg` was changed, and its threshold is neither.
+        """
         threshold: float | dict[str, float] | None = self.cfg["threshold"]
+        check_threshold(self.name, threshold)
         if threshold is not None and not isinstance(threshold, Mapping):
             return threshold
         return {**self._task.tuning.thresholds, **(threshold or {})}

@@ -1,7 +1,7 @@
 """Checks of the component's settings.
 
-The types in the factory's signature are checked by spaCy. Checked here is what they
-leave open, and what `cfg` was set to later.
+They are checked when the component is made, and where they are used: `cfg` may be
+changed later.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def check_cfg(name: str, cfg: Mapping[str, Any]) -> None:
     """Check the settings in a component's `cfg`.
 
     name (str): The component's name, for the error message.
-    cfg (Mapping[str, Any]): Its `threshold` must be None, a number in 0..1, or label ->
-        number; `alternatives` a bool; `dedup`, `alignment_mode`, `existing` and
+    cfg (Mapping[str, Any]): `threshold`: see `check_threshold`. `spans_key` must be a
+        string; `alternatives` a bool; `dedup`, `alignment_mode`, `existing` and
         `layout` one of their choices.
     RAISES (ValueError): If one of them is not.
     """
-    threshold = cfg["threshold"]
-    if threshold is not None and not _is_threshold(threshold):
-        raise ValueError(Errors.P149.format(name=name, value=threshold))
+    check_threshold(name, cfg["threshold"])
+    if not isinstance(cfg["spans_key"], str):
+        raise ValueError(Errors.P246.format(name=name, value=cfg["spans_key"]))
     for setting, choices in (
         ("dedup", get_args(Dedup)),
         ("alignment_mode", get_args(AlignmentMode)),
@@ -51,19 +51,32 @@ def check_cfg(name: str, cfg: Mapping[str, Any]) -> None:
         raise ValueError(Errors.P228.format(name=name, value=value))
 
 
-def check_config_labels(
-    name: str, *, labels: Mapping[str, Any], threshold: Any
-) -> None:
+def check_threshold(name: str, threshold: Any) -> None:
+    """Check a component's threshold.
+
+    name (str): The component's name, for the error message.
+    threshold (Any): Must be None, a number in 0..1, or label -> number.
+    RAISES (ValueError): If it is not.
+    """
+    if threshold is not None and not _is_threshold(threshold):
+        raise ValueError(Errors.P149.format(name=name, value=threshold))
+
+
+def check_config_labels(name: str, *, labels: Any, threshold: Any) -> None:
     """Check that a config file can store the labels.
 
     name (str): The component's name, for the error message.
-    labels (Mapping[str, Any]): The setting: label -> name, or name and description.
+    labels (Any): The setting: label -> name, or name and description.
     threshold (Any): The setting.
     RAISES (ValueError): If it cannot.
     """
+    if not isinstance(labels, Mapping):
+        raise ValueError(Errors.P247.format(name=name, value=labels))
     settings: dict[str, Any] = {"labels": labels, "threshold": threshold}
     for setting, value in settings.items():
         for label, content in value.items() if isinstance(value, Mapping) else ():
+            if not isinstance(label, str):
+                continue  # reported when the component is made
             is_section = "." in label and isinstance(content, Mapping)
             names = content.values() if isinstance(content, Mapping) else [content]
             has_variable = any("${" in name for name in (label, *map(str, names)))

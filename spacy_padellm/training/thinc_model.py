@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from thinc.api import Model, serialize_attr
 
+from spacy_padellm.compat import is_made_from_config
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.devices import check_device, check_dtype
 from spacy_padellm.lm.handle import ModelHandle
+from spacy_padellm.lm.loading import check_name
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.small_model import SmallShape
 from spacy_padellm.lm.trust import check_request
@@ -18,14 +21,13 @@ from spacy_padellm.training.loss import tree_loss
 from spacy_padellm.training.targets import TrainingTree
 
 TreeModel = Model[Sequence[TrainingTree], Any]
-DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def make_causal_lm(
     name: str = "bundled-en",
     *,
     revision: str | None = None,
-    dtype: DType = "auto",
+    dtype: str = "auto",
     device: str = "auto",
     trust_remote_code: bool = False,
     lora: dict[str, Any] | None = None,
@@ -34,7 +36,8 @@ def make_causal_lm(
 
     name (str): A bundled model's name, a folder, a GGUF file, or a hub name.
     revision (str | None): Branch, tag or commit of a hub model.
-    dtype (DType): Of the weights in decoding, and of the activations in training.
+    dtype (str): "auto", "float32", "bfloat16" or "float16". Of the weights in decoding,
+        and of the activations in training.
         "auto" is bfloat16 where the hardware is fast at it, else float16 on CUDA and
         float32 elsewhere.
     device (str): "cpu", "cuda", "cuda:1", ..., or "auto", which follows spaCy's GPU
@@ -43,14 +46,18 @@ def make_causal_lm(
         environment must agree, see `check_request`.
     lora (dict[str, Any] | None): Settings of peft's LoraConfig, to train a low-rank
         adapter instead of all weights.
-    RAISES (ValueError): If only the config trusts the model's code.
+    RAISES (ValueError): If only the config trusts the model's code, or a setting cannot
+        be right.
     """
     check_request(trust_remote_code)
+    # a pipeline that is made from its config may bring the model later
+    if not is_made_from_config():
+        check_name(name)
     source = ModelSource(
         name=name,
         revision=revision,
-        dtype=dtype,
-        device=resolve_device(device),
+        dtype=check_dtype(dtype),
+        device=check_device(resolve_device(device)),
         trust_remote_code=trust_remote_code,
         lora=lora,
     )
@@ -66,7 +73,7 @@ def make_small_causal_lm(
     heads: int = 4,
     key_value_heads: int = 4,
     context: int = 1024,
-    dtype: DType = "auto",
+    dtype: str = "auto",
     device: str = "auto",
 ) -> TreeModel:
     """`spacy-padellm.SmallCausalLM.v1`: a small model from scratch.
@@ -83,7 +90,11 @@ def make_small_causal_lm(
         key_value_heads=key_value_heads,
         context=context,
     )
-    source = ModelSource(name=None, dtype=dtype, device=resolve_device(device))
+    source = ModelSource(
+        name=None,
+        dtype=check_dtype(dtype),
+        device=check_device(resolve_device(device)),
+    )
     return _wrap(ModelHandle(source), shape=shape)
 
 

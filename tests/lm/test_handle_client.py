@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from spacy_padellm.lm.bundled import BUNDLED
 from spacy_padellm.lm.handle import ModelHandle
-from spacy_padellm.lm.loading import BUNDLED
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.task_config import TaskSettings
 from spacy_padellm.prompt.template import PRESETS

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
+from spacy_padellm.lm import hub
 from spacy_padellm.lm.hub import fetch_file, fetch_optional_file
 
 NAME = "some-one/some-model"
@@ -49,3 +51,59 @@ def test_hub_model_that_is_missing_is_an_error(snapshot: Path, name: str) -> Non
 def test_hub_revision_that_is_missing_is_an_error(snapshot: Path) -> None:
     with pytest.raises(ValueError, match="Could not load"):
         fetch_optional_file(NAME, "padellm.json", revision="other")
+
+
+# Without a connection
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch, snapshot: Path) -> str:
+    """The address of a hub that does not answer."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    return address
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["no-one/no-model", "no-model", "en_core_web_sm"])
+def test_hub_that_does_not_answer_is_told_at_once(unreachable: str, name: str) -> None:
+    message = rf"'{name}': it is no bundled model \(bundled-en.*{unreachable} does not"
+    for fetch in (fetch_file, fetch_optional_file):
+        with pytest.raises(ValueError, match=message):
+            fetch(name, "padellm.json", revision=None)
+
+
+@pytest.mark.timeout(20)
+def test_hub_that_does_not_answer_is_not_needed_for_the_cache(
+    unreachable: str, snapshot: Path
+) -> None:
+    path = snapshot / "config.json"
+    assert fetch_file(NAME, "config.json", revision=None) == path
+    assert fetch_optional_file(NAME, "padellm.json", revision=None) is None
+
+
+def test_hub_that_does_not_answer_is_asked_once_a_minute(
+    unreachable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Session:
+        def head(self, url: str, *, timeout: float) -> None:
+            asked.append(url)
+            raise OSError("refused")
+
+    monkeypatch.setattr(hub, "get_session", Session)
+    for _ in range(3):
+        assert hub.why_offline() == f"{unreachable} does not answer (refused)"
+    assert len(asked) == 1
+    monkeypatch.setattr(hub, "_AGAIN", 0.0)
+    hub.why_offline()
+    assert len(asked) == 2
+
+
+def test_hub_that_is_switched_off_is_told_so(snapshot: Path) -> None:
+    with pytest.raises(ValueError, match="HF_HUB_OFFLINE is set in the environment"):
+        fetch_file("no-one/no-model", "config.json", revision=None)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from conftest import make_lm
 
+from spacy_padellm.lm.bundled import BUNDLED
 from spacy_padellm.lm.folder import write_folder
 from spacy_padellm.lm.handle import ModelHandle
-from spacy_padellm.lm.loading import BUNDLED, load
+from spacy_padellm.lm.loading import load
 from spacy_padellm.lm.lora import with_lora
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.tags import TaughtTags, read_old_tags

@@ -334,7 +334,7 @@ def test_component_save_bytes_without_weights_where_none_are_needed(
     wanted = pipe_of(client).handle.client_tokens(PRESETS["compact"])
 
     def empty() -> Language:
-        return trained(model=named(tmp_path / "gone"), decoder=server)
+        return make_nlp(decoder=server)
 
     other = empty().from_bytes(client.to_bytes())
     assert pipe_of(other).label_data == LABELS

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import threading
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
@@ -64,12 +65,21 @@ def check_url(url: str) -> None:
 
     RAISES (ValueError): If it is not valid, or contains a user name, password or query.
     """
-    parts = urlsplit(url)
-    secret = parts.username is not None or parts.query or parts.fragment
-    complete = parts.scheme in ("http", "https") and parts.hostname
-    if not complete or secret or url != url.strip():
-        shown = f"{parts.scheme}://{parts.hostname}{parts.path}"
+    if not _is_address(url) or url != url.strip():
+        # without what may be secret
+        shown = re.sub(r"[?#].*", "", re.sub(r"//.*@", "//", url), flags=re.DOTALL)
         raise ValueError(Errors.P171.format(url=shown))
+
+
+def _is_address(url: str) -> bool:
+    """Whether it has a scheme, a host, a right port if any, and no secret."""
+    try:
+        parts = urlsplit(url)
+        complete = parts.scheme in ("http", "https") and parts.hostname
+        secret = parts.username is not None or parts.query or parts.fragment
+        return bool(complete and not secret and parts.port != 0)
+    except ValueError:
+        return False  # a port that is no number, or brackets without an address
 
 
 class Connection:
