@@ -121,7 +121,7 @@ class Errors:
     P244 = (
         "Could not load a causal language model from '{name}': it is no bundled model "
         "({known}), no folder here, and not in the cache of the Hugging Face hub "
-        "{cache}, and the hub is not asked: {error}. Check the name, and the "
+        "{cache}, and the hub cannot be used: {error}. Check the name, and the "
         "connection to the hub."
     )
     P245 = (

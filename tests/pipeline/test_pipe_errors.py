@@ -217,7 +217,7 @@ def test_component_errors_unknown_device() -> None:
 
 
 def test_component_errors_unknown_dtype() -> None:
-    with pytest.raises(ValueError, match="Unknown dtype 'float8'. Use 'auto' or"):
+    with pytest.raises(ValueError, match=r"Unknown dtype 'float8'\. Use 'auto' or"):
         use(model_folder(), dtype="float8")
 
 
