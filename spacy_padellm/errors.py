@@ -797,6 +797,35 @@ class Warnings:
         "pipeline for that language, e.g. spacy.blank('th'). Further tokens are left "
         "out without a warning."
     )
+    W120 = (
+        "The model '{model}' was not trained on the labels {labels}, but on {known}. "
+        "It knows other labels by their names alone, and a small model finds nothing "
+        "for them. Correct the labels, or train the model on them. set_labels(None) "
+        "takes all labels of the model again."
+    )
+    W121 = (
+        "The model '{model}' does not say what it was trained for: it has no "
+        "padellm.json. If it was not fine-tuned for this task with this prompt, what "
+        "it finds means nothing. Train it first, or give a model that was trained."
+    )
+    W122 = (
+        "The threshold of component '{name}' is set for the labels {labels}, which it "
+        "does not find. It finds: {known}. Correct the labels in "
+        "[components.{name}.threshold], or in cfg['threshold']."
+    )
+    W123 = (
+        "The model '{model}' was trained on texts in the language '{spoken}', but the "
+        "pipeline is for '{language}'. Train a model on texts in that language, or "
+        "give one that was, in the name of [components.padellm_ner.model]."
+    )
+    W124 = (
+        "revision = '{revision}' has no effect: only models on the hub have revisions, "
+        "and '{name}' is on this machine. Remove the setting, or correct the name."
+    )
+    W125 = (
+        "The component '{name}' has no settings {settings}, which are in its cfg. Its "
+        "settings: {known}. Correct the names."
+    )
     W170 = (
         "Could not check that the server {url} has the same tokenizer: it has neither "
         "/detokenize nor the option 'echo'. Make sure that it serves a model with the "

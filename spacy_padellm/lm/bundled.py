@@ -15,3 +15,8 @@ def is_like_bundled(name: str) -> bool:
     """Whether a name is probably meant for a bundled model, as "bundled_en"."""
     bare = name.lower().replace("_", "-")
     return "/" not in name and bool(get_close_matches(bare, BUNDLED, cutoff=_TYPO))
+
+
+def language_of(name: str) -> str:
+    """The language of a bundled model's texts, as the code that spaCy uses."""
+    return name.split("-")[1]

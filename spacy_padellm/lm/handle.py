@@ -13,6 +13,7 @@ import torch
 
 from spacy_padellm.compat import is_starting_process
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.bundled import BUNDLED
 from spacy_padellm.lm.devices import (
     choose_device,
     choose_dtype,
@@ -104,6 +105,13 @@ class ModelHandle:
     def origin(self) -> str:
         """The model's name in messages."""
         return self.source.name or "a model from scratch"
+
+    @property
+    def bundled(self) -> str | None:
+        """The name of the bundled model that is in use, if it is one."""
+        state, name = self._state, self.source.name
+        is_own = isinstance(state, InMemory) or state.tokenizer is not None
+        return name if name in BUNDLED and not is_own else None
 
     def hub_settings(self) -> TaskSettings | None:
         """Get the model's settings, from the hub if they are there.

@@ -67,6 +67,14 @@ def find_model(name: str) -> Path | str:
     return name
 
 
+def is_here(name: str) -> bool:
+    """Whether a model is on this machine, and not on the hub."""
+    try:
+        return isinstance(find_model(name), Path)
+    except ValueError:
+        return False
+
+
 def check_name(name: str) -> None:
     """Check that a model's name can be right, without asking the hub.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import spacy
 from spacy.language import Language
 
-from spacy_padellm.lm.bundled import BUNDLED
+from spacy_padellm.lm.bundled import BUNDLED, language_of
 
 
 def load_pipeline(name: str) -> Language:
@@ -19,7 +19,6 @@ def load_pipeline(name: str) -> Language:
     spacy.prefer_gpu()
     if name not in BUNDLED:
         return spacy.load(name)
-    language = name.split("-")[1]
-    nlp = spacy.blank(language)
+    nlp = spacy.blank(language_of(name))
     nlp.add_pipe("padellm_ner", config={"model": {"name": name}})
     return nlp

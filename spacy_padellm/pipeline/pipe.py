@@ -18,6 +18,7 @@ from thinc.api import Optimizer
 from spacy_padellm.decoding.base import DecodeJob, Decoder
 from spacy_padellm.decoding.fits import Fits
 from spacy_padellm.errors import Errors, Warnings, logger
+from spacy_padellm.lm.bundled import language_of
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.calibration import Calibration, Promise, Tuning
@@ -25,6 +26,7 @@ from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.pipeline.annotate_docs import find_mentions
+from spacy_padellm.pipeline.notices import Notices
 from spacy_padellm.pipeline.saving import (
     Loaded,
     Parts,
@@ -42,7 +44,7 @@ from spacy_padellm.text.gold import (
     gold_labels,
     group_gold_texts,
 )
-from spacy_padellm.text.labels import LabelNames, label_names
+from spacy_padellm.text.labels import DocLabels, LabelNames, label_names
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.spans import AlignmentMode, DocMentions, Existing, annotate
@@ -133,6 +135,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             "alternatives": alternatives,
         }
         check_cfg(name, self.cfg)
+        self._settings = tuple(self.cfg)
+        self._notices = Notices()
         self.handle.needs_weights = decoder.needs_weights
         self._updates = Updates()
         self._warned_of_drop = False
@@ -189,22 +193,27 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         self._task.set_labels({**self._task.labels, **names})
         return 1
 
-    def set_labels(self, labels: LabelNames | Iterable[str]) -> None:
+    def set_labels(self, labels: LabelNames | Iterable[str] | None) -> None:
         """Set the labels to find.
 
         To set the labels of a single Doc, use `doc.user_data["padellm_labels"]`. For
-        unseen labels the model relies on the name alone.
+        unseen labels the model relies on the name alone, and a warning says so.
 
-        labels (LabelNames | Iterable[str]): Labels, or label -> its name in the prompt,
-            or a mapping of `name` and `description`.
+        labels (LabelNames | Iterable[str] | None): Labels, or label -> its name in the
+            prompt, or a mapping of `name` and `description`. None takes all labels of
+            the model.
         RAISES (ValueError): If there are no labels, or the model was trained with
             another name for one of them.
         """
         self._task.fetch_hub_settings()
+        if labels is None:
+            self._task.set_all_labels()
+            return
         names = self._task.name_labels(labels)
         if not names:
             raise ValueError(Errors.P140.format(name=self.name))
         self._task.set_labels(names)
+        self._note_labels(names)
 
     @property
     def threshold(self) -> float | Mapping[str, float]:
@@ -335,10 +344,29 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             dedup=self.cfg["dedup"],
             passes_threshold=self._passes_threshold,
             get_prompt=lambda: self._task.require_prompt_for(self.decoder),
-            resolve_labels=self._task.resolve_labels,
+            resolve_labels=self._labels_to_find,
             promised=self.promise is not None,
             alternatives=self.cfg["alternatives"],
         )
+
+    def _labels_to_find(self, doc_labels: DocLabels | None) -> dict[str, str]:
+        """The labels to find in a Doc, with their names; warns of probable typos."""
+        labels = self._task.resolve_labels(doc_labels)
+        notices, handle = self._notices, self.handle
+        if self._task.says_nothing:
+            notices.model(handle.origin)
+        self._note_labels(labels)
+        findable = {**self._task.trained_labels, **self._task.labels, **labels}
+        notices.threshold(self.cfg["threshold"], labels=findable, name=self.name)
+        notices.cfg(self.cfg, known=self._settings, name=self.name)
+        if handle.bundled:
+            spoken = language_of(handle.bundled)
+            notices.language(self.vocab.lang, spoken=spoken, model=handle.bundled)
+        return labels
+
+    def _note_labels(self, labels: Iterable[str]) -> None:
+        known = self._task.trained_labels
+        self._notices.labels(labels, known=known, model=self.handle.origin)
 
     def make_windows(self, docs: Sequence[Doc]) -> list[Window]:
         """Cut Docs into the windows that are decoded.

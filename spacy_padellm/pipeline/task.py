@@ -13,7 +13,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.task_config import TaskSettings, reconcile
 from spacy_padellm.mention.calibration import Tuning
-from spacy_padellm.prompt.template import Prompt
+from spacy_padellm.prompt.template import PRESETS, Prompt
 from spacy_padellm.text.labels import (
     DocLabels,
     LabelNames,
@@ -137,6 +137,29 @@ class Task:
             self.set_labels(self.labels)
             self._hub_checked = True
 
+    @property
+    def trained_labels(self) -> dict[str, str]:
+        """Label -> its name, for all labels that the model was trained on."""
+        settings = self._model_settings
+        return {**(settings.labels if settings else {}), **self._trained_labels}
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it is unknown what the model was trained for."""
+        published = (PRESETS["released-en"], PRESETS["released-zh"])
+        unknown = self._model_settings is None and not self._handle.trained
+        return unknown and self.prompt not in published
+
+    def set_all_labels(self) -> None:
+        """Set all labels that the model was trained on, or else all that were set.
+
+        RAISES (ValueError): If there are none.
+        """
+        labels = self.trained_labels or self._names
+        if not labels:
+            raise ValueError(Errors.P140.format(name=self._name))
+        self.set_labels(labels)
+
     # Training
 
     def record_trained(self, labels: Mapping[str, str]) -> None:
@@ -195,7 +218,7 @@ class Task:
         prompt = self.require_prompt()
         old = self._model_settings
         # all labels of the model, also if the component is set to find only some
-        labels = {**(old.labels if old else {}), **self._trained_labels}
+        labels = self.trained_labels
         # the name set for a single Doc does not replace the component's
         labels |= {k: name for k, name in self.labels.items() if k in labels}
         output_format = old.output_format if old else ""

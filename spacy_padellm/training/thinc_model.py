@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from thinc.api import Model, serialize_attr
 
 from spacy_padellm.compat import is_made_from_config
-from spacy_padellm.errors import Errors
+from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.devices import check_device, check_dtype
 from spacy_padellm.lm.handle import ModelHandle
-from spacy_padellm.lm.loading import check_name
+from spacy_padellm.lm.loading import check_name, is_here
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.small_model import SmallShape
 from spacy_padellm.lm.trust import check_request
@@ -53,6 +54,8 @@ def make_causal_lm(
     # a pipeline that is made from its config may bring the model later
     if not is_made_from_config():
         check_name(name)
+    if revision is not None and is_here(name):
+        _warn_of_revision(name, revision)
     source = ModelSource(
         name=name,
         revision=revision,
@@ -96,6 +99,11 @@ def make_small_causal_lm(
         device=check_device(resolve_device(device)),
     )
     return _wrap(ModelHandle(source), shape=shape)
+
+
+@cache  # once per process
+def _warn_of_revision(name: str, revision: str) -> None:
+    logger.warning(Warnings.W124.format(name=name, revision=revision))
 
 
 def get_handle(model: TreeModel) -> ModelHandle:
