@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from spacy.tokens import Doc, DocBin
 
 from spacy_padellm.annotate.records import InputRecord
+from spacy_padellm.text.moved import move_spans
 from spacy_padellm.text.spans import get_score
 
 ENTITY = pa.struct(
@@ -99,5 +100,6 @@ def to_json_columns(record: InputRecord, columns: pa.Schema) -> dict[str, Any]:
 
 WRITERS = {
     "parquet": Writer(keep=to_entities, write=write_parquet),
-    "spacy": Writer(keep=lambda doc: doc, write=write_spacy),
+    # a Doc whose tokens were merged since could not be written
+    "spacy": Writer(keep=move_spans, write=write_spacy),
 }

@@ -13,6 +13,7 @@ from spacy.training import Example
 
 from spacy_padellm.mention.string_scores import Strings, micro_average, score_by_label
 from spacy_padellm.text.labels import get_doc_labels
+from spacy_padellm.text.moved import move_spans
 from spacy_padellm.text.spans import gold_spans
 
 
@@ -49,6 +50,9 @@ def ner_score(examples: Iterable[Example], *, spans_key: str) -> dict[str, Any]:
         and `strings_per_type`: the paper's micro-F over (label, string) of each text,
         regardless of offsets, with nested mentions (section 4.1).
     """
+    examples = list(examples)
+    for example in examples:
+        move_spans(example.predicted)  # other components may have merged tokens
     examples = [_with_doc_labels(example, spans_key) for example in examples]
     scores: dict[str, Any] = dict(get_ner_prf(examples))
     annotated = [

@@ -1,0 +1,107 @@
+"""Spans after tokens were merged or split."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+import spacy
+from helpers import NAME, NESTED, TEXT, gold_examples, trained
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+
+from spacy_padellm.text.moved import move_spans
+
+MOVE = "padellm_move_spans"
+
+
+def merging(*later: str) -> Language:
+    nlp = trained()
+    for name in ("merge_entities", *later):
+        nlp.add_pipe(name)
+    return nlp
+
+
+def mentions(doc: Doc) -> list[tuple[str, str, float]]:
+    group: Any = doc.spans["padellm"]
+    scores = group.attrs["scores"]
+    return [(s.text, s.label_, x) for s, x in zip(group, scores, strict=True)]
+
+
+def test_moved_spans_hold_the_same_words() -> None:
+    before, doc = trained()(TEXT), merging(MOVE)(TEXT)
+    assert doc[0].text == "Anna Smith"
+    assert mentions(doc) == mentions(before) != mentions(merging()(TEXT))
+
+
+def test_moved_spans_keep_their_scores() -> None:
+    doc = merging(MOVE)(TEXT)
+    scores = [span._.padellm_score for span in doc.spans["padellm"]]
+    assert scores == [ent._.padellm_score for ent in doc.ents]
+    assert None not in scores
+
+
+def test_moved_spans_inside_a_token_are_dropped() -> None:
+    doc = trained()(NESTED)
+    outer, (text, label, score) = mentions(doc)
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[1:4])
+    assert mentions(move_spans(doc)) == [outer]
+    dropped = doc.spans["padellm"].attrs["dropped"]
+    assert dropped == [{"label": label, "text": text, "score": score}]
+
+
+def test_moved_spans_of_split_tokens() -> None:
+    doc = trained()(TEXT)
+    before = mentions(doc)
+    with doc.retokenize() as retokenizer:
+        retokenizer.split(doc[0], ["An", "na"], heads=[doc[0], doc[0]])
+    assert mentions(move_spans(doc)) == before
+
+
+def test_moved_spans_of_unchanged_tokens_are_the_same() -> None:
+    doc = trained()(TEXT)
+    before, attrs = mentions(doc), dict(doc.spans["padellm"].attrs)
+    assert mentions(move_spans(doc)) == before
+    assert doc.spans["padellm"].attrs == attrs
+
+
+def test_moved_spans_of_others_are_left_alone() -> None:
+    doc = trained()(TEXT)
+    doc.spans["mine"] = [doc[0:1]]
+    group = doc.spans["mine"]
+    assert move_spans(doc).spans["mine"] is group
+
+
+def test_moved_spans_are_needed_to_save_a_doc() -> None:
+    text = "Acme hired Anna Smith"
+    with pytest.raises(IndexError, match="E035"):
+        pickle.dumps(merging()(text))
+    doc = merging(MOVE)(text)
+    assert pickle.loads(pickle.dumps(doc)).text == text
+    data = DocBin(store_user_data=True, docs=[doc]).to_bytes()
+    (read,) = DocBin(store_user_data=True).from_bytes(data).get_docs(doc.vocab)
+    assert mentions(read) == mentions(doc)
+
+
+def test_moved_spans_are_written_by_annotate() -> None:
+    pytest.importorskip("pyarrow")
+    from spacy_padellm.annotate.writers import WRITERS
+
+    doc = merging()("Acme hired Anna Smith")
+    assert mentions(WRITERS["spacy"].keep(doc))[-1][:2] == ("Anna Smith", "PER")
+
+
+def test_moved_spans_are_scored() -> None:
+    nlp, wanted = merging(), trained()
+    # spaCy aligns the merged tokens with the gold ones
+    scores = [n.evaluate(gold_examples(n)) for n in (nlp, wanted)]
+    assert scores[0]["ents_f"] == scores[1]["ents_f"]
+
+
+def test_moved_spans_component_is_saved(tmp_path: Any) -> None:
+    merging(MOVE).to_disk(tmp_path)
+    nlp = spacy.load(tmp_path)
+    assert nlp.pipe_names == [NAME, "merge_entities", MOVE]
+    assert mentions(nlp(TEXT)) == mentions(merging(MOVE)(TEXT))
