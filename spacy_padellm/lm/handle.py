@@ -81,7 +81,7 @@ class ModelHandle:
     @property
     def empty(self) -> bool:
         """Whether there is neither a model nor a name to load one by."""
-        return isinstance(self._state, ByName) and self.source.name is None
+        return self.source.name is None and not self._is_complete
 
     @property
     def _is_complete(self) -> bool:

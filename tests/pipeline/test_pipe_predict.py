@@ -37,6 +37,7 @@ from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import PackedBatch
 
 CFG = {
+    "spans_key": "padellm",
     "threshold": None,
     "dedup": "on",
     "alignment_mode": "expand",
