@@ -276,8 +276,8 @@ class Errors:
         "examples."
     )
     P141 = (
-        "A label must be a non-empty string, not {label!r} ({kind}). Give the label's "
-        'name, e.g. "PER".'
+        "A label must be a non-empty string, but {label!r} is of the type {kind}. Give "
+        'the label\'s name, e.g. "PER".'
     )
     P142 = (
         "The gold annotation has the label '{label}', which component '{name}' does "
@@ -441,6 +441,12 @@ class Errors:
         "The server {url} cannot be reached: {error}. An earlier text had no answer in "
         "all of its tries, so this one was not sent. Check that the server is running, "
         "and then decode the texts again."
+    )
+
+    P249 = (
+        "The request went through the proxy {proxy}, from {origin}. If {host} can be "
+        "reached without it, as a server on this machine can, set NO_PROXY={host} in "
+        "the environment."
     )
 
     # Analysis

@@ -11,6 +11,7 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.bundled import NAMES
 from spacy_padellm.lm.load_errors import as_load_errors
+from spacy_padellm.proxies import proxy_note
 
 
 def fetch_file(name: str, file: str, *, revision: str | None) -> Path:
@@ -31,6 +32,7 @@ def fetch_file(name: str, file: str, *, revision: str | None) -> Path:
             raise
         cache = constants.HF_HUB_CACHE
         message = Errors.P244.format(name=name, known=NAMES, cache=cache, error=reason)
+        message += proxy_note(constants.ENDPOINT)
         raise ValueError(message) from error
 
 

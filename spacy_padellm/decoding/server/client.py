@@ -31,6 +31,7 @@ from spacy_padellm.decoding.server.bounded import make_http_client, most_bytes
 from spacy_padellm.decoding.server.secrets import DEFAULT_KEY, check_secrets
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.tokens import PromptTokens
+from spacy_padellm.proxies import proxy_note
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds until a retry
 _LONGEST_ASKED = 60.0  # seconds until a retry that a server may ask for
@@ -96,6 +97,8 @@ class Connection:
         self.pid = os.getpid()
         self._key = _read_key(settings.api_key_env)
         self._client = _make_client(settings, self._key)
+        # the client has read the environment
+        self._proxy = proxy_note(settings.base_url)
         check_secrets(self._client.base_url, settings.api_key_env)
         # a text was given up because the server cannot be reached
         self._given_up = False
@@ -226,7 +229,8 @@ class Connection:
             if attempt + 1 < tries:
                 await asyncio.sleep(wait)
         self._given_up = self._given_up or template == Errors.P173
-        raise ConnectionError(template.format(url=url, tries=tries, error=reason))
+        message = template.format(url=url, tries=tries, error=reason)
+        raise ConnectionError(message + self._proxy)
 
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None, *, size: int
@@ -272,9 +276,10 @@ class Connection:
         location = error.response.headers.get("Location")
         if 300 <= status < 400 and location:
             other = self.plain(location)
-            refused = Refused(Errors.P184.format(url=url, status=status, other=other))
+            message = Errors.P184.format(url=url, status=status, other=other)
         else:
-            refused = Refused(Errors.P174.format(url=url, error=self._words(error)))
+            message = Errors.P174.format(url=url, error=self._words(error))
+        refused = Refused(message + self._proxy)
         refused.status = status
         return refused
 
@@ -290,7 +295,8 @@ class Connection:
         reason = await asyncio.shield(self._probe)
         if reason is not None:
             url = self.settings.base_url
-            raise ConnectionError(Errors.P185.format(url=url, error=reason))
+            message = Errors.P185.format(url=url, error=reason)
+            raise ConnectionError(message + self._proxy)
 
     async def _ask_once(self) -> str | None:
         """Send a known request once; gives the reason if there is no answer."""

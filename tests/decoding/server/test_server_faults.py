@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -204,3 +205,23 @@ def test_server_port_where_nothing_listens_is_told(prompt: PromptTokens) -> None
         one = ServerDecoder(url, max_retries=0)
         with pytest.raises(ConnectionError, match="did not answer"):
             decode(one, None, prompt, TEXTS, LABELS)
+
+
+@pytest.mark.parametrize("fault", ["refused", "silent"])
+def test_server_behind_a_proxy_is_told_so(
+    fault: str, prompt: PromptTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        if fault == "silent":
+            listening.listen()
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        decoder = ServerDecoder("http://localhost:8000/v1", max_retries=0, timeout=1.0)
+        message = rf"went through the proxy 127\.0\.0\.1:{port}.*set NO_PROXY=localhost"
+        for _ in range(2):  # the second is not tried
+            (error,) = decoder.stream(DecodeJob(prompt, LABELS), ["Bob ran"])
+            assert isinstance(error, ConnectionError)
+            assert re.search(message, str(error))
