@@ -269,6 +269,12 @@ class Errors:
         "Save the pipeline with nlp.to_disk or nlp.to_bytes."
     )
 
+    P260 = "{name} is {value!r} in [training.optimizer.learn_rate]. Set it to {least}."
+    P261 = (
+        "[training] sets no max_steps, so the learning rate cannot fall to 0 at its "
+        "end. Set max_steps, or total_steps in [training.optimizer.learn_rate]."
+    )
+
     # Settings of the component
     P140 = (
         "The component '{name}' has no labels. Set them in the config, e.g. labels = "
@@ -836,6 +842,30 @@ class Warnings:
         "Could not check that the server {url} has the same tokenizer: it has neither "
         "/detokenize nor the option 'echo'. Make sure that it serves a model with the "
         "pipeline's tokenizer."
+    )
+    W130 = (
+        "The learning rate stays at {rate}, because its schedule does not know how "
+        "long the training takes. Set total_steps in [training.optimizer.learn_rate]."
+    )
+    W131 = (
+        "The learning rate is 0 since step {total}, so the model learns nothing more. "
+        "Set total_steps in [training.optimizer.learn_rate] to the number of steps, or "
+        "to null to use max_steps."
+    )
+    W132 = (
+        "The learning rate rises for {warmup} steps, but the training takes {total}, "
+        "so it never falls. Set warmup_steps in [training.optimizer.learn_rate] to "
+        "about a tenth of the steps."
+    )
+    W133 = (
+        "The learning rate reaches 0 at step {total}, but the training goes on to step "
+        "{steps} (max_steps) and learns nothing there. Set total_steps in "
+        "[training.optimizer.learn_rate] to null to use max_steps."
+    )
+    W134 = (
+        "The training ends at step {steps} (max_steps), before the learning rate has "
+        "fallen: it reaches 0 at step {total}. Set total_steps in "
+        "[training.optimizer.learn_rate] to null to use max_steps."
     )
     W190 = (
         "{n} text(s) without complete gold annotation were left out (one entity that "

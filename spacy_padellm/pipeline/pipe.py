@@ -49,6 +49,7 @@ from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.spans import AlignmentMode, DocMentions, Existing, annotate
 from spacy_padellm.text.windows import Layout, Window, make_windows
+from spacy_padellm.training.schedules import planned_steps, tell_total
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.thinc_model import TreeModel, get_handle
 from spacy_padellm.training.update import (
@@ -139,6 +140,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         self._notices = Notices()
         self.handle.needs_weights = decoder.needs_weights
         self._updates = Updates()
+        self._steps: int | None = None  # of the training, once it is initialized
         self._warned_of_drop = False
         self.skips_updates = False  # set by `spacy-padellm.checkpoints.v1`
         self._task = self._make_task(label_names(labels, {}), prompt)
@@ -408,9 +410,12 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         nlp (Language | None): The pipeline.
         labels (dict | list | None): See `set_labels`; None takes those of the config,
             of the model, or of the examples.
-        RAISES (ValueError): If there are no labels, or the examples have others.
+        RAISES (ValueError): If there are no labels, or the examples have others, or
+            the learning rate does not know how many steps the training takes.
         """
         check_get_examples(get_examples, "PaDeLLMNER.initialize")
+        if nlp is not None:
+            self._steps = planned_steps(nlp.config.interpolate()["training"])
         if labels is not None:
             self._task.set_labels(self._task.name_labels(labels))
         texts: list[str] = []
@@ -529,6 +534,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
 
         RAISES (ValueError): If `sgd` averages parameters.
         """
+        tell_total(sgd.schedules, self._steps)
         if self._updates.count:
             make_step(self._updates, self.handle.lm(), sgd, settings=self.training)
             # thresholds and calibration do not fit the new weights
