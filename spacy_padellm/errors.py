@@ -532,6 +532,15 @@ class Errors:
         "min_count_probability and raise sure_tag_probability in "
         "[components.padellm_ner.decoder] of the pipeline."
     )
+    P262 = (
+        "{path} holds a pipeline already. Give another --output, or replace that one "
+        "with --force."
+    )
+    P263 = "{path} holds other files. Give an --output folder that is new or empty."
+    P264 = (
+        "No mention of {path} has a label of the pipeline: {known}. If the corpus has "
+        "other names for them, use 'python -m spacy padellm analyze' with --rename."
+    )
 
     # Data conversion
     P200 = "Unknown format '{format}'. Choose one of: {formats}."
@@ -911,6 +920,10 @@ class Warnings:
     W403 = (
         "{damaged} finished shard(s) were damaged, first {first}. They are annotated "
         "again."
+    )
+    W404 = (
+        "Stopped. To go on, give the same command again: finished shards are kept in "
+        "{output}."
     )
     R102 = (
         "the model ({kind}) computes other outputs from a tree than from separate "

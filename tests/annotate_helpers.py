@@ -81,8 +81,10 @@ def contents(output: Path) -> dict[str, bytes]:
 # Processes
 
 
-def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """Start the command in a new process."""
+def start(
+    *arguments: object, group: bool = False, **environment: str
+) -> subprocess.Popen[str]:
+    """Start the command in a new process, or in a group of processes of its own."""
     command = [sys.executable, "-m", "spacy", "padellm", "annotate"]
     return subprocess.Popen(
         [*command, *map(str, arguments)],
@@ -90,6 +92,7 @@ def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=group,
     )
 
 

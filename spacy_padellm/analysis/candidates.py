@@ -15,6 +15,7 @@ from spacy_padellm.analysis.thresholds import CandidateCorpus, Candidates
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
+from spacy_padellm.progress import count_progress
 
 BATCH_SIZE = 256
 
@@ -36,7 +37,10 @@ def find_candidates(
     labels = {mention.label for doc in gold.docs for mention in doc.mentions}
     pipe.set_tuning(Tuning())
     pipe.cfg["threshold"] = 0.0
-    docs = nlp.pipe((doc.text for doc in gold.docs), batch_size=BATCH_SIZE)
+    docs = count_progress(
+        nlp.pipe((doc.text for doc in gold.docs), batch_size=BATCH_SIZE),
+        len(gold.docs),
+    )
     texts = [
         Candidates(
             frozenset(doc.mentions),

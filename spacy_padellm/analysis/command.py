@@ -11,6 +11,7 @@ from wasabi import msg
 
 from spacy_padellm.analysis.options import parse_labels, parse_names
 from spacy_padellm.errors import Warnings
+from spacy_padellm.progress import count_progress
 from spacy_padellm.writable import make_writable
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ def analyze_cli(
     the calibration of the final spans' scores.
     """
     # imported here because spaCy imports this module for every command
-    from spacy_padellm.analysis.inputs import load_for_analysis, read_gold
+    from spacy_padellm.analysis.inputs import (
+        check_shared_labels,
+        load_for_analysis,
+        read_gold,
+    )
     from spacy_padellm.analysis.page import make_page
     from spacy_padellm.analysis.report import tables, to_dict
     from spacy_padellm.analysis.run import analyse
@@ -73,7 +78,10 @@ def analyze_cli(
             spans_key=pipe.cfg["spans_key"],
             limit=limit,
         )
-        result = analyse(nlp, pipe, corpus.docs, labels=chosen)
+        if limit is None:
+            check_shared_labels(corpus, chosen, path=data)
+        docs = count_progress(corpus.docs, len(corpus.docs))
+        result = analyse(nlp, pipe, docs, labels=chosen)
     except ValueError as error:
         msg.fail(str(error), exits=1)
     facts = {

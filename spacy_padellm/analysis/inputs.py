@@ -120,6 +120,20 @@ def read_gold(
     return corpus
 
 
+def check_shared_labels(
+    corpus: GoldCorpus, labels: Sequence[str], *, path: Path
+) -> None:
+    """Check that a corpus has mentions, if all it has are of other labels.
+
+    corpus (GoldCorpus): The corpus.
+    labels (Sequence[str]): The labels of the pipe, or those to analyse.
+    path (Path): The file of the corpus.
+    RAISES (AnalysisError): If all its mentions were left out.
+    """
+    if corpus.other_labels and not any(doc.mentions for doc in corpus.docs):
+        raise AnalysisError(Errors.P198.format(path=path, known=", ".join(labels)))
+
+
 def exclusion_notes(corpus: GoldCorpus) -> list[str]:
     """Notes for the user on the Docs and mentions that were left out."""
     notes = []

@@ -11,6 +11,7 @@ import typer
 from wasabi import msg
 
 from spacy_padellm.analysis.options import AnalysisError, parse_names, parse_wish
+from spacy_padellm.errors import Errors
 from spacy_padellm.writable import make_writable
 
 if TYPE_CHECKING:
@@ -29,6 +30,12 @@ def tune_cli(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the pipeline to write")
     ],
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", "-f", help="Replace the pipeline in the output folder, if any"
+        ),
+    ] = False,
     rename: Annotated[
         str,
         typer.Option(help="Rename labels of the data: old=new, comma-separated"),
@@ -67,14 +74,14 @@ def tune_cli(
     )
     from spacy_padellm.analysis.promise_report import add_promise
     from spacy_padellm.analysis.thresholds import cross_fit, evaluate_tuning, tune
-    from spacy_padellm.errors import Errors
     from spacy_padellm.mention.calibration import Tuning
 
     try:
         names = parse_names(rename)
-        for path in (output, json_path):
-            if path is not None:
-                make_writable(path / "meta.json" if path is output else path)
+        check_output(output, replace=force)
+        make_writable(output / "meta.json")
+        if json_path is not None:
+            make_writable(json_path)
         nlp, pipe = load_for_analysis(model)
         wish = parse_wish(recall, precision, pipe.labels)
         golds = [
@@ -165,3 +172,18 @@ def tune_cli(
 
 def _both(rates: Rates) -> str:
     return f"{rates.recall:.3f} / {rates.precision:.3f}"
+
+
+def check_output(path: Path, *, replace: bool) -> None:
+    """Check that a pipeline can be written without a loss.
+
+    path (Path): The folder.
+    replace (bool): Whether a pipeline in it may be replaced.
+    RAISES (AnalysisError): If it holds a pipeline that may not, or anything else.
+    """
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not (path / "meta.json").is_file():
+        raise AnalysisError(Errors.P263.format(path=path))
+    if not replace:
+        raise AnalysisError(Errors.P262.format(path=path))

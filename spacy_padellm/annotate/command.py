@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from enum import Enum
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from wasabi import msg
 
-from spacy_padellm.errors import Errors
+from spacy_padellm.errors import Errors, Warnings
 
 REJECTED_EXIT = 3
+STOPPED_EXIT = 130  # as a shell reports Ctrl-C
 
 
 class OutputFormat(str, Enum):
@@ -81,7 +82,7 @@ def annotate_cli(
     in DIR/rejected.jsonl with the reason.
 
     Exit codes: 0 if everything was annotated, 3 if records were rejected, 1 if the run
-    failed.
+    failed, 130 if it was stopped with Ctrl-C.
     """
     needed = {"pyarrow": "annotate"}
     if ray is not None:
@@ -89,9 +90,12 @@ def annotate_cli(
     for package, extra in needed.items():
         if find_spec(package) is None:
             msg.fail(Errors.P400.format(package=package, extra=extra), exits=1)
-    # imported here because spaCy imports this module for every command
-    from spacy_padellm.annotate.files import AnnotateError
-    from spacy_padellm.annotate.run import AnnotateSettings, run
+    try:
+        # imported here because spaCy imports this module for every command
+        from spacy_padellm.annotate.files import AnnotateError
+        from spacy_padellm.annotate.run import AnnotateSettings, run
+    except KeyboardInterrupt:
+        _stop(output)
 
     settings = AnnotateSettings(
         pipeline=pipeline,
@@ -109,6 +113,8 @@ def annotate_cli(
         outcome = run(settings)
     except AnnotateError as error:
         msg.fail(str(error), exits=1)
+    except KeyboardInterrupt:
+        _stop(output)
     if outcome.done_before:
         msg.info(f"Done before: {outcome.done_before} of {outcome.shards} shards")
     read = f"{outcome.rows} rows read, {outcome.shards} shards"
@@ -116,3 +122,9 @@ def annotate_cli(
     if outcome.rejected:
         msg.warn(f"{outcome.rejected} records rejected: {output}/rejected.jsonl")
         raise typer.Exit(code=REJECTED_EXIT)
+
+
+def _stop(output: str) -> NoReturn:
+    """Say how to go on after Ctrl-C."""
+    msg.warn(Warnings.W404.format(output=output))
+    raise typer.Exit(code=STOPPED_EXIT)

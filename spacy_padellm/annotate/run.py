@@ -25,7 +25,6 @@ from spacy_padellm.annotate.output import (
 )
 from spacy_padellm.annotate.pipeline import find_pipeline, fingerprint
 from spacy_padellm.annotate.plan import Plan, Shard, make_plan
-from spacy_padellm.annotate.progress import progress
 from spacy_padellm.annotate.run_local import (
     Failures,
     check_gpus,
@@ -34,6 +33,7 @@ from spacy_padellm.annotate.run_local import (
 )
 from spacy_padellm.annotate.worker import Job
 from spacy_padellm.errors import Errors, Warnings, logger
+from spacy_padellm.progress import progress
 
 # enough shards per worker that waiting for the last one takes little time
 SHARDS_PER_WORKER = 8

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -112,7 +113,8 @@ class _Pool:
         gpus = choose_gpus(number, self._gpus)
         process = context.Process(target=_worker_main, args=(there, self._job, gpus))
         process.daemon = True
-        process.start()
+        with _interrupts_blocked():
+            process.start()
         # so that the connection ends when the process ends
         there.close()
         self.running[here] = _Worker(process, number)
@@ -227,6 +229,19 @@ def _worker_main(connection: Connection, job: Job, gpus: list[str]) -> None:
             connection.send(("stop", str(error)))
     except (EOFError, OSError, KeyboardInterrupt):
         return  # the command has ended; the current shard is complete or missing
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Keep Ctrl-C from processes started here: the command gets it, and kills them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _reporter(connection: Connection) -> Report:

@@ -13,6 +13,7 @@ import torch
 from spacy_padellm.benchmark.memory import peak_memory
 from spacy_padellm.benchmark.work import Work, count_work
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.progress import progress
 
 WARM_UP_TEXTS = 8  # for the stream
 
@@ -123,30 +124,38 @@ def measure(
     RETURNS (list[Measurement]): One for each entry.
     """
     results = []
-    for entry in entries:
-        result = Measurement(entry.name, entry.kind, [], None, words)
-        entry.run_alone(texts[0])
-        with count_work(entry.lm) as work, peak_memory(device) as peak:
-            for text in texts:
-                entry.run_alone(text)
-        result.work = work if entry.lm is not None else None
-        result.memory = peak.size
-        if entry.stream is not None:
-            entry.stream(texts[:WARM_UP_TEXTS])
-        results.append(result)
     rounds: list[list[list[float]]] = [[] for _ in entries]
     streams: list[list[float]] = [[] for _ in entries]
-    for _ in range(repeats):
-        for entry, times in zip(entries, rounds, strict=True):
-            times.append([_seconds(entry.run_alone, text, device) for text in texts])
-    for turn in range(repeats):
-        for number, entry in enumerate(entries):
-            if entry.stream is None:
-                continue
-            with peak_memory(device) as peak:
-                streams[number].append(_seconds(entry.stream, texts, device))
-            if turn == 0:
-                results[number].stream_memory = peak.size
+    streamed = sum(entry.stream is not None for entry in entries)
+    passes = len(entries) * (1 + repeats) + streamed * repeats
+    with progress(passes * len(texts)) as report:
+        for entry in entries:
+            result = Measurement(entry.name, entry.kind, [], None, words)
+            entry.run_alone(texts[0])
+            with count_work(entry.lm) as work, peak_memory(device) as peak:
+                for text in texts:
+                    entry.run_alone(text)
+                    report(1)
+            result.work = work if entry.lm is not None else None
+            result.memory = peak.size
+            if entry.stream is not None:
+                entry.stream(texts[:WARM_UP_TEXTS])
+            results.append(result)
+        for _ in range(repeats):
+            for entry, times in zip(entries, rounds, strict=True):
+                times.append([])
+                for text in texts:
+                    times[-1].append(_seconds(entry.run_alone, text, device))
+                    report(1)
+        for turn in range(repeats):
+            for number, entry in enumerate(entries):
+                if entry.stream is None:
+                    continue
+                with peak_memory(device) as peak:
+                    streams[number].append(_seconds(entry.stream, texts, device))
+                report(len(texts))
+                if turn == 0:
+                    results[number].stream_memory = peak.size
     for result, times, seconds in zip(results, rounds, streams, strict=True):
         result.latencies = [
             statistics.median(each) for each in zip(*times, strict=True)

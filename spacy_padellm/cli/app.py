@@ -6,6 +6,7 @@ import typer
 from spacy.cli import app
 
 from spacy_padellm.analysis.command import analyze_cli
+from spacy_padellm.analysis.evaluate_command import evaluate_cli
 from spacy_padellm.analysis.tune_command import tune_cli
 from spacy_padellm.annotate.command import annotate_cli
 from spacy_padellm.benchmark.command import PASSED_ON, benchmark_cli
@@ -24,6 +25,7 @@ padellm_cli.command("benchmark", context_settings=PASSED_ON, add_help_option=Fal
 )
 padellm_cli.command("analyze")(analyze_cli)
 padellm_cli.command("annotate")(annotate_cli)
+padellm_cli.command("evaluate")(evaluate_cli)
 padellm_cli.command("tune")(tune_cli)
 padellm_cli.command("convert")(convert_cli)
 padellm_cli.command("suggest")(suggest_cli)

@@ -29,6 +29,7 @@ from spacy_padellm.corpora.records import (
 from spacy_padellm.corpora.table import read_table
 from spacy_padellm.corpora.trim import trim_spans
 from spacy_padellm.errors import Errors
+from spacy_padellm.progress import count_progress
 from spacy_padellm.text.labels import LABELS_KEY
 
 Reader = Callable[[Path], Iterator[CorpusRecord | BadLine]]
@@ -121,7 +122,7 @@ def convert(
     )
     for path in files:
         name = recognize(path) if data_format == AUTO else data_format
-        for item in readers[name](path):
+        for item in count_progress(readers[name](path)):
             if isinstance(item, CorpusRecord) and (problem := record_problem(item)):
                 item = BadLine(path, item.line, problem)
             if isinstance(item, BadLine):

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from spacy.language import Language
 from spacy.util import registry
-from wasabi import Printer
+from wasabi.printer import Printer
 
 LogStep = Callable[[dict[str, Any] | None], None]
 Logger = Callable[[Language, IO[str], IO[str]], tuple[LogStep, Callable[[], None]]]
@@ -24,9 +24,7 @@ def make_console_logger(minutes: float = 2.0) -> Logger:
 
     minutes (float): Time between two lines.
     """
-    make_rows = registry.loggers.get(  # type: ignore[attr-defined]
-        "spacy.ConsoleLogger.v3"
-    )
+    make_rows = registry.loggers.get("spacy.ConsoleLogger.v3")
     set_up_rows = make_rows(progress_bar="train")
 
     def set_up(

@@ -306,3 +306,22 @@ def test_analysis_kinds_import_neither_spacy_nor_torch() -> None:
         "assert not {'spacy', 'thinc', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("labels", [None, "PER"])
+def test_analysis_command_without_a_shared_label_is_an_error(
+    model: str, tmp_path: Path, labels: str | None
+) -> None:
+    other = "LOC" if labels else "HUMAN"
+    corpus = write_corpus(tmp_path / "gold.spacy", {TEXT: [("Paris", other)]})
+    code, output = invoke(model, corpus, *(["--labels", labels] if labels else []))
+    assert code == 1
+    assert "use --rename" in output
+    assert "Spans" not in output
+
+
+def test_analysis_command_takes_texts_without_any_mention(
+    model: str, tmp_path: Path
+) -> None:
+    found = figures(model, tmp_path, {TEXT: []})
+    assert found["all"]["predicted"]["spurious"] == len(GOLD[TEXT])

@@ -263,6 +263,45 @@ def test_thresholds_tune_on_gold_without_known_labels_is_an_error(
     assert not (tmp_path / "out" / "meta.json").exists()
 
 
+def tune_to(output: Path, *options: str, folder: Path) -> tuple[int, str]:
+    """Tune the pipeline of a folder."""
+    nlp = trained()
+    if not (folder / "nlp").exists():
+        nlp.to_disk(folder / "nlp")
+    gold = gold_doc(nlp, TEXT, GOLD[TEXT])
+    DocBin(docs=[gold]).to_disk(folder / "gold.spacy")
+    command = ["tune", folder / "nlp", folder / "gold.spacy", "-o", output, *options]
+    result = CliRunner().invoke(padellm_cli, [str(part) for part in command])
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_thresholds_tune_keeps_a_pipeline(tmp_path: Path, same: bool) -> None:
+    output = tmp_path / ("nlp" if same else "other")
+    trained().to_disk(output)
+    before = (output / "padellm_ner" / "cfg").read_bytes()
+    code, words = tune_to(output, folder=tmp_path)
+    assert code == 1
+    assert "replace that one with --force" in words
+    assert (output / "padellm_ner" / "cfg").read_bytes() == before
+
+
+def test_thresholds_tune_replaces_its_input_if_told(tmp_path: Path) -> None:
+    code, words = tune_to(tmp_path / "new", folder=tmp_path)
+    assert code == 0, words
+    code, words = tune_to(tmp_path / "nlp", "--force", folder=tmp_path)
+    assert code == 0, words
+    tuned = pipe_of(spacy.load(tmp_path / "nlp"))
+    assert tuned.threshold == pipe_of(spacy.load(tmp_path / "new")).threshold != {}
+
+
+def test_thresholds_tune_never_writes_among_other_files(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    code, words = tune_to(tmp_path, "--force", folder=tmp_path)
+    assert code == 1
+    assert "holds other files" in words
+
+
 def test_thresholds_tune_without_a_corpus_is_an_error(tmp_path: Path) -> None:
     trained().to_disk(tmp_path / "nlp")
     command = ["tune", tmp_path / "nlp", tmp_path / "no.spacy", "-o", tmp_path / "out"]

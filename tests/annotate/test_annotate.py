@@ -35,7 +35,7 @@ from helpers import NAME, REFUSING, TOO_LONG, entities, trained, trained_folder
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
-from spacy_padellm.annotate.progress import progress
+from spacy_padellm.progress import progress
 
 
 @pytest.fixture(scope="module")

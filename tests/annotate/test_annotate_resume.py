@@ -168,3 +168,34 @@ def _at_work(
     """Find the workers once there were so many attempts at the shard."""
     begun = list((output / "unfinished").glob("part-*"))
     return workers_of(process) if len(begun) == attempts else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_annotate_resume_after_ctrl_c(
+    source: Path, undisturbed: dict[str, bytes], tmp_path: Path, workers: int
+) -> None:
+    output = tmp_path / "out"
+    process = start(*command(source, output), "--workers", workers, group=True)
+    wait_for(lambda: len(shards(output)) >= 2, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, workers too
+    code, words = finish(process)
+    assert code == 130
+    assert "To go on, give the same command again" in words
+    assert "Traceback" not in words
+    code, words = annotate(*command(source, output))
+    assert code == 3, words
+    assert contents(output) == undisturbed
+
+
+def test_annotate_resume_ctrl_c_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    source = write_jsonl(tmp_path / "in.jsonl", some_texts(5))
+    monkeypatch.setattr("spacy_padellm.annotate.run_local.load_job", stop)
+    code, words = annotate(*command(source, tmp_path / "out"))
+    assert code == 130
+    assert "To go on, give the same command again" in words

@@ -1,0 +1,85 @@
+"""`python -m spacy padellm evaluate`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from wasabi import msg
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.writable import make_writable
+
+PARTS = ("p", "r", "f")
+
+
+def evaluate_cli(
+    model: Annotated[
+        str, typer.Argument(help="Pipeline folder or package, or bundled-en")
+    ],
+    data: Annotated[
+        Path, typer.Argument(help="Gold annotation, a .spacy file or a folder of them")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the scores as JSON")
+    ] = None,
+) -> None:
+    """Score a pipeline: its entities, all its mentions, and the paper's strings.
+
+    `python -m spacy evaluate` prints the scores of doc.ents alone.
+    """
+    # imported here because spaCy imports this module for every command
+    from spacy_padellm.analysis.inputs import load_for_analysis
+    from spacy_padellm.analysis.score import score_corpus
+
+    try:
+        if output is not None:
+            make_writable(output)
+        if not data.exists():
+            raise ValueError(Errors.P191.format(path=data))
+        nlp, pipe = load_for_analysis(model)
+        start = time.perf_counter()
+        scores, words = score_corpus(nlp, pipe, data)
+    except ValueError as error:
+        msg.fail(str(error), exits=1)
+    scores["speed"] = words / (time.perf_counter() - start)
+    key = pipe.cfg["spans_key"]
+    kinds = {
+        "Entities (doc.ents)": "ents",
+        f'Mentions (doc.spans["{key}"])': f"spans_{key}",
+        "Strings (as in the paper)": "strings",
+    }
+    _print_table("Scores", {name: _parts(scores, kind) for name, kind in kinds.items()})
+    for name, kind in kinds.items():
+        _print_table(f"{name} by label", scores.get(f"{kind}_per_type") or {})
+    msg.info(f"{scores['speed']:.0f} words a second")
+    if output is not None:
+        output.write_text(json.dumps(scores, indent=2) + "\n", "utf8")
+        msg.good(f"Scores: {output}")
+
+
+def _parts(scores: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Precision, recall and F1 of a kind of score, those that there are."""
+    keys = {part: f"{kind}_{part}" for part in PARTS}
+    return {part: scores[key] for part, key in keys.items() if key in scores}
+
+
+def _print_table(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> None:
+    cells = [
+        (name, *(_percent(parts[part]) for part in PARTS))
+        for name, parts in rows.items()
+        if parts
+    ]
+    if cells:
+        msg.divider(title)
+        header = ("", "P", "R", "F")
+        msg.table(cells, header=header, divider=True, aligns=("l", "r", "r", "r"))
+
+
+def _percent(score: float | None) -> str:
+    """A score in percent; None if nothing is annotated."""
+    return "-" if score is None else f"{100 * score:.2f}"

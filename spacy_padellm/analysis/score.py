@@ -1,0 +1,53 @@
+"""The scores of a pipe on a corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from spacy.language import Language
+from spacy.training import Corpus, Example
+
+from spacy_padellm.analysis.collect import BATCH_SIZE
+from spacy_padellm.analysis.options import AnalysisError
+from spacy_padellm.errors import Errors
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
+from spacy_padellm.progress import count_progress
+from spacy_padellm.text.spans import gold_spans
+
+
+def score_corpus(
+    nlp: Language, pipe: PaDeLLMNER, path: Path
+) -> tuple[dict[str, Any], int]:
+    """Annotate the texts of a corpus, and score a component.
+
+    nlp (Language): The pipeline.
+    pipe (PaDeLLMNER): Its component.
+    path (Path): A `.spacy` file, or a folder of them.
+    RETURNS (tuple[dict[str, Any], int]): The scores, and the number of words.
+    RAISES (AnalysisError): If the corpus cannot be read, is not annotated, or has other
+        labels than the component.
+    RAISES (Exception): Any error of the pipeline for a text.
+    """
+    examples = _read(nlp, path)
+    key = pipe.cfg["spans_key"]
+    golds = [gold_spans(example.reference, key) for example in examples]
+    if all(gold is None for gold in golds):
+        raise AnalysisError(Errors.P193.format(path=path, docs=len(golds)))
+    labels = {span.label_ for gold in golds for span in gold or ()}
+    if labels and not labels.intersection(pipe.labels):
+        known = ", ".join(pipe.labels)
+        raise AnalysisError(Errors.P264.format(path=path, known=known))
+    docs = nlp.pipe((eg.predicted for eg in examples), batch_size=BATCH_SIZE)
+    counted = count_progress(docs, len(examples))
+    for example, doc in zip(examples, counted, strict=True):
+        example.predicted = doc
+    words = sum(len(example.predicted) for example in examples)
+    return pipe.score(examples), words
+
+
+def _read(nlp: Language, path: Path) -> list[Example]:
+    try:
+        return list(Corpus(path)(nlp))
+    except Exception as error:  # a broken file can raise errors of many libraries
+        raise AnalysisError(Errors.P192.format(path=path, error=error)) from error

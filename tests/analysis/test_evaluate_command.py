@@ -1,0 +1,86 @@
+"""`python -m spacy padellm evaluate` with a small trained model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import spacy
+from helpers import GOLD, NESTED, TEXT, gold_doc, trained
+from spacy.tokens import DocBin
+from typer.testing import CliRunner
+
+from spacy_padellm.cli.app import padellm_cli
+
+Golds = Mapping[str, Sequence[tuple[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model")
+    trained().to_disk(folder)
+    return str(folder)
+
+
+def write(path: Path, golds: Golds) -> Path:
+    nlp = spacy.blank("en")
+    docs = [gold_doc(nlp, text, mentions) for text, mentions in golds.items()]
+    DocBin(docs=docs).to_disk(path)
+    return path
+
+
+def evaluate(*arguments: object) -> tuple[int, str]:
+    command = ["evaluate", *map(str, arguments)]
+    result = CliRunner().invoke(padellm_cli, command)
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_evaluate_command_prints_all_scores(model: str, tmp_path: Path) -> None:
+    corpus = write(tmp_path / "gold.spacy", {TEXT: GOLD[TEXT], NESTED: GOLD[NESTED]})
+    code, words = evaluate(model, corpus, "--output", tmp_path / "scores.json")
+    assert code == 0, words
+    for row in ("Entities (doc.ents)", 'Mentions (doc.spans["padellm"])', "Strings"):
+        assert f"{row}" in words
+    scores = json.loads((tmp_path / "scores.json").read_text("utf8"))
+    assert scores["strings_f"] == scores["spans_padellm_f"] == 1
+    assert scores["ents_f"] < 1  # doc.ents has no nested mentions
+    assert scores["strings_per_type"]["PER"]["f"] == 1
+    assert "100.00" in words
+
+
+def test_evaluate_command_takes_a_folder(model: str, tmp_path: Path) -> None:
+    for number in range(2):
+        write(tmp_path / f"{number}.spacy", {TEXT: GOLD[TEXT]})
+    code, words = evaluate(model, tmp_path)
+    assert code == 0, words
+
+
+@pytest.mark.parametrize(
+    ("mentions", "message"),
+    [
+        ([("Bob", "HUMAN")], "has a label of the pipeline: LOC, ORG, PER"),
+        (None, "There is no file"),
+    ],
+)
+def test_evaluate_command_reports_what_cannot_be_scored(
+    model: str,
+    tmp_path: Path,
+    mentions: list[tuple[str, str]] | None,
+    message: str,
+) -> None:
+    if mentions is not None:
+        write(tmp_path / "gold.spacy", {TEXT: mentions})
+    code, words = evaluate(model, tmp_path / "gold.spacy")
+    assert code == 1
+    assert message in words
+
+
+def test_evaluate_command_without_annotation_is_an_error(
+    model: str, tmp_path: Path
+) -> None:
+    DocBin(docs=[spacy.blank("en")(TEXT)]).to_disk(tmp_path / "gold.spacy")
+    code, words = evaluate(model, tmp_path / "gold.spacy")
+    assert code == 1
+    assert "is annotated" in words
