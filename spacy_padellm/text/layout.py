@@ -70,10 +70,16 @@ def _paragraphs(text: str, gaps: list[tuple[int, int]]) -> Iterator[tuple[int, i
     """Ranges of gaps that are single line breaks, each ended by a gap that parts."""
     first = 0
     for number, (start, end) in enumerate(gaps):
-        if len(_LINE_BREAK.findall(text, start, end)) != 1:
+        if _parts_always(text[start:end]):
             yield first, number
             first = number + 1
     yield first, len(gaps)
+
+
+def _parts_always(gap: str) -> bool:
+    """Whether whitespace is more than a line break and the indentation by a tab."""
+    lines = _LINE_BREAK.split(gap)
+    return len(lines) != 2 or "\t" in lines[0] or lines[1].count("\t") > 1
 
 
 def _parts(line: str, follows: str, width: int) -> bool:

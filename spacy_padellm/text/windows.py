@@ -23,6 +23,7 @@ _LONGEST_WITHOUT_LETTERS_ALONE = 80  # hashes, base64, paths
 _LONGEST_URL = 40
 _warned: set[str] = set()  # languages
 _SENTENCE_ENDS = {*".!?;", "。", "！", "？", "；"}
+_PARTS_AT_ONCE = 8
 MESSAGE_LENGTH = 40  # characters of a text in an error message
 
 
@@ -127,12 +128,29 @@ def _sections(index: int, doc: Doc, layout: Layout) -> Iterator[_Section]:
     starts = [0, *(end for _, end in breaks)]
     ends = [*(start for start, _ in breaks), len(text)]
     filled = [(a, b) for a, b in zip(starts, ends, strict=True) if text[a:b].strip()]
-    for number, (start, end) in enumerate(filled):
-        tokens = slice(bisect_left(offsets, start), bisect_left(offsets, end))
+    parts = [slice(*(bisect_left(offsets, char) for char in pair)) for pair in filled]
+    own_docs = _own_docs(doc, parts)
+    for number, ((start, _), tokens) in enumerate(zip(filled, parts, strict=True)):
         following = filled[number + 1][0] if number + 1 < len(filled) else len(text)
         chars = slice(start if number else 0, following)
-        own_doc = doc[tokens].as_doc()
-        yield _Section(index, doc, text, tokens, chars, own_doc)
+        yield _Section(index, doc, text, tokens, chars, next(own_docs))
+
+
+def _own_docs(doc: Doc, parts: Sequence[slice]) -> Iterator[Doc]:
+    """Parts of a Doc as Docs.
+
+    `Span.as_doc` copies the attributes of the whole Doc first, so many parts are made
+    from Docs of some parts each.
+    """
+    if len(parts) <= _PARTS_AT_ONCE:
+        yield from (doc[part].as_doc() for part in parts)
+        return
+    size = -(-len(parts) // _PARTS_AT_ONCE)
+    for number in range(0, len(parts), size):
+        group = parts[number : number + size]
+        first = group[0].start
+        own_parts = [slice(part.start - first, part.stop - first) for part in group]
+        yield from _own_docs(doc[first : group[-1].stop].as_doc(), own_parts)
 
 
 def _without_long_tokens(span: Span) -> Iterator[Span]:
