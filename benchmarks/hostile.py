@@ -1,5 +1,5 @@
-"""Hostile texts and everyday layouts through `nlp.pipe`: no exception, right offsets, the
-same alone and in a batch, and a time that grows with the length alone.
+"""Hostile texts and everyday layouts through `nlp.pipe`: no exception, right offsets,
+the same alone and in a batch, and a time that grows with the length alone.
 
     python -m benchmarks.hostile bundled-en-sm --json benchmarks/results/hostile.json
 """

@@ -274,6 +274,10 @@ class Errors:
         "[training] sets no max_steps, so the learning rate cannot fall to 0 at its "
         "end. Set max_steps, or total_steps in [training.optimizer.learn_rate]."
     )
+    P265 = (
+        "There are no old texts in {path}. Give a file or a folder of .txt (one text "
+        "per line), .jsonl (with the key 'text') or .spacy files."
+    )
 
     # Settings of the component
     P140 = (
@@ -286,9 +290,10 @@ class Errors:
         'the label\'s name, e.g. "PER".'
     )
     P142 = (
-        "The gold annotation has the label '{label}', which component '{name}' does "
-        "not know. Add it to labels in the config (label -> name in the prompt), or "
-        "remove it from the corpus. Known labels: {known}."
+        "The gold annotation has labels that component '{name}' does not know: "
+        "{labels}. Add them to [initialize.components.{name}.new_labels] of the "
+        "config, each as label = name in the prompt, or call add_label for each. If "
+        "they are not to be learnt, remove them from the corpus. Known labels: {known}."
     )
     P143 = (
         "Unknown value '{value}' of '{setting}' in component '{name}'. Choose one of: "
@@ -323,9 +328,9 @@ class Errors:
         "nlp.get_pipe('{name}')."
     )
     P157 = (
-        "The gold annotation has the label '{label}', which is not among the labels "
-        "that this Doc sets in doc.user_data['padellm_labels']: {known}. Add it there, "
-        "or remove it from the annotation."
+        "The gold annotation has labels that are not among those that its Doc sets in "
+        "doc.user_data['padellm_labels']: {labels}. Add them there, or remove them "
+        "from the annotation. Labels of the Doc: {known}."
     )
     P158 = (
         "The config of component '{name}' cannot hold '{label}' in {setting}. In "
@@ -875,6 +880,11 @@ class Warnings:
         "The training ends at step {steps} (max_steps), before the learning rate has "
         "fallen: it reaches 0 at step {total}. Set total_steps in "
         "[training.optimizer.learn_rate] to null to use max_steps."
+    )
+    W135 = (
+        "Texts of the corpus teach labels that component '{name}' is not set to find: "
+        "{labels}. Add them to [initialize.components.{name}.new_labels] of the "
+        "config, or name them in the user data of the Docs to find them in."
     )
     W190 = (
         "{n} text(s) without complete gold annotation were left out (one entity that "

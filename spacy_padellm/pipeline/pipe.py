@@ -172,6 +172,11 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         return tuple(self._task.labels)
 
     @property
+    def model_labels(self) -> tuple[str, ...]:
+        """The labels that the loaded model was trained on, as far as that is known."""
+        return self._task.model_labels
+
+    @property
     def label_data(self) -> dict[str, str]:
         """Label -> its name in the prompt, as saved by `spacy init labels`."""
         return dict(self._task.labels)
@@ -402,6 +407,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         *,
         nlp: Language | None = None,
         labels: dict[str, str | dict[str, str]] | list[str] | None = None,
+        new_labels: dict[str, str | dict[str, str]] | list[str] | None = None,
     ) -> None:
         """Collect the labels, and create the model if it is one from scratch.
 
@@ -410,14 +416,20 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         nlp (Language | None): The pipeline.
         labels (dict | list | None): See `set_labels`; None takes those of the config,
             of the model, or of the examples.
+        new_labels (dict | list | None): Labels to learn besides those.
         RAISES (ValueError): If there are no labels, or the examples have others, or
             the learning rate does not know how many steps the training takes.
         """
+        if labels is not None:
+            self._task.set_labels(self._task.name_labels(labels))
+        if new_labels:
+            self._task.fetch_hub_settings()
+            new_names = self._task.name_labels(new_labels)
+            self._task.set_labels({**self._task.labels, **new_names})
+        # after the labels: `spacy-padellm.Corpus.v1` reads them
         check_get_examples(get_examples, "PaDeLLMNER.initialize")
         if nlp is not None:
             self._steps = planned_steps(nlp.config.interpolate()["training"])
-        if labels is not None:
-            self._task.set_labels(self._task.name_labels(labels))
         texts: list[str] = []
         found_labels = gold_labels(
             collect_texts(get_examples(), texts),

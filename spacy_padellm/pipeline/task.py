@@ -88,6 +88,11 @@ class Task:
             # a string that is first used in a memory zone is freed with it
             self._vocab.strings.add(label)
 
+    @property
+    def model_labels(self) -> tuple[str, ...]:
+        """The labels that the loaded model was trained on; none if it does not tell."""
+        return tuple(self._model_settings.labels) if self._model_settings else ()
+
     def name_labels(
         self, labels: LabelNames | Mapping[str, str | None] | Iterable[str]
     ) -> dict[str, str]:

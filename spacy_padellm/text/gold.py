@@ -65,9 +65,11 @@ def gold_labels(
     known (Collection[str]): The component's labels, if it has any yet.
     spans_key (str): Key of the span group in `doc.spans` with nested mentions.
     resolve_labels (ResolveLabels): Returns the labels to find in a Doc.
-    RAISES (ValueError): If the component has labels, and an example has others.
+    RAISES (ValueError): If the component has labels, and the examples have others.
     """
     labels: dict[str, str] = {}
+    unknown: set[str] = set()
+    own: set[str] = set()
     skipped = count = 0
     for example in examples:
         doc_labels = get_doc_labels(example.reference)
@@ -75,12 +77,17 @@ def gold_labels(
         count += 1
         skipped += spans is None
         if doc_labels is not None:
-            labels.update(resolve_labels(doc_labels))
+            own_names = resolve_labels(doc_labels)
+            labels.update(own_names)
+            own.update(own_names)
             continue
-        for span in spans or []:
-            if known:
-                _check_label(span.label_, known=known, name=name)
-            labels.setdefault(span.label_, span.label_)
+        found = {span.label_ for span in spans or []}
+        unknown |= found.difference(known) if known else set()
+        labels = {**{label: label for label in found}, **labels}
+    _check_labels(unknown, known=known, name=name)
+    if known and own.difference(known):
+        others = ", ".join(sorted(own.difference(known)))
+        logger.warning(Warnings.W135.format(name=name, labels=others))
     # without examples spaCy passes a single dummy text
     if skipped and count > 1:
         logger.warning(Warnings.W190.format(n=skipped))
@@ -115,8 +122,8 @@ def group_gold_texts(
             [example for _, example in group],
             cut,
             spans_key=spans_key,
-            check_label=partial(
-                _check_label, known=labels, name=name, doc_labels=doc_labels
+            check_labels=partial(
+                _check_labels, known=labels, name=name, doc_labels=doc_labels
             ),
         )
         if golds and labels:
@@ -124,13 +131,15 @@ def group_gold_texts(
     return groups
 
 
-def _check_label(
-    label: str, *, known: Collection[str], name: str, doc_labels: Any = None
+def _check_labels(
+    labels: Iterable[str], *, known: Collection[str], name: str, doc_labels: Any = None
 ) -> None:
-    if label not in known:
+    if unknown := sorted(set(labels).difference(known)):
         template = Errors.P142 if doc_labels is None else Errors.P157
-        known_labels = ", ".join(known)
-        raise ValueError(template.format(label=label, name=name, known=known_labels))
+        message = template.format(
+            labels=", ".join(unknown), name=name, known=", ".join(known)
+        )
+        raise ValueError(message)
 
 
 def gold_texts(
@@ -138,7 +147,7 @@ def gold_texts(
     cut: Cut,
     *,
     spans_key: str,
-    check_label: Callable[[str], None],
+    check_labels: Callable[[Iterable[str]], None],
 ) -> list[GoldText]:
     """The windows of the annotated examples, with the mentions inside them.
 
@@ -146,15 +155,15 @@ def gold_texts(
         out.
     cut (Cut): Cuts Docs into windows.
     spans_key (str): Key of the span group in `doc.spans` with nested mentions.
-    check_label (Callable[[str], None]): Raises an error if a label is unknown.
+    check_labels (Callable[[Iterable[str]], None]): Raises an error if some of the
+        labels are unknown.
     """
     docs, offsets = [], []
-    for example in examples:
-        spans = gold_spans(example.reference, spans_key)
+    found = [gold_spans(example.reference, spans_key) for example in examples]
+    check_labels(span.label_ for spans in found for span in spans or [])
+    for example, spans in zip(examples, found, strict=True):
         if spans is None:
             continue
-        for span in spans:
-            check_label(span.label_)
         docs.append(example.predicted)
         offsets.append(sorted(_predicted_offsets(example, spans)))
     windows = cut(docs)

@@ -273,7 +273,7 @@ def test_component_doc_labels_gold_with_another_label_is_reported() -> None:
     reference = gold_doc(nlp, TEXT, GOLD[TEXT])
     reference.user_data[KEY] = ["PER"]
     example = Example(nlp.make_doc(TEXT), reference)
-    with pytest.raises(ValueError, match=r"has the label 'LOC'.*Doc sets .*: PER\."):
+    with pytest.raises(ValueError, match=r"that its Doc sets .*: LOC\..*: PER\."):
         nlp.update([example])
 
 

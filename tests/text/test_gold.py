@@ -26,7 +26,7 @@ def gold_of(example: Example) -> GoldText:
         [example],
         partial(make_windows, span_getter=make_strided_spans(100, 100)),
         spans_key="padellm",
-        check_label=lambda label: None,
+        check_labels=lambda labels: None,
     )
     return gold
 
