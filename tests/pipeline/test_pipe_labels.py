@@ -101,7 +101,7 @@ def test_component_labels_bare_initialize_without_any_is_reported() -> None:
 def test_component_labels_unknown_in_the_examples_are_reported() -> None:
     nlp = make_nlp(labels={"PER": "person"})
     with pytest.raises(
-        ValueError, match=r"gold annotation has labels .*: LOC\..*PER\."
+        ValueError, match=r"gold annotation has labels .*: LOC, ORG\..*PER\."
     ):
         initialize(nlp)
 
