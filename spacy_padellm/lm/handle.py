@@ -150,9 +150,12 @@ class ModelHandle:
             return self._state.lm
         if self.source.name is None:
             raise ValueError(Errors.P130)
-        device = choose_device(self.source.device)
-        enter_process(device)
-        if self._state.lm is None:
+        if self._state.lm is not None:
+            enter_process(self._state.lm.device)
+        else:
+            # looking for a GPU takes longer than a small model needs for a text
+            device = choose_device(self.source.device)
+            enter_process(device)
             self._find()
             check_unchanged(self.source.name, self._state)
             self._state.lm = load_shared(
