@@ -106,6 +106,8 @@ def test_device_is_resolved_by_the_architectures(
     monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
     use_gpu(monkeypatch, 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     model = {"@architectures": f"spacy-padellm.{architecture}.v1", "device": "auto"}
     nlp = make_nlp(model={**SMALL, **model} if "Small" in architecture else model)
     assert pipe_of(nlp).handle.source.device == "cuda:1"
