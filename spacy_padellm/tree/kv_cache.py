@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 _SMALL = 1024  # slots in all rows that are not worth freeing
+_STEP = 32  # slots; with few sizes, a GPU's memory is used again
+
+
+class _Store(NamedTuple):
+    """Buffers of the same shape as one tensor.
+
+    tensor (torch.Tensor): (buffers, rows, slots, heads, head size).
+    places (list[tuple[int, int]]): The layer of each buffer, and 0 for keys or 1 for
+        values.
+    """
+
+    tensor: torch.Tensor
+    places: list[tuple[int, int]]
 
 
 class TreeKVCache:
@@ -22,8 +36,10 @@ class TreeKVCache:
     def __init__(self) -> None:
         self.rows = 0
         self.slots = 0
-        self._keys: list[torch.Tensor] = []
-        self._values: list[torch.Tensor] = []
+        # joined when the cache grows, so that rows are moved by few kernels
+        self._stores: list[_Store] = []
+        # their parts, each (rows, slots, heads, head size)
+        self._buffers: dict[tuple[int, int], torch.Tensor] = {}
 
     def reserve(self, rows: int, slots: int) -> None:
         """Allocate rows and slots, and free memory if much more was allocated.
@@ -33,14 +49,25 @@ class TreeKVCache:
         enough = rows <= self.rows and slots <= self.slots
         if enough and self.rows * self.slots <= 4 * rows * slots + _SMALL:
             return
-        kept = slice(min(rows, self.rows)), slice(min(slots, self.slots))
+        kept = slice(None), slice(min(rows, self.rows)), slice(min(slots, self.slots))
         self.rows = rows + (rows // 4 if self.rows else 0)
-        self.slots = slots + slots // 4
-        for store in (self._keys, self._values):
-            for layer, old in enumerate(store):
-                # zeros, as slots that no token sees must not hold NaN
-                store[layer] = old.new_zeros(self.rows, self.slots, *old.shape[2:])
-                store[layer][kept] = old[kept]
+        self.slots = -(-(slots + slots // 4) // _STEP) * _STEP
+        old, self._stores = self._stores, []
+        self._buffers.clear()
+        for alike in _grouped(old):
+            places = [place for store in alike for place in store.places]
+            shape = len(places), self.rows, self.slots, *alike[0].tensor.shape[3:]
+            # zeros, as slots that no token sees must not hold NaN
+            tensor = alike[0].tensor.new_zeros(shape)
+            parts = tensor.split([len(store.places) for store in alike])
+            for part, store in zip(parts, alike, strict=True):
+                part[kept] = store.tensor[kept]
+            self._add(_Store(tensor, places))
+
+    def _add(self, store: _Store) -> None:
+        self._stores.append(store)
+        for number, place in enumerate(store.places):
+            self._buffers[place] = store.tensor[number]
 
     def slot_mapping(
         self, rows: npt.NDArray[np.int64], slots: npt.NDArray[np.int64]
@@ -63,19 +90,20 @@ class TreeKVCache:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): All keys and values, each
             (rows, slots, heads, head size).
         """
-        for store, new in ((self._keys, key), (self._values, value)):
+        for kind, new in enumerate((key, value)):
             heads, size = new.shape[1:]
-            if layer == len(store):
-                store.append(new.new_zeros(self.rows, self.slots, heads, size))
-            flat = store[layer].view(self.rows * self.slots, heads, size)
+            place = layer, kind
+            if place not in self._buffers:
+                empty = new.new_zeros(1, self.rows, self.slots, heads, size)
+                self._add(_Store(empty, [place]))
+            flat = self._buffers[place].view(self.rows * self.slots, heads, size)
             flat.index_copy_(0, slot_mapping, new)
-        return self._keys[layer], self._values[layer]
+        return self._buffers[layer, 0], self._buffers[layer, 1]
 
     def clear(self, row: int, slots: int) -> None:
         """Set the first slots of a row to zero."""
-        for store in (self._keys, self._values):
-            for buffer in store:
-                buffer[row, :slots] = 0
+        for store in self._stores:
+            store.tensor[:, row, :slots] = 0
 
     def move(self, sources: Sequence[int], targets: Sequence[int], slots: int) -> None:
         """Copy rows over other rows.
@@ -83,8 +111,15 @@ class TreeKVCache:
         sources, targets (Sequence[int]): The rows; no row is in both.
         slots (int): The largest number of slots in use in one of the rows.
         """
-        device = self._keys[0].device
-        to, of = torch.tensor(targets).to(device), torch.tensor(sources).to(device)
-        for store in (self._keys, self._values):
-            for buffer in store:
-                buffer[to, :slots] = buffer[of, :slots]
+        for store in self._stores:
+            for source, target in zip(sources, targets, strict=True):
+                store.tensor[:, target, :slots] = store.tensor[:, source, :slots]
+
+
+def _grouped(stores: Sequence[_Store]) -> list[list[_Store]]:
+    """Group stores whose buffers have the same shape and dtype."""
+    groups: dict[tuple[torch.Size, torch.dtype], list[_Store]] = {}
+    for store in stores:
+        kind = store.tensor.shape[3:], store.tensor.dtype
+        groups.setdefault(kind, []).append(store)
+    return list(groups.values())

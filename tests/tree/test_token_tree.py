@@ -175,6 +175,36 @@ def test_tree_cache_rows_take_the_places_of_others() -> None:
     assert torch.equal(found, states[[3, 4, 1, 5]])
 
 
+def test_tree_cache_keeps_layers_of_several_shapes() -> None:
+    cache = TreeKVCache()
+    cache.reserve(3, 4)
+    places = torch.tensor([0, cache.slots, 2 * cache.slots])
+    layers = [torch.randn(3, *shape) for shape in ((2, 4), (1, 8), (2, 4))]
+    for layer, states in enumerate(layers):
+        cache.write(layer, states, 2 * states[..., :3], places)
+    cache.reserve(5, 200)
+    cache.move([2], [0], 1)
+    cache.clear(1, 1)
+    for layer, states in enumerate(layers):
+        nothing = states[:0]
+        none = torch.zeros(0, dtype=torch.long)
+        keys, values = cache.write(layer, nothing, nothing[..., :3], none)
+        zeros = torch.zeros_like(states[0])
+        wanted = torch.stack([states[2], zeros, states[2]])
+        assert torch.equal(keys[:3, 0], wanted)
+        assert torch.equal(values[:3, 0], 2 * wanted[..., :3])
+
+
+def test_tree_cache_moves_rows_of_all_layers_at_once() -> None:
+    cache = TreeKVCache()
+    cache.reserve(2, 3)
+    write(cache, [0, 1], [0, 0])
+    cache.reserve(2, 200)
+    with torch.profiler.profile() as profile:
+        cache.move([1], [0], 1)
+    assert sum(event.name == "aten::copy_" for event in profile.events()) == 1
+
+
 @pytest.mark.parametrize(
     ("a", "b", "length"), [([], [1], 0), ([1, 2], [1, 3], 1), ([1, 2], [1, 2, 3], 2)]
 )
