@@ -145,13 +145,16 @@ class PaddedAttention:
         return _attend_fused(query, keys, values, mask, scale)
 
 
-def training_attention(model: Any, width: int) -> AbstractContextManager[None]:
+def training_attention(
+    model: Any, width: int, *, causal: bool
+) -> AbstractContextManager[None]:
     """Let a model use its fastest attention for a pass with gradients.
 
     On a CPU the backward pass of fused attention with a mask is slow.
 
     model (transformers.PreTrainedModel): The model.
     width (int): The trees' width in tokens, padded.
+    causal (bool): Whether no token attends to a later one.
     """
     config = model.config
     # the sdpa attention of transformers ignores soft-capping, and so does decoding then
@@ -161,6 +164,8 @@ def training_attention(model: Any, width: int) -> AbstractContextManager[None]:
         attention_name(config) != "sdpa"
         or model.device.type != "cpu"
         or width > _NARROW
+        # the eager attention of GPT-2 masks later tokens whatever the mask says
+        or not causal
         or softcaps
         or model.is_gradient_checkpointing
     ):

@@ -166,7 +166,9 @@ class LanguageModel:
         visible = send(torch.from_numpy(batch.visible), self.device)
         mask = additive_mask(visible, self.dtype)[:, None]
         with self.lock:
-            logits, hidden = self._padded_forward(ids, positions, mask, wanted)
+            logits, hidden = self._padded_forward(
+                ids, positions, mask, wanted, causal=not np.triu(batch.visible, 1).any()
+            )
             tag_logits = self.project(hidden, tagged, names)
         return logits[: len(logit_positions)], tag_logits[: len(tag_positions)]
 
@@ -176,8 +178,10 @@ class LanguageModel:
         positions: torch.Tensor,
         mask: torch.Tensor,
         logit_positions: torch.Tensor,
+        *,
+        causal: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the model over padded trees: see `forward`."""
+        """Run the model over padded trees: see `forward` and `training_attention`."""
         if self.layers is not None and not self.model.is_gradient_checkpointing:
             tokens = ids.numel()
             extra = bucket(tokens) - tokens if self._compiles else 0
@@ -186,7 +190,7 @@ class LanguageModel:
             )
             hidden = self.layers(flat_ids, flat_positions, PaddedAttention(mask))
             return self._head_logits(hidden, logit_positions), hidden
-        with training_attention(self.model, ids.shape[1]):
+        with training_attention(self.model, ids.shape[1], causal=causal):
             return self.forward(ids, positions, mask, logit_positions)
 
     def _head_logits(

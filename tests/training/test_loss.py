@@ -15,6 +15,9 @@ from spacy_padellm.training.schedules import warmup_cosine
 from spacy_padellm.training.separate_examples import unroll
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.targets import TrainingTree, make_trees
+from spacy_padellm.tree.kv_cache import TreeKVCache
+from spacy_padellm.tree.packing import pack
+from spacy_padellm.tree.token_tree import ROOT, TokenTree, pad_trees
 
 LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
 WORDS = ["Angela", "Merkel", "Berlin", "Paris", "2", "10", ",", "北京", "New"]
@@ -75,6 +78,18 @@ def test_training_prefix_lm_gradient_equals_unrolled_examples(kind: str) -> None
     wanted = gradient(lm, [example for tree in trees for example in unroll(tree)])
     found = gradient(lm, trees)
     assert (found - wanted).norm() / wanted.norm() < 1e-4
+
+
+@pytest.mark.parametrize("kind", sorted(CONFIGS))
+def test_training_prefix_lm_reads_as_decoding_reads(kind: str) -> None:
+    lm = make_lm(kind)
+    one, other = (TokenTree(bidirectional_span=(0, 4)) for _ in range(2))
+    for tree in (one, other):
+        tree.extend(ROOT, [3, 4, 5, 6, 7, 8])
+    with torch.inference_mode():
+        found, _ = lm.logits(pad_trees([one]), range(6))
+        wanted, _ = lm.packed_logits(pack([other], 0), range(6), TreeKVCache())
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 
 def separately(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
