@@ -31,6 +31,11 @@ class Limits:
             self.counts += 1
         return min(count, self.max_mentions)
 
+    def add(self, other: Limits) -> None:
+        """Add what another one counted."""
+        self.counts += other.counts
+        self.mentions += other.mentions
+
     def report(self) -> None:
         """Log a warning for each limit that was reached."""
         if self.counts:

@@ -135,6 +135,11 @@ class LanguageModel:
         """The length of the longest sequence that the model supports, in tokens."""
         return int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 30)
 
+    def set_training(self, training: bool) -> None:
+        """Choose between training and evaluation mode. The caller must hold `lock`."""
+        if self.model.training != training:
+            self.model.train(training)
+
     def logits(
         self,
         batch: TreeBatch,
@@ -250,6 +255,8 @@ class LanguageModel:
         )
         attention = packed_attention(packed, cache, slots, dtype=self.dtype)
         with self.lock:
+            # texts may be decoded while the model is trained
+            self.set_training(False)
             logits, hidden = self.packed_forward(ids, positions, attention, wanted)
             tag_logits = self.project(hidden, tagged, names)
         return logits[: len(logit_positions)], tag_logits[: len(tag_positions)]

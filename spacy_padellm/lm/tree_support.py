@@ -13,11 +13,13 @@ import torch
 from spacy_padellm.compat import attention_name, set_attention
 from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.locks import make_lock
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import pack
 from spacy_padellm.tree.token_tree import ROOT, TokenTree
 
 _reasons: weakref.WeakKeyDictionary[LanguageModel, str] = weakref.WeakKeyDictionary()
+_asking = make_lock()
 _PROBE_VOCABULARY = 32
 # config settings that say which layer is of which kind
 _LAYER_PATTERNS = "pattern|period|offset|interval|block_type|shared_layers|every"
@@ -33,8 +35,9 @@ def why_no_tree(lm: LanguageModel, length: int) -> str:
     length (int): Length of the text's longest sequence in tokens.
     RETURNS (str): The reason; empty if a token tree can be used.
     """
-    if lm not in _reasons:
-        _reasons[lm] = _model_reason(lm)
+    with _asking:  # replicas ask in threads, and a test draws random weights
+        if lm not in _reasons:
+            _reasons[lm] = _model_reason(lm)
     if _reasons[lm]:
         return _reasons[lm]
     window = _sliding_window(lm.model.config)

@@ -117,8 +117,6 @@ def _decode(
     if not job.labels:  # the Doc's labels are an empty list
         yield from ([] for _ in texts)
         return
-    if job.lm is not None:
-        job.lm.model.eval()
     yield from decoder.stream(job, texts)
 
 

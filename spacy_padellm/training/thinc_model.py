@@ -128,11 +128,16 @@ def _forward(
 ) -> tuple[Any, Callable[[float], list[Any]]]:
     """The summed loss of the trees; `backprop` takes the gradient of that sum."""
     lm = get_handle(model).lm()
-    with torch.set_grad_enabled(is_train):
+    # another thread may decode with the model between the two
+    with lm.lock, torch.set_grad_enabled(is_train):
+        lm.set_training(is_train)
         loss = tree_loss(lm, trees)
 
     def backprop(factor: float) -> list[Any]:
-        (loss * factor).backward()
+        with lm.lock:
+            # checkpointing runs the pass again
+            lm.set_training(is_train)
+            (loss * factor).backward()
         return []
 
     return loss.detach(), backprop

@@ -76,7 +76,6 @@ def add_update(
         loss is not a number.
     """
     lm = get_handle(model).trainable(prompt.special_tokens)
-    lm.model.train()
     if settings.gradient_checkpointing:
         _enable_checkpointing(lm.model)
     if updates.masters is None:
@@ -121,7 +120,6 @@ def mean_loss(
     RAISES (ValueError): As `add_update`.
     """
     lm = get_handle(model).lm()
-    lm.model.eval()
     trees, _ = _make_trees(lm, golds, decoder=decoder, prompt=prompt, settings=settings)
     factor = 1 / sum(tree.weight for tree in trees)
     all_batches = batches(trees, settings.max_batch_tokens)

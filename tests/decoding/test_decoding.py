@@ -341,6 +341,30 @@ def test_decoding_limits_are_reported(
     assert "reached max_mention_tokens = 7" in caplog.text
 
 
+def test_decoding_limits_of_all_replicas_are_reported_together(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lm, prompt = prepare("llama", "compact")
+    texts = random_texts(seed=4, count=6) * 24  # several shares of a replica
+    for devices in ((), ("cpu", "cpu")):
+        decode(TreeDecoder(**LIMITS, devices=devices), lm, prompt, texts, LABELS)
+    one, other = (r.message for r in caplog.records if "max_mentions" in r.message)
+    assert one == other
+
+
+@pytest.mark.parametrize("decoder", [TreeDecoder(), BatchDecoder()])
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_decoding_between_training_passes_has_no_dropout(
+    kind: str, decoder: Decoder
+) -> None:
+    lm, prompt = prepare(kind, "compact")
+    texts = random_texts(seed=4, count=2)
+    wanted = decode(decoder, lm, prompt, texts, LABELS)
+    lm.model.train()
+    assert decode(decoder, lm, prompt, texts, LABELS) == wanted
+    assert not lm.model.training
+
+
 @pytest.mark.parametrize("decoder", [TreeDecoder(), BatchDecoder()])
 def test_decoding_text_longer_than_the_context_is_an_error(
     decoder: Decoder,
@@ -567,26 +591,3 @@ def test_decoding_outlying_weights_say_nothing_of_the_model(
         lm.model.model.layers[0].mlp.down_proj.weight[5] *= 300
     lm.model.to(dtype)
     assert why_no_tree(lm, 10) == ""
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("prefix_lm", [False, True])
-def test_decoding_on_cuda_tree_equals_separate_sequences(
-    dtype: torch.dtype, prefix_lm: bool
-) -> None:
-    lm, prompt = prepare("llama", "compact", prefix_lm=prefix_lm)
-    texts = random_texts(seed=7, count=16)
-    forced = ForcedOutputs(prompt, {text: {"PER": text.split()[:2]} for text in texts})
-    lm.model.to("cuda", dtype)
-    for devices in ((), ("cpu", "cuda:0")):
-        tree = TreeDecoder(**LIMITS, devices=devices)
-        found = decode(tree, lm, prompt, texts, LABELS, forced=forced)
-        wanted = decode(
-            BatchDecoder(**LIMITS), lm, prompt, texts, LABELS, forced=forced
-        )
-        strings = [[(m.label, m.text) for m in text] for text in found]
-        assert strings == [[(m.label, m.text) for m in text] for text in wanted]
-        if dtype == torch.float32 and not devices:
-            assert same(found, wanted)

@@ -135,11 +135,12 @@ def _generate_batch(
     stops = StoppingCriteriaList([_RowLimits(limits, width, device)])
     if counts:
         stops.append(_CountsComplete(prompt, width))
-    # a checkpoint's generation config may sample or penalize repeats: leave it out
-    model = copy.copy(replica.lm.model)
-    model.generation_config = GenerationConfig()
     ids, mask = ids.to(device), mask.to(device)
     with replica.lm.lock, torch.inference_mode():
+        replica.lm.set_training(False)
+        # a checkpoint's generation config may sample or penalize repeats: leave it out
+        model = copy.copy(replica.lm.model)
+        model.generation_config = GenerationConfig()
         filled: dict[str, Any] = {}
         if any(start < end for start, end in bidirectional_spans):
             filled[CACHE_ARGUMENT] = _fill_cache(

@@ -115,10 +115,12 @@ class TreeDecoder:
 
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""
-        limits = Limits(self.max_mentions, self.max_mention_tokens)
+        limits = self._new_limits()
         replicas = make_replicas(job.model, job.prompt, self.devices)
 
-        def decode(replica: Replica, texts: Iterable[str]) -> Iterator[DecodeResult]:
+        def decode(
+            replica: Replica, texts: Iterable[str], limits: Limits
+        ) -> Iterator[DecodeResult]:
             bound = replica.bind(job)
             tags = None
             if self._uses_tags:
@@ -126,13 +128,25 @@ class TreeDecoder:
             return _Work(self, bound, limits, tags).decode(texts)
 
         if len(replicas) == 1:
-            yield from decode(replicas[0], texts)
+            yield from decode(replicas[0], texts, limits)
         else:
             source = iter(texts)
             batches = iter(lambda: list(islice(source, REPLICA_TEXTS)), [])
-            for results in spread(replicas, batches, lambda *args: list(decode(*args))):
+
+            def work(
+                replica: Replica, texts: list[str]
+            ) -> tuple[list[DecodeResult], Limits]:
+                # threads must not count in the same place
+                own = self._new_limits()
+                return list(decode(replica, texts, own)), own
+
+            for results, own in spread(replicas, batches, work):
+                limits.add(own)
                 yield from results
         limits.report()
+
+    def _new_limits(self) -> Limits:
+        return Limits(self.max_mentions, self.max_mention_tokens)
 
 
 @dataclass(frozen=True, slots=True)
