@@ -6,9 +6,11 @@ import logging
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 import torch
+from pretended_gpu import PretendedGPUs, pretended_gpus
 from small_server import SmallServer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -34,6 +36,8 @@ from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 
 # the models are so small that a second thread only waits
 torch.set_num_threads(1)
+
+Test = TypeVar("Test", bound=Any)
 
 SENTENCES = [
     "Angela Merkel met Emmanuel Macron in Berlin .",
@@ -213,6 +217,22 @@ def prompt(model: tuple[LanguageModel, PromptTokens]) -> PromptTokens:
 def server(model: tuple[LanguageModel, PromptTokens]) -> Iterator[SmallServer]:
     with SmallServer(model[0]) as server:
         yield server
+
+
+# GPUs
+
+
+def on_cuda(test: Test) -> Test:
+    """Mark a test that needs a real GPU."""
+    skip = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+    marked: Test = pytest.mark.gpu(skip(test))
+    return marked
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedGPUs]:
+    with pretended_gpus(monkeypatch) as gpus:
+        yield gpus
 
 
 # A pipeline, a corpus and an output folder, for the tests of annotating
