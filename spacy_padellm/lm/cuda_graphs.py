@@ -21,7 +21,10 @@ import torch
 
 from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.attention import AttentionBlock, PackedAttention
+from spacy_padellm.lm.devices import on_device
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.upload import send, upload
+from spacy_padellm.locks import make_lock
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.masks import additive_mask
 from spacy_padellm.tree.packing import PackedBatch
@@ -29,6 +32,9 @@ from spacy_padellm.tree.packing import PackedBatch
 MOST_TOKENS = 512  # of a first pass; larger passes keep a GPU busy without a graph
 _LEAST_TOKENS = 16
 _LEAST_SLOTS = 256
+
+# torch allows one capture at a time in a process
+_capturing = make_lock()
 
 # logits, and the last hidden states of all tokens
 Output = tuple[torch.Tensor, torch.Tensor]
@@ -64,7 +70,7 @@ class GraphRunner:
 
         lm (LanguageModel): The model.
         capture (Callable[[Run], Run]): Turns a function without arguments into one
-            that repeats it on the same memory, such as `capture_graph`.
+            that repeats it on the same memory, such as `GraphCapture`.
         """
         self.enabled = True  # until a capture fails
         self._model = weakref.ref(lm)  # the model keeps its runner
@@ -98,12 +104,10 @@ class GraphRunner:
             _round_up(packed.used[1], _LEAST_SLOTS),
             _round_up(len(logit_positions), _LEAST_TOKENS, step=4),
         )
-        device = self._lm.device
-        tagged = [
-            torch.tensor(numbers, dtype=torch.long, device=device)
-            for numbers in (tag_positions, tag_ids)
-        ]
+        tagged = upload([tag_positions, tag_ids], self._lm.device)
         with self._lm.lock:
+            # captured passes are those of evaluation
+            self._lm.set_training(False)
             if shape.slots >= self._cache.slots:
                 # captured passes write to the old cache
                 self._runs.clear()
@@ -122,14 +126,15 @@ class GraphRunner:
         run = self._runs.get(shape)
         if run is None:
             run = partial(self._forward, shape)
-            try:
-                run = self._capture(run)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                # the pass still runs for this text, without a graph
-                logger.warning(Warnings.W194.format(error=error))
-                self.enabled = False
+            if self.enabled:
+                try:
+                    run = self._capture(run)
+                except torch.OutOfMemoryError:
+                    raise
+                except RuntimeError as error:
+                    # this text's passes still run, without graphs
+                    logger.warning(Warnings.W194.format(error=error), exc_info=error)
+                    self.enabled = False
             self._runs[shape] = run
         return run
 
@@ -157,8 +162,8 @@ class GraphRunner:
         (group,) = packed.groups
         visible[:count, : group.slots] = group.visible[0]
         visible[count:, 0] = True  # a softmax over no slot would be NaN
-        inputs.numbers.copy_(torch.from_numpy(numbers))
-        inputs.visible.copy_(torch.from_numpy(visible))
+        inputs.numbers.copy_(send(torch.from_numpy(numbers), inputs.numbers.device))
+        inputs.visible.copy_(send(torch.from_numpy(visible), inputs.visible.device))
 
     def _forward(self, shape: GraphShape) -> Output:
         lm, inputs = self._lm, self._inputs[shape]
@@ -172,29 +177,57 @@ class GraphRunner:
         return lm.packed_forward(ids, positions, attention, logit_positions)
 
 
-def capture_graph(run: Run) -> Run:
-    """Capture a function on the current CUDA device as a CUDA graph.
+class GraphCapture:
+    """Captures functions on a device as CUDA graphs, which share their memory.
 
-    run (Run): The function. All its inputs keep their addresses.
-    RETURNS (Run): Repeats the function; each call overwrites the results of the last.
-    RAISES (RuntimeError): If the function cannot be captured.
+    So only one of the graphs may run at a time, and the results of one must be used
+    before the next one runs.
     """
-    # work done only at the first call must not be captured
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    # other threads may go on running other models
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        output = run()
 
-    def replay() -> Output:
-        graph.replay()
-        return output
+    def __init__(self, device: torch.device) -> None:
+        """Prepare to capture functions.
 
-    return replay
+        device (torch.device): The device. Torch's own stream for captures stays on the
+            device of the first one: a graph of another device would hold nothing.
+        """
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
+        self._graphs: weakref.WeakSet[torch.cuda.CUDAGraph] = weakref.WeakSet()
+
+    def __call__(self, run: Run) -> Run:
+        """Capture a function as a CUDA graph.
+
+        run (Run): The function. All its inputs keep their addresses.
+        RETURNS (Run): Repeats the function; each call overwrites the results of the
+            last.
+        RAISES (RuntimeError): If the function cannot be captured.
+        """
+        graph = torch.cuda.CUDAGraph()
+        with _capturing, on_device(self._device):
+            current = torch.cuda.current_stream()
+            self._stream.wait_stream(current)
+            # work done only at the first call must not be captured
+            with torch.cuda.stream(self._stream):
+                run()
+            current.wait_stream(self._stream)
+            # the memory of graphs that are gone cannot be shared
+            others = list(self._graphs)
+            # other threads may go on running other models
+            with torch.cuda.graph(
+                graph,
+                pool=others[0].pool() if others else None,
+                stream=self._stream,
+                capture_error_mode="thread_local",
+            ):
+                output = run()
+        self._graphs.add(graph)
+
+        def replay() -> Output:
+            with on_device(self._device):
+                graph.replay()
+            return output
+
+        return replay
 
 
 @dataclass(slots=True)
@@ -211,18 +244,17 @@ def borrow_graph_runner(lm: LanguageModel) -> Iterator[GraphRunner | None]:
     """Borrow the captured passes of a model, for one text at a time.
 
     lm (LanguageModel): The model.
-    YIELDS (GraphRunner | None): None on a CPU, in training, while another thread has
-        borrowed the runner, and if the model cannot be captured.
+    YIELDS (GraphRunner | None): None on a CPU, while another thread has borrowed the
+        runner, and if the model cannot be captured.
     """
-    model = lm.model
-    if lm.device.type != "cuda" or model.training:
+    if lm.device.type != "cuda":
         yield None
         return
-    weights = tuple(parameter.data_ptr() for parameter in model.parameters())
+    weights = tuple(parameter.data_ptr() for parameter in lm.model.parameters())
     # kept in the model itself, so that both are freed together
     kept: _KeptRunner | None = lm.cuda_graphs
     if kept is None or kept.weights != weights:
-        runner = GraphRunner(lm, capture_graph)
+        runner = GraphRunner(lm, GraphCapture(lm.device))
         kept = lm.cuda_graphs = _KeptRunner(weights, runner, threading.Lock())
     if not (kept.runner.enabled and kept.busy.acquire(blocking=False)):
         yield None

@@ -1,18 +1,35 @@
 from __future__ import annotations
 
+import gc
+import math
+import threading
+import time
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 import torch
-from conftest import CONFIGS, LABELS, LIMITS, ManyCounts, make_lm, random_texts, same
+from conftest import (
+    CONFIGS,
+    LABELS,
+    LIMITS,
+    ManyCounts,
+    make_lm,
+    on_cuda,
+    random_texts,
+    same,
+)
 from hypothesis import given, settings, strategies as st
 
 from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree import decoder as tree
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.lm.cuda_graphs import (
+    GraphCapture,
     GraphRunner,
     Run,
     borrow_graph_runner,
@@ -136,20 +153,201 @@ def test_cuda_graphs_read_any_texts(texts: list[str]) -> None:
         assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), wanted)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+class FakeCuda:
+    """Notes captures on GPUs that are not there.
+
+    graphs (list[tuple[str, object]]): The device of the stream and the memory pool of
+        each capture.
+    at_once (int): Most captures at the same time.
+    """
+
+    def __init__(self) -> None:
+        self.graphs: list[tuple[str, object]] = []
+        self.at_once = self._now = 0
+        self._lock = threading.Lock()
+
+    class Stream:
+        def __init__(self, device: Any = "cuda:9") -> None:
+            self.device = str(device)
+
+        def wait_stream(self, other: Any) -> None:
+            pass
+
+    class CUDAGraph:
+        memory: Any = None
+
+        def pool(self) -> Any:
+            return self.memory
+
+        def replay(self) -> None:
+            pass
+
+    @contextmanager
+    def graph(
+        self, graph: Any, *, pool: Any, stream: Any, capture_error_mode: str
+    ) -> Iterator[None]:
+        with self._lock:
+            self._now += 1
+            self.at_once = max(self.at_once, self._now)
+        time.sleep(0.01)
+        graph.memory = object() if pool is None else pool
+        self.graphs.append((stream.device, graph.memory))
+        yield
+        with self._lock:
+            self._now -= 1
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    fake = FakeCuda()
+    for name, value in {
+        "Stream": FakeCuda.Stream,
+        "CUDAGraph": FakeCuda.CUDAGraph,
+        "graph": fake.graph,
+        "current_stream": FakeCuda.Stream,
+        "stream": lambda stream: nullcontext(),
+        "device": lambda device: nullcontext(),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    return fake
+
+
+def nothing() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.zeros(0), torch.zeros(0)
+
+
+def test_cuda_graphs_are_captured_on_their_own_device(fake: FakeCuda) -> None:
+    for device in ("cuda:0", "cuda:1"):
+        GraphCapture(torch.device(device))(nothing)
+    assert [device for device, _ in fake.graphs] == ["cuda:0", "cuda:1"]
+
+
+def test_cuda_graphs_of_a_model_share_memory_while_one_is_kept(fake: FakeCuda) -> None:
+    capture = GraphCapture(torch.device("cuda:0"))
+    kept = [capture(nothing), capture(nothing)]
+    kept.clear()
+    kept += [capture(nothing), capture(nothing)]
+    pools = [pool for _, pool in fake.graphs]
+    assert pools[0] is pools[1]
+    assert pools[2] is pools[3]
+    assert pools[1] is not pools[2]
+
+
+def test_cuda_graphs_are_captured_one_at_a_time(fake: FakeCuda) -> None:
+    captures = [GraphCapture(torch.device("cuda:0")) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda capture: capture(nothing), captures))
+    assert len(fake.graphs) == 4
+    assert fake.at_once == 1
+
+
+def test_cuda_graphs_that_fail_are_not_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tries = []
+
+    def fail(run: Run) -> Run:
+        tries.append(run)
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    lm, prompt = prepare("llama")
+    runner = GraphRunner(lm, fail)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        lend(monkeypatch, runner)
+        one_by_one(lm, prompt, random_texts(seed=5, count=3), cuda_graphs=True)
+    assert len(runner._runs) > 1  # shapes
+    assert len(tries) == 1
+    (record,) = [r for r in caplog.records if "CUDA graph" in r.message]
+    assert record.exc_info is not None
+
+
+def test_cuda_graphs_go_with_their_model_at_once() -> None:
+    lm = make_lm("llama")
+    lm.cuda_graphs = GraphRunner(lm, again)
+    gone = weakref.ref(lm.cuda_graphs)
+    gc.disable()
+    try:
+        del lm
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def captured(lm: LanguageModel) -> int:
+    """How many passes of a model were captured."""
+    runner = lm.cuda_graphs.runner
+    assert runner.enabled
+    return len(runner._runs)
+
+
+@on_cuda
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
 def test_cuda_graphs_on_cuda_graphs_read_what_others_read(
-    kind: str, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
+    kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     lm, prompt = prepare(kind)
-    lm.model.to("cuda", dtype)
+    lm.model.to("cuda")
     texts = random_texts(seed=3, count=12)
     texts += [" ".join(texts[:3]), texts[0]]
     wanted = one_by_one(lm, prompt, texts)
+    assert lm.cuda_graphs is None
     for _ in range(2):  # captured, then replayed
-        found = one_by_one(lm, prompt, texts, cuda_graphs=True)
-        if dtype == torch.float32:
-            assert same(found, wanted)
+        assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), wanted)
+    assert captured(lm) > 1
     assert "cannot be captured" not in caplog.text
+
+
+@on_cuda
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", sorted(CONFIGS))
+def test_cuda_graphs_on_cuda_scores_of_low_precision_are_close(
+    kind: str, dtype: torch.dtype
+) -> None:
+    lm = make_lm(kind)
+    prompt = PromptTokens(PRESETS["compact"], lm.tokenizer)
+    with torch.no_grad():
+        lm.model.get_output_embeddings().weight.mul_(0.05)  # else next tokens are sure
+    lm.model.to("cuda", dtype)
+    texts = random_texts(seed=3, count=6)
+    gold = {text: {"PER": text.split()[:2]} for text in texts}
+    forced = ForcedOutputs(prompt, gold)
+    for _ in range(2):
+        for text in texts:
+            wanted, found = (
+                decode(decoder, lm, prompt, [text], LABELS, forced=forced)[0]
+                for decoder in (TreeDecoder(), TreeDecoder(cuda_graphs=True))
+            )
+            assert [m.text for m in found] == gold[text]["PER"]
+            scores = [math.log(m.score) for m in wanted]
+            assert [math.log(m.score) for m in found] == pytest.approx(scores, abs=0.2)
+    assert captured(lm) > 1
+
+
+@on_cuda
+def test_cuda_graphs_on_cuda_two_models_are_captured_in_turn() -> None:
+    models = [prepare("llama"), prepare("qwen3")]
+    texts = random_texts(seed=8, count=6)
+    wanted = []
+    for lm, prompt in models:
+        lm.model.to("cuda")
+        wanted.append(one_by_one(lm, prompt, texts))
+    for number, text in enumerate(texts * 2):
+        for (lm, prompt), results in zip(models, wanted, strict=True):
+            found = one_by_one(lm, prompt, [text], cuda_graphs=True)
+            assert same(found, [results[number % len(texts)]])
+    assert all(captured(lm) > 1 for lm, _ in models)
+
+
+@on_cuda
+def test_cuda_graphs_on_cuda_follow_a_training_step() -> None:
+    lm, prompt = prepare("llama")
+    lm.model.to("cuda")
+    texts = random_texts(seed=9, count=4)
+    before = one_by_one(lm, prompt, texts, cuda_graphs=True)
+    with torch.no_grad():
+        for parameter in lm.model.parameters():
+            parameter.mul_(1.1)
+    wanted = one_by_one(lm, prompt, texts)
+    assert wanted != before
+    assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), wanted)
+    assert captured(lm) > 1
