@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import why_no_tree
+from spacy_padellm.lm.upload import send, upload
 from spacy_padellm.training.separate_examples import unroll
 from spacy_padellm.training.tags import TagBatch
 from spacy_padellm.training.targets import TrainingTree
@@ -51,6 +53,30 @@ def supported_trees(
     return [example for tree in trees for example in unroll(tree)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a pass is to predict, on the model's device.
+
+    targets (int64): (positions,), the tokens.
+    weights (float32): (positions,), their loss weights.
+    """
+
+    targets: torch.Tensor
+    weights: torch.Tensor
+
+    @classmethod
+    def on(
+        cls, device: torch.device, targets: Sequence[int], weights: Sequence[float]
+    ) -> _Wanted:
+        (sent,) = upload([targets], device)
+        return cls(sent, send(torch.tensor(weights, dtype=torch.float32), device))
+
+    def loss(self, logits: torch.Tensor) -> torch.Tensor:
+        """The weighted sum of the cross-entropies."""
+        losses = F.cross_entropy(logits.float(), self.targets, reduction="none")
+        return losses @ self.weights
+
+
 def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
     """The weighted sum of the cross-entropies of a batch of trees.
 
@@ -70,24 +96,29 @@ def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
             token_tree.extend(parent, ids)
         token_trees.append(token_tree)
         logit_positions += [row * width + position for position in tree.positions]
-    targets = [target for tree in trees for target in tree.targets]
-    weights = [weight for tree in trees for weight in tree.weights]
     tags = TagBatch(trees, width)
     batch = pad_trees(token_trees)
     depth = max(tree.depth for tree in trees)
     if depth > lm.context:
         raise ValueError(Errors.P121.format(tokens=depth, context=lm.context))
+    # sent before the pass: a transfer after it could wait for its end
+    wanted = _Wanted.on(
+        lm.device,
+        [target for tree in trees for target in tree.targets],
+        [weight for tree in trees for weight in tree.weights],
+    )
+    wanted_tags = _Wanted.on(lm.device, tags.targets, tags.weights)
+    allowed = send(tags.allowed, lm.device)
     if why_no_tree(lm, depth):
         logits = lm.sequence_logits(batch, logit_positions)
-        return _weighted_loss(logits, targets, weights)
+        return wanted.loss(logits)
     logits, tag_logits = lm.logits(
         batch, logit_positions, tag_positions=tags.positions, tag_ids=tags.tag_ids
     )
-    loss = _weighted_loss(logits, targets, weights)
+    loss = wanted.loss(logits)
     if tags.positions:
-        allowed = tags.allowed.to(tag_logits.device)
         tag_logits = tag_logits.masked_fill(~allowed, -torch.inf)
-        loss = loss + _weighted_loss(tag_logits, tags.targets, tags.weights)
+        loss = loss + wanted_tags.loss(tag_logits)
     return loss
 
 
@@ -101,13 +132,3 @@ def summed(losses: Sequence[torch.Tensor]) -> float:
     if not math.isfinite(total):
         raise ValueError(Errors.P123)
     return total
-
-
-def _weighted_loss(
-    logits: torch.Tensor, targets: Sequence[int], weights: Sequence[float]
-) -> torch.Tensor:
-    device = logits.device
-    losses = F.cross_entropy(
-        logits.float(), torch.tensor(targets, device=device), reduction="none"
-    )
-    return losses @ torch.tensor(weights, dtype=torch.float32, device=device)

@@ -22,6 +22,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.cuda_graphs import GraphRunner
 from spacy_padellm.lm.devices import on_device
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.upload import upload
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import PackedBatch, pack
 
@@ -149,7 +150,7 @@ class TreeRun:
             tagged += [start - first + slot for slot in request.tagged]
         with torch.inference_mode(), on_device(self._lm.device):
             # a transfer to the device after the pass would wait for its end
-            wanted = torch.tensor(pairs, dtype=torch.long, device=self._lm.device)
+            (wanted,) = upload([np.reshape(pairs, (-1, 2))], self._lm.device)
             logits, tag_logits = self._forward(packed, logit_positions, tagged)
             return logits, read_outputs(logits, wanted, tag_logits)
 
