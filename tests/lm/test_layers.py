@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import CONFIGS, make_lm, on_cuda
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -152,3 +154,57 @@ def test_layers_other_models_are_left_to_transformers() -> None:
     assert read_layers(LlamaForCausalLM(gelu)) is None
     dropout = LlamaConfig(**SIZES, attention_dropout=0.1)
     assert read_layers(LlamaForCausalLM(dropout)) is None
+
+
+# On a real GPU
+
+# relative errors of logits and gradients
+ERRORS = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.06}
+
+
+def model_of(kind: str) -> LanguageModel:
+    return make(kind) if kind in KINDS else make_lm(kind)
+
+
+@on_cuda
+@pytest.mark.parametrize("dtype", ERRORS)
+@pytest.mark.parametrize("kind", [*KINDS, *sorted(CONFIGS)])
+def test_layers_on_cuda_packed_logits_are_those_of_a_cpu(
+    kind: str, dtype: torch.dtype
+) -> None:
+    lm = model_of(kind)
+    wanted = run_packed(lm)
+    lm.model.to("cuda", dtype)
+    found = run_packed(lm)
+    assert found.device.type == "cuda"
+    assert (found.cpu().float() - wanted).norm() < ERRORS[dtype] * wanted.norm()
+
+
+@on_cuda
+@pytest.mark.parametrize("dtype", ERRORS)
+def test_layers_on_cuda_attention_is_that_of_the_plain_kernel(
+    dtype: torch.dtype,
+) -> None:
+    lm = make("llama")
+    lm.model.to("cuda", dtype)
+    found = run_packed(lm)
+    with sdpa_kernel(SDPBackend.MATH):
+        wanted = run_packed(lm)
+    assert (found - wanted).norm() < ERRORS[dtype] * wanted.norm()
+
+
+@on_cuda
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", [*KINDS, *sorted(CONFIGS)])
+def test_layers_on_cuda_gradients_are_those_of_a_cpu(
+    kind: str, dtype: torch.dtype
+) -> None:
+    lm = model_of(kind)
+    wanted = flat(run_padded(lm))
+    lm.model.to("cuda", dtype)
+    found = flat(run_padded(lm))
+    assert (found - wanted).norm() < ERRORS[dtype] * wanted.norm()
+
+
+def flat(tensors: list[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([tensor.float().cpu().flatten() for tensor in tensors])
