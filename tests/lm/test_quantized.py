@@ -33,7 +33,8 @@ def test_quantized_error_is_at_most_one_step(
     generator = torch.Generator().manual_seed(seed)
     matrix = torch.randn(rows, columns, generator=generator)
     step = matrix.abs().amax(dim=1, keepdim=True) / (1 << (bits - 1))
-    assert ((rounded(matrix, bits) - matrix).abs() <= 1.01 * step).all()
+    # the scale is rounded to 11 bits, and multiplied by up to 128
+    assert ((rounded(matrix, bits) - matrix).abs() <= 1.0625 * step).all()
 
 
 def test_quantized_zeros_stay_zeros() -> None:
