@@ -54,9 +54,7 @@ class AttentionBlock:
 
     def repeated_mask(self, times: int) -> torch.Tensor:
         """The mask of query heads that share keys; made once for all layers."""
-        if times not in self.repeated:
-            self.repeated[times] = aligned(self.mask.repeat(1, 1, times, 1))
-        return self.repeated[times]
+        return _repeated(self.mask, times, self.repeated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +106,7 @@ class PaddedAttention:
     """
 
     mask: torch.Tensor
+    repeated: dict[int, torch.Tensor] = field(default_factory=dict)
 
     def __call__(
         self,
@@ -140,8 +139,8 @@ class PaddedAttention:
         width = self.mask.shape[2]
         if query.device.type == "cpu" and width <= _NARROW:
             return _attend_plainly(query, keys, values, self.mask, scale)
-        times = query.shape[1] // keys.shape[2]
-        mask = self.mask.repeat(1, 1, times, 1)
+        # one for all layers: each would be kept until the backward pass
+        mask = _repeated(self.mask, query.shape[1] // keys.shape[2], self.repeated)
         return _attend_fused(query, keys, values, mask, scale)
 
 
@@ -254,6 +253,15 @@ def attend(
 
 
 AttentionInterface.register(NAME, attend)
+
+
+def _repeated(
+    mask: torch.Tensor, times: int, made: dict[int, torch.Tensor]
+) -> torch.Tensor:
+    """Get the mask of query heads that share keys; it is made once."""
+    if times not in made:
+        made[times] = aligned(mask.repeat(1, 1, times, 1))
+    return made[times]
 
 
 def _attend_block(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from spacy_padellm.lm.attention import PaddedAttention
 from spacy_padellm.lm.upload import upload
 from spacy_padellm.tree.masks import aligned
 
@@ -17,6 +18,20 @@ def test_upload_keeps_shapes_and_numbers() -> None:
         [0, 1],
     ]
     assert {tensor.dtype for tensor in tensors} == {torch.int64}
+
+
+def test_upload_mask_of_training_is_repeated_once_for_all_layers() -> None:
+    rows, width = 2, 13
+    attention = PaddedAttention(torch.zeros(rows, 1, width, width, device="meta"))
+    query = torch.zeros(rows * width, 4, 8, device="meta")
+    shared = torch.zeros(rows * width, 2, 8, device="meta")
+    output = attention(0, query, shared, shared, 1.0)
+    assert output.shape == query.shape
+    (mask,) = attention.repeated.values()
+    attention(1, query, shared, shared, 1.0)
+    assert list(map(id, attention.repeated.values())) == [id(mask)]
+    assert mask.shape == (rows, 1, 2 * width, width)
+    assert mask.stride(2) == 16
 
 
 def test_upload_masks_of_other_devices_have_aligned_rows() -> None:
