@@ -21,6 +21,9 @@ def pass_tokens(lm: LanguageModel) -> int:
     if lm.device.type != "cuda":
         return CPU_TOKENS
     free, _ = torch.cuda.mem_get_info(lm.device)
+    # torch keeps the memory of earlier passes, to use it again
+    free += torch.cuda.memory_reserved(lm.device)
+    free -= torch.cuda.memory_allocated(lm.device)
     fitting = free // _MEMORY_SHARE // (CACHE_SHARE * slot_bytes(lm))
     return max(CPU_TOKENS, min(_MOST_GPU_TOKENS, fitting))
 

@@ -36,5 +36,14 @@ def test_pass_size_follows_the_free_memory_of_a_gpu(
     assert pass_tokens(lm_of(LLAMA_7B)) == tokens
 
 
+def test_pass_size_counts_memory_that_torch_keeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4 << 30, 1 << 50))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 70 << 30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 10 << 30)
+    assert pass_tokens(lm_of(LLAMA_7B)) == 4096
+
+
 def test_pass_size_of_a_cpu_is_small() -> None:
     assert pass_tokens(lm_of(LLAMA_7B, "cpu")) == 1024
