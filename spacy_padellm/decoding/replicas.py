@@ -86,7 +86,7 @@ def make_replicas(
     targets = [_numbered(choose_device(device)) for device in devices] or [home]
     if targets == [home]:
         return [Replica(lm, prompt)]
-    with _copying:
+    with _copying, lm.lock:  # a training step may be changing the weights
         copies = _copies.get(lm)
         stamp = _stamp(lm)
         if copies is None or copies.stamp != stamp:

@@ -170,8 +170,9 @@ def make_step(
     assert updates.masters is not None
     if not updates.optimizers:
         _add_optimizers(updates, lm, settings)
-    apply_step(updates.optimizers, sgd, scale=1 / updates.count)
-    updates.masters.publish()
+    with lm.lock:  # another thread may decode with the model
+        apply_step(updates.optimizers, sgd, scale=1 / updates.count)
+        updates.masters.publish()
     updates.count = 0
 
 
