@@ -205,7 +205,7 @@ class PretendedGPUs(TorchFunctionMode):
             return tensor.to(dtype, copy=copy)
         if after.type == "cpu":
             return self.cpu(tensor).to(dtype)
-        if before.type == "cpu" and not hasattr(tensor, "pinned"):
+        if before.type == "cpu" and tensor.numel() and not hasattr(tensor, "pinned"):
             self.pageable.append(_caller("to"))
         return GPUTensor(_numbers(tensor).to(dtype, copy=True), after, self)
 
