@@ -53,7 +53,7 @@ def main() -> None:
         docs = nlp.pipe((doc.text for doc in gold.docs), batch_size=BATCH_SIZE)
         pairs = list(zip(gold.docs, docs, strict=True))
         missed = np.array([misses(g, doc, key) for g, doc in pairs])
-        orders = {
+        orders: dict[str, list[float]] = {
             "expected": [expected(doc, labels) for _, doc in pairs],
             "lowest score": [1 - lowest(doc, key, labels) for _, doc in pairs],
             "random": random.Random(0).choices(range(1000), k=len(pairs)),
@@ -86,7 +86,8 @@ def misses(gold: GoldDoc, doc: Doc, key: str) -> bool:
 def expected(doc: Doc, labels: set[str]) -> float:
     """The probability that a mention of the labels was missed."""
     values = doc._.padellm_expected.items()
-    return 1 - math.prod(1 - value.missed for label, value in values if label in labels)
+    missed = [float(value.missed) for label, value in values if label in labels]
+    return 1.0 - math.prod(1 - chance for chance in missed)
 
 
 def lowest(doc: Doc, key: str, labels: set[str]) -> float:

@@ -219,7 +219,9 @@ def _component() -> Any:
     nlp = spacy.blank("en")
     pipe = nlp.add_pipe("padellm_ner", config={"model": SMALL})
     doc = nlp.make_doc(TEXT)
-    doc.set_ents([doc.char_span(0, 10, "PER"), doc.char_span(22, 26, "LOC")])
+    places = [(0, 10, "PER"), (22, 26, "LOC")]
+    spans = [doc.char_span(start, end, label) for start, end, label in places]
+    doc.set_ents([span for span in spans if span is not None])
     nlp.initialize(lambda: [Example(nlp.make_doc(TEXT), doc)])
     return pipe
 
@@ -238,7 +240,7 @@ def load_client_bytes(folder: Path, chance: random.Random) -> Attempt:
 def _load_bytes(chance: random.Random, config: dict[str, Any]) -> Attempt:
     data = _component().to_bytes()
     settings = {"model": SMALL, **config}
-    pipe = spacy.blank("en").add_pipe("padellm_ner", config=settings)
+    pipe: Any = spacy.blank("en").add_pipe("padellm_ner", config=settings)
 
     def attempt() -> None:
         pipe.from_bytes(_changed_message(data, chance))
@@ -274,7 +276,7 @@ def _changed_message(data: bytes, chance: random.Random) -> bytes:
         else:
             files[name] = mutated_bytes(files[name], chance)
     try:
-        return srsly.msgpack_dumps(message)
+        return bytes(srsly.msgpack_dumps(message))
     except (UnicodeEncodeError, OverflowError):
         # a value that such a message cannot have
         return mutated_bytes(data, chance)

@@ -75,7 +75,7 @@ def annotate(
         errors.update((id(doc), error) for doc in docs)
 
     docs = [nlp.make_doc(text) for text in texts]
-    nlp.set_error_handler(keep)
+    nlp.set_error_handler(keep)  # type: ignore[arg-type]  # it may return
     for _ in nlp.pipe(docs, batch_size=BATCH_SIZE):
         pass
     for doc in docs:

@@ -69,7 +69,8 @@ def to_bytes(value: Any, chance: random.Random) -> bytes:
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
     """The parts of a JSON value: a list or an object, and the index or key in it."""
-    found, waiting = [], [value]
+    found: list[tuple[Any, Any]] = []
+    waiting = [value]
     while waiting:
         inner = waiting.pop()
         if isinstance(inner, dict):

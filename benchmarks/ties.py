@@ -69,7 +69,8 @@ def compare(model: str, name: str, texts: Sequence[str]) -> dict[str, Any]:
     dtype = str(DTYPES[name]).removeprefix("torch.")
     source = {"@architectures": "spacy-padellm.CausalLM.v1", "name": model}
     config = {"model": {**source, "dtype": dtype}}
-    lm = nlp.add_pipe("padellm_ner", config=config).handle.lm()
+    pipe: Any = nlp.add_pipe("padellm_ner", config=config)
+    lm = pipe.handle.lm()
     if "float32" in name.removeprefix(dtype):
         use_float32(lm.model.get_output_embeddings())
     list(nlp.pipe(texts[:32], batch_size=32))  # warm up
