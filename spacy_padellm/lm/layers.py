@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from spacy_padellm.lm.elementwise import rms_norm, rotate
+from spacy_padellm.lm.onednn import is_packable
 from spacy_padellm.lm.projection import (
     ModuleProjection,
     PackedProjection,
@@ -126,9 +127,8 @@ def read_layers(model: Any, *, packed: bool = False) -> Layers | None:
     layers = []
 
     def project(*modules: Any) -> Projection:
-        # adapters are modules of other kinds
-        plain = all(type(module) is torch.nn.Linear for module in modules)
-        return (PackedProjection if packed and plain else ModuleProjection)(*modules)
+        packs = packed and all(is_packable(module) for module in modules)
+        return (PackedProjection if packs else ModuleProjection)(*modules)
 
     for layer in inner.layers:
         attention, mlp = layer.self_attn, layer.mlp

@@ -33,7 +33,7 @@ def prepack(model: torch.nn.Module) -> int:
     if not can_pack(model):
         return 0
     layers = [
-        layer for layer in _linear(model) if layer.weight.numel() >= _LEAST_WEIGHTS
+        layer for layer in _packable(model) if layer.weight.numel() >= _LEAST_WEIGHTS
     ]
     for layer in layers:
         layer.forward = _Packed(layer)  # type: ignore[method-assign, assignment]
@@ -41,21 +41,33 @@ def prepack(model: torch.nn.Module) -> int:
 
 
 def can_pack(model: torch.nn.Module) -> bool:
-    """Whether a model's weights can be packed, and take at most MOST_BYTES.
+    """Whether a model has weights that can be packed, of at most MOST_BYTES.
 
     model (torch.nn.Module): The model.
     """
-    layers = _linear(model)
-    size = sum(2 * layer.weight.numel() for layer in layers)
-    fits = all(
-        layer.weight.device.type == "cpu" and layer.weight.dtype == torch.bfloat16
-        for layer in layers
-    )
-    return fits and size <= MOST_BYTES and onednn_has_bf16()
+    size = sum(2 * layer.weight.numel() for layer in _packable(model))
+    return 0 < size <= MOST_BYTES and onednn_has_bf16()
 
 
-def _linear(model: torch.nn.Module) -> list[torch.nn.Linear]:
-    return [module for module in model.modules() if type(module) is torch.nn.Linear]
+def is_packable(module: torch.nn.Module) -> bool:
+    """Whether a module is a linear layer with bfloat16 weights on the CPU.
+
+    Adapters are modules of other kinds, or have float32 weights.
+
+    module (torch.nn.Module): A part of a model.
+    """
+    if type(module) is not torch.nn.Linear:
+        return False
+    weight = module.weight
+    return weight.device.type == "cpu" and weight.dtype == torch.bfloat16
+
+
+def _packable(model: torch.nn.Module) -> list[torch.nn.Linear]:
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear) and is_packable(module)
+    ]
 
 
 @dataclass(eq=False, slots=True)

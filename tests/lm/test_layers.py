@@ -22,6 +22,7 @@ from transformers import (
 from spacy_padellm.compat import onednn_has_bf16
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.layers import read_layers
+from spacy_padellm.lm.projection import ModuleProjection, PackedProjection
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import pack
 from spacy_padellm.tree.token_tree import ROOT, TokenTree, pad_trees
@@ -145,6 +146,19 @@ def test_layers_adapters_are_not_passed_over() -> None:
     with adapted.model.disable_adapter():
         wanted = run_packed(adapted)
     assert (run_packed(adapted) - wanted).norm() > 0.02 * wanted.norm()
+
+
+@pytest.mark.skipif(not onednn_has_bf16(), reason="the processor has no such kernels")
+def test_layers_without_adapters_are_packed_beside_those_that_have_some() -> None:
+    peft = pytest.importorskip("peft")
+    lm = make("llama", torch.bfloat16)
+    config = peft.LoraConfig(target_modules=["q_proj"])
+    adapted = LanguageModel(peft.get_peft_model(lm.model, config).eval(), None)
+    adapted.pack_weights()
+    assert adapted.layers is not None
+    layer = adapted.layers.layers[0]
+    assert isinstance(layer.up, PackedProjection)
+    assert isinstance(layer.qkv, ModuleProjection)
 
 
 def test_layers_other_models_are_left_to_transformers() -> None:

@@ -70,6 +70,15 @@ def test_onednn_leaves_other_dtypes_and_small_layers_alone() -> None:
     assert prepack(small) == 0
 
 
+@needs_kernels
+def test_onednn_packs_the_bfloat16_layers_beside_float32_adapters() -> None:
+    model = torch.nn.Sequential(
+        *make_layer(), torch.nn.Linear(1024, 1024, dtype=torch.float32)
+    )
+    assert prepack(model) == 1
+    assert "forward" not in vars(model[1])
+
+
 def test_onednn_leaves_large_models_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onednn, "MOST_BYTES", 1 << 20)
     assert prepack(make_layer()) == 0
