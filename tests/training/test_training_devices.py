@@ -251,7 +251,7 @@ def test_training_on_cuda_gradients_and_step_are_those_of_a_cpu(
     low = dtype == "bfloat16"
     assert found.update() == pytest.approx(before, rel=0.05 if low else 1e-3)
     assert str(found.lm.dtype) == f"torch.{dtype}"
-    assert error(found, wanted) < (0.15 if low else 1e-3)
+    assert error(found, wanted) < (0.3 if low else 1e-3)  # a wrong one: about 1
     for trainer in (found, wanted):
         trainer.step()
     assert found.loss() < before
