@@ -171,9 +171,10 @@ def load(
             )
             missing = report["missing_keys"]
     check_complete(source, missing)
+    # straight from the file to a GPU, without a copy in the machine's memory
+    model = model.to(device or "cpu").eval()
     if isinstance(source, Path):
         _leave_file(model)
-    model = model.to(device or "cpu").eval()
     return LanguageModel(model, tokenizer, tags=tags, quantized=quantized)
 
 
