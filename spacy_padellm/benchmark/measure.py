@@ -11,11 +11,14 @@ from typing import Any
 import torch
 
 from spacy_padellm.benchmark.memory import peak_memory
+from spacy_padellm.benchmark.shares import Shares, measure_shares
 from spacy_padellm.benchmark.work import Work, count_work
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.progress import progress
 
 WARM_UP_TEXTS = 8  # for the stream
+_PROFILED_ALONE = 8
+_PROFILED_STREAM = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Measurement:
     emitted (float | None): Share of the gold mentions that a forced decoder found.
     floor, stream_floor (float | None): The machine's floor for all texts in seconds.
     scores (dict[str, Any]): Span F1 and string F1.
+    shares, stream_shares (Shares | None): Where the time of single texts and of the
+        stream goes, of the first texts.
     """
 
     name: str
@@ -72,6 +77,8 @@ class Measurement:
     floor: float | None = None
     stream_floor: float | None = None
     scores: dict[str, Any] = field(default_factory=dict)
+    shares: Shares | None = None
+    stream_shares: Shares | None = None
 
     @property
     def latency(self) -> float:
@@ -162,6 +169,25 @@ def measure(
         ]
         result.stream_seconds = statistics.median(seconds) if seconds else None
     return results
+
+
+def add_shares(
+    entries: Sequence[Entry], results: Sequence[Measurement], texts: Sequence[str]
+) -> None:
+    """Add where the time goes, for the entries whose passes are counted.
+
+    entries (Sequence[Entry]): The decoders and peers, already measured.
+    results (Sequence[Measurement]): Their results.
+    texts (Sequence[str]): The texts.
+    """
+    for entry, result in zip(entries, results, strict=True):
+        if entry.lm is None:
+            continue
+        alone = texts[:_PROFILED_ALONE]
+        result.shares = measure_shares(entry.run_alone, alone, entry.lm)
+        if entry.stream is not None:
+            stream = texts[:_PROFILED_STREAM]
+            result.stream_shares = measure_shares(entry.stream, [stream], entry.lm)
 
 
 def _seconds(run: Callable[[Any], object], texts: Any, device: torch.device) -> float:

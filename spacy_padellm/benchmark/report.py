@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
 from spacy_padellm.benchmark.decoders import BATCH, STRUCT
 from spacy_padellm.benchmark.measure import Measurement, percentile
+from spacy_padellm.benchmark.shares import Shares
 
 VLLM = "vllm"
 SPACY_NER = "ner"
@@ -100,6 +102,21 @@ def _row(result: Measurement) -> list[str]:
         _percent(result.scores.get("strings_f")),
         _percent(result.scores.get("as_batch")),
     ]
+
+
+def share_table(results: Sequence[Measurement]) -> str:
+    """The table of where the time goes; empty if no model was measured."""
+    rows = [
+        [f"{result.name}, {kind}", *map(_percent, asdict(shares).values())]
+        for result in results
+        for kind, shares in (
+            ("alone", result.shares),
+            ("stream", result.stream_shares),
+        )
+        if shares is not None
+    ]
+    heads = [field.name for field in fields(Shares)]
+    return table(["% of the time", *heads], rows) if rows else ""
 
 
 def model_line(model: Mapping[str, Any]) -> str:

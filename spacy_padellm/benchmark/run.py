@@ -24,11 +24,12 @@ from spacy_padellm.benchmark.gold import (
     write_gold,
 )
 from spacy_padellm.benchmark.machine import machine_facts
-from spacy_padellm.benchmark.measure import Entry, Measurement, measure
+from spacy_padellm.benchmark.measure import Entry, Measurement, add_shares, measure
 from spacy_padellm.benchmark.report import (
     model_line,
     ratio_table,
     result_table,
+    share_table,
     to_json,
 )
 from spacy_padellm.benchmark.settings import BenchmarkSettings, parse
@@ -97,6 +98,7 @@ def run(settings: BenchmarkSettings, *, command: str) -> None:
     results = measure(
         entries, texts, words=words, repeats=settings.repeats, device=device
     )
+    add_shares(entries, results, texts)
     facts: dict[str, Any] = {
         "command": command,
         "machine": machine_facts(device),
@@ -264,7 +266,12 @@ def _report(
     stream: str,
 ) -> None:
     """Print the tables, and write the JSON and the chart."""
-    print(ratio_table(results), result_table(results, stream=stream), sep="\n\n")
+    tables = (
+        ratio_table(results),
+        result_table(results, stream=stream),
+        share_table(results),
+    )
+    print("\n\n".join(table for table in tables if table))
     for model in facts["models"]:
         print(f"\n{model_line(model)}")
     machine = ", ".join(f"{k} {v}" for k, v in facts["machine"].items() if v)
