@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,17 @@ def _at_work(
     return workers_of(process) if len(begun) == attempts else None
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Let new processes listen to Ctrl-C, also if a shell started the tests as a job
+    in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_annotate_resume_after_ctrl_c(
     source: Path, undisturbed: dict[str, bytes], tmp_path: Path, workers: int
