@@ -121,14 +121,18 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """The model's device."""
-        device: torch.device = self.model.device
-        return device
+        return self._embeddings.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of the model's weights."""
-        dtype: torch.dtype = self.model.dtype
-        return dtype
+        return self._embeddings.dtype
+
+    @property
+    def _embeddings(self) -> torch.Tensor:
+        # transformers' `device` and `dtype` look for a weight in every module
+        weight: torch.Tensor = self.model.get_input_embeddings().weight
+        return weight
 
     @property
     def context(self) -> int:
