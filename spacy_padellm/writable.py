@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from spacy_padellm.errors import Errors
@@ -28,7 +31,13 @@ def make_writable(path: Path) -> None:
         raise ValueError(Errors.P197.format(path=path, error=problem))
 
 
-_UNFINISHED = ".saving"
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_UNFINISHED = ".saving-"  # begins the names of folders that are being written
+_SURELY_ABANDONED = 86_400  # seconds
 # of Linux' renameat2
 _AT_CWD, _EXCHANGE = -100, 2
 
@@ -38,7 +47,8 @@ def replaced_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     """Write a folder that takes its place only when it is complete.
 
     Until then, and after an error, there is the old folder. What a killed process left
-    behind is deleted by the next one.
+    behind is deleted by the next one. Of several processes that write at the same time,
+    the last one counts.
 
     path (Path): The folder, without links. Created if it is missing.
     names (Collection[str]): The files and folders that are written. If there are others
@@ -46,11 +56,10 @@ def replaced_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     YIELDS (Path): The folder to write to.
     RAISES (OSError): If the folder cannot be written.
     """
-    others = set(os.listdir(path)) - {*names, _UNFINISHED} if path.exists() else set()
-    new = path / _UNFINISHED if others else path.with_name(f".{path.name}{_UNFINISHED}")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
+    found = os.listdir(path) if path.exists() else []
+    others = {name for name in found if not name.startswith(_UNFINISHED)} - {*names}
+    place = path / ".saving" if others else path.with_name(_UNFINISHED + path.name)
+    with _unfinished_folder(place) as new:
         yield new
         if others:
             for name in names:
@@ -59,15 +68,78 @@ def replaced_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
             if path.exists():
                 shutil.copymode(path, new)
             _put(new, path)
+
+
+@contextmanager
+def _unfinished_folder(place: Path) -> Iterator[Path]:
+    """Make an empty folder next to a place, named after it; delete it at the end."""
+    for old in place.parent.glob(f"{escape(place.name)}-*"):
+        _delete_abandoned(old)
+    new, lock = _make_locked(place)
+    try:
+        yield new
     finally:
         shutil.rmtree(new, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _make_locked(place: Path) -> tuple[Path, int | None]:
+    while True:
+        new = place.with_name(f"{place.name}-{secrets.token_hex(4)}")
+        new.mkdir(parents=True)
+        try:
+            lock = _lock(new)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # another process thought that it was abandoned
+        if new.exists():
+            return new, lock
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder for as long as this process lives; None where that is impossible.
+
+    RETURNS (int | None): What to close to unlock it.
+    RAISES (BlockingIOError): If another process has locked it.
+    RAISES (FileNotFoundError): If there is no such folder.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None  # a file system without locks
+    return descriptor
+
+
+def _delete_abandoned(folder: Path) -> None:
+    """Delete a folder if the process that wrote it was killed."""
+    try:
+        lock = _lock(folder)
+        age = time.time() - folder.stat().st_mtime
+    except OSError:
+        return
+    if lock is not None or age > _SURELY_ABANDONED:
+        shutil.rmtree(folder, ignore_errors=True)
+    if lock is not None:
+        os.close(lock)
 
 
 def _put(new: Path, place: Path) -> None:
     """Move a file or folder to its place; what was there is where it was."""
     if not place.exists():
-        new.rename(place)
-    elif not _exchange(new, place):
+        try:
+            new.rename(place)
+            return
+        except OSError:
+            # another process may just have put its own there
+            if not place.exists():
+                raise
+    if not _exchange(new, place):
         aside = place.with_name(f".{place.name}.old")
         place.rename(aside)
         new.rename(place)

@@ -94,6 +94,28 @@ def test_saving_that_is_killed_leaves_the_old_copy_and_can_be_repeated(
     assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_saving_leaves_alone_what_another_process_writes(
+    folder: Path, inside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if inside:
+        (folder / NAME / "notes.txt").write_text("mine")
+    nlp, one = changed(folder), spacy.load(folder)
+    pipe_of(one).cfg["threshold"] = 0.5
+    write = lm_folder.write_settings
+
+    def save_another(*args: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(lm_folder, "write_settings", write)
+            pipe_of(one).to_disk(folder / NAME)
+        write(*args)
+
+    monkeypatch.setattr(lm_folder, "write_settings", save_another)
+    pipe_of(nlp).to_disk(folder / NAME)
+    assert not [name for name in contents(folder) if ".saving" in name]
+    assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
+
+
 @pytest.mark.parametrize("step", [1, 2])
 def test_saving_that_is_killed_while_it_takes_its_place_leaves_a_whole_copy(
     folder: Path, step: int, monkeypatch: pytest.MonkeyPatch
