@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -32,6 +33,35 @@ def as_load_errors(source: Path | str) -> Iterator[None]:
         reason = str(error).strip().removesuffix(".")
         message = template.format(name=source, error=reason, known=NAMES)
         raise ValueError(message) from error
+
+
+def check_numbers(config: Any) -> None:
+    """Check that the numbers of a model's config are numbers.
+
+    transformers notices some of them only when the model runs.
+
+    config (transformers.PretrainedConfig): The config.
+    RAISES (ValueError): If one of them is not.
+    """
+    for part in (config, config.get_text_config()):
+        try:
+            defaults = type(part)().to_dict()
+        except Exception:  # a config of code on the hub, which needs arguments
+            continue
+        values = part.to_dict()
+        for field, default in defaults.items():
+            value = values.get(field)
+            if value is not None and not _may_replace(value, default):
+                raise ValueError(f"{field} = {value!r} is not a number")
+
+
+def _may_replace(value: Any, default: Any) -> bool:
+    """Whether a value may stand where the default is this one."""
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        return True
+    # a list has a value for each layer, or several tokens
+    is_list = isinstance(default, int) and isinstance(value, list | tuple)
+    return is_list or isinstance(value, int | float)
 
 
 def check_complete(source: Path | str, missing: Iterable[str]) -> None:

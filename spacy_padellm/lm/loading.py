@@ -18,7 +18,7 @@ from spacy_padellm.lm.bundled import BUNDLED, NAMES, is_like_bundled
 from spacy_padellm.lm.gguf import is_gguf, read_gguf, read_gguf_tokenizer
 from spacy_padellm.lm.hub import fetch_file, fetch_optional_file, why_offline
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.load_errors import as_load_errors, check_complete
+from spacy_padellm.lm.load_errors import as_load_errors, check_complete, check_numbers
 from spacy_padellm.lm.lora import ADAPTER, base_names, load_adapter, read_adapter
 from spacy_padellm.lm.quantized import FILE_NAME as QUANTIZED, read_quantized
 from spacy_padellm.lm.tags import TaughtTags, drop_old_keys
@@ -155,6 +155,7 @@ def load(
     tags = _read_tags(source, revision)
     with _loading(), as_load_errors(source):
         config = AutoConfig.from_pretrained(source, **options)
+        check_numbers(config)
         drop_old_keys(config)
         tokenizer = read_tokenizer(source, **options)
         quantized = isinstance(source, Path) and (source / QUANTIZED).is_file()

@@ -166,6 +166,29 @@ def test_damaged_cfg_is_told(model: Path, tmp_path: Path, cfg: bytes) -> None:
 # Files that settings name
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rms_norm_eps", {}),
+        ("rms_norm_eps", [1e-6]),
+        ("rope_theta", "10000"),
+        ("num_hidden_layers", "2"),
+        ("max_position_embeddings", {"x": 1}),
+    ],
+)
+def test_config_of_a_model_without_numbers_is_told(
+    model: Path, field: str, value: Any
+) -> None:
+    change(model / "config.json", **{field: value})
+    with pytest.raises(ValueError, match=f"Could not load .*: .*{field}"):
+        load(str(model))
+
+
+def test_config_of_a_model_may_have_several_end_tokens(model: Path) -> None:
+    change(model / "config.json", eos_token_id=[1, 2])
+    load(str(model))
+
+
 def test_files_elsewhere_are_no_weights(model: Path, tmp_path: Path) -> None:
     (model / "model.safetensors").rename(tmp_path / "outside.safetensors")
     index = {"weight_map": {"lm_head.weight": "../outside.safetensors"}}
