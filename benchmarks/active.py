@@ -27,6 +27,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 from wasabi import msg
 
+from spacy_padellm.benchmark.pipelines import read_corpus
 from spacy_padellm.pipeline.scorer import ner_score
 from spacy_padellm.suggest.run import suggest
 from spacy_padellm.suggest.texts import SourceText
@@ -47,7 +48,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     sizes = [int(size) for size in args.sizes.split(",")]
-    pool, dev = (read_docs(path)[: args.limit] for path in (args.train, args.dev))
+    vocab = spacy.blank("en").vocab
+    corpora = (read_corpus(path, vocab) for path in (args.train, args.dev))
+    pool, dev = (docs[: args.limit] for docs in corpora)
     figures: list[dict[str, Any]] = []
     for seed in range(args.seeds):
         for choice in ("suggest", "random"):
@@ -67,11 +70,6 @@ def main() -> None:
                 msg.info(str(figures[-1]))
                 if args.json:
                     args.json.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
-
-
-def read_docs(path: Path) -> list[Doc]:
-    """Read the annotated Docs of a corpus."""
-    return list(DocBin().from_disk(path).get_docs(spacy.blank("en").vocab))
 
 
 def best_first(

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import spacy
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc
 from wasabi import msg
 
-from spacy_padellm.benchmark.pipelines import SPANS_KEY, gold_mentions
+from spacy_padellm.benchmark.pipelines import SPANS_KEY, gold_mentions, read_corpus
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.span_getters import make_doc_spans
 from spacy_padellm.text.spans import align_mentions, annotate
@@ -38,7 +38,7 @@ def perfect_mentions(doc: Doc) -> list[Mention]:
 def measure(lang: str, path: Path) -> dict[str, Any]:
     """Count the gold mentions that are recovered, and the nested ones among them."""
     result = {"docs": 0, "gold": 0, "kept": 0, "nested": 0, "nested_kept": 0}
-    for gold in DocBin().from_disk(path).get_docs(spacy.blank(lang).vocab):
+    for gold in read_corpus(path, spacy.blank(lang).vocab):
         doc = gold.copy()
         doc.spans.pop(SPANS_KEY, None)
         windows = make_windows([doc], make_doc_spans())

@@ -20,7 +20,9 @@ from typing import Any
 import spacy
 import torch
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc
+
+from spacy_padellm.benchmark.pipelines import read_corpus
 
 WIDTH = 40  # columns of a wrapped line
 # kind -> whitespace between words, and between lines
@@ -82,7 +84,7 @@ def main() -> None:
     torch.set_num_threads(1)
     nlp = spacy.blank("en")
     nlp.add_pipe("padellm_ner", config={"model": {"name": "bundled-en-sm"}})
-    docs = DocBin().from_disk(args.corpus).get_docs(nlp.vocab)
+    docs = read_corpus(args.corpus, nlp.vocab)
     long = (doc for doc in docs if len(doc) > 10 and len(doc.ents) > 1)
     golds = list(islice(long, args.texts))
     pipe: Any = nlp.get_pipe("padellm_ner")

@@ -25,7 +25,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ from spacy_padellm.analysis.thresholds import (
     learn_thresholds,
 )
 from spacy_padellm.benchmark.figures import lengths
-from spacy_padellm.benchmark.pipelines import FACTORY, SPANS_KEY, gold_text
+from spacy_padellm.benchmark.pipelines import FACTORY, SPANS_KEY, gold_text, read_corpus
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.pipeline.scorer import ner_score
 from spacy_padellm.text.labels import LABELS_KEY
@@ -175,8 +174,8 @@ def train(
 def write_few(corpora: Path) -> None:
     """Write a corpus of few texts, because `spacy train` requires one for scoring."""
     vocab = spacy.blank("en").vocab
-    docs = DocBin().from_disk(corpora / "dev" / "conll03.spacy").get_docs(vocab)
-    DocBin(docs=islice(docs, 4)).to_disk(corpora / "few.spacy")
+    docs = read_corpus(corpora / "dev" / "conll03.spacy", vocab)
+    DocBin(docs=docs[:4]).to_disk(corpora / "few.spacy")
 
 
 def load(folder: Path, corpus: Path, mode: DecodingMode) -> tuple[Language, list[Doc]]:
@@ -185,7 +184,7 @@ def load(folder: Path, corpus: Path, mode: DecodingMode) -> tuple[Language, list
     pipe: Any = nlp.get_pipe(FACTORY)
     pipe.decoder = replace(pipe.decoder, **mode.decoder)
     pipe.cfg["dedup"] = mode.dedup
-    golds = list(DocBin().from_disk(corpus).get_docs(nlp.vocab))
+    golds = read_corpus(corpus, nlp.vocab)
     pipe.set_labels(golds[0].user_data[LABELS_KEY])
     return nlp, golds
 

@@ -24,7 +24,7 @@ from spacy.tokens import Doc
 from wasabi import msg
 
 from spacy_padellm.analysis.candidates import BATCH_SIZE
-from spacy_padellm.analysis.inputs import GoldDoc, load_for_analysis, read_gold
+from spacy_padellm.analysis.inputs import GoldDoc, load_for_analysis, read_gold_corpus
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.options import parse_names
 
@@ -41,7 +41,7 @@ def main() -> None:
     figures: list[dict[str, Any]] = []
     for corpus in args.corpora:
         name, _, path = corpus.partition("=")
-        gold = read_gold(
+        gold = read_gold_corpus(
             Path(path),
             nlp,
             labels=pipe.labels,

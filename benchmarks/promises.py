@@ -23,7 +23,7 @@ from typing import Any
 from wasabi import msg
 
 from spacy_padellm.analysis.candidates import find_candidates
-from spacy_padellm.analysis.inputs import load_for_analysis, read_gold
+from spacy_padellm.analysis.inputs import load_for_analysis, read_gold_corpus
 from spacy_padellm.analysis.options import parse_names
 from spacy_padellm.analysis.promise import (
     CONFIDENCE,
@@ -52,7 +52,7 @@ def main() -> None:
     figures: list[dict[str, Any]] = []
     for corpus in args.corpora:
         name, _, path = corpus.partition("=")
-        gold = read_gold(
+        gold = read_gold_corpus(
             Path(path),
             nlp,
             labels=pipe.labels,

@@ -20,20 +20,25 @@ from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin, Span
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from wasabi import msg
 
-from spacy_padellm.benchmark.pipelines import FACTORY, SPANS_KEY, gold_mentions
+from spacy_padellm.benchmark.pipelines import (
+    FACTORY,
+    SPANS_KEY,
+    gold_mentions,
+    read_corpus,
+)
 from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.scorer import ner_score
 
 
-def read_gold(
+def read_gold_docs(
     nlp: Language, path: Path, *, labels: set[str], names: dict[str, str]
 ) -> Iterator[Doc]:
     """Read the Docs of a corpus, rename labels, and leave out other labels."""
-    for doc in DocBin().from_disk(path).get_docs(nlp.vocab):
+    for doc in read_corpus(path, nlp.vocab):
         gold = doc.copy()
         spans = [
             Span(gold, span.start, span.end, names.get(span.label_, span.label_))
@@ -95,8 +100,8 @@ def load(args: argparse.Namespace) -> Language:
 def score(
     nlp: Language, path: Path, *, labels: set[str], names: dict[str, str]
 ) -> dict[str, Any]:
-    """Score a pipeline on a corpus; see `read_gold`."""
-    golds = list(read_gold(nlp, path, labels=labels, names=names))
+    """Score a pipeline on a corpus; see `read_gold_docs`."""
+    golds = list(read_gold_docs(nlp, path, labels=labels, names=names))
     # predict on the text, with the pipeline's tokenizer
     start = time.perf_counter()
     docs = list(nlp.pipe([gold.text for gold in golds], batch_size=256))

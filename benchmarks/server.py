@@ -20,17 +20,16 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import spacy
 import torch
-from spacy.tokens import DocBin
 from transformers import AutoModelForCausalLM
 
 from benchmarks.vllm_processes import Offline, Process, Server, offline, serving
 from benchmarks.widen import widened
+from spacy_padellm.benchmark.pipelines import read_corpus
 from spacy_padellm.benchmark.shapes import SHAPES
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server.check import count_ends
@@ -133,9 +132,9 @@ def make_work(model: Path, texts: Path, limit: int) -> Work:
     settings = read_settings(model)
     assert settings is not None
     assert settings.prompt is not None
-    docs = DocBin().from_disk(texts).get_docs(spacy.blank("en").vocab)
+    docs = read_corpus(texts, spacy.blank("en").vocab)
     prompt = PromptTokens(settings.prompt, load_tokenizer(str(model)))
-    taken = [doc.text for doc in islice(docs, limit)]
+    taken = [doc.text for doc in docs[:limit]]
     return Work(prompt, dict(settings.labels), taken)
 
 

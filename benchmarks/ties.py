@@ -18,8 +18,10 @@ from typing import Any
 
 import spacy
 import torch
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc
 from wasabi import msg
+
+from spacy_padellm.benchmark.pipelines import read_corpus
 
 BATCH = 512  # texts
 DTYPES = {
@@ -45,7 +47,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     vocab = spacy.blank("en").vocab
-    golds = list(DocBin().from_disk(args.corpus).get_docs(vocab))
+    golds = read_corpus(args.corpus, vocab)
     random.Random(0).shuffle(golds)
     texts = [doc.text for doc in golds[: args.texts]]
     results = {}

@@ -18,10 +18,11 @@ from typing import Any
 
 import spacy
 import torch
-from spacy.tokens import DocBin
 from spacy.training import Example
 from torch.profiler import ProfilerActivity, profile
 from wasabi import msg
+
+from spacy_padellm.benchmark.pipelines import read_corpus
 
 TEXTS_A_STEP = 32
 CONFIG = Path(__file__).parent.parent / "configs" / "finetune.cfg"
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     nlp = make_pipe(args.model)
-    docs = list(DocBin().from_disk(args.corpus).get_docs(nlp.vocab))
+    docs = read_corpus(args.corpus, nlp.vocab)
     random.Random(0).shuffle(docs)
     docs = docs[: TEXTS_A_STEP * args.steps]
     steps = [

@@ -77,7 +77,7 @@ def main() -> None:
     options = parser.parse_args()
     rng = random.Random(options.seed)
     vocab = spacy.blank("en").vocab
-    gold = read_gold(options.corpora, vocab)
+    gold = read_corpora(options.corpora, vocab)
     names = Names(names_of(gold), listed_names(options.names))
     texts: list[tuple[Text, str]] = []
     for corpus, corpus_texts in gold.items():
@@ -99,7 +99,7 @@ def main() -> None:
 # Reading
 
 
-def read_gold(folder: Path, vocab: spacy.Vocab) -> dict[str, list[Text]]:
+def read_corpora(folder: Path, vocab: spacy.Vocab) -> dict[str, list[Text]]:
     """Corpus -> its texts, without annotation that CoNLL's guidelines do not share."""
     gold: dict[str, list[Text]] = {}
     adjectives: set[str] = set()

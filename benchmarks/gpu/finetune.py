@@ -23,10 +23,11 @@ from typing import Any
 import spacy
 import torch
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin, Span
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import Adam
 
+from spacy_padellm.benchmark.pipelines import read_corpus
 from spacy_padellm.training.update import Updates
 
 LABELS = {
@@ -68,7 +69,7 @@ def main() -> None:
     random.seed(options.seed)
     torch.manual_seed(options.seed)
     nlp = make_nlp(options)
-    docs = read_docs(options.train, nlp)
+    docs = read_corpus(options.train, nlp.vocab)
     print(f"{len(docs)} texts", flush=True)
     nlp.initialize(lambda: [as_example(nlp, doc) for doc in docs[:64]])
     pipe: Any = nlp.get_pipe("padellm_ner")
@@ -163,11 +164,6 @@ def endless(docs: Sequence[Doc], size: int, *, seed: int) -> Iterator[list[Doc]]
             yield [docs[place] for place in order[start : start + size]]
 
 
-def read_docs(path: Path, nlp: Language) -> list[Doc]:
-    """The Docs of a corpus."""
-    return list(DocBin().from_disk(path).get_docs(nlp.vocab))
-
-
 def as_example(nlp: Language, gold: Doc) -> Example:
     """A gold Doc as training takes it."""
     words = [token.text for token in gold]
@@ -179,7 +175,7 @@ def as_example(nlp: Language, gold: Doc) -> Example:
 
 def evaluate(nlp: Language, path: Path, *, limit: int) -> dict[str, Any]:
     """Span F1 on a corpus: all labels of CoNLL-2003, else PER, LOC and ORG."""
-    golds = read_docs(path, nlp)[:limit]
+    golds = read_corpus(path, nlp.vocab)[:limit]
     present = {ent.label_ for doc in golds for ent in doc.ents}
     kept = LABELS if present <= set(LABELS) and "MISC" in present else SHARED
     texts = [as_example(nlp, doc).predicted for doc in golds]

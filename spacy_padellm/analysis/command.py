@@ -57,7 +57,7 @@ def analyze_cli(
     from spacy_padellm.analysis.inputs import (
         check_shared_labels,
         load_for_analysis,
-        read_gold,
+        read_gold_corpus,
     )
     from spacy_padellm.analysis.page import make_page
     from spacy_padellm.analysis.report import tables, to_dict
@@ -70,7 +70,7 @@ def analyze_cli(
             make_writable(path)
         nlp, pipe = load_for_analysis(model)
         chosen = parse_labels(labels, pipe.labels)
-        corpus = read_gold(
+        corpus = read_gold_corpus(
             data,
             nlp,
             labels=chosen,

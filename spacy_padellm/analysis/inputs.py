@@ -72,7 +72,7 @@ def load_for_analysis(name: str) -> tuple[Language, PaDeLLMNER]:
     return nlp, pipes[0]
 
 
-def read_gold(
+def read_gold_corpus(
     path: Path,
     nlp: Language,
     *,

@@ -70,7 +70,7 @@ def tune_cli(
     from spacy_padellm.analysis.inputs import (
         exclusion_notes,
         load_for_analysis,
-        read_gold,
+        read_gold_corpus,
     )
     from spacy_padellm.analysis.promise_report import add_promise
     from spacy_padellm.analysis.thresholds import cross_fit, evaluate_tuning, tune
@@ -85,7 +85,7 @@ def tune_cli(
         nlp, pipe = load_for_analysis(model)
         wish = parse_wish(recall, precision, pipe.labels)
         golds = [
-            read_gold(
+            read_gold_corpus(
                 path,
                 nlp,
                 labels=pipe.labels,

@@ -131,7 +131,7 @@ def _parse(line: bytes) -> Any:
         return None
 
 
-def read_lines(path: str, cut: Cut) -> Iterator[tuple[int, bytes]]:
+def read_line_range(path: str, cut: Cut) -> Iterator[tuple[int, bytes]]:
     """Read a range: line number and line, without line end and byte-order mark."""
     with open_file(path) as file:
         _skip(file, cut.offset)
@@ -151,20 +151,20 @@ def _skip(file: IO[bytes], size: int) -> None:
         size -= len(block)
 
 
-def read_text(path: str, cut: Cut) -> Iterator[InputRecord | BadRecord]:
+def read_text_records(path: str, cut: Cut) -> Iterator[InputRecord | BadRecord]:
     """Read a range of lines, each of which is a text, even if it is empty."""
-    for row, line in read_lines(path, cut):
+    for row, line in read_line_range(path, cut):
         try:
             yield InputRecord(row, line.decode("utf8"))
         except UnicodeDecodeError as error:
             yield BadRecord(row, f"not UTF-8: {error}", line.decode("utf8", "replace"))
 
 
-def read_jsonl(
+def read_jsonl_records(
     path: str, cut: Cut, *, text_column: str, columns: pa.Schema
 ) -> Iterator[InputRecord | BadRecord]:
     """Read a range of lines, each of which is a JSON object or empty."""
-    for row, line in read_lines(path, cut):
+    for row, line in read_line_range(path, cut):
         if not line.strip():
             continue
         try:

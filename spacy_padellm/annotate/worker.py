@@ -20,7 +20,7 @@ from spacy_padellm.annotate.files import (
 )
 from spacy_padellm.annotate.finished import CountedFile, Facts, write_facts
 from spacy_padellm.annotate.lease import has_lease
-from spacy_padellm.annotate.lines import read_jsonl, read_text
+from spacy_padellm.annotate.lines import read_jsonl_records, read_text_records
 from spacy_padellm.annotate.manifest import hash_manifest
 from spacy_padellm.annotate.output import (
     atomic_file,
@@ -163,11 +163,11 @@ def read_records(
     path, cut = shard.path, shard.cut
     with wrap_read_errors(path):
         if shard.format == "text":
-            yield from read_text(path, cut)
+            yield from read_text_records(path, cut)
         elif shard.format == "spacy":
             yield from read_docbin(path, cut, vocab)
         else:
-            read = read_parquet if shard.format == "parquet" else read_jsonl
+            read = read_parquet if shard.format == "parquet" else read_jsonl_records
             yield from read(path, cut, text_column=job.text_column, columns=job.columns)
 
 

@@ -35,7 +35,8 @@ def read_gold(path: Path, *, lang: str) -> list[GoldText]:
     """
     if not path.is_file():
         raise ValueError(Errors.P201.format(path=path))
-    golds = _read_docs(path, lang) if path.suffix == ".spacy" else _read_lines(path)
+    is_doc_bin = path.suffix == ".spacy"
+    golds = _read_doc_bin(path, lang) if is_doc_bin else _read_json_lines(path)
     golds = [_normalized(gold) for gold in golds if gold.text.strip()]
     if not any(gold.mentions for gold in golds):
         raise ValueError(Errors.P164.format(path=path))
@@ -49,15 +50,17 @@ def _normalized(gold: GoldText) -> GoldText:
     return GoldText(normalize_text(gold.text), mentions)
 
 
-def _read_docs(path: Path, lang: str) -> list[GoldText]:
+def _read_doc_bin(path: Path, lang: str) -> list[GoldText]:
     try:
+        import spacy
+
         from spacy_padellm.benchmark.pipelines import gold_text, read_corpus
     except ImportError as error:
         raise ValueError(Errors.P165.format(path=path)) from error
-    return list(map(gold_text, read_corpus(path, lang=lang)))
+    return list(map(gold_text, read_corpus(path, spacy.blank(lang).vocab)))
 
 
-def _read_lines(path: Path) -> list[GoldText]:
+def _read_json_lines(path: Path) -> list[GoldText]:
     golds = []
     lines = path.read_text("utf8").split("\n")
     for number, line in enumerate(lines, start=1):

@@ -11,6 +11,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from spacy.util import filter_spans
+from spacy.vocab import Vocab
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
@@ -23,9 +24,9 @@ FACTORY = "padellm_ner"
 SPANS_KEY = "padellm"
 
 
-def read_corpus(path: Path, *, lang: str) -> list[Doc]:
+def read_corpus(path: Path, vocab: Vocab) -> list[Doc]:
     """Read the Docs of a .spacy corpus."""
-    return list(DocBin().from_disk(path).get_docs(spacy.blank(lang).vocab))
+    return list(DocBin().from_disk(path).get_docs(vocab))
 
 
 def gold_text(doc: Doc) -> GoldText:
@@ -116,9 +117,9 @@ def gold_docs(path: Path | None, golds: Sequence[GoldText], *, lang: str) -> lis
     golds (Sequence[GoldText]): The texts and their gold mentions.
     lang (str): The language.
     """
-    docs = [] if path is None else read_corpus(path, lang=lang)
-    known = {doc.text: doc for doc in docs}
     nlp = spacy.blank(lang)
+    docs = [] if path is None else read_corpus(path, nlp.vocab)
+    known = {doc.text: doc for doc in docs}
     return [known.get(gold.text) or search_mentions(nlp, gold) for gold in golds]
 
 

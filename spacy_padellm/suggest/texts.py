@@ -47,7 +47,7 @@ def read_texts(
     if not path.is_file():
         raise ConversionError(Errors.P201.format(path=path))
     if suffix == ".spacy":
-        found = _read_docs(path)
+        found = _read_doc_bin(path)
     elif suffix in JSON:
         found = _read_json(path, text_column)
     else:
@@ -64,7 +64,7 @@ def read_texts(
             yield item
 
 
-def _read_docs(path: Path) -> Iterator[SourceText]:
+def _read_doc_bin(path: Path) -> Iterator[SourceText]:
     try:
         docs = list(DocBin().from_disk(path).get_docs(Vocab()))
     except Exception as error:  # a broken file can raise errors of many libraries

@@ -42,13 +42,13 @@ def make_corpus(
     RETURNS (Callable): Reads the examples of a pipeline. It raises a ValueError if it
         finds no old texts.
     """
-    read_gold = registry.readers.get("spacy.Corpus.v1")(path, gold_preproc=False)
+    read_examples = registry.readers.get("spacy.Corpus.v1")(path, gold_preproc=False)
     rehearsed: list[Doc] = []
 
     def read(nlp: Language) -> Iterator[Example]:
         pipe: Any = nlp.get_pipe(component)
         key = pipe.cfg["spans_key"]
-        examples = list(read_gold(nlp))
+        examples = list(read_examples(nlp))
         _set_own_labels([eg.reference for eg in examples], pipe.labels, key)
         yield from examples
         if old_texts is None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings, strategies as st
 
 from spacy_padellm.annotate.files import find_inputs, format_of
-from spacy_padellm.annotate.lines import cut_lines, read_lines
+from spacy_padellm.annotate.lines import cut_lines, read_line_range
 from spacy_padellm.annotate.records import BadRecord, InputRecord
 from spacy_padellm.annotate.tables import inspect_parquet, read_parquet
 
@@ -50,7 +50,7 @@ def test_annotate_cuts_lines_are_read_once(tmp_path: Path, size: int) -> None:
     path.write_bytes(b"".join(b"%d\n" % number for number in range(11)))
     with path.open("rb") as file:
         cuts = cut_lines(file, size)
-    read = [pair for cut in cuts for pair in read_lines(str(path), cut)]
+    read = [pair for cut in cuts for pair in read_line_range(str(path), cut)]
     assert read == [(number, b"%d" % number) for number in range(11)]
 
 
@@ -80,7 +80,7 @@ def test_annotate_cuts_file_that_became_shorter_is_an_error(tmp_path: Path) -> N
         (cut,) = cut_lines(file, 10)
     path.write_bytes(b"a\nb\n")
     with pytest.raises(EOFError, match="it ended at line 2"):
-        list(read_lines(str(path), cut))
+        list(read_line_range(str(path), cut))
 
 
 @pytest.mark.parametrize(
