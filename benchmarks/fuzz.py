@@ -1,4 +1,4 @@
-"""Whether damaged and hostile input is read or told, and never more than that.
+"""Whether damaged and hostile input is read or reported, and never more than that.
 
 Valid inputs are changed at random and given to the readers of `padellm.json`, of the
 bytes of a component, of the answers of model servers, and of corpora. A reader may
@@ -87,15 +87,15 @@ sys.addaudithook(_watch)  # it cannot be removed
 
 
 @dataclass(slots=True)
-class Tally:
+class Outcomes:
     """What became of the inputs of one target.
 
-    read, told (int): How many were read, and how many were an error of ours.
+    read, reported (int): How many were read, and how many were an error of ours.
     failures (list[str]): What else happened, at most `SHOWN` of them in full.
     """
 
     read: int = 0
-    told: int = 0
+    reported: int = 0
     failed: int = 0
     failures: list[str] = field(default_factory=list)
 
@@ -115,40 +115,42 @@ def main() -> None:
     names = [options.only] if options.only else list(TARGETS)
     total = sum(TARGETS[name].share for name in names)
     counts = {n: round(options.inputs * TARGETS[n].share / total) for n in names}
-    tallies = run(counts, seed=options.seed)
-    rows = [(n, counts[n], t.read, t.told, t.failed) for n, t in tallies.items()]
-    header = ("target", "inputs", "read", "told", "failed")
+    outcomes_of = run(counts, seed=options.seed)
+    rows = [
+        (n, counts[n], t.read, t.reported, t.failed) for n, t in outcomes_of.items()
+    ]
+    header = ("target", "inputs", "read", "reported", "failed")
     msg.table(rows, header=header)
-    for name, tally in tallies.items():
-        for failure in tally.failures:
+    for name, outcomes in outcomes_of.items():
+        for failure in outcomes.failures:
             msg.fail(name, failure)
     if options.json:
         figures = [dict(zip(header, row, strict=True)) for row in rows]
         options.json.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
-    if any(tally.failed for tally in tallies.values()):
+    if any(outcomes.failed for outcomes in outcomes_of.values()):
         raise SystemExit(1)
 
 
-def run(counts: Mapping[str, int], *, seed: int) -> dict[str, Tally]:
+def run(counts: Mapping[str, int], *, seed: int) -> dict[str, Outcomes]:
     """Try inputs.
 
     counts (Mapping[str, int]): Target -> number of inputs.
     seed (int): Chooses them.
-    RETURNS (dict[str, Tally]): Target -> what became of them.
+    RETURNS (dict[str, Outcomes]): Target -> what became of them.
     """
-    tallies = {}
+    outcomes_of = {}
     with _own_folder() as folder:
         _watch.folder = str(folder) + os.sep
         for name, count in counts.items():
             chance = random.Random(f"{seed} {name}")
             attempt = TARGETS[name].make(folder, chance)
-            tallies[name] = Tally()
+            outcomes_of[name] = Outcomes()
             for number in range(count):
-                _try(attempt, number, tallies[name])
-    return tallies
+                _try(attempt, number, outcomes_of[name])
+    return outcomes_of
 
 
-def _try(attempt: Callable[[], None], number: int, tally: Tally) -> None:
+def _try(attempt: Callable[[], None], number: int, outcomes: Outcomes) -> None:
     """Try one input."""
     _watch.found.clear()
     try:
@@ -162,14 +164,14 @@ def _try(attempt: Callable[[], None], number: int, tally: Tally) -> None:
         if isinstance(error, KeyboardInterrupt):
             raise
         if is_told(error):
-            tally.told += 1
+            outcomes.reported += 1
         else:
             lines = "".join(traceback.format_exception(error, limit=-8))
-            tally.fail(f"input {number}: {lines[-SHOWN_CHARACTERS:]}")
+            outcomes.fail(f"input {number}: {lines[-SHOWN_CHARACTERS:]}")
     else:
-        tally.read += 1
+        outcomes.read += 1
     if _watch.found:
-        tally.fail(f"input {number}: {_watch.found[:3]}")
+        outcomes.fail(f"input {number}: {_watch.found[:3]}")
 
 
 def is_told(error: BaseException) -> bool:

@@ -120,10 +120,12 @@ def read_answers(folder: Path, chance: random.Random) -> Attempt:
     def decode(ids: Any) -> str:
         return "".join(map(str, ids))
 
-    asked = answers.Asked([[7], [8]], 3, models={"small"}, vocabulary=9, decode=decode)
+    request = answers.CompletionRequest(
+        [[7], [8]], 3, models={"small"}, vocabulary=9, decode=decode
+    )
     readers: list[tuple[Any, Callable[[Any], Any]]] = [
         *[
-            (valid, lambda x: answers.read_answers(x, asked))
+            (valid, lambda x: answers.read_answers(x, request))
             for valid in (_VLLM, _LLAMA)
         ],
         (_MODELS, check._read_models),

@@ -65,7 +65,7 @@ def faults_of(doc: Doc, text: str) -> list[str]:
     return faults
 
 
-def annotate(
+def annotate_each(
     nlp: Language, texts: Sequence[str]
 ) -> Iterator[tuple[Doc | None, Exception | None]]:
     """Annotate a stream; a text with an error has None as its Doc."""
@@ -101,7 +101,7 @@ def check_stream(nlp: Language, texts: Sequence[tuple[str, str]]) -> dict[str, A
     faults: Counter[str] = Counter()
     examples: list[str] = []
     words = mentions = 0
-    annotated = annotate(nlp, [text for _, text in texts])
+    annotated = annotate_each(nlp, [text for _, text in texts])
     for (kind, text), (doc, error) in zip(texts, annotated, strict=True):
         if doc is None:
             found = [f"{type(error).__name__}: {error}"[:200]]

@@ -42,7 +42,7 @@ from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Workload:
     """The texts to decode, with their prompt and labels."""
 
     prompt: PromptTokens
@@ -76,7 +76,7 @@ def main() -> None:
 def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Measure the server and vLLM offline, in turns."""
     source = BUNDLED.get(args.model, Path(args.model))
-    work = make_work(source, args.texts, args.limit)
+    workload = make_workload(source, args.texts, args.limit)
     save_model(source, folder / "model", shape=args.shape, dtype=args.dtype)
     engine = {
         "model": str(folder / "model"),
@@ -98,17 +98,17 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             timeout=7200,
         )
         # the first run of each compiles and is not counted
-        found = decode(decoder, None, work.prompt, work.texts, work.labels)
+        found = decode(decoder, None, workload.prompt, workload.texts, workload.labels)
         task = folder / "task.json"
-        task.write_text(json.dumps({"rounds": rounds(work, found)}))
+        task.write_text(json.dumps({"rounds": rounds(workload, found)}))
         with offline(args.vllm, engine, environment, task) as peer:
             peer.run()
             runs = []
             for _ in range(args.rounds):
-                runs.append(take_turns(server, peer, decoder, work))
+                runs.append(take_turns(server, peer, decoder, workload))
                 print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
     return {
-        "texts": len(work.texts),
+        "texts": len(workload.texts),
         "mentions": sum(map(len, found)),
         "model": Path(args.model).name,
         "shape": args.shape,
@@ -127,7 +127,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
-def make_work(model: Path, texts: Path, limit: int) -> Work:
+def make_workload(model: Path, texts: Path, limit: int) -> Workload:
     """The first texts of a corpus, with a model's prompt and labels."""
     settings = read_settings(model)
     assert settings is not None
@@ -135,7 +135,7 @@ def make_work(model: Path, texts: Path, limit: int) -> Work:
     docs = read_corpus(texts, spacy.blank("en").vocab)
     prompt = PromptTokens(settings.prompt, load_tokenizer(str(model)))
     taken = [doc.text for doc in docs[:limit]]
-    return Work(prompt, dict(settings.labels), taken)
+    return Workload(prompt, dict(settings.labels), taken)
 
 
 def save_model(source: Path, folder: Path, *, shape: str | None, dtype: str) -> None:
@@ -148,12 +148,12 @@ def save_model(source: Path, folder: Path, *, shape: str | None, dtype: str) -> 
 
 
 def take_turns(
-    server: Server, peer: Offline, decoder: ServerDecoder, work: Work
+    server: Server, peer: Offline, decoder: ServerDecoder, workload: Workload
 ) -> dict[str, Any]:
     """Seconds and processor seconds of one run on the server and one offline."""
     server.forget()
     before, client, start = server.seconds(), time.process_time(), time.perf_counter()
-    decode(decoder, None, work.prompt, work.texts, work.labels)
+    decode(decoder, None, workload.prompt, workload.texts, workload.labels)
     served: dict[str, float] = {"seconds": time.perf_counter() - start}
     served["client"] = time.process_time() - client
     served |= spent(server, before)
@@ -178,24 +178,28 @@ def spent(process: Process, before: Mapping[str, float]) -> dict[str, float]:
     return {name: now - before[name] for name, now in process.seconds().items()}
 
 
-def rounds(work: Work, found: Sequence[Sequence[Mention]]) -> list[dict[str, Any]]:
+def rounds(
+    workload: Workload, found: Sequence[Sequence[Mention]]
+) -> list[dict[str, Any]]:
     """All prompts of both rounds, for the mentions that were found."""
-    names = list(work.labels.values())
+    names = list(workload.labels.values())
     counts, mentions = [], []
-    branches = work.prompt.count_branches(work.texts, names)
-    for text, branch, text_mentions in zip(work.texts, branches, found, strict=True):
+    branches = workload.prompt.count_branches(workload.texts, names)
+    for text, branch, text_mentions in zip(
+        workload.texts, branches, found, strict=True
+    ):
         for (label, name), sequence in zip(
-            work.labels.items(), branch.sequences, strict=True
+            workload.labels.items(), branch.sequences, strict=True
         ):
             counts.append(sequence)
             count = sum(mention.label == label for mention in text_mentions)
             if count:
-                prompts = work.prompt.mention_branches(text, name, count, count)
+                prompts = workload.prompt.mention_branches(text, name, count, count)
                 mentions += prompts.sequences(sequence)
-    stop = [work.prompt.eos, *count_ends(work.prompt)]
+    stop = [workload.prompt.eos, *count_ends(workload.prompt)]
     return [
         {"prompts": counts, "max_tokens": MAX_COUNT_TOKENS, "stop": stop},
-        {"prompts": mentions, "max_tokens": 64, "stop": [work.prompt.eos]},
+        {"prompts": mentions, "max_tokens": 64, "stop": [workload.prompt.eos]},
     ]
 
 

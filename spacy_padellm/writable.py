@@ -146,11 +146,11 @@ def _put(new: Path, place: Path) -> None:
         aside.rename(new)
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def _exchange(first: Path, second: Path) -> bool:
     """Let two paths change places at once; False where the system cannot."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, TypeError, AttributeError):
         return False
-    paths = _AT_CWD, os.fsencode(one), _AT_CWD, os.fsencode(other)
+    paths = _AT_CWD, os.fsencode(first), _AT_CWD, os.fsencode(second)
     return bool(rename(*paths, _EXCHANGE) == 0)

@@ -69,19 +69,19 @@ def analyze_cli(
         for path in outputs:
             make_writable(path)
         nlp, pipe = load_for_analysis(model)
-        chosen = parse_labels(labels, pipe.labels)
+        analysed_labels = parse_labels(labels, pipe.labels)
         corpus = read_gold_corpus(
             data,
             nlp,
-            labels=chosen,
+            labels=analysed_labels,
             names=names,
             spans_key=pipe.cfg["spans_key"],
             limit=limit,
         )
         if limit is None:
-            check_shared_labels(corpus, chosen, path=data)
+            check_shared_labels(corpus, analysed_labels, path=data)
         docs = count_progress(corpus.docs, len(corpus.docs))
-        result = analyse(nlp, pipe, docs, labels=chosen)
+        result = analyse(nlp, pipe, docs, labels=analysed_labels)
     except ValueError as error:
         msg.fail(str(error), exits=1)
     facts = {

@@ -88,11 +88,11 @@ def _parse_rate(
         rates = {label.strip(): float(value) for label, _, value in pairs}
     except ValueError:
         rates = {}
-    one = rates.keys() == {""}
-    fits = len(rates) == len(pairs) and (one or rates.keys() <= set(known))
+    is_overall = rates.keys() == {""}
+    fits = len(rates) == len(pairs) and (is_overall or rates.keys() <= set(known))
     if not rates or not fits or not all(0 < rate < 1 for rate in rates.values()):
         message = Errors.P220.format(
             option=option, given=text, example=known[0], known=", ".join(known)
         )
         raise AnalysisError(message)
-    return rates[""] if one else rates
+    return rates[""] if is_overall else rates

@@ -22,7 +22,7 @@ from spacy_padellm.mention.dedup import choose_flat
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PromiseRow:
     """What a promise costs in a corpus.
 
     name (str): The label, or "all labels".
@@ -67,14 +67,15 @@ def add_promise(
     wish: Wish,
     corpora: Sequence[CandidateCorpus],
     paths: Sequence[Path],
-) -> tuple[Tuning, list[Row]]:
+) -> tuple[Tuning, list[PromiseRow]]:
     """Add a promise to a tuning.
 
     tuning (Tuning): The tuning that was learnt on the corpora.
     wish (Wish): What is to be promised.
     corpora (Sequence[CandidateCorpus]): The corpora.
     paths (Sequence[Path]): Their files.
-    RETURNS (tuple[Tuning, list[Row]]): The tuning with the promise, and what it costs.
+    RETURNS (tuple[Tuning, list[PromiseRow]]): The tuning with the promise, and what it
+        costs.
     RAISES (AnalysisError): If it cannot be made. The message says what would help.
     """
     labels = list(tuning.thresholds)  # those with gold mentions
@@ -102,12 +103,12 @@ def _rows(
     corpora: Sequence[CandidateCorpus],
     thresholds: Mapping[str, float],
     paths: Sequence[Path],
-) -> Iterator[Row]:
+) -> Iterator[PromiseRow]:
     for result in tested:
         for corpus, path, rates in zip(corpora, paths, result.rates, strict=True):
             normal = measure_rates(corpus, thresholds, result.labels)
             assert result.threshold is not None
-            yield Row(result.name, result.threshold, str(path), rates, normal)
+            yield PromiseRow(result.name, result.threshold, str(path), rates, normal)
 
 
 def _refusal(

@@ -16,7 +16,7 @@ from spacy_padellm.writable import make_writable
 
 if TYPE_CHECKING:
     from spacy_padellm.analysis.promise import Rates
-    from spacy_padellm.analysis.promise_report import Row
+    from spacy_padellm.analysis.promise_report import PromiseRow
 
 
 def tune_cli(
@@ -106,7 +106,7 @@ def tune_cli(
         )
         corpora = [find_candidates(nlp, pipe, gold) for gold in golds]
         tuning = tune(corpora, pipe.labels)
-        rows: list[Row] = []
+        rows: list[PromiseRow] = []
         if wish is not None:
             tuning, rows = add_promise(tuning, wish, corpora, data)
     except ValueError as error:

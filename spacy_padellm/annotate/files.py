@@ -225,7 +225,7 @@ def _state(info: dict[str, Any]) -> tuple[int, str]:
     return int(info["size"]), modified
 
 
-def check_unchanged(file: InputFile) -> None:
+def check_file_unchanged(file: InputFile) -> None:
     """Check that an input file is the one that the run began with.
 
     RAISES (AnnotateError): If it was replaced, changed or deleted.

@@ -9,7 +9,7 @@ from math import ceil
 from spacy_padellm.annotate.files import (
     AnnotateError,
     absolute_path,
-    check_unchanged,
+    check_file_unchanged,
     find_inputs,
 )
 from spacy_padellm.annotate.finished import find_unfinished, remove_shard
@@ -154,7 +154,7 @@ def _run(
         )
         raise AnnotateError(message)
     for file in identity.inputs:
-        check_unchanged(file)
+        check_file_unchanged(file)
     # files that killed processes left behind
     remove(f"{output}/{UNFINISHED}")
     return RunSummary(

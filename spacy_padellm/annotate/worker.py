@@ -15,7 +15,7 @@ from spacy_padellm.annotate.docs import read_docbin
 from spacy_padellm.annotate.files import (
     AnnotateError,
     ShardError,
-    check_unchanged,
+    check_file_unchanged,
     wrap_read_errors,
 )
 from spacy_padellm.annotate.finished import CountedFile, Facts, write_facts
@@ -146,7 +146,7 @@ def check_input(shard: Shard) -> None:
     RAISES (AnnotateError): If it was changed.
     RAISES (ShardError): If it cannot be read.
     """
-    check_unchanged(shard.file)
+    check_file_unchanged(shard.file)
     if shard.footer:
         with wrap_read_errors(shard.path):
             if hash_footer(shard.path) != shard.footer:

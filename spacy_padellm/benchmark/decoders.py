@@ -69,7 +69,7 @@ def decoders_for(decoder: Decoder, names: Iterable[str]) -> dict[str, Decoder]:
     if not isinstance(decoder, TreeDecoder | BatchDecoder):
         kinds = (name for name, make in DECODERS.items() if make is type(decoder))
         return {next(kinds, type(decoder).__name__): decoder}
-    chosen = make_decoders(
+    decoders = make_decoders(
         (name for name in names if name in COUNT_THEN_MENTION),
         max_mentions=decoder.max_mentions,
         max_mention_tokens=decoder.max_mention_tokens,
@@ -80,5 +80,5 @@ def decoders_for(decoder: Decoder, names: Iterable[str]) -> dict[str, Decoder]:
             GRAPHS: replace(decoder, cuda_graphs=True),
             "tree-no-drafts": replace(decoder, draft_tokens=0),
         }
-        chosen = {name: trees.get(name, made) for name, made in chosen.items()}
-    return chosen
+        decoders = {name: trees.get(name, made) for name, made in decoders.items()}
+    return decoders

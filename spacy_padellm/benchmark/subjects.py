@@ -24,7 +24,7 @@ from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices import choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import find_model, load
+from spacy_padellm.lm.loading import find_model, load_model
 from spacy_padellm.lm.task_config import read_settings
 from spacy_padellm.mention.dedup import deduplicate
 from spacy_padellm.mention.gold import GoldText
@@ -205,10 +205,12 @@ def trained_subject(
         if settings is None:
             raise ValueError(Errors.P168.format(name=name))
         placed = choose_device(device or "auto")
-        lm = load(name, device=placed, dtype=choose_dtype(dtype or "auto", placed))
+        lm = load_model(
+            name, device=placed, dtype=choose_dtype(dtype or "auto", placed)
+        )
         labels, prompt, decoder = settings.labels, settings.prompt, TreeDecoder()
-    chosen = decoders_for(decoder, decoders)
-    recorders = {kind: Recorder(decoder) for kind, decoder in chosen.items()}
+    decoder_of = decoders_for(decoder, decoders)
+    recorders = {kind: Recorder(decoder) for kind, decoder in decoder_of.items()}
     return Subject(name, lm, lm.tokens_of(prompt), labels, recorders, nlp, prefix)
 
 

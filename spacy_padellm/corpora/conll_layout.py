@@ -169,14 +169,14 @@ def find_layout(
     rows = [split_columns(line, tabs=tabs) for line in data if DOCSTART not in line]
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
     columns = list(zip(*(row for row in rows if len(row) == width), strict=True))
-    given = range(width) if tag_column is None else [tag_column % max(width, 1)]
-    tags = _name_columns(columns, given, strict=True)
+    candidates = range(width) if tag_column is None else [tag_column % max(width, 1)]
+    tags = _name_columns(columns, candidates, strict=True)
     key, bare, outside = None, False, "O"
     if not tags:
-        tags, outside = _sparse_tags(columns, given)
+        tags, outside = _sparse_tags(columns, candidates)
     if not tags:
-        tags, key, bare = _other_tags(path, columns, given)
-        tags = tags or _name_columns(columns, given, strict=False)
+        tags, key, bare = _other_tags(path, columns, candidates)
+        tags = tags or _name_columns(columns, candidates, strict=False)
     if tag_column is None and (width < 2 or not tags):
         raise ConversionError(Errors.P209.format(path=path))
     tag = (tags or [0])[-1] if tag_column is None else tag_column
@@ -196,22 +196,22 @@ def find_layout(
             )
         )
     token, tag = token % width, tag % width
-    chosen = tuple(column for column in tags if column != token) or (tag,)
-    numbered = 0 not in (token, *chosen) and _mostly(NUMBER, columns[0])
+    tag_columns = tuple(column for column in tags if column != token) or (tag,)
+    numbered = 0 not in (token, *tag_columns) and _mostly(NUMBER, columns[0])
     return ColumnLayout(
-        tabs, width, token, chosen, numbered, key=key, bare=bare, outside=outside
+        tabs, width, token, tag_columns, numbered, key=key, bare=bare, outside=outside
     )
 
 
 def _name_columns(
-    columns: list[tuple[str, ...]], given: Sequence[int], *, strict: bool
+    columns: list[tuple[str, ...]], candidates: Sequence[int], *, strict: bool
 ) -> list[int]:
     """The columns of B- and I-tags; those of chunks only if there are no others.
 
     Strictly, a column with more labels alone than tags is none, although most of its
     values are "O".
     """
-    tags = [i for i in given if i < len(columns) and _mostly(TAG, columns[i])]
+    tags = [i for i in candidates if i < len(columns) and _mostly(TAG, columns[i])]
     if strict:
         tags = [i for i in tags if not _has_bare_labels(columns[i])]
     names = [i for i in tags if not is_chunks(set(filter(TAG.fullmatch, columns[i])))]
@@ -228,10 +228,10 @@ def _has_bare_labels(values: Sequence[str]) -> bool:
 
 
 def _sparse_tags(
-    columns: list[tuple[str, ...]], given: Sequence[int]
+    columns: list[tuple[str, ...]], candidates: Sequence[int]
 ) -> tuple[list[int], str]:
     """The column where tokens outside mentions have "_" or "-", and which of them."""
-    for i in reversed([i for i in given if i < len(columns)]):
+    for i in reversed([i for i in candidates if i < len(columns)]):
         others = {x for x in columns[i] if x == "O" or not TAG.fullmatch(x)}
         if len(others) == 1 and others <= {"_", "-"} and others != set(columns[i]):
             return [i], others.pop()
@@ -239,13 +239,13 @@ def _sparse_tags(
 
 
 def _other_tags(
-    path: Path, columns: list[tuple[str, ...]], given: Sequence[int]
+    path: Path, columns: list[tuple[str, ...]], candidates: Sequence[int]
 ) -> tuple[list[int], str | None, bool]:
     """The column of tags after a key, or of labels alone: column, key, whether bare."""
-    for i in reversed([i for i in given if i < len(columns)]):
+    for i in reversed([i for i in candidates if i < len(columns)]):
         if found := _find_key(path, columns[i]):
             return [i], *found
-    for i in reversed([i for i in given if i < len(columns)]):
+    for i in reversed([i for i in candidates if i < len(columns)]):
         values = [x for x in columns[i] if not HEADER.fullmatch(x) or x == "O"]
         if not is_bare(values) or len(columns) < 2:
             continue

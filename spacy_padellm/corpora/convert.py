@@ -14,7 +14,12 @@ from spacy.tokens import Doc, DocBin
 from spacy_padellm.corpora.brat import read_brat
 from spacy_padellm.corpora.cluener import read_cluener
 from spacy_padellm.corpora.conll import read_conll
-from spacy_padellm.corpora.docs import annotate, count_overlaps, first_overlap, make_doc
+from spacy_padellm.corpora.docs import (
+    count_overlaps,
+    first_overlap,
+    make_doc,
+    set_mentions,
+)
 from spacy_padellm.corpora.files import source_files
 from spacy_padellm.corpora.jsonl import read_jsonl
 from spacy_padellm.corpora.languages import blank_pipeline, joiner_of
@@ -185,7 +190,7 @@ def _make_gold(
             Errors.P206.format(path=path, line=record.line, first=first, second=second)
         )
     doc, was_split = make_doc(nlp, record)
-    annotate(doc, spans, spans_key=key)
+    set_mentions(doc, spans, spans_key=key)
     report.docs += 1
     report.labels.update(label for _, _, label in spans)
     report.overlaps.update(count_overlaps(spans) if overlap else ())

@@ -39,7 +39,7 @@ def make_doc(nlp: Language, record: CorpusRecord) -> tuple[Doc, bool]:
     return Doc(nlp.vocab, words=words, spaces=spaces), True
 
 
-def annotate(doc: Doc, spans: Sequence[CharSpan], *, spans_key: str | None) -> None:
+def set_mentions(doc: Doc, spans: Sequence[CharSpan], *, spans_key: str | None) -> None:
     """Set the mentions of a Doc. A Doc without mentions is marked as annotated.
 
     doc (Doc): A Doc with token boundaries at every start and end; changed in place.

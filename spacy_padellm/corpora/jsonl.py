@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spacy_padellm.corpora.files import read_json_lines
 from spacy_padellm.corpora.records import BadLine, CorpusRecord
-from spacy_padellm.corpora.rows import read_row, unpack
+from spacy_padellm.corpora.rows import read_row, unpack_rows
 
 
 def read_jsonl(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
@@ -23,7 +23,7 @@ def read_jsonl(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
             yield item
             continue
         line, value = item
-        rows = unpack(value)
+        rows = unpack_rows(value)
         for number, row in enumerate(rows, start=1):
             place = number if len(rows) > 1 else line
             try:

@@ -48,9 +48,9 @@ def char_spans(
     if all(_fits(text, *pair) for pair in zip(spans, mentions, strict=True)):
         return tuple(span for span in spans if span), ()
     if any(mention.string is not None for mention in mentions):
-        for note, places in _countings(text):
+        for note, characters in _countings(text):
             for more in (extra, 1 - extra):
-                spans = [_locate(places, mention, more) for mention in mentions]
+                spans = [_locate(characters, mention, more) for mention in mentions]
                 pairs = zip(spans, mentions, strict=True)
                 if all(_fits(text, *pair, exactly=True) for pair in pairs):
                     notes = (note or Warnings.W204,) * len(mentions)
@@ -58,13 +58,13 @@ def char_spans(
     raise ValueError(_problem(text, mentions, extra=extra))
 
 
-def same_string(one: str, other: str) -> bool:
+def same_string(first: str, second: str) -> bool:
     """Compare strings without regard to the number and kind of blanks.
 
-    one (str), other (str): The strings.
+    first (str), second (str): The strings.
     RETURNS (bool): Whether they are the same.
     """
-    return one.split() == other.split()
+    return first.split() == second.split()
 
 
 def _countings(text: str) -> Iterator[tuple[str, list[int]]]:
@@ -88,12 +88,14 @@ def _repeat(text: str, sizes: list[int]) -> list[int]:
     return [i for i, size in enumerate(sizes) for _ in range(size)] + [len(text)]
 
 
-def _locate(places: list[int], mention: SourceMention, extra: int) -> CharSpan | None:
+def _locate(
+    characters: list[int], mention: SourceMention, extra: int
+) -> CharSpan | None:
     """The span of a mention; None if it is not within the text."""
     start, end = mention.start, mention.end + extra
-    if not 0 <= start < end < len(places):
+    if not 0 <= start < end < len(characters):
         return None
-    return places[start], places[end - 1] + 1, mention.label
+    return characters[start], characters[end - 1] + 1, mention.label
 
 
 def _fits(

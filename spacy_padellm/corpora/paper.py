@@ -20,7 +20,7 @@ from spacy_padellm.errors import Errors
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PaperRow:
     """A row of the file.
 
     line (int): The line number, from 1.
@@ -68,12 +68,14 @@ def read_paper(path: Path) -> Iterator[CorpusRecord | BadLine]:
         match its mention strings under the convention that fits most rows.
     """
     rows = [_parse(path, item) for item in read_json_lines(path)]
-    convention = _find_convention(path, [row for row in rows if isinstance(row, Row)])
+    convention = _find_convention(
+        path, [row for row in rows if isinstance(row, PaperRow)]
+    )
     for row in rows:
         yield row if isinstance(row, BadLine) else _record(path, row, convention)
 
 
-def _parse(path: Path, item: tuple[int, Any] | BadLine) -> Row | BadLine:
+def _parse(path: Path, item: tuple[int, Any] | BadLine) -> PaperRow | BadLine:
     """Check the structure of a row."""
     if isinstance(item, BadLine):
         return item
@@ -83,7 +85,7 @@ def _parse(path: Path, item: tuple[int, Any] | BadLine) -> Row | BadLine:
     text, *mentions = value
     if not all(map(_is_mention, mentions)):
         return BadLine(path, line, "a mention is not [start, end, mention, label]")
-    return Row(line, text, [(*mention,) for mention in mentions])
+    return PaperRow(line, text, [(*mention,) for mention in mentions])
 
 
 def _is_mention(value: object) -> bool:
@@ -95,7 +97,7 @@ def _is_mention(value: object) -> bool:
     return is_int(start) and is_int(end) and strings
 
 
-def _find_convention(path: Path, rows: list[Row]) -> Convention:
+def _find_convention(path: Path, rows: list[PaperRow]) -> Convention:
     """Choose the convention that fits most rows."""
     annotated = [row for row in rows if row.mentions]
     agree = {
@@ -111,7 +113,7 @@ def _find_convention(path: Path, rows: list[Row]) -> Convention:
     return best
 
 
-def _locate(row: Row, convention: Convention) -> list[CharSpan | None]:
+def _locate(row: PaperRow, convention: Convention) -> list[CharSpan | None]:
     """Convert indexes to character spans; None for mentions out of range."""
     lengths = [len(word) for word in row.text.split(" ")]
     starts = list(accumulate((length + 1 for length in lengths), initial=0))
@@ -128,7 +130,7 @@ def _locate(row: Row, convention: Convention) -> list[CharSpan | None]:
     return spans
 
 
-def _disagreement(row: Row, convention: Convention) -> str | None:
+def _disagreement(row: PaperRow, convention: Convention) -> str | None:
     """Describe the first mention whose indexes do not match its string, if any."""
     spans = _locate(row, convention)
     for (start, end, mention, _), span in zip(row.mentions, spans, strict=True):
@@ -137,7 +139,9 @@ def _disagreement(row: Row, convention: Convention) -> str | None:
     return None
 
 
-def _record(path: Path, row: Row, convention: Convention) -> CorpusRecord | BadLine:
+def _record(
+    path: Path, row: PaperRow, convention: Convention
+) -> CorpusRecord | BadLine:
     """Make the record of a row, or a BadLine if the convention does not fit it."""
     if reason := _disagreement(row, convention):
         return BadLine(path, row.line, reason)

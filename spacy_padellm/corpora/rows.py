@@ -20,7 +20,7 @@ from spacy_padellm.corpora.token_rows import is_token_row, read_token_row
 CONTAINERS = ("annotations", "data", "examples", "common_examples", "rows")
 
 
-def unpack(value: Any) -> list[Any]:
+def unpack_rows(value: Any) -> list[Any]:
     """The rows of a value.
 
     value (Any): A row, or an object that holds a list of rows.

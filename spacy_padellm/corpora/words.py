@@ -30,7 +30,7 @@ def join_words(
     RETURNS (CorpusRecord): The record. Its tokens are those of the source, if the text
         was joined with spaces.
     """
-    starts = _word_starts(text, words)
+    starts = _locate_words(text, words)
     is_source = starts is not None
     joined = joined or [False] * len(words)
     spaces = [joiner == " " and not no_space for no_space in joined]
@@ -49,7 +49,7 @@ def join_words(
     return CorpusRecord(text, spans, line, words=words, spaces=spaces, notes=notes)
 
 
-def _word_starts(text: str, words: list[str]) -> list[int] | None:
+def _locate_words(text: str, words: list[str]) -> list[int] | None:
     """Find the words in a text; None if there is more than whitespace between."""
     starts: list[int] = []
     end = 0

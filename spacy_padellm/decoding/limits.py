@@ -45,7 +45,7 @@ class Limits:
             logger.warning(Warnings.W102.format(n=self.mentions, limit=limit))
 
 
-def check_settings(**settings: int | None) -> None:
+def check_limits(**settings: int | None) -> None:
     """Check that a decoder's settings are positive whole numbers, or None.
 
     RAISES (ValueError): If one is not.

@@ -21,13 +21,13 @@ from spacy_padellm.lm.tags import remove_old_tags
 from spacy_padellm.lm.task_config import (
     FILE_NAME,
     TaskSettings,
-    read_tags,
+    read_taught_tags,
     write_settings,
 )
 from spacy_padellm.lm.trust import check_code, check_links
 
 
-def check_folder(folder: Path, *, weights: bool) -> None:
+def check_model_folder(folder: Path, *, weights: bool) -> None:
     """Check that a folder holds a model.
 
     folder (Path): The folder.
@@ -46,7 +46,7 @@ def check_folder(folder: Path, *, weights: bool) -> None:
             raise ValueError(Errors.P114.format(path=folder, file=names[0]))
 
 
-def copy_folder(
+def copy_model_folder(
     source: Path,
     folder: Path,
     settings: TaskSettings,
@@ -70,11 +70,11 @@ def copy_folder(
         _make_empty(folder)
         copy = _link_weights if link else shutil.copy2
         shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=copy)
-    write_settings(folder, replace(settings, tags=read_tags(folder)))
+    write_settings(folder, replace(settings, tags=read_taught_tags(folder)))
     remove_old_tags(folder)
 
 
-def write_folder(
+def write_model_folder(
     folder: Path, lm: LanguageModel, settings: TaskSettings, *, dtype: torch.dtype
 ) -> None:
     """Write a model, or its LoRA adapter, with its tokenizer.

@@ -21,9 +21,9 @@ from spacy_padellm.lm.devices import (
     fast_bf16,
 )
 from spacy_padellm.lm.folder import (
-    check_folder,
-    copy_folder,
-    write_folder,
+    check_model_folder,
+    copy_model_folder,
+    write_model_folder,
     write_tokenizer,
 )
 from spacy_padellm.lm.hub import fetch_optional_file
@@ -32,7 +32,7 @@ from spacy_padellm.lm.loading import (
     absolute_name,
     check_source,
     find_model,
-    load,
+    load_model,
     load_tokenizer,
 )
 from spacy_padellm.lm.lora import base_names, with_lora
@@ -40,7 +40,7 @@ from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.model_state import (
     ByName,
     InMemory,
-    check_unchanged,
+    check_model_unchanged,
     find_state,
     is_unchanged,
 )
@@ -157,7 +157,7 @@ class ModelHandle:
             device = choose_device(self.source.device)
             enter_process(device)
             self._find()
-            check_unchanged(self.source.name, self._state)
+            check_model_unchanged(self.source.name, self._state)
             self._state.lm = load_shared(
                 self.source.name,
                 revision=self.source.revision,
@@ -187,7 +187,7 @@ class ModelHandle:
         if state.lm is not None:
             # the other pipes of the model may be using its own
             return copy.deepcopy(state.lm.tokenizer)
-        check_unchanged(self.source.name, state)
+        check_model_unchanged(self.source.name, state)
         tokenizer = load_tokenizer(
             self.source.name,
             revision=self.source.revision,
@@ -243,9 +243,9 @@ class ModelHandle:
             lm = copy.deepcopy(state.lm)
             lm.unpack_weights()
             return lm
-        check_unchanged(self.source.name, state)
+        check_model_unchanged(self.source.name, state)
         state.lm = None  # or there would be two in memory
-        return load(
+        return load_model(
             self.source.name,
             revision=self.source.revision,
             trust_remote_code=self.source.trust_remote_code,
@@ -310,7 +310,7 @@ class ModelHandle:
         if isinstance(state, ByName):
             source = self._unchanged_folder(state)
             if source is not None:
-                copy_folder(
+                copy_model_folder(
                     source,
                     folder,
                     settings,
@@ -325,7 +325,7 @@ class ModelHandle:
                 return
         lm = self.lm()
         dtype = self._dtype() if lm.dtype == torch.float32 else lm.dtype
-        write_folder(folder, lm, settings, dtype=dtype)
+        write_model_folder(folder, lm, settings, dtype=dtype)
 
     def _unchanged_folder(self, state: ByName) -> Path | None:
         """The model's folder on this machine, if it is as it was when it was found."""
@@ -350,7 +350,7 @@ class ModelHandle:
         """
         if not self.source.trust_remote_code:
             check_place(folder, folder.parent)
-        check_folder(folder, weights=weights)
+        check_model_folder(folder, weights=weights)
         other = ModelHandle(replace(self.source, name=str(folder.resolve())))
         other._hold(weights=weights)
         self.source, self._state = other.source, other._state
@@ -403,7 +403,7 @@ class ModelHandle:
             code = self.source.trust_remote_code
             settings = read_settings(folder)
             if weights:
-                lm = load(
+                lm = load_model(
                     str(folder),
                     dtype=self._dtype(),
                     device=choose_device(self.source.device),

@@ -22,9 +22,9 @@ from spacy_padellm.lm.load_errors import as_load_errors, check_complete, check_n
 from spacy_padellm.lm.lora import ADAPTER, base_names, load_adapter, read_adapter
 from spacy_padellm.lm.quantized import FILE_NAME as QUANTIZED, read_quantized
 from spacy_padellm.lm.tags import TaughtTags, drop_old_keys
-from spacy_padellm.lm.task_config import FILE_NAME, read_tags
+from spacy_padellm.lm.task_config import FILE_NAME, read_taught_tags
 from spacy_padellm.lm.tokenizer import read_tokenizer
-from spacy_padellm.lm.trust import check_code, check_settings
+from spacy_padellm.lm.trust import check_code, check_settings_file
 from spacy_padellm.locks import make_lock
 
 _HUB_SETTINGS = (
@@ -112,7 +112,7 @@ def check_source(name: str, *, revision: str | None) -> None:
     _check_files(source)
 
 
-def load(
+def load_model(
     name: str,
     *,
     revision: str | None = None,
@@ -143,7 +143,7 @@ def load(
     elif (source / ADAPTER).is_file():
         with _loading():
             adapter = read_adapter(source, **options)
-        base = load(
+        base = load_model(
             _base_name(source, adapter.config.base_model_name_or_path),
             revision=adapter.config.revision,
             dtype=dtype,
@@ -152,7 +152,7 @@ def load(
         )
         with _loading():
             return load_adapter(adapter, base, dtype)
-    tags = _read_tags(source, revision)
+    tags = _read_taught_tags(source, revision)
     with _loading(), as_load_errors(source):
         config = AutoConfig.from_pretrained(source, **options)
         check_numbers(config)
@@ -253,18 +253,18 @@ def _check_hub(name: str, revision: str | None) -> Path | None:
     for file in _HUB_SETTINGS:
         path = fetch_optional_file(name, file, revision=revision)
         if path is not None:
-            check_settings(path, folder=path.parent, auto_map=False)
+            check_settings_file(path, folder=path.parent, auto_map=False)
             adapter = path.parent if file == ADAPTER else None
     return adapter
 
 
-def _read_tags(source: Path | str, revision: str | None) -> TaughtTags | None:
+def _read_taught_tags(source: Path | str, revision: str | None) -> TaughtTags | None:
     """Read the tags of a model in a folder or on the hub."""
     if isinstance(source, str):
         folder = fetch_file(source, "config.json", revision=revision).parent
         fetch_optional_file(source, FILE_NAME, revision=revision)
-        return read_tags(folder)
-    return read_tags(source)
+        return read_taught_tags(folder)
+    return read_taught_tags(source)
 
 
 def _leave_file(model: Any) -> None:

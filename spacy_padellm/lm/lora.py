@@ -13,7 +13,7 @@ import torch
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete
-from spacy_padellm.lm.task_config import read_tags
+from spacy_padellm.lm.task_config import read_taught_tags
 from spacy_padellm.lm.tokenizer import read_tokenizer
 from spacy_padellm.lm.trust import adapter_code
 from spacy_padellm.lm.vocabulary import fit_vocabulary
@@ -116,7 +116,7 @@ def load_adapter(
         report = model.load_adapter(adapter.folder, "default")
     missing = [key for key in report.missing_keys if "lora_" in key]
     check_complete(adapter.folder, missing)
-    tags = read_tags(adapter.folder)
+    tags = read_taught_tags(adapter.folder)
     return LanguageModel(
         model.to(dtype).eval(),
         adapter.tokenizer,

@@ -82,7 +82,7 @@ def is_unchanged(name: str | None, state: ByName) -> bool:
         return False
 
 
-def check_unchanged(name: str | None, state: ByName) -> None:
+def check_model_unchanged(name: str | None, state: ByName) -> None:
     """Check that the files to load are those that were found.
 
     RAISES (ValueError): If they were changed or deleted.

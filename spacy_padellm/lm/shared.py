@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import find_model, load
+from spacy_padellm.lm.loading import find_model, load_model
 from spacy_padellm.lm.stamp import stamp_of
 from spacy_padellm.locks import make_lock
 
@@ -29,7 +29,7 @@ def load_shared(
 ) -> LanguageModel:
     """Get a model that all pipes of the process share; it must not be changed.
 
-    name, revision, dtype, device, trust_remote_code: See `load`.
+    name, revision, dtype, device, trust_remote_code: See `load_model`.
     """
     source = find_model(name)
     stamp = stamp_of(source) if isinstance(source, Path) else None
@@ -37,7 +37,7 @@ def load_shared(
     with _sharing_lock:
         lm = _loaded.get(key)
         if lm is None:
-            lm = load(
+            lm = load_model(
                 name,
                 revision=revision,
                 dtype=dtype,

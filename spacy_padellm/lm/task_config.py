@@ -160,7 +160,7 @@ def read_settings(folder: Path) -> TaskSettings | None:
     return settings
 
 
-def read_tags(folder: Path) -> TaughtTags | None:
+def read_taught_tags(folder: Path) -> TaughtTags | None:
     """Read the tags that the model of a folder was trained to give.
 
     RETURNS (TaughtTags | None): None if the folder says nothing about tags.

@@ -75,10 +75,10 @@ def check_code(folder: Path, *, trusted: bool) -> None:
         if path.suffix.lower() == ".py" or path.name.lower() == "custom_generate":
             raise ValueError(Errors.P502.format(path=folder, file=name, found="code"))
         if path.is_file():
-            check_settings(path, folder=folder)
+            check_settings_file(path, folder=folder)
 
 
-def check_settings(path: Path, *, folder: Path, auto_map: bool = True) -> None:
+def check_settings_file(path: Path, *, folder: Path, auto_map: bool = True) -> None:
     """Check that a file of settings names no code, and no files elsewhere.
 
     path (Path): The file; files other than settings in JSON are passed over.

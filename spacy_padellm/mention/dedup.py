@@ -60,7 +60,7 @@ def choose_flat(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
     ends = sorted({span.end for span in spans})
     started = _Counter(len(starts))
     ended = _Counter(len(ends))
-    chosen = []
+    selected = []
     for span in sorted(spans, key=_preference):
         # chosen spans that start before this one ends, less those that end before it
         overlapping = started.below(bisect_left(starts, span.end)) - ended.below(
@@ -69,8 +69,8 @@ def choose_flat(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
         if overlapping == 0:
             started.add(bisect_left(starts, span.start))
             ended.add(bisect_left(ends, span.end))
-            chosen.append(span)
-    return sorted(chosen, key=lambda span: span.start)
+            selected.append(span)
+    return sorted(selected, key=lambda span: span.start)
 
 
 def _preference(span: ScoredSpan) -> tuple[float, int, int, str]:

@@ -12,10 +12,10 @@ class GoldText:
 
     text (str): The text.
     mentions (Mapping[str, Sequence[str]]): Label -> mention strings in text order.
-    places (Sequence[tuple[int, int, str]]): Character offsets (start, end) and label of
+    spans (Sequence[tuple[int, int, str]]): Character offsets (start, end) and label of
         each mention; empty if unknown.
     """
 
     text: str
     mentions: Mapping[str, Sequence[str]]
-    places: Sequence[tuple[int, int, str]] = ()
+    spans: Sequence[tuple[int, int, str]] = ()

@@ -14,19 +14,19 @@ _OF_MANY = (".jsonl", ".json", ".spacy")
 _SUFFIXES = (*_OF_MANY, ".txt")
 
 
-def read_input(given: str, *, longest: int) -> Iterator[SourceText | BadLine]:
+def read_input(argument: str, *, longest: int) -> Iterator[SourceText | BadLine]:
     """Read a text, or the texts of a file.
 
-    given (str): A text, or the path of a file: .spacy, JSON or JSON lines with the key
-        "text", or else one text.
+    argument (str): A text, or the path of a file: .spacy, JSON or JSON lines with the
+        key "text", or else one text.
     longest (int): The most characters of a text that the pipeline takes.
     YIELDS (SourceText | BadLine): The texts.
     RAISES (ConversionError): If the file cannot be read.
     """
-    path = _file(given)
+    path = _file(argument)
     if path is None:
-        if given.strip():
-            yield SourceText(given)
+        if argument.strip():
+            yield SourceText(argument)
     elif plain_name(path).suffix.lower() in _OF_MANY:
         yield from read_texts(path, text_column="text", longest=longest)
     else:
@@ -37,14 +37,14 @@ def read_input(given: str, *, longest: int) -> Iterator[SourceText | BadLine]:
             yield SourceText(content)
 
 
-def _file(given: str) -> Path | None:
+def _file(argument: str) -> Path | None:
     """The file of this name, if there is one; an error if it is the name of none."""
     try:
-        path = Path(given)
+        path = Path(argument)
         if path.is_file():
             return path
     except (OSError, ValueError):  # a long text is no name
         return None
-    if not given.split()[1:] and plain_name(path).suffix.lower() in _SUFFIXES:
+    if not argument.split()[1:] and plain_name(path).suffix.lower() in _SUFFIXES:
         raise ConversionError(Errors.P201.format(path=path))
     return None

@@ -38,13 +38,13 @@ def choose_spread(texts: Sequence[str], scores: Sequence[float], n: int) -> list
     }
     gains = np.array(scores, dtype=np.float64)
     nearest = np.zeros(len(texts))
-    chosen: list[int] = []
+    selection: list[int] = []
     seen: set[str] = set()
     left = gains.copy()
-    while len(chosen) < n and left.size and left.max() >= 0:
+    while len(selection) < n and left.size and left.max() >= 0:
         best = int(left.argmax())
         if texts[best] not in seen:
-            chosen.append(best)
+            selection.append(best)
             seen.add(texts[best])
             likeness = np.zeros(len(texts))
             for word, weight in vectors[best].items():
@@ -55,7 +55,7 @@ def choose_spread(texts: Sequence[str], scores: Sequence[float], n: int) -> list
             left = gains * (1 - nearest.clip(max=1.0))
             left[taken] = -1.0
         left[best] = -1.0
-    return chosen
+    return selection
 
 
 def _vectors(texts: Sequence[str]) -> list[dict[str, float]]:

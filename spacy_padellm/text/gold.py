@@ -69,7 +69,7 @@ def gold_labels(
     """
     labels: dict[str, str] = {}
     unknown: set[str] = set()
-    own: set[str] = set()
+    own_labels: set[str] = set()
     skipped = count = 0
     for example in examples:
         doc_labels = get_doc_labels(example.reference)
@@ -79,14 +79,14 @@ def gold_labels(
         if doc_labels is not None:
             own_names = resolve_labels(doc_labels)
             labels.update(own_names)
-            own.update(own_names)
+            own_labels.update(own_names)
             continue
         found = {span.label_ for span in spans or []}
         unknown |= found.difference(known) if known else set()
         labels = {**{label: label for label in found}, **labels}
     _check_labels(unknown, known=known, name=name)
-    if known and own.difference(known):
-        others = ", ".join(sorted(own.difference(known)))
+    if known and own_labels.difference(known):
+        others = ", ".join(sorted(own_labels.difference(known)))
         logger.warning(Warnings.W135.format(name=name, labels=others))
     # without examples spaCy passes a single dummy text
     if skipped and count > 1:

@@ -33,10 +33,10 @@ def resolve_device(device: str) -> str:
     if device != "auto":
         return device
     if has_cupy_gpu and torch.cuda.is_available():
-        chosen = str(get_torch_default_device())
-        if chosen == "cpu":
+        current = str(get_torch_default_device())
+        if current == "cpu":
             _warn_of_unused_gpu()
-        return chosen
+        return current
     return "cpu" if _asks_for_cpu(sys.argv) else device
 
 

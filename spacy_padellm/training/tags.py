@@ -76,7 +76,7 @@ def add_tags(
         start, end = tree.bidirectional_span
         targets = [prompt.eos] * (end - start)
         # the longer of two nested mentions overwrites the shorter one
-        for mention in sorted(gold.places, key=lambda place: place[1] - place[0]):
+        for mention in sorted(gold.spans, key=lambda span: span[1] - span[0]):
             for number, token in enumerate(_tokens_of(mention, token_offsets)):
                 targets[token] = (tag_of if number else begin_of)[mention[2]]
         tag_ids = frozenset({prompt.eos, *tag_of.values(), *begin_of.values()})
@@ -111,7 +111,7 @@ def with_tags_of(
 
 def has_overlaps(gold: GoldText) -> bool:
     """Whether mentions of a text overlap, so that a token has more than one tag."""
-    offsets = sorted(place[:2] for place in gold.places)
+    offsets = sorted(span[:2] for span in gold.spans)
     return any(start < end for (_, end), (start, _) in pairwise(offsets))
 
 

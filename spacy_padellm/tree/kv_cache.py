@@ -17,12 +17,12 @@ class _Store(NamedTuple):
     """Buffers of the same shape as one tensor.
 
     tensor (torch.Tensor): (buffers, rows, slots, heads, head size).
-    places (list[tuple[int, int]]): The layer of each buffer, and 0 for keys or 1 for
+    indexes (list[tuple[int, int]]): The layer of each buffer, and 0 for keys or 1 for
         values.
     """
 
     tensor: torch.Tensor
-    places: list[tuple[int, int]]
+    indexes: list[tuple[int, int]]
 
 
 class TreeKVCache:
@@ -55,19 +55,19 @@ class TreeKVCache:
         old, self._stores = self._stores, []
         self._buffers.clear()
         for alike in _grouped(old):
-            places = [place for store in alike for place in store.places]
-            shape = len(places), self.rows, self.slots, *alike[0].tensor.shape[3:]
+            indexes = [index for store in alike for index in store.indexes]
+            shape = len(indexes), self.rows, self.slots, *alike[0].tensor.shape[3:]
             # zeros, as slots that no token sees must not hold NaN
             tensor = alike[0].tensor.new_zeros(shape)
-            parts = tensor.split([len(store.places) for store in alike])
+            parts = tensor.split([len(store.indexes) for store in alike])
             for part, store in zip(parts, alike, strict=True):
                 part[kept] = store.tensor[kept]
-            self._add(_Store(tensor, places))
+            self._add(_Store(tensor, indexes))
 
     def _add(self, store: _Store) -> None:
         self._stores.append(store)
-        for number, place in enumerate(store.places):
-            self._buffers[place] = store.tensor[number]
+        for number, index in enumerate(store.indexes):
+            self._buffers[index] = store.tensor[number]
 
     def slot_mapping(
         self, rows: npt.NDArray[np.int64], slots: npt.NDArray[np.int64]
@@ -92,11 +92,11 @@ class TreeKVCache:
         """
         for kind, new in enumerate((key, value)):
             heads, size = new.shape[1:]
-            place = layer, kind
-            if place not in self._buffers:
+            index = layer, kind
+            if index not in self._buffers:
                 empty = new.new_zeros(1, self.rows, self.slots, heads, size)
-                self._add(_Store(empty, [place]))
-            flat = self._buffers[place].view(self.rows * self.slots, heads, size)
+                self._add(_Store(empty, [index]))
+            flat = self._buffers[index].view(self.rows * self.slots, heads, size)
             flat.index_copy_(0, slot_mapping, new)
         return self._buffers[layer, 0], self._buffers[layer, 1]
 

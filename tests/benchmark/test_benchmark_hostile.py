@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from benchmarks.hostile import (
-    annotate,
+    annotate_each,
     check_alone,
     check_stream,
     faults_of,
@@ -46,7 +46,7 @@ def test_hostile_texts_are_the_same_alone(nlp: Language) -> None:
 @settings(max_examples=25, deadline=None)
 @given(texts=st.lists(st.text(st.characters(codec="utf-8")), max_size=5))
 def test_hostile_any_text_has_no_faults(nlp: Language, texts: Sequence[str]) -> None:
-    for text, (doc, error) in zip(texts, annotate(nlp, texts), strict=True):
+    for text, (doc, error) in zip(texts, annotate_each(nlp, texts), strict=True):
         assert error is None
         assert isinstance(doc, Doc)
         assert faults_of(doc, text) == []

@@ -13,25 +13,27 @@ pytest.importorskip("openai")
 from helpers import GOLD, model_folder
 from small_server import SmallServer
 
-from benchmarks.server import Work, processor, rounds
+from benchmarks.server import Workload, processor, rounds
 from benchmarks.vllm_processes import Process
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server.decoder import ServerDecoder
-from spacy_padellm.lm.loading import load
+from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.task_config import read_settings
 
 
 def test_benchmark_server_asks_the_same_prompts_offline() -> None:
-    lm = load(str(model_folder()))
+    lm = load_model(str(model_folder()))
     settings = read_settings(model_folder())
     assert settings is not None
     assert settings.prompt is not None
-    work = Work(lm.tokens_of(settings.prompt), dict(settings.labels), list(GOLD))
+    workload = Workload(
+        lm.tokens_of(settings.prompt), dict(settings.labels), list(GOLD)
+    )
     with SmallServer(lm) as server:
         one = ServerDecoder(server.url)
-        found = decode(one, None, work.prompt, work.texts, work.labels)
+        found = decode(one, None, workload.prompt, workload.texts, workload.labels)
         asked = server.asked[1:]  # the first is the check at start-up
-    counts, mentions = rounds(work, found)
+    counts, mentions = rounds(workload, found)
     assert len(mentions["prompts"]) == sum(map(len, found)) > 3
     for offline in (counts, mentions):
         bodies = [b for b in asked if b["max_tokens"] == offline["max_tokens"]]

@@ -15,7 +15,7 @@ from conftest import make_lm
 from helpers import LABELS, NAME, gold_examples, make_nlp, named, pipe_of, train
 
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import load, load_tokenizer
+from spacy_padellm.lm.loading import load_model, load_tokenizer
 
 COMPACT = {"@misc": "spacy-padellm.Prompt.v1", "preset": "compact"}
 TEXT = "Angela Merkel, 1954: it's  in\n\nBerlin"
@@ -70,7 +70,7 @@ def write_gguf(lm: LanguageModel, file: Path, *, pre: str = "gpt-2") -> Path:
 
 def test_gguf_model_is_the_one_that_was_written(tmp_path: Path) -> None:
     lm = make_lm("llama")
-    found = load(str(write_gguf(lm, tmp_path / "model.gguf")))
+    found = load_model(str(write_gguf(lm, tmp_path / "model.gguf")))
     ids = torch.tensor([[3, 1, 4, 1, 5]])
     torch.testing.assert_close(found.model(ids).logits, lm.model(ids).logits)
     assert found.tokenizer(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
@@ -100,9 +100,11 @@ def test_gguf_unknown_tokenizer_is_an_error_that_names_the_remedy(
     lm = make_lm("llama")
     file = write_gguf(lm, tmp_path / "model.gguf", pre="brand-new")
     with pytest.raises(ValueError, match=r"'brand-new'.* tokenizer\.json"):
-        load(str(file))
+        load_model(str(file))
     lm.tokenizer.save_pretrained(tmp_path)
-    assert load(str(file)).tokenizer(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
+    assert (
+        load_model(str(file)).tokenizer(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
+    )
 
 
 def test_gguf_files_beside_it_are_not_read(tmp_path: Path) -> None:
@@ -113,18 +115,20 @@ def test_gguf_files_beside_it_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "custom_generate").mkdir()
     code = 'raise SystemExit("this code ran")'
     (tmp_path / "custom_generate" / "generate.py").write_text(code, "utf8")
-    assert load(str(file)).tokenizer(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
+    assert (
+        load_model(str(file)).tokenizer(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
+    )
 
 
 def test_gguf_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="There is no model folder"):
-        load(str(tmp_path / "model.gguf"))
+        load_model(str(tmp_path / "model.gguf"))
 
 
 def test_gguf_broken_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"GGUF" + b"\xff" * 100)
     with pytest.raises(ValueError, match="Could not load a causal language model"):
-        load(str(tmp_path / "model.gguf"))
+        load_model(str(tmp_path / "model.gguf"))
 
 
 def test_gguf_model_is_trained_saved_and_used_without_the_file(tmp_path: Path) -> None:

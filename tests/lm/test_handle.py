@@ -26,7 +26,7 @@ from spacy_padellm.lm.devices import choose_device, choose_dtype, enter_process
 from spacy_padellm.lm.folder import _cast
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import load
+from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.onednn import unpack
 from spacy_padellm.lm.task_config import TaskSettings, read_settings
@@ -291,9 +291,9 @@ def test_handle_trained_model_is_not_in_memory_twice(
     def load_own(*args: Any, **kwargs: Any) -> LanguageModel:
         gc.collect()
         alive.append(shared())
-        return load(*args, **kwargs)
+        return load_model(*args, **kwargs)
 
-    monkeypatch.setattr(handle_module, "load", load_own)
+    monkeypatch.setattr(handle_module, "load_model", load_own)
     handle.trainable([])
     assert alive == [None]
 

@@ -11,7 +11,7 @@ from helpers import make_nlp, model_folder, named, pipe_of, predictions, train
 from hypothesis import given, strategies as st
 
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import load
+from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.quantized import (
     FILE_NAME,
     bits_of,
@@ -74,7 +74,7 @@ def test_quantized_model_is_loaded_with_the_weights_that_training_used(
     folder = tmp_path / "padellm_ner" / "model"
     assert (folder / FILE_NAME).is_file()
     assert not (folder / "model.safetensors").exists()
-    loaded = load(str(folder), dtype=used.dtype)
+    loaded = load_model(str(folder), dtype=used.dtype)
     assert loaded.quantized
     pairs = zip(
         loaded.model.state_dict().items(),
@@ -110,4 +110,4 @@ def test_quantized_corrupt_file_is_an_error(tmp_path: Path) -> None:
     folder = tmp_path / "padellm_ner" / "model"
     (folder / FILE_NAME).write_bytes(b"cut off")
     with pytest.raises(ValueError, match="are corrupt"):
-        load(str(folder))
+        load_model(str(folder))

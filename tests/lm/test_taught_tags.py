@@ -11,13 +11,13 @@ import pytest
 from conftest import make_lm
 
 from spacy_padellm.lm.bundled import BUNDLED
-from spacy_padellm.lm.folder import write_folder
+from spacy_padellm.lm.folder import write_model_folder
 from spacy_padellm.lm.handle import ModelHandle
-from spacy_padellm.lm.loading import load
+from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.lora import with_lora
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.tags import TaughtTags, read_old_tags
-from spacy_padellm.lm.task_config import TaskSettings, read_settings, read_tags
+from spacy_padellm.lm.task_config import TaskSettings, read_settings, read_taught_tags
 from spacy_padellm.prompt.template import PRESETS
 
 SETTINGS = TaskSettings({"PER": "person", "LOC": "place"}, PRESETS["paper-en"])
@@ -53,7 +53,7 @@ def new(tmp_path: Path) -> Path:
     """A model folder as this version saves it."""
     lm = make_lm("llama")
     lm.tags = TAGS
-    write_folder(tmp_path / "new", lm, SETTINGS, dtype=lm.dtype)
+    write_model_folder(tmp_path / "new", lm, SETTINGS, dtype=lm.dtype)
     return tmp_path / "new"
 
 
@@ -72,12 +72,12 @@ def assert_new_form(folder: Path) -> None:
 
 def test_taught_tags_are_saved_in_padellm_json(new: Path) -> None:
     assert_new_form(new)
-    assert load(str(new)).tags == TAGS
-    assert read_tags(new) == TAGS
+    assert load_model(str(new)).tags == TAGS
+    assert read_taught_tags(new) == TAGS
 
 
 def test_taught_tags_of_an_old_folder_are_loaded(old: Path) -> None:
-    assert load(str(old)).tags == TAGS
+    assert load_model(str(old)).tags == TAGS
     settings = read_settings(old)
     assert settings is not None
     assert settings.tags == TAGS
@@ -85,7 +85,7 @@ def test_taught_tags_of_an_old_folder_are_loaded(old: Path) -> None:
 
 def test_taught_tags_of_an_old_folder_without_settings_are_loaded(old: Path) -> None:
     (old / "padellm.json").unlink()
-    assert load(str(old)).tags == TAGS
+    assert load_model(str(old)).tags == TAGS
 
 
 def test_taught_tags_without_sets_were_given_together(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_taught_tags_without_sets_were_given_together(tmp_path: Path) -> None:
 
 def test_taught_tags_of_a_folder_that_says_nothing_are_none(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}', "utf8")
-    assert read_tags(tmp_path) is None
+    assert read_taught_tags(tmp_path) is None
 
 
 def test_taught_tags_of_an_unreadable_old_folder_are_an_error(
@@ -104,7 +104,7 @@ def test_taught_tags_of_an_unreadable_old_folder_are_an_error(
     config = {**stored(old, "config.json"), "padellm_tags": ["person"]}
     (old / "config.json").write_text(json.dumps(config), "utf8")
     with pytest.raises(ValueError, match="Cannot read"):
-        read_tags(old)
+        read_taught_tags(old)
 
 
 @pytest.mark.parametrize("trained", [False, True])
@@ -116,7 +116,7 @@ def test_taught_tags_of_an_old_folder_are_saved_in_the_new_form(
         handle.trainable([])
     handle.save(tmp_path / "again", SETTINGS)
     assert_new_form(tmp_path / "again")
-    assert load(str(tmp_path / "again")).tags == TAGS
+    assert load_model(str(tmp_path / "again")).tags == TAGS
 
 
 def test_taught_tags_of_an_old_folder_are_saved_over_it(old: Path) -> None:
@@ -134,11 +134,11 @@ def test_taught_tags_of_the_bundled_model_come_from_its_config(
     tmp_path: Path,
 ) -> None:
     config = stored(BUNDLED["bundled-en-sm"], "config.json")
-    lm = load("bundled-en-sm")
+    lm = load_model("bundled-en-sm")
     assert lm.tags.inside == config["padellm_tags"]
     assert lm.tags.sets == [list(config["padellm_tags"])]
     shutil.copytree(BUNDLED["bundled-en-sm"], tmp_path / "model")
-    assert load(str(tmp_path / "model")).tags == lm.tags
+    assert load_model(str(tmp_path / "model")).tags == lm.tags
 
 
 @pytest.fixture
@@ -147,25 +147,25 @@ def adapter(tmp_path: Path) -> Path:
     pytest.importorskip("peft")
     base = make_lm("llama")
     base.tags = TaughtTags({"medicine": 5}, sets=[["medicine"]])
-    write_folder(tmp_path / "base", base, SETTINGS, dtype=base.dtype)
+    write_model_folder(tmp_path / "base", base, SETTINGS, dtype=base.dtype)
     name = str(tmp_path / "base")
-    lm = with_lora(load(name), {"r": 2}, name=name, revision=None, new_tokens=[])
+    lm = with_lora(load_model(name), {"r": 2}, name=name, revision=None, new_tokens=[])
     assert lm.tags == base.tags
     lm.tags = TAGS
-    write_folder(tmp_path / "adapter", lm, SETTINGS, dtype=lm.dtype)
+    write_model_folder(tmp_path / "adapter", lm, SETTINGS, dtype=lm.dtype)
     return tmp_path / "adapter"
 
 
 def test_taught_tags_of_an_adapter_are_saved_in_padellm_json(adapter: Path) -> None:
     assert not (adapter / "padellm_tags.json").exists()
-    assert load(str(adapter)).tags == TAGS
+    assert load_model(str(adapter)).tags == TAGS
 
 
 def test_taught_tags_of_an_old_adapter_are_loaded_and_saved_in_the_new_form(
     adapter: Path, tmp_path: Path
 ) -> None:
     make_old(adapter, "padellm_tags.json")
-    assert load(str(adapter)).tags == TAGS
+    assert load_model(str(adapter)).tags == TAGS
     handle_of(adapter).save(tmp_path / "again", SETTINGS)
     assert not (tmp_path / "again" / "padellm_tags.json").exists()
     assert stored(tmp_path / "again", "padellm.json")["tags"] == TAGS.to_dict()
@@ -176,4 +176,4 @@ def test_taught_tags_of_an_adapter_that_says_nothing_are_the_base_models(
 ) -> None:
     make_old(adapter, "padellm_tags.json")
     (adapter / "padellm_tags.json").unlink()
-    assert load(str(adapter)).tags.inside == {"medicine": 5}
+    assert load_model(str(adapter)).tags.inside == {"medicine": 5}

@@ -29,12 +29,12 @@ from server_faults import Answer
 from small_server import SmallServer
 from spacy.language import Language
 
-from spacy_padellm.lm.loading import load
+from spacy_padellm.lm.loading import load_model
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[SmallServer]:
-    with SmallServer(load(str(model_folder()))) as server:
+    with SmallServer(load_model(str(model_folder()))) as server:
         yield server
 
 

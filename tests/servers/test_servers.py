@@ -33,10 +33,14 @@ from transformers import PreTrainedTokenizerFast
 
 from spacy_padellm.decoding.base import DecodeJob, decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.server.answers import Answer, Asked, read_answers
+from spacy_padellm.decoding.server.answers import (
+    Answer,
+    CompletionRequest,
+    read_answers,
+)
 from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import load
+from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.task_config import read_settings
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -73,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def lm(folder: Path) -> LanguageModel:
     """The same model in this process."""
-    return load(str(folder))
+    return load_model(str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +230,7 @@ def test_servers_llama_cpp_cut_characters_are_told(
         "logit_bias": [[lead, 1000]],
     }
 
-    wanted = Asked(
+    wanted = CompletionRequest(
         prompts=[[prompt.eos]],
         max_tokens=2,
         models={"ner"},
@@ -237,9 +241,9 @@ def test_servers_llama_cpp_cut_characters_are_told(
     def read(answer: object) -> list[Answer]:
         return read_answers(answer, wanted)
 
-    asked = connection.request("post", "/completions", read, body=body)
+    request = connection.request("post", "/completions", read, body=body)
     with pytest.raises(ValueError, match=r"returns (no log-prob|not all tokens)"):
-        connection.submit(asked).result(timeout=60)
+        connection.submit(request).result(timeout=60)
 
 
 def test_servers_vllm_killed_and_started_again_loses_no_text(

@@ -37,7 +37,7 @@ def read_as(text: str, words: list[str], tags: list[str], **more: Any) -> GoldTe
 
 
 def places(gold: GoldText) -> list[tuple[str, str]]:
-    return [(gold.text[start:end], label) for start, end, label in gold.places]
+    return [(gold.text[start:end], label) for start, end, label in gold.spans]
 
 
 @pytest.mark.parametrize("text", ["(Paris, France) met Rome.", " ".join(WORDS)])

@@ -13,8 +13,8 @@ import torch
 from conftest import make_lm
 from trust_helpers import change, write_adapter, write_code, write_model
 
-from spacy_padellm.lm.folder import copy_folder
-from spacy_padellm.lm.loading import load, load_tokenizer
+from spacy_padellm.lm.folder import copy_model_folder
+from spacy_padellm.lm.loading import load_model, load_tokenizer
 from spacy_padellm.lm.lora import with_lora
 from spacy_padellm.lm.task_config import TaskSettings
 from spacy_padellm.lm.trust import check_code
@@ -53,12 +53,12 @@ def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refuses(folder: Path, file: str, found: str = "") -> bool:
     with pytest.raises(ValueError, match=UNTRUSTED.format(file=file, found=found)):
-        load(str(folder))
+        load_model(str(folder))
     return True
 
 
 def test_trust_model_without_code_loads(model: Path) -> None:
-    assert load(str(model)).tokenizer is not None
+    assert load_model(str(model)).tokenizer is not None
 
 
 def test_trust_custom_generate_is_refused(model: Path, trace: Path) -> None:
@@ -69,7 +69,7 @@ def test_trust_custom_generate_is_refused(model: Path, trace: Path) -> None:
 
 def test_trust_custom_generate_runs_if_it_is_trusted(model: Path, trace: Path) -> None:
     write_code(model / "custom_generate" / "generate.py", trace)
-    load(str(model), trust_remote_code=True)
+    load_model(str(model), trust_remote_code=True)
     assert trace.exists()
 
 
@@ -152,7 +152,7 @@ def test_trust_adapters_tokenizer_runs_if_it_is_trusted(
     (adapter / "mine.py").write_text(module, "utf8")
     auto_map = {"AutoTokenizer": [None, "mine.Mine"]}
     change(adapter / "tokenizer_config.json", auto_map=auto_map, tokenizer_class="Mine")
-    load(str(adapter), trust_remote_code=True)
+    load_model(str(adapter), trust_remote_code=True)
     assert trace.exists()
 
 
@@ -219,7 +219,7 @@ def test_trust_link_to_another_folder_is_refused(model: Path, tmp_path: Path) ->
     (tmp_path / "elsewhere").mkdir()
     (model / "question_encoder_tokenizer").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ValueError, match="_tokenizer is a link that leads out"):
-        load(str(model))
+        load_model(str(model))
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_trust_adapter_without_code_loads(model: Path, tmp_path: Path) -> None:
     mapping = {"base_model_class": "LlamaForCausalLM"}
     mapping["parent_library"] = "transformers.models.llama.modeling_llama"
     adapter = write_adapter(tmp_path / "adapter", model, auto_mapping=mapping)
-    assert load(str(adapter)).model.peft_config
+    assert load_model(str(adapter)).model.peft_config
 
 
 @pytest.mark.parametrize("base", [None, "", 5, {}, "{adapter}", "{other}"])
@@ -257,7 +257,7 @@ def test_trust_adapter_without_a_base_model_is_told(
         base = base.format(adapter=adapter, other=other)
     change(adapter / "adapter_config.json", base_model_name_or_path=base)
     with pytest.raises(ValueError, match="as its base model, which is no model"):
-        load(str(adapter))
+        load_model(str(adapter))
 
 
 @pytest.mark.parametrize("files", ["code", "link"])
@@ -271,7 +271,7 @@ def test_trust_adapters_base_is_checked(
         (model / "model.safetensors").rename(tmp_path / "weights")
         (model / "model.safetensors").symlink_to(tmp_path / "weights")
     with pytest.raises(ValueError, match=r"in modeling\.py|is a link that leads out"):
-        load(str(adapter))
+        load_model(str(adapter))
 
 
 def test_trust_folder_without_a_model_is_not_searched(
@@ -279,7 +279,7 @@ def test_trust_folder_without_a_model_is_not_searched(
 ) -> None:
     monkeypatch.setattr("spacy_padellm.lm.loading.check_code", pytest.fail)
     with pytest.raises(ValueError, match=r"has no config\.json"):
-        load(str(tmp_path))
+        load_model(str(tmp_path))
 
 
 def test_trust_lora_settings_that_name_code_are_refused() -> None:
@@ -306,7 +306,7 @@ def test_trust_pickle_never_runs(model: Path, trace: Path, trusting: bool) -> No
     (model / "model.safetensors").unlink()
     torch.save({"weight": Payload(trace)}, model / "pytorch_model.bin")
     with pytest.raises(ValueError, match="Could not load"):
-        load(str(model), trust_remote_code=trusting)
+        load_model(str(model), trust_remote_code=trusting)
     assert not trace.exists()
 
 
@@ -317,7 +317,7 @@ def test_trust_pickle_of_an_adapter_never_runs(
     (adapter / "adapter_model.safetensors").unlink()
     torch.save({"weight": Payload(trace)}, adapter / "adapter_model.bin")
     with pytest.raises(ValueError, match="Could not load"):
-        load(str(adapter))
+        load_model(str(adapter))
     assert not trace.exists()
 
 
@@ -334,14 +334,14 @@ def test_trust_pickle_of_a_lora_cache_never_runs(
         corda_config={"cache_file": str(cache), "covariance_file": str(cache)},
     )
     with pytest.raises((ValueError, AttributeError, TypeError)):
-        load(str(adapter))
+        load_model(str(adapter))
     assert not trace.exists()
 
 
 def test_trust_chat_template_never_runs(model: Path) -> None:
     template = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
     (model / "chat_template.jinja").write_text(template, "utf8")
-    tokenizer = load(str(model)).tokenizer
+    tokenizer = load_model(str(model)).tokenizer
     with pytest.raises(Exception, match=r"__class__|unsafe"):
         tokenizer.apply_chat_template([{"role": "user", "content": "x"}])
 
@@ -355,7 +355,7 @@ SETTINGS = TaskSettings({"PER": "person"}, PRESETS["paper-en"])
 def test_trust_code_is_not_copied(model: Path, trace: Path, tmp_path: Path) -> None:
     write_code(model / "modeling.py", trace)
     with pytest.raises(ValueError, match=r"in modeling\.py"):
-        copy_folder(model, tmp_path / "copy", SETTINGS, trusted=False)
+        copy_model_folder(model, tmp_path / "copy", SETTINGS, trusted=False)
     assert not (tmp_path / "copy").exists()
 
 
@@ -363,7 +363,7 @@ def test_trust_code_is_copied_if_it_is_trusted(
     model: Path, trace: Path, tmp_path: Path
 ) -> None:
     write_code(model / "modeling.py", trace)
-    copy_folder(model, tmp_path / "copy", SETTINGS, trusted=True)
+    copy_model_folder(model, tmp_path / "copy", SETTINGS, trusted=True)
     assert (tmp_path / "copy" / "modeling.py").is_file()
 
 
@@ -393,26 +393,26 @@ def hub(original: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path
 
 
 def test_trust_hub_model_loads(hub: Path) -> None:
-    assert load("some-one/some-model").tokenizer is not None
+    assert load_model("some-one/some-model").tokenizer is not None
 
 
 def test_trust_hub_model_with_its_own_code_is_refused(hub: Path) -> None:
     change(hub / "config.json", model_type="mine", auto_map={"AutoConfig": "c.C"})
     with pytest.raises(ValueError, match="trust_remote_code"):
-        load("some-one/some-model")
+        load_model("some-one/some-model")
 
 
 def test_trust_hub_model_that_transformers_knows_runs_without_its_code(
     hub: Path,
 ) -> None:
     change(hub / "config.json", auto_map={"AutoConfig": "c.C"})
-    assert load("some-one/some-model").tokenizer is not None
+    assert load_model("some-one/some-model").tokenizer is not None
 
 
 def test_trust_hub_model_that_names_a_kernel_is_refused(hub: Path) -> None:
     change(hub / "config.json", _attn_implementation="some-one/kernel")
     with pytest.raises(ValueError, match=r"in config\.json: _attn_implementation"):
-        load("some-one/some-model")
+        load_model("some-one/some-model")
 
 
 def test_trust_hub_adapter_that_names_code_is_refused(hub: Path) -> None:
@@ -420,7 +420,7 @@ def test_trust_hub_adapter_that_names_code_is_refused(hub: Path) -> None:
         json.dumps({"peft_type": "PROMPT_TUNING"}), "utf8"
     )
     with pytest.raises(ValueError, match="peft_type = 'PROMPT_TUNING'"):
-        load("some-one/some-model")
+        load_model("some-one/some-model")
 
 
 def test_trust_hub_adapter_with_a_base_on_this_machine_is_refused(
@@ -430,7 +430,7 @@ def test_trust_hub_adapter_with_a_base_on_this_machine_is_refused(
     config = {"peft_type": "LORA", "base_model_name_or_path": str(model)}
     (hub / "adapter_config.json").write_text(json.dumps(config), "utf8")
     with pytest.raises(ValueError, match="is on the hub, but names"):
-        load("some-one/some-model")
+        load_model("some-one/some-model")
     assert not trace.exists()
 
 
@@ -438,4 +438,4 @@ def test_trust_hub_model_that_names_weights_elsewhere_is_refused(hub: Path) -> N
     index = {"weight_map": {"lm_head.weight": "../outside.safetensors"}}
     (hub / "model.safetensors.index.json").write_text(json.dumps(index), "utf8")
     with pytest.raises(ValueError, match=r"index\.json: weight_map"):
-        load("some-one/some-model")
+        load_model("some-one/some-model")

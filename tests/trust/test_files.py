@@ -13,8 +13,8 @@ import srsly
 from helpers import LABELS, SMALL, make_nlp, named, pipe_of
 from trust_helpers import change, write_code, write_model
 
-from spacy_padellm.lm.folder import copy_folder
-from spacy_padellm.lm.loading import load, load_tokenizer
+from spacy_padellm.lm.folder import copy_model_folder
+from spacy_padellm.lm.loading import load_model, load_tokenizer
 from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.prompt.template import PRESETS
@@ -194,7 +194,7 @@ def test_files_elsewhere_are_no_weights(model: Path, tmp_path: Path) -> None:
     index = {"weight_map": {"lm_head.weight": "../outside.safetensors"}}
     (model / "model.safetensors.index.json").write_text(json.dumps(index), "utf8")
     with pytest.raises(ValueError, match=r"in model\.safetensors\.index\.json: weight"):
-        load(str(model))
+        load_model(str(model))
 
 
 @pytest.mark.parametrize("relative", [True, False])
@@ -281,7 +281,7 @@ def test_files_behind_a_link_to_a_folder_are_not_saved(
     (tmp_path / "private").mkdir()
     (model / "more").symlink_to(tmp_path / "private")
     with pytest.raises(ValueError, match="is a link that leads out"):
-        copy_folder(model, tmp_path / "copy", SETTINGS, trusted=True)
+        copy_model_folder(model, tmp_path / "copy", SETTINGS, trusted=True)
 
 
 @pytest.mark.parametrize("target", [".", "round.txt", "missing.txt"])
@@ -290,7 +290,7 @@ def test_files_behind_a_link_that_leads_to_no_file_are_told(
 ) -> None:
     (model / "round.txt").symlink_to(target)
     with pytest.raises(ValueError, match="is a link that leads out"):
-        copy_folder(model, tmp_path / "copy", SETTINGS, trusted=True)
+        copy_model_folder(model, tmp_path / "copy", SETTINGS, trusted=True)
 
 
 def test_files_behind_a_link_inside_are_saved(model: Path, tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_files_behind_a_link_are_not_loaded(
     path.touch()
     path.rename(other)
     path.symlink_to(other)
-    for read in (load, load_tokenizer):
+    for read in (load_model, load_tokenizer):
         with pytest.raises(ValueError, match="is a link that leads out"):
             read(str(model))
 
@@ -323,7 +323,7 @@ def test_files_behind_a_link_are_loaded_if_they_are_trusted(
 ) -> None:
     (model / "model.safetensors").rename(tmp_path / "weights")
     (model / "model.safetensors").symlink_to(tmp_path / "weights")
-    assert load(str(model), trust_remote_code=True)
+    assert load_model(str(model), trust_remote_code=True)
 
 
 def test_files_of_installed_packages_may_be_links(
@@ -333,7 +333,7 @@ def test_files_of_installed_packages_may_be_links(
     (model / "model.safetensors").symlink_to(tmp_path / "cached")
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(model.parent))
     pipe(model).to_disk(tmp_path / "pipe")
-    assert load(str(model))
+    assert load_model(str(model))
     assert not (tmp_path / "pipe" / "model" / "model.safetensors").is_symlink()
 
 
@@ -362,9 +362,9 @@ def test_files_that_are_pipes_are_told(model: Path, tmp_path: Path, name: str) -
     os.mkfifo(model / name)
     (model / "adapter_config.json").write_text("{}", "utf8")
     with pytest.raises(ValueError, match="is neither a file nor a folder"):
-        load(str(model))
+        load_model(str(model))
     with pytest.raises(ValueError, match="is neither a file nor a folder"):
-        copy_folder(model, tmp_path / "copy", SETTINGS, trusted=True)
+        copy_model_folder(model, tmp_path / "copy", SETTINGS, trusted=True)
 
 
 def test_files_of_a_folder_that_is_a_link_are_saved(

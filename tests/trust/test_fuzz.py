@@ -39,10 +39,10 @@ def failures(monkeypatch: pytest.MonkeyPatch, attempt: Attempt) -> list[str]:
 @pytest.mark.parametrize("name", SAMPLE)
 def test_fuzz_finds_nothing(name: str) -> None:
     assert SAMPLE.keys() == TARGETS.keys()
-    tally = fuzz.run({name: SAMPLE[name]}, seed=1)[name]
-    assert tally.failures == []
-    assert tally.told > 0
-    assert tally.read + tally.told == SAMPLE[name]
+    outcomes = fuzz.run({name: SAMPLE[name]}, seed=1)[name]
+    assert outcomes.failures == []
+    assert outcomes.reported > 0
+    assert outcomes.read + outcomes.reported == SAMPLE[name]
 
 
 @pytest.mark.parametrize("error", [TypeError("x"), ValueError("x"), OSError("P105")])

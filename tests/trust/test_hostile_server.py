@@ -20,7 +20,7 @@ from small_server import Reply, SmallServer
 from spacy_padellm.decoding.base import DecodeJob, DecodeResult
 from spacy_padellm.decoding.server import client
 from spacy_padellm.decoding.server.answers import (
-    Asked,
+    CompletionRequest,
     MalformedAnswer,
     OtherModel,
     UnusableAnswer,
@@ -152,9 +152,9 @@ bodies = st.fixed_dictionaries(
 
 @given(bodies | anything)
 def test_hostile_server_answers_of_any_shape_are_read_or_told(body: object) -> None:
-    asked = Asked([[7]], 2, models={"small"}, vocabulary=8, decode=str)
+    request = CompletionRequest([[7]], 2, models={"small"}, vocabulary=8, decode=str)
     try:
-        (answer,) = read_answers(body, asked)
+        (answer,) = read_answers(body, request)
     except (MalformedAnswer, UnusableAnswer, OtherModel):
         return
     assert len(answer.tokens) == len(answer.scores) <= 2
@@ -210,9 +210,9 @@ def test_hostile_server_redirects_are_not_followed(
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Secret: secret")
     with SmallServer(server.lm) as other:
 
-        def elsewhere(asked: str, body: dict[str, Any]) -> Reply | None:
-            target = other.url.removesuffix("/v1") + asked
-            return (307, {"Location": target}, b"") if asked == path else None
+        def elsewhere(request_path: str, body: dict[str, Any]) -> Reply | None:
+            target = other.url.removesuffix("/v1") + request_path
+            return (307, {"Location": target}, b"") if request_path == path else None
 
         server.fault = elsewhere
         with pytest.raises(ValueError, match=f"redirects .* to {other.url}"):

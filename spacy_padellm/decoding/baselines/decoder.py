@@ -16,7 +16,7 @@ from spacy_padellm.decoding.batch.batching import (
     stream_batches,
 )
 from spacy_padellm.decoding.batch.generation import Generated, generate
-from spacy_padellm.decoding.limits import Limits, check_settings
+from spacy_padellm.decoding.limits import Limits, check_limits
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.mention.gold import GoldText
@@ -46,7 +46,7 @@ class AnswerDecoder:
         return self.form.name
 
     def __post_init__(self) -> None:
-        check_settings(
+        check_limits(
             max_mentions=self.max_mentions, max_batch_tokens=self.max_batch_tokens
         )
 

@@ -63,8 +63,8 @@ Read = Callable[[Replica, Sequence[PromptedText]], Sequence[TextResult]]
 
 
 @dataclass(eq=False, slots=True)
-class _Window:
-    """Texts that are batched together.
+class _LookAhead:
+    """Texts of a stream that are batched together.
 
     results (list[DecodeResult | None]): The results so far.
     unfinished (int): How many batches have no results yet.
@@ -76,12 +76,12 @@ class _Window:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Texts of a window that are decoded together.
+    """Texts of a look-ahead that are decoded together.
 
-    numbers (list[int]): Their indexes in the window.
+    numbers (list[int]): Their indexes in the look-ahead.
     """
 
-    window: _Window
+    look_ahead: _LookAhead
     numbers: list[int]
     prompted: list[PromptedText]
 
@@ -109,17 +109,17 @@ def stream_batches(
         single text may exceed it. None means one text at a time.
     YIELDS (list[Mention] | Exception): See `Decoder.stream`.
     """
-    windows: deque[_Window] = deque()
+    look_aheads: deque[_LookAhead] = deque()
 
     def batches() -> Iterator[_Batch]:
         source = iter(texts)
         size = 1 if max_batch_tokens is None else LOOK_AHEAD
-        while window_texts := list(islice(source, size)):
-            window = _Window([None] * len(window_texts))
-            windows.append(window)
-            branches = ask(window_texts)
-            yield from _cut_window(
-                window, window_texts, branches, lm.context, max_batch_tokens
+        while look_ahead_texts := list(islice(source, size)):
+            look_ahead = _LookAhead([None] * len(look_ahead_texts))
+            look_aheads.append(look_ahead)
+            branches = ask(look_ahead_texts)
+            yield from _cut_look_ahead(
+                look_ahead, look_ahead_texts, branches, lm.context, max_batch_tokens
             )
 
     def work(
@@ -129,49 +129,49 @@ def stream_batches(
 
     over = cut = 0
     for batch, results in spread(replicas, batches(), work):
-        window = batch.window
+        look_ahead = batch.look_ahead
         for number, result in zip(batch.numbers, results, strict=True):
             if isinstance(result, TextResult):
                 over, cut = over + result.over, cut + result.cut
-                window.results[number] = result.mentions
+                look_ahead.results[number] = result.mentions
             else:
-                window.results[number] = result
-        window.unfinished -= 1
-        yield from _finished(windows)
+                look_ahead.results[number] = result
+        look_ahead.unfinished -= 1
+        yield from _finished(look_aheads)
     report(over, cut)
 
 
-def _cut_window(
-    window: _Window,
+def _cut_look_ahead(
+    look_ahead: _LookAhead,
     texts: Sequence[str],
     branches: Sequence[CountBranches],
     context: int,
     max_batch_tokens: int | None,
 ) -> list[_Batch]:
-    """Cut a window into batches; texts that do not fit the context get their error."""
+    """Cut a look-ahead into batches; texts that do not fit the context are errors."""
     fitting: list[int] = []
     prompted: list[PromptedText] = []
     for number, (text, text_branches) in enumerate(zip(texts, branches, strict=True)):
         try:
             check_context(text_branches, context)
         except ValueError as error:
-            window.results[number] = error
+            look_ahead.results[number] = error
         else:
             fitting.append(number)
             prompted.append(PromptedText(text, text_branches))
-    # a window without any fitting text is an empty batch, so that it has its turn
+    # a look-ahead without any fitting text is an empty batch, so that it has its turn
     cuts = list(cut_batches([p.shape for p in prompted], max_batch_tokens)) or [[]]
-    window.unfinished = len(cuts)
+    look_ahead.unfinished = len(cuts)
     return [
-        _Batch(window, [fitting[i] for i in cut], [prompted[i] for i in cut])
+        _Batch(look_ahead, [fitting[i] for i in cut], [prompted[i] for i in cut])
         for cut in cuts
     ]
 
 
-def _finished(windows: deque[_Window]) -> Iterator[DecodeResult]:
-    """Yield the results of finished windows, up to the first unfinished one."""
-    while windows and not windows[0].unfinished:
-        for result in windows.popleft().results:
+def _finished(look_aheads: deque[_LookAhead]) -> Iterator[DecodeResult]:
+    """Yield the results of finished look-aheads, up to the first unfinished one."""
+    while look_aheads and not look_aheads[0].unfinished:
+        for result in look_aheads.popleft().results:
             assert result is not None
             yield result
 

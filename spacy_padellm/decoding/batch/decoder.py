@@ -6,7 +6,6 @@ It is the reference for `TreeDecoder`, and decodes models that cannot run token 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,7 +18,8 @@ from spacy_padellm.decoding.batch.batching import (
 )
 from spacy_padellm.decoding.batch.generation import Generated, generate
 from spacy_padellm.decoding.forced import ForcedOutputs
-from spacy_padellm.decoding.limits import Limits, check_settings
+from spacy_padellm.decoding.limits import Limits, check_limits
+from spacy_padellm.decoding.mention_prompts import MentionPrompt, mention_prompts
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.lm.devices import check_devices
 from spacy_padellm.mention.mention import Mention
@@ -49,7 +49,7 @@ class BatchDecoder:
     output_format: ClassVar[str] = COUNTS_AND_MENTIONS
 
     def __post_init__(self) -> None:
-        check_settings(
+        check_limits(
             max_mentions=self.max_mentions,
             max_mention_tokens=self.max_mention_tokens,
             max_batch_tokens=self.max_batch_tokens,
@@ -67,7 +67,7 @@ class BatchDecoder:
         def read(
             replica: Replica, prompted: Sequence[PromptedText]
         ) -> list[TextResult]:
-            batch = _Batch(
+            batch = _BatchRun(
                 replicas if one_by_one else [replica],
                 prompted,
                 job.labels,
@@ -91,24 +91,8 @@ class BatchDecoder:
 
 
 @dataclass(frozen=True, slots=True)
-class _MentionPrompt:
-    """The prompt of a mention.
-
-    text (int): Index of the text in the batch.
-    label (str): The label.
-    index (int): The mention's number within the label, from 1.
-    sequence (list[int]): The tokens of the prompt.
-    """
-
-    text: int
-    label: str
-    index: int
-    sequence: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """A batch of texts.
+class _BatchRun:
+    """Decoding of a batch of texts.
 
     replicas (Sequence[Replica]): The replicas that share its sequences.
     prompted (Sequence[PromptedText]): The texts.
@@ -133,12 +117,9 @@ class _Batch:
         )
         found: list[list[Mention]] = [[] for _ in self.prompted]
         cut = [0] * len(self.prompted)
-        for request, string, answer in zip(mentions, strings, generated, strict=True):
-            score = math.exp(sum(answer.scores))
-            found[request.text].append(
-                Mention(request.label, request.index, string, score)
-            )
-            cut[request.text] += answer.cut
+        for mention, string, answer in zip(mentions, strings, generated, strict=True):
+            found[mention.text].append(mention.mention(string, answer.scores))
+            cut[mention.text] += answer.cut
         return [TextResult(*result) for result in zip(found, over, cut, strict=True)]
 
     @property
@@ -171,7 +152,7 @@ class _Batch:
 
     def _mention_prompts(
         self, counts: Sequence[int], over: list[int]
-    ) -> list[_MentionPrompt]:
+    ) -> list[MentionPrompt]:
         """The prompts of all mentions.
 
         counts (Sequence[int]): The counts of all labels of all texts.
@@ -181,7 +162,7 @@ class _Batch:
         pairs = [
             (number, label) for number in range(len(over)) for label in self.labels
         ]
-        mentions: list[_MentionPrompt] = []
+        mentions: list[MentionPrompt] = []
         for (text, label), sequence, count in zip(
             pairs, self._sequences, counts, strict=True
         ):
@@ -189,18 +170,13 @@ class _Batch:
                 continue
             capped = min(count, self.decoder.max_mentions)
             over[text] += count > capped
-            branch = prompt.mention_branches(
+            branches = prompt.mention_branches(
                 self.prompted[text].text, self.labels[label], capped, count
             )
-            mentions += [
-                _MentionPrompt(text, label, index, mention_sequence)
-                for index, mention_sequence in enumerate(
-                    branch.sequences(sequence), start=1
-                )
-            ]
+            mentions += mention_prompts(branches, sequence, label, text=text)
         return mentions
 
-    def _mentions(self, mentions: Sequence[_MentionPrompt]) -> list[Generated]:
+    def _mentions(self, mentions: Sequence[MentionPrompt]) -> list[Generated]:
         """Generate the mentions of all texts."""
         texts = [self.prompted[mention.text] for mention in mentions]
         forced_ids = None

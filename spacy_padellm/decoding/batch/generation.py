@@ -232,14 +232,14 @@ class _Chooser(LogitsProcessor):
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         if self._forced is None:
-            chosen = scores.amax(dim=-1)
-            self.scores.append(chosen - scores.logsumexp(dim=-1))
+            logits = scores.amax(dim=-1)
+            self.scores.append(logits - scores.logsumexp(dim=-1))
             return scores
         step = input_ids.shape[1] - self._width
         forced_ids = [ids[min(step, len(ids) - 1)] for ids in self._forced]
         tokens = torch.tensor(forced_ids, device=scores.device)[:, None]
-        chosen = scores.gather(1, tokens)[:, 0]
-        self.scores.append(chosen - scores.logsumexp(dim=-1))
+        logits = scores.gather(1, tokens)[:, 0]
+        self.scores.append(logits - scores.logsumexp(dim=-1))
         return torch.full_like(scores, -torch.inf).scatter_(1, tokens, 0.0)
 
 

@@ -32,8 +32,8 @@ class OtherModel(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a request asked for.
+class CompletionRequest:
+    """A request of completions, with what its answer must fit.
 
     prompts (Sequence[Sequence[int]]): The tokens of the prompts, at least one.
     max_tokens (int): The limit of tokens.
@@ -66,11 +66,11 @@ class Answer:
         return Answer(self.tokens[:end], self.scores[:end])
 
 
-def read_answers(body: object, asked: Asked) -> list[Answer]:
+def read_answers(body: object, request: CompletionRequest) -> list[Answer]:
     """Parse the answers to a request.
 
     body (object): The JSON of the response.
-    asked (Asked): The request.
+    request (CompletionRequest): The request.
     RETURNS (list[Answer]): One for each prompt, in order.
     RAISES (MalformedAnswer | UnusableAnswer): If a prompt has no valid answer.
     RAISES (OtherModel): If another model answered.
@@ -79,9 +79,9 @@ def read_answers(body: object, asked: Asked) -> list[Answer]:
     if not isinstance(body, dict) or not isinstance(choices, list):
         raise MalformedAnswer(f"it has no list of choices: {body}")
     model = body.get("model")
-    if isinstance(model, str) and model not in asked.models:
+    if isinstance(model, str) and model not in request.models:
         raise OtherModel(model)
-    prompts = len(asked.prompts)
+    prompts = len(request.prompts)
     by_index = {
         choice["index"]: choice
         for choice in choices
@@ -90,14 +90,14 @@ def read_answers(body: object, asked: Asked) -> list[Answer]:
     if len(choices) != prompts or by_index.keys() != set(range(prompts)):
         raise MalformedAnswer(f"{prompts} prompts got {len(choices)} choices")
     answers = []
-    for index, prompt in enumerate(asked.prompts):
+    for index, prompt in enumerate(request.prompts):
         choice = by_index[index]
         # vLLM returns the prompt; an answer may be left over from another request
         if choice.get("prompt_token_ids") not in (None, list(prompt)):
             raise MalformedAnswer("it answers another prompt")
-        answer = _read(choice, asked)
+        answer = _read(choice, request)
         stopped = choice.get("finish_reason") == "stop"
-        tokens, limit = len(answer.tokens), asked.max_tokens
+        tokens, limit = len(answer.tokens), request.max_tokens
         if tokens > limit:
             raise MalformedAnswer(f"it has {tokens} tokens instead of up to {limit}")
         if not stopped and tokens != limit:
@@ -108,7 +108,7 @@ def read_answers(body: object, asked: Asked) -> list[Answer]:
     return answers
 
 
-def _read(choice: dict[str, Any], asked: Asked) -> Answer:
+def _read(choice: dict[str, Any], request: CompletionRequest) -> Answer:
     logprobs = choice.get("logprobs")
     if not isinstance(logprobs, dict):
         raise UnusableAnswer(Warnings.R170)
@@ -121,14 +121,14 @@ def _read(choice: dict[str, Any], asked: Asked) -> Answer:
         count = len(scores) if isinstance(scores, list) else "no"
         raise MalformedAnswer(f"{len(ids)} tokens have {count} log-probabilities")
     for token in ids:
-        if not 0 <= token < asked.vocabulary:
+        if not 0 <= token < request.vocabulary:
             raise MalformedAnswer(f"the vocabulary has no token {token}")
     for score in scores:
         if not (is_number(score) and _LOWEST <= score <= _HIGHEST):
             raise MalformedAnswer(f"a log-probability is {score}")
     # a token that ends inside a character has no entry
     if "content" in logprobs and (
-        strip_all(asked.decode(ids)) != strip_all(str(choice.get("text")))
+        strip_all(request.decode(ids)) != strip_all(str(choice.get("text")))
     ):
         raise UnusableAnswer(Warnings.R172)
     return Answer(ids, [min(score, 0.0) for score in scores])

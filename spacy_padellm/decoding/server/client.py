@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from spacy_padellm.decoding.server.answers import (
     ASK_FOR_IDS,
     Answer,
-    Asked,
+    CompletionRequest,
     MalformedAnswer,
     OtherModel,
     UnusableAnswer,
@@ -143,7 +143,7 @@ class Connection:
         RAISES (ValueError): If it refuses the request, does not return token ids and
             log-probabilities, or another model answers.
         """
-        asked = Asked(
+        request = CompletionRequest(
             prompts=[list(ids) for ids in prompts],
             max_tokens=max_tokens,
             models=models,
@@ -152,7 +152,7 @@ class Connection:
         )
         body = {
             "model": model,
-            "prompt": asked.prompts,
+            "prompt": request.prompts,
             "max_tokens": max_tokens,
             "temperature": 0,
             "repetition_penalty": 1.0,  # a model's defaults may differ
@@ -169,7 +169,7 @@ class Connection:
         answers = await self.request(
             "post",
             "/completions",
-            lambda answer: read_answers(answer, asked),
+            lambda answer: read_answers(answer, request),
             body=body,
             size=size,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +11,8 @@ from typing import Any, ClassVar
 
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeResult
-from spacy_padellm.decoding.limits import Limits, check_context, check_settings
+from spacy_padellm.decoding.limits import Limits, check_context, check_limits
+from spacy_padellm.decoding.mention_prompts import MentionPrompt, mention_prompts
 from spacy_padellm.decoding.server.check import ServedModel, ServedModels
 from spacy_padellm.decoding.server.client import (
     Connection,
@@ -60,7 +60,7 @@ class ServerDecoder:
 
     def __post_init__(self) -> None:
         check_url(self.base_url)
-        check_settings(
+        check_limits(
             max_mentions=self.max_mentions,
             max_mention_tokens=self.max_mention_tokens,
             max_concurrency=self.max_concurrency,
@@ -92,11 +92,11 @@ class ServerDecoder:
         limits = Limits(self.max_mentions, self.max_mention_tokens)
         # a copy of the labels, which the caller may change while texts are in progress
         job = replace(job, labels=dict(job.labels))
-        work = _Work(served, job, limits)
+        text_decoder = _TextDecoder(served, job, limits)
         waiting: deque[Future[DecodeResult]] = deque()
         try:
             for text in texts:
-                waiting.append(served.connection.submit(work.decode(text)))
+                waiting.append(served.connection.submit(text_decoder.decode(text)))
                 while waiting and (
                     waiting[0].done() or len(waiting) >= AHEAD * self.max_concurrency
                 ):
@@ -125,17 +125,8 @@ class ServerDecoder:
 
 
 @dataclass(frozen=True, slots=True)
-class _MentionPrompt:
-    """The prompt of a mention: its label, its index from 1, and the tokens."""
-
-    label: str
-    index: int
-    sequence: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Decoding of one stream.
+class _TextDecoder:
+    """Decodes the texts of a stream.
 
     Its coroutines run in the connection's thread. All tokenization is done there,
     because a tokenizer can be used by only one thread at a time.
@@ -167,12 +158,12 @@ class _Work:
 
     async def _mention_prompts(
         self, text: str, model: ServedModel
-    ) -> list[_MentionPrompt]:
+    ) -> list[MentionPrompt]:
         """The first round: ask for the counts, and make the prompts of all mentions."""
         prompt, labels = self.job.prompt, self.job.labels
-        (branches,) = prompt.count_branches([text], list(labels.values()))
-        check_context(branches, model.context)
-        sequences = branches.sequences
+        (count_branches,) = prompt.count_branches([text], list(labels.values()))
+        check_context(count_branches, model.context)
+        sequences = count_branches.sequences
         answers = await self.served.connection.complete(
             model.name,
             sequences,
@@ -181,24 +172,19 @@ class _Work:
             max_tokens=MAX_COUNT_TOKENS,
             stop=model.count_ends,
         )
-        mentions: list[_MentionPrompt] = []
+        mentions: list[MentionPrompt] = []
         for (label, name), sequence, answer in zip(
             labels.items(), sequences, answers, strict=True
         ):
             count, _ = prompt.read_count(answer.until(prompt.eos).tokens)
             if count:
                 capped = self.limits.capped(count)
-                branch = prompt.mention_branches(text, name, capped, count)
-                mentions += [
-                    _MentionPrompt(label, index, mention_sequence)
-                    for index, mention_sequence in enumerate(
-                        branch.sequences(sequence), start=1
-                    )
-                ]
+                branches = prompt.mention_branches(text, name, capped, count)
+                mentions += mention_prompts(branches, sequence, label, text=0)
         return mentions
 
     async def _mentions(
-        self, mentions: Sequence[_MentionPrompt], model: ServedModel
+        self, mentions: Sequence[MentionPrompt], model: ServedModel
     ) -> list[Mention]:
         """The second round: ask for all mentions."""
         if not mentions:
@@ -219,6 +205,6 @@ class _Work:
         self.limits.mentions += sum(len(a.tokens) == room for a in answers)
         strings = prompt.strings.decode_mentions([a.tokens for a in answers])
         return [
-            Mention(request.label, request.index, string, math.exp(sum(answer.scores)))
-            for request, string, answer in zip(mentions, strings, answers, strict=True)
+            mention.mention(string, answer.scores)
+            for mention, string, answer in zip(mentions, strings, answers, strict=True)
         ]

@@ -37,8 +37,8 @@ def check_secrets(url: Any, key_variable: str) -> None:
         return
     openai = host == _OPENAI and url.scheme == "https"
     for variable in dict.fromkeys((key_variable, *_OPENAI_VARIABLES[1:])):
-        meant = openai and variable in _OPENAI_VARIABLES
-        if os.environ.get(variable, "").strip() and not meant:
+        is_openais = openai and variable in _OPENAI_VARIABLES
+        if os.environ.get(variable, "").strip() and not is_openais:
             raise ValueError(Errors.P505.format(variable=variable, host=host))
 
 

@@ -20,7 +20,7 @@ from typing import ClassVar
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeResult
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.limits import Limits, check_context, check_settings
+from spacy_padellm.decoding.limits import Limits, check_context, check_limits
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.decoding.tree.pass_size import pass_tokens
 from spacy_padellm.decoding.tree.run import TreeRun, Waiting
@@ -84,7 +84,7 @@ class TreeDecoder:
     output_format: ClassVar[str] = COUNTS_AND_MENTIONS
 
     def __post_init__(self) -> None:
-        check_settings(
+        check_limits(
             max_mentions=self.max_mentions,
             max_mention_tokens=self.max_mention_tokens,
             max_batch_tokens=self.max_batch_tokens,
@@ -125,7 +125,7 @@ class TreeDecoder:
             tags = None
             if self._uses_tags:
                 tags = choose_tags(replica.lm, job.labels, eos=replica.prompt.eos)
-            return _Work(self, bound, limits, tags).decode(texts)
+            return _ReplicaStream(self, bound, limits, tags).decode(texts)
 
         if len(replicas) == 1:
             yield from decode(replicas[0], texts, limits)
@@ -137,11 +137,12 @@ class TreeDecoder:
                 replica: Replica, texts: list[str]
             ) -> tuple[list[DecodeResult], Limits]:
                 # threads must not count in the same place
-                own = self._new_limits()
-                return list(decode(replica, texts, own)), own
+                replica_limits = self._new_limits()
+                results = list(decode(replica, texts, replica_limits))
+                return results, replica_limits
 
-            for results, own in spread(replicas, batches, work):
-                limits.add(own)
+            for results, replica_limits in spread(replicas, batches, work):
+                limits.add(replica_limits)
                 yield from results
         limits.report()
 
@@ -150,8 +151,8 @@ class TreeDecoder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """Decoding on one replica.
+class _ReplicaStream:
+    """Decodes a stream of texts on one replica.
 
     decoder (TreeDecoder): The settings.
     job (DecodeJob): The job, bound to the replica.

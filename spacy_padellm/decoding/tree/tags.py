@@ -100,7 +100,7 @@ class Tagging:
     sure: dict[str, float] = field(default_factory=dict)
 
 
-def read_tags(
+def read_tagging(
     text: Sequence[int],
     pieces: Sequence[str],
     log_probabilities: npt.NDArray[np.float64],
@@ -122,7 +122,7 @@ def read_tags(
     begins (Sequence[int]): For each beginning tag, the number of its label from 1.
         Neighbouring mentions of a label without such a tag are read as one.
     """
-    starts = _word_starts(pieces)
+    starts = _first_tokens(pieces)
     inside, begin_share = _join(log_probabilities, begins)
     sizes = np.diff([*starts, len(text)])
     words = np.arange(len(starts))
@@ -154,8 +154,8 @@ def _sure(
     probabilities (float64, (words, tags)): Of each tag.
     tags (intp, (words,)): The tag of each word.
     """
-    chosen = tags[:, None] == np.arange(probabilities.shape[1])
-    lowest = np.where(chosen, probabilities, 1 - probabilities).min(axis=0)[1:]
+    is_chosen = tags[:, None] == np.arange(probabilities.shape[1])
+    lowest = np.where(is_chosen, probabilities, 1 - probabilities).min(axis=0)[1:]
     pairs = zip(labels, lowest.tolist(), strict=True)
     return {label: probability for label, probability in pairs if label}
 
@@ -179,7 +179,7 @@ def _join(
     return joined, share
 
 
-def _word_starts(pieces: Sequence[str]) -> list[int]:
+def _first_tokens(pieces: Sequence[str]) -> list[int]:
     """The indexes of the tokens that begin a word, among them the first one."""
     edges = list(map(_edges, pieces))
     joined = ((before[1] and after[0]) for before, after in pairwise(edges))

@@ -13,7 +13,7 @@ from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree.planting import MentionPlanter
 from spacy_padellm.decoding.tree.step import Choice, PassRequest, PassResult
 from spacy_padellm.decoding.tree.tag_scores import share_scores
-from spacy_padellm.decoding.tree.tags import Tagged, Tagging, TagSet, read_tags
+from spacy_padellm.decoding.tree.tags import Tagged, Tagging, TagSet, read_tagging
 from spacy_padellm.mention.mention import Mention, TextMentions
 from spacy_padellm.prompt.branches import CountBranches
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -98,7 +98,7 @@ class TreeText:
         tagged = self.request.tagged
         self.request.clear()
         if tagged and self._tags:
-            self._tagging = self._read_tags(tagged, result, self._tags)
+            self._tagging = self._read_tagging(tagged, result, self._tags)
             self._drafts = self._tagging.mentions if draft_tokens else {}
             if self._tags_first:
                 return self._plant_unsure()
@@ -166,11 +166,13 @@ class TreeText:
         decode = self._prompt.strings.decode
         return [(decode(mention.ids).strip(), mention.score) for mention in tagged]
 
-    def _read_tags(self, tagged: range, result: PassResult, tags: TagSet) -> Tagging:
+    def _read_tagging(self, tagged: range, result: PassResult, tags: TagSet) -> Tagging:
         """Read mentions from the tags of the text's tokens."""
         tokens = [self._branches.root[slot] for slot in tagged]
         pieces = self._prompt.strings.pieces(tokens)
-        return read_tags(tokens, pieces, result.tags, tags.labels, begins=tags.begins)
+        return read_tagging(
+            tokens, pieces, result.tags, tags.labels, begins=tags.begins
+        )
 
     def _plant_unsure(self) -> bool:
         """Add the prompts of labels whose tags are not sure, with the tags as drafts.

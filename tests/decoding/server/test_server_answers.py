@@ -10,7 +10,7 @@ import pytest
 
 from spacy_padellm.decoding.server.answers import (
     Answer,
-    Asked,
+    CompletionRequest,
     MalformedAnswer,
     OtherModel,
     UnusableAnswer,
@@ -28,12 +28,16 @@ def decode(ids: Sequence[int]) -> str:
 def read(*choices: dict[str, Any], max_tokens: int = 2) -> list[Answer]:
     prompts = [[7, index] for index in range(len(choices))]
     return read_answers(
-        {"choices": list(choices)}, asked(prompts=prompts, max_tokens=max_tokens)
+        {"choices": list(choices)}, make_request(prompts=prompts, max_tokens=max_tokens)
     )
 
 
-def asked(*, prompts: Sequence[Sequence[int]], max_tokens: int = 2) -> Asked:
-    return Asked(prompts, max_tokens, models={"small"}, vocabulary=8, decode=decode)
+def make_request(
+    *, prompts: Sequence[Sequence[int]], max_tokens: int = 2
+) -> CompletionRequest:
+    return CompletionRequest(
+        prompts, max_tokens, models={"small"}, vocabulary=8, decode=decode
+    )
 
 
 def content(text: str, *entries: tuple[int, float]) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def test_server_answers_with_a_score_that_is_none_are_malformed(
 @pytest.mark.parametrize("body", [None, [], "text", {}, {"choices": {}}])
 def test_server_answers_of_another_shape_are_malformed(body: object) -> None:
     with pytest.raises(MalformedAnswer, match="no list of choices"):
-        read_answers(body, asked(prompts=[[7]]))
+        read_answers(body, make_request(prompts=[[7]]))
 
 
 def test_server_answers_to_the_same_prompt_twice_are_malformed() -> None:
@@ -147,6 +151,6 @@ def test_server_answers_longer_than_asked_are_malformed() -> None:
 @pytest.mark.parametrize("model", ["large", ""])
 def test_server_answers_of_another_model_are_refused(model: str) -> None:
     body = {"choices": [plain()], "model": "small"}
-    assert read_answers(body, asked(prompts=[[7]]))
+    assert read_answers(body, make_request(prompts=[[7]]))
     with pytest.raises(OtherModel):
-        read_answers({**body, "model": model}, asked(prompts=[[7]]))
+        read_answers({**body, "model": model}, make_request(prompts=[[7]]))

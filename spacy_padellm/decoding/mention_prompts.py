@@ -1,0 +1,50 @@
+"""The second round of prompts: one for each mention that a count announces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spacy_padellm.mention.mention import Mention
+from spacy_padellm.prompt.branches import MentionBranches
+
+
+@dataclass(frozen=True, slots=True)
+class MentionPrompt:
+    """The prompt of a mention.
+
+    text (int): Index of its text in the batch.
+    label (str): The label.
+    index (int): The mention's number within the label, from 1.
+    sequence (list[int]): The tokens of the prompt.
+    """
+
+    text: int
+    label: str
+    index: int
+    sequence: list[int]
+
+    def mention(self, string: str, scores: Sequence[float]) -> Mention:
+        """The mention that was generated.
+
+        string (str): Its text.
+        scores (Sequence[float]): The log-probabilities of its tokens.
+        """
+        return Mention(self.label, self.index, string, math.exp(sum(scores)))
+
+
+def mention_prompts(
+    branches: MentionBranches, count_sequence: Sequence[int], label: str, *, text: int
+) -> list[MentionPrompt]:
+    """Make the prompts of all mentions of a label.
+
+    branches (MentionBranches): The prompts, without what they share with the count's.
+    count_sequence (Sequence[int]): The tokens of the count's prompt.
+    label (str): The label.
+    text (int): Index of the text in its batch.
+    """
+    return [
+        MentionPrompt(text, label, index, sequence)
+        for index, sequence in enumerate(branches.sequences(count_sequence), start=1)
+    ]
