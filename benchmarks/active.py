@@ -56,16 +56,16 @@ def main() -> None:
         for choice in ("suggest", "random"):
             rng = random.Random(seed)
             order = rng.sample(range(len(pool)), len(pool))
-            chosen = order[: sizes[0] // 2]
-            nlp = trained(args, [pool[i] for i in chosen], seed)
+            selection = order[: sizes[0] // 2]
+            nlp = trained(args, [pool[i] for i in selection], seed)
             for size in sizes:
-                left = [i for i in order if i not in set(chosen)]
-                wanted = size - len(chosen)
+                left = [i for i in order if i not in set(selection)]
+                wanted = size - len(selection)
                 if choice == "suggest":
                     left = best_first(nlp, pool, left, wanted)
-                chosen = chosen + left[:wanted]
-                nlp = trained(args, [pool[i] for i in chosen], seed)
-                row = {"choice": choice, "seed": seed, "texts": len(chosen)}
+                selection = selection + left[:wanted]
+                nlp = trained(args, [pool[i] for i in selection], seed)
+                row = {"choice": choice, "seed": seed, "texts": len(selection)}
                 figures.append({**row, "ents_f": score(nlp, dev)})
                 msg.info(str(figures[-1]))
                 if args.json:

@@ -186,27 +186,27 @@ def main() -> int:
     parser.add_argument("--alone", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
 
-    nlp = make_pipeline(given.model)
-    hostile = make_texts(HOSTILE, given.hostile, seed=given.seed)
-    layouts = make_texts(LAYOUTS, given.layouts, seed=given.seed)
+    nlp = make_pipeline(options.model)
+    hostile = make_texts(HOSTILE, options.hostile, seed=options.seed)
+    layouts = make_texts(LAYOUTS, options.layouts, seed=options.seed)
     figures: dict[str, Any] = {
-        "model": given.model,
+        "model": options.model,
         "hostile": check_stream(nlp, hostile),
         "layouts": check_stream(nlp, layouts),
     }
     print(json.dumps(figures, indent=2), flush=True)
     figures["growth"] = measure_growth(nlp, short=SHORT, long=LONG)
     print(json.dumps(figures["growth"], indent=2), flush=True)
-    chance = random.Random(given.seed)
+    chance = random.Random(options.seed)
     texts = [text for _, text in hostile + layouts]
-    sample = chance.sample(texts, min(given.alone, len(texts)))
-    exact = make_pipeline(given.model, dtype="float32")
+    sample = chance.sample(texts, min(options.alone, len(texts)))
+    exact = make_pipeline(options.model, dtype="float32")
     figures["alone"] = check_alone(exact, sample)
     print(json.dumps(figures["alone"], indent=2), flush=True)
-    if given.json is not None:
-        given.json.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
     failed = figures["hostile"]["faults"] or figures["layouts"]["faults"]
     return int(bool(failed or figures["alone"]["other_mentions"]))
 

@@ -264,8 +264,8 @@ def make_texts(
     """
     chance = random.Random(seed)
     names = list(kinds)
-    chosen = [names[number % len(names)] for number in range(count)]
-    return [(kind, kinds[kind](chance)) for kind in chosen]
+    drawn_kinds = [names[number % len(names)] for number in range(count)]
+    return [(kind, kinds[kind](chance)) for kind in drawn_kinds]
 
 
 GROWING: dict[str, str] = {

@@ -80,14 +80,14 @@ def compare(model: str, name: str, texts: Sequence[str]) -> dict[str, Any]:
     alone, alone_s = timed(lambda: [nlp(text) for text in texts])
     pairs = list(zip(alone, together, strict=True))
     scores = [
-        abs(one - other)
+        abs(first - second)
         for pair in pairs
         if places(pair[0]) == places(pair[1])
-        for one, other in zip(*map(get_scores, pair), strict=True)
+        for first, second in zip(*map(get_scores, pair), strict=True)
     ]
     return {
         "texts": len(texts),
-        "differ": sum(entities(one) != entities(other) for one, other in pairs),
+        "differ": sum(entities(first) != entities(second) for first, second in pairs),
         "largest_score_difference": round(max(scores, default=0.0), 6),
         "batch_seconds": together_s,
         "alone_seconds": alone_s,

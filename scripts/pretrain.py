@@ -74,10 +74,10 @@ class Rows(torch.utils.data.IterableDataset[dict[str, list[int]]]):
         rng = random.Random(self.seed)
         row: list[int] = []
         while True:
-            chosen = rng.choices(self.texts, k=64)
+            sample = rng.choices(self.texts, k=64)
             texts = [
                 with_spans(text, rng) if rng.random() < COPIED else text
-                for text in chosen
+                for text in sample
             ]
             for ids in self.tokenizer(texts)["input_ids"]:
                 row += [*ids, self.tokenizer.eos_token_id]

@@ -200,7 +200,9 @@ def weights_of(nlp: Language) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in weights.items()}
 
 
-def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(
-        torch.equal(one[name], other[name]) for name in one
+def same_weights(
+    first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
+) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
     )

@@ -90,8 +90,12 @@ class GPUTensor(torch.Tensor):
     ) -> Any:
         kwargs = kwargs or {}
         leaves = tree_leaves((args, kwargs))
-        own = [leaf for leaf in leaves if isinstance(leaf, GPUTensor)]
-        name, place, gpus = func.overloadpacket, own[0].place, own[0].gpus
+        gpu_tensors = [leaf for leaf in leaves if isinstance(leaf, GPUTensor)]
+        name, place, gpus = (
+            func.overloadpacket,
+            gpu_tensors[0].place,
+            gpu_tensors[0].gpus,
+        )
         if name in _COPIES:
             gpus.note_copy(args)
         else:
@@ -102,7 +106,7 @@ class GPUTensor(torch.Tensor):
             for index in indices
         ):
             gpus.waits.append(_caller(str(func)))
-        tensors = {id(tensor.held): tensor for tensor in own}
+        tensors = {id(tensor.held): tensor for tensor in gpu_tensors}
         args, kwargs = tree_map(_hold, (args, kwargs))
         output = func(*args, **kwargs)
 

@@ -181,12 +181,12 @@ def _handler(server: SmallServer) -> type[BaseHTTPRequestHandler]:
             server.requests.append((self.path, body))
             server.keys.append(self.headers["Authorization"])
             server.count(1)
-            told = server.fault(self.path, body) if server.fault else None
-            if told is None:
+            reply = server.fault(self.path, body) if server.fault else None
+            if reply is None:
                 status, answer = server.answer(self.path, body)
-                told = status, {}, json.dumps(answer).encode()
+                reply = status, {}, json.dumps(answer).encode()
             server.count(-1)
-            status, headers, content = told
+            status, headers, content = reply
             headers = {"Content-Type": "application/json", **headers}
             self.send_response(status)
             if isinstance(content, bytes):

@@ -164,13 +164,13 @@ def test_compat_no_questions_makes_transformers_raise_instead_of_asking(
 
 
 def test_compat_no_questions_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
+    requests: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text: requests.append(text) or "n")
     with compat.no_questions():
         pass
     with pytest.raises(ValueError, match="trust_remote_code"):
         resolve_trust_remote_code(None, "a/b", False, True)
-    assert asked
+    assert requests
 
 
 @Language.factory("padellm_test_made_from_config")

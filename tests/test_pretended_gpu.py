@@ -72,9 +72,9 @@ def test_pretended_gpu_has_gradients(gpus: PretendedGPUs) -> None:
 
 
 def test_pretended_gpu_keeps_tied_weights_tied(gpus: PretendedGPUs) -> None:
-    one, other = nn.Linear(2, 2), nn.Linear(2, 2)
-    other.weight = one.weight
-    model = nn.Sequential(one, other).to("cuda")
+    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+    second.weight = first.weight
+    model = nn.Sequential(first, second).to("cuda")
     assert model[0].weight is model[1].weight
 
 

@@ -54,9 +54,9 @@ def test_bound_of_no_mentions_shows_nothing() -> None:
 
 
 def test_bound_ignores_docs_without_mentions() -> None:
-    some = measure([1, 0, 2, 0], [2, 2, 3, 1])
+    partial = measure([1, 0, 2, 0], [2, 2, 3, 1])
     more = measure([1, 0, 2, 0] + [0] * 50, [2, 2, 3, 1] + [0] * 50)
-    assert more == some
+    assert more == partial
 
 
 def test_bound_needs_as_many_docs_as_it_says() -> None:

@@ -54,8 +54,8 @@ def write_corpus(path: Path, golds: Golds, *, empty: Sequence[str] = ()) -> Path
 
 
 def invoke(*arguments: str | Path) -> tuple[int, str]:
-    given = ["analyze", *map(str, arguments)]
-    result = CliRunner().invoke(padellm_cli, given)
+    command = ["analyze", *map(str, arguments)]
+    result = CliRunner().invoke(padellm_cli, command)
     return result.exit_code, " ".join(result.output.split())
 
 

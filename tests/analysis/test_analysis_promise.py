@@ -173,7 +173,7 @@ def test_promise_that_cannot_be_made_names_the_remedy(
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("option", "wanted"),
     [
         ("0.95", 0.95),
         (" .5 ", 0.5),
@@ -181,14 +181,16 @@ def test_promise_that_cannot_be_made_names_the_remedy(
         ("B=.8, A=1e-1", {"B": 0.8, "A": 0.1}),
     ],
 )
-def test_promise_option_is_parsed(given: str, wanted: float | dict[str, float]) -> None:
-    assert parse_wish(given, None, ["A", "B"]) == Wish("recall", wanted)
-    assert parse_wish(None, given, ["A", "B"]) == Wish("precision", wanted)
+def test_promise_option_is_parsed(
+    option: str, wanted: float | dict[str, float]
+) -> None:
+    assert parse_wish(option, None, ["A", "B"]) == Wish("recall", wanted)
+    assert parse_wish(None, option, ["A", "B"]) == Wish("precision", wanted)
     assert parse_wish(None, None, ["A"]) is None
 
 
 @pytest.mark.parametrize(
-    "given",
+    "option",
     [
         "",
         "x",
@@ -207,9 +209,9 @@ def test_promise_option_is_parsed(given: str, wanted: float | dict[str, float]) 
         "A=0.9,",
     ],
 )
-def test_promise_option_that_is_wrong_is_an_error(given: str) -> None:
+def test_promise_option_that_is_wrong_is_an_error(option: str) -> None:
     with pytest.raises(AnalysisError, match=r"--recall is .*A=0\.9.* labels are A, B"):
-        parse_wish(given, None, ["A", "B"])
+        parse_wish(option, None, ["A", "B"])
 
 
 def test_promise_of_both_is_an_error() -> None:

@@ -44,8 +44,8 @@ def test_analysis_scaling_misleading_scores_are_left() -> None:
 @settings(deadline=None, max_examples=50)
 @given(PREDICTIONS, st.floats(0, 1), st.floats(0, 1))
 def test_analysis_scaling_keeps_the_order_of_scores(
-    predictions: list[tuple[float, bool]], one: float, other: float
+    predictions: list[tuple[float, bool]], first: float, second: float
 ) -> None:
     learnt = learn_calibration([predictions])
-    low, high = sorted((one, other))
+    low, high = sorted((first, second))
     assert 0 <= learnt(low) <= learnt(high) <= 1

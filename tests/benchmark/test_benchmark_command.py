@@ -223,9 +223,9 @@ def test_benchmark_command_names_the_extra_before_it_measures(
     monkeypatch.setattr(chart, "find_spec", lambda name: None)
     arguments = [str(corpus), *FORCED, "--chart", "out.png"]
     assert main(arguments, prog="benchmark") == 1
-    told = capsys.readouterr()
-    assert "spacy-padellm[benchmark]" in told.err
-    assert told.out == ""
+    output = capsys.readouterr()
+    assert "spacy-padellm[benchmark]" in output.err
+    assert output.out == ""
 
 
 def test_benchmark_command_tells_a_missing_corpus(

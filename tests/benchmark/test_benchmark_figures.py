@@ -82,8 +82,10 @@ def test_benchmark_shapes_are_made_in_their_dtype_from_a_seed(
     other = make_shaped("tiny", texts, device=CPU, dtype=torch.bfloat16, seed=0)
     assert {p.dtype for p in other.model.parameters()} == {torch.bfloat16}
     again = make_shaped("tiny", texts, device=CPU, dtype=torch.float32, seed=0)
-    for one, two in zip(lm.model.parameters(), again.model.parameters(), strict=True):
-        assert torch.equal(one, two)
+    for first, second in zip(
+        lm.model.parameters(), again.model.parameters(), strict=True
+    ):
+        assert torch.equal(first, second)
 
 
 # Forced decoders
@@ -125,8 +127,8 @@ def test_benchmark_limits_never_cut_the_gold_mentions(lm: LanguageModel) -> None
     )
     for entry in subject.entries():
         entry.run_alone(golds[0].text)
-    given = [share_found(watched, golds) for watched in subject.decoders.values()]
-    assert given == [1.0, 1.0]
+    shares = [share_found(watched, golds) for watched in subject.decoders.values()]
+    assert shares == [1.0, 1.0]
 
 
 def test_benchmark_raises_what_a_text_meets(
@@ -263,8 +265,8 @@ def test_benchmark_floors_measure_positive_speeds(lm: LanguageModel) -> None:
 
 
 def test_benchmark_measure_takes_the_median_of_the_rounds() -> None:
-    told = iter([9.0, 9.0, 9.0, 1.0, 4.0, 3.0, 2.0, 2.0, 6.0])
-    entry = Entry("x", "x", lambda text: next(told), None)
+    times = iter([9.0, 9.0, 9.0, 1.0, 4.0, 3.0, 2.0, 2.0, 6.0])
+    entry = Entry("x", "x", lambda text: next(times), None)
     (result,) = measure([entry], ["a", "b"], words=2, repeats=3, device=CPU)
     # warm-up 9, 9, 9; then a: 1, 3, 2 and b: 4, 2, 6
     assert result.latencies == [2.0, 4.0]

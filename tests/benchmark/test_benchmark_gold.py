@@ -63,8 +63,8 @@ def test_benchmark_gold_without_mentions_is_refused(tmp_path: Path) -> None:
 
 def test_benchmark_gold_chooses_distinct_texts_over_the_whole_corpus() -> None:
     corpus = [GoldText(f"text {n // 2}", {}) for n in range(20)]
-    chosen = [gold.text for gold in choose(corpus, 5)]
-    assert chosen == ["text 0", "text 2", "text 4", "text 6", "text 8"]
+    texts = [gold.text for gold in choose(corpus, 5)]
+    assert texts == ["text 0", "text 2", "text 4", "text 6", "text 8"]
 
 
 def test_benchmark_gold_joins_texts_and_their_mentions() -> None:

@@ -30,13 +30,13 @@ def test_benchmark_server_asks_the_same_prompts_offline() -> None:
         lm.tokens_of(settings.prompt), dict(settings.labels), list(GOLD)
     )
     with SmallServer(lm) as server:
-        one = ServerDecoder(server.url)
-        found = decode(one, None, workload.prompt, workload.texts, workload.labels)
-        asked = server.asked[1:]  # the first is the check at start-up
+        decoder = ServerDecoder(server.url)
+        found = decode(decoder, None, workload.prompt, workload.texts, workload.labels)
+        requests = server.asked[1:]  # the first is the check at start-up
     counts, mentions = rounds(workload, found)
     assert len(mentions["prompts"]) == sum(map(len, found)) > 3
     for offline in (counts, mentions):
-        bodies = [b for b in asked if b["max_tokens"] == offline["max_tokens"]]
+        bodies = [b for b in requests if b["max_tokens"] == offline["max_tokens"]]
         sent = [ids for body in bodies for ids in body["prompt"]]
         assert sorted(offline["prompts"]) == sorted(sent)
         for body in bodies:

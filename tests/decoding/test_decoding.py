@@ -157,9 +157,9 @@ def one_token_at_a_time(
             count, reached = count_of(branches.root + ids)
         if not count:
             continue
-        asked = prompt.mention_branches(text, name, min(count, 4), count)
-        for n, tail in enumerate(asked.mentions, start=1):
-            whole = branches.root + ids + asked.stem + tail
+        mention_branches = prompt.mention_branches(text, name, min(count, 4), count)
+        for n, tail in enumerate(mention_branches.mentions, start=1):
+            whole = branches.root + ids + mention_branches.stem + tail
             new, score = generate(lm, prompt.eos, whole, 7, allowed)
             (string,) = prompt.strings.decode_mentions([new])
             mentions.append(Mention(label, n, string, score * reached[n - 1]))
@@ -348,8 +348,8 @@ def test_decoding_limits_of_all_replicas_are_reported_together(
     texts = random_texts(seed=4, count=6) * 24  # several shares of a replica
     for devices in ((), ("cpu", "cpu")):
         decode(TreeDecoder(**LIMITS, devices=devices), lm, prompt, texts, LABELS)
-    one, other = (r.message for r in caplog.records if "max_mentions" in r.message)
-    assert one == other
+    first, second = (r.message for r in caplog.records if "max_mentions" in r.message)
+    assert first == second
 
 
 @pytest.mark.parametrize("decoder", [TreeDecoder(), BatchDecoder()])

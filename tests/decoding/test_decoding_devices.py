@@ -192,8 +192,10 @@ def test_decoding_devices_replicas_find_the_same(
     texts = TEXTS * 12  # several shares of a replica
     wanted = decode(TreeDecoder(**LIMITS), lm, prompt, TEXTS, LABELS) * 12
     lm.model.to("cuda")
-    own = [replica.lm.device for replica in make_replicas(lm, prompt, devices)]
-    assert own == [torch.device(device) for device in devices]
+    replica_devices = [
+        replica.lm.device for replica in make_replicas(lm, prompt, devices)
+    ]
+    assert replica_devices == [torch.device(device) for device in devices]
     decoder = TreeDecoder(**LIMITS, devices=devices)
     assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
 
@@ -295,7 +297,7 @@ def test_decoding_on_cuda_two_replicas_on_one_device_find_the_same(
     texts = TEXTS * 24
     wanted = decode(TreeDecoder(**LIMITS), lm, prompt, TEXTS, LABELS) * 24
     devices = ("cuda:0", "cuda:0")
-    one, other = (replica.lm for replica in make_replicas(lm, prompt, devices))
-    assert one is not other
+    first, second = (replica.lm for replica in make_replicas(lm, prompt, devices))
+    assert first is not second
     decoder = TreeDecoder(**LIMITS, devices=devices)
     assert near(decode(decoder, lm, prompt, texts, LABELS), wanted, tolerance=0.01)

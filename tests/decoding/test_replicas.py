@@ -56,12 +56,12 @@ def test_replicas_without_devices_are_the_model_itself(llama: LanguageModel) -> 
 
 
 def test_replicas_are_the_model_once_and_copies(llama: LanguageModel) -> None:
-    one, two, three = replicate(llama, "cpu", "cpu", "cpu")
-    assert one is llama
-    assert len({id(lm) for lm in (one, two, three)}) == 3
-    places = {p.data_ptr() for lm in (one, two, three) for p in weights(lm)}
+    first, second, third = replicate(llama, "cpu", "cpu", "cpu")
+    assert first is llama
+    assert len({id(lm) for lm in (first, second, third)}) == 3
+    places = {p.data_ptr() for lm in (first, second, third) for p in weights(lm)}
     assert len(places) == 3 * len(weights(llama))
-    for p, q in zip(weights(llama), weights(three), strict=True):
+    for p, q in zip(weights(llama), weights(third), strict=True):
         assert torch.equal(p, q)
 
 
@@ -135,8 +135,8 @@ def test_replicas_on_cuda_work_on_their_own_device() -> None:
     lm = make_lm("llama")
     last = torch.cuda.device_count() - 1
     replicas = make_replicas(lm, bound(lm), ("cpu", "cuda:0", f"cuda:{last}"))
-    own = [replica.lm.device for replica in replicas]
-    assert own == [
+    replica_devices = [replica.lm.device for replica in replicas]
+    assert replica_devices == [
         torch.device("cpu"),
         torch.device("cuda:0"),
         torch.device(f"cuda:{last}"),
@@ -161,20 +161,20 @@ def test_replicas_on_cuda_work_on_their_own_device() -> None:
 
 
 @pytest.fixture
-def three(llama: LanguageModel) -> list[Replica]:
+def replicas(llama: LanguageModel) -> list[Replica]:
     return make_replicas(llama, bound(llama), ("cpu", "cpu", "cpu"))
 
 
-def test_spread_gives_results_in_order(three: list[Replica]) -> None:
+def test_spread_gives_results_in_order(replicas: list[Replica]) -> None:
     def work(replica: Replica, item: int) -> int:
         time.sleep(0.002 * (item % 3 == 0))
         return item * item
 
-    assert list(spread(three, range(40), work)) == [i * i for i in range(40)]
-    assert list(spread(three, [], work)) == []
+    assert list(spread(replicas, range(40), work)) == [i * i for i in range(40)]
+    assert list(spread(replicas, [], work)) == []
 
 
-def test_spread_works_on_all_replicas_at_once(three: list[Replica]) -> None:
+def test_spread_works_on_all_replicas_at_once(replicas: list[Replica]) -> None:
     # passes only when three threads meet here
     barrier = threading.Barrier(3, timeout=30)
 
@@ -182,11 +182,13 @@ def test_spread_works_on_all_replicas_at_once(three: list[Replica]) -> None:
         barrier.wait()
         return id(replica)
 
-    assert sorted(spread(three, range(3), work)) == sorted(map(id, three))
+    assert sorted(spread(replicas, range(3), work)) == sorted(map(id, replicas))
 
 
-def test_spread_gives_a_replica_to_one_thread_at_a_time(three: list[Replica]) -> None:
-    locks = {id(replica): threading.Lock() for replica in three}
+def test_spread_gives_a_replica_to_one_thread_at_a_time(
+    replicas: list[Replica],
+) -> None:
+    locks = {id(replica): threading.Lock() for replica in replicas}
 
     def work(replica: Replica, item: int) -> bool:
         free = locks[id(replica)].acquire(blocking=False)
@@ -195,31 +197,31 @@ def test_spread_gives_a_replica_to_one_thread_at_a_time(three: list[Replica]) ->
             locks[id(replica)].release()
         return free
 
-    assert all(spread(three, range(60), work))
+    assert all(spread(replicas, range(60), work))
 
 
-def test_spread_raises_in_the_place_of_the_result(three: list[Replica]) -> None:
+def test_spread_raises_in_the_place_of_the_result(replicas: list[Replica]) -> None:
     def work(replica: Replica, item: int) -> int:
         if item == 5:
             raise KeyError("five")
         return item
 
-    results = spread(three, itertools.count(), work)
+    results = spread(replicas, itertools.count(), work)
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(KeyError, match="five"):
         next(results)
 
 
-def test_spread_passes_on_what_its_items_raise(three: list[Replica]) -> None:
+def test_spread_passes_on_what_its_items_raise(replicas: list[Replica]) -> None:
     def items() -> Iterator[int]:
         yield 1
         raise OSError("no more")
 
     with pytest.raises(OSError, match="no more"):
-        list(spread(three, items(), lambda replica, item: item))
+        list(spread(replicas, items(), lambda replica, item: item))
 
 
-def test_spread_looks_ahead_a_few_items(three: list[Replica]) -> None:
+def test_spread_looks_ahead_a_few_items(replicas: list[Replica]) -> None:
     taken = itertools.count()
     items = (item for item in itertools.repeat(0) if next(taken) >= 0)
     gate = threading.Event()
@@ -228,25 +230,25 @@ def test_spread_looks_ahead_a_few_items(three: list[Replica]) -> None:
         gate.wait(0.2)
         return item
 
-    results = spread(three, items, work)
+    results = spread(replicas, items, work)
     next(results)
-    assert next(taken) <= 2 * len(three)
+    assert next(taken) <= 2 * len(replicas)
     gate.set()
     results.close()
 
 
-def test_spread_ends_its_threads_with_the_caller(three: list[Replica]) -> None:
-    results = spread(three, itertools.count(), lambda replica, item: item)
+def test_spread_ends_its_threads_with_the_caller(replicas: list[Replica]) -> None:
+    results = spread(replicas, itertools.count(), lambda replica, item: item)
     next(results)
     results.close()
     names = [thread.name for thread in threading.enumerate()]
     assert not [name for name in names if name.startswith("padellm")]
 
 
-def test_spread_over_one_replica_needs_no_thread(three: list[Replica]) -> None:
+def test_spread_over_one_replica_needs_no_thread(replicas: list[Replica]) -> None:
     here = threading.get_ident()
     work = lambda replica, item: threading.get_ident()  # noqa: E731
-    assert list(spread(three[:1], range(3), work)) == [here] * 3
+    assert list(spread(replicas[:1], range(3), work)) == [here] * 3
 
 
 # Decoding

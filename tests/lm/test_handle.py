@@ -48,8 +48,8 @@ def opened(folder: Path, **settings: Any) -> ModelHandle:
     return handle
 
 
-def same_lm(one: ModelHandle, other: ModelHandle) -> bool:
-    weights = [handle.lm().model.state_dict() for handle in (one, other)]
+def same_lm(first: ModelHandle, second: ModelHandle) -> bool:
+    weights = [handle.lm().model.state_dict() for handle in (first, second)]
     return same_weights(*weights)
 
 
@@ -173,9 +173,9 @@ def test_handle_files_that_are_too_large_are_an_error(
 
 def test_handle_opened_folder_replaces_the_trained_model() -> None:
     handle = make_handle()
-    own = handle.trainable([])
+    own_lm = handle.trainable([])
     handle.open(model_folder())
-    assert handle.lm() is not own
+    assert handle.lm() is not own_lm
 
 
 def test_handle_pickle_of_a_bundled_model_carries_no_weights() -> None:
@@ -261,9 +261,9 @@ def test_handle_opened_folder_is_read_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_handle_weights_are_no_view_of_their_file(tmp_path: Path, dtype: str) -> None:
     place = tmp_path / "model"
-    own = make_handle(dtype=dtype)
-    own.trainable([])
-    own.save(place, TaskSettings({}, PRESETS["compact"]))
+    own_lm = make_handle(dtype=dtype)
+    own_lm.trainable([])
+    own_lm.save(place, TaskSettings({}, PRESETS["compact"]))
     handle = ModelHandle(ModelSource(None, dtype=dtype, device="cpu"))
     handle.open(place)
     weights = place / "model.safetensors"
@@ -276,9 +276,9 @@ def test_handle_trains_the_weights_that_were_loaded(tmp_path: Path) -> None:
     handle = opened(tmp_path / "model")
     shutil.rmtree(tmp_path / "model")
     shared = handle.lm()
-    own = handle.trainable([])
+    own_lm = handle.trainable([])
     assert same_lm(handle, make_handle())
-    assert own.model is not shared.model
+    assert own_lm.model is not shared.model
 
 
 def test_handle_trained_model_is_not_in_memory_twice(

@@ -88,20 +88,20 @@ def test_hub_that_does_not_answer_is_not_needed_for_the_cache(
 def test_hub_that_does_not_answer_is_asked_once_a_minute(
     unreachable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    requests: list[str] = []
 
     class Session:
         def head(self, url: str, *, timeout: float) -> None:
-            asked.append(url)
+            requests.append(url)
             raise OSError("refused")
 
     monkeypatch.setattr(hub, "get_session", Session)
     for _ in range(3):
         assert hub.why_offline() == f"{unreachable} does not answer (refused)"
-    assert len(asked) == 1
+    assert len(requests) == 1
     monkeypatch.setattr(hub, "_AGAIN", 0.0)
     hub.why_offline()
-    assert len(asked) == 2
+    assert len(requests) == 2
 
 
 def test_hub_that_is_switched_off_is_told_so(snapshot: Path) -> None:

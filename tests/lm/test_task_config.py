@@ -97,9 +97,9 @@ def test_task_config_unknown_prompt_setting_is_an_error() -> None:
 
 
 def test_task_config_reconcile_without_a_models_keeps_the_configs() -> None:
-    given = {"A": "a"}
-    got = reconcile(labels=given, prompt=PROMPT, carried=None, source="m")
-    assert got == (given, PROMPT)
+    names = {"A": "a"}
+    got = reconcile(labels=names, prompt=PROMPT, carried=None, source="m")
+    assert got == (names, PROMPT)
 
 
 def test_task_config_reconcile_takes_the_models_labels() -> None:

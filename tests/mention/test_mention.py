@@ -81,16 +81,16 @@ def test_mentions_unknown_mode_names_the_choices() -> None:
 
 def brute_deduplicate(mentions: list[Mention], mode: str) -> list[Mention]:
     kept = []
-    for one in mentions:
-        same = [m for m in mentions if m.text == one.text]
+    for mention in mentions:
+        same = [m for m in mentions if m.text == mention.text]
         labels = [m.label for m in same]
 
         def rank(label: str, same=same, labels=labels) -> tuple[float, int]:
             score = max(m.score for m in same if m.label == label)
             return (-score if mode == "on" else score), labels.index(label)
 
-        if mode == "off" or one.label == sorted(labels, key=rank)[0]:
-            kept.append(one)
+        if mode == "off" or mention.label == sorted(labels, key=rank)[0]:
+            kept.append(mention)
     return kept
 
 
@@ -153,16 +153,16 @@ def test_mentions_flat_choice_of_nothing_is_nothing() -> None:
 
 def brute_flat(spans: list[ScoredSpan]) -> list[ScoredSpan]:
     taken: set[int] = set()
-    chosen = []
+    selected = []
     by_label = sorted(spans, key=lambda s: s.label)
     by_start = sorted(by_label, key=lambda s: s.start)
     by_length = sorted(by_start, key=lambda s: s.end - s.start, reverse=True)
-    for one in sorted(by_length, key=lambda s: s.score, reverse=True):
-        characters = set(range(one.start, one.end))
+    for span in sorted(by_length, key=lambda s: s.score, reverse=True):
+        characters = set(range(span.start, span.end))
         if not characters & taken:
             taken |= characters
-            chosen.append(one)
-    return sorted(chosen, key=lambda s: s.start)
+            selected.append(span)
+    return sorted(selected, key=lambda s: s.start)
 
 
 def test_mentions_flat_choice_equals_brute_force() -> None:

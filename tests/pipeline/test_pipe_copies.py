@@ -46,25 +46,25 @@ def test_component_copies_pickle_of_a_bundled_model_carries_no_weights() -> None
 def test_component_copies_pickle_of_a_trained_pipe_carries_its_weights() -> None:
     nlp = trained()
     train(nlp, steps=2)
-    other = pickle.loads(pickle.dumps(nlp))
-    assert same_weights(weights_of(other), weights_of(nlp))
-    assert predictions(other) == predictions(nlp)
+    second = pickle.loads(pickle.dumps(nlp))
+    assert same_weights(weights_of(second), weights_of(nlp))
+    assert predictions(second) == predictions(nlp)
 
 
 def test_component_copies_pickle_of_a_trained_pipe_can_be_trained() -> None:
     nlp = initialised()
     train(nlp, steps=2)
-    other = pickle.loads(pickle.dumps(nlp))
-    before = weights_of(other)
-    train(other, steps=1)
-    assert not same_weights(weights_of(other), before)
+    second = pickle.loads(pickle.dumps(nlp))
+    before = weights_of(second)
+    train(second, steps=1)
+    assert not same_weights(weights_of(second), before)
 
 
 def test_component_copies_pickle_keeps_labels_added() -> None:
     nlp = make_nlp()
     pipe_of(nlp).add_label("PER", "person")
-    other = pickle.loads(pickle.dumps(nlp))
-    assert pipe_of(other).label_data == {"PER": "person"}
+    second = pickle.loads(pickle.dumps(nlp))
+    assert pipe_of(second).label_data == {"PER": "person"}
 
 
 def test_component_copies_deepcopy_predicts_the_same() -> None:
@@ -95,15 +95,15 @@ def test_component_copies_deepcopy_is_trained_alone() -> None:
 def test_component_copies_deepcopy_can_be_trained() -> None:
     nlp = trained()
     train(nlp, steps=1)
-    other = copy.deepcopy(nlp)
-    train(other, steps=1)
-    assert not same_weights(weights_of(other), weights_of(nlp))
+    second = copy.deepcopy(nlp)
+    train(second, steps=1)
+    assert not same_weights(weights_of(second), weights_of(nlp))
 
 
 def test_component_copies_sourced_pipe_is_the_same() -> None:
-    nlp, other = trained(), make_nlp()
-    other.add_pipe("padellm_ner", name="sourced", source=nlp)
-    assert other.get_pipe("sourced") is nlp.get_pipe("padellm_ner")
+    nlp, second = trained(), make_nlp()
+    second.add_pipe("padellm_ner", name="sourced", source=nlp)
+    assert second.get_pipe("sourced") is nlp.get_pipe("padellm_ner")
 
 
 # Shared weights
@@ -114,14 +114,14 @@ def lm_of(nlp: Language) -> object:
 
 
 def test_component_copies_pipes_of_one_model_share_it() -> None:
-    one, other = trained(), trained(threshold=0.5)
-    assert lm_of(one) is lm_of(other)
+    first, second = trained(), trained(threshold=0.5)
+    assert lm_of(first) is lm_of(second)
 
 
 def test_component_copies_trained_pipe_does_not_share_its_model() -> None:
-    one, other = trained(), trained()
-    train(one, steps=1)
-    assert lm_of(one) is not lm_of(other)
+    first, second = trained(), trained()
+    train(first, steps=1)
+    assert lm_of(first) is not lm_of(second)
 
 
 def test_component_copies_model_is_not_loaded_before_it_is_used() -> None:

@@ -76,13 +76,13 @@ def test_component_doc_labels_leave_other_docs_alone() -> None:
     st.sampled_from([2, 256]),
 )
 def test_component_doc_labels_mixed_in_a_stream(
-    asked: list[tuple[str, tuple[str, ...] | None]], batch_size: int
+    requests: list[tuple[str, tuple[str, ...] | None]], batch_size: int
 ) -> None:
     nlp = trained()
-    alone = [nlp(doc_with(nlp, *each)) for each in asked]
-    docs = (doc_with(nlp, *each) for each in asked)
+    alone = [nlp(doc_with(nlp, *each)) for each in requests]
+    docs = (doc_with(nlp, *each) for each in requests)
     streamed = list(nlp.pipe(docs, batch_size=batch_size))
-    assert [doc.text for doc in streamed] == [text for text, _ in asked]
+    assert [doc.text for doc in streamed] == [text for text, _ in requests]
     assert found(streamed) == found(alone)
 
 
@@ -106,9 +106,9 @@ def test_component_doc_labels_bad_ones_cost_their_doc_only(bad: Any) -> None:
     nlp.set_error_handler(
         lambda name, pipe, docs, error: failed.append((docs[0].text, str(error)))
     )
-    asked = [("Bob met Anna .", None), (TEXT, bad), ("Anna Smith left Acme .", None)]
-    docs = list(nlp.pipe([doc_with(nlp, *each) for each in asked]))
-    assert [doc.text for doc in docs] == [asked[0][0], asked[2][0]]
+    requests = [("Bob met Anna .", None), (TEXT, bad), ("Anna Smith left Acme .", None)]
+    docs = list(nlp.pipe([doc_with(nlp, *each) for each in requests]))
+    assert [doc.text for doc in docs] == [requests[0][0], requests[2][0]]
     ((text, message),) = failed
     assert text == TEXT
     assert "abel" in message
@@ -132,8 +132,13 @@ def test_component_doc_labels_that_cannot_be_compared_cost_their_doc_only() -> N
     nlp = trained()
     failed: list[str] = []
     nlp.set_error_handler(lambda name, pipe, docs, error: failed.append(str(error)))
-    asked = [["PER"], np.array([[1, 2], [3, 4]]), np.array([[1, 2], [3, 4]]), ["PER"]]
-    docs = list(nlp.pipe([doc_with(nlp, TEXT, labels) for labels in asked]))
+    requests = [
+        ["PER"],
+        np.array([[1, 2], [3, 4]]),
+        np.array([[1, 2], [3, 4]]),
+        ["PER"],
+    ]
+    docs = list(nlp.pipe([doc_with(nlp, TEXT, labels) for labels in requests]))
     assert (len(docs), len(failed)) == (2, 2)
 
 
@@ -149,8 +154,8 @@ def test_component_doc_labels_that_mean_the_same_are_decoded_together(
         "resolve_labels",
         lambda labels: calls.append(labels) or resolve_labels(labels),
     )
-    asked: list[Any] = [["PER"], ("PER",), {"PER": None}, np.array(["PER"])]
-    list(nlp.pipe([doc_with(nlp, TEXT, labels) for labels in asked]))
+    requests: list[Any] = [["PER"], ("PER",), {"PER": None}, np.array(["PER"])]
+    list(nlp.pipe([doc_with(nlp, TEXT, labels) for labels in requests]))
     assert calls == [(("PER", None),)]
 
 
@@ -224,9 +229,9 @@ def test_component_doc_labels_train_on_the_docs_labels() -> None:
 
 def test_component_doc_labels_train_on_several_sets_at_once() -> None:
     nlp = trained()
-    one, other = examples_with(nlp, ["PER"]), examples_with(nlp, ["LOC", "ORG"])
+    first, second = examples_with(nlp, ["PER"]), examples_with(nlp, ["LOC", "ORG"])
     golds = group_gold_texts(
-        [*one, *other, *one],
+        [*first, *second, *first],
         pipe_of(nlp).make_windows,
         name=NAME,
         spans_key="padellm",
@@ -235,8 +240,8 @@ def test_component_doc_labels_train_on_several_sets_at_once() -> None:
         },
     )
     assert [(list(labels), len(texts)) for labels, texts in golds] == [
-        (["LOC", "ORG"], len(other)),
-        (["PER"], 2 * len(one)),
+        (["LOC", "ORG"], len(second)),
+        (["PER"], 2 * len(first)),
     ]
 
 

@@ -77,9 +77,9 @@ def test_component_messages_of_typos(
         pipe_of(nlp).set_labels(case["labels"])
         pipe_of(nlp).set_labels(case["labels"])
     use(nlp, case)
-    given = [record.getMessage() for record in caplog.records]
-    assert len(given) == len(case["warnings"]), given
-    for wanted, message in zip(case["warnings"], given, strict=True):
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == len(case["warnings"]), messages
+    for wanted, message in zip(case["warnings"], messages, strict=True):
         assert re.search(wanted, message)
 
 

@@ -342,8 +342,8 @@ def test_component_save_bytes_without_weights_where_none_are_needed(
     again = empty().from_bytes(other.to_bytes())
     for copy in (other, again, spacy.load(tmp_path / "nlp")):
         tokens = pipe_of(copy).handle.client_tokens(PRESETS["compact"])
-        asked = [t.count_branches([TEXT], ["person"]) for t in (tokens, wanted)]
-        assert asked[0] == asked[1]
+        branches = [t.count_branches([TEXT], ["person"]) for t in (tokens, wanted)]
+        assert branches[0] == branches[1]
 
 
 # Adapters

@@ -152,16 +152,16 @@ def test_component_train_batches_by_tokens_have_the_same_gradient() -> None:
     whole, cut = initialised(), initialised(training={"max_batch_tokens": 1})
     for nlp in (whole, cut):
         loss_of(nlp, gold_examples(nlp))
-    for one, other in zip(gradients(whole), gradients(cut), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    for first, second in zip(gradients(whole), gradients(cut), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-6)
 
 
 def test_component_train_gradient_is_that_of_the_mean() -> None:
     once, twice = initialised(), initialised()
     loss_of(once, gold_examples(once))
     loss_of(twice, gold_examples(twice) * 2)
-    for one, other in zip(gradients(once), gradients(twice), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    for first, second in zip(gradients(once), gradients(twice), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-6)
 
 
 def test_component_train_drop_changes_nothing() -> None:
@@ -292,8 +292,8 @@ def test_component_train_two_updates_of_a_batch_make_the_step_of_one() -> None:
             pipe_of(nlp).update(gold_examples(nlp))
         pipe_of(nlp).finish_update(adam(eps=1.0))
     pairs = zip(weights_of(once).values(), weights_of(twice).values(), strict=True)
-    for one, other in pairs:
-        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+    for first, second in pairs:
+        torch.testing.assert_close(first, second, rtol=1e-6, atol=1e-7)
 
 
 def test_component_train_two_updates_make_the_step_of_their_mean() -> None:
@@ -429,10 +429,10 @@ def test_component_train_loss_that_is_not_finite_is_reported() -> None:
 
 
 def test_component_train_does_not_change_other_pipes_of_the_model() -> None:
-    other = trained()
-    before = predictions(other)
+    second = trained()
+    before = predictions(second)
     train(trained(), steps=2)
-    assert predictions(other) == before
+    assert predictions(second) == before
 
 
 def test_component_train_does_not_change_the_models_folder() -> None:

@@ -46,10 +46,11 @@ def test_prompt_mention_branches_render_the_template(
 ) -> None:
     text, name = "Paris , France", "location"
     (branches,) = tokens.count_branches([text], [name])
-    asked = tokens.mention_branches(text, name, count, count)
-    path = (branches.root + branches.labels[0])[: asked.keep] + asked.stem
-    assert len(asked.mentions) == count
-    for n, ids in enumerate(asked.mentions, start=1):
+    mention_branches = tokens.mention_branches(text, name, count, count)
+    count_prompt = branches.root + branches.labels[0]
+    path = count_prompt[: mention_branches.keep] + mention_branches.stem
+    assert len(mention_branches.mentions) == count
+    for n, ids in enumerate(mention_branches.mentions, start=1):
         wanted = tokens.prompt.text.format(text=text)
         wanted += tokens.prompt.label.format(label=name)
         wanted += tokens.prompt.count.format(count=count)

@@ -81,7 +81,7 @@ def test_mixed_corpus_lists_hold_names_of_each_kind(
     assert any(name.startswith("University of ") for name in lists["ORG"])
     assert {"Siemens", "Nike"} <= set(lists["ORG"])
     assert "Smith" in {name.split()[-1] for name in lists["PER"]}
-    assert all(name == name.strip() != "" for some in lists.values() for name in some)
+    assert all(name == name.strip() != "" for kind in lists.values() for name in kind)
 
 
 def test_mixed_corpus_lists_draw_large_places_more_often(

@@ -68,8 +68,8 @@ def test_spread_covers_topics() -> None:
     # the first topic has nine tenths of the texts
     texts = [" ".join(rng.choices(topics[0], k=8)) for _ in range(270)]
     texts += [" ".join(rng.choices(t, k=8)) for t in topics[1:] for _ in range(10)]
-    chosen = choose_spread(texts, [0.5] * len(texts), 20)
-    assert all(sum(texts[i][0] == topic for i in chosen) >= 2 for topic in "abcd")
+    selection = choose_spread(texts, [0.5] * len(texts), 20)
+    assert all(sum(texts[i][0] == topic for i in selection) >= 2 for topic in "abcd")
 
 
 # Usefulness
@@ -112,11 +112,11 @@ def test_suggest_reads_json(name: str, tmp_path: Path) -> None:
     path.write_bytes(
         gzip.compress(content.encode()) if name.endswith("gz") else content.encode()
     )
-    one, two = read(path)
-    assert isinstance(one, SourceText)
-    assert one.meta == {"id": 5, "author": "x", "source": f"{name}:1"}
-    assert isinstance(two, SourceText)
-    assert two.text == "two"
+    first, second = read(path)
+    assert isinstance(first, SourceText)
+    assert first.meta == {"id": 5, "author": "x", "source": f"{name}:1"}
+    assert isinstance(second, SourceText)
+    assert second.text == "two"
 
 
 def test_suggest_reads_docs(tmp_path: Path) -> None:
@@ -141,12 +141,12 @@ def test_suggest_names_a_line_without_a_text(
 ) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(f'{{"text": "one"}}\n{line}\n{{"text": "two"}}\n', "utf8")
-    one, bad, two = read(path)
+    first, bad, second = read(path)
     assert isinstance(bad, BadLine)
     assert f"{path}:2" in str(bad)
     assert reason in bad.reason
-    assert isinstance(one, SourceText)
-    assert isinstance(two, SourceText)
+    assert isinstance(first, SourceText)
+    assert isinstance(second, SourceText)
 
 
 def test_suggest_of_a_missing_or_broken_file_is_an_error(tmp_path: Path) -> None:

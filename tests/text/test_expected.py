@@ -97,8 +97,8 @@ def test_expected_of_a_doc_is_kept_by_docbin() -> None:
         existing="overwrite",
     )
     [read] = DocBin().from_bytes(DocBin(docs=[doc]).to_bytes()).get_docs(NLP.vocab)
-    for one in (doc, read):
-        assert one._.padellm_expected == {
+    for copy in (doc, read):
+        assert copy._.padellm_expected == {
             "PER": Expected(pytest.approx(1.8), pytest.approx(0.7))
         }
 

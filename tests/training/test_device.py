@@ -27,8 +27,8 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def use_gpu(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """As after `spacy.require_gpu(number)`."""
-    chosen = torch.device("cuda", number)
-    monkeypatch.setattr(module, "get_torch_default_device", lambda: chosen)
+    current = torch.device("cuda", number)
+    monkeypatch.setattr(module, "get_torch_default_device", lambda: current)
 
 
 def test_device_auto_is_left_to_torch() -> None:

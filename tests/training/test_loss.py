@@ -83,12 +83,12 @@ def test_training_prefix_lm_gradient_equals_unrolled_examples(kind: str) -> None
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
 def test_training_prefix_lm_reads_as_decoding_reads(kind: str) -> None:
     lm = make_lm(kind)
-    one, other = (TokenTree(bidirectional_span=(0, 4)) for _ in range(2))
-    for tree in (one, other):
+    first, second = (TokenTree(bidirectional_span=(0, 4)) for _ in range(2))
+    for tree in (first, second):
         tree.extend(ROOT, [3, 4, 5, 6, 7, 8])
     with torch.inference_mode():
-        found, _ = lm.logits(pad_trees([one]), range(6))
-        wanted, _ = lm.packed_logits(pack([other], 0), range(6), TreeKVCache())
+        found, _ = lm.logits(pad_trees([first]), range(6))
+        wanted, _ = lm.packed_logits(pack([second], 0), range(6), TreeKVCache())
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 

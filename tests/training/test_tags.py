@@ -135,8 +135,8 @@ def test_tags_stay_the_same_whatever_is_asked_for() -> None:
     _, prompt = prepare()
     names = ["person name", "person place", "person"]
     tags = tag_tokens(prompt, names, known={}, others={})
-    some = ["person", "person place"]
-    assert tag_tokens(prompt, some, known=tags, others={}) == tags
+    known_names = ["person", "person place"]
+    assert tag_tokens(prompt, known_names, known=tags, others={}) == tags
     more = tag_tokens(prompt, ["place", *names], known=tags, others={})
     assert more.items() > tags.items()
     assert len(set(more.values())) == 4

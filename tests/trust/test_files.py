@@ -155,11 +155,11 @@ def test_damaged_cfg_is_told(model: Path, tmp_path: Path, cfg: bytes) -> None:
     pipe(model).to_disk(tmp_path / "pipe")
     message = srsly.msgpack_loads(pipe(model).to_bytes())
     message["cfg"] = cfg
-    told = "cannot be loaded from|The threshold of"
-    with pytest.raises(ValueError, match=told):
+    pattern = "cannot be loaded from|The threshold of"
+    with pytest.raises(ValueError, match=pattern):
         load_bytes(srsly.msgpack_dumps(message))
     (tmp_path / "pipe" / "cfg").write_bytes(cfg)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=pattern):
         pipe_of(make_nlp(model=SMALL)).from_disk(tmp_path / "pipe")
 
 

@@ -111,18 +111,18 @@ def test_locks_of_the_forking_thread_stay_its_own() -> None:
 
 
 def test_locks_taken_one_inside_the_other_do_not_stop_a_fork() -> None:
-    one, two, ended = locks.make_lock(), locks.make_lock(), threading.Event()
+    first, second, ended = locks.make_lock(), locks.make_lock(), threading.Event()
 
     def work() -> None:
         while not ended.is_set():
-            with one, two:
+            with first, second:
                 time.sleep(0.001)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
     try:
-        assert all(ends_well(lambda: take(two)) for _ in range(10))
+        assert all(ends_well(lambda: take(second)) for _ in range(10))
     finally:
         ended.set()
         for thread in threads:

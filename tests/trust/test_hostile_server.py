@@ -135,7 +135,7 @@ logprobs = st.fixed_dictionaries(
         "content": st.lists(entries, max_size=2) | anything,
     },
 )
-one = st.fixed_dictionaries(
+server_decoder = st.fixed_dictionaries(
     {"index": st.just(0) | anything, "logprobs": logprobs | anything},
     optional={
         "finish_reason": st.just("stop") | anything,
@@ -145,7 +145,7 @@ one = st.fixed_dictionaries(
     },
 )
 bodies = st.fixed_dictionaries(
-    {"choices": st.lists(one | anything, max_size=2) | anything},
+    {"choices": st.lists(server_decoder | anything, max_size=2) | anything},
     optional={"model": st.just("small") | anything},
 )
 
@@ -225,11 +225,11 @@ def test_hostile_server_key_in_an_answer_is_cut_out_before_the_answer_is(
 ) -> None:
     key = "sk-0123456789"
     monkeypatch.setenv("NER_KEY", key)
-    one = ServerDecoder(server.url, api_key_env="NER_KEY", max_retries=0)
+    server_decoder = ServerDecoder(server.url, api_key_env="NER_KEY", max_retries=0)
     for before in range(150, 520, 5):
         text = "." * before + key
         server.fault = always(prompt, (200, {}, json.dumps({"x": text}).encode()))
-        (error,) = one.stream(DecodeJob(prompt, LABELS), [BAD])
+        (error,) = server_decoder.stream(DecodeJob(prompt, LABELS), [BAD])
         assert isinstance(error, ConnectionError)
         assert "sk-" not in str(error)
 
@@ -248,8 +248,8 @@ def test_hostile_server_key_in_the_name_of_a_model_is_not_shown(
 
 
 def many(server: SmallServer, prompt: PromptTokens, count: int) -> list[DecodeResult]:
-    one = ServerDecoder(server.url, max_retries=2, max_concurrency=1)
-    return list(one.stream(DecodeJob(prompt, LABELS), [TEXTS[0]] * count))
+    server_decoder = ServerDecoder(server.url, max_retries=2, max_concurrency=1)
+    return list(server_decoder.stream(DecodeJob(prompt, LABELS), [TEXTS[0]] * count))
 
 
 def test_hostile_server_that_is_dead_is_not_tried_again_for_each_text(
@@ -291,11 +291,11 @@ def test_hostile_server_that_answers_others_is_dead_for_one_text_only(
 def test_hostile_server_whose_model_is_dead_is_asked_for_tokens_first(
     server: SmallServer, prompt: PromptTokens
 ) -> None:
-    one = ServerDecoder(server.url, max_retries=2, max_concurrency=1)
+    server_decoder = ServerDecoder(server.url, max_retries=2, max_concurrency=1)
     job = DecodeJob(prompt, LABELS)
-    assert isinstance(next(one.stream(job, TEXTS[:1])), list)
+    assert isinstance(next(server_decoder.stream(job, TEXTS[:1])), list)
     # its list of models is still there
     server.fault = lambda path, body: AWAY if path == "/v1/completions" else None
     before = len(server.requests)
-    assert len(list(one.stream(job, [TEXTS[0]] * 10))) == 10
+    assert len(list(server_decoder.stream(job, [TEXTS[0]] * 10))) == 10
     assert len(server.requests) - before == 3 + 9

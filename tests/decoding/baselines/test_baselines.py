@@ -236,10 +236,10 @@ def test_generation_leaves_out_the_checkpoints_own_settings() -> None:
     lm = make_lm("llama")
     replica = Replica(lm, PromptTokens(PRESETS["paper-en"], lm.tokenizer))
     plain = generate([replica], [[5, 6, 7]], [12])
-    own = GenerationConfig(do_sample=True, temperature=9.0, repetition_penalty=5.0)
-    lm.model.generation_config = own
+    config = GenerationConfig(do_sample=True, temperature=9.0, repetition_penalty=5.0)
+    lm.model.generation_config = config
     assert generate([replica], [[5, 6, 7]], [12]) == plain
-    assert lm.model.generation_config is own
+    assert lm.model.generation_config is config
 
 
 def test_generation_without_room_in_the_context_is_an_error() -> None:
@@ -341,8 +341,8 @@ def test_baselines_prefix_lm_reads_what_follows(decoder: Callable[[], Decoder]) 
             for text in texts
         ]
         scores, wanted = (
-            [mention.score for mentions in some for mention in mentions]
-            for some in (found[-1], alone)
+            [mention.score for mentions in text_mentions for mention in mentions]
+            for text_mentions in (found[-1], alone)
         )
         assert scores == pytest.approx(wanted, abs=1e-5)
     both_ways, causal = found
@@ -407,7 +407,9 @@ def test_batching_a_text_that_fails_leaves_its_batch(llama: LanguageModel) -> No
         )
     )
     assert isinstance(found[1], ValueError)
-    assert [m.text for some in (found[0], found[2]) for m in some] == ["one", "two"]
+    assert [
+        m.text for text_mentions in (found[0], found[2]) for m in text_mentions
+    ] == ["one", "two"]
     assert len(batches) == 4
 
 

@@ -145,9 +145,9 @@ def test_server_stream_gives_what_is_ready_before_it_reads_more(
 
 
 def test_server_is_checked_once(server: SmallServer, prompt: PromptTokens) -> None:
-    one = decoder(server)
+    server_decoder = decoder(server)
     for _ in range(2):
-        decode(one, None, prompt, TEXTS[:2], LABELS)
+        decode(server_decoder, None, prompt, TEXTS[:2], LABELS)
     paths = [path for path, _ in server.requests]
     assert paths.count("/v1/models") == paths.count("/detokenize") == 1
 
@@ -190,18 +190,22 @@ def test_server_refuses_prefix_lms(
 
 
 def test_server_asks_what_separate_sequences_are_asked() -> None:
-    one = ServerDecoder("http://localhost/v1")
-    assert one.output_format == BatchDecoder().output_format
+    server_decoder = ServerDecoder("http://localhost/v1")
+    assert server_decoder.output_format == BatchDecoder().output_format
 
 
 @pytest.mark.parametrize("kind", ["pickle", "deepcopy"])
 def test_server_copies_have_connections_of_their_own(
     kind: str, server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
 ) -> None:
-    one = decoder(server)
-    decode(one, None, prompt, TEXTS[:1], LABELS)
-    other = pickle.loads(pickle.dumps(one)) if kind == "pickle" else copy.deepcopy(one)
-    assert other == one
+    server_decoder = decoder(server)
+    decode(server_decoder, None, prompt, TEXTS[:1], LABELS)
+    other = (
+        pickle.loads(pickle.dumps(server_decoder))
+        if kind == "pickle"
+        else copy.deepcopy(server_decoder)
+    )
+    assert other == server_decoder
     assert same(decode(other, None, prompt, TEXTS, LABELS), wanted)
     paths = [path for path, _ in server.requests]
     assert paths.count("/v1/models") == 2
@@ -211,8 +215,8 @@ forked: tuple[ServerDecoder, PromptTokens]  # what a forked process inherits
 
 
 def in_fork(texts: list[str]) -> list[list[Mention]]:
-    one, prompt = forked
-    return decode(one, None, prompt, texts, LABELS)
+    server_decoder, prompt = forked
+    return decode(server_decoder, None, prompt, texts, LABELS)
 
 
 def test_server_connection_is_left_alone_by_forked_processes(
@@ -231,14 +235,14 @@ def test_server_closes_its_connection_with_the_decoder(
     server: SmallServer, prompt: PromptTokens
 ) -> None:
     before = set(threading.enumerate())
-    one = decoder(server)
-    decode(one, None, prompt, TEXTS[:2], LABELS)
+    server_decoder = decoder(server)
+    decode(server_decoder, None, prompt, TEXTS[:2], LABELS)
     (loop,) = [
         thread
         for thread in set(threading.enumerate()) - before
         if thread.name == "spacy-padellm-server"
     ]
-    del one
+    del server_decoder
     loop.join(timeout=10)
     assert not loop.is_alive()
 

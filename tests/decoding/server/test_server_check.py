@@ -133,25 +133,25 @@ def test_server_key_comes_from_the_environment_and_goes_nowhere_else(
     monkeypatch.setenv("NER_KEY", "sk-secret-123")
     refusal = json.dumps({"error": {"message": "no sk-secret-123 here"}}).encode()
     server.fault = lambda path, body: (401, {}, refusal)
-    one = ServerDecoder(server.url, api_key_env="NER_KEY")
+    server_decoder = ServerDecoder(server.url, api_key_env="NER_KEY")
     with (
         caplog.at_level(logging.DEBUG),
         pytest.raises(ValueError, match=r"no \*\*\* here") as caught,
     ):
-        decode(one, None, prompt, TEXTS, LABELS)
+        decode(server_decoder, None, prompt, TEXTS, LABELS)
     assert set(server.keys) == {"Bearer sk-secret-123"}
     assert caught.value.__cause__ is None
-    assert "sk-secret-123" not in repr(one) + caplog.text
-    assert "sk-secret-123" not in str(one.__getstate__())
+    assert "sk-secret-123" not in repr(server_decoder) + caplog.text
+    assert "sk-secret-123" not in str(server_decoder.__getstate__())
 
 
 def test_server_key_that_is_not_set_is_told(
     prompt: PromptTokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NER_KEY", raising=False)
-    one = ServerDecoder("http://localhost/v1", api_key_env="NER_KEY")
+    server_decoder = ServerDecoder("http://localhost/v1", api_key_env="NER_KEY")
     with pytest.raises(ValueError, match="NER_KEY, named by api_key_env"):
-        decode(one, None, prompt, TEXTS, LABELS)
+        decode(server_decoder, None, prompt, TEXTS, LABELS)
 
 
 def test_server_key_is_taken_without_the_end_of_its_line(
@@ -171,9 +171,9 @@ def test_server_key_that_can_be_none_is_told_but_not_shown(
     key: str, prompt: PromptTokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NER_KEY", key)
-    one = ServerDecoder("http://localhost/v1", api_key_env="NER_KEY")
+    server_decoder = ServerDecoder("http://localhost/v1", api_key_env="NER_KEY")
     with pytest.raises(ValueError, match="NER_KEY is no API key") as caught:
-        decode(one, None, prompt, TEXTS, LABELS)
+        decode(server_decoder, None, prompt, TEXTS, LABELS)
     assert "sk-" not in str(caught.value)
 
 

@@ -186,13 +186,13 @@ def test_server_given_up_in_the_middle_ends_its_requests(
             released.wait(30)
 
     server.fault = hold
-    one = ServerDecoder(server.url, **LIMITS)
-    results = one.stream(DecodeJob(prompt, LABELS), TEXTS)
+    server_decoder = ServerDecoder(server.url, **LIMITS)
+    results = server_decoder.stream(DecodeJob(prompt, LABELS), TEXTS)
     next(results)
     results.close()
-    served = one.__dict__["_served"]
+    served = server_decoder.__dict__["_served"]
     # all slots are free again, though the server still works
-    for _ in range(one.max_concurrency):
+    for _ in range(server_decoder.max_concurrency):
         slot = served.connection.submit(served.connection.slots.acquire())
         assert slot.result(timeout=20)
     released.set()
@@ -202,9 +202,9 @@ def test_server_port_where_nothing_listens_is_told(prompt: PromptTokens) -> None
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
-        one = ServerDecoder(url, max_retries=0)
+        server_decoder = ServerDecoder(url, max_retries=0)
         with pytest.raises(ConnectionError, match="did not answer"):
-            decode(one, None, prompt, TEXTS, LABELS)
+            decode(server_decoder, None, prompt, TEXTS, LABELS)
 
 
 @pytest.mark.parametrize("fault", ["refused", "silent"])

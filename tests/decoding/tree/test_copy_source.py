@@ -31,5 +31,5 @@ def test_source_draft_prefers_the_start_of_a_word() -> None:
     prompt = PromptTokens(PRESETS["paper-en"], make_lm("llama").tokenizer)
     text = prompt.tokenizer("Xa (a1")["input_ids"]
     (a,) = prompt.tokenizer("a")["input_ids"]
-    (one,) = prompt.tokenizer("1")["input_ids"]
-    assert CopySource(text, prompt.strings, prompt.eos).draft([a], 1) == [one]
+    (digit,) = prompt.tokenizer("1")["input_ids"]
+    assert CopySource(text, prompt.strings, prompt.eos).draft([a], 1) == [digit]

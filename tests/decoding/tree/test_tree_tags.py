@@ -103,10 +103,15 @@ def test_tag_drafts_hold_tokens_of_the_text_once(pairs: list[tuple[str, int]]) -
     pieces = [piece for piece, _ in pairs]
     rows = [[0.1 + (tag == n) for n in range(4)] for _, tag in pairs]
     found = read_tagging(range(len(pairs)), pieces, log_chances(rows), "ABC").mentions
-    ids = sorted(i for some in found.values() for tagged in some for i in tagged.ids)
+    ids = sorted(
+        i
+        for label_mentions in found.values()
+        for tagged in label_mentions
+        for i in tagged.ids
+    )
     assert len(ids) == len(set(ids))
-    for some in found.values():
-        for tagged in some:
+    for label_mentions in found.values():
+        for tagged in label_mentions:
             assert tagged.ids == list(range(tagged.ids[0], tagged.ids[-1] + 1))
             assert 0 < tagged.score <= 1
 
