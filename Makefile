@@ -3,13 +3,15 @@
 # make test-slow: the slow tests (whole workflows, Ray, killed processes)
 # make test-newest: all tests under transformers 5, without spacy-transformers
 # make test-servers: ServerDecoder against vLLM and llama.cpp's server on the CPU
+# make docs: the documentation's website in site/, with its links checked
+# make pictures: the pictures of the README and the documentation, from real runs
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # at most 4 processes; tests of one file stay together and share its fixtures
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: install demo test test-slow test-newest test-servers lint types clean
+.PHONY: install demo test test-slow test-newest test-servers lint types docs pictures clean
 
 install: $(VENV)/installed
 
@@ -65,5 +67,15 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+docs: $(VENV)/docs-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(VENV)/docs-installed: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+pictures: install
+	$(BIN)/python scripts/pictures.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info corpus training packages metrics.json demo
+	rm -rf $(VENV) build dist site *.egg-info corpus training packages metrics.json demo
