@@ -1,8 +1,8 @@
 """What MkDocs does besides when it builds the site (see mkdocs.yml).
 
-The README, the benchmarks and the model cards become pages, too. Links are those of the
-repository, so that they work where its files are read. Here they are turned into links of
-the site. Links to files that are not on the site become plain words.
+The README, the benchmarks and the model cards become pages, too. Links are those of
+the repository, so that they work where its files are read. Here they are turned into
+links of the site. Links to files that are not on the site become plain words.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ PAGES = [
     "benchmarks/quality.md",
     "spacy_padellm/models/en/MODEL_CARD.md",
     "spacy_padellm/models/en_sm/MODEL_CARD.md",
-    *(f"benchmarks/results/{p.name}" for p in REPOSITORY.glob("benchmarks/results/*.png")),
+    *(
+        f"benchmarks/results/{p.name}"
+        for p in REPOSITORY.glob("benchmarks/results/*.png")
+    ),
 ]
 # path in the repository -> path on the site
 ADDED = {"README.md": "index.md", **{path: f"repository/{path}" for path in PAGES}}

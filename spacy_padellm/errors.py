@@ -613,6 +613,22 @@ class Errors:
         "line, or JSON lines with the text behind the key that --text-column names."
     )
 
+    # Configs to start from, and drawings of token trees
+    P270 = "There is no config '{name}'. Choose one of: {known}."
+    P271 = "The file {path} exists. Give another path, or replace it with --force."
+    P272 = (
+        "'{name}' decodes with {decoder}, which builds no token tree that could be "
+        "drawn. Give a pipeline with spacy-padellm.TreeDecoder.v1, such as bundled-en."
+    )
+    P273 = (
+        "The text has no words, so there is nothing to explain. Give a text in quotes, "
+        'e.g. "Angela Merkel met Emmanuel Macron in Berlin."'
+    )
+    P274 = (
+        "The model of '{name}' cannot process token trees: {reason}. Give a pipeline "
+        "with another model, such as bundled-en."
+    )
+
     # Mentions
     P301 = "Unknown de-duplication mode '{mode}'. Set it to 'on', 'off' or 'reversed'."
 

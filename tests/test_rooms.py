@@ -20,7 +20,7 @@ FLOORS = [
     ["pipeline"],
     ["analysis", "annotate", "benchmark", "corpora"],
     ["suggest"],
-    ["show"],
+    ["explain", "show"],
     ["cli"],
 ]
 WITHOUT_SPACY = {*FLOORS[0], "prompt", "tree", "mention", "lm", "decoding"}

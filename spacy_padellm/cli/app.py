@@ -10,7 +10,9 @@ from spacy_padellm.analysis.evaluate_command import evaluate_cli
 from spacy_padellm.analysis.tune_command import tune_cli
 from spacy_padellm.annotate.command import annotate_cli
 from spacy_padellm.benchmark.command import PASSED_ON, benchmark_cli
+from spacy_padellm.cli.init_config import init_config_cli
 from spacy_padellm.corpora.command import convert_cli
+from spacy_padellm.explain.command import explain_cli
 from spacy_padellm.show.command import show_cli
 from spacy_padellm.suggest.command import suggest_cli
 
@@ -28,5 +30,7 @@ padellm_cli.command("annotate")(annotate_cli)
 padellm_cli.command("evaluate")(evaluate_cli)
 padellm_cli.command("tune")(tune_cli)
 padellm_cli.command("convert")(convert_cli)
+padellm_cli.command("init-config")(init_config_cli)
 padellm_cli.command("suggest")(suggest_cli)
 padellm_cli.command("show")(show_cli)
+padellm_cli.command("explain")(explain_cli)

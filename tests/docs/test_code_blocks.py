@@ -1,7 +1,7 @@
 """The code of the README and the documentation: Python runs, commands exist.
 
-An HTML comment before a block says why it is not run, that it is slow, or that it warns:
-<!-- not run: ... -->, <!-- slow: ... -->, <!-- warns: ... -->.
+An HTML comment before a block says why it is not run, that it is slow, or that it
+warns: <!-- not run: ... -->, <!-- slow: ... -->, <!-- warns: ... -->.
 """
 
 from __future__ import annotations

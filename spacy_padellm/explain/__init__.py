@@ -1,0 +1,1 @@
+"""How a text was decoded: its token tree and its passes, drawn."""

@@ -1,0 +1,61 @@
+"""`python -m spacy padellm explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from spacy_padellm.writable import make_writable
+
+
+def explain_cli(
+    text: Annotated[str, typer.Argument(help="A text, in quotes")],
+    model: Annotated[
+        str, typer.Argument(help="Pipeline folder or package, or bundled-en")
+    ] = "bundled-en",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The SVG file to write")
+    ] = None,
+    all_prompts: Annotated[
+        bool,
+        typer.Option(
+            "--all-prompts",
+            help="Run the prompts of labels whose tags are sure, too",
+        ),
+    ] = False,
+) -> None:
+    """Show how a text was decoded.
+
+    Prints the forward passes, the count of each label, its mentions, and how many
+    drafts were accepted; with --output it draws them as a token tree.
+    """
+    # imported here because spaCy imports this module for every command
+    from spacy_padellm.analysis.inputs import load_for_analysis
+    from spacy_padellm.explain.draw import draw, summary
+    from spacy_padellm.explain.run import explain
+
+    try:
+        if output is not None:
+            make_writable(output)
+        nlp, pipe = load_for_analysis(model)
+        doc, records = explain(nlp, pipe, text, all_prompts=all_prompts)
+    except ValueError as error:
+        msg.fail(str(error), exits=1)
+    for record in records:
+        msg.divider(record.text if len(record.text) < 72 else record.text[:71] + "…")
+        rows = []
+        for label in record.labels:
+            found = [m for m in record.mentions if m.label == label.label]
+            words = ", ".join(f"{m.text} {m.score:.2f}" for m in found)
+            how = f"pass {label.number}" if label.number else "sure tags"
+            rows.append((label.label, how, len(found), words))
+        msg.table(rows, header=("label", "from", "count", "mentions"), divider=True)
+        msg.text(summary(record))
+    entities = ", ".join(f"{ent.text} ({ent.label_})" for ent in doc.ents)
+    msg.good(f"Entities: {entities or 'none'}")
+    if output is not None:
+        output.write_text(draw(records), "utf8")
+        msg.good(f"Drawn in {output}")

@@ -1,0 +1,256 @@
+"""Decode a text with the tree decoder, and keep what each pass did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from spacy_padellm.decoding.base import DecodeJob
+from spacy_padellm.decoding.limits import Limits
+from spacy_padellm.decoding.tree.counts import CountBranch
+from spacy_padellm.decoding.tree.decoder import TreeDecoder
+from spacy_padellm.decoding.tree.mentions import MentionBranch
+from spacy_padellm.decoding.tree.pass_size import pass_tokens
+from spacy_padellm.decoding.tree.run import TreeRun, Waiting
+from spacy_padellm.decoding.tree.step import Choice, PassResult
+from spacy_padellm.decoding.tree.tags import choose_tags
+from spacy_padellm.decoding.tree.text import TreeText
+from spacy_padellm.mention.mention import Mention
+from spacy_padellm.prompt.token_strings import TokenStrings
+
+How = Literal["generated", "accepted", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A token of a mention.
+
+    text (str): Its string.
+    how (How): "generated" by the model, or a draft that was "accepted" or "rejected".
+    number (int): The pass that did so, from 1.
+    """
+
+    text: str
+    how: How
+    number: int
+
+
+@dataclass(slots=True)
+class MentionRecord:
+    """A mention that was generated.
+
+    index (int): Its number within the label, from 1.
+    pieces (list[Piece]): Its tokens, and drafts that were rejected, in their order.
+    prompt (int): Tokens of its prompt, from the root on.
+    kept (bool): Whether the label's count includes it.
+    """
+
+    index: int
+    pieces: list[Piece] = field(default_factory=list)
+    prompt: int = 0
+    kept: bool = False
+
+
+@dataclass(slots=True)
+class LabelRecord:
+    """A label.
+
+    label, name (str): The label, and its name in the prompt.
+    number (int): The pass that ran its prompt; 0 if its tags were sure.
+    prompt (int): Tokens of its prompt, from the root on.
+    mentions (list[MentionRecord]): The mentions that were generated.
+    """
+
+    label: str
+    name: str
+    number: int = 0
+    prompt: int = 0
+    mentions: list[MentionRecord] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """The number of mentions that its count includes."""
+        return sum(mention.kept for mention in self.mentions)
+
+
+@dataclass(slots=True)
+class Record:
+    """How a text was decoded.
+
+    text (str): The text.
+    labels (list[LabelRecord]): Its labels.
+    passes (list[int]): The number of tokens of each forward pass.
+    mentions (list[Mention]): The mentions that were found.
+    """
+
+    text: str
+    labels: list[LabelRecord]
+    passes: list[int]
+    mentions: list[Mention]
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of all passes."""
+        return sum(self.passes)
+
+    @property
+    def separate_tokens(self) -> int:
+        """The tokens of the same prompts and answers as separate sequences."""
+        return sum(
+            label.prompt
+            + 1
+            + sum(
+                m.prompt + len(_generated(m.pieces)) for m in label.mentions if m.kept
+            )
+            for label in self.labels
+            if label.number
+        )
+
+    def drafts(self) -> tuple[int, int]:
+        """The numbers of drafted tokens that were accepted, and of all of them."""
+        hows = [
+            piece.how
+            for label in self.labels
+            for mention in label.mentions
+            for piece in mention.pieces
+        ]
+        accepted = hows.count("accepted")
+        return accepted, accepted + hows.count("rejected")
+
+
+def record_text(decoder: TreeDecoder, job: DecodeJob, text: str) -> Record:
+    """Decode a text alone.
+
+    decoder (TreeDecoder): The decoder.
+    job (DecodeJob): The model, the prompt and the labels.
+    text (str): A text that fits the model's context.
+    RETURNS (Record): What happened.
+    RAISES (ValueError): If the text cannot be decoded.
+    """
+    lm, names = job.model, list(job.labels.values())
+    tags = None
+    if decoder.draft_tokens or decoder.tag_weight:
+        tags = choose_tags(lm, job.labels, eos=job.prompt.eos)
+    usable = decoder.tag_weight and not lm.tags.overlaps
+    (branches,) = job.prompt.count_branches([text], names)
+    tree = _RecordedText(
+        job.prompt,
+        text,
+        branches,
+        labels=job.labels,
+        limits=Limits(decoder.max_mentions, decoder.max_mention_tokens),
+        choice=Choice(
+            decoder.min_count_probability,
+            decoder.from_text,
+            decoder.tag_weight,
+            decoder.sure_tag_probability if usable else 1.0,
+        ),
+        context=lm.context,
+        forced=None,
+        tags=tags,
+        tags_first=tags is not None,
+    )
+    run = TreeRun(
+        lm,
+        iter([Waiting(0, tree.tree.width, tree)]),
+        max_batch_tokens=decoder.max_batch_tokens or pass_tokens(lm),
+        draft_tokens=decoder.draft_tokens,
+        tags=tags.ids if tags else (),
+    )
+    results = [finished[1] for finished in run if finished is not None]
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return tree.record(text, results[0])
+
+
+class _RecordedText(TreeText):
+    """A text's token tree that notes what each pass does."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        """See `TreeText`."""
+        super().__init__(*args, **settings)
+        self._passes: list[int] = []
+        self._seen: dict[int, LabelRecord] = {}  # by the identity of its branch
+        self._noted: dict[int, MentionRecord] = {}
+        self._kept: list[object] = []  # branches: no identity is used twice
+
+    def advance(self, result: PassResult, *, draft_tokens: int) -> bool:
+        """See `TreeText`."""
+        self._passes.append(self.tree.filled - sum(self._passes))
+        number = len(self._passes)
+        for count in self._counting:
+            self._note_label(count, number)
+        branches = [
+            *self._generating,
+            *(mention for count in self._counting for mention in count.mentions),
+        ]
+        before = [(b, len(b.generated), list(b.drafted)) for b in branches]
+        unfinished = super().advance(result, draft_tokens=draft_tokens)
+        for branch, start, drafted in before:
+            new = branch.generated[start:]
+            pieces = _pieces(self._prompt.strings, new, drafted, number)
+            self._noted[id(branch)].pieces += pieces
+        for branch in self._generating + self._done:
+            self._noted[id(branch)].kept = True
+        for count in self._counting:
+            self._note_label(count, number + 1)
+        return unfinished
+
+    def record(self, text: str, mentions: Sequence[Mention]) -> Record:
+        """What happened to the text, once it is decoded.
+
+        text (str): The text.
+        mentions (Sequence[Mention]): The mentions that were found.
+        """
+        seen = {record.label: record for record in self._seen.values()}
+        labels = [
+            seen.get(label) or LabelRecord(label, name)
+            for label, name in self._labels.items()
+        ]
+        return Record(text, labels, self._passes, list(mentions))
+
+    def _note_label(self, count: CountBranch, number: int) -> None:
+        """Note a label and its mentions, when they are in the tree."""
+        record = self._seen.get(id(count))
+        if record is None:
+            prompt = self.tree.depth(count.end) + 1
+            name = self._labels[count.label]
+            record = self._seen[id(count)] = LabelRecord(
+                count.label, name, number, prompt
+            )
+            self._kept.append(count)
+        for mention in count.mentions:
+            self._note_mention(mention, record)
+
+    def _note_mention(self, branch: MentionBranch, label: LabelRecord) -> None:
+        if id(branch) not in self._noted:
+            prompt = self.tree.depth(branch.end) + 1
+            record = MentionRecord(branch.index, prompt=prompt)
+            self._noted[id(branch)] = record
+            label.mentions.append(record)
+            self._kept.append(branch)
+
+
+def _pieces(
+    strings: TokenStrings, new: Sequence[int], drafted: Sequence[int], number: int
+) -> list[Piece]:
+    """The tokens that a pass gave a mention, and the drafts that it rejected."""
+    right = 0
+    while right < min(len(new), len(drafted)) and new[right] == drafted[right]:
+        right += 1
+    found: list[tuple[How, Sequence[int]]] = [
+        ("accepted", new[:right]),
+        ("rejected", drafted[right:]),
+        ("generated", new[right:]),
+    ]
+    return [
+        Piece(strings.string(token), how, number)
+        for how, tokens in found
+        for token in tokens
+    ]
+
+
+def _generated(pieces: Iterable[Piece]) -> list[Piece]:
+    """The tokens of a mention, without drafts that were rejected."""
+    return [piece for piece in pieces if piece.how != "rejected"]

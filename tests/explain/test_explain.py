@@ -1,0 +1,186 @@
+"""Tests of `padellm explain`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from helpers import pipe_of
+from spacy.language import Language
+from typer.testing import CliRunner
+
+from spacy_padellm.benchmark.work import count_work
+from spacy_padellm.cli.app import padellm_cli
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
+from spacy_padellm.decoding.recorder import Recorder
+from spacy_padellm.decoding.tree.decoder import TreeDecoder
+from spacy_padellm.explain.draw import draw, summary
+from spacy_padellm.explain.record import LabelRecord, MentionRecord, Piece, Record
+from spacy_padellm.explain.run import explain
+from spacy_padellm.pipeline.bundled import load_pipeline
+
+TEXT = "Angela Merkel met Emmanuel Macron in Berlin."
+FIRST = Path(__file__).parents[2] / "benchmarks" / "first_sentences.jsonl"
+
+
+@pytest.fixture(scope="module")
+def nlp() -> Language:
+    return load_pipeline("bundled-en-sm")
+
+
+@pytest.fixture
+def paper(nlp: Language, monkeypatch: pytest.MonkeyPatch) -> Language:
+    """The pipeline with the decoding of the paper, and drafts from the text."""
+    monkeypatch.setattr(pipe_of(nlp), "decoder", TreeDecoder())
+    return nlp
+
+
+def records(nlp: Language, text: str, *, all_prompts: bool = False) -> list[Record]:
+    return explain(nlp, pipe_of(nlp), text, all_prompts=all_prompts)[1]
+
+
+@pytest.mark.parametrize("all_prompts", [True, False])
+def test_explain_mentions_are_those_of_the_decoder(
+    nlp: Language, all_prompts: bool
+) -> None:
+    pipe = pipe_of(nlp)
+    decoder = pipe.decoder
+    if all_prompts:
+        decoder = replace(decoder, sure_tag_probability=1.0)
+    lines = FIRST.read_text("utf8").splitlines()[:12]
+    for text in [json.loads(line)["text"] for line in lines]:
+        recorder = Recorder(decoder)
+        pipe.decoder, own = recorder, pipe.decoder
+        try:
+            nlp(text)
+        finally:
+            pipe.decoder = own
+        found = {
+            record.text: record.mentions
+            for record in records(nlp, text, all_prompts=all_prompts)
+        }
+        assert {text: list(ms) for text, ms in recorder.found.items()} == found
+
+
+def test_explain_counts_the_passes_of_the_model(nlp: Language) -> None:
+    lm = pipe_of(nlp).handle.lm()
+    with count_work(lm) as work:
+        nlp(TEXT)
+    (record,) = records(nlp, TEXT)
+    assert len(record.passes) == work.passes
+    assert record.tokens <= work.tokens
+
+
+def test_explain_labels_with_sure_tags_have_no_prompt(nlp: Language) -> None:
+    (record,) = records(nlp, TEXT)
+    assert {label.number for label in record.labels} == {0}
+    assert record.separate_tokens == 0
+
+
+def test_explain_all_prompts_shows_each_label(nlp: Language) -> None:
+    (record,) = records(nlp, TEXT, all_prompts=True)
+    counts = {label.label: label.count for label in record.labels}
+    assert counts == {"PER": 2, "LOC": 1, "ORG": 0, "MISC": 0}
+    assert {label.number for label in record.labels} == {2}
+    assert record.separate_tokens > record.tokens
+    assert record.drafts() == (12, 12)
+
+
+def test_explain_pieces_are_those_of_the_mentions(paper: Language) -> None:
+    (record,) = records(paper, TEXT)
+    found = [
+        "".join(piece.text for piece in mention.pieces if piece.how != "rejected")
+        for label in record.labels
+        for mention in label.mentions
+        if mention.kept
+    ]
+    assert [text.strip() for text in found] == [m.text for m in record.mentions]
+
+
+def test_explain_shows_drafts_that_were_rejected(paper: Language) -> None:
+    lines = FIRST.read_text("utf8").splitlines()[:12]
+    found = [
+        record.drafts()
+        for line in lines
+        for record in records(paper, json.loads(line)["text"])
+    ]
+    assert any(accepted < drafted for accepted, drafted in found)
+    assert all(accepted <= drafted for accepted, drafted in found)
+
+
+def test_explain_long_texts_have_a_record_for_each_window(nlp: Language) -> None:
+    assert len(records(nlp, f"{TEXT} " * 6)) > 1
+
+
+def test_explain_leaves_the_decoder_as_it_is(nlp: Language) -> None:
+    before = pipe_of(nlp).decoder
+    records(nlp, TEXT, all_prompts=True)
+    assert pipe_of(nlp).decoder is before
+
+
+def test_explain_names_a_decoder_without_trees(
+    nlp: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipe_of(nlp), "decoder", BatchDecoder())
+    with pytest.raises(ValueError, match="BatchDecoder"):
+        records(nlp, TEXT)
+
+
+@pytest.mark.parametrize("text", ["", " \n\t"])
+def test_explain_needs_words(nlp: Language, text: str) -> None:
+    with pytest.raises(ValueError, match="no words"):
+        records(nlp, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT,
+        "<b>Bob</b> & \"Al\" in 'Oslo'",
+        "\x00\x1b[31mBob\ufffe",
+        "李明在北京大学工作，他的同事安娜在柏林。" * 3,
+        "x" * 300,
+        "\u202eright to left \U0001f600",
+        "]]><![CDATA[ Anna",
+    ],
+)
+def test_explain_draws_xml_of_any_text(text: str) -> None:
+    pieces = [Piece(text, "rejected", 1), Piece(text, "generated", 2)] * 4
+    label = LabelRecord("A", text, 1, 5, [MentionRecord(1, pieces, 6, True)])
+    record = Record(text, [label, LabelRecord("B", "sure")], [9, 3], [])
+    root = ElementTree.fromstring(draw([record, record]))
+    assert root.tag.endswith("svg")
+    boxes = root.findall("{*}rect")
+    for box in boxes[1:]:
+        assert float(box.get("x", 0)) + float(box.get("width", 0)) <= 960
+
+
+def test_explain_summary_is_in_words() -> None:
+    piece = Piece("Bob", "accepted", 2)
+    label = LabelRecord("A", "a", 1, 5, [MentionRecord(1, [piece], 7, True)])
+    record = Record("Bob", [label], [6, 3], [])
+    assert summary(record) == (
+        "2 forward passes, 9 tokens (6 + 3); as separate sequences 14; 1 of 1 drafted "
+        "tokens accepted"
+    )
+    assert summary(Record("", [], [4], [])) == "1 forward pass, 4 tokens"
+
+
+def test_explain_command_prints_and_draws(tmp_path: Path) -> None:
+    output = tmp_path / "new" / "tree.svg"
+    result = CliRunner().invoke(
+        padellm_cli, ["explain", TEXT, "bundled-en-sm", "--output", str(output)]
+    )
+    assert result.exit_code == 0
+    assert "Emmanuel Macron (PER)" in result.output
+    assert "1 forward pass" in result.output
+    assert "Merkel" in output.read_text("utf8")
+
+
+def test_explain_command_tells_what_is_wrong(tmp_path: Path) -> None:
+    result = CliRunner().invoke(padellm_cli, ["explain", TEXT, str(tmp_path / "none")])
+    assert result.exit_code == 1
+    assert "none" in result.output
