@@ -1,4 +1,4 @@
-"""The pictures of the README and the documentation, from real runs of the bundled model.
+"""The pictures of the README and the documentation, from real runs of bundled-en.
 
 python scripts/pictures.py [--model bundled-en]
 """
@@ -30,8 +30,8 @@ SENTENCE = "Angela Merkel met Emmanuel Macron in Berlin."
 PARAGRAPH = (
     "German Chancellor Angela Merkel met French President Emmanuel Macron in Berlin on "
     "Tuesday to discuss the future of the European Union. Siemens and Airbus sent "
-    "their chairmen, Reuters reported. Brazil and Argentina, where the two leaders had met in "
-    "the spring, did not comment."
+    "their chairmen, Reuters reported. Brazil and Argentina, where the two leaders had "
+    "met in the spring, did not comment."
 )
 WIDTH, MARGIN, LINE, SIZE = 860, 24, 40, 17  # pixels
 FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")

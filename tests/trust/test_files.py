@@ -181,12 +181,12 @@ def test_config_of_a_model_without_numbers_is_told(
 ) -> None:
     change(model / "config.json", **{field: value})
     with pytest.raises(ValueError, match=f"Could not load .*: .*{field}"):
-        load(str(model))
+        load_model(str(model))
 
 
 def test_config_of_a_model_may_have_several_end_tokens(model: Path) -> None:
     change(model / "config.json", eos_token_id=[1, 2])
-    load(str(model))
+    load_model(str(model))
 
 
 def test_files_elsewhere_are_no_weights(model: Path, tmp_path: Path) -> None:
