@@ -20,9 +20,10 @@ from wasabi import msg
 
 from spacy_padellm.benchmark.pipelines import SPANS_KEY, gold_mentions, read_corpus
 from spacy_padellm.mention.mention import Mention
+from spacy_padellm.text.doc_mentions import align_mentions
 from spacy_padellm.text.span_getters import make_doc_spans
-from spacy_padellm.text.spans import align_mentions, annotate
 from spacy_padellm.text.windows import make_windows
+from spacy_padellm.text.write_mentions import write_mentions
 
 
 def perfect_mentions(doc: Doc) -> list[Mention]:
@@ -46,7 +47,7 @@ def measure(lang: str, path: Path) -> dict[str, Any]:
         (found,) = align_mentions(
             [doc], windows, [mentions] * len(windows), dedup="off"
         )
-        annotate(
+        write_mentions(
             doc,
             found,
             spans_key=SPANS_KEY,

@@ -14,8 +14,8 @@ from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import Prompt
+from spacy_padellm.text.doc_mentions import DocMentions, align_mentions
 from spacy_padellm.text.labels import DocLabels, ResolveLabels, get_doc_labels
-from spacy_padellm.text.spans import DocMentions, align_mentions
 from spacy_padellm.text.stream import DocResult, decode_docs
 from spacy_padellm.text.windows import Window
 

@@ -38,6 +38,7 @@ from spacy_padellm.pipeline.saving import (
 from spacy_padellm.pipeline.task import Task
 from spacy_padellm.pipeline.validation import check_cfg, check_threshold
 from spacy_padellm.prompt.template import PRESETS, Prompt
+from spacy_padellm.text.doc_mentions import DocMentions
 from spacy_padellm.text.gold import (
     check_get_examples,
     collect_texts,
@@ -47,8 +48,9 @@ from spacy_padellm.text.gold import (
 from spacy_padellm.text.labels import DocLabels, LabelNames, label_names
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import SpanGetter
-from spacy_padellm.text.spans import AlignmentMode, DocMentions, Existing, annotate
+from spacy_padellm.text.token_spans import AlignmentMode
 from spacy_padellm.text.windows import Layout, Window, make_windows
+from spacy_padellm.text.write_mentions import Existing, write_mentions
 from spacy_padellm.training.schedules import planned_steps, tell_total
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.thinc_model import TreeModel, get_handle
@@ -317,7 +319,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         """
         check_cfg(self.name, self.cfg)
         for doc, mentions in zip(docs, predictions, strict=True):
-            annotate(
+            write_mentions(
                 doc,
                 mentions,
                 spans_key=self.cfg["spans_key"],

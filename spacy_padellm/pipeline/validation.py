@@ -13,8 +13,9 @@ from typing import Any, get_args
 from spacy_padellm.checks import is_number
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.dedup import Dedup
-from spacy_padellm.text.spans import AlignmentMode, Existing
+from spacy_padellm.text.token_spans import AlignmentMode
 from spacy_padellm.text.windows import Layout
+from spacy_padellm.text.write_mentions import Existing
 
 # a key that a config file returns unchanged
 _KEY = re.compile(r"(?![#;\[\s])[^:=\n\r]+(?<!\s)")

@@ -19,7 +19,8 @@ from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.show.input import read_input
 from spacy_padellm.show.page import show_texts
 from spacy_padellm.show.render import displacy_data, displacy_options
-from spacy_padellm.text.spans import DocMentions, annotate
+from spacy_padellm.text.doc_mentions import DocMentions
+from spacy_padellm.text.write_mentions import write_mentions
 
 NLP = spacy.blank("en")
 
@@ -28,7 +29,7 @@ def annotated(*spans: ScoredSpan, text: str = "Bob & Al in Oslo") -> Doc:
     """A Doc whose mentions with a score from 0.5 on are entities."""
     doc = NLP.make_doc(text)
     labels = {span.label: 0.0 for span in spans}
-    annotate(
+    write_mentions(
         doc,
         DocMentions(list(spans), candidates=list(spans)),
         spans_key="padellm",

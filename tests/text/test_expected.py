@@ -8,10 +8,11 @@ from spacy.tokens import DocBin
 
 from spacy_padellm.mention.calibration import Calibration
 from spacy_padellm.mention.mention import Mention, ScoredSpan, TextMentions
+from spacy_padellm.text.doc_mentions import DocMentions, align_mentions
 from spacy_padellm.text.expected import Expected, WindowCounts, expect_mentions
 from spacy_padellm.text.span_getters import make_strided_spans
-from spacy_padellm.text.spans import DocMentions, align_mentions, annotate
 from spacy_padellm.text.windows import make_windows
+from spacy_padellm.text.write_mentions import write_mentions
 
 NLP = spacy.blank("en")
 THRESHOLD = 0.5
@@ -88,7 +89,7 @@ def test_expected_of_a_doc_is_kept_by_docbin() -> None:
     ]
     windows = make_windows([doc], make_strided_spans(3, 3))
     [mentions] = align_mentions([doc], windows, found, dedup="on")
-    annotate(
+    write_mentions(
         doc,
         mentions,
         spans_key="padellm",
@@ -106,7 +107,7 @@ def test_expected_of_a_doc_is_kept_by_docbin() -> None:
 def test_expected_scores_are_calibrated() -> None:
     doc = NLP.make_doc("Bob and Al in Oslo")
     raised = Calibration(offset=0.2)
-    annotate(
+    write_mentions(
         doc,
         DocMentions([span(0, 0.4)]),
         spans_key="padellm",

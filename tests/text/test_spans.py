@@ -10,9 +10,11 @@ from spacy.tokens import Doc, DocBin, Span, SpanGroup
 
 from spacy_padellm.mention.calibration import Calibration, Promise
 from spacy_padellm.mention.mention import Mention, ScoredSpan
+from spacy_padellm.text.doc_mentions import DocMentions, align_mentions
 from spacy_padellm.text.span_getters import make_strided_spans
-from spacy_padellm.text.spans import DocMentions, align_mentions, annotate, gold_spans
+from spacy_padellm.text.spans import gold_spans
 from spacy_padellm.text.windows import make_windows
+from spacy_padellm.text.write_mentions import write_mentions
 
 NLP = spacy.blank("en")
 TEXT = "The Bank of Paris closed ."
@@ -34,7 +36,7 @@ def annotated(*spans: ScoredSpan, doc: Doc | None = None, **settings: Any) -> Do
         "lowest_score": lambda label: 0.0,
         "existing": "overwrite",
     }
-    annotate(doc, DocMentions(list(spans), dropped), **{**options, **settings})
+    write_mentions(doc, DocMentions(list(spans), dropped), **{**options, **settings})
     return doc
 
 
@@ -394,7 +396,7 @@ def test_spans_gold_prefers_the_group() -> None:
 def keep(promise: Promise, *candidates: ScoredSpan, **settings: Any) -> Doc:
     """A Doc annotated with a promise; no mention reaches its normal threshold."""
     doc = NLP.make_doc(TEXT)
-    annotate(
+    write_mentions(
         doc,
         DocMentions(list(candidates), candidates=list(candidates)),
         spans_key="padellm",
@@ -441,7 +443,7 @@ def test_spans_alternatives_are_those_in_the_place_of_a_mention() -> None:
     spans = [scored("Bank of Paris", score=0.8), scored("closed", "PER", 0.75)]
     others = [scored("Paris", "LOC", 0.2), scored("Bank of Paris", "LOC", 0.3)]
     found = DocMentions(spans, alternatives=[*spans, *others])
-    annotate(
+    write_mentions(
         doc,
         found,
         spans_key="padellm",

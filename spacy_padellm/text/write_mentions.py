@@ -1,0 +1,144 @@
+"""Write the mentions of a Doc to its span groups and entities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from spacy.tokens import Doc, Span, SpanGroup, Token
+from spacy.util import filter_spans
+
+from spacy_padellm.mention.calibration import AS_GIVEN, Calibration, Promise
+from spacy_padellm.mention.dedup import choose_flat
+from spacy_padellm.mention.mention import ScoredSpan
+from spacy_padellm.text.doc_mentions import DocMentions
+from spacy_padellm.text.expected import expect_mentions
+from spacy_padellm.text.spans import promised_key
+from spacy_padellm.text.token_spans import AlignmentMode, align_tokens
+
+Existing = Literal["overwrite", "keep"]
+
+
+def write_mentions(
+    doc: Doc,
+    mentions: DocMentions,
+    *,
+    spans_key: str,
+    alignment_mode: AlignmentMode,
+    lowest_score: Callable[[str], float],
+    calibration: Calibration = AS_GIVEN,
+    existing: Existing,
+    promise: Promise | None = None,
+    alternatives: bool = False,
+) -> None:
+    """Write a Doc's mentions to `doc.spans[spans_key]` and `doc.ents`.
+
+    The span group has all mentions in text order, also nested ones. Its attrs are
+    `scores` (list[float]), `statuses` (list[str]), `places` (for each span a list of
+    start character, end character and label), `dropped` (label, text and score of each
+    mention that could not be aligned) and `expected` (see `expect_mentions`).
+
+    doc (Doc): The Doc.
+    mentions (DocMentions): Its mentions.
+    spans_key (str): Key of the span group.
+    alignment_mode (AlignmentMode): How mentions that start or end inside a token are
+        aligned, as in `Doc.char_span`.
+    lowest_score (Callable[[str], float]): Returns the threshold of a label. Mentions
+        with a lower score after calibration are left out.
+    calibration (Calibration): Applied to all scores.
+    existing (Existing): Whether to overwrite or keep the Doc's entities, and its tokens
+        that are blocked from being entities.
+    promise (Promise | None): Its mentions are written to a span group of their own,
+        `promised_key(spans_key)`.
+    alternatives (bool): Whether to add `alternatives` to the group's attrs: for each
+        span a list of other spans that overlap it, with other labels or edges, the
+        most probable first.
+    """
+    dropped = [(m.label, m.text, calibration(m.score)) for m in mentions.dropped]
+    calibrated = _calibrated(mentions.spans, calibration)
+    likely = [s for s in calibrated if s.score >= lowest_score(s.label)]
+    order, lost = align_tokens(doc, likely, alignment_mode)
+    dropped += [(s.label, doc.text[s.start : s.end], s.score) for s in lost]
+    shown = [{"label": label, "text": text, "score": s} for label, text, s in dropped]
+    expected = expect_mentions(mentions.counts, calibrated, lowest_score)
+    attrs: dict[str, Any] = {"dropped": shown, "expected": expected}
+    if alternatives:
+        alternative_spans = _calibrated(mentions.alternatives, calibration)
+        others, _ = align_tokens(doc, alternative_spans, alignment_mode)
+        attrs["alternatives"] = _alternatives(order, others)
+    _write_group(doc, spans_key, order, **attrs)
+    if promise is not None:
+        candidates = _calibrated(mentions.candidates, calibration)
+        promised = [s for s in candidates if promise.covers(s.label, s.score)]
+        kept, _ = align_tokens(doc, promised, alignment_mode)
+        _write_group(doc, promised_key(spans_key), kept)
+    span_of = {(s.start, s.end, s.label): span for span, s in order}
+    flat = choose_flat([scored for _, scored in order])
+    entities = [span_of[s.start, s.end, s.label] for s in flat]
+    if existing == "keep":
+        blocked = [doc[token.i : token.i + 1] for token in doc if _is_blocked(token)]
+        entities = _merge(doc.ents, entities, blocked=blocked)
+        doc.set_ents(entities, blocked=blocked)
+    else:
+        for token in (token for ent in doc.ents for token in ent):
+            token.ent_id_ = ""  # spaCy would keep it for the new entity
+        doc.set_ents(entities)
+
+
+def _calibrated(
+    spans: Iterable[ScoredSpan], calibration: Calibration
+) -> list[ScoredSpan]:
+    return [replace(span, score=calibration(span.score)) for span in spans]
+
+
+def _alternatives(
+    kept: Sequence[tuple[Span, ScoredSpan]], others: Sequence[tuple[Span, ScoredSpan]]
+) -> list[list[dict[str, Any]]]:
+    """For each span that was kept, the others that overlap it."""
+    places = {(s.start, s.end, s.label) for _, s in kept}
+    ordered = sorted(others, key=lambda pair: -pair[1].score)
+    free = [(x, s) for x, s in ordered if (s.start, s.end, s.label) not in places]
+    return [
+        [
+            {
+                "start": span.start_char,
+                "end": span.end_char,
+                "label": other.label,
+                "score": other.score,
+            }
+            for span, other in free
+            if other.start < scored.end and scored.start < other.end
+        ]
+        for _, scored in kept
+    ]
+
+
+def _write_group(
+    doc: Doc, key: str, order: Sequence[tuple[Span, ScoredSpan]], **attrs: Any
+) -> None:
+    """Write a span group with the scores of its spans."""
+    attrs = {
+        "scores": [scored.score for _, scored in order],
+        "statuses": [scored.status for _, scored in order],
+        "places": [[s.start_char, s.end_char, s.label_] for s, _ in order],
+        **attrs,
+    }
+    spans = [span for span, _ in order]
+    doc.spans[key] = SpanGroup(doc, name=key, attrs=attrs, spans=spans)
+
+
+def _is_blocked(token: Token) -> bool:
+    """Whether `doc.set_ents(..., blocked=...)` keeps entities from a token."""
+    return token.ent_iob_ == "B" and not token.ent_type
+
+
+def _merge(
+    existing: Iterable[Span], new: Iterable[Span], *, blocked: Iterable[Span]
+) -> list[Span]:
+    """The existing entities, and the new ones that overlap none of their tokens and no
+    blocked token."""
+    kept = list(existing)
+    taken = {token.i for span in (*kept, *blocked) for token in span}
+    kept += [span for span in new if taken.isdisjoint(range(span.start, span.end))]
+    return filter_spans(kept)
