@@ -188,7 +188,7 @@ def ask_server(folder: Path, chance: random.Random) -> Attempt:
 
     decoder = ServerDecoder(SERVER, max_retries=0, timeout=10)
     served = decoder._connect()
-    http = served.connection._client._client
+    http = served.connection._transport._client._client
     # openai has an httpx of its own in some versions
     httpx = import_module(type(http._transport).__module__.partition(".")[0])
     http._transport = httpx.MockTransport(answer)

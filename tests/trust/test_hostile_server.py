@@ -18,7 +18,7 @@ from server_faults import BAD, TEXTS, always, is_of, stream
 from small_server import Reply, SmallServer
 
 from spacy_padellm.decoding.base import DecodeJob, DecodeResult
-from spacy_padellm.decoding.server import client
+from spacy_padellm.decoding.server import connection
 from spacy_padellm.decoding.server.answers import (
     CompletionRequest,
     MalformedAnswer,
@@ -268,7 +268,7 @@ def test_hostile_server_that_is_dead_is_not_tried_again_for_each_text(
 def test_hostile_server_that_is_dead_and_slow_is_not_asked_for_each_text(
     server: SmallServer, prompt: PromptTokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_QUICK", 0.0)
+    monkeypatch.setattr(connection, "_QUICK", 0.0)
 
     def slowly(path: str, body: dict[str, Any]) -> Reply:
         time.sleep(1 if len(server.requests) > 3 else 0)

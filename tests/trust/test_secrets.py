@@ -12,7 +12,8 @@ import spacy
 from helpers import LABELS, TEXT, make_nlp, named
 from trust_helpers import write_model
 
-from spacy_padellm.decoding.server.client import Connection, ServerSettings
+from spacy_padellm.decoding.server.connection import Connection
+from spacy_padellm.decoding.server.settings import ServerSettings
 
 HOST = "ner.example.com"
 PROMPT = {"@misc": "spacy-padellm.Prompt.v1", "preset": "paper-en"}

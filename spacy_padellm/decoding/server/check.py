@@ -10,7 +10,8 @@ from typing import Any
 
 from spacy_padellm.checks import is_whole
 from spacy_padellm.decoding.server.answers import MalformedAnswer, strip_all
-from spacy_padellm.decoding.server.client import Connection, Refused
+from spacy_padellm.decoding.server.connection import Connection
+from spacy_padellm.decoding.server.transport import Refused
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.prompt.tokens import PromptTokens
 

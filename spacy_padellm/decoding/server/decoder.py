@@ -14,12 +14,9 @@ from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeRe
 from spacy_padellm.decoding.limits import Limits, check_context, check_limits
 from spacy_padellm.decoding.mention_prompts import MentionPrompt, mention_prompts
 from spacy_padellm.decoding.server.check import ServedModel, ServedModels
-from spacy_padellm.decoding.server.client import (
-    Connection,
-    ServerSettings,
-    check_url,
-)
+from spacy_padellm.decoding.server.connection import Connection
 from spacy_padellm.decoding.server.secrets import DEFAULT_KEY
+from spacy_padellm.decoding.server.settings import ServerSettings, check_url
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS

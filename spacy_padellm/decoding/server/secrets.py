@@ -1,4 +1,4 @@
-"""Which server may have the API key and the other secrets of the environment."""
+"""Secrets of the environment, such as the API key, and which server may have them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,20 @@ _OPENAI_VARIABLES = (
     "OPENAI_ORG_ID",
     "OPENAI_PROJECT_ID",
 )
+
+
+def read_key(variable: str) -> str:
+    """Read the API key; empty if none is needed.
+
+    RAISES (ValueError): If a variable other than the default is not set, or if the key
+        contains characters that are not allowed.
+    """
+    key = os.environ.get(variable, "").strip()  # e.g. the line break of a file
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(Errors.P181.format(variable=variable))
+    if not key and variable != DEFAULT_KEY:
+        raise ValueError(Errors.P172.format(variable=variable))
+    return key
 
 
 def check_secrets(url: Any, key_variable: str) -> None:
