@@ -10,17 +10,13 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from spacy_padellm.lm.attention import (
-    PackedAttention,
-    PaddedAttention,
-    packed_attention,
-    training_attention,
-    used_by,
-)
+from spacy_padellm.lm.attention_interface import used_by
 from spacy_padellm.lm.buckets import bucket, fill_bucket
 from spacy_padellm.lm.cache_argument import cache_argument
 from spacy_padellm.lm.layers import Layers, read_layers
 from spacy_padellm.lm.onednn import can_pack, prepack, unpack
+from spacy_padellm.lm.packed_attention import PackedAttention, packed_attention
+from spacy_padellm.lm.padded_attention import PaddedAttention, training_attention
 from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.lm.upload import send, upload
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project

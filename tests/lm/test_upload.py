@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from spacy_padellm.lm.attention import PaddedAttention
+from spacy_padellm.lm.padded_attention import PaddedAttention
 from spacy_padellm.lm.upload import upload
 from spacy_padellm.tree.masks import aligned
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from spacy_padellm.lm import attention
+from spacy_padellm.lm import packed_attention
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.branches import common_prefix
 from spacy_padellm.tree.kv_cache import TreeKVCache
@@ -124,7 +124,7 @@ def test_tree_large_pass_equals_separate_sequence(llama: LanguageModel) -> None:
     ids = [5 + i % 300 for i in range(700)]
     tree = TokenTree()
     end = tree.extend(ROOT, ids)
-    assert 4 * len(ids) ** 2 > attention._FEW_SCORES
+    assert 4 * len(ids) ** 2 > packed_attention._FEW_SCORES
     with torch.inference_mode():
         found = llama.packed_logits(pack([tree], 0), [end], TreeKVCache())[0][0]
         wanted = llama.model(torch.tensor([ids]), use_cache=False).logits[0, -1]

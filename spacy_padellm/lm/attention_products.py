@@ -1,0 +1,89 @@
+"""The products of attention over padded rows, under any mask."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from spacy_padellm.tree.masks import aligned
+
+
+def repeated_mask(
+    mask: torch.Tensor, times: int, masks: dict[int, torch.Tensor]
+) -> torch.Tensor:
+    """Get the mask of query heads that share keys; it is made once.
+
+    mask (torch.Tensor): (rows, 1, width, slots).
+    times (int): Query heads that share keys.
+    masks (dict[int, torch.Tensor]): Those that were made, by `times`.
+    RETURNS (torch.Tensor): (rows, 1, times * width, slots).
+    """
+    if times not in masks:
+        masks[times] = aligned(mask.repeat(1, 1, times, 1))
+    return masks[times]
+
+
+def attend_plainly(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    scale: float,
+    softcap: float | None = None,
+) -> torch.Tensor:
+    """Compute the attention of padded rows by two products.
+
+    query (torch.Tensor): (rows * width, heads, head size).
+    keys, values (torch.Tensor): (rows, slots, shared heads, head size).
+    mask (torch.Tensor): (rows, 1, width, slots).
+    scale, softcap: Of the scores.
+    RETURNS (torch.Tensor): (rows * width, heads, head size).
+    """
+    q, k, v = _fold(query, keys, values)
+    rows, shared, folded, _ = q.shape
+    width, slots = mask.shape[2:]
+    scores = (q @ k.transpose(2, 3)).view(rows, shared, -1, width, slots)
+    if softcap is not None:
+        scores, scale = torch.tanh(scores * (scale / softcap)), softcap
+    scores = torch.add(mask[:, :, None], scores, alpha=scale)
+    # softmax computes in float32 in any case
+    weights = scores.softmax(dim=-1).view(rows, shared, folded, slots)
+    return _unfold(weights @ v, query.shape[1])
+
+
+def attend_fused(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    """Compute the same by torch's fused attention.
+
+    mask (torch.Tensor): (rows, 1, times * width, slots), repeated for the query heads
+        that share keys.
+    """
+    q, k, v = _fold(query, keys, values)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    return _unfold(out, query.shape[1])
+
+
+def _fold(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Treat query heads that share keys as further tokens.
+
+    RETURNS (tuple[torch.Tensor, ...]): Queries (rows, shared, times * width, head
+        size), keys and values (rows, shared, slots, head size).
+    """
+    rows, shared = keys.shape[0], keys.shape[2]
+    heads, size = query.shape[1:]
+    q = query.reshape(rows, -1, shared, heads // shared, size).permute(0, 2, 3, 1, 4)
+    return q.flatten(2, 3), keys.transpose(1, 2), values.transpose(1, 2)
+
+
+def _unfold(output: torch.Tensor, heads: int) -> torch.Tensor:
+    """Undo `_fold`: (rows * width, heads, head size)."""
+    rows, shared, _, size = output.shape
+    out = output.view(rows, shared, heads // shared, -1, size).permute(0, 3, 1, 2, 4)
+    return out.reshape(-1, heads, size)
