@@ -35,7 +35,8 @@ from spacy_padellm.lm.loading import (
     load_model,
     load_tokenizer,
 )
-from spacy_padellm.lm.lora import base_names, with_lora
+from spacy_padellm.lm.lora import with_lora
+from spacy_padellm.lm.model_files import read_model_files, write_model_files
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.model_state import (
     ByName,
@@ -44,13 +45,12 @@ from spacy_padellm.lm.model_state import (
     find_state,
     is_unchanged,
 )
+from spacy_padellm.lm.save_place import check_save_place
 from spacy_padellm.lm.shared import load_shared
 from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings, read_settings
-from spacy_padellm.lm.trust import check_place, is_model_file
+from spacy_padellm.lm.trust import check_place
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
-
-MESSAGE_LIMIT = 1 << 32  # bytes that a msgpack value can hold
 
 
 class ModelHandle:
@@ -264,28 +264,11 @@ class ModelHandle:
 
     # Saving
 
-    def check_place(self, folder: Path) -> None:
-        """Check that saving leaves alone the model folders that this model needs.
-
-        folder (Path): The component's folder, without links; the model goes to its
-            folder `model`.
-        RAISES (ValueError): If another of them is in the folder, or if the folder is in
-            the model folder that would be copied to it.
-        """
-        place = folder / "model"
-        source = _local_folder(self.source.name)
-        lm = self._state.lm
-        adapters = getattr(lm.model, "peft_config", {}).values() if lm else ()
-        names = [config.base_model_name_or_path for config in adapters]
-        names += base_names(source) if source else []
-        bases = [base for base in map(_local_folder, names) if base]
-        if place in bases:
-            raise ValueError(Errors.P133.format(path=place))
-        for needed in filter(None, [source, *bases]):
-            if folder in needed.parents and needed != place:
-                raise ValueError(Errors.P240.format(path=folder, source=needed))
-        if source and isinstance(self._state, ByName) and source in place.parents:
-            raise ValueError(Errors.P241.format(path=folder, source=source))
+    def check_save_place(self, folder: Path) -> None:
+        """See `save_place.check_save_place`."""
+        state = self._state
+        copied = isinstance(state, ByName)
+        check_save_place(folder, self.source.name, state.lm, copied=copied)
 
     def save(
         self,
@@ -375,12 +358,7 @@ class ModelHandle:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
             self.save(folder, settings, weights=weights)
-            paths = [p for p in folder.iterdir() if p.is_file()]
-            paths = [path for path in paths if is_model_file(path.name)]
-            size = sum(path.stat().st_size for path in paths)
-            if size >= MESSAGE_LIMIT:
-                raise ValueError(Errors.P131.format(size=size / (1 << 30)))
-            return {path.name: path.read_bytes() for path in paths}
+            return read_model_files(folder)
 
     def from_files(self, files: Mapping[str, bytes], *, weights: bool = True) -> None:
         """Load the model from the files of a model folder.
@@ -390,16 +368,9 @@ class ModelHandle:
         RAISES (ValueError): If a name is not that of a file alone, or the model cannot
             be loaded, or it has code that is not trusted.
         """
-        contents = files.values() if isinstance(files, Mapping) else [files]
-        for content in contents:
-            if not isinstance(content, bytes):
-                found = type(content).__name__
-                raise ValueError(Errors.P503.format(found=f"a value of type {found}"))
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            for name, content in files.items():
-                if is_model_file(name):
-                    (folder / name).write_bytes(content)
+            write_model_files(folder, files)
             code = self.source.trust_remote_code
             settings = read_settings(folder)
             if weights:
@@ -442,12 +413,3 @@ class ModelHandle:
             else:
                 self._hold(weights=self.needs_weights)
         return {**self.__dict__, "_state": state, "_client_tokens": None}
-
-
-def _local_folder(name: str | None) -> Path | None:
-    """The folder of a model, without links; None if it is elsewhere or missing."""
-    try:
-        found = find_model(name) if name else None
-    except ValueError:
-        return None
-    return found.resolve() if isinstance(found, Path) else None

@@ -71,7 +71,7 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
         "vocab": lambda p: parts.vocab.to_disk(p, exclude=exclude),
     }
     if has_model:
-        parts.handle.check_place(place)
+        parts.handle.check_save_place(place)
         task = parts.task()
         writers["model"] = lambda p: parts.handle.save(
             p, task, weights=parts.weights, place=place / "model"

@@ -22,6 +22,7 @@ import torch
 from helpers import NAME, model_folder, same_weights, trained
 
 import spacy_padellm.lm.handle as handle_module
+from spacy_padellm.lm import model_files
 from spacy_padellm.lm.devices import choose_device, choose_dtype, enter_process
 from spacy_padellm.lm.folder import _cast
 from spacy_padellm.lm.handle import ModelHandle
@@ -166,7 +167,7 @@ def test_handle_files_come_back(settings: TaskSettings) -> None:
 def test_handle_files_that_are_too_large_are_an_error(
     monkeypatch: pytest.MonkeyPatch, settings: TaskSettings
 ) -> None:
-    monkeypatch.setattr(handle_module, "MESSAGE_LIMIT", 1000)
+    monkeypatch.setattr(model_files, "MESSAGE_LIMIT", 1000)
     with pytest.raises(ValueError, match="but to_bytes can hold at most"):
         make_handle().to_files(settings)
 
