@@ -18,7 +18,6 @@ from spacy_padellm.lm.devices import (
     choose_device,
     choose_dtype,
     enter_process,
-    fast_bf16,
 )
 from spacy_padellm.lm.folder import (
     check_model_folder,
@@ -29,13 +28,11 @@ from spacy_padellm.lm.folder import (
 from spacy_padellm.lm.hub import fetch_optional_file
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import (
-    absolute_name,
     check_source,
     find_model,
     load_model,
     load_tokenizer,
 )
-from spacy_padellm.lm.lora import with_lora
 from spacy_padellm.lm.model_files import read_model_files, write_model_files
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.model_state import (
@@ -48,6 +45,11 @@ from spacy_padellm.lm.model_state import (
 from spacy_padellm.lm.save_place import check_save_place
 from spacy_padellm.lm.shared import load_shared
 from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings, read_settings
+from spacy_padellm.lm.trainable import (
+    load_unshared,
+    make_trainable,
+    place_for_training,
+)
 from spacy_padellm.lm.trust import check_place
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -205,7 +207,7 @@ class ModelHandle:
     def use_new(self, make: Callable[[], LanguageModel]) -> None:
         """Use a model made from scratch, on the device of the config."""
         lm = make()
-        self._place(lm)
+        place_for_training(lm, self.source)
         self.use(lm)
 
     def trainable(self, special_tokens: Sequence[str]) -> LanguageModel:
@@ -218,46 +220,14 @@ class ModelHandle:
         if isinstance(self._state, InMemory) and self._state.trains:
             return self._state.lm
         state = self._state
-        lm = state.lm if isinstance(state, InMemory) else self._load_own(state)
-        new_tokens = lm.add_special_tokens(special_tokens)
-        if hasattr(lm.model, "peft_config"):
-            # a loaded adapter is frozen
-            lm.model.set_adapter(lm.model.active_adapter)
-        elif self.source.lora is not None:
-            lm = with_lora(
-                lm,
-                self.source.lora,
-                name=self.source.name and absolute_name(self.source.name),
-                revision=self.source.revision,
-                new_tokens=new_tokens,
-            )
-        self._place(lm)
+        lm = (
+            state.lm
+            if isinstance(state, InMemory)
+            else load_unshared(self.source, state)
+        )
+        lm = make_trainable(lm, self.source, special_tokens)
         self._state = InMemory(lm, self._state.settings, trains=True)
         return lm
-
-    def _load_own(self, state: ByName) -> LanguageModel:
-        if self.source.name is None:
-            raise ValueError(Errors.P130)
-        unchanged = state.stamp is None or is_unchanged(self.source.name, state)
-        if state.lm is not None and not unchanged:
-            lm = copy.deepcopy(state.lm)
-            lm.unpack_weights()
-            return lm
-        check_model_unchanged(self.source.name, state)
-        state.lm = None  # or there would be two in memory
-        return load_model(
-            self.source.name,
-            revision=self.source.revision,
-            trust_remote_code=self.source.trust_remote_code,
-        )
-
-    def _place(self, lm: LanguageModel) -> None:
-        """Move a model to its device, in the dtype that training computes in."""
-        device = choose_device(self.source.device)
-        # float16 gradients would underflow
-        fast = self._dtype() == torch.bfloat16 and fast_bf16(device)
-        dtype = torch.bfloat16 if fast else torch.float32
-        lm.model.to(device=device, dtype=dtype)
 
     def _dtype(self) -> torch.dtype:
         return choose_dtype(self.source.dtype, choose_device(self.source.device))

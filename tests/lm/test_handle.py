@@ -21,8 +21,7 @@ import pytest
 import torch
 from helpers import NAME, model_folder, same_weights, trained
 
-import spacy_padellm.lm.handle as handle_module
-from spacy_padellm.lm import model_files
+from spacy_padellm.lm import model_files, trainable
 from spacy_padellm.lm.devices import choose_device, choose_dtype, enter_process
 from spacy_padellm.lm.folder import _cast
 from spacy_padellm.lm.handle import ModelHandle
@@ -294,7 +293,7 @@ def test_handle_trained_model_is_not_in_memory_twice(
         alive.append(shared())
         return load_model(*args, **kwargs)
 
-    monkeypatch.setattr(handle_module, "load_model", load_own)
+    monkeypatch.setattr(trainable, "load_model", load_own)
     handle.trainable([])
     assert alive == [None]
 

@@ -1,0 +1,78 @@
+"""Make a model trainable: weights of its own, new tokens, LoRA, and its device."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm.devices import choose_device, choose_dtype, fast_bf16
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.loading import absolute_name, load_model
+from spacy_padellm.lm.lora import with_lora
+from spacy_padellm.lm.model_source import ModelSource
+from spacy_padellm.lm.model_state import ByName, check_model_unchanged, is_unchanged
+
+
+def load_unshared(source: ModelSource, state: ByName) -> LanguageModel:
+    """Load a model whose weights no other pipe uses.
+
+    source (ModelSource): The model.
+    state (ByName): What is known of it; a shared model in it is released.
+    RAISES (ValueError): If it cannot be loaded.
+    """
+    if source.name is None:
+        raise ValueError(Errors.P130)
+    unchanged = state.stamp is None or is_unchanged(source.name, state)
+    if state.lm is not None and not unchanged:
+        lm = copy.deepcopy(state.lm)
+        lm.unpack_weights()
+        return lm
+    check_model_unchanged(source.name, state)
+    state.lm = None  # or there would be two in memory
+    return load_model(
+        source.name,
+        revision=source.revision,
+        trust_remote_code=source.trust_remote_code,
+    )
+
+
+def make_trainable(
+    lm: LanguageModel, source: ModelSource, special_tokens: Sequence[str]
+) -> LanguageModel:
+    """Prepare a model for training.
+
+    lm (LanguageModel): The model; its weights are not shared.
+    source (ModelSource): Its device, its dtype and the settings of LoRA.
+    special_tokens (Sequence[str]): Added to the tokenizer, unless it has them.
+    RETURNS (LanguageModel): The model, with an adapter if LoRA is set.
+    """
+    new_tokens = lm.add_special_tokens(special_tokens)
+    if hasattr(lm.model, "peft_config"):
+        # a loaded adapter is frozen
+        lm.model.set_adapter(lm.model.active_adapter)
+    elif source.lora is not None:
+        lm = with_lora(
+            lm,
+            source.lora,
+            name=source.name and absolute_name(source.name),
+            revision=source.revision,
+            new_tokens=new_tokens,
+        )
+    place_for_training(lm, source)
+    return lm
+
+
+def place_for_training(lm: LanguageModel, source: ModelSource) -> None:
+    """Move a model to its device, in the dtype that training computes in.
+
+    lm (LanguageModel): The model.
+    source (ModelSource): The settings of its device and dtype.
+    """
+    device = choose_device(source.device)
+    # float16 gradients would underflow
+    fast = choose_dtype(source.dtype, device) == torch.bfloat16 and fast_bf16(device)
+    dtype = torch.bfloat16 if fast else torch.float32
+    lm.model.to(device=device, dtype=dtype)
