@@ -84,15 +84,6 @@ def analyze_cli(
         result = analyse(nlp, pipe, docs, labels=analysed_labels)
     except ValueError as error:
         msg.fail(str(error), exits=1)
-    facts = {
-        "model": model,
-        "data": str(data),
-        "texts": result.texts,
-        "failed": len(result.failed),
-        "not_annotated": corpus.skipped,
-        "cut_mentions": result.cut,
-        "other_labels": dict(sorted(corpus.other_labels.items())),
-    }
     for title, headings, rows in tables(result.analysis):
         msg.divider(title)
         aligns = ("l", *"r" * (len(headings) - 1))
@@ -103,7 +94,7 @@ def analyze_cli(
     for note in notes:
         msg.warn(note)
     if json_path is not None:
-        figures: dict[str, Any] = {**facts, **to_dict(result.analysis)}
+        figures = {**_facts(model, data, corpus, result), **to_dict(result.analysis)}
         json_path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
         msg.good(f"Figures: {json_path}")
     if html_path is not None:
@@ -115,6 +106,21 @@ def analyze_cli(
         )
         html_path.write_text(page, "utf8")
         msg.good(f"Page: {html_path}")
+
+
+def _facts(
+    model: str, data: Path, corpus: GoldCorpus, result: AnalysisResult
+) -> dict[str, Any]:
+    """What was analysed, for the JSON file."""
+    return {
+        "model": model,
+        "data": str(data),
+        "texts": result.texts,
+        "failed": len(result.failed),
+        "not_annotated": corpus.skipped,
+        "cut_mentions": result.cut,
+        "other_labels": dict(sorted(corpus.other_labels.items())),
+    }
 
 
 def _notes(corpus: GoldCorpus, result: AnalysisResult) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from wasabi import msg
@@ -15,8 +15,10 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.writable import make_writable
 
 if TYPE_CHECKING:
-    from spacy_padellm.analysis.promise import Rates
-    from spacy_padellm.analysis.promise_report import PromiseRow
+    from spacy.language import Language
+
+    from spacy_padellm.analysis.inputs import GoldCorpus
+    from spacy_padellm.pipeline.pipe import PaDeLLMNER
 
 
 def tune_cli(
@@ -66,15 +68,12 @@ def tune_cli(
     texts of the same kind, and more so on more of them.
     """
     # imported here because spaCy imports this module for every command
-    from spacy_padellm.analysis.candidates import find_candidates
-    from spacy_padellm.analysis.inputs import (
-        exclusion_notes,
-        load_for_analysis,
-        read_gold_corpus,
+    from spacy_padellm.analysis.inputs import load_for_analysis
+    from spacy_padellm.analysis.tune_report import (
+        tune_figures,
+        tune_pipe,
+        tune_tables,
     )
-    from spacy_padellm.analysis.promise_report import add_promise
-    from spacy_padellm.analysis.thresholds import cross_fit, evaluate_tuning, tune
-    from spacy_padellm.mention.calibration import Tuning
 
     try:
         names = parse_names(rename)
@@ -84,94 +83,44 @@ def tune_cli(
             make_writable(json_path)
         nlp, pipe = load_for_analysis(model)
         wish = parse_wish(recall, precision, pipe.labels)
-        golds = [
-            read_gold_corpus(
-                path,
-                nlp,
-                labels=pipe.labels,
-                names=names,
-                spans_key=pipe.cfg["spans_key"],
-                limit=None,
-            )
-            for path in data
-        ]
-        for path, gold in zip(data, golds, strict=True):
-            for note in exclusion_notes(gold):
-                msg.warn(note)
-            if not any(doc.mentions for doc in gold.docs):
-                known = ", ".join(pipe.labels)
-                raise AnalysisError(Errors.P198.format(path=path, known=known))
-        before = Tuning(
-            {k: pipe.lowest_score(k) for k in pipe.labels}, pipe.calibration
-        )
-        corpora = [find_candidates(nlp, pipe, gold) for gold in golds]
-        tuning = tune(corpora, pipe.labels)
-        rows: list[PromiseRow] = []
-        if wish is not None:
-            tuning, rows = add_promise(tuning, wish, corpora, data)
+        golds = _read_corpora(data, nlp, pipe, names=names)
+        result = tune_pipe(nlp, pipe, golds, paths=data, wish=wish)
     except ValueError as error:
         msg.fail(str(error), exits=1)
-    stages = {
-        "before": [evaluate_tuning(corpus, before) for corpus in corpora],
-        "with": [evaluate_tuning(corpus, tuning) for corpus in corpora],
-        "unseen": cross_fit(corpora, pipe.labels),
-    }
-    figures: dict[str, Any] = {
-        "model": model,
-        "thresholds": dict(tuning.thresholds),
-        "calibration": asdict(tuning.calibration),
-    }
-    for title, name in (
-        ("Span F1", "span_f"),
-        ("Calibration error", "calibration_error"),
-    ):
-        figures[name] = {
-            str(path): {s: getattr(found[i], name) for s, found in stages.items()}
-            for i, path in enumerate(data)
-        }
-        msg.table(
-            [
-                (path, *(f"{value:.3f}" for value in values.values()))
-                for path, values in figures[name].items()
-            ],
-            header=(title, "before", "tuned", "on the other half"),
-            divider=True,
-        )
-    msg.table(
-        list(tuning.thresholds.items()), header=("Label", "Threshold"), divider=True
-    )
-    if wish is not None:
-        measured = [asdict(row) for row in rows]
-        figures["promise"] = {**asdict(wish), "measured": measured}
-        msg.table(
-            [
-                (
-                    row.name,
-                    f"{row.threshold:g}",
-                    row.path,
-                    _both(row.promised),
-                    _both(row.normal),
-                )
-                for row in rows
-            ],
-            header=(
-                f"Promised {wish.measure}",
-                "Threshold",
-                "Recall / precision on",
-                "promised",
-                "doc.ents",
-            ),
-            divider=True,
-        )
-    pipe.set_tuning(tuning)
+    figures = tune_figures(result, model=model)
+    for header, rows in tune_tables(result, figures):
+        msg.table(rows, header=header, divider=True)
+    pipe.set_tuning(result.tuning)
     nlp.to_disk(output)
     msg.good(f"Pipeline: {output}")
     if json_path is not None:
         json_path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
 
 
-def _both(rates: Rates) -> str:
-    return f"{rates.recall:.3f} / {rates.precision:.3f}"
+def _read_corpora(
+    paths: Sequence[Path], nlp: Language, pipe: PaDeLLMNER, *, names: dict[str, str]
+) -> list[GoldCorpus]:
+    """Read the gold annotation, and print what was left out."""
+    from spacy_padellm.analysis.inputs import exclusion_notes, read_gold_corpus
+
+    golds = [
+        read_gold_corpus(
+            path,
+            nlp,
+            labels=pipe.labels,
+            names=names,
+            spans_key=pipe.cfg["spans_key"],
+            limit=None,
+        )
+        for path in paths
+    ]
+    for path, gold in zip(paths, golds, strict=True):
+        for note in exclusion_notes(gold):
+            msg.warn(note)
+        if not any(doc.mentions for doc in gold.docs):
+            known = ", ".join(pipe.labels)
+            raise AnalysisError(Errors.P198.format(path=path, known=known))
+    return golds
 
 
 def check_output(path: Path, *, replace: bool) -> None:
