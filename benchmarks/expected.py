@@ -11,70 +11,55 @@ mentions among the first tenth of all texts, divided by that of a perfect order.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from spacy.language import Language
 from spacy.tokens import Doc
-from wasabi import msg
 
+from benchmarks.gold_corpora import corpora_parser, read_corpora, show_figures
 from spacy_padellm.analysis.candidates import BATCH_SIZE
-from spacy_padellm.analysis.inputs import GoldDoc, load_for_analysis, read_gold_corpus
+from spacy_padellm.analysis.inputs import GoldCorpus, GoldDoc, load_for_analysis
 from spacy_padellm.analysis.kinds import GoldMention
-from spacy_padellm.analysis.options import parse_names
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("corpora", nargs="+", metavar="NAME=CORPUS")
-    parser.add_argument("--model", default="bundled-en-sm")
-    parser.add_argument("--rename", default="")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    args = corpora_parser(__doc__).parse_args()
     nlp, pipe = load_for_analysis(args.model)
-    names, key = parse_names(args.rename), pipe.cfg["spans_key"]
-    figures: list[dict[str, Any]] = []
-    for corpus in args.corpora:
-        name, _, path = corpus.partition("=")
-        gold = read_gold_corpus(
-            Path(path),
-            nlp,
-            labels=pipe.labels,
-            names=names,
-            spans_key=key,
-            limit=None,
-        )
-        labels = {m.label for doc in gold.docs for m in doc.mentions}
-        docs = nlp.pipe((doc.text for doc in gold.docs), batch_size=BATCH_SIZE)
-        pairs = list(zip(gold.docs, docs, strict=True))
-        missed = np.array([misses(g, doc, key) for g, doc in pairs])
-        orders: dict[str, list[float]] = {
-            "expected": [expected(doc, labels) for _, doc in pairs],
-            "lowest score": [1 - lowest(doc, key, labels) for _, doc in pairs],
-            "random": random.Random(0).choices(range(1000), k=len(pairs)),
+    key = pipe.cfg["spans_key"]
+    figures = [
+        {"corpus": name, **row}
+        for name, gold in read_corpora(args, nlp, pipe)
+        for row in compare_orders(nlp, gold, key)
+    ]
+    show_figures(figures, args.json)
+
+
+def compare_orders(nlp: Language, gold: GoldCorpus, key: str) -> list[dict[str, Any]]:
+    """Sort the texts of a corpus in each way; a row of figures for each."""
+    labels = {m.label for doc in gold.docs for m in doc.mentions}
+    docs = nlp.pipe((doc.text for doc in gold.docs), batch_size=BATCH_SIZE)
+    pairs = list(zip(gold.docs, docs, strict=True))
+    missed = np.array([misses(g, doc, key) for g, doc in pairs])
+    orders: dict[str, list[float]] = {
+        "expected": [expected(doc, labels) for _, doc in pairs],
+        "lowest score": [1 - lowest(doc, key, labels) for _, doc in pairs],
+        "random": random.Random(0).choices(range(1000), k=len(pairs)),
+    }
+    return [
+        {
+            "texts": len(pairs),
+            "with_misses": float(missed.mean()),
+            "predicted": float(np.mean(values)) if order == "expected" else "",
+            "order": order,
+            "auroc": auroc(values, missed),
+            "of_first_tenth": first_tenth(values, missed),
         }
-        for order, values in orders.items():
-            figures.append(
-                {
-                    "corpus": name,
-                    "texts": len(pairs),
-                    "with_misses": float(missed.mean()),
-                    "predicted": float(np.mean(values)) if order == "expected" else "",
-                    "order": order,
-                    "auroc": auroc(values, missed),
-                    "of_first_tenth": first_tenth(values, missed),
-                }
-            )
-    columns = list(figures[0])
-    cells = [[_shown(row[column]) for column in columns] for row in figures]
-    msg.table(cells, header=columns, divider=True)
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+        for order, values in orders.items()
+    ]
 
 
 def misses(gold: GoldDoc, doc: Doc, key: str) -> bool:
@@ -109,10 +94,6 @@ def first_tenth(values: Sequence[float], positive: np.ndarray) -> float:
     size = len(values) // 10
     first = np.argsort(-np.array(values, dtype=float), kind="stable")[:size]
     return float(positive[first].sum() / min(size, positive.sum()))
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

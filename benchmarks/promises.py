@@ -12,19 +12,14 @@ of all splits), and how often all Docs together did (`broken_by_all`).
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 from collections import defaultdict
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from wasabi import msg
-
+from benchmarks.gold_corpora import corpora_parser, read_corpora, show_figures
 from spacy_padellm.analysis.candidates import find_candidates
-from spacy_padellm.analysis.inputs import load_for_analysis, read_gold_corpus
-from spacy_padellm.analysis.options import parse_names
+from spacy_padellm.analysis.inputs import load_for_analysis
 from spacy_padellm.analysis.promise import (
     CONFIDENCE,
     MentionTable,
@@ -40,33 +35,16 @@ SHOWN = 2  # rates of each measure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("corpora", nargs="+", metavar="NAME=CORPUS")
-    parser.add_argument("--model", default="bundled-en-sm")
-    parser.add_argument("--rename", default="")
+    parser = corpora_parser(__doc__)
     parser.add_argument("--splits", type=int, default=200)
-    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     nlp, pipe = load_for_analysis(args.model)
-    names = parse_names(args.rename)
-    figures: list[dict[str, Any]] = []
-    for corpus in args.corpora:
-        name, _, path = corpus.partition("=")
-        gold = read_gold_corpus(
-            Path(path),
-            nlp,
-            labels=pipe.labels,
-            names=names,
-            spans_key=pipe.cfg["spans_key"],
-            limit=None,
-        )
-        rows = try_corpus(find_candidates(nlp, pipe, gold), splits=args.splits)
-        figures += [{"corpus": name, "docs": len(gold.docs), **row} for row in rows]
-    columns = list(figures[0])
-    cells = [[_shown(row[column]) for column in columns] for row in figures]
-    msg.table(cells, header=columns, divider=True)
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+    figures = [
+        {"corpus": name, "docs": len(gold.docs), **row}
+        for name, gold in read_corpora(args, nlp, pipe)
+        for row in try_corpus(find_candidates(nlp, pipe, gold), splits=args.splits)
+    ]
+    show_figures(figures, args.json)
 
 
 def try_corpus(corpus: CandidateCorpus, *, splits: int) -> list[dict[str, Any]]:
@@ -110,22 +88,20 @@ def try_corpus(corpus: CandidateCorpus, *, splits: int) -> list[dict[str, Any]]:
                         "broken_by_all": getattr(whole, measure) < rate,
                     }
                 )
-    rows = []
-    for measure in MEASURES:
-        often = [r for r in RATES if len(found[measure, r]) >= splits / 2]
-        for rate in often[-SHOWN:]:
-            tried = found[measure, rate]
-            means = {key: mean(row[key] for row in tried) for key in tried[0]}
-            # where nothing is promised, nothing is broken
-            for key in ("broken", "broken_by_all"):
-                means[key] = sum(row[key] for row in tried) / splits
-            made = len(tried) / splits
-            rows.append({"promise": measure, "rate": rate, "made": made, **means})
-    return rows
+    return [
+        {"promise": measure, "rate": rate, **_summary(found[measure, rate], splits)}
+        for measure in MEASURES
+        for rate in [r for r in RATES if len(found[measure, r]) >= splits / 2][-SHOWN:]
+    ]
 
 
-def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _summary(tried: list[dict[str, float]], splits: int) -> dict[str, float]:
+    """The means of a promise over the splits in which it could be made."""
+    means = {key: mean(row[key] for row in tried) for key in tried[0]}
+    # where nothing is promised, nothing is broken
+    for key in ("broken", "broken_by_all"):
+        means[key] = sum(row[key] for row in tried) / splits
+    return {"made": len(tried) / splits, **means}
 
 
 if __name__ == "__main__":

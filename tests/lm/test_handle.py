@@ -436,7 +436,7 @@ def test_handle_device_of_another_kind_is_an_error(device: str) -> None:
 def test_handle_trains_in_bfloat16_where_it_is_fast_else_in_float32(
     setting: str, fast: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spacy_padellm.lm.handle.fast_bf16", lambda device: fast)
+    monkeypatch.setattr("spacy_padellm.lm.trainable.fast_bf16", lambda device: fast)
     assert make_handle(dtype=setting).trainable([]).dtype == dtype
 
 

@@ -25,61 +25,73 @@ def main(task_path: str, out_path: str) -> None:
 
     task = json.loads(Path(task_path).read_text("utf8"))
     llm = vllm.LLM(**task["engine"], skip_tokenizer_init=True)
-
-    def run(requests: list[Any]) -> None:
-        if not requests:
-            return
-        prompts = [{"prompt_token_ids": prompt} for prompt, _ in requests]
-        lengths = [
-            vllm.SamplingParams(
-                temperature=0,
-                min_tokens=length,
-                max_tokens=length,
-                ignore_eos=True,
-                detokenize=False,
-            )
-            for _, length in requests
-        ]
-        outputs = llm.generate(prompts, lengths, use_tqdm=False)
-        got = [len(output.outputs[0].token_ids) for output in outputs]
-        wanted = [length for _, length in requests]
-        if got != wanted:
-            raise RuntimeError(f"vLLM generated {got} tokens, not {wanted}")
-
-    def alone() -> list[float]:
-        times = []
-        for rounds in task["texts"]:
-            start = time.perf_counter()
-            for requests in rounds:
-                run(requests)
-            times.append(time.perf_counter() - start)
-        return times
-
-    def stream() -> float:
-        # the first round of all texts together, then the second round
-        start = time.perf_counter()
-        for requests in zip(*task["texts"], strict=True):
-            run([request for text in requests for request in text])
-        return time.perf_counter() - start
-
-    def fresh() -> None:
-        # prefixes are shared within a measurement, but not between measurements
-        if not llm.reset_prefix_cache():
-            raise RuntimeError("vLLM did not empty its prefix cache")
-
-    alone()  # warm-up
+    texts = task["texts"]
+    time_alone(llm, texts)  # warm-up
     latencies, streams = [], []
     for _ in range(task["repeats"]):
-        fresh()
-        latencies.append(alone())
-        fresh()
-        streams.append(stream())
-    found = {
+        empty_cache(llm)
+        latencies.append(time_alone(llm, texts))
+        empty_cache(llm)
+        streams.append(time_stream(llm, texts))
+    figures = {
         "latencies": list(map(statistics.median, zip(*latencies, strict=True))),
         "stream_seconds": statistics.median(streams),
         "version": vllm.__version__,
     }
-    Path(out_path).write_text(json.dumps(found), "utf8")
+    Path(out_path).write_text(json.dumps(figures), "utf8")
+
+
+def time_alone(llm: Any, texts: list[Any]) -> list[float]:
+    """The seconds of each text, one at a time."""
+    seconds = []
+    for rounds in texts:
+        start = time.perf_counter()
+        for requests in rounds:
+            generate(llm, requests)
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def time_stream(llm: Any, texts: list[Any]) -> float:
+    """The seconds of all texts: their first rounds together, then the second ones."""
+    start = time.perf_counter()
+    for requests in zip(*texts, strict=True):
+        generate(llm, [request for text in requests for request in text])
+    return time.perf_counter() - start
+
+
+def generate(llm: Any, requests: list[Any]) -> None:
+    """Generate answers of a forced length.
+
+    requests (list[Any]): Pairs of a prompt's tokens and the answer's length.
+    RAISES (RuntimeError): If an answer has another length.
+    """
+    import vllm
+
+    if not requests:
+        return
+    prompts = [{"prompt_token_ids": prompt} for prompt, _ in requests]
+    lengths = [length for _, length in requests]
+    settings = [
+        vllm.SamplingParams(
+            temperature=0,
+            min_tokens=length,
+            max_tokens=length,
+            ignore_eos=True,
+            detokenize=False,
+        )
+        for length in lengths
+    ]
+    outputs = llm.generate(prompts, settings, use_tqdm=False)
+    found = [len(output.outputs[0].token_ids) for output in outputs]
+    if found != lengths:
+        raise RuntimeError(f"vLLM generated {found} tokens, not {lengths}")
+
+
+def empty_cache(llm: Any) -> None:
+    """Forget all prefixes: they are not shared between measurements."""
+    if not llm.reset_prefix_cache():
+        raise RuntimeError("vLLM did not empty its prefix cache")
 
 
 if __name__ == "__main__":
