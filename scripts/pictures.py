@@ -1,4 +1,4 @@
-"""The pictures of the README and the documentation, from real runs of bundled-en.
+"""The pictures of the README and the documentation, from real runs of a model.
 
 python scripts/pictures.py [--model bundled-en]
 """

@@ -1,0 +1,165 @@
+"""Tests of `examples/fastapi_service.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi")
+httpx = pytest.importorskip("httpx")
+
+PATH = Path(__file__).parents[2] / "examples" / "fastapi_service.py"
+CLIENTS = 200
+
+
+def load_example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fastapi_service", PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # pydantic looks types up there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setenv("NER_MODEL", "bundled-en-sm")
+    return load_example()
+
+
+def serve(
+    service: ModuleType, ask: Callable[[Any], Coroutine[Any, Any, Any]], **kwargs: Any
+) -> Any:
+    """Start the service, let clients ask it, and stop it."""
+
+    async def run() -> Any:
+        app = service.create_app(kwargs.get("load", service.load))
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://ner") as client,
+        ):
+            client.app = app
+            return await ask(client)
+
+    return asyncio.run(run())
+
+
+def test_fastapi_service_answers_each_of_many_clients(service: ModuleType) -> None:
+    places = ["Berlin", "Paris", "Oslo", "London"]
+
+    async def ask(client: Any) -> Any:
+        async def one(number: int) -> Any:
+            text = f"{number} people met in {places[number % 4]}."
+            answer = await client.post("/entities", json={"texts": [text]})
+            return answer.json()["results"][0]["entities"]
+
+        found = await asyncio.gather(*map(one, range(CLIENTS)))
+        return found, client.app.state.batcher.batches
+
+    found, batches = serve(service, ask)
+    expected = [[(places[n % 4], "LOC")] for n in range(CLIENTS)]
+    assert [[(e["text"], e["label"]) for e in ents] for ents in found] == expected
+    assert batches < 20
+
+
+def test_fastapi_service_keeps_the_order_of_texts(service: ModuleType) -> None:
+    # half of a surrogate pair is no character, but JSON can hold it
+    body = '{"texts": ["Berlin is large.", "", "\\ud83d people live in Oslo."]}'
+    kind = {"content-type": "application/json"}
+
+    async def ask(client: Any) -> Any:
+        answer = await client.post("/entities", content=body, headers=kind)
+        return answer.json()["results"]
+
+    results = serve(service, ask)
+    found = [[(e["text"], e["start"]) for e in r["entities"]] for r in results]
+    assert found == [[("Berlin", 0)], [], [("Oslo", 17)]]
+
+
+def test_fastapi_service_is_healthy_once_it_is_loaded(service: ModuleType) -> None:
+    async def ask(client: Any) -> Any:
+        return (await client.get("/health")).json()
+
+    assert serve(service, ask) == {"status": "ok", "waiting": 0}
+
+
+def test_fastapi_service_refuses_what_is_too_large(service: ModuleType) -> None:
+    async def stream() -> Any:
+        for _ in range(6):
+            yield b" " * 1024 * 1024
+
+    bodies: list[dict[str, Any]] = [
+        {"json": {"texts": []}},
+        {"json": {"texts": ["a"] * (service.MAX_TEXTS + 1)}},
+        {"json": {"texts": ["a" * (service.MAX_CHARACTERS + 1)]}},
+        {"json": {"words": ["a"]}},
+        {"content": b" " * (service.MAX_BODY + 1)},
+        {"content": stream()},
+    ]
+
+    async def ask(client: Any) -> Any:
+        return [(await client.post("/entities", **b)).status_code for b in bodies]
+
+    assert serve(service, ask) == [422, 422, 422, 422, 413, 413]
+
+
+def test_fastapi_service_refuses_more_texts_than_can_wait(
+    service: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MAX_WAITING", 10)
+
+    async def ask(client: Any) -> Any:
+        asked = [client.post("/entities", json={"texts": ["Oslo."]}) for _ in range(50)]
+        return await asyncio.gather(*asked)
+
+    answers = serve(service, ask)
+    assert {answer.status_code for answer in answers} == {200, 503}
+    refused = next(answer for answer in answers if answer.status_code == 503)
+    assert refused.headers["retry-after"] == "1"
+
+
+def test_fastapi_service_answers_texts_beside_one_that_fails(
+    service: ModuleType,
+) -> None:
+    def load() -> Any:
+        nlp = service.load()
+        ner = nlp.get_pipe("padellm_ner")
+        cut = ner.span_getter
+
+        def fails(docs: Any) -> Any:
+            if any("bad" in doc.text for doc in docs):
+                raise ValueError("a bad text")
+            return cut(docs)
+
+        ner.span_getter = fails
+        return nlp
+
+    async def ask(client: Any) -> Any:
+        texts = ["Berlin is large.", "A bad text."]
+        answer = await client.post("/entities", json={"texts": texts})
+        return answer.json()["results"]
+
+    good, bad = serve(service, ask, load=load)
+    assert [ent["text"] for ent in good["entities"]] == ["Berlin"]
+    assert "error" in bad
+
+
+def test_fastapi_service_tells_why_it_does_not_start(
+    service: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NER_MODEL", "no-such-model")
+
+    async def ask(client: Any) -> Any:
+        raise AssertionError
+
+    with pytest.raises(OSError, match="no-such-model"):
+        serve(service, ask)
