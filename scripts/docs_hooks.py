@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import posixpath
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +101,3 @@ def site_link(target: str, path: str) -> str | None:
     here = ADDED.get(path, path.removeprefix("docs/"))
     new = posixpath.relpath(page, posixpath.dirname(here) or ".")
     return f"{new}#{heading}" if heading else new
-
-
-def links(markdown: str) -> Iterator[str]:
-    """The targets of the links of a page, without those in code."""
-    for piece in _FENCE.split(markdown)[::2]:
-        yield from (match[3] for match in _LINK.finditer(piece))
-        yield from (match[2] for match in _SOURCE.finditer(piece))
