@@ -28,7 +28,7 @@ KEY = "padellm"
 BATCH_SIZE = 256
 SHORT, LONG = 1_000, 16_000  # characters of the texts whose times are compared
 # blank lines and tabs between cells, which no mention may run over
-_PARTING = re.compile(r"(?<!\s)[^\S\r\n\f\v]*\t|\n[^\S\n]*\n")
+_PARTING = re.compile(r"(?<!\s)[^\S\r\n\f\v\u0085\u2028\u2029]*\t|\n[^\S\n]*\n")
 
 
 def make_pipeline(model: str, *, dtype: str = "auto") -> Language:
