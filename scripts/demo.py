@@ -14,6 +14,8 @@ import spacy
 from spacy import displacy
 from wasabi import msg
 
+from spacy_padellm.show.render import displacy_data, displacy_options
+
 TEXTS = [
     "Angela Merkel met Emmanuel Macron in Berlin .",
     "Apollo 11 landed on the Moon in July 1969 with Neil Armstrong and Buzz Aldrin "
@@ -54,7 +56,15 @@ def main() -> None:
     if args.page:
         args.page.parent.mkdir(parents=True, exist_ok=True)
         found = [doc for doc in docs if doc.ents]
-        html = displacy.render(found, style="ent", page=True, jupyter=False)
+        data = [displacy_data(doc, labels=pipe.labels) for doc in found]
+        html = displacy.render(
+            data,
+            style="ent",
+            page=True,
+            manual=True,
+            jupyter=False,
+            options=displacy_options(),
+        )
         args.page.write_text(html, "utf8")
         msg.good(f"Page written to {args.page}")
 

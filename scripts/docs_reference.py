@@ -61,7 +61,7 @@ def _row(parameter: Any) -> str:
     else:
         name = ", ".join(f"`{flag}`" for flag in reversed(parameter.opts))
     text = html.escape(parameter.help or "").replace("|", "\\|")
-    default = parameter.default
+    default = getattr(parameter.default, "value", parameter.default)
     if parameter.required:
         default = "required"
     elif default in (None, "", False) or callable(default):
