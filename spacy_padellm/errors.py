@@ -43,7 +43,7 @@ class Errors:
     )
     P107 = (
         "The config's prompt is not the one that the model '{source}' was trained "
-        "with. Remove [components.padellm_ner.prompt] to use the model's prompt."
+        "with. Remove [components.{name}.prompt] to use the model's prompt."
     )
     P108 = (
         "tag_loss needs the character offsets of each token of a text. Train with a "
@@ -858,7 +858,7 @@ class Warnings:
     W123 = (
         "The model '{model}' was trained on texts in the language '{spoken}', but the "
         "pipeline is for '{language}'. Train a model on texts in that language, or "
-        "give one that was, in the name of [components.padellm_ner.model]."
+        "give one that was, in the name of [components.{name}.model]."
     )
     W124 = (
         "revision = '{revision}' has no effect: only models on the hub have revisions, "

@@ -186,6 +186,7 @@ def reconcile(
     prompt: Prompt | None,
     carried: TaskSettings | None,
     source: str,
+    component: str,
 ) -> tuple[dict[str, str], Prompt | None]:
     """Combine the settings of the config with those of the model folder.
 
@@ -193,7 +194,8 @@ def reconcile(
         used. The config may choose some of the model's labels, or add labels.
     prompt (Prompt | None): The config's prompt. If None, the model's prompt is used.
     carried (TaskSettings | None): The settings of the model folder.
-    source (str): The model's name, for the error message.
+    source, component (str): The names of the model and of the component, for the error
+        message.
     RETURNS (tuple[dict[str, str], Prompt | None]): The labels and the prompt to use.
     RAISES (ValueError): If the config contradicts the model folder.
     """
@@ -208,5 +210,5 @@ def reconcile(
                 )
             )
     if prompt is not None and prompt != carried.prompt:
-        raise ValueError(Errors.P107.format(source=source))
+        raise ValueError(Errors.P107.format(source=source, name=component))
     return dict(labels or carried.labels), carried.prompt

@@ -57,16 +57,19 @@ class Notices:
                     )
                 )
 
-    def language(self, language: str, *, spoken: str, model: str) -> None:
+    def language(self, language: str, *, spoken: str, model: str, name: str) -> None:
         """Warn of a pipeline for another language than that of a bundled model.
 
         language (str): The pipeline's language.
         spoken (str): The model's language.
         model (str): The model's name.
+        name (str): The component's name.
         """
         if language not in (spoken, *_ANY_LANGUAGE):
             self._give(
-                Warnings.W123.format(model=model, spoken=spoken, language=language)
+                Warnings.W123.format(
+                    model=model, spoken=spoken, language=language, name=name
+                )
             )
 
     def cfg(self, cfg: Iterable[str], *, known: Collection[str], name: str) -> None:

@@ -370,7 +370,9 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         notices.cfg(self.cfg, known=self._settings, name=self.name)
         if handle.bundled:
             spoken = language_of(handle.bundled)
-            notices.language(self.vocab.lang, spoken=spoken, model=handle.bundled)
+            notices.language(
+                self.vocab.lang, spoken=spoken, model=handle.bundled, name=self.name
+            )
         return labels
 
     def _note_labels(self, labels: Iterable[str]) -> None:

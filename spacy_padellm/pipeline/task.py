@@ -82,6 +82,7 @@ class Task:
             prompt=self.prompt,
             carried=self._model_settings,
             source=self._handle.origin,
+            component=self._name,
         )
         self._names |= self.labels
         for label in self.labels:
@@ -128,6 +129,7 @@ class Task:
             prompt=None,
             carried=self._model_settings,
             source=self._handle.origin,
+            component=self._name,
         )
 
     def fetch_hub_settings(self) -> None:

@@ -19,10 +19,11 @@ from spacy_padellm.prompt.template import PRESETS
 
 PROMPT = PRESETS["paper-en"]
 CARRIED = TaskSettings({"PER": "person", "ORT": "Ort "}, PROMPT)
+MODEL = {"source": "m", "component": "ner"}
 
 
 def settled(labels: dict[str, str]) -> dict[str, str]:
-    return reconcile(labels=labels, prompt=None, carried=CARRIED, source="m")[0]
+    return reconcile(labels=labels, prompt=None, carried=CARRIED, **MODEL)[0]
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -98,7 +99,7 @@ def test_task_config_unknown_prompt_setting_is_an_error() -> None:
 
 def test_task_config_reconcile_without_a_models_keeps_the_configs() -> None:
     names = {"A": "a"}
-    got = reconcile(labels=names, prompt=PROMPT, carried=None, source="m")
+    got = reconcile(labels=names, prompt=PROMPT, carried=None, **MODEL)
     assert got == (names, PROMPT)
 
 
@@ -107,7 +108,7 @@ def test_task_config_reconcile_takes_the_models_labels() -> None:
 
 
 def test_task_config_reconcile_takes_the_models_prompt() -> None:
-    assert reconcile(labels={}, prompt=None, carried=CARRIED, source="m")[1] == PROMPT
+    assert reconcile(labels={}, prompt=None, carried=CARRIED, **MODEL)[1] == PROMPT
 
 
 def test_task_config_reconcile_lets_the_config_choose_labels() -> None:
@@ -125,12 +126,13 @@ def test_task_config_reconcile_refuses_another_name() -> None:
 
 
 def test_task_config_reconcile_refuses_another_prompt() -> None:
-    with pytest.raises(ValueError, match="not the one that the model 'm' was"):
-        reconcile(labels={}, prompt=PRESETS["compact"], carried=CARRIED, source="m")
+    message = r"not the one that the model 'm' was.*\[components\.ner\.prompt\]"
+    with pytest.raises(ValueError, match=message):
+        reconcile(labels={}, prompt=PRESETS["compact"], carried=CARRIED, **MODEL)
 
 
 def test_task_config_reconcile_accepts_the_same_prompt() -> None:
-    got = reconcile(labels={}, prompt=PROMPT, carried=CARRIED, source="m")
+    got = reconcile(labels={}, prompt=PROMPT, carried=CARRIED, **MODEL)
     assert got[1] == PROMPT
 
 
