@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import torch
+from helpers import trained_folder
 from pretended_gpu import PretendedGPUs, pretended_gpus
 from small_server import SmallServer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -115,6 +117,13 @@ def make_lm(kind: str, *, seed: int = 0) -> LanguageModel:
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.3)
     return LanguageModel(model.eval(), tokenizer)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the trained pipeline."""
+    shutil.copytree(trained_folder(), tmp_path / "nlp")
+    return tmp_path / "nlp"
 
 
 @pytest.fixture(scope="session", params=sorted(CONFIGS))

@@ -23,18 +23,10 @@ from helpers import (
     named,
     pipe_of,
     trained,
-    trained_folder,
 )
 from safetensors.torch import load_file, save_file
 from spacy.lang.en import English
 from spacy.language import Language
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the trained pipeline."""
-    shutil.copytree(trained_folder(), tmp_path / "nlp")
-    return tmp_path / "nlp"
 
 
 @pytest.fixture

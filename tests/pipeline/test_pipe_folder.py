@@ -29,13 +29,6 @@ from helpers import (
 from spacy.language import Language
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the trained pipeline."""
-    shutil.copytree(trained_folder(), tmp_path / "nlp")
-    return tmp_path / "nlp"
-
-
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another pipeline: an untrained one."""

@@ -40,13 +40,6 @@ from spacy_padellm.prompt.template import PRESETS
 LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the trained pipeline."""
-    shutil.copytree(trained_folder(), tmp_path / "nlp")
-    return tmp_path / "nlp"
-
-
 def weights_file(folder: Path) -> bytes:
     return (folder / NAME / "model" / "model.safetensors").read_bytes()
 

@@ -19,13 +19,6 @@ from spacy_padellm.lm import folder as lm_folder
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the trained pipeline."""
-    shutil.copytree(trained_folder(), tmp_path / "nlp")
-    return tmp_path / "nlp"
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
