@@ -91,12 +91,35 @@ class Trainer:
         return {name: w.grad.cpu() for name, w in named if w.grad is not None}
 
 
+def on_cpu_and(
+    device: str,
+    kind: str,
+    *,
+    dtype: Any = "float32",
+    lora: bool = False,
+    **options: Any,
+) -> tuple[Trainer, Trainer]:
+    """A trainer on the CPU in float32, and the same one on another device."""
+    model: dict[str, Any] = {}
+    if lora:
+        transposed = kind == "gpt2"
+        model["lora"] = {
+            "r": 2,
+            "target_modules": TARGETS[kind],
+            "fan_in_fan_out": transposed,
+        }
+    return (
+        Trainer(make_model(kind, "cpu", dtype="float32", **model), **options),
+        Trainer(make_model(kind, device, dtype=dtype, **model), **options),
+    )
+
+
 def same_gradients(found: Trainer, wanted: Trainer) -> bool:
-    one, other = found.gradients(), wanted.gradients()
-    assert one.keys() == other.keys()
-    assert sum(float(gradient.norm()) for gradient in other.values()) > 0
-    for name, gradient in other.items():
-        difference = (one[name] - gradient).norm()
+    gradients, expected = found.gradients(), wanted.gradients()
+    assert gradients.keys() == expected.keys()
+    assert sum(float(gradient.norm()) for gradient in expected.values()) > 0
+    for name, gradient in expected.items():
+        difference = (gradients[name] - gradient).norm()
         assert difference <= 1e-3 * gradient.norm() + 1e-6, name
     return True
 
@@ -115,10 +138,7 @@ SETTINGS = {
 def test_training_devices_gradients_are_those_of_a_cpu(
     kind: str, settings: str, gpus: PretendedGPUs
 ) -> None:
-    wanted, found = (
-        Trainer(make_model(kind, device, dtype="float32"), settings=SETTINGS[settings])
-        for device in ("cpu", "cuda:1")
-    )
+    wanted, found = on_cpu_and("cuda:1", kind, settings=SETTINGS[settings])
     before = wanted.update()
     assert found.update() == pytest.approx(before, rel=1e-4)
     gpus.forget()  # the model was moved
@@ -139,12 +159,7 @@ def test_training_devices_tags_are_learnt_as_on_a_cpu(
     kind: str, gpus: PretendedGPUs
 ) -> None:
     settings = TrainingSettings(tag_loss=0.5)
-    wanted, found = (
-        Trainer(
-            make_model(kind, device, dtype="float32"), prefix_lm=True, settings=settings
-        )
-        for device in ("cpu", "cuda")
-    )
+    wanted, found = on_cpu_and("cuda", kind, prefix_lm=True, settings=settings)
     assert found.update() == pytest.approx(wanted.update(), rel=1e-4)
     assert found.lm.tags.inside
     gpus.forget()  # the model was moved
@@ -180,11 +195,7 @@ def test_training_devices_lora_is_trained_as_on_a_cpu(
     kind: str, gpus: PretendedGPUs
 ) -> None:
     pytest.importorskip("peft")
-    lora = {"r": 2, "target_modules": TARGETS[kind], "fan_in_fan_out": kind == "gpt2"}
-    wanted, found = (
-        Trainer(make_model(kind, device, dtype="float32", lora=lora))
-        for device in ("cpu", "cuda")
-    )
+    wanted, found = on_cpu_and("cuda", kind, lora=True)
     assert found.update() == pytest.approx(wanted.update(), rel=1e-4)
     assert any("lora_" in name for name in found.gradients())
     assert not any("base_layer" in name for name in found.gradients())
@@ -208,11 +219,11 @@ def test_training_devices_texts_are_decoded_between_updates(
     results = TreeDecoder(max_batch_tokens=60).stream(
         DecodeJob(prompt, LABELS, trainer.lm), ["Angela Merkel in Berlin"] * 6
     )
-    one = next(results)
+    first_result = next(results)
     # `update` sets the model to training, and the next text back to evaluation
     assert trainer.update() == pytest.approx(first)
     assert trainer.lm.model.training
-    assert list(results) == [one] * 5
+    assert list(results) == [first_result] * 5
     assert not trainer.lm.model.training
 
 
@@ -230,10 +241,11 @@ def test_training_devices_a_tensor_left_on_the_cpu_is_refused(
 
 def error(found: Trainer, wanted: Trainer) -> float:
     """The relative error of all gradients."""
-    one, other = found.gradients(), wanted.gradients()
-    assert one.keys() == other.keys()
-    apart = sum(float((one[name] - other[name]).square().sum()) for name in other)
-    return float((apart / sum(float(g.square().sum()) for g in other.values())) ** 0.5)
+    gradients, expected = found.gradients(), wanted.gradients()
+    assert gradients.keys() == expected.keys()
+    apart = sum(float((gradients[k] - expected[k]).square().sum()) for k in expected)
+    norm = sum(float(gradient.square().sum()) for gradient in expected.values())
+    return float((apart / norm) ** 0.5)
 
 
 @on_cuda
@@ -243,10 +255,7 @@ def error(found: Trainer, wanted: Trainer) -> float:
 def test_training_on_cuda_gradients_and_step_are_those_of_a_cpu(
     kind: str, settings: str, dtype: Any
 ) -> None:
-    wanted, found = (
-        Trainer(make_model(kind, device, dtype=kept), settings=SETTINGS[settings])
-        for device, kept in (("cpu", "float32"), ("cuda", dtype))
-    )
+    wanted, found = on_cpu_and("cuda", kind, dtype=dtype, settings=SETTINGS[settings])
     before = wanted.update()
     low = dtype == "bfloat16"
     assert found.update() == pytest.approx(before, rel=0.05 if low else 1e-3)
@@ -262,11 +271,7 @@ def test_training_on_cuda_gradients_and_step_are_those_of_a_cpu(
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_on_cuda_lora_is_trained_as_on_a_cpu(kind: str) -> None:
     pytest.importorskip("peft")
-    lora = {"r": 2, "target_modules": TARGETS[kind], "fan_in_fan_out": kind == "gpt2"}
-    wanted, found = (
-        Trainer(make_model(kind, device, dtype="float32", lora=lora))
-        for device in ("cpu", "cuda")
-    )
+    wanted, found = on_cpu_and("cuda", kind, lora=True)
     assert found.update() == pytest.approx(wanted.update(), rel=1e-3)
     assert any("lora_" in name for name in found.gradients())
     assert not any("base_layer" in name for name in found.gradients())
