@@ -15,6 +15,7 @@ import torch
 from wasabi import msg
 
 from spacy_padellm.benchmark.gold import choose, names_of, read_gold
+from spacy_padellm.benchmark.machine import machine_facts
 from spacy_padellm.benchmark.shapes import SHAPES, make_shaped
 from spacy_padellm.lm.devices import choose_device, fast_bf16
 from spacy_padellm.lm.language_model import LanguageModel
@@ -89,9 +90,7 @@ def main() -> None:
             "shape": args.shape,
             "preset": args.preset,
             "texts": len(gold),
-            "threads": torch.get_num_threads(),
-            "device": str(device),
-            "torch": torch.__version__,
+            **machine_facts(device),
             "results": results,
         }
         args.json.write_text(json.dumps(facts, indent=2) + "\n", "utf8")

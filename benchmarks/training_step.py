@@ -22,6 +22,7 @@ from spacy.training import Example
 from torch.profiler import ProfilerActivity, profile
 from wasabi import msg
 
+from spacy_padellm.benchmark.machine import machine_facts
 from spacy_padellm.benchmark.pipelines import read_corpus
 
 TEXTS_A_STEP = 32
@@ -77,8 +78,7 @@ def main() -> None:
     facts = {
         "model": args.model,
         "steps": len(steps),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        **machine_facts(torch.device("cpu")),
         "seconds": statistics.median(seconds[1:]),
         "times_the_products": statistics.median(ratios),
         "peak_bytes": {"half": memory[len(memory) // 2], "end": memory[-1]},

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from benchmarks.annotate.command import Corpus, measure
 from benchmarks.annotate.control import plain_rate
 from benchmarks.annotate.corpus import write_corpus, write_pipeline
 from benchmarks.annotate.killing import kill_and_compare
+from spacy_padellm.benchmark.machine import machine_facts
 
 BAD_EVERY = 500  # one of this number of texts is bad, with --kill
 
@@ -50,9 +50,7 @@ def main() -> None:
         "texts": args.texts,
         "shard_size": args.shard_size,
         "threads_per_worker": os.environ.get("OMP_NUM_THREADS", "1"),
-        "cores": len(os.sched_getaffinity(0)),
-        "processor": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
+        **machine_facts(torch.device("cpu")),
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
