@@ -177,10 +177,10 @@ class _Page:
     def _words(self, x: float, y: float, words: str, *, kind: str = "") -> None:
         if not words.strip():
             return
+        style = f' class="{kind}"' if kind else ""
         # fonts differ: the browser makes the words fit
         self.shapes.append(
-            f'<text{f" class={chr(34)}{kind}{chr(34)}" if kind else ""} x="{x:.1f}" '
-            f'y="{y:.1f}" textLength="{_width(words):.1f}" '
+            f'<text{style} x="{x:.1f}" y="{y:.1f}" textLength="{_width(words):.1f}" '
             f'lengthAdjust="spacingAndGlyphs">{_xml(words)}</text>'
         )
 
