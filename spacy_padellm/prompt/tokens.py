@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from spacy_padellm.errors import Errors
@@ -17,6 +17,7 @@ from spacy_padellm.prompt.template import Prompt, split_template
 from spacy_padellm.prompt.token_strings import TokenStrings
 from spacy_padellm.prompt.whole import WholePrompt
 
+_MOST_DRAFTS = 1 << 14  # names of a corpus that are kept
 MAX_COUNT_TOKENS = 6  # the longest answer to a count prompt: space, digits, end
 
 
@@ -43,6 +44,7 @@ class PromptTokens:
         self._mode: PromptInPieces | WholePrompt = PromptInPieces(prompt, self.strings)
         if prompt.whole:
             self._mode = WholePrompt(prompt, self.strings)
+        self._draft = lru_cache(maxsize=_MOST_DRAFTS)(self._make_draft)
 
     # Counts
 
@@ -132,6 +134,19 @@ class PromptTokens:
         """Tokens that the model should generate for a mention, with `<eos>`."""
         before = split_template(self.prompt.mention)[1]
         return [*self._mode.answer(before, mention), self.eos]
+
+    def mention_draft(self, ids: Sequence[int]) -> list[int]:
+        """Tokens that the model should generate for a mention of the text, without end.
+
+        Many tokenizers have other tokens for its first word where a space precedes it.
+
+        ids (Sequence[int]): The mention's tokens in the text.
+        """
+        return list(self._draft(tuple(ids)))
+
+    def _make_draft(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        (mention,) = self.strings.decode_mentions([ids])
+        return tuple(self.mention_answer(mention)[:-1])
 
     # Other answers
 

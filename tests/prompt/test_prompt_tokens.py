@@ -113,6 +113,19 @@ def test_prompt_mention_answer_decodes_to_the_mention(
     assert tokens.strings.decode_mentions([ids]) == [mention]
 
 
+@pytest.mark.parametrize("mention", ["Paris", "New York", "Łódź", "U.S."])
+@pytest.mark.parametrize("before", ["", "from ", "("])
+def test_prompt_mention_draft_is_the_answer(
+    tokens: PromptTokens, before: str, mention: str
+) -> None:
+    strings = tokens.strings
+    (text,) = strings.plain([f"{before}{mention} !"])
+    (offsets,) = strings.offsets([f"{before}{mention} !"])
+    start, end = len(before), len(before) + len(mention)
+    ids = [i for i, (a, b) in zip(text, offsets, strict=True) if a < end and b > start]
+    assert tokens.mention_draft(ids) == tokens.mention_answer(mention)[:-1]
+
+
 def test_prompt_none_answers() -> None:
     paper = PromptTokens(PRESETS["paper-en"], TOKENIZER)
     released = PromptTokens(PRESETS["released-en"], TOKENIZER)

@@ -95,7 +95,8 @@ class MentionPlanter:
         output = self.grower.request.ask(end)
         mention = MentionBranch(label, index, end, output, forced)
         if index <= len(tagged):
-            self.grower.draft(mention, tagged[index - 1].ids)
+            ids = self.grower.prompt.mention_draft(tagged[index - 1].ids)
+            self.grower.draft(mention, ids)
         return mention
 
 
