@@ -37,9 +37,9 @@ class Errors:
         "and the prompt in the config."
     )
     P106 = (
-        "The config, or the call, calls label '{label}' '{name}', but the model "
-        "'{source}' was trained with '{trained}'. Use that name, or pass the label "
-        "alone, as in set_labels(['{label}'])."
+        "The label '{label}' has the name '{name}' in the config or the call, but the "
+        "model '{source}' was trained with the name '{trained}'. Use that name, or "
+        "pass the label alone, as in set_labels(['{label}'])."
     )
     P107 = (
         "The config's prompt is not the one that the model '{source}' was trained "
@@ -119,9 +119,9 @@ class Errors:
         "'owner/model'."
     )
     P244 = (
-        "Could not load a causal language model from '{name}': it is no bundled model "
-        "({known}), no folder here, and not in the cache of the Hugging Face hub "
-        "{cache}, and the hub cannot be used: {error}. Check the name, and the "
+        "Could not load a causal language model from '{name}': it is not a bundled "
+        "model ({known}), not a folder here, and not in the cache of the Hugging Face "
+        "hub {cache}, and the hub cannot be used: {error}. Check the name, and the "
         "connection to the hub."
     )
     P245 = (
@@ -435,9 +435,9 @@ class Errors:
         "or train a model with prefix_lm = false for the server."
     )
     P181 = (
-        "The environment variable {variable} is no API key: it contains characters "
-        "that are not allowed in a request. Set it to the server's key and nothing "
-        "else."
+        "The environment variable {variable} is not an API key: it contains "
+        "characters that are not allowed in a request. Set it to the server's key and "
+        "nothing else."
     )
     P183 = (
         "An answer of the server {url} comes from another model, {found}. Set the "
@@ -522,7 +522,7 @@ class Errors:
         "--rename."
     )
     P223 = (
-        "The data is too few to promise a {measure} of {rate} for {name} with "
+        "There is too little data to promise a {measure} of {rate} for {name} with "
         "{confidence} confidence: {path} has {docs} Docs, and about {missing} more "
         "like them are needed. {remedy}"
     )
@@ -598,19 +598,19 @@ class Errors:
     P213 = "Cannot write {path}: {error}. Give a file in a folder that can be written."
     P214 = "{path} is {kind}, which is not read. {remedy}"
     P215 = (
-        "{path}: tags such as '{tag}' are not read. Write B and I, each with the label "
-        "behind it, e.g. B-NAME and I-NAME."
+        "{path}: tags such as '{tag}' are not read. Write B and I, each followed by "
+        "the label, e.g. B-NAME and I-NAME."
     )
     P216 = (
-        "{path}: the tags are brackets, such as Entity=(person-1. They mark what is "
-        "spoken of, not names alone, so they are not read. Write a tag for each token "
-        "instead, e.g. NER=B-PER."
+        "{path}: the tags are brackets, such as Entity=(person-1. They mark all "
+        "mentions of an entity, not only names, so they are not read. Write a tag for "
+        "each token instead, e.g. NER=B-PER."
     )
 
     # Suggestions
     P230 = (
         "No text of {path} could be read: {reason}. Give a file with a text in each "
-        "line, or JSON lines with the text behind the key that --text-column names."
+        "line, or JSON lines with the text under the key that --text-column names."
     )
 
     # Configs to start from, and drawings of token trees
@@ -770,7 +770,7 @@ class Errors:
     )
     P504 = (
         "{link} is a link that leads out of the folder {path}, or to no file. Replace "
-        "it by what it should hold, e.g. with cp -rL."
+        "it with what it should hold, e.g. with cp -rL."
     )
     P505 = (
         "The environment variable {variable} is not sent to the server {host}. If that "
@@ -791,9 +791,9 @@ class Errors:
         "name."
     )
     P510 = (
-        "The adapter {path} names {name} as its base model, which is no model, or an "
-        "adapter itself. Set base_model_name_or_path in its adapter_config.json to the "
-        "model that it was trained from."
+        "The adapter {path} names {name} as its base model, which is not a model, or "
+        "is an adapter itself. Set base_model_name_or_path in its adapter_config.json "
+        "to the model that it was trained from."
     )
     P511 = (
         "The component '{name}' cannot be loaded from {source}: {error}. Restore "
@@ -847,8 +847,8 @@ class Warnings:
     )
     W121 = (
         "The model '{model}' does not say what it was trained for: it has no "
-        "padellm.json. If it was not fine-tuned for this task with this prompt, what "
-        "it finds means nothing. Train it first, or give a model that was trained."
+        "padellm.json. If it was not fine-tuned for this task with this prompt, its "
+        "mentions are meaningless. Train it first, or give a model that was trained."
     )
     W122 = (
         "The threshold of component '{name}' is set for the labels {labels}, which it "
@@ -898,7 +898,7 @@ class Warnings:
         "[training.optimizer.learn_rate] to null to use max_steps."
     )
     W135 = (
-        "Texts of the corpus teach labels that component '{name}' is not set to find: "
+        "Texts of the corpus have labels that component '{name}' is not set to find: "
         "{labels}. Add them to [initialize.components.{name}.new_labels] of the "
         "config, or name them in the user data of the Docs to find them in."
     )
@@ -926,9 +926,9 @@ class Warnings:
     )
     # notes of conversions; the command adds how many
     W201 = "Mentions trimmed of blanks at their edges"
-    W202 = "Mentions that were nothing but blanks, left out"
-    W203 = "Mentions mended whose offsets counted line ends otherwise (CRLF)"
-    W204 = "Mentions mended whose offsets counted otherwise (bytes, UTF-16, ends)"
+    W202 = "Mentions of whitespace alone, left out"
+    W203 = "Mentions mended whose offsets counted line ends differently (CRLF)"
+    W204 = "Mentions mended whose offsets counted differently (bytes, UTF-16, ends)"
     W205 = "Spans that were rejected when they were annotated, left out"
     W206 = (
         "Sentences whose tag columns {columns} (the first is 0) were read as nested "

@@ -70,7 +70,9 @@ def unreachable(monkeypatch: pytest.MonkeyPatch, snapshot: Path) -> str:
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", ["no-one/no-model", "no-model", "en_core_web_sm"])
 def test_hub_that_does_not_answer_is_told_at_once(unreachable: str, name: str) -> None:
-    message = rf"'{name}': it is no bundled model \(bundled-en.*{unreachable} does not"
+    message = (
+        rf"'{name}': it is not a bundled model \(bundled-en.*{unreachable} does not"
+    )
     for fetch in (fetch_file, fetch_optional_file):
         with pytest.raises(ValueError, match=message):
             fetch(name, "padellm.json", revision=None)

@@ -121,7 +121,9 @@ def test_task_config_reconcile_lets_the_config_add_labels() -> None:
 
 
 def test_task_config_reconcile_refuses_another_name() -> None:
-    with pytest.raises(ValueError, match=r"calls label 'PER' 'human'.*with 'person'"):
+    with pytest.raises(
+        ValueError, match=r"label 'PER' has the name 'human'.*with the name 'person'"
+    ):
         settled({"PER": "human"})
 
 

@@ -117,7 +117,9 @@ def test_component_doc_labels_bad_ones_cost_their_doc_only(bad: Any) -> None:
 
 def test_component_doc_labels_another_name_than_the_models_is_reported() -> None:
     nlp = trained()
-    with pytest.raises(ValueError, match="calls label 'PER' 'human', but the model"):
+    with pytest.raises(
+        ValueError, match="'PER' has the name 'human' in the config or the call"
+    ):
         nlp(doc_with(nlp, TEXT, {"PER": "human"}))
 
 

@@ -200,7 +200,7 @@ def test_component_labels_add_label_extends_the_models() -> None:
 
 def contradicted() -> Language:
     nlp = trained(labels={"PER": "person"})
-    with pytest.raises(ValueError, match="calls label 'ORG' 'x'"):
+    with pytest.raises(ValueError, match="label 'ORG' has the name 'x'"):
         pipe_of(nlp).add_label("ORG", "x")
     return nlp
 

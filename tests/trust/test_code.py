@@ -256,7 +256,7 @@ def test_trust_adapter_without_a_base_model_is_told(
     if isinstance(base, str):
         base = base.format(adapter=adapter, other=other)
     change(adapter / "adapter_config.json", base_model_name_or_path=base)
-    with pytest.raises(ValueError, match="as its base model, which is no model"):
+    with pytest.raises(ValueError, match="as its base model, which is not a model"):
         load_model(str(adapter))
 
 

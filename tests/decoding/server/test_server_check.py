@@ -172,7 +172,7 @@ def test_server_key_that_can_be_none_is_told_but_not_shown(
 ) -> None:
     monkeypatch.setenv("NER_KEY", key)
     server_decoder = ServerDecoder("http://localhost/v1", api_key_env="NER_KEY")
-    with pytest.raises(ValueError, match="NER_KEY is no API key") as caught:
+    with pytest.raises(ValueError, match="NER_KEY is not an API key") as caught:
         decode(server_decoder, None, prompt, TEXTS, LABELS)
     assert "sk-" not in str(caught.value)
 
