@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing as mp
 import pickle
 import threading
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +16,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from tokenizers import Regex, pre_tokenizers
 from torch.nn.functional import linear
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AutoModelForCausalLM
 from transformers.dynamic_module_utils import resolve_trust_remote_code
 
 from spacy_padellm import compat
@@ -81,6 +82,24 @@ def test_compat_swapped_attention_runs_in_every_layer(
     model(ids)
     assert calls == [0, 1]
     assert compat.attention_name(model.config) == before
+
+
+def test_compat_set_attention_stays(calls: list[int]) -> None:
+    model, ids = make_lm("llama").model, torch.tensor([[1, 2, 3]])
+    compat.set_attention(model.config, "padellm_test")
+    for _ in range(2):
+        model(ids)
+    assert calls == [0, 1, 0, 1]
+    assert compat.attention_name(model.config) == "padellm_test"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_compat_dtype_option_sets_the_dtype_of_the_weights(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
+    make_lm("llama").model.save_pretrained(tmp_path)
+    options = compat.dtype_option(dtype)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path, **options).dtype == dtype
 
 
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
