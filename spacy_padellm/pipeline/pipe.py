@@ -26,6 +26,7 @@ from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.pipeline.annotate_docs import find_mentions
+from spacy_padellm.pipeline.initialize import initialize_task
 from spacy_padellm.pipeline.notices import Notices
 from spacy_padellm.pipeline.saving import (
     Loaded,
@@ -37,16 +38,13 @@ from spacy_padellm.pipeline.saving import (
 )
 from spacy_padellm.pipeline.task import Task
 from spacy_padellm.pipeline.validation import check_cfg, check_threshold
-from spacy_padellm.prompt.template import PRESETS, Prompt
+from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.text.doc_mentions import DocMentions
 from spacy_padellm.text.gold import (
     check_get_examples,
-    collect_texts,
-    gold_labels,
     group_gold_texts,
 )
 from spacy_padellm.text.labels import DocLabels, LabelNames, label_names
-from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.token_spans import AlignmentMode
 from spacy_padellm.text.windows import Layout, Window, make_windows
@@ -58,7 +56,6 @@ from spacy_padellm.training.update import (
     Updates,
     add_update,
     get_state,
-    make_from_scratch,
     make_step,
     mean_loss,
     set_state,
@@ -434,24 +431,13 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         check_get_examples(get_examples, "PaDeLLMNER.initialize")
         if nlp is not None:
             self._steps = planned_steps(nlp.config.interpolate()["training"])
-        texts: list[str] = []
-        found_labels = gold_labels(
-            collect_texts(get_examples(), texts),
+        initialize_task(
+            self._task,
+            get_examples,
+            model=self.model,
             name=self.name,
-            known=self.labels,
             spans_key=self.cfg["spans_key"],
-            resolve_labels=self._task.resolve_labels,
         )
-        if not self.labels:
-            self._task.set_labels(dict(sorted(found_labels.items())))
-        if self.handle.empty:
-            if self._task.prompt is None:
-                self._task.prompt = PRESETS["compact"]
-            prompt = self._task.require_prompt()
-            names = {**found_labels, **self._task.labels}.values()
-            texts = list(map(normalize_text, texts))
-            make_from_scratch(self.model, [*texts, *names], prompt=prompt)
-        self._task.require_prompt()
 
     def update(
         self,

@@ -1,0 +1,52 @@
+"""Initialize a component: its labels, and a model from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from spacy.training import Example
+
+from spacy_padellm.pipeline.task import Task
+from spacy_padellm.prompt.template import PRESETS
+from spacy_padellm.text.gold import collect_texts, gold_labels
+from spacy_padellm.text.normalize import normalize_text
+from spacy_padellm.training.thinc_model import TreeModel, get_handle
+from spacy_padellm.training.update import make_from_scratch
+
+
+def initialize_task(
+    task: Task,
+    get_examples: Callable[[], Iterable[Example]],
+    *,
+    model: TreeModel,
+    name: str,
+    spans_key: str,
+) -> None:
+    """Take the labels of the examples, and create the model if it is one from scratch.
+
+    task (Task): The component's task. It keeps its labels if it has any.
+    get_examples (Callable[[], Iterable[Example]]): Returns examples of the training
+        data.
+    model (TreeModel): The component's model.
+    name (str): The component's name.
+    spans_key (str): Key of the span group in `doc.spans` with nested mentions.
+    RAISES (ValueError): If there are no labels, or the examples have others.
+    """
+    texts: list[str] = []
+    found_labels = gold_labels(
+        collect_texts(get_examples(), texts),
+        name=name,
+        known=tuple(task.labels),
+        spans_key=spans_key,
+        resolve_labels=task.resolve_labels,
+    )
+    if not task.labels:
+        task.set_labels(dict(sorted(found_labels.items())))
+    if get_handle(model).empty:
+        if task.prompt is None:
+            task.prompt = PRESETS["compact"]
+        prompt = task.require_prompt()
+        names = {**found_labels, **task.labels}.values()
+        texts = list(map(normalize_text, texts))
+        make_from_scratch(model, [*texts, *names], prompt=prompt)
+    task.require_prompt()
