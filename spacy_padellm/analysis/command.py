@@ -17,6 +17,7 @@ from spacy_padellm.writable import make_writable
 if TYPE_CHECKING:
     from spacy_padellm.analysis.inputs import GoldCorpus
     from spacy_padellm.analysis.run import AnalysisResult
+    from spacy_padellm.analysis.tally import Analysis
 
 
 def analyze_cli(
@@ -60,7 +61,7 @@ def analyze_cli(
         read_gold_corpus,
     )
     from spacy_padellm.analysis.page import make_page
-    from spacy_padellm.analysis.report import tables, to_dict
+    from spacy_padellm.analysis.report import to_dict
     from spacy_padellm.analysis.run import analyse
 
     try:
@@ -84,10 +85,7 @@ def analyze_cli(
         result = analyse(nlp, pipe, docs, labels=analysed_labels)
     except ValueError as error:
         msg.fail(str(error), exits=1)
-    for title, headings, rows in tables(result.analysis):
-        msg.divider(title)
-        aligns = ("l", *"r" * (len(headings) - 1))
-        msg.table(rows, header=headings, divider=True, aligns=aligns)
+    _print_tables(result.analysis)
     summary = f"{result.texts} texts as {result.analysis.windows} windows"
     msg.info(f"{summary}: {model} on {data}")
     notes = _notes(corpus, result)
@@ -98,14 +96,19 @@ def analyze_cli(
         json_path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
         msg.good(f"Figures: {json_path}")
     if html_path is not None:
-        page = make_page(
-            result.analysis,
-            result.examples,
-            title=f"Errors of {model} on {data.stem}",
-            facts=[summary, *notes],
-        )
+        title, facts = f"Errors of {model} on {data.stem}", [summary, *notes]
+        page = make_page(result.analysis, result.examples, title=title, facts=facts)
         html_path.write_text(page, "utf8")
         msg.good(f"Page: {html_path}")
+
+
+def _print_tables(analysis: Analysis) -> None:
+    from spacy_padellm.analysis.report import tables
+
+    for title, headings, rows in tables(analysis):
+        msg.divider(title)
+        aligns = ("l", *"r" * (len(headings) - 1))
+        msg.table(rows, header=headings, divider=True, aligns=aligns)
 
 
 def _facts(
