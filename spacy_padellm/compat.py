@@ -111,6 +111,27 @@ def dtype_option(dtype: torch.dtype) -> dict[str, torch.dtype]:
     return {"torch_dtype" if old else "dtype": dtype}
 
 
+def mend_bitsandbytes_saving(model: Any) -> None:
+    """Let a model be saved that was loaded with stored weights of bitsandbytes.
+
+    Seen on transformers 5.24.0: it notes how the weights were read, and fails when it
+    saves them, as that cannot be reversed. It need not be: a state dict has the weights
+    as they are stored. 4.53.2 notes nothing.
+
+    model (transformers.PreTrainedModel): The model.
+    """
+    noted = getattr(model, "_weight_conversions", None)
+    if noted is not None:
+        model._weight_conversions = [
+            conversion
+            for conversion in noted
+            if not any(
+                type(operation).__module__.endswith("integrations.bitsandbytes")
+                for operation in getattr(conversion, "operations", ())
+            )
+        ]
+
+
 # spaCy
 
 

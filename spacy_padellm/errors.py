@@ -800,6 +800,58 @@ class Errors:
         "what to_disk or to_bytes saved, or save it again."
     )
 
+    # Quantized models
+    P700 = (
+        "quantization_config is {value!r}. Set it to null, or to the settings of a "
+        "method of transformers, e.g. "
+        '{{"load_in_4bit": true, "bnb_4bit_quant_type": "nf4"}}.'
+    )
+    P701 = (
+        "quantization_config has quant_method = {value!r}. Set it to one of: {known}. "
+        "It may be left out with load_in_4bit or load_in_8bit."
+    )
+    P702 = (
+        "quantization_config has settings that {method} does not know: {unknown}. It "
+        "knows: {known}."
+    )
+    P703 = (
+        "quantization_config is not valid: {error}. Correct it in "
+        "[components.padellm_ner.model]; its settings are those of the method's config "
+        "in transformers, e.g. BitsAndBytesConfig."
+    )
+    P704 = (
+        "Quantized weights need {missing}, which cannot be imported. Install it with: "
+        "pip install 'spacy-padellm[quantization]'. Or set quantization_config = null "
+        "and use a model whose weights are not quantized."
+    )
+    P705 = (
+        "quantization_config contradicts the model '{name}', whose weights are stored "
+        "quantized with {stored}. Set quantization_config = null to use them as they "
+        "are, or give the model that they were made from."
+    )
+    P706 = (
+        "The weights of the model '{name}' are quantized, so only adapters on them can "
+        "be trained. Set lora in [components.padellm_ner.model], e.g. lora = "
+        '{{"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}}. To train all '
+        "weights, set quantization_config = null, and give a model that is not stored "
+        "quantized."
+    )
+    P707 = (
+        "The quantized weights cannot be saved: {error}. Save the pipeline with "
+        'exclude=["model"], or use another method, such as bitsandbytes.'
+    )
+    P708 = (
+        "The model '{name}' does not fit the memory of its device: {error}. Load its "
+        'weights in few bits with quantization_config = {{"load_in_4bit": true}}, or '
+        'with dtype = "bfloat16"; use a smaller model; or let a server run it on '
+        "several GPUs, with spacy-padellm.ServerDecoder.v1. Here, a model is on one "
+        "device."
+    )
+    P709 = (
+        "This kind of quantized model cannot be copied or pickled: {error}. Use one "
+        "process and one device, or another method, such as bitsandbytes."
+    )
+
 
 class Warnings:
     """Templates of warnings, and of reasons that are part of other messages."""

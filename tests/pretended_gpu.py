@@ -9,11 +9,12 @@ order in which a GPU and Python work.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -289,6 +290,8 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
 @contextmanager
 def pretended_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedGPUs]:
     """Pretend that there are two GPUs."""
+    with suppress(ImportError):
+        importlib.import_module("bitsandbytes")  # looks for a GPU, and for torch's CUDA
     gpus = PretendedGPUs()
     properties = SimpleNamespace(major=9, minor=0, name="pretended")
     for name, value in {

@@ -12,11 +12,12 @@ import pytest
 import spacy
 import torch
 from conftest import CONFIGS, make_lm, make_tokenizer
+from safetensors.torch import load_file
 from spacy.language import Language
 from spacy.tokens import Doc
 from tokenizers import Regex, pre_tokenizers
 from torch.nn.functional import linear
-from transformers import AttentionInterface, AutoModelForCausalLM
+from transformers import AttentionInterface, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.dynamic_module_utils import resolve_trust_remote_code
 
 from spacy_padellm import compat
@@ -152,6 +153,27 @@ def test_compat_vocabulary_head_is_called_with_the_hidden_states(kind: str) -> N
     handle.remove()
     assert shapes == [(2, 3, 32)]
     torch.testing.assert_close(logits, model(ids).logits[:, :1])
+
+
+def test_compat_weights_of_bitsandbytes_are_saved_as_they_were_read(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    make_lm("llama").model.save_pretrained(tmp_path)
+    config = BitsAndBytesConfig(load_in_4bit=True)
+    load = AutoModelForCausalLM.from_pretrained
+    load(tmp_path, quantization_config=config).save_pretrained(tmp_path)
+    model = load(tmp_path)
+    if hasattr(model, "_weight_conversions"):
+        with pytest.raises(NotImplementedError):
+            model.save_pretrained(tmp_path / "failed")
+    compat.mend_bitsandbytes_saving(model)
+    model.save_pretrained(tmp_path / "saved")
+    first, second = (
+        load_file(path / "model.safetensors") for path in (tmp_path, tmp_path / "saved")
+    )
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 # spaCy

@@ -18,6 +18,7 @@ from spacy_padellm.compat import tensor_version
 from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.lm.devices import choose_device, on_device
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.quantization import is_quantized
 from spacy_padellm.locks import make_lock
 from spacy_padellm.prompt.tokens import PromptTokens
 
@@ -170,6 +171,8 @@ def _copy(lm: LanguageModel, device: torch.device) -> LanguageModel:
 
     The tokenizer is shared.
     """
+    if is_quantized(lm.model):
+        return lm.copied(device)
     moved: dict[int, Any] = {id(lm.tokenizer): lm.tokenizer}
     for tensor in chain(lm.model.parameters(), lm.model.buffers()):
         copied = tensor.detach().to(device, copy=True)

@@ -12,13 +12,18 @@ from spacy_padellm.compat import dtype_option
 
 
 def build_model(
-    config: Any, weights: Mapping[str, torch.Tensor], *, dtype: torch.dtype
+    config: Any,
+    weights: Mapping[str, torch.Tensor],
+    *,
+    dtype: torch.dtype,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[Any, list[str]]:
     """Make a causal LM from weights in memory.
 
     config (transformers.PretrainedConfig): The model's config.
     weights (Mapping[str, torch.Tensor]): Parameter name -> weights.
     dtype (torch.dtype): The dtype of the model.
+    options (Mapping[str, Any] | None): Other arguments of `from_pretrained`.
     RETURNS (tuple[Any, list[str]]): The PreTrainedModel, and the names of missing
         weights.
     """
@@ -30,5 +35,6 @@ def build_model(
         state_dict=dict(weights),
         output_loading_info=True,
         **dtype_option(dtype),
+        **(options or {}),
     )
     return model, sorted(report["missing_keys"])

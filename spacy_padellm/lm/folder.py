@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 
+from spacy_padellm.compat import mend_bitsandbytes_saving
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.lora import ADAPTER
+from spacy_padellm.lm.quantization import is_quantized
 from spacy_padellm.lm.quantized import FILE_NAME as QUANTIZED, write_quantized
 from spacy_padellm.lm.tags import remove_old_tags
 from spacy_padellm.lm.task_config import (
@@ -82,8 +84,9 @@ def write_model_folder(
     folder (Path): Created if missing, replaced if it exists.
     lm (LanguageModel): The model.
     settings (TaskSettings): Written next to the weights, with the model's tags.
-    dtype (torch.dtype): The dtype of the saved weights. Those of an adapter keep their
-        dtype.
+    dtype (torch.dtype): The dtype of the saved weights. Those of an adapter and of
+        quantized layers are saved as they are.
+    RAISES (ValueError): If the weights are quantized by a method that cannot save them.
     """
     _make_empty(folder)
     if hasattr(lm.model, "peft_config"):
@@ -93,6 +96,8 @@ def write_model_folder(
         lm.model.config.save_pretrained(folder)
         write_quantized(lm.model, folder)
         _name_dtype(folder / "config.json", dtype)
+    elif is_quantized(lm.model):
+        _save_quantized(lm.model, folder)
     else:
         weights = _cast(lm.model.state_dict(), dtype)
         lm.model.save_pretrained(folder, state_dict=weights)
@@ -102,6 +107,15 @@ def write_model_folder(
     for path in folder.iterdir():
         # safetensors writes files that only the owner can read
         shutil.copymode(folder / FILE_NAME, path)
+
+
+def _save_quantized(model: Any, folder: Path) -> None:
+    mend_bitsandbytes_saving(model)
+    try:
+        model.save_pretrained(folder)
+    except (ValueError, NotImplementedError) as error:
+        found = str(error).strip().rstrip(".") or type(error).__name__
+        raise ValueError(Errors.P707.format(error=found)) from error
 
 
 def write_tokenizer(folder: Path, tokenizer: Any, settings: TaskSettings) -> None:

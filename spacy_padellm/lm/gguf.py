@@ -27,6 +27,7 @@ from spacy_padellm.compat import dtype_option
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.build import build_model
 from spacy_padellm.lm.load_errors import as_load_errors
+from spacy_padellm.lm.quantization import loading_options, on_its_device
 from spacy_padellm.lm.trust import check_link
 
 SUFFIX = ".gguf"
@@ -51,11 +52,19 @@ def is_gguf(source: Path | str) -> bool:
     return str(source).endswith(SUFFIX)
 
 
-def read_gguf(file: Path, *, dtype: torch.dtype) -> tuple[Any, Any]:
+def read_gguf(
+    file: Path,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    quantization: Mapping[str, Any] | None = None,
+) -> tuple[Any, Any]:
     """Read a model and its tokenizer. Quantized weights are dequantized.
 
     file (Path): The file.
     dtype (torch.dtype): The dtype of the weights.
+    device (torch.device): The model's device.
+    quantization (Mapping[str, Any] | None): How the weights are quantized again.
     RETURNS (tuple[Any, Any]): A PreTrainedModel and a PreTrainedTokenizerBase.
     RAISES (ValueError): If gguf is not installed, the file cannot be read, or there is
         no rule for its tokenizer.
@@ -69,7 +78,10 @@ def read_gguf(file: Path, *, dtype: torch.dtype) -> tuple[Any, Any]:
             folder, config=config, **dtype_option(dtype), **source
         )
         # transformers 5 saves no model that it read from a GGUF file
-        model, _ = build_model(plain, read.state_dict(), dtype=dtype)
+    options = loading_options(plain, quantization, dtype=dtype, device=device)
+    with as_load_errors(file):
+        model, _ = build_model(plain, read.state_dict(), dtype=dtype, options=options)
+        model = on_its_device(model, device)
     model.config._name_or_path = ""  # the folder is gone
     return model, tokenizer
 

@@ -42,6 +42,7 @@ from spacy_padellm.lm.model_state import (
     find_state,
     is_unchanged,
 )
+from spacy_padellm.lm.quantization import is_stored_quantized
 from spacy_padellm.lm.save_place import check_save_place
 from spacy_padellm.lm.shared import load_shared
 from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings, read_settings
@@ -166,6 +167,7 @@ class ModelHandle:
                 dtype=choose_dtype(self.source.dtype, device),
                 device=device,
                 trust_remote_code=self.source.trust_remote_code,
+                quantization=self.source.quantization,
             )
         return self._state.lm
 
@@ -215,7 +217,8 @@ class ModelHandle:
 
         special_tokens (Sequence[str]): The prompt's special tokens; missing ones are
             added to the tokenizer.
-        RAISES (ValueError): If the model cannot be loaded.
+        RAISES (ValueError): If the model cannot be loaded, or all its weights would be
+            trained, and they are quantized.
         """
         if isinstance(self._state, InMemory) and self._state.trains:
             return self._state.lm
@@ -262,7 +265,7 @@ class ModelHandle:
         state = self._state
         if isinstance(state, ByName):
             source = self._unchanged_folder(state)
-            if source is not None:
+            if source is not None and not (weights and self._quantizes(source)):
                 copy_model_folder(
                     source,
                     folder,
@@ -279,6 +282,10 @@ class ModelHandle:
         lm = self.lm()
         dtype = self._dtype() if lm.dtype == torch.float32 else lm.dtype
         write_model_folder(folder, lm, settings, dtype=dtype)
+
+    def _quantizes(self, source: Path) -> bool:
+        """Whether the weights of a folder are quantized when they are loaded."""
+        return self.source.quantization is not None and not is_stored_quantized(source)
 
     def _unchanged_folder(self, state: ByName) -> Path | None:
         """The model's folder on this machine, if it is as it was when it was found."""
@@ -349,6 +356,7 @@ class ModelHandle:
                     dtype=self._dtype(),
                     device=choose_device(self.source.device),
                     trust_remote_code=code,
+                    quantization=self.source.quantization,
                 )
                 self._state = InMemory(lm, settings)
             else:

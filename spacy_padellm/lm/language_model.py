@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,12 @@ import torch.nn.functional as F
 from spacy_padellm.lm.attention_interface import used_by
 from spacy_padellm.lm.buckets import bucket, fill_bucket
 from spacy_padellm.lm.cache_argument import cache_argument
+from spacy_padellm.lm.copies import copied, dumps
 from spacy_padellm.lm.layers import Layers, read_layers
 from spacy_padellm.lm.onednn import can_pack, prepack, unpack
 from spacy_padellm.lm.packed_attention import PackedAttention, packed_attention
 from spacy_padellm.lm.padded_attention import PaddedAttention, training_attention
+from spacy_padellm.lm.quantization import is_quantized
 from spacy_padellm.lm.tags import TaughtTags
 from spacy_padellm.lm.upload import send, upload
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
@@ -68,6 +71,22 @@ class LanguageModel:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.lock = make_lock()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if is_quantized(self.model):
+            return _unpickled, (dumps(self.__getstate__()),)
+        return super().__reduce_ex__(protocol)
+
+    def copied(self, device: torch.device | None = None) -> LanguageModel:
+        """Copy a quantized model; the tokenizer is shared.
+
+        device (torch.device | None): The copy's device; None is the model's own.
+        RAISES (ValueError): If a part of it cannot be copied.
+        """
+        other = LanguageModel.__new__(LanguageModel)
+        state = self.__getstate__()
+        other.__setstate__(copied(state, device=device, shared=[self.tokenizer]))
+        return other
 
     def pack_weights(self) -> None:
         """Let the CPU's fastest kernels run a model that is no longer trained.
@@ -333,3 +352,10 @@ class LanguageModel:
             output = self.model(**inputs, attention_mask=mask, use_cache=False)
             logits: torch.Tensor = output.logits[0]
             return logits, self._head.hidden
+
+
+def _unpickled(state: bytes) -> LanguageModel:
+    """Make a quantized model from its pickled state."""
+    lm = LanguageModel.__new__(LanguageModel)
+    lm.__setstate__(pickle.loads(state))
+    return lm

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 
 from spacy_padellm.compat import is_panic
@@ -25,6 +26,8 @@ def as_load_errors(source: Path | str) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise ValueError(Errors.P115.format(name=source, error=error)) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise ValueError(Errors.P708.format(name=source, error=error)) from error
     except BaseException as error:
         # transformers and peft raise any kind of error for a broken file
         if not (isinstance(error, Exception) or is_panic(error)):

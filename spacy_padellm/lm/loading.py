@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,13 @@ from spacy_padellm.compat import dtype_option, no_questions
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.build import build_model
 from spacy_padellm.lm.bundled import BUNDLED, NAMES, is_like_bundled
+from spacy_padellm.lm.copies import copied
 from spacy_padellm.lm.gguf import is_gguf, read_gguf, read_gguf_tokenizer
 from spacy_padellm.lm.hub import fetch_file, fetch_optional_file, why_offline
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete, check_numbers
 from spacy_padellm.lm.lora import ADAPTER, base_names, load_adapter, read_adapter
+from spacy_padellm.lm.quantization import is_quantized, loading_options, on_its_device
 from spacy_padellm.lm.quantized import FILE_NAME as QUANTIZED, read_quantized
 from spacy_padellm.lm.tags import TaughtTags, drop_old_keys
 from spacy_padellm.lm.task_config import FILE_NAME, read_taught_tags
@@ -119,6 +120,7 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
     trust_remote_code: bool = False,
+    quantization: Mapping[str, Any] | None = None,
 ) -> LanguageModel:
     """Load a model that is not shared.
 
@@ -127,10 +129,13 @@ def load_model(
     dtype (torch.dtype): The dtype of the weights.
     device (torch.device | None): The model's device; None is the CPU.
     trust_remote_code (bool): Whether code in the model's repository may run.
+    quantization (Mapping[str, Any] | None): `quantization_config` of the config.
     RETURNS (LanguageModel): In evaluation mode.
-    RAISES (ValueError): If the model is missing, corrupt or incomplete, or its
-        architecture is not known, or it has code that is not trusted.
+    RAISES (ValueError): If the model is missing, corrupt or incomplete, its
+        architecture is not known, it has code that is not trusted, it is quantized in
+        another way, or it does not fit the device.
     """
+    device = device or torch.device("cpu")
     source = find_model(name)
     _check_files(source)
     _check_code(source, revision, trusted=trust_remote_code)
@@ -138,8 +143,10 @@ def load_model(
     if isinstance(source, str):
         options |= _hub_options(revision)
     elif is_gguf(source):
-        model, tokenizer = read_gguf(source, dtype=dtype)
-        return LanguageModel(model.to(device or "cpu").eval(), tokenizer)
+        model, tokenizer = read_gguf(
+            source, dtype=dtype, device=device, quantization=quantization
+        )
+        return LanguageModel(model.eval(), tokenizer)
     elif (source / ADAPTER).is_file():
         with _loading():
             adapter = read_adapter(source, **options)
@@ -149,6 +156,7 @@ def load_model(
             dtype=dtype,
             device=device,
             trust_remote_code=trust_remote_code,
+            quantization=quantization,
         )
         with _loading():
             return load_adapter(adapter, base, dtype)
@@ -158,10 +166,12 @@ def load_model(
         check_numbers(config)
         drop_old_keys(config)
         tokenizer = read_tokenizer(source, **options)
+    few_bits = loading_options(config, quantization, dtype=dtype, device=device)
+    with _loading(), as_load_errors(source):
         quantized = isinstance(source, Path) and (source / QUANTIZED).is_file()
         if isinstance(source, Path) and quantized:
             weights = read_quantized(source, dtype=dtype)
-            model, missing = build_model(config, weights, dtype=dtype)
+            model, missing = build_model(config, weights, dtype=dtype, options=few_bits)
         else:
             model, report = AutoModelForCausalLM.from_pretrained(
                 source,
@@ -169,13 +179,16 @@ def load_model(
                 output_loading_info=True,
                 **dtype_option(dtype),
                 **options,
+                **few_bits,
             )
             missing = report["missing_keys"]
     check_complete(source, missing)
-    # straight from the file to a GPU, without a copy in the machine's memory
-    model = model.to(device or "cpu").eval()
-    if isinstance(source, Path):
-        _leave_file(model)
+    with as_load_errors(source):
+        # straight from the file to a GPU, without a copy in the machine's memory
+        model = on_its_device(model, device).eval()
+        if isinstance(source, Path):
+            model = _leave_file(model)
+    quantized = quantized and not few_bits
     return LanguageModel(model, tokenizer, tags=tags, quantized=quantized)
 
 
@@ -267,8 +280,13 @@ def _read_taught_tags(source: Path | str, revision: str | None) -> TaughtTags | 
     return read_taught_tags(source)
 
 
-def _leave_file(model: Any) -> None:
+def _leave_file(model: Any) -> Any:
     """Copy weights that are a view of their file, which may be overwritten in place."""
-    for tensor in chain(model.parameters(), model.buffers()):
+    tensors = [*model.parameters(), *model.buffers()]
+    if is_quantized(model):
+        # the weights have tensors of their own
+        return copied(model) if tensors[0].device.type == "cpu" else model
+    for tensor in tensors:
         if tensor.device.type == "cpu":
             tensor.data = tensor.data.clone()
+    return model

@@ -111,14 +111,19 @@ def load_adapter(
     RAISES (ValueError): If weights are corrupt or missing.
     """
     fit_vocabulary(base.model, adapter.tokenizer)
+    of_base = {id(parameter) for parameter in base.model.parameters()}
     model = import_peft().PeftModel(base.model, adapter.config)
     with as_load_errors(adapter.folder):
         report = model.load_adapter(adapter.folder, "default")
     missing = [key for key in report.missing_keys if "lora_" in key]
     check_complete(adapter.folder, missing)
     tags = read_taught_tags(adapter.folder)
+    for parameter in model.parameters():
+        # the base has its dtype already, or is quantized
+        if id(parameter) not in of_base:
+            parameter.data = parameter.data.to(dtype)
     return LanguageModel(
-        model.to(dtype).eval(),
+        model.eval(),
         adapter.tokenizer,
         tags=base.tags if tags is None else tags,
     )

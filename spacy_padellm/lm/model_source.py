@@ -18,6 +18,8 @@ class ModelSource:
     trust_remote_code (bool): Whether code in the model's repository may run.
     lora (Mapping[str, Any] | None): Settings of peft's LoraConfig; None trains all
         weights.
+    quantization (Mapping[str, Any] | None): `quantization_config` of the config; None
+        takes the weights as they are stored.
     """
 
     name: str | None
@@ -26,3 +28,4 @@ class ModelSource:
     device: str = "auto"
     trust_remote_code: bool = False
     lora: Mapping[str, Any] | None = None
+    quantization: Mapping[str, Any] | None = None

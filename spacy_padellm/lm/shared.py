@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,16 @@ def load_shared(
     dtype: torch.dtype,
     device: torch.device,
     trust_remote_code: bool,
+    quantization: Mapping[str, Any] | None = None,
 ) -> LanguageModel:
     """Get a model that all pipes of the process share; it must not be changed.
 
-    name, revision, dtype, device, trust_remote_code: See `load_model`.
+    name, revision, dtype, device, trust_remote_code, quantization: See `load_model`.
     """
     source = find_model(name)
     stamp = stamp_of(source) if isinstance(source, Path) else None
-    key = (str(source), revision, dtype, device, trust_remote_code, stamp)
+    few_bits = json.dumps(quantization, sort_keys=True)
+    key = (str(source), revision, dtype, device, trust_remote_code, few_bits, stamp)
     with _sharing_lock:
         lm = _loaded.get(key)
         if lm is None:
@@ -43,6 +47,7 @@ def load_shared(
                 dtype=dtype,
                 device=device,
                 trust_remote_code=trust_remote_code,
+                quantization=quantization,
             )
             lm.pack_weights()
             _loaded[key] = lm

@@ -14,6 +14,7 @@ from spacy_padellm.lm.loading import absolute_name, load_model
 from spacy_padellm.lm.lora import with_lora
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.model_state import ByName, check_model_unchanged, is_unchanged
+from spacy_padellm.lm.quantization import is_quantized
 
 
 def load_unshared(source: ModelSource, state: ByName) -> LanguageModel:
@@ -35,7 +36,10 @@ def load_unshared(source: ModelSource, state: ByName) -> LanguageModel:
     return load_model(
         source.name,
         revision=source.revision,
+        dtype=_training_dtype(source),
+        device=choose_device(source.device),
         trust_remote_code=source.trust_remote_code,
+        quantization=source.quantization,
     )
 
 
@@ -48,7 +52,11 @@ def make_trainable(
     source (ModelSource): Its device, its dtype and the settings of LoRA.
     special_tokens (Sequence[str]): Added to the tokenizer, unless it has them.
     RETURNS (LanguageModel): The model, with an adapter if LoRA is set.
+    RAISES (ValueError): If all weights would be trained, and they are quantized.
     """
+    has_adapters = source.lora is not None or hasattr(lm.model, "peft_config")
+    if is_quantized(lm.model) and not has_adapters:
+        raise ValueError(Errors.P706.format(name=source.name))
     new_tokens = lm.add_special_tokens(special_tokens)
     if hasattr(lm.model, "peft_config"):
         # a loaded adapter is frozen
@@ -68,11 +76,17 @@ def make_trainable(
 def place_for_training(lm: LanguageModel, source: ModelSource) -> None:
     """Move a model to its device, in the dtype that training computes in.
 
+    Quantized weights are there since they were loaded, and their adapters, too.
+
     lm (LanguageModel): The model.
     source (ModelSource): The settings of its device and dtype.
     """
+    if not is_quantized(lm.model):
+        lm.model.to(device=choose_device(source.device), dtype=_training_dtype(source))
+
+
+def _training_dtype(source: ModelSource) -> torch.dtype:
     device = choose_device(source.device)
     # float16 gradients would underflow
     fast = choose_dtype(source.dtype, device) == torch.bfloat16 and fast_bf16(device)
-    dtype = torch.bfloat16 if fast else torch.float32
-    lm.model.to(device=device, dtype=dtype)
+    return torch.bfloat16 if fast else torch.float32

@@ -101,7 +101,7 @@ def check_settings_file(path: Path, *, folder: Path, auto_map: bool = True) -> N
     except RecursionError:
         found = "settings too deep to be checked"
     else:
-        found = next(_named_code(settings, auto_map=auto_map), None)
+        found = next(named_code(settings, auto_map=auto_map), None)
         if found is None and name == _ADAPTER:
             found = adapter_code(settings)
     if found is not None:
@@ -135,8 +135,13 @@ def _is_transformers(mapping: Any) -> bool:
     return isinstance(library, str) and library.startswith("transformers.")
 
 
-def _named_code(settings: Any, *, auto_map: bool) -> Iterator[str]:
-    """Find keys, at any depth, whose value names code or files elsewhere."""
+def named_code(settings: Any, *, auto_map: bool = True) -> Iterator[str]:
+    """Find settings, at any depth, that name code or files elsewhere.
+
+    settings (Any): Settings as in JSON.
+    auto_map (bool): See `check_settings_file`.
+    YIELDS (str): The key and its value.
+    """
     waiting = [settings]
     while waiting:
         value = waiting.pop()

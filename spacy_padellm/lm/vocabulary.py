@@ -72,6 +72,9 @@ def project(
     if not len(tag_positions):
         return hidden.new_zeros(0, len(tag_ids))
     head = model.get_output_embeddings()
+    if not head.weight.is_floating_point():  # it is quantized
+        logits: torch.Tensor = head(hidden[tag_positions])
+        return logits[:, tag_ids]
     return F.linear(hidden[tag_positions], head.weight[tag_ids])
 
 

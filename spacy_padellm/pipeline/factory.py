@@ -33,6 +33,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
         "device": "auto",
         "trust_remote_code": False,
         "lora": None,
+        "quantization_config": None,
     },
     "labels": None,  # or keys that are no strings would be an error of confection
     "prompt": None,

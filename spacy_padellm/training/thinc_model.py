@@ -15,6 +15,7 @@ from spacy_padellm.lm.devices import check_device, check_dtype
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.loading import check_name, is_here
 from spacy_padellm.lm.model_source import ModelSource
+from spacy_padellm.lm.quantization import check_packages, check_quantization
 from spacy_padellm.lm.small_model import SmallShape
 from spacy_padellm.lm.trust import check_request
 from spacy_padellm.training.device import resolve_device
@@ -32,6 +33,7 @@ def make_causal_lm(
     device: str = "auto",
     trust_remote_code: bool = False,
     lora: dict[str, Any] | None = None,
+    quantization_config: dict[str, Any] | None = None,
 ) -> TreeModel:
     """`spacy-padellm.CausalLM.v1`: any causal LM of Hugging Face.
 
@@ -47,13 +49,18 @@ def make_causal_lm(
         environment must agree, see `check_request`.
     lora (dict[str, Any] | None): Settings of peft's LoraConfig, to train a low-rank
         adapter instead of all weights.
+    quantization_config (dict[str, Any] | None): Settings of one of transformers'
+        quantization methods, to load the weights in few bits, e.g. `{"load_in_4bit":
+        True}`.
     RAISES (ValueError): If only the config trusts the model's code, or a setting cannot
         be right.
     """
     check_request(trust_remote_code)
+    check_quantization(quantization_config)
     # a pipeline that is made from its config may bring the model later
     if not is_made_from_config():
         check_name(name)
+        check_packages(quantization_config)
     if revision is not None and is_here(name):
         _warn_of_revision(name, revision)
     source = ModelSource(
@@ -63,6 +70,7 @@ def make_causal_lm(
         device=check_device(resolve_device(device)),
         trust_remote_code=trust_remote_code,
         lora=lora,
+        quantization=quantization_config,
     )
     return _wrap(ModelHandle(source))
 

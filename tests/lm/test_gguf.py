@@ -151,3 +151,14 @@ def test_gguf_model_that_was_not_trained_is_saved_as_a_folder(tmp_path: Path) ->
     nlp = make_nlp(model=named(file), labels=LABELS, prompt=COMPACT)
     nlp.to_disk(tmp_path / "saved")
     assert (tmp_path / "saved" / NAME / "model" / "model.safetensors").is_file()
+
+
+def test_gguf_model_can_be_quantized_again(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    file = write_gguf(make_lm("llama"), tmp_path / "model.gguf")
+    lm = load_model(str(file), quantization={"load_in_4bit": True})
+    layers = {type(module).__name__ for module in lm.model.modules()}
+    assert "Linear4bit" in layers
+    ids = torch.tensor([[1, 2, 3]])
+    with torch.inference_mode():
+        assert lm.model(ids).logits.isfinite().all()
