@@ -26,9 +26,11 @@ def as_load_errors(source: Path | str) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise ValueError(Errors.P115.format(name=source, error=error)) from error
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise ValueError(Errors.P708.format(name=source, error=error)) from error
     except BaseException as error:
+        if _is_out_of_memory(error):
+            reason = str(error).strip().removesuffix(".") or type(error).__name__
+            message = Errors.P708.format(name=source, error=reason)
+            raise ValueError(message) from error
         # transformers and peft raise any kind of error for a broken file
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
@@ -36,6 +38,12 @@ def as_load_errors(source: Path | str) -> Iterator[None]:
         reason = str(error).strip().removesuffix(".")
         message = template.format(name=source, error=reason, known=NAMES)
         raise ValueError(message) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether there is no more memory; on a CPU, torch raises a general error."""
+    kinds = torch.OutOfMemoryError, MemoryError
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
 def check_numbers(config: Any) -> None:

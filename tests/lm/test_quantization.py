@@ -367,12 +367,24 @@ def test_quantization_is_shared_by_equal_settings(folder: Path) -> None:
 # Memory
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
+def on_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
+
+
+def in_python() -> None:
+    raise MemoryError
+
+
+def on_a_cpu() -> None:
+    torch.empty(1 << 58, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("fill", [on_a_gpu, in_python, on_a_cpu])
 def test_quantization_is_named_where_a_model_is_too_large(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fill: Callable[[], None]
 ) -> None:
     def fail(*args: Any, **kwargs: Any) -> Any:
-        raise error("CUDA out of memory")
+        fill()
 
     for place in ("AutoModelForCausalLM.from_pretrained", "on_its_device"):
         with monkeypatch.context() as patched:
