@@ -279,6 +279,12 @@ class Errors:
         "per line), .jsonl (with the key 'text') or .spacy files."
     )
 
+    P721 = (
+        "Could not read the old texts in {path}: {error}. Give a file or a folder of "
+        "UTF-8 files: .txt (one text per line), .jsonl (with the key 'text') or "
+        ".spacy."
+    )
+
     # Settings of the component
     P140 = (
         "The component '{name}' has no labels. Set them in the config, e.g. labels = "
@@ -552,7 +558,8 @@ class Errors:
     P201 = "Input not found: {path}. Give the path of an existing file or folder."
     P202 = (
         "No file in {path} matches the format '{format}'. Give a folder with "
-        "{suffixes} files (.gz, .bz2 and .xz are read too), or the file itself."
+        "{suffixes} files (.gz, .bz2 and .xz are read too), or the file itself. "
+        "Folders inside it are not read."
     )
     P203 = (
         "The language '{lang}' cannot be used: {error}. Give the code of a language of "
@@ -582,8 +589,8 @@ class Errors:
     )
     P209 = (
         "{path}: found no column of tags (O, B-PER, I-PER ...) next to a column of "
-        "tokens. Check --format (auto recognises most), or give the columns with "
-        "--tag-column and --token-column."
+        "tokens. Columns are separated by tabs or spaces. Check --format (auto "
+        "recognises most), or give the columns with --tag-column and --token-column."
     )
     P210 = (
         "{path}: the tags cannot be column {tag} and the tokens column {token} of "
@@ -605,6 +612,12 @@ class Errors:
         "{path}: the tags are brackets, such as Entity=(person-1. They mark all "
         "mentions of an entity, not only names, so they are not read. Write a tag for "
         "each token instead, e.g. NER=B-PER."
+    )
+
+    P720 = (
+        "{path}: the tags are brackets, such as (PERSON* in CoNLL-2012 (OntoNotes), "
+        "which are not read. Write a tag for each token instead, e.g. B-PERSON, or "
+        "convert a version of the corpus with such tags."
     )
 
     # Suggestions

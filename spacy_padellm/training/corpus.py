@@ -26,7 +26,10 @@ _READERS: dict[str, Callable[[Path], Callable[[Language], Iterable[Example]]]] =
 
 
 def make_corpus(
-    path: Path | None, *, old_texts: Path | None = None, component: str = "padellm_ner"
+    path: Path | None,
+    *,
+    old_texts: Path | str | None = None,
+    component: str = "padellm_ner",
 ) -> Callable[[Language], Iterable[Example]]:
     """`spacy-padellm.Corpus.v1`: a corpus, and texts that keep what a model can.
 
@@ -36,7 +39,7 @@ def make_corpus(
     component finds before it is trained, so they have none of a new label.
 
     path (Path | None): A `.spacy` file of gold Docs, or a folder of them.
-    old_texts (Path | None): Texts like those that the model was trained on: a file or
+    old_texts (Path | str | None): Texts like those that the model was trained on: a file or
         folder of `.txt` (one text per line), `.jsonl` (with `text`) or `.spacy`.
     component (str): The component's name.
     RETURNS (Callable): Reads the examples of a pipeline. It raises a ValueError if it
@@ -54,7 +57,8 @@ def make_corpus(
         if old_texts is None:
             return
         if not rehearsed:
-            texts = _read_texts(nlp, old_texts)
+            # a config gives it as a string
+            texts = _read_texts(nlp, Path(old_texts))
             rehearsed.extend(_rehearse(nlp, pipe, texts))
             mentions = sum(len(doc.spans[key]) for doc in rehearsed)
             msg.info(f"Old texts: {len(rehearsed)}, with {mentions} mentions found")
@@ -90,12 +94,16 @@ def _rehearse(nlp: Language, pipe: Any, texts: list[str]) -> Iterator[Doc]:
 def _read_texts(nlp: Language, path: Path) -> list[str]:
     files = [path] if path.is_file() else path.rglob("*.*")
     suffixes = {file.suffix for file in files}
-    texts = [
-        example.reference.text
-        for suffix, reader in _READERS.items()
-        if suffix in suffixes
-        for example in reader(path)(nlp)
-    ]
+    try:
+        texts = [
+            example.reference.text
+            for suffix, reader in _READERS.items()
+            if suffix in suffixes
+            for example in reader(path)(nlp)
+        ]
+    except Exception as error:  # spaCy's readers raise any kind for a broken file
+        raise ValueError(Errors.P721.format(path=path, error=error)) from error
+    texts = [text for text in texts if text.strip()]
     if not texts:
         raise ValueError(Errors.P265.format(path=path))
     return texts

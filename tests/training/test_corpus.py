@@ -75,7 +75,7 @@ def test_corpus_old_texts_have_the_pipes_mentions(tmp_path: Path, suffix: str) -
         row = json.dumps({"text": TEXT}) if suffix == "jsonl" else TEXT
         file.write_text(row + "\n", "utf8")
     path = write(tmp_path / "a.spacy", {DRUG: [("ibuprofen", "DRUG")]})
-    new, rehearsed = read(nlp, path, old_texts=old)
+    new, rehearsed = read(nlp, path, old_texts=str(old))  # as in a config
     assert new.user_data[LABELS_KEY] == ["DRUG"]
     assert rehearsed.text == TEXT
     assert entities(rehearsed) == GOLD[TEXT]
@@ -86,6 +86,26 @@ def test_corpus_without_old_texts_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a.spacy", GOLD)
     with pytest.raises(ValueError, match=r"There are no old texts in .*none\.txt"):
         read(trained(), path, old_texts=tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.txt", b"Zo\xeb\n"), ("a.jsonl", b'{"review": "Oslo"}\n'), ("a.spacy", b"x")],
+)
+def test_corpus_old_texts_that_cannot_be_read_are_named(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = write(tmp_path / "gold.spacy", GOLD)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"Could not read the old texts in .*{name}"):
+        read(trained(), path, old_texts=tmp_path / name)
+
+
+def test_corpus_blank_old_texts_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "gold.spacy", {})
+    (tmp_path / "old.txt").write_text(f"\n  \n{TEXT}\n", "utf8")
+    (doc,) = read(trained(), path, old_texts=tmp_path / "old.txt")
+    assert doc.text == TEXT
 
 
 def config(tmp_path: Path, golds: Golds, **labels: str) -> Any:
