@@ -90,7 +90,8 @@ def _disagreements(
 
 def _mention(line: str) -> SourceMention:
     """Parse a line `T1<tab>LABEL start end<tab>string`; ValueError if malformed."""
-    fields = line.split("\t")
+    # some tools end each line with a tab
+    fields = line.removesuffix("\t").split("\t")
     if len(fields) != 3:
         raise ValueError("not three columns with tabs between them")
     _, position, string = fields

@@ -13,6 +13,8 @@ from spacy_padellm.corpora.tags import (
     BACKWARD,
     LABEL,
     TAG,
+    capital_tag,
+    has_small_tags,
     is_bare,
     is_chunks,
     split_tag,
@@ -35,6 +37,9 @@ TOKEN_HEADER = re.compile(r"words?|tokens?|forms?|text", re.IGNORECASE)
 SHARED = re.compile(r"\|(?=[BIESLUM]-)")
 """What parts the tags of one token, where it may also part keys."""
 
+BRACKETS = re.compile(r"(\([\w-]+)*\*\)*|\([\w-]+\)")
+"""A tag of CoNLL-2012, or a part of its parse."""
+
 # the keys of names in CoNLL-U, the most usual first
 NAME_KEYS = ("ner", "ne", "tag", "entity", "name")
 
@@ -51,6 +56,7 @@ class ColumnLayout:
     key (str | None): The key of the tag, if its column holds `key=value|key=value`.
     bare (bool): Whether the tags are labels without B- and I-.
     outside (str): The tag of a token outside mentions.
+    small (bool): Whether the tags are written in small letters, as b-per.
     """
 
     tabs: bool
@@ -61,6 +67,7 @@ class ColumnLayout:
     key: str | None = None
     bare: bool = False
     outside: str = "O"
+    small: bool = False
 
     def problem(self, row: list[str]) -> str | None:
         """Check a line.
@@ -90,6 +97,7 @@ class ColumnLayout:
         tag = row[column]
         if self.key:
             tag = keyed_values(tag).get(self.key, "O")
+        tag = capital_tag(tag) if self.small else tag
         tag = "O" if tag == self.outside else tag
         return f"I-{tag}" if self.bare and tag != "O" else tag
 
@@ -169,6 +177,11 @@ def find_layout(
     rows = [split_columns(line, tabs=tabs) for line in data if DOCSTART not in line]
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
     columns = list(zip(*(row for row in rows if len(row) == width), strict=True))
+    small = {i for i, values in enumerate(columns) if has_small_tags(values)}
+    columns = [
+        tuple(map(capital_tag, values)) if i in small else values
+        for i, values in enumerate(columns)
+    ]
     candidates = range(width) if tag_column is None else [tag_column % max(width, 1)]
     tags = _name_columns(columns, candidates, strict=True)
     key, bare, outside = None, False, "O"
@@ -178,6 +191,8 @@ def find_layout(
         tags, key, bare = _other_tags(path, columns, candidates)
         tags = tags or _name_columns(columns, candidates, strict=False)
     if tag_column is None and (width < 2 or not tags):
+        if any(map(_are_brackets, columns)):
+            raise ConversionError(Errors.P720.format(path=path))
         raise ConversionError(Errors.P209.format(path=path))
     tag = (tags or [0])[-1] if tag_column is None else tag_column
     token = token_column
@@ -199,7 +214,15 @@ def find_layout(
     tag_columns = tuple(column for column in tags if column != token) or (tag,)
     numbered = 0 not in (token, *tag_columns) and _mostly(NUMBER, columns[0])
     return ColumnLayout(
-        tabs, width, token, tag_columns, numbered, key=key, bare=bare, outside=outside
+        tabs,
+        width,
+        token,
+        tag_columns,
+        numbered,
+        key=key,
+        bare=bare,
+        outside=outside,
+        small=not small.isdisjoint(tag_columns),
     )
 
 
@@ -288,6 +311,11 @@ def _token_column(columns: list[tuple[str, ...]], tags: Sequence[int]) -> int:
     if len(others) > 1 and _mostly(NUMBER, columns[others[0]]):
         return others[1]
     return others[0] if others else tags[0]
+
+
+def _are_brackets(values: tuple[str, ...]) -> bool:
+    """Whether values are brackets as in CoNLL-2012: (PERSON*, *, *)."""
+    return all(map(BRACKETS.fullmatch, values)) and any("(" in x for x in values)
 
 
 def _mostly(pattern: re.Pattern[str], values: tuple[str, ...]) -> bool:

@@ -47,7 +47,7 @@ def source_files(path: Path, *, data_format: str, suffixes: set[str]) -> list[Pa
     if not path.is_dir():
         raise ConversionError(Errors.P201.format(path=path))
     inside = (file for file in path.iterdir() if file.is_file())
-    files = sorted(file for file in inside if plain_name(file).suffix in suffixes)
+    files = sorted(f for f in inside if plain_name(f).suffix.lower() in suffixes)
     if not files:
         names = ", ".join(sorted(suffixes))
         raise ConversionError(

@@ -27,6 +27,34 @@ ROWS: tuple[tuple[frozenset[str], str], ...] = (
         "with its spans",
     ),
     (
+        frozenset({"textSegmentAnnotations"}),
+        "this is Vertex AI's entity extraction; write each text with start, end and "
+        "label",
+    ),
+    (
+        frozenset({"text_snippet"}),
+        "this is AutoML's entity extraction; write each text with start, end and label",
+    ),
+    (
+        frozenset({"textSnippet"}),
+        "this is AutoML's entity extraction; write each text with start, end and label",
+    ),
+    (
+        frozenset({"File", "Entities"}),
+        "this is Amazon Comprehend, whose texts are in other files; write each text "
+        "with its spans",
+    ),
+    (
+        frozenset({"begin offset", "end offset"}),
+        "this is Amazon Comprehend, whose texts are in other files; write each text "
+        "with its spans",
+    ),
+    (
+        frozenset({"rows", "features"}),
+        "this is the dataset viewer of Hugging Face; write the data set with "
+        "dataset.to_parquet",
+    ),
+    (
         frozenset({"source-ref"}),
         "this is SageMaker Ground Truth, whose texts are in other files; write each "
         "text with its spans",
@@ -50,6 +78,11 @@ ROWS: tuple[tuple[frozenset[str], str], ...] = (
         "this is GLiNER's data, which counts words; write tokens and ner_tags "
         "(B-, I-, O)",
     ),
+)
+
+# keys of a table, whose values hold one column each
+COLUMNS = frozenset(
+    {"text", "tokens", "words", "sentence", "spans", "entities", "ner_tags", "label"}
 )
 
 MAGIC: tuple[tuple[bytes, str, str], ...] = (
@@ -118,6 +151,13 @@ def row_name(row: Mapping[str, Any]) -> str | None:
         return (
             "this is SageMaker Ground Truth; write each text with start, end and label"
         )
+    columns = [row[key] for key in COLUMNS & row.keys()]
+    if len(columns) > 1 and all(isinstance(x, dict | list) and x for x in columns):
+        if all(isinstance(x, dict) or isinstance(x[0], list) for x in columns):
+            return (
+                "these are columns, not rows; write df.to_json(path, orient='records', "
+                "lines=True), or dataset.to_json(path)"
+            )
     return next((name for keys, name in ROWS if keys <= row.keys()), None)
 
 

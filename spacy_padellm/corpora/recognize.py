@@ -51,10 +51,11 @@ def recognize(path: Path) -> str:
         raise ConversionError(_message(path, known))
     check_known(path)
     text = read_text(path)
-    if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+    is_json = suffix in (".json", ".jsonl")
+    if is_json or text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
         items = islice(read_json_lines(path), SAMPLE)
         values = [item[1] for item in items if not isinstance(item, BadLine)]
-        if values or suffix in (".json", ".jsonl"):
+        if values or is_json:
             return _json_format(values)
     return "table" if suffix == ".csv" or _is_table(text) else "conll"
 

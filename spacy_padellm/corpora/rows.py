@@ -13,7 +13,7 @@ from spacy_padellm.corpora.label_studio import (
     read_task,
 )
 from spacy_padellm.corpora.records import CorpusRecord
-from spacy_padellm.corpora.span_rows import has_spans, is_span_row, read_span_row
+from spacy_padellm.corpora.span_rows import TEXT_KEYS, has_spans, is_span_row, read_span_row
 from spacy_padellm.corpora.token_rows import is_token_row, read_token_row
 
 # lists of rows in an object: ner-annotator, Rasa, and others
@@ -74,7 +74,9 @@ def read_row(value: Any, line: int, *, joiner: str) -> CorpusRecord:
         raise ValueError(name)
     if has_tokens:
         return read_token_row(row, line, joiner=joiner)
-    raise ValueError("not an object with a text")
+    raise ValueError(
+        f"no text: none of {', '.join(TEXT_KEYS)} is a string, and there are no tokens"
+    )
 
 
 def _as_object(value: Any) -> dict[str, Any] | None:

@@ -6,17 +6,26 @@ import ast
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from spacy_padellm.corpora.files import BOM, read_start, read_text
-from spacy_padellm.corpora.records import BadLine, ConversionError, CorpusRecord
+from spacy_padellm.corpora.records import (
+    BadLine,
+    ConversionError,
+    CorpusRecord,
+    is_int,
+)
 from spacy_padellm.corpora.rows import read_row
 from spacy_padellm.corpora.span_rows import TEXT_KEYS
 from spacy_padellm.errors import Errors
 
 DELIMITERS = (",", ";", "\t")
+
+EXCEL_LINE = re.compile(r'\A"?sep=."?\r?\n')
+"""The first line by which Excel knows the delimiter."""
 
 PARQUET = b"PAR1"
 """The first bytes of a Parquet file."""
@@ -87,7 +96,7 @@ def csv_rows(text: str) -> Iterator[dict[str, Any]]:
     YIELDS (dict[str, Any]): Name, in small letters -> cell.
     RAISES (csv.Error): If it is no CSV.
     """
-    text = text.removeprefix(BOM)
+    text = EXCEL_LINE.sub("", text.removeprefix(BOM), count=1)
     # whole documents are longer than the limit
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     head = text.partition("\n")[0]
@@ -136,34 +145,36 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
-    names = _tag_names(table.schema.metadata or {})
+    features = _features(table.schema.metadata or {})
     for row in table.to_pylist():
-        yield {key: _named(cell, names.get(key)) for key, cell in row.items()}
+        yield {key: _named(cell, features.get(key)) for key, cell in row.items()}
 
 
-def _tag_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
-    """Column -> names of its numbers, as Hugging Face's datasets store them."""
+def _features(metadata: dict[bytes, bytes]) -> dict[str, Any]:
+    """The features of the columns, as Hugging Face's datasets store them."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError):
         return {}
-    found = ((column, _find_names(feature)) for column, feature in features.items())
-    return {column: names for column, names in found if names}
+    return features if isinstance(features, dict) else {}
 
 
-def _find_names(feature: Any) -> list[str]:
-    """The names of a ClassLabel, which may be in a list."""
+def _named(cell: Any, feature: Any) -> Any:
+    """A cell with the names of its ClassLabels in place of their numbers.
+
+    feature (Any): The cell's feature. Those of lists hold that of their items, and the
+        items may be an object of columns.
+    """
     if isinstance(feature, list):
-        feature = feature[0] if feature else None
+        feature = {"feature": feature[0] if feature else None}
     if not isinstance(feature, dict):
-        return []
-    names = feature.get("names")
-    return names if isinstance(names, list) else _find_names(feature.get("feature"))
-
-
-def _named(cell: Any, names: list[str] | None) -> Any:
-    """A cell with names in place of numbers."""
-    if not names or not isinstance(cell, list):
         return cell
-    inside = all(isinstance(x, int) and 0 <= x < len(names) for x in cell)
-    return [names[x] for x in cell] if inside else cell
+    inner = feature.get("feature", feature)
+    if isinstance(cell, list):
+        return [_named(item, inner) for item in cell]
+    if isinstance(cell, dict) and isinstance(inner, dict):
+        return {key: _named(value, inner.get(key)) for key, value in cell.items()}
+    names = feature.get("names")
+    if isinstance(names, list) and is_int(cell) and 0 <= cell < len(names):
+        return names[cell]
+    return cell

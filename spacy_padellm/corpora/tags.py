@@ -21,6 +21,27 @@ CHUNKS = {
 }
 
 
+def has_small_tags(values: Collection[str], *, named: bool = False) -> bool:
+    """Check whether tags are written in small letters, as b-per, i-per and o.
+
+    values (Collection[str]): The values of a column, or the tags of a sentence.
+    named (bool): Whether they are known to be tags of names.
+    RETURNS (bool): Whether most of them are. Unless they are known to be tags, "o" is
+        among them.
+    """
+    tags = sum(TAG.fullmatch(capital_tag(value)) is not None for value in values)
+    return "O" not in values and (named or "o" in values) and 2 * tags > len(values)
+
+
+def capital_tag(tag: str) -> str:
+    """Write the prefix of a tag as a capital.
+
+    tag (str): A tag such as "b-per" or "o".
+    RETURNS (str): The tag, such as "B-per" or "O".
+    """
+    return tag[:1].upper() + tag[1:]
+
+
 def split_tag(tag: str) -> list[str]:
     """Split the tag of a token that is in several mentions, such as B-ORG|B-GPE.
 

@@ -6,7 +6,15 @@ from typing import Any
 
 from spacy_padellm.corpora.records import CorpusRecord, is_int
 from spacy_padellm.corpora.span_rows import TEXT_KEYS
-from spacy_padellm.corpora.tags import LABEL, TAG, decode_tags, is_bare, is_chunks
+from spacy_padellm.corpora.tags import (
+    LABEL,
+    TAG,
+    capital_tag,
+    decode_tags,
+    has_small_tags,
+    is_bare,
+    is_chunks,
+)
 from spacy_padellm.corpora.words import join_words
 from spacy_padellm.errors import Warnings
 
@@ -38,7 +46,7 @@ def read_token_row(row: dict[str, Any], line: int, *, joiner: str) -> CorpusReco
     if not tokens or not all(tokens):
         raise ValueError("a token is empty, or there is none")
     lists = {
-        key: value
+        key: _with_capitals(key, value)
         for key, value in row.items()
         if key not in TOKEN_KEYS and isinstance(value, list)
         if len(value) == len(tokens)
@@ -81,6 +89,13 @@ def _tokens(row: dict[str, Any]) -> list[str] | None:
         for x in row.values()
     )
     return words if tokens is None and words and tagged else tokens
+
+
+def _with_capitals(key: str, values: list[Any]) -> list[Any]:
+    """Tags in small letters as others."""
+    if _strings(values) and has_small_tags(values, named=key in NER_KEYS):
+        return [capital_tag(value) for value in values]
+    return values
 
 
 def _strings(values: list[Any]) -> bool:

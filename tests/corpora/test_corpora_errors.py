@@ -27,7 +27,7 @@ def run(source, *, data_format="jsonl", lang="en", flat=False, **options):
     ("content", "message"),
     [
         (b"", "No text could be read"),
-        (b"{}\n[1]", "2 bad lines, the first: .*a.jsonl:1: not an object"),
+        (b"{}\n[1]", "2 bad lines, the first: .*a.jsonl:1: no text"),
         (b'{"text": "Bo", "spans": []}', "None of the 1 texts"),
         (b"\xff\xfe", "UTF-8"),
     ],

@@ -40,6 +40,19 @@ def test_corpora_table_reads_the_names_of_tags(tmp_path, kind):
     assert record.spans == ((0, 2, "ORG"),)
 
 
+@pytest.mark.parametrize("columns", [False, True])
+def test_corpora_table_reads_the_names_of_labels(tmp_path, columns):
+    label = {"names": ["PER", "LOC"], "_type": "ClassLabel"}
+    spans = [{"start": 0, "end": 4, "label": 1}]
+    features = {"spans": [{"start": {"_type": "Value"}, "label": label}]}
+    if columns:
+        spans = {"start": [0], "end": [4], "label": [1]}
+        inner = {"label": {"feature": label, "_type": "Sequence"}}
+        features = {"spans": inner}
+    (record,) = read(tmp_path, [{"text": "Oslo", "spans": spans}], features=features)
+    assert record.spans == ((0, 4, "LOC"),)
+
+
 def test_corpora_table_broken_parquet_is_an_error(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(ConversionError, match="Could not read"):
