@@ -152,13 +152,23 @@ def row_name(row: Mapping[str, Any]) -> str | None:
             "this is SageMaker Ground Truth; write each text with start, end and label"
         )
     columns = [row[key] for key in COLUMNS & row.keys()]
-    if len(columns) > 1 and all(isinstance(x, dict | list) and x for x in columns):
-        if all(isinstance(x, dict) or isinstance(x[0], list) for x in columns):
-            return (
-                "these are columns, not rows; write df.to_json(path, orient='records', "
-                "lines=True), or dataset.to_json(path)"
-            )
+    if len(columns) > 1 and all(map(_is_column, columns)):
+        return (
+            "these are columns, not rows; write df.to_json(path, orient='records', "
+            "lines=True), or dataset.to_json(path)"
+        )
     return next((name for keys, name in ROWS if keys <= row.keys()), None)
+
+
+def _is_column(value: Any) -> bool:
+    """Whether a value holds the cells of a column: {"0": ...} or [[...], ...]."""
+    cells = list(value.values()) if isinstance(value, dict) else value
+    numbered = isinstance(value, dict) and all(key.isdigit() for key in value)
+    return (
+        isinstance(cells, list)
+        and bool(cells)
+        and (numbered or all(isinstance(cell, list) for cell in cells))
+    )
 
 
 def file_name(start: bytes) -> tuple[str, str] | None:

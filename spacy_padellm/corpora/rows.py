@@ -13,7 +13,12 @@ from spacy_padellm.corpora.label_studio import (
     read_task,
 )
 from spacy_padellm.corpora.records import CorpusRecord
-from spacy_padellm.corpora.span_rows import TEXT_KEYS, has_spans, is_span_row, read_span_row
+from spacy_padellm.corpora.span_rows import (
+    TEXT_KEYS,
+    has_spans,
+    is_span_row,
+    read_span_row,
+)
 from spacy_padellm.corpora.token_rows import is_token_row, read_token_row
 
 # lists of rows in an object: ner-annotator, Rasa, and others

@@ -39,8 +39,9 @@ def make_corpus(
     component finds before it is trained, so they have none of a new label.
 
     path (Path | None): A `.spacy` file of gold Docs, or a folder of them.
-    old_texts (Path | str | None): Texts like those that the model was trained on: a file or
-        folder of `.txt` (one text per line), `.jsonl` (with `text`) or `.spacy`.
+    old_texts (Path | str | None): Texts like those that the model was trained on: a
+        file or folder of `.txt` (one text per line), `.jsonl` (with `text`) or
+        `.spacy`.
     component (str): The component's name.
     RETURNS (Callable): Reads the examples of a pipeline. It raises a ValueError if it
         finds no old texts.
