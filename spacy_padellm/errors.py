@@ -808,6 +808,11 @@ class Errors:
         "is an adapter itself. Set base_model_name_or_path in its adapter_config.json "
         "to the model that it was trained from."
     )
+    P722 = (
+        "The adapter {path} needs the base model {name} that it was trained from, "
+        "which cannot be loaded: {error} Put the base model there, or set "
+        "base_model_name_or_path in {path}/adapter_config.json to where it is now."
+    )
     P511 = (
         "The component '{name}' cannot be loaded from {source}: {error}. Restore "
         "what to_disk or to_bytes saved, or save it again."

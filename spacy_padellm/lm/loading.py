@@ -150,14 +150,19 @@ def load_model(
     elif (source / ADAPTER).is_file():
         with _loading():
             adapter = read_adapter(source, **options)
-        base = load_model(
-            _base_name(source, adapter.config.base_model_name_or_path),
-            revision=adapter.config.revision,
-            dtype=dtype,
-            device=device,
-            trust_remote_code=trust_remote_code,
-            quantization=quantization,
-        )
+        base_name = _base_name(source, adapter.config.base_model_name_or_path)
+        try:
+            base = load_model(
+                base_name,
+                revision=adapter.config.revision,
+                dtype=dtype,
+                device=device,
+                trust_remote_code=trust_remote_code,
+                quantization=quantization,
+            )
+        except ValueError as error:
+            message = Errors.P722.format(path=source, name=base_name, error=error)
+            raise ValueError(message) from error
         with _loading():
             return load_adapter(adapter, base, dtype)
     tags = _read_taught_tags(source, revision)
@@ -237,8 +242,8 @@ def _check_files(source: Path | str) -> None:
 
 def _base_name(folder: Path, name: Any) -> str:
     """Check the name of an adapter's base model, which is not an adapter itself."""
-    source = find_model(name) if isinstance(name, str) and name else None
-    if source is None or (isinstance(source, Path) and (source / ADAPTER).exists()):
+    named = isinstance(name, str) and name != ""
+    if not named or (Path(name).expanduser() / ADAPTER).exists():
         raise ValueError(Errors.P510.format(path=folder, name=name))
     return str(name)
 

@@ -391,6 +391,22 @@ def test_component_save_adapter_can_be_trained_on(tmp_path: Path) -> None:
     assert not same_weights(weights_of(nlp), before)
 
 
+def test_component_save_adapter_without_its_base_says_what_to_do(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(model_folder(), tmp_path / "base")
+    adapted(tmp_path / "base").to_disk(tmp_path / "saved")
+    (tmp_path / "base").rename(tmp_path / "moved")
+    message = r"(?s)needs the base model .*base .*There is no model folder.*or set "
+    with pytest.raises(ValueError, match=message + "base_model_name_or_path in"):
+        spacy.load(tmp_path / "saved")
+    file = tmp_path / "saved" / NAME / "model" / "adapter_config.json"
+    config = json.loads(file.read_text("utf8"))
+    config["base_model_name_or_path"] = str(tmp_path / "moved")
+    file.write_text(json.dumps(config), "utf8")
+    assert predictions(spacy.load(tmp_path / "saved"))
+
+
 def test_component_save_adapter_keeps_trained_special_tokens(tmp_path: Path) -> None:
     base = make_lm("llama")
     base.model.save_pretrained(tmp_path / "base")
