@@ -553,6 +553,21 @@ class Errors:
         "other names for them, use 'python -m spacy padellm analyze' with --rename."
     )
 
+    P723 = (
+        "The pipeline '{name}' cannot be loaded: {error} Give a folder written by "
+        "nlp.to_disk or 'spacy train', the name of an installed pipeline package, or "
+        "a bundled model: {known}."
+    )
+    P724 = (
+        "{path} is no .spacy file, and no folder of them. Write one from JSON, CoNLL, "
+        "brat and others with 'python -m spacy padellm convert', and give that."
+    )
+    P725 = (
+        "Cannot write {path}: {error}. Free some space, or give a path that can be "
+        "written."
+    )
+    P726 = "{path} is a folder. Give a text, or a file with one text or several."
+
     # Data conversion
     P200 = "Unknown format '{format}'. Choose one of: {formats}."
     P201 = "Input not found: {path}. Give the path of an existing file or folder."

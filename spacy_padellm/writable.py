@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
+from wasabi import msg
+
 from spacy_padellm.errors import Errors
 
 
@@ -29,6 +31,18 @@ def make_writable(path: Path) -> None:
     if not os.access(path.parent, os.W_OK):
         problem = "its folder is read-only"
         raise ValueError(Errors.P197.format(path=path, error=problem))
+
+
+@contextmanager
+def exit_if_unwritable(path: Path) -> Iterator[None]:
+    """End a command with a message if its result cannot be written.
+
+    path (Path): What is written inside the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        msg.fail(Errors.P725.format(path=path, error=error), exits=1)
 
 
 try:

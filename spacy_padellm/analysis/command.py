@@ -12,7 +12,7 @@ from wasabi import msg
 from spacy_padellm.analysis.options import parse_labels, parse_names
 from spacy_padellm.errors import Warnings
 from spacy_padellm.progress import count_progress
-from spacy_padellm.writable import make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 if TYPE_CHECKING:
     from spacy_padellm.analysis.inputs import GoldCorpus
@@ -93,12 +93,14 @@ def analyze_cli(
         msg.warn(note)
     if json_path is not None:
         figures = {**_facts(model, data, corpus, result), **to_dict(result.analysis)}
-        json_path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+        with exit_if_unwritable(json_path):
+            json_path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
         msg.good(f"Figures: {json_path}")
     if html_path is not None:
         title, facts = f"Errors of {model} on {data.stem}", [summary, *notes]
         page = make_page(result.analysis, result.examples, title=title, facts=facts)
-        html_path.write_text(page, "utf8")
+        with exit_if_unwritable(html_path):
+            html_path.write_text(page, "utf8")
         msg.good(f"Page: {html_path}")
 
 

@@ -12,7 +12,7 @@ import typer
 from wasabi import msg
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.writable import make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 PARTS = ("p", "r", "f")
 
@@ -58,7 +58,8 @@ def evaluate_cli(
         _print_table(f"{name} by label", scores.get(f"{kind}_per_type") or {})
     msg.info(f"{scores['speed']:.0f} words a second")
     if output is not None:
-        output.write_text(json.dumps(scores, indent=2) + "\n", "utf8")
+        with exit_if_unwritable(output):
+            output.write_text(json.dumps(scores, indent=2) + "\n", "utf8")
         msg.good(f"Scores: {output}")
 
 

@@ -149,4 +149,6 @@ def _docs(path: Path, nlp: Language) -> list[Doc]:
     try:
         return list(DocBin().from_disk(path).get_docs(nlp.vocab))
     except Exception as error:  # a broken file can raise errors of many libraries
+        if path.suffix != ".spacy":
+            raise AnalysisError(Errors.P724.format(path=path)) from error
         raise AnalysisError(Errors.P192.format(path=path, error=error)) from error

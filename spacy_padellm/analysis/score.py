@@ -29,6 +29,9 @@ def score_corpus(
         labels than the component.
     RAISES (Exception): Any error of the pipeline for a text.
     """
+    files = path.rglob("*.spacy") if path.is_dir() else [path]
+    if not any(file.suffix == ".spacy" for file in files):
+        raise AnalysisError(Errors.P724.format(path=path))
     examples = _read(nlp, path)
     key = pipe.cfg["spans_key"]
     golds = [gold_spans(example.reference, key) for example in examples]

@@ -12,7 +12,7 @@ from wasabi import msg
 
 from spacy_padellm.analysis.options import AnalysisError, parse_names, parse_wish
 from spacy_padellm.errors import Errors
-from spacy_padellm.writable import make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -91,10 +91,12 @@ def tune_cli(
     for header, rows in tune_tables(result, figures):
         msg.table(rows, header=header, divider=True)
     pipe.set_tuning(result.tuning)
-    nlp.to_disk(output)
+    with exit_if_unwritable(output):
+        nlp.to_disk(output)
     msg.good(f"Pipeline: {output}")
     if json_path is not None:
-        json_path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+        with exit_if_unwritable(json_path):
+            json_path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
 
 
 def _read_corpora(

@@ -10,7 +10,7 @@ from wasabi import msg
 
 import spacy_padellm
 from spacy_padellm.errors import Errors
-from spacy_padellm.writable import make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 CONFIGS = {
     "train": "a small model from scratch, on a CPU",
@@ -46,7 +46,8 @@ def init_config_cli(
             raise ValueError(Errors.P271.format(path=path))
     except ValueError as error:
         msg.fail(str(error), exits=1)
-    path.write_text(config, "utf8")
+    with exit_if_unwritable(path):
+        path.write_text(config, "utf8")
     msg.good(f"Config: {path}")
     msg.text(
         f"Train with: python -m spacy train {path} --output training "

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from spacy_padellm.writable import make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 
 def explain_cli(
@@ -57,5 +57,6 @@ def explain_cli(
     entities = ", ".join(f"{ent.text} ({ent.label_})" for ent in doc.ents)
     msg.good(f"Entities: {entities or 'none'}")
     if output is not None:
-        output.write_text(draw(records), "utf8")
+        with exit_if_unwritable(output):
+            output.write_text(draw(records), "utf8")
         msg.good(f"Drawn in {output}")

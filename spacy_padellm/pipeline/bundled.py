@@ -5,7 +5,8 @@ from __future__ import annotations
 import spacy
 from spacy.language import Language
 
-from spacy_padellm.lm.bundled import BUNDLED, language_of
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm.bundled import BUNDLED, NAMES, language_of
 
 
 def load_pipeline(name: str) -> Language:
@@ -18,7 +19,11 @@ def load_pipeline(name: str) -> Language:
     # spaCy's own commands have --gpu-id for this; without CuPy it changes nothing
     spacy.prefer_gpu()
     if name not in BUNDLED:
-        return spacy.load(name)
+        try:
+            return spacy.load(name)
+        except OSError as error:
+            message = Errors.P723.format(name=name, error=error, known=NAMES)
+            raise OSError(message) from error
     nlp = spacy.blank(language_of(name))
     nlp.add_pipe("padellm_ner", config={"model": {"name": name}})
     return nlp

@@ -11,7 +11,7 @@ import typer
 from wasabi import msg
 
 from spacy_padellm.errors import Errors, Warnings
-from spacy_padellm.writable import make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 
 def show_cli(
@@ -60,7 +60,8 @@ def show_cli(
         msg.fail(str(error), exits=1)
     if bad:
         msg.warn(Warnings.W230.format(n=len(bad), first=bad[0]))
-    output.write_text(page, "utf8")
+    with exit_if_unwritable(output):
+        output.write_text(page, "utf8")
     msg.good(f"{len(texts)} text(s): {output}")
     if open_page:
         webbrowser.open(output.resolve().as_uri())

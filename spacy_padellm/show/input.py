@@ -43,8 +43,11 @@ def _file(argument: str) -> Path | None:
         path = Path(argument)
         if path.is_file():
             return path
+        is_folder = path.is_dir()
     except (OSError, ValueError):  # a long text is no name
         return None
+    if is_folder and argument.strip():
+        raise ConversionError(Errors.P726.format(path=path))
     if not argument.split()[1:] and plain_name(path).suffix.lower() in _SUFFIXES:
         raise ConversionError(Errors.P201.format(path=path))
     return None

@@ -10,7 +10,7 @@ from wasabi import msg
 
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.suggest.formats import Tool, write_suggestions
-from spacy_padellm.writable import make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 
 def suggest_cli(
@@ -60,7 +60,8 @@ def suggest_cli(
     for items in (found.bad, found.failed):
         if items:
             msg.warn(Warnings.W230.format(n=len(items), first=items[0]))
-    write_suggestions(found.chosen, output, tool=tool, model=model)
+    with exit_if_unwritable(output):
+        write_suggestions(found.chosen, output, tool=tool, model=model)
     mean = sum(s.score for s in found.chosen) / len(found.chosen)
     msg.info(
         f"Something to correct in {mean:.0%} of them, the model expects; in "

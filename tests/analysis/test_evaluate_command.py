@@ -84,3 +84,14 @@ def test_evaluate_command_without_annotation_is_an_error(
     code, words = evaluate(model, tmp_path / "gold.spacy")
     assert code == 1
     assert "is annotated" in words
+
+
+@pytest.mark.parametrize("name", ["gold.jsonl", "folder"])
+def test_evaluate_command_of_other_files_says_how_to_convert(
+    model: str, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    path.touch() if path.suffix else path.mkdir()
+    code, words = evaluate(model, path)
+    assert code == 1
+    assert "is no .spacy file, and no folder of them. Write one" in words

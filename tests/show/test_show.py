@@ -147,3 +147,32 @@ def test_show_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 0, result.output
     assert opened == [target.as_uri()]
     assert TEXT.split()[0] in target.read_text("utf8")
+
+
+def test_show_of_a_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=r"is a folder\. Give a text, or a file"):
+        texts(str(tmp_path))
+
+
+@pytest.mark.parametrize("command", ["show", "evaluate", "analyze", "tune", "suggest"])
+def test_show_and_others_without_a_pipeline_say_what_to_give(
+    command: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "a.spacy"
+    data.touch()
+    options = ["-o", str(tmp_path / "out")] if command in ("tune", "suggest") else []
+    arguments = [command, "no_such", str(data), *options]
+    result = CliRunner().invoke(padellm_cli, arguments)
+    assert result.exit_code == 1
+    words = " ".join(result.output.split())
+    assert "The pipeline 'no_such' cannot be loaded" in words
+    assert "a bundled model: bundled-en, bundled-en-sm" in words
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_show_on_a_full_disk_is_an_error() -> None:
+    command = ["show", "bundled-en-sm", "Anna", "-o", "/dev/full"]
+    result = CliRunner().invoke(padellm_cli, command)
+    assert result.exit_code == 1
+    words = " ".join(result.output.split())
+    assert "Cannot write /dev/full: [Errno 28] No space left on device" in words
