@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
-from wasabi import msg
-
 from spacy_padellm.errors import Errors
 
 
@@ -42,6 +40,9 @@ def exit_if_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # imported here because the benchmark runs without spaCy and what it brings
+        from wasabi import msg
+
         msg.fail(Errors.P725.format(path=path, error=error), exits=1)
 
 

@@ -70,7 +70,8 @@ def run(settings: BenchmarkSettings, *, command: str) -> None:
 
     settings (BenchmarkSettings): The settings.
     command (str): The command line, for the JSON.
-    RAISES (ValueError): If something is missing, before anything is measured.
+    RAISES (ValueError): If something is missing, before anything is measured; or if the
+        figures cannot be written.
     """
     if settings.chart is not None:
         check_matplotlib()
@@ -278,7 +279,11 @@ def _report(
     print(f"\n{facts['texts']} texts of {facts['words']} words; {machine}")
     if settings.json is not None:
         written = json.dumps(to_json(results, facts, stream=stream), indent=2)
-        settings.json.write_text(written + "\n", "utf8")
+        try:
+            settings.json.write_text(written + "\n", "utf8")
+        except OSError as error:
+            message = Errors.P725.format(path=settings.json, error=error)
+            raise ValueError(message) from error
     if settings.chart is not None:
         names = ", ".join(model["name"] for model in facts["models"])
         title = f"{names}: {facts['texts']} texts on {facts['machine']['device']}"
