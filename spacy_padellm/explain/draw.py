@@ -199,19 +199,20 @@ def _width(words: str) -> float:
 
 def _wrap(text: str, letters: int) -> Iterator[str]:
     """Lines of at most this many narrow letters, cut between words where possible."""
-    line = ""
+    line, room = "", letters * _LETTER
     for word in re.findall(r"\S+\s*|\s+", text):
-        while _width(line + word.rstrip()) > letters * _LETTER:
-            if line:
-                yield line.rstrip()
-                line = ""
-            else:  # a long word, or a text without blanks
-                size = letters
-                while _width(word[:size]) > letters * _LETTER:
-                    size -= 1
-                yield word[:size]
-                word = word[size:]
-        line += word
+        if line and _width(line + word.rstrip()) > room:
+            yield line.rstrip()
+            line = ""
+        start, end = 0, len(word.rstrip())
+        # a long word, or a text without blanks
+        while not line and _width(word[start : min(end, start + letters + 1)]) > room:
+            size = letters
+            while _width(word[start : start + size]) > room:
+                size -= 1
+            yield word[start : start + size]
+            start += size
+        line += word[start:]
     if line.strip():
         yield line.rstrip()
 

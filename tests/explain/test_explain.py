@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from time import process_time
 from xml.etree import ElementTree
 
 import pytest
@@ -184,3 +185,14 @@ def test_explain_command_tells_what_is_wrong(tmp_path: Path) -> None:
     result = CliRunner().invoke(padellm_cli, ["explain", TEXT, str(tmp_path / "none")])
     assert result.exit_code == 1
     assert "none" in result.output
+
+
+def test_explain_draws_long_words_in_linear_time() -> None:
+    short, long = (
+        Record(unit * 20, [], [1], []) for unit in ("word " * 500, "x" * 500)
+    )
+    start = process_time()
+    draw([short])
+    middle = process_time()
+    draw([long])
+    assert process_time() - middle < 10 * (middle - start) + 0.5
