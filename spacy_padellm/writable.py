@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
@@ -22,6 +22,7 @@ def make_writable(path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.is_file()  # raises, too, if the name is too long
     except OSError as error:
         raise ValueError(Errors.P197.format(path=path, error=error)) from error
     if path.is_dir():
@@ -109,6 +110,8 @@ def _make_locked(place: Path) -> tuple[Path, int | None]:
             continue  # another process thought that it was abandoned
         if new.exists():
             return new, lock
+        if lock is not None:
+            os.close(lock)
 
 
 def _lock(folder: Path) -> int | None:
@@ -120,7 +123,8 @@ def _lock(folder: Path) -> int | None:
     """
     if fcntl is None:
         return None
-    descriptor = os.open(folder, os.O_RDONLY)
+    # to open a pipe of such a name would wait for ever
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -155,10 +159,35 @@ def _put(new: Path, place: Path) -> None:
             if not place.exists():
                 raise
     if not _exchange(new, place):
-        aside = place.with_name(f".{place.name}.old")
-        place.rename(aside)
-        new.rename(place)
-        aside.rename(new)
+        _put_in_two_steps(new, place)
+
+
+def _put_in_two_steps(new: Path, place: Path) -> None:
+    """Move a file or folder to a place where there is one, and delete the old one."""
+    aside = place.with_name(f".{place.name}.old-{secrets.token_hex(4)}")
+    while True:
+        # other processes may do the same: until here, and between these two lines
+        with suppress(FileNotFoundError):
+            place.rename(aside)
+        try:
+            new.rename(place)
+            break
+        except OSError:
+            if not place.exists():
+                with suppress(FileNotFoundError):
+                    aside.rename(place)
+                raise
+        _delete(aside)
+    # also of processes that were killed between the two lines
+    for old in place.parent.glob(f".{escape(place.name)}.old-*"):
+        _delete(old)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _exchange(first: Path, second: Path) -> bool:

@@ -59,3 +59,12 @@ def test_init_config_names_the_configs_that_exist() -> None:
     assert code == 1
     assert "trian" in output
     assert "finetune" in output
+
+
+@pytest.mark.parametrize("path", ["/dev/full", "x" * 300 + ".cfg"])
+def test_init_config_tells_that_the_file_cannot_be_written(
+    tmp_path: Path, path: str
+) -> None:
+    code, output = init_config("train", str(tmp_path / path), "--force")
+    assert code == 1
+    assert "Cannot write" in output

@@ -202,11 +202,45 @@ def test_saving_above_the_source_is_refused(
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("killed", [False, True])
 def test_saving_where_the_system_cannot_exchange_folders(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
 ) -> None:
     monkeypatch.setattr(writable, "_exchange", lambda *_: False)
     names = contents(folder).keys()
-    changed(folder).to_disk(folder)
-    assert contents(folder).keys() == names
+    nlp = changed(folder)
+    if killed:  # between the two steps, and the next process saved a copy
+        shutil.copytree(folder / NAME, folder / f".{NAME}.old-0123abcd")
+        shutil.copytree(folder / NAME, folder / f".{NAME}.old")
+    nlp.to_disk(folder)
+    left = {name for name in contents(folder) if not name.startswith(f".{NAME}.old/")}
+    assert left == names
+    assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
+
+
+def test_saving_in_two_steps_waits_for_no_other_process(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process puts its folder there between the two steps."""
+    monkeypatch.setattr(writable, "_exchange", lambda *_: False)
+    nlp, other = changed(folder), tmp_path / "other"
+    shutil.copytree(folder / NAME, other)
+    rename = Path.rename
+
+    def rename_and_lose(path: Path, target: Path) -> Path:
+        result = rename(path, target)
+        if path.name == NAME and other.exists():
+            rename(other, path)
+        return result
+
+    monkeypatch.setattr(Path, "rename", rename_and_lose)
+    pipe_of(nlp).to_disk(folder / NAME)
+    assert not list(folder.glob(".*"))
+    assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_saving_beside_a_pipe_does_not_wait_for_it(folder: Path) -> None:
+    os.mkfifo(folder / f".saving-{NAME}-0123abcd")
+    pipe_of(changed(folder)).to_disk(folder / NAME)
     assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
