@@ -33,11 +33,15 @@ def write_model_files(folder: Path, files: Mapping[str, bytes]) -> None:
     RAISES (ValueError): If a name is not that of a file alone, or a content is no
         bytes.
     """
-    contents = files.values() if isinstance(files, Mapping) else [files]
-    for content in contents:
+    if not isinstance(files, Mapping):
+        raise ValueError(Errors.P503.format(found=_type_of(files)))
+    for content in files.values():
         if not isinstance(content, bytes):
-            found = type(content).__name__
-            raise ValueError(Errors.P503.format(found=f"a value of type {found}"))
+            raise ValueError(Errors.P503.format(found=_type_of(content)))
     for name, content in files.items():
         if is_model_file(name):
             (folder / name).write_bytes(content)
+
+
+def _type_of(value: object) -> str:
+    return f"a value of type {type(value).__name__}"

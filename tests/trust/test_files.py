@@ -84,7 +84,7 @@ def test_files_of_bytes_hold_bytes(model: Path, content: Any) -> None:
         load_bytes(data)
 
 
-@pytest.mark.parametrize("files", [["x"], "x", 5, None])
+@pytest.mark.parametrize("files", [["x"], "x", 5, None, b"x", b""])
 def test_files_of_bytes_are_a_mapping(model: Path, files: Any) -> None:
     message = srsly.msgpack_loads(pipe(model).to_bytes())
     message["model"] = files
