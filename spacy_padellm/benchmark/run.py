@@ -42,6 +42,7 @@ from spacy_padellm.benchmark.subjects import (
     string_f1,
     trained_subject,
 )
+from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices import choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
