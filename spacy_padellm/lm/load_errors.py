@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,21 @@ def check_numbers(config: Any) -> None:
             defaults = type(part)().to_dict()
         except Exception:  # a config of code on the hub, which needs arguments
             continue
-        values = part.to_dict()
-        for field, default in defaults.items():
-            value = values.get(field)
-            if value is not None and not _may_replace(value, default):
+        for field, value, default in _fields(part.to_dict(), defaults):
+            if not _may_replace(value, default):
                 raise ValueError(f"{field} = {value!r} is not a number")
+
+
+def _fields(
+    values: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """The fields that are set, their values, and their defaults."""
+    for field, default in defaults.items():
+        value = values.get(field)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            yield from _fields(value, default)
+        elif value is not None:
+            yield field, value, default
 
 
 def _may_replace(value: Any, default: Any) -> bool:

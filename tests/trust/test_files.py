@@ -171,7 +171,7 @@ def test_damaged_cfg_is_told(model: Path, tmp_path: Path, cfg: bytes) -> None:
     [
         ("rms_norm_eps", {}),
         ("rms_norm_eps", [1e-6]),
-        ("rope_theta", "10000"),
+        ("intermediate_size", "64"),
         ("num_hidden_layers", "2"),
         ("max_position_embeddings", {"x": 1}),
     ],
