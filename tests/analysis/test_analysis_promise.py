@@ -153,7 +153,7 @@ def test_promise_is_added_to_a_tuning() -> None:
         (
             Wish("recall", 0.93),
             60,
-            r"few .* recall of 0\.93 for all labels with 90%",
+            r"too little .* recall of 0\.93 for all labels with 90%",
         ),
         (Wish("recall", 0.93), 60, r"dev\.spacy has 60 Docs, and about [\d,]+ more"),
         (Wish("recall", 0.93), 60, r"Promise less: 0\.\d+ can be"),
@@ -252,7 +252,7 @@ def test_promise_command_writes_a_pipeline_that_keeps_it(tmp_path: Path) -> None
 def test_promise_command_without_enough_data_writes_nothing(tmp_path: Path) -> None:
     code, output = run_tune(tmp_path, "--precision", "0.99", copies=1)
     assert code == 1
-    assert "too few" in output
+    assert "too little" in output
     assert "more like them are needed" in output
     assert not (tmp_path / "tuned" / "meta.json").exists()
 

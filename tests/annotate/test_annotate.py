@@ -552,7 +552,7 @@ class Remote:
     """A component with a server that fails for some requests."""
 
     away: ClassVar[set[int]] = set()  # requests
-    calls = 0
+    asked = 0
 
     def __call__(self, doc: Doc) -> Doc:
         Remote.asked += 1
