@@ -23,7 +23,8 @@ from spacy_padellm.errors import Warnings
 
 # token ids of CoNLL-U that are not those of single words
 EMPTY_NODE = re.compile(r"\d+\.\d+")
-RANGE = re.compile(r"\d+-(\d+)")
+RANGE = re.compile(r"\d+-(\d{1,9})")
+ID = re.compile(r"\d{1,9}")
 
 
 @dataclass(slots=True)
@@ -108,7 +109,7 @@ def _surface(
             last = int(parts[1])
             if len(row) == layout.width and not layout.key:
                 row = ["O" if i in layout.tags else x for i, x in enumerate(row)]
-        elif last and number.isdigit() and int(number) <= last:
+        elif last and ID.fullmatch(number) and int(number) <= last:
             word = words[-1][1]
             if layout.problem(row):
                 words.append((line, row))

@@ -110,10 +110,11 @@ def load_adapter(
     RETURNS (LanguageModel): In evaluation mode.
     RAISES (ValueError): If weights are corrupt or missing.
     """
+    peft = import_peft()
     fit_vocabulary(base.model, adapter.tokenizer)
     of_base = {id(parameter) for parameter in base.model.parameters()}
-    model = import_peft().PeftModel(base.model, adapter.config)
     with as_load_errors(adapter.folder):
+        model = peft.PeftModel(base.model, adapter.config)
         report = model.load_adapter(adapter.folder, "default")
     missing = [key for key in report.missing_keys if "lora_" in key]
     check_complete(adapter.folder, missing)

@@ -29,7 +29,7 @@ _TOKENIZERS = (
 )
 _VOCABULARIES = ("tokenizer.json", "vocab.json")  # large, and never read as settings
 # names of settings that hold the path of a file
-_FILE_ENDINGS = ("_file", "_spm", "_path")
+_FILE_ENDINGS = ("_file", "_spm", "_path", "vocab", "merges")
 _NO_FILE = "name_or_path"  # where the model once was
 _ADAPTER = "adapter_config.json"
 # of files that belong to a model; others are not saved in bytes
@@ -39,7 +39,7 @@ _SUFFIXES = {
 }
 
 _SHOWN = 200  # characters of a value in a message
-_LONGEST_NAME = 200
+_LONGEST_NAME = 200  # bytes
 _SEPARATORS = set("/\\:\0")
 
 # setting -> whether a value names no code, and no file elsewhere
@@ -274,7 +274,8 @@ def is_model_file(name: Any) -> bool:
     name (Any): The file's name.
     RAISES (ValueError): If it is not a name alone.
     """
-    is_name = isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME
+    size = len(name.encode("utf8", "replace")) if isinstance(name, str) else 0
+    is_name = 0 < size <= _LONGEST_NAME
     if not is_name or name in (".", "..") or set(name) & _SEPARATORS:
         raise ValueError(Errors.P503.format(found=repr(name)[:_SHOWN]))
     return Path(name).suffix in _SUFFIXES

@@ -170,3 +170,11 @@ def test_corpora_conll_words_are_those_of_the_text_and_not_their_parts(tmp_path)
 def test_corpora_conll_bad_part_of_a_word_leaves_the_sentence_out(tmp_path):
     (bad,) = read(tmp_path, "1-2\tdel\t_\n1\tde\tO\n2\tel\tX-Y\n3\tPerú\tO\n4\ty\tO\n")
     assert (bad.line, bad.reason) == (3, "'X-Y' is not a tag; its sentence is left out")
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5000, "1-" + "9" * 5000])
+def test_corpora_conll_reads_words_with_any_number(tmp_path, number):
+    (record,) = read(
+        tmp_path, f"1-2\tdel\t_\n1\tde\tO\n{number}\tPerú\tB-LOC\n3\ty\tO\n"
+    )
+    assert strings(record) == [("Perú", "LOC")]

@@ -247,6 +247,28 @@ def test_trust_adapter_without_code_loads(model: Path, tmp_path: Path) -> None:
     assert load_model(str(adapter)).model.peft_config
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"r": -1},
+        {"r": "x"},
+        {"lora_alpha": "x"},
+        {"target_modules": ["no_such_module"]},
+        {"target_modules": "("},
+        {"target_modules": 5},
+        {"rank_pattern": 5},
+        {"layers_to_transform": [99]},
+        {"init_lora_weights": "no_such_way"},
+    ],
+)
+def test_trust_adapter_with_wrong_settings_is_told(
+    model: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    adapter = write_adapter(tmp_path / "adapter", model, **settings)
+    with pytest.raises(ValueError, match="Could not load a causal language model"):
+        load_model(str(adapter))
+
+
 @pytest.mark.parametrize("base", [None, "", 5, {}, "{adapter}", "{other}"])
 def test_trust_adapter_without_a_base_model_is_told(
     model: Path, tmp_path: Path, base: Any
