@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, Field
 from spacy.language import Language
@@ -31,6 +32,7 @@ MAX_CHARACTERS = 20_000  # of a text
 MAX_BODY = 4 * 1024 * 1024  # bytes of a request
 MAX_WAITING = 2_000  # texts; more are refused until some are done
 MAX_BATCH = 256  # texts that are decoded together
+FAILED = {"error": "The text could not be annotated; see the log."}
 
 logger = logging.getLogger("ner_service")
 
@@ -86,7 +88,11 @@ class Batcher:
             if not batch:
                 continue
             texts = [text for text, _ in batch]
-            results = await asyncio.to_thread(find_entities, nlp, texts)
+            try:
+                results = await asyncio.to_thread(find_entities, nlp, texts)
+            except Exception:  # of spaCy itself: the next batch may do without it
+                logger.exception("A batch of %d text(s) failed", len(texts))
+                results = [FAILED] * len(texts)
             self.batches += 1
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
@@ -95,9 +101,7 @@ class Batcher:
 
 def find_entities(nlp: Language, texts: list[str]) -> list[dict[str, Any]]:
     """Annotate texts; one that fails has an error in the place of its entities."""
-    results: list[dict[str, Any]] = [
-        {"error": "The text could not be annotated; see the log."} for _ in texts
-    ]
+    results: list[dict[str, Any]] = [FAILED] * len(texts)
     numbered = ((text, number) for number, text in enumerate(texts))
     for doc, number in nlp.pipe(numbered, as_tuples=True, batch_size=MAX_BATCH):
         results[number] = {
@@ -166,6 +170,12 @@ def create_app(load: Callable[[], Language]) -> FastAPI:
 
     app = FastAPI(title="Named entities", lifespan=lifespan)
     app.add_middleware(BodyLimit)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Any, error: RequestValidationError) -> JSONResponse:
+        # without the input, which may be long, or NaN, which JSON does not have
+        detail = [{"loc": e["loc"], "msg": e["msg"]} for e in error.errors()]
+        return JSONResponse({"detail": detail}, 422)
 
     @app.post("/entities")
     async def entities(request: Request) -> dict[str, Any]:

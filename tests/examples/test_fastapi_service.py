@@ -153,6 +153,53 @@ def test_fastapi_service_answers_texts_beside_one_that_fails(
     assert "error" in bad
 
 
+def test_fastapi_service_goes_on_after_a_batch_that_fails(
+    service: ModuleType,
+) -> None:
+    def load() -> Any:
+        nlp = service.load()
+        tokenizer = nlp.tokenizer
+
+        def fails(text: str) -> Any:  # spaCy hands this error to no error handler
+            if "bad" in text:
+                raise KeyError("a bad text")
+            return tokenizer(text)
+
+        nlp.tokenizer = fails
+        return nlp
+
+    async def ask(client: Any) -> Any:
+        bodies = [{"texts": ["A bad text."]}, {"texts": ["Berlin is large."]}]
+        answers = [await client.post("/entities", json=body) for body in bodies]
+        return [answer.json()["results"][0] for answer in answers]
+
+    bad, good = serve(service, ask, load=load)
+    assert "error" in bad
+    assert [ent["text"] for ent in good["entities"]] == ["Berlin"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"texts": [NaN]}',
+        '{"texts": [-Infinity, 1e999]}',
+        '{"texts": {"\\ud800": 1}}',
+        '{"text\\ud800": "\\ud800"}',
+        '"\\ud800"',
+    ],
+)
+def test_fastapi_service_refuses_what_no_answer_can_hold(
+    service: ModuleType, body: str
+) -> None:
+    async def ask(client: Any) -> Any:
+        kind = {"content-type": "application/json"}
+        return await client.post("/entities", content=body, headers=kind)
+
+    answer = serve(service, ask, load=lambda: None)
+    assert answer.status_code == 422
+    assert "detail" in answer.json()
+
+
 def test_fastapi_service_tells_why_it_does_not_start(
     service: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
