@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import secrets
 import shutil
@@ -54,6 +55,7 @@ except ImportError:  # Windows
 
 _UNFINISHED = ".saving-"  # begins the names of folders that are being written
 _SURELY_ABANDONED = 86_400  # seconds
+_TAKEN = {errno.ENOTEMPTY, errno.EEXIST}  # the errors of a name that is in use
 # of Linux' renameat2
 _AT_CWD, _EXCHANGE = -100, 2
 
@@ -154,9 +156,9 @@ def _put(new: Path, place: Path) -> None:
         try:
             new.rename(place)
             return
-        except OSError:
-            # another process may just have put its own there
-            if not place.exists():
+        except OSError as error:
+            # another process may just have put its own there, and taken it again
+            if error.errno not in _TAKEN and not place.exists():
                 raise
     if not _exchange(new, place):
         _put_in_two_steps(new, place)
@@ -172,8 +174,8 @@ def _put_in_two_steps(new: Path, place: Path) -> None:
         try:
             new.rename(place)
             break
-        except OSError:
-            if not place.exists():
+        except OSError as error:
+            if error.errno not in _TAKEN and not place.exists():
                 with suppress(FileNotFoundError):
                     aside.rename(place)
                 raise
@@ -187,7 +189,8 @@ def _delete(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
 
 
 def _exchange(first: Path, second: Path) -> bool:

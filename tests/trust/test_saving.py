@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,31 @@ def test_saving_in_two_steps_waits_for_no_other_process(
     pipe_of(nlp).to_disk(folder / NAME)
     assert not list(folder.glob(".*"))
     assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.parametrize("others", [[], ["notes"]])
+def test_saving_in_two_steps_by_many_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: list[str]
+) -> None:
+    monkeypatch.setattr(writable, "_exchange", lambda *_: False)
+    place = tmp_path / "place"
+    for name in ("a", "b", *others):
+        (place / name).mkdir(parents=True)
+        (place / name / "file").write_text("old")
+
+    def save_often() -> None:
+        for _ in range(100):
+            with writable.replaced_folder(place, ["a", "b"]) as new:
+                for name in "ab":
+                    (new / name).mkdir()
+                    (new / name / "file").write_text("new")
+        os.kill(os.getpid(), signal.SIGKILL)  # the sign that nothing was raised
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(killed_in, [save_often] * 3))
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+    assert {*os.listdir(place)} == {"a", "b", *others}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
