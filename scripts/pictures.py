@@ -29,8 +29,8 @@ RESULTS = REPOSITORY / "benchmarks" / "results"
 SENTENCE = "Angela Merkel met Emmanuel Macron in Berlin."
 PARAGRAPH = (
     "German Chancellor Angela Merkel met French President Emmanuel Macron in Berlin on "
-    "Tuesday to discuss the future of the European Union. Volkswagen and Airbus "
-    "sent their chairmen, Reuters reported. Brazil and Argentina, where the two leaders had "
+    "Tuesday to discuss the future of the European Union. Volkswagen and Airbus sent "
+    "their chairmen, Reuters reported. Brazil and Argentina, where the two leaders had "
     "met in the spring, did not comment."
 )
 WIDTH, MARGIN, LINE, SIZE = 860, 24, 40, 17  # pixels
