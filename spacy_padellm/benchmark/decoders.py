@@ -16,15 +16,16 @@ from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.decoding.tree.pass_size import CPU_TOKENS
 
+TREE = "tree"
 BATCH = "batch"
 BATCH_MANY = "batch-many"
 STRUCT = "struct"
 GRAPHS = "tree-graphs"
 # decoders with the same prompts, so that one model is trained for all of them
-COUNT_THEN_MENTION = ("tree", GRAPHS, "tree-no-drafts", BATCH, BATCH_MANY)
+COUNT_THEN_MENTION = (TREE, GRAPHS, "tree-no-drafts", BATCH, BATCH_MANY)
 MULTI = "multi"  # the paper's simulation with the batch decoder, measured separately
 DECODERS: dict[str, Callable[[], Decoder]] = {
-    "tree": TreeDecoder,
+    TREE: TreeDecoder,
     GRAPHS: lambda: TreeDecoder(cuda_graphs=True),
     "tree-no-drafts": lambda: TreeDecoder(draft_tokens=0),
     BATCH: BatchDecoder,

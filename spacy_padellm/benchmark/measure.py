@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from spacy_padellm.benchmark.decoders import TREE
 from spacy_padellm.benchmark.memory import peak_memory
 from spacy_padellm.benchmark.shares import Shares, measure_shares
 from spacy_padellm.benchmark.work import Work, count_work
@@ -174,14 +175,14 @@ def measure(
 def add_shares(
     entries: Sequence[Entry], results: Sequence[Measurement], texts: Sequence[str]
 ) -> None:
-    """Add where the time goes, for the entries whose passes are counted.
+    """Add where the time goes, for the default decoder alone: others take long.
 
     entries (Sequence[Entry]): The decoders and peers, already measured.
     results (Sequence[Measurement]): Their results.
     texts (Sequence[str]): The texts.
     """
     for entry, result in zip(entries, results, strict=True):
-        if entry.lm is None:
+        if entry.kind != TREE or entry.lm is None:
             continue
         alone = texts[:_PROFILED_ALONE]
         result.shares = measure_shares(entry.run_alone, alone, entry.lm)

@@ -73,6 +73,16 @@ def test_benchmark_command_measures_every_decoder_and_peer(
     assert forced["stream"] == "nlp.pipe"
 
 
+def test_benchmark_command_shows_where_the_time_of_the_tree_goes(
+    forced: dict[str, Any],
+) -> None:
+    results = by_name(forced)
+    for shares in (results["tree"]["shares"], results["tree"]["stream_shares"]):
+        assert sum(shares.values()) == pytest.approx(1)
+    assert results["batch"]["shares"] is None
+    assert "% of the time" in forced["output"]
+
+
 def test_benchmark_command_forces_every_decoder_to_the_gold(
     forced: dict[str, Any],
 ) -> None:
