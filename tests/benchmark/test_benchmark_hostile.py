@@ -55,4 +55,5 @@ def test_hostile_any_text_has_no_faults(nlp: Language, texts: Sequence[str]) -> 
 @pytest.mark.slow
 def test_hostile_time_is_linear(nlp: Language) -> None:
     found = measure_growth(nlp, short=500, long=4_000)
-    assert {kind for kind, times in found.items() if times["ratio"] > 2.5} == set()
+    # the square of the length would be a ratio of 8
+    assert {kind for kind, times in found.items() if times["ratio"] > 4} == set()
