@@ -74,7 +74,10 @@ def replaced_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     YIELDS (Path): The folder to write to.
     RAISES (OSError): If the folder cannot be written.
     """
-    found = os.listdir(path) if path.exists() else []
+    found: list[str] = []
+    # another process may just be putting its folder there
+    with suppress(FileNotFoundError):
+        found = os.listdir(path)
     others = {name for name in found if not name.startswith(_UNFINISHED)} - {*names}
     place = path / ".saving" if others else path.with_name(_UNFINISHED + path.name)
     with _unfinished_folder(place) as new:
@@ -83,7 +86,7 @@ def replaced_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
             for name in names:
                 _put(new / name, path / name)
         else:
-            if path.exists():
+            with suppress(FileNotFoundError):
                 shutil.copymode(path, new)
             _put(new, path)
 
