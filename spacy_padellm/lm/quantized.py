@@ -1,8 +1,9 @@
 """Weights stored in few bits: 4 for the layers' matrices, 8 for the vocabulary.
 
-A row of a matrix is cut into groups of neighbouring weights that share a scale. A
-weight is stored as its number of steps of the scale from zero. The model computes with
-the weights that are read back; see `TrainingSettings.quantized` for training with them.
+Small models, which lose more by rounding, store all matrices in 8 bits. A row of a
+matrix is cut into groups of neighbouring weights that share a scale. A weight is stored
+as its number of steps of the scale from zero. The model computes with the weights that
+are read back; see `TrainingSettings.quantized` for training with them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from safetensors.torch import load_file, save_file
 
 FILE_NAME = "quantized.safetensors"
 LAYER_BITS = 4
-VOCABULARY_BITS = 8
+VOCABULARY_BITS = SMALL_MODEL_BITS = 8
+SMALL_MODEL = 512  # narrower models are small
 _LARGEST_GROUP = 128
 _CODES, _SCALES = ".codes", ".scales"
 
@@ -30,8 +32,10 @@ def bits_of(model: Any) -> dict[str, int]:
     """
     layers = model.get_input_embeddings(), model.get_output_embeddings()
     vocabulary = {id(layer.weight) for layer in layers}
+    small = layers[0].weight.shape[1] < SMALL_MODEL
+    layer_bits = SMALL_MODEL_BITS if small else LAYER_BITS
     return {
-        name: VOCABULARY_BITS if id(parameter) in vocabulary else LAYER_BITS
+        name: VOCABULARY_BITS if id(parameter) in vocabulary else layer_bits
         for name, parameter in model.named_parameters()
         if parameter.dim() == 2
     }

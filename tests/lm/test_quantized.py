@@ -9,11 +9,13 @@ import torch
 from conftest import make_lm
 from helpers import make_nlp, model_folder, named, pipe_of, predictions, train
 from hypothesis import given, strategies as st
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.quantized import (
     FILE_NAME,
+    SMALL_MODEL,
     bits_of,
     read_quantized,
     rounded,
@@ -41,15 +43,29 @@ def test_quantized_zeros_stay_zeros() -> None:
     assert not rounded(torch.zeros(2, 96), 4).any()
 
 
+@pytest.mark.parametrize("width", [SMALL_MODEL - 64, SMALL_MODEL])
+def test_quantized_bits_of_small_models_are_more(width: int) -> None:
+    config = LlamaConfig(
+        hidden_size=width, num_hidden_layers=1, tie_word_embeddings=True
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    bits = bits_of(model)
+    assert bits.pop("model.embed_tokens.weight") == 8
+    assert set(bits.values()) == {8 if width < SMALL_MODEL else 4}
+
+
+@pytest.mark.parametrize("small", [0, SMALL_MODEL])
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_quantized_weights_are_read_as_they_were_rounded(
-    family: str, tmp_path: Path
+    family: str, small: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("spacy_padellm.lm.quantized.SMALL_MODEL", small)
     model = make_lm(family).model
     write_quantized(model, tmp_path)
     read = read_quantized(tmp_path, dtype=torch.float32)
     bits = bits_of(model)
-    assert set(bits.values()) == {4, 8}
+    assert set(bits.values()) == ({8} if small else {4, 8})
     assert set(read) == {name for name, _ in model.named_parameters()}
     for name, weight in model.named_parameters():
         wanted = rounded(weight.detach(), bits[name]) if name in bits else weight
