@@ -78,7 +78,8 @@ def _print_table(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> 
     if cells:
         msg.divider(title)
         header = ("", "P", "R", "F")
-        msg.table(cells, header=header, divider=True, aligns=("l", "r", "r", "r"))
+        aligns = ("l", "r", "r", "r")
+        msg.table(cells, header=header, divider=True, aligns=aligns, max_col=60)
 
 
 def _percent(score: float | None) -> str:

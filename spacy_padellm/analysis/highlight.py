@@ -31,11 +31,14 @@ PALETTE = (
 
 
 def label_colors(labels: Iterable[str]) -> dict[str, str]:
-    """Assign a colour to each label, in the form that displaCy takes."""
+    """Assign a colour to each label, in the form that displaCy takes.
+
+    The same labels get the same colours in any order.
+    """
     # displaCy does not escape labels
     return {
         escape(label): PALETTE[index % len(PALETTE)]
-        for index, label in enumerate(labels)
+        for index, label in enumerate(sorted(set(labels)))
     }
 
 

@@ -51,8 +51,10 @@ def explain_cli(
             found = [m for m in record.mentions if m.label == label.label]
             words = ", ".join(f"{m.text} {m.score:.2f}" for m in found)
             how = f"pass {label.number}" if label.number else "sure tags"
-            rows.append((label.label, how, len(found), words))
-        msg.table(rows, header=("label", "from", "count", "mentions"), divider=True)
+            count = label.count if label.number else "-"
+            rows.append((label.label, how, count, len(found), words))
+        header = ("label", "from", "count", "found", "mentions")
+        msg.table(rows, header=header, divider=True)
         msg.text(summary(record))
     entities = ", ".join(f"{ent.text} ({ent.label_})" for ent in doc.ents)
     msg.good(f"Entities: {entities or 'none'}")

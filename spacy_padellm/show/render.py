@@ -8,12 +8,13 @@ from typing import Any
 
 from spacy.tokens import Doc, Span
 
-from spacy_padellm.analysis.highlight import PALETTE
+from spacy_padellm.analysis.highlight import label_colors
 from spacy_padellm.text.spans import promised_key
 
 _TEMPLATE = (
     '<mark class="entity" title="{label} {score}" style="{style}; color: #111; '
-    'padding: 0.15em 0.3em; margin: 0 0.1em; border-radius: 0.35em">{text}'
+    'padding: 0.15em 0.3em; margin: 0 0.1em; border-radius: 0.35em; '
+    '-webkit-box-decoration-break: clone; box-decoration-break: clone">{text}'
     '<span style="font-size: 0.75em; font-weight: bold; margin-left: 0.4em; opacity: '
     '0.8">{label}</span></mark>'
 )
@@ -39,16 +40,18 @@ def displacy_data(
     that overlap others are left out.
 
     doc (Doc): A Doc that a `padellm_ner` annotated.
-    labels (Sequence[str]): The labels, in the order of their colours; others follow.
+    labels (Sequence[str]): The labels that share the colours; those that the model
+        knows and those of the Doc always do. A label has the same colour in all Docs of
+        a model.
     spans_key (str): The component's key.
     RETURNS (dict[str, Any]): Its text and mentions.
     """
     unsure = _unsure(doc, promised_key(spans_key))
-    order = list(dict.fromkeys([*labels, *(s.label_ for s in (*doc.ents, *unsure))]))
-    colors = {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(order)}
+    found = (span.label_ for span in (*doc.ents, *unsure))
+    colors = label_colors([*labels, *(doc._.padellm_expected or ()), *found])
     shown = [(ent, True) for ent in doc.ents] + [(span, False) for span in unsure]
     shown.sort(key=lambda pair: pair[0].start)
-    ents = [_entity(span, colors[span.label_], sure) for span, sure in shown]
+    ents = [_entity(span, colors[escape(span.label_)], sure) for span, sure in shown]
     return {"text": doc.text, "ents": ents, "title": None}
 
 
