@@ -17,9 +17,9 @@ from wasabi import msg
 from spacy_padellm.show.render import displacy_data, displacy_options
 
 TEXTS = [
-    "Angela Merkel met Emmanuel Macron in Berlin .",
-    "Apollo 11 landed on the Moon in July 1969 with Neil Armstrong and Buzz Aldrin "
-    "aboard, while Michael Collins stayed in orbit.",
+    "Angela Merkel met Emmanuel Macron in Berlin.",
+    "Neil Armstrong and Buzz Aldrin walked on the Moon in July 1969, while Michael "
+    "Collins stayed in orbit. NASA had sent them from Florida.",
     "The European Central Bank in Frankfurt kept its rates unchanged on Thursday. "
     "Christine Lagarde said that growth in Germany and Italy remains weak.",
     "Marie Curie was born in Warsaw and studied in Paris. She is the only person "
@@ -38,7 +38,7 @@ def main() -> None:
     nlp = spacy.blank("en")
     nlp.add_pipe("padellm_ner")
     texts = args.texts or TEXTS
-    nlp("The first text loads the model .")
+    nlp("The first text loads the model.")
     start = time.perf_counter()
     docs = list(nlp.pipe(texts))
     milliseconds = 1000 * (time.perf_counter() - start)

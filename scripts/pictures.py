@@ -173,7 +173,7 @@ def small(words: str) -> float:
 def draw_latency(found: dict[str, Any]) -> str:
     """Draw how long one text takes by method, as bars."""
     means = {result["name"]: result["mean_ms"] for result in found["results"]}
-    scale = (WIDTH - 330) / max(means[name] for name in METHODS)
+    scale = (WIDTH - 350) / max(means[name] for name in METHODS)
     shapes = []
     for row, (name, words) in enumerate(METHODS.items()):
         y, width = MARGIN + 30 * row, scale * means[name]

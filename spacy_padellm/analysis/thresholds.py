@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from spacy_padellm.analysis.calibration import measure_reliability
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.scaling import learn_calibration
+from spacy_padellm.decoding.tree.decoder import DEFAULT_THRESHOLD
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.mention.dedup import choose_flat
 from spacy_padellm.mention.mention import ScoredSpan
@@ -74,7 +75,8 @@ def learn_thresholds(
     """Find the thresholds with the best mean span F1 over the corpora.
 
     Coordinate ascent: the threshold of one label is chosen while those of the others
-    are fixed. On a tie the lowest threshold is chosen.
+    are fixed. On a tie the threshold next to the default is chosen: else all mentions
+    would count after data without errors.
 
     corpora (Sequence[CandidateCorpus]): The corpora, each with the same weight.
     labels (Sequence[str]): The labels.
@@ -85,7 +87,9 @@ def learn_thresholds(
         before = dict(thresholds)
         for label in labels:
             scores = {t: mean_f(corpora, {**thresholds, label: t}) for t in GRID}
-            thresholds[label] = max(GRID, key=scores.__getitem__)
+            best = max(scores.values())
+            ties = [t for t in GRID if scores[t] == best]
+            thresholds[label] = min(ties, key=lambda t: abs(t - DEFAULT_THRESHOLD))
         if thresholds == before:
             break
     return thresholds

@@ -7,12 +7,13 @@ from typing import Any
 from spacy.language import Language
 
 from spacy_padellm.pipeline.blocks import check_blocks
+from spacy_padellm.pipeline.colors import displacy_colors
 from spacy_padellm.pipeline.move_spans import make_move_spans
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.pipeline.validation import check_config_labels
 from spacy_padellm.text.span_getters import default_span_getter
 
-__all__ = ["make_move_spans", "make_padellm_ner"]
+__all__ = ["displacy_colors", "make_move_spans", "make_padellm_ner"]
 
 DEFAULT_SCORE_WEIGHTS = {
     "ents_f": 1.0,

@@ -13,7 +13,7 @@ from spacy_padellm.text.spans import promised_key
 
 _TEMPLATE = (
     '<mark class="entity" title="{label} {score}" style="{style}; color: #111; '
-    'padding: 0.15em 0.3em; margin: 0 0.1em; border-radius: 0.35em; '
+    "padding: 0.15em 0.3em; margin: 0 0.1em; border-radius: 0.35em; "
     '-webkit-box-decoration-break: clone; box-decoration-break: clone">{text}'
     '<span style="font-size: 0.75em; font-weight: bold; margin-left: 0.4em; opacity: '
     '0.8">{label}</span></mark>'

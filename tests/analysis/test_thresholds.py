@@ -56,13 +56,19 @@ def text(*found: ScoredSpan, right: int) -> Candidates:
 def test_thresholds_drop_mentions_that_are_mostly_wrong() -> None:
     texts = [text(span(0, "A", 0.9), span(5, "A", 0.32), right=1)] * 4
     learnt = learn_thresholds([CandidateCorpus(texts, nested=False)], ["A", "B"])
-    assert learnt == {"A": 0.35, "B": 0.0}
+    assert learnt == {"A": 0.35, "B": DEFAULT_THRESHOLD}
 
 
 def test_thresholds_do_not_apply_to_other_labels() -> None:
     texts = [text(span(0, "A", 0.1), span(5, "B", 0.1), right=1)] * 4
     learnt = learn_thresholds([CandidateCorpus(texts, nested=False)], ["A", "B"])
-    assert (learnt["A"], learnt["B"]) == (0.0, 0.15)
+    assert (learnt["A"], learnt["B"]) == (0.1, DEFAULT_THRESHOLD)
+
+
+def test_thresholds_stay_near_the_default_on_data_without_errors() -> None:
+    texts = [text(span(0, "A", 0.9), span(5, "B", 0.2), right=2)] * 4
+    learnt = learn_thresholds([CandidateCorpus(texts, nested=False)], ["A", "B"])
+    assert learnt == {"A": DEFAULT_THRESHOLD, "B": 0.2}
 
 
 def test_thresholds_overlapping_mentions_count_where_gold_has_them() -> None:

@@ -21,6 +21,7 @@ from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.lm.bundled import BUNDLED
 
 REPOSITORY = Path(__file__).parent.parent.parent
+DEFAULT_MODEL = BUNDLED["bundled-en"]
 PAGES = [
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")),
     *sorted((REPOSITORY / "docs").rglob("*.md")),
@@ -73,6 +74,21 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run in a temporary folder, with the small model in the place of the default."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(BUNDLED, "bundled-en", BUNDLED["bundled-en-sm"])
+
+
+def test_code_blocks_of_the_readme_print_what_it_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(BUNDLED, "bundled-en", DEFAULT_MODEL)
+    readme = REPOSITORY / "README.md"
+    run(readme)
+    printed = [line.rsplit(" ", 1) for line in capsys.readouterr().out.splitlines()]
+    [said] = blocks(readme, "text")
+    expected = [line.rsplit(" ", 1) for line in said.code.splitlines()]
+    assert [words for words, _ in printed] == [words for words, _ in expected]
+    # processors round differently
+    scores = [float(score) for _, score in expected]
+    assert [float(score) for _, score in printed] == pytest.approx(scores, abs=0.03)
 
 
 @pytest.mark.parametrize("page", pages(slow=False))
