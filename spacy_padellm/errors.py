@@ -52,8 +52,8 @@ class Errors:
     )
     P109 = (
         "tag_loss trains each token of a text to say which mention it belongs to. "
-        "That needs the tokens after it, too. Set prefix_lm = true in "
-        "[components.padellm_ner.prompt], or tag_loss = 0."
+        "That needs the tokens after it, too. Set prefix_lm = true in the component's "
+        "prompt, or tag_loss = 0 in its training settings."
     )
     P144 = (
         "Component '{name}' has no prompt, and its model comes without one. Set "
@@ -90,7 +90,7 @@ class Errors:
     P111 = (
         "The device '{device}' is not available: torch sees {count} CUDA device(s). "
         'Set device = "auto" or "cpu", or install a torch build for your GPU. For a '
-        "saved pipeline: spacy.load(path, config={{"
+        "saved pipeline, with the component's name: spacy.load(path, config={{"
         '"components.padellm_ner.model.device": "auto"}}).'
     )
     P112 = "Unknown dtype {dtype!r}. Use 'auto' or one of: {known}."
@@ -155,7 +155,7 @@ class Errors:
     )
     P136 = (
         "The folder {path} holds a spaCy pipeline, not a model. Load it with "
-        "spacy.load, or give the model folder inside it, {path}/padellm_ner/model."
+        "spacy.load, or give the model folder inside it, {model}."
     )
     P137 = (
         "A small model cannot have these sizes: {sizes}. Each must be a whole number "
@@ -175,15 +175,14 @@ class Errors:
     # Long texts
     P119 = (
         "The span getter leaves out some text, so no mentions could be found there: "
-        "{text!r}. Correct [components.padellm_ner.span_getter]: its windows must "
+        "{text!r}. Correct [components.{name}.span_getter]: its windows must "
         "cover every token. With strided_spans, use a stride of at least 1 and at most "
         "the window."
     )
     P121 = (
         "A text of {tokens} tokens does not fit the model, which takes {context} "
-        "tokens with the prompt. Set [components.padellm_ner.span_getter] to cut "
-        "longer texts into windows, e.g. spacy-padellm.strided_spans.v1 with a "
-        "smaller window."
+        "tokens with the prompt. Set the component's span_getter to cut longer texts "
+        "into windows, e.g. spacy-padellm.strided_spans.v1 with a smaller window."
     )
     P152 = (
         "The longest label takes {tokens} tokens in its prompt. That leaves no room "
@@ -249,12 +248,10 @@ class Errors:
         "the folder back."
     )
     P134 = (
-        "The LoRA settings are not valid: {error}. Correct "
-        "[components.padellm_ner.model.lora]; its keys are those of peft.LoraConfig."
+        "The LoRA settings are not valid: {error}. Correct lora in the component's "
+        "model block; its keys are those of peft.LoraConfig."
     )
-    P135 = (
-        "{name} is {value!r} in [components.padellm_ner.training]. Set it to {least}."
-    )
+    P135 = "The component's training setting {name} is {value!r}. Set it to {least}."
     P145 = (
         "The saved component {path} has no model folder, but it was saved with one. "
         'Restore the folder, or load with exclude=["{name}"].'
@@ -428,8 +425,8 @@ class Errors:
     )
     P178 = (
         "The model {model} of the server {url} has another tokenizer: the tokens of "
-        "{local!r} stand for {served!r} there. Set [components.padellm_ner.model] to a "
-        "model with the tokenizer of the served model, or serve the pipeline's model."
+        "{local!r} stand for {served!r} there. Give the component a model "
+        "with the tokenizer of the served model, or serve the pipeline's model."
     )
     P179 = (
         "A server's answers cannot be forced. Measure the speed with a model whose "
@@ -541,7 +538,7 @@ class Errors:
     P227 = (
         "For more recall let the decoder propose more mentions: lower "
         "min_count_probability and raise sure_tag_probability in "
-        "[components.padellm_ner.decoder] of the pipeline."
+        "[components.{component}.decoder] of the pipeline."
     )
     P262 = (
         "{path} holds a pipeline already. Give another --output, or replace that one "
@@ -848,9 +845,9 @@ class Errors:
         "knows: {known}."
     )
     P703 = (
-        "quantization_config is not valid: {error}. Correct it in "
-        "[components.padellm_ner.model]; its settings are those of the method's config "
-        "in transformers, e.g. BitsAndBytesConfig."
+        "quantization_config is not valid: {error}. Correct it in the "
+        "component's model block; its settings are those of the method's config in "
+        "transformers, e.g. BitsAndBytesConfig."
     )
     P704 = (
         "Quantized weights need {missing}, which cannot be imported. Install it with: "
@@ -864,7 +861,7 @@ class Errors:
     )
     P706 = (
         "The weights of the model '{name}' are quantized, so only adapters on them can "
-        "be trained. Set lora in [components.padellm_ner.model], e.g. lora = "
+        "be trained. Set lora in the component's model block, e.g. lora = "
         '{{"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}}. To train all '
         "weights, set quantization_config = null, and give a model that is not stored "
         "quantized."

@@ -67,6 +67,8 @@ def add_promise(
     wish: Wish,
     corpora: Sequence[CandidateCorpus],
     paths: Sequence[Path],
+    *,
+    component: str,
 ) -> tuple[Tuning, list[PromiseRow]]:
     """Add a promise to a tuning.
 
@@ -74,6 +76,7 @@ def add_promise(
     wish (Wish): What is to be promised.
     corpora (Sequence[CandidateCorpus]): The corpora.
     paths (Sequence[Path]): Their files.
+    component (str): The component's name, for the error message.
     RETURNS (tuple[Tuning, list[PromiseRow]]): The tuning with the promise, and what it
         costs.
     RAISES (AnalysisError): If it cannot be made. The message says what would help.
@@ -87,7 +90,7 @@ def add_promise(
     tested = check_promise(rescored, wish.measure, wish.rate, labels=labels)
     docs = [len(corpus.texts) for corpus in corpora]
     reasons = [
-        _refusal(result, wish.measure, paths, docs)
+        _refusal(result, wish.measure, paths, docs, component=component)
         for result in tested
         if result.threshold is None
     ]
@@ -112,7 +115,12 @@ def _rows(
 
 
 def _refusal(
-    result: Trial, measure: Measure, paths: Sequence[Path], docs: Sequence[int]
+    result: Trial,
+    measure: Measure,
+    paths: Sequence[Path],
+    docs: Sequence[int],
+    *,
+    component: str,
 ) -> str:
     """Why a promise cannot be made, and what to do."""
     lack = result.lack
@@ -122,7 +130,7 @@ def _refusal(
         remedy = Errors.P225.format(provable=lack.provable)
     if lack.docs is None:
         if measure == "recall":
-            remedy += " " + Errors.P227
+            remedy += " " + Errors.P227.format(component=component)
         return Errors.P224.format(
             measure=measure,
             rate=result.rate,

@@ -73,7 +73,7 @@ def tune_pipe(
     tuning = tune(corpora, labels)
     rows: list[PromiseRow] = []
     if wish is not None:
-        tuning, rows = add_promise(tuning, wish, corpora, paths)
+        tuning, rows = add_promise(tuning, wish, corpora, paths, component=pipe.name)
     return TuneResult(paths, corpora, labels, before, tuning, wish, rows)
 
 

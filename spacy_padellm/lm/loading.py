@@ -85,8 +85,7 @@ def check_name(name: str) -> None:
     source = find_model(name)
     if not isinstance(source, Path) or source.is_file():
         return
-    if (source / "config.cfg").is_file():
-        raise ValueError(Errors.P136.format(path=source))
+    _check_no_pipeline(source)
     files = ("config.json", ADAPTER, "tokenizer*", "*.model")
     if not any(next(source.glob(file), None) for file in files):
         raise ValueError(Errors.P114.format(path=source, file="config.json"))
@@ -108,9 +107,16 @@ def check_source(name: str, *, revision: str | None) -> None:
     source = find_model(name)
     if isinstance(source, str):
         fetch_file(source, "config.json", revision=revision)
-    elif not is_gguf(source) and (source / "config.cfg").is_file():
-        raise ValueError(Errors.P136.format(path=source))
+    elif not is_gguf(source):
+        _check_no_pipeline(source)
     _check_files(source)
+
+
+def _check_no_pipeline(folder: Path) -> None:
+    if (folder / "config.cfg").is_file():
+        default = folder / "padellm_ner" / "model"
+        model = next(folder.glob("*/model/config.json"), default / "config.json").parent
+        raise ValueError(Errors.P136.format(path=folder, model=model))
 
 
 def load_model(

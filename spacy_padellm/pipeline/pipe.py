@@ -387,7 +387,11 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         return make_windows(docs, fits=fits, **self._cutting())
 
     def _cutting(self) -> dict[str, Any]:
-        return {"span_getter": self.span_getter, "layout": self.cfg["layout"]}
+        return {
+            "span_getter": self.span_getter,
+            "name": self.name,
+            "layout": self.cfg["layout"],
+        }
 
     def _make_job(self, get_lm: Callable[[], LanguageModel]) -> DecodeJob:
         """What a window must fit."""

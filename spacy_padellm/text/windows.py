@@ -57,6 +57,7 @@ def make_windows(
     docs: Sequence[Doc],
     span_getter: SpanGetter,
     *,
+    name: str,
     layout: Layout = "split",
     fits: Fits = lambda text: True,
 ) -> list[Window]:
@@ -64,6 +65,7 @@ def make_windows(
 
     docs (Sequence[Doc]): The Docs; they may be empty.
     span_getter (SpanGetter): Cuts Docs into spans.
+    name (str): The component's name, for the error message.
     layout (Layout): Whether spans are cut further at the breaks of the text's layout;
         see `layout_breaks`.
     fits (Fits): Whether a text fits the model. Spans that do not fit are cut further,
@@ -72,9 +74,9 @@ def make_windows(
     """
     sections = [s for i, doc in enumerate(docs) for s in _sections(i, doc, layout)]
     windows = []
-    spans_of_sections = _get_spans([s.own_doc for s in sections], span_getter)
+    spans_of_sections = _get_spans([s.own_doc for s in sections], span_getter, name)
     for section, own_spans in zip(sections, spans_of_sections, strict=True):
-        _check_coverage(section.own_doc, own_spans)
+        _check_coverage(section.own_doc, own_spans, name)
         doc, first = section.doc, section.tokens.start
         spans = [doc[first + span.start : first + span.end] for span in own_spans]
         start, last = section.chars.start, section.chars.stop
@@ -209,22 +211,22 @@ def _warn_of_token(lang: str, length: int) -> None:
         logger.warning(Warnings.W107.format(lang=lang, length=length))
 
 
-def _get_spans(docs: list[Doc], span_getter: SpanGetter) -> list[list[Span]]:
+def _get_spans(docs: list[Doc], span_getter: SpanGetter, name: str) -> list[list[Span]]:
     try:
         return span_getter(docs)
     except ZeroDivisionError as error:  # strided spans with a stride of 0
-        raise ValueError(_left_out(docs[0].text)) from error
+        raise ValueError(_left_out(docs[0].text, name)) from error
 
 
-def _check_coverage(doc: Doc, spans: Sequence[Span]) -> None:
+def _check_coverage(doc: Doc, spans: Sequence[Span], name: str) -> None:
     """Check that each token other than whitespace is in a span."""
     covered = 0
     offsets = sorted((span.start, span.end) for span in spans)
     for start, end in [*offsets, (len(doc), len(doc))]:
         if start > covered and (text := doc[covered:start].text.strip()):
-            raise ValueError(_left_out(text))
+            raise ValueError(_left_out(text, name))
         covered = max(covered, end)
 
 
-def _left_out(text: str) -> str:
-    return Errors.P119.format(text=text[:MESSAGE_LENGTH])
+def _left_out(text: str, name: str) -> str:
+    return Errors.P119.format(name=name, text=text[:MESSAGE_LENGTH])

@@ -137,7 +137,11 @@ def test_promise_says_that_more_docs_would_not_do() -> None:
 def test_promise_is_added_to_a_tuning() -> None:
     tuning = Tuning({"A": 0.5})
     tuned, [row] = add_promise(
-        tuning, Wish("recall", 0.9), [draw(1000)], [Path("dev.spacy")]
+        tuning,
+        Wish("recall", 0.9),
+        [draw(1000)],
+        [Path("dev.spacy")],
+        component="ner",
     )
     assert tuned.promise is not None
     assert tuned.promise.thresholds == {"A": row.threshold}
@@ -157,7 +161,11 @@ def test_promise_is_added_to_a_tuning() -> None:
         ),
         (Wish("recall", 0.93), 60, r"dev\.spacy has 60 Docs, and about [\d,]+ more"),
         (Wish("recall", 0.93), 60, r"Promise less: 0\.\d+ can be"),
-        (Wish("recall", {"A": 0.999}), 60, r"No threshold gives A .* min_count_prob"),
+        (
+            Wish("recall", {"A": 0.999}),
+            60,
+            r"No threshold gives A .* in \[components\.ner\.decoder\]",
+        ),
         (Wish("precision", 0.99), 3, "nothing can be promised"),
         (Wish("recall", {"A": 0.5, "B": 0.5}), 60, "no gold mention of B"),
     ],
@@ -166,7 +174,9 @@ def test_promise_that_cannot_be_made_names_the_remedy(
     wish: Wish, docs: int, message: str
 ) -> None:
     with pytest.raises(AnalysisError, match=message):
-        add_promise(Tuning({"A": 0.5}), wish, [draw(docs)], [Path("dev.spacy")])
+        add_promise(
+            Tuning({"A": 0.5}), wish, [draw(docs)], [Path("dev.spacy")], component="ner"
+        )
 
 
 # The options

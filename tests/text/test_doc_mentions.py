@@ -15,7 +15,7 @@ from spacy_padellm.text.windows import make_windows
 
 
 def place(doc: Doc, mentions: list[list[Mention]], size: int, step: int) -> DocMentions:
-    windows = make_windows([doc], make_strided_spans(size, step))
+    windows = make_windows([doc], make_strided_spans(size, step), name="ner")
     assert len(windows) == len(mentions)
     [result] = align_mentions([doc], windows, mentions, dedup="on")
     return result
@@ -58,7 +58,7 @@ def test_doc_mentions_mention_that_is_not_in_the_text_is_dropped() -> None:
 )
 def test_doc_mentions_dedup_is_done(dedup: Any, labels: list[str]) -> None:
     doc = NLP.make_doc("in Paris")
-    windows = make_windows([doc], make_strided_spans(8, 8))
+    windows = make_windows([doc], make_strided_spans(8, 8), name="ner")
     mentions = [Mention("PER", 1, "Paris", 0.4), Mention("LOC", 1, "Paris", 0.6)]
     [result] = align_mentions([doc], windows, [mentions], dedup=dedup)
     assert [s.label for s in result.spans] == labels
@@ -66,7 +66,7 @@ def test_doc_mentions_dedup_is_done(dedup: Any, labels: list[str]) -> None:
 
 def test_doc_mentions_dedup_is_among_mentions_that_are_likely_enough() -> None:
     doc = NLP.make_doc("in Paris")
-    windows = make_windows([doc], make_strided_spans(8, 8))
+    windows = make_windows([doc], make_strided_spans(8, 8), name="ner")
     mentions = [Mention("PER", 1, "Paris", 0.4), Mention("LOC", 1, "Paris", 0.3)]
     [result] = align_mentions(
         [doc],

@@ -87,7 +87,7 @@ def test_expected_of_a_doc_is_kept_by_docbin() -> None:
         TextMentions([Mention("PER", 1, "Bob", 0.8)], {"PER": [0.9, 0.4]}),
         TextMentions([], {"PER": [0.5]}),
     ]
-    windows = make_windows([doc], make_strided_spans(3, 3))
+    windows = make_windows([doc], make_strided_spans(3, 3), name="ner")
     [mentions] = align_mentions([doc], windows, found, dedup="on")
     write_mentions(
         doc,

@@ -24,7 +24,7 @@ TAGS = ["O", "U-LOC", "O", "U-LOC", "O", "O", "U-LOC", "O"]
 def gold_of(example: Example) -> GoldText:
     (gold,) = gold_texts(
         [example],
-        partial(make_windows, span_getter=make_strided_spans(100, 100)),
+        partial(make_windows, span_getter=make_strided_spans(100, 100), name="ner"),
         spans_key="padellm",
         check_labels=lambda labels: None,
     )

@@ -23,11 +23,11 @@ NLP = spacy.blank("en")
 @pytest.mark.parametrize(("lang", "windows"), [("en", 4), ("zh", 1)])
 def test_windows_by_default_are_of_as_much_text(lang: str, windows: int) -> None:
     doc = Doc(spacy.blank(lang).vocab, [f"w{i}" for i in range(100)])
-    assert len(make_windows([doc], default_span_getter(lang))) == windows
+    assert len(make_windows([doc], default_span_getter(lang), name="ner")) == windows
 
 
 def strided(doc: Doc, window: int, stride: int) -> list[Window]:
-    return make_windows([doc], make_strided_spans(window, stride))
+    return make_windows([doc], make_strided_spans(window, stride), name="ner")
 
 
 def words(count: int) -> Doc:
@@ -68,12 +68,12 @@ def test_windows_text_is_the_docs_from_its_start() -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n \t"])
 def test_windows_empty_doc_has_none(text: str) -> None:
-    assert make_windows([NLP.make_doc(text)], make_doc_spans()) == []
+    assert make_windows([NLP.make_doc(text)], make_doc_spans(), name="ner") == []
 
 
 def test_windows_empty_docs_do_not_shift_the_indices_of_others() -> None:
     docs = [NLP.make_doc(text) for text in ("", "one", "  ", "two")]
-    windows = make_windows(docs, make_doc_spans())
+    windows = make_windows(docs, make_doc_spans(), name="ner")
     assert [(w.doc, w.text) for w in windows] == [(1, "one"), (3, "two")]
 
 
@@ -85,7 +85,9 @@ def test_windows_whitespace_piece_is_left_out() -> None:
 
 def test_windows_sentences_follow_each_other() -> None:
     doc = Doc(NLP.vocab, words=list("ab.cd."), sent_starts=[1, 0, 0, 1, 0, 0])
-    windows = make_windows([doc], lambda docs: [list(doc.sents) for doc in docs])
+    windows = make_windows(
+        [doc], lambda docs: [list(doc.sents) for doc in docs], name="ner"
+    )
     assert [w.text for w in windows] == ["a b .", "c d ."]
     assert windows[0].start_range[1] == windows[1].start_range[0] == doc[3].idx
 
@@ -96,7 +98,7 @@ def test_windows_gap_between_pieces_is_owned_by_the_first() -> None:
     def ends(docs: list[Doc]) -> list[list[Span]]:
         return [[doc[:3], doc[7:]] for doc in docs]
 
-    first, second = make_windows([doc], ends, layout="ignore")
+    first, second = make_windows([doc], ends, layout="ignore", name="ner")
     assert first.start_range == (0, doc[7].idx)
     assert second.start_range == (doc[7].idx, len(doc.text))
 
@@ -112,20 +114,20 @@ def test_windows_leave_out_endless_tokens() -> None:
 def test_windows_that_leave_out_text_are_reported(window: int, stride: int) -> None:
     span_getters = pytest.importorskip("spacy_transformers.span_getters")
     getter = span_getters.configure_strided_spans(window, stride)
-    with pytest.raises(ValueError, match=r"Correct \[components.padellm_ner"):
-        make_windows([words(12)], getter)
+    with pytest.raises(ValueError, match=r"Correct \[components\.ner\.span_getter\]"):
+        make_windows([words(12)], getter, name="ner")
 
 
 def test_windows_that_leave_out_text_name_it() -> None:
     doc = words(12)
     with pytest.raises(ValueError, match="'w4 w5'"):
-        make_windows([doc], lambda docs: [[doc[:4], doc[6:]]])
+        make_windows([doc], lambda docs: [[doc[:4], doc[6:]]], name="ner")
 
 
 def test_windows_may_leave_out_whitespace_tokens() -> None:
     doc = Doc(NLP.vocab, words=["\n", "a", " \n", "b", "\n"])
     pieces = [doc[1:2], doc[3:4]]
-    windows = make_windows([doc], lambda docs: [pieces], layout="ignore")
+    windows = make_windows([doc], lambda docs: [pieces], layout="ignore", name="ner")
     assert [w.text for w in windows] == ["a", "b"]
 
 
@@ -179,7 +181,7 @@ def test_windows_of_sections_cover_each_character_once() -> None:
 
 def test_windows_layout_can_be_ignored() -> None:
     doc = NLP.make_doc("Anna Smith\n\nBob Jones")
-    (window,) = make_windows([doc], make_doc_spans(), layout="ignore")
+    (window,) = make_windows([doc], make_doc_spans(), layout="ignore", name="ner")
     assert window.text == doc.text
 
 
@@ -187,7 +189,9 @@ def test_windows_of_sentences_are_those_of_the_section() -> None:
     doc = Doc(NLP.vocab, words=["a", ".", "\n\n", "b", ".", "c"])
     for token in doc:
         token.is_sent_start = token.i in {0, 3, 5}
-    windows = make_windows([doc], lambda docs: [list(doc.sents) for doc in docs])
+    windows = make_windows(
+        [doc], lambda docs: [list(doc.sents) for doc in docs], name="ner"
+    )
     assert [w.text.strip() for w in windows] == ["a .", "b .", "c"]
 
 
@@ -207,6 +211,7 @@ def test_windows_fit_and_leave_out_only_tokens_that_do_not(
         make_doc_spans(),
         layout="ignore",
         fits=lambda text: len(text) <= limit,
+        name="ner",
     )
     assert all(len(normalize_text(window.text)) <= limit for window in windows)
     kept = " ".join(window.text for window in windows).split()
@@ -215,7 +220,9 @@ def test_windows_fit_and_leave_out_only_tokens_that_do_not(
 
 def test_windows_that_do_not_fit_are_cut_where_a_sentence_ends() -> None:
     doc = NLP.make_doc("one two three four . five six seven eight nine")
-    windows = make_windows([doc], make_doc_spans(), fits=lambda text: len(text) < 40)
+    windows = make_windows(
+        [doc], make_doc_spans(), fits=lambda text: len(text) < 40, name="ner"
+    )
     assert [w.text.strip() for w in windows] == [
         "one two three four .",
         "five six seven eight nine",
@@ -227,7 +234,7 @@ def test_windows_token_that_does_not_fit_is_warned_of_once(
 ) -> None:
     monkeypatch.setattr("spacy_padellm.text.windows._warned", set())
     for text in ("Paris " + "x" * 300, "Rome " + "y" * 400):
-        make_windows([NLP.make_doc(text)], make_doc_spans())
+        make_windows([NLP.make_doc(text)], make_doc_spans(), name="ner")
     (record,) = caplog.records
     assert "300 characters is left out" in record.message
     assert "spacy.blank('th')" in record.message
@@ -244,7 +251,7 @@ def test_windows_token_that_does_not_fit_is_warned_of_once(
 )
 def test_windows_names_beside_a_long_token_are_read_without_it(token: str) -> None:
     doc = NLP.make_doc(f"Anna Smith lives in Oslo. {token} Bob Jones")
-    windows = make_windows([doc], make_doc_spans())
+    windows = make_windows([doc], make_doc_spans(), name="ner")
     assert [w.text.strip() for w in windows] == [
         "Anna Smith lives in Oslo.",
         "Bob Jones",
@@ -261,5 +268,5 @@ def test_windows_names_beside_a_long_token_are_read_without_it(token: str) -> No
 )
 def test_windows_long_words_may_be_names(name: str) -> None:
     doc = NLP.make_doc(f"He works for {name} in Oslo and has done so for many years.")
-    (window,) = make_windows([doc], make_doc_spans())
+    (window,) = make_windows([doc], make_doc_spans(), name="ner")
     assert name in window.text
