@@ -186,8 +186,8 @@ def prepare(
     return lm, ManyCounts(prompt, lm.tokenizer)
 
 
-def same(found: list[list[Mention]], wanted: list[list[Mention]]) -> bool:
-    for a, b in zip(found, wanted, strict=True):
+def same(found: list[list[Mention]], expected: list[list[Mention]]) -> bool:
+    for a, b in zip(found, expected, strict=True):
         assert [(m.label, m.index, m.text) for m in a] == [
             (m.label, m.index, m.text) for m in b
         ]
@@ -211,7 +211,7 @@ def model() -> tuple[LanguageModel, PromptTokens]:
 
 
 @pytest.fixture(scope="module")
-def wanted(
+def expected(
     request: pytest.FixtureRequest, model: tuple[LanguageModel, PromptTokens]
 ) -> list[list[Mention]]:
     return decode(BatchDecoder(**LIMITS), *model, request.module.TEXTS, LABELS)

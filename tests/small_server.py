@@ -100,7 +100,7 @@ class SmallServer:
         return f"http://127.0.0.1:{self._port}/v1"
 
     @property
-    def asked(self) -> list[dict[str, Any]]:
+    def completions(self) -> list[dict[str, Any]]:
         """The bodies of all requests for completions."""
         return [body for path, body in self.requests if path == "/v1/completions"]
 

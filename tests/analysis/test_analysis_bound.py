@@ -17,14 +17,14 @@ def measure(errors: list[int], mentions: list[int]) -> ErrorRate:
 @pytest.mark.parametrize(("errors", "size"), [(0, 1), (0, 45), (3, 60), (70, 900)])
 @pytest.mark.parametrize("limit", [0.01, 0.1, 0.5, 0.99])
 def test_bound_is_the_exact_binomial_test(errors: int, size: int, limit: float) -> None:
-    wanted = sum(
+    expected = sum(
         comb(size, n) * limit**n * (1 - limit) ** (size - n) for n in range(errors + 1)
     )
     found = ErrorRate(errors / size, size).p_value(limit)
     if limit <= errors / size:
         assert found == 1
     else:
-        assert found == pytest.approx(wanted, rel=1e-6, abs=1e-12)
+        assert found == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
 def test_bound_of_mentions_in_docs_of_their_own_is_half_their_number() -> None:

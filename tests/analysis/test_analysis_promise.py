@@ -183,7 +183,7 @@ def test_promise_that_cannot_be_made_names_the_remedy(
 
 
 @pytest.mark.parametrize(
-    ("option", "wanted"),
+    ("option", "expected"),
     [
         ("0.95", 0.95),
         (" .5 ", 0.5),
@@ -192,10 +192,10 @@ def test_promise_that_cannot_be_made_names_the_remedy(
     ],
 )
 def test_promise_option_is_parsed(
-    option: str, wanted: float | dict[str, float]
+    option: str, expected: float | dict[str, float]
 ) -> None:
-    assert parse_wish(option, None, ["A", "B"]) == Wish("recall", wanted)
-    assert parse_wish(None, option, ["A", "B"]) == Wish("precision", wanted)
+    assert parse_wish(option, None, ["A", "B"]) == Wish("recall", expected)
+    assert parse_wish(None, option, ["A", "B"]) == Wish("precision", expected)
     assert parse_wish(None, None, ["A"]) is None
 
 

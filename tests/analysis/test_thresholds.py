@@ -150,9 +150,9 @@ def test_thresholds_missing_in_the_config_are_the_models(tmp_path: Path) -> None
     folder = model_with(tmp_path, {"PER": 0.9, "LOC": 0.8})
     nlp = trained(model=named(folder), threshold={"PER": 0.5})
     nlp.to_disk(tmp_path / "other")
-    wanted = {"PER": 0.5, "LOC": 0.8, "ORG": DEFAULT_THRESHOLD}
+    expected = {"PER": 0.5, "LOC": 0.8, "ORG": DEFAULT_THRESHOLD}
     for pipe in (pipe_of(nlp), pipe_of(spacy.load(tmp_path / "other"))):
-        assert {label: pipe.lowest_score(label) for label in wanted} == wanted
+        assert {label: pipe.lowest_score(label) for label in expected} == expected
 
 
 def test_thresholds_are_saved_with_the_model(tmp_path: Path) -> None:

@@ -552,11 +552,11 @@ class Remote:
     """A component with a server that fails for some requests."""
 
     away: ClassVar[set[int]] = set()  # requests
-    asked = 0
+    calls = 0
 
     def __call__(self, doc: Doc) -> Doc:
-        Remote.asked += 1
-        if Remote.asked in Remote.away:
+        Remote.calls += 1
+        if Remote.calls in Remote.away:
             raise ConnectionError("no answer")
         return doc
 
@@ -568,7 +568,7 @@ def make_remote(nlp: Language, name: str) -> Remote:
 
 @pytest.fixture
 def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(Remote, "asked", -1)  # but for the sentence at its start
+    monkeypatch.setattr(Remote, "calls", -1)  # but for the sentence at its start
     nlp = trained()
     nlp.add_pipe("remote")
     nlp.to_disk(tmp_path / "nlp")
@@ -597,7 +597,7 @@ def test_annotate_server_that_is_dead_is_asked_for_no_further_text(
     saying = "run the same command again"
     fails(remote, source, "-o", tmp_path / "out", "--shard-size", "4", saying=saying)
     # the sentence at the start, the first shard, the second one, and the probe
-    assert Remote.asked + 1 == 1 + 4 + 4 + 1
+    assert Remote.calls + 1 == 1 + 4 + 4 + 1
     assert len(shards(tmp_path / "out")) == 1
 
 

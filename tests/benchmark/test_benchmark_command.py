@@ -113,8 +113,8 @@ def test_benchmark_command_tells_the_ratios_first(forced: dict[str, Any]) -> Non
     results, ratios = by_name(forced), forced["ratios"]
     latency = {name: results[name]["mean_ms"] for name in ("tree", "batch", "struct")}
     for name in ("batch", "struct"):
-        wanted = latency[name] / latency["tree"]
-        assert ratios["tree"][f"alone_{name}"] == pytest.approx(wanted)
+        expected = latency[name] / latency["tree"]
+        assert ratios["tree"][f"alone_{name}"] == pytest.approx(expected)
     assert ratios["tree"]["stream_ner"] > 0
 
 

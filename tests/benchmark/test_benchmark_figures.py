@@ -64,7 +64,7 @@ def test_benchmark_shapes_have_the_parameters_of_their_name(name: str) -> None:
     layer = matrix + 3 * shape.hidden * shape.intermediate
     tables = shape.vocabulary * shape.hidden * (2 if shape.llama else 1)
     total = shape.layers * layer + tables
-    wanted = {
+    expected = {
         "tiny": 5e4,
         "7M": 7e6,
         "70M": 6.3e7,
@@ -72,7 +72,7 @@ def test_benchmark_shapes_have_the_parameters_of_their_name(name: str) -> None:
         "0.6B": 6e8,
         "7B": 6.7e9,
     }
-    assert total == pytest.approx(wanted[name], rel=0.2)
+    assert total == pytest.approx(expected[name], rel=0.2)
 
 
 def test_benchmark_shapes_are_made_in_their_dtype_from_a_seed(

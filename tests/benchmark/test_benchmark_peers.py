@@ -48,8 +48,8 @@ def test_benchmark_peers_send_vllm_the_sequences_of_the_batch_decoder(
     hook.remove()
     counts, mentions = rounds(prompt, gold, LABELS)
     # the passes that read whole prompts, padded to the longest
-    wanted = [(len(r), max(len(ids) for ids, _ in r)) for r in (counts, mentions)]
-    assert [shape for shape in read if shape[1] > 1] == wanted
+    expected = [(len(r), max(len(ids) for ids, _ in r)) for r in (counts, mentions)]
+    assert [shape for shape in read if shape[1] > 1] == expected
     assert [length for _, length in mentions] == [
         len(prompt.mention_answer(mention)) for mention in ("New York", "Bo", "Al")
     ]

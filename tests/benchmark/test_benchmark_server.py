@@ -32,7 +32,7 @@ def test_benchmark_server_asks_the_same_prompts_offline() -> None:
     with SmallServer(lm) as server:
         decoder = ServerDecoder(server.url)
         found = decode(decoder, None, workload.prompt, workload.texts, workload.labels)
-        requests = server.asked[1:]  # the first is the check at start-up
+        requests = server.completions[1:]  # the first is the check at start-up
     counts, mentions = rounds(workload, found)
     assert len(mentions["prompts"]) == sum(map(len, found)) > 3
     for offline in (counts, mentions):

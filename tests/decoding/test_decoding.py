@@ -58,14 +58,14 @@ def test_decoding_tree_equals_separate_sequences(kind: str, preset: str) -> None
     texts = random_texts(seed=sum(map(ord, kind + preset)), count=16)
     # several texts in a batch, which takes less time
     reference = BatchDecoder(**LIMITS, max_batch_tokens=1024)
-    wanted = decode(reference, lm, prompt, texts, LABELS)
-    assert sum(map(len, wanted)) > 20
+    expected = decode(reference, lm, prompt, texts, LABELS)
+    assert sum(map(len, expected)) > 20
     for draft_tokens in (0, 3):
         for size in (1, 100_000):
             decoder = TreeDecoder(
                 **LIMITS, draft_tokens=draft_tokens, max_batch_tokens=size
             )
-            assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
+            assert same(decode(decoder, lm, prompt, texts, LABELS), expected)
 
 
 @pytest.mark.parametrize(
@@ -77,16 +77,16 @@ def test_decoding_prefix_lm_tree_equals_separate_sequences(
 ) -> None:
     lm, prompt = prepare(kind, preset, prefix_lm=True)
     texts = random_texts(seed=5, count=16)
-    wanted = decode(BatchDecoder(**LIMITS), lm, prompt, texts, LABELS)
-    assert sum(map(len, wanted)) > 20
+    expected = decode(BatchDecoder(**LIMITS), lm, prompt, texts, LABELS)
+    assert sum(map(len, expected)) > 20
     many = BatchDecoder(**LIMITS, max_batch_tokens=300)
-    assert same(decode(many, lm, prompt, texts, LABELS), wanted)
+    assert same(decode(many, lm, prompt, texts, LABELS), expected)
     for draft_tokens in (0, 3):
         # a model that tags its texts at random drafts wrong mentions
         for inside in ({}, {"person": 7}, {"person": 7, "organization": 8}):
             lm.tags = TaughtTags(inside, sets=[list(inside)])
             decoder = TreeDecoder(**LIMITS, draft_tokens=draft_tokens)
-            assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
+            assert same(decode(decoder, lm, prompt, texts, LABELS), expected)
 
 
 def test_decoding_prefix_lm_reads_what_follows() -> None:
@@ -171,8 +171,8 @@ def test_decoding_likeliest_is_the_log_softmax(vocabulary: int) -> None:
     torch.manual_seed(0)
     logits = torch.randn(7, vocabulary).bfloat16()
     tokens, scores = likeliest(logits)
-    wanted, best = logits.float().log_softmax(dim=-1).max(dim=-1)
-    torch.testing.assert_close(scores, wanted)
+    expected, best = logits.float().log_softmax(dim=-1).max(dim=-1)
+    torch.testing.assert_close(scores, expected)
     assert tokens.tolist() == best.tolist()
 
 
@@ -294,9 +294,9 @@ def test_decoding_count_is_the_highest_that_is_likely_enough(preset: str) -> Non
     ):
         decoder = TreeDecoder(**LIMITS, min_count_probability=least)
         (found,) = decode(decoder, lm, prompt, [text], LABELS)
-        wanted = one_token_at_a_time(lm, prompt, text, count_of=count_of)
-        counts |= {len([m for m in wanted if m.label == label]) for label in LABELS}
-        assert same([found], [wanted])
+        expected = one_token_at_a_time(lm, prompt, text, count_of=count_of)
+        counts |= {len([m for m in expected if m.label == label]) for label in LABELS}
+        assert same([found], [expected])
     assert len(counts) > 1
 
 
@@ -321,11 +321,11 @@ def test_decoding_forced_gives_the_gold_mentions(preset: str, decoder: Decoder) 
     found = decode(
         decoder, lm, prompt, list(gold), LABELS, forced=ForcedOutputs(prompt, gold)
     )
-    for mentions, wanted in zip(found, gold.values(), strict=True):
+    for mentions, expected in zip(found, gold.values(), strict=True):
         strings: dict[str, list[str]] = {}
         for mention in mentions:
             strings.setdefault(mention.label, []).append(mention.text)
-        assert strings == wanted
+        assert strings == expected
 
 
 @pytest.mark.parametrize("decoder", [TreeDecoder(**LIMITS), BatchDecoder(**LIMITS)])
@@ -359,9 +359,9 @@ def test_decoding_between_training_passes_has_no_dropout(
 ) -> None:
     lm, prompt = prepare(kind, "compact")
     texts = random_texts(seed=4, count=2)
-    wanted = decode(decoder, lm, prompt, texts, LABELS)
+    expected = decode(decoder, lm, prompt, texts, LABELS)
     lm.model.train()
-    assert decode(decoder, lm, prompt, texts, LABELS) == wanted
+    assert decode(decoder, lm, prompt, texts, LABELS) == expected
     assert not lm.model.training
 
 
@@ -434,10 +434,10 @@ def test_decoding_nan_of_one_text_spares_the_others(
     texts = [text + " Z" * (i in (5, 31)) for i, text in enumerate(texts)]
     decoder = TreeDecoder(**LIMITS)
     # a model may generate the token too: what fails alone shall fail
-    wanted = [
+    expected = [
         next(decoder.stream(DecodeJob(prompt, LABELS, lm), [text])) for text in texts
     ]
-    failing = [isinstance(mentions, Exception) for mentions in wanted]
+    failing = [isinstance(mentions, Exception) for mentions in expected]
     assert failing[5]
     assert failing[31]
     assert sum(failing) < 10
@@ -446,7 +446,7 @@ def test_decoding_nan_of_one_text_spares_the_others(
         found = list(decoder.stream(DecodeJob(prompt, LABELS, lm), texts))
         assert [isinstance(mentions, Exception) for mentions in found] == failing
         good = [i for i, fails in enumerate(failing) if not fails]
-        assert same([found[i] for i in good], [wanted[i] for i in good])
+        assert same([found[i] for i in good], [expected[i] for i in good])
 
 
 UNSUPPORTED = {
@@ -518,12 +518,12 @@ def test_decoding_does_not_depend_on_the_batch(
     alone = [
         decode(TreeDecoder(**LIMITS), lm, prompt, [text], LABELS) for text in texts
     ]
-    wanted = [mentions for (mentions,) in alone]
+    expected = [mentions for (mentions,) in alone]
     for max_batch_tokens in (64, 300, 4096):
         decoder = TreeDecoder(**LIMITS, max_batch_tokens=max_batch_tokens)
-        assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
+        assert same(decode(decoder, lm, prompt, texts, LABELS), expected)
         backwards = decode(decoder, lm, prompt, texts[::-1], LABELS)
-        assert same(backwards[::-1], wanted)
+        assert same(backwards[::-1], expected)
 
 
 def test_decoding_replicas_give_the_same_in_order(
@@ -532,9 +532,9 @@ def test_decoding_replicas_give_the_same_in_order(
     lm, _ = prepared
     prompt = ManyCounts(PRESETS["paper-en"], lm.tokenizer)
     texts = random_texts(seed=12, count=150)
-    wanted = decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
+    expected = decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
     decoder = TreeDecoder(**LIMITS, devices=("cpu", "cpu"))
-    assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
+    assert same(decode(decoder, lm, prompt, texts, LABELS), expected)
 
 
 def test_decoding_text_that_fails_spares_the_others() -> None:

@@ -51,9 +51,11 @@ class Passes:
 def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
     passes, run, move = Passes(), LanguageModel.packed_logits, TreeKVCache.move
 
-    def counted(lm: LanguageModel, packed: Any, wanted: Any, cache: Any, **tags: Any):  # type: ignore[no-untyped-def]
+    def counted(
+        lm: LanguageModel, packed: Any, logit_positions: Any, cache: Any, **tags: Any
+    ):  # type: ignore[no-untyped-def]
         passes.count += lm.device.type == "cuda"
-        output = run(lm, packed, wanted, cache, **tags)
+        output = run(lm, packed, logit_positions, cache, **tags)
         passes.sizes.add((cache.rows, cache.slots))
         return output
 
@@ -95,12 +97,12 @@ def test_decoding_devices_tree_finds_what_it_finds_on_a_cpu(
 ) -> None:
     lm, prompt = make(kind)
     decoder = TreeDecoder(**LIMITS, **OPTIONS[options])
-    wanted = decode(decoder, lm, prompt, TEXTS, LABELS)
-    assert sum(map(len, wanted)) > 5
+    expected = decode(decoder, lm, prompt, TEXTS, LABELS)
+    assert sum(map(len, expected)) > 5
     lm.model.to("cuda")
     passes.moves = 0
     gpus.forget()
-    assert same(decode(decoder, lm, prompt, TEXTS, LABELS), wanted)
+    assert same(decode(decoder, lm, prompt, TEXTS, LABELS), expected)
     assert passes.count
     # the outputs, and the picks of tokens that do not fit
     assert len(gpus.waits) <= passes.count * (2 if decoder.from_text else 1)
@@ -108,7 +110,7 @@ def test_decoding_devices_tree_finds_what_it_finds_on_a_cpu(
     if options == "small passes":
         assert passes.moves
         assert len(passes.sizes) > 3
-    assert same(alone(decoder, lm, prompt), wanted[:3])
+    assert same(alone(decoder, lm, prompt), expected[:3])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,13 +121,13 @@ def test_decoding_devices_tags_are_read(
     names = list(LABELS.values())
     lm.tags = TaughtTags({name: 5 + n for n, name in enumerate(names)}, sets=[names])
     decoder = TreeDecoder(**LIMITS, tag_weight=0.5, sure_tag_probability=0.6)
-    wanted = decode(decoder, lm, prompt, TEXTS, LABELS)
+    expected = decode(decoder, lm, prompt, TEXTS, LABELS)
     lm.tags = TaughtTags()
-    assert decode(decoder, lm, prompt, TEXTS, LABELS) != wanted
+    assert decode(decoder, lm, prompt, TEXTS, LABELS) != expected
     lm.tags = TaughtTags({name: 5 + n for n, name in enumerate(names)}, sets=[names])
     lm.model.to("cuda")
     gpus.forget()
-    assert same(decode(decoder, lm, prompt, TEXTS, LABELS), wanted)
+    assert same(decode(decoder, lm, prompt, TEXTS, LABELS), expected)
     assert passes.count == len(gpus.waits)
     assert not gpus.pageable
 
@@ -136,7 +138,7 @@ def test_decoding_devices_nan_of_one_text_spares_the_others(
     lm, prompt = make("llama")
     decoder = TreeDecoder(**LIMITS, max_batch_tokens=100)
     good = [text for text in TEXTS if "½" not in text]
-    wanted = decode(decoder, lm, prompt, good, LABELS)
+    expected = decode(decoder, lm, prompt, good, LABELS)
     mark = lm.tokenizer("½", add_special_tokens=False).input_ids
     with torch.no_grad():
         lm.model.get_input_embeddings().weight[mark[-1]] = torch.nan
@@ -147,7 +149,7 @@ def test_decoding_devices_nan_of_one_text_spares_the_others(
     results = list(decoder.stream(DecodeJob(prompt, LABELS, lm), texts))
     assert all(isinstance(result, ValueError) for result in results[1::2])
     found = [result for result in results[::2] if isinstance(result, list)]
-    assert same(found, wanted)
+    assert same(found, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -155,7 +157,7 @@ def test_decoding_devices_graphs_read_what_others_read(
     kind: str, gpus: PretendedGPUs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm, prompt = make(kind)
-    wanted = alone(TreeDecoder(**LIMITS), lm, prompt)
+    expected = alone(TreeDecoder(**LIMITS), lm, prompt)
     lm.model.to("cuda")
     runner = GraphRunner(lm, lambda run: run)
 
@@ -166,7 +168,7 @@ def test_decoding_devices_graphs_read_what_others_read(
     monkeypatch.setattr(tree, "borrow_graph_runner", borrow)
     gpus.forget()
     found = alone(TreeDecoder(**LIMITS, cuda_graphs=True), lm, prompt)
-    assert same(found, wanted)
+    assert same(found, expected)
     assert runner._runs
     assert not gpus.pageable
 
@@ -178,9 +180,9 @@ def test_decoding_devices_batch_finds_what_it_finds_on_a_cpu(
 ) -> None:
     lm, prompt = make(kind, prefix_lm=prefix_lm)
     decoder = BatchDecoder(**LIMITS)
-    wanted = decode(decoder, lm, prompt, TEXTS[:2], LABELS)
+    expected = decode(decoder, lm, prompt, TEXTS[:2], LABELS)
     lm.model.to("cuda")
-    assert same(decode(decoder, lm, prompt, TEXTS[:2], LABELS), wanted)
+    assert same(decode(decoder, lm, prompt, TEXTS[:2], LABELS), expected)
 
 
 @pytest.mark.parametrize("devices", [("cuda:0", "cuda:1"), ("cuda:1", "cuda:1", "cpu")])
@@ -190,14 +192,14 @@ def test_decoding_devices_replicas_find_the_same(
 ) -> None:
     lm, prompt = make(kind)
     texts = TEXTS * 12  # several shares of a replica
-    wanted = decode(TreeDecoder(**LIMITS), lm, prompt, TEXTS, LABELS) * 12
+    expected = decode(TreeDecoder(**LIMITS), lm, prompt, TEXTS, LABELS) * 12
     lm.model.to("cuda")
     replica_devices = [
         replica.lm.device for replica in make_replicas(lm, prompt, devices)
     ]
     assert replica_devices == [torch.device(device) for device in devices]
     decoder = TreeDecoder(**LIMITS, devices=devices)
-    assert same(decode(decoder, lm, prompt, texts, LABELS), wanted)
+    assert same(decode(decoder, lm, prompt, texts, LABELS), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -215,10 +217,10 @@ def test_decoding_devices_a_tensor_left_on_the_cpu_is_refused(
 
 
 def near(
-    found: list[list[Mention]], wanted: list[list[Mention]], *, tolerance: float
+    found: list[list[Mention]], expected: list[list[Mention]], *, tolerance: float
 ) -> bool:
     """Whether mentions are the same, with log-probabilities of about the same size."""
-    for a, b in zip(found, wanted, strict=True):
+    for a, b in zip(found, expected, strict=True):
         assert [(m.label, m.index, m.text) for m in a] == [
             (m.label, m.index, m.text) for m in b
         ]
@@ -235,12 +237,12 @@ def test_decoding_on_cuda_tree_finds_what_it_finds_on_a_cpu(
 ) -> None:
     lm, prompt = make(kind)
     decoder = TreeDecoder(**LIMITS, **OPTIONS[options])
-    wanted = decode(decoder, lm, prompt, TEXTS, LABELS)
-    assert sum(map(len, wanted)) > 5
+    expected = decode(decoder, lm, prompt, TEXTS, LABELS)
+    assert sum(map(len, expected)) > 5
     lm.model.to("cuda")
-    assert near(decode(decoder, lm, prompt, TEXTS, LABELS), wanted, tolerance=0.01)
+    assert near(decode(decoder, lm, prompt, TEXTS, LABELS), expected, tolerance=0.01)
     assert passes.count
-    assert near(alone(decoder, lm, prompt), wanted[:3], tolerance=0.01)
+    assert near(alone(decoder, lm, prompt), expected[:3], tolerance=0.01)
 
 
 @on_cuda
@@ -251,11 +253,11 @@ def test_decoding_on_cuda_tree_equals_separate_sequences(
 ) -> None:
     lm, prompt = make(kind, prefix_lm=prefix_lm)
     lm.model.to("cuda")
-    wanted = decode(BatchDecoder(**LIMITS), lm, prompt, TEXTS, LABELS)
+    expected = decode(BatchDecoder(**LIMITS), lm, prompt, TEXTS, LABELS)
     assert not passes.count
     found = decode(TreeDecoder(**LIMITS), lm, prompt, TEXTS, LABELS)
     assert passes.count
-    assert near(found, wanted, tolerance=0.01)
+    assert near(found, expected, tolerance=0.01)
 
 
 @on_cuda
@@ -272,7 +274,7 @@ def test_decoding_on_cuda_scores_are_those_of_a_cpu(
     # the answers are given: rounding would change those of the model
     gold = {text: {"PER": text.split()[:2]} for text in TEXTS}
     forced = ForcedOutputs(prompt, gold)
-    wanted = decode(TreeDecoder(), lm, prompt, TEXTS, LABELS, forced=forced) * 6
+    expected = decode(TreeDecoder(), lm, prompt, TEXTS, LABELS, forced=forced) * 6
     texts = TEXTS * 6  # several shares of a replica
     lm.model.to("cuda", dtype)
     tolerance = {torch.float32: 0.01, torch.float16: 0.05, torch.bfloat16: 0.3}[dtype]
@@ -284,7 +286,7 @@ def test_decoding_on_cuda_scores_are_those_of_a_cpu(
         assert [[m.text for m in text] for text in found] == [
             gold[text]["PER"] for text in texts
         ]
-        assert near(found, wanted, tolerance=tolerance)
+        assert near(found, expected, tolerance=tolerance)
 
 
 @on_cuda
@@ -295,9 +297,9 @@ def test_decoding_on_cuda_two_replicas_on_one_device_find_the_same(
     lm, prompt = make(kind)
     lm.model.to("cuda")
     texts = TEXTS * 24
-    wanted = decode(TreeDecoder(**LIMITS), lm, prompt, TEXTS, LABELS) * 24
+    expected = decode(TreeDecoder(**LIMITS), lm, prompt, TEXTS, LABELS) * 24
     devices = ("cuda:0", "cuda:0")
     first, second = (replica.lm for replica in make_replicas(lm, prompt, devices))
     assert first is not second
     decoder = TreeDecoder(**LIMITS, devices=devices)
-    assert near(decode(decoder, lm, prompt, texts, LABELS), wanted, tolerance=0.01)
+    assert near(decode(decoder, lm, prompt, texts, LABELS), expected, tolerance=0.01)

@@ -271,12 +271,12 @@ def test_batch_decoder_on_several_devices_finds_the_same(
         devices=("cpu", "cpu", "cpu"), max_batch_tokens=max_batch_tokens
     )
     found = decode(decoder, lm, prompt, texts, LABELS, forced=forced)
-    for text, mentions, wanted in zip(texts, found, plain, strict=True):
+    for text, mentions, expected in zip(texts, found, plain, strict=True):
         assert [(m.label, m.index, m.text) for m in mentions] == [
-            (m.label, m.index, m.text) for m in wanted
+            (m.label, m.index, m.text) for m in expected
         ]
         assert [m.text for m in mentions if m.label == "PER"] == GOLD[text].get(
             "PER", []
         )
-        scores = [m.score for m in wanted]
+        scores = [m.score for m in expected]
         assert [m.score for m in mentions] == pytest.approx(scores, rel=1e-4)

@@ -118,8 +118,10 @@ def test_fastapi_service_refuses_more_texts_than_can_wait(
     monkeypatch.setattr(service, "MAX_WAITING", 10)
 
     async def ask(client: Any) -> Any:
-        asked = [client.post("/entities", json={"texts": ["Oslo."]}) for _ in range(50)]
-        return await asyncio.gather(*asked)
+        requests = [
+            client.post("/entities", json={"texts": ["Oslo."]}) for _ in range(50)
+        ]
+        return await asyncio.gather(*requests)
 
     answers = serve(service, ask)
     assert {answer.status_code for answer in answers} == {200, 503}

@@ -54,11 +54,11 @@ def test_explain_mentions_are_those_of_the_decoder(
     lines = FIRST.read_text("utf8").splitlines()[:12]
     for text in [json.loads(line)["text"] for line in lines]:
         recorder = Recorder(decoder)
-        pipe.decoder, own = recorder, pipe.decoder
+        pipe.decoder, decoder_before = recorder, pipe.decoder
         try:
             nlp(text)
         finally:
-            pipe.decoder = own
+            pipe.decoder = decoder_before
         found = {
             record.text: record.mentions
             for record in records(nlp, text, all_prompts=all_prompts)

@@ -36,9 +36,9 @@ def test_buckets_change_no_logits(lm: LanguageModel) -> None:
                 packed, [end, 2], TreeKVCache(), tag_positions=[1], tag_ids=[3, 4]
             )
             sequence = torch.tensor([[5, 6, 7, 8, 9]])
-            wanted = lm.model(sequence, use_cache=False).logits[0, [4, 2]]
+            expected = lm.model(sequence, use_cache=False).logits[0, [4, 2]]
     finally:
         lm.model.to(torch.float32)
-    assert found.shape == wanted.shape
+    assert found.shape == expected.shape
     assert tags.shape == (1, 2)
-    assert (found - wanted).norm() < 0.03 * wanted.norm()
+    assert (found - expected).norm() < 0.03 * expected.norm()

@@ -29,12 +29,14 @@ def test_cache_argument_of_generate_is_read() -> None:
     with torch.inference_mode():
         lm.fill(cache, input_ids=IDS[:, :-1])
         read: dict[str, Any] = {CACHE_ARGUMENT: cache}
-        wanted = lm.model.generate(IDS, attention_mask=torch.ones_like(IDS), **settings)
+        expected = lm.model.generate(
+            IDS, attention_mask=torch.ones_like(IDS), **settings
+        )
         found = lm.model.generate(
             IDS, attention_mask=torch.ones_like(IDS), **settings, **read
         )
     assert cache.get_seq_length() >= IDS.shape[1]
-    assert torch.equal(found, wanted)
+    assert torch.equal(found, expected)
 
 
 class OwnCode:

@@ -76,10 +76,10 @@ def test_cuda_graphs_read_what_others_read(
     # short ones after long ones: what is left of those must not be seen
     texts = random_texts(seed=3, count=12)
     texts += [" ".join(texts[:3]), texts[0]]
-    wanted = one_by_one(lm, prompt, texts)
-    assert sum(map(len, wanted)) > 20
+    expected = one_by_one(lm, prompt, texts)
+    assert sum(map(len, expected)) > 20
     assert not runs
-    assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), wanted)
+    assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), expected)
     assert runs
 
 
@@ -115,8 +115,8 @@ def test_cuda_graphs_that_cannot_be_captured_are_read_as_they_are(
     runner = GraphRunner(lm, fail)
     lend(monkeypatch, runner)
     texts = random_texts(seed=5, count=3)
-    wanted = one_by_one(lm, prompt, texts)
-    assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), wanted)
+    expected = one_by_one(lm, prompt, texts)
+    assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), expected)
     assert "cannot be captured as a CUDA graph: operation not" in caplog.text
     assert not runner.enabled
 
@@ -127,7 +127,7 @@ def test_cuda_graphs_nan_of_one_text_spares_the_next(
     lm, prompt = prepare("llama")
     lend(monkeypatch, GraphRunner(lm, again))
     bad, good = random_texts(seed=6, count=2)
-    wanted = one_by_one(lm, prompt, [good])
+    expected = one_by_one(lm, prompt, [good])
     layer = lm.model.model.layers[0].mlp.down_proj
     with torch.no_grad():
         kept = layer.weight.clone()
@@ -135,7 +135,7 @@ def test_cuda_graphs_nan_of_one_text_spares_the_next(
         with pytest.raises(ValueError, match="NaN"):
             one_by_one(lm, prompt, [bad], cuda_graphs=True)
         layer.weight.copy_(kept)
-    assert same(one_by_one(lm, prompt, [good], cuda_graphs=True), wanted)
+    assert same(one_by_one(lm, prompt, [good], cuda_graphs=True), expected)
 
 
 def test_cuda_graphs_are_not_lent_on_a_cpu() -> None:
@@ -149,8 +149,8 @@ def test_cuda_graphs_read_any_texts(texts: list[str]) -> None:
     lm, prompt = prepare("llama")
     with pytest.MonkeyPatch.context() as monkeypatch:
         lend(monkeypatch, GraphRunner(lm, again))
-        wanted = one_by_one(lm, prompt, texts)
-        assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), wanted)
+        expected = one_by_one(lm, prompt, texts)
+        assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), expected)
 
 
 class FakeCuda:
@@ -289,10 +289,10 @@ def test_cuda_graphs_on_cuda_graphs_read_what_others_read(
     lm.model.to("cuda")
     texts = random_texts(seed=3, count=12)
     texts += [" ".join(texts[:3]), texts[0]]
-    wanted = one_by_one(lm, prompt, texts)
+    expected = one_by_one(lm, prompt, texts)
     assert lm.cuda_graphs is None
     for _ in range(2):  # captured, then replayed
-        assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), wanted)
+        assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), expected)
     assert captured(lm) > 1
     assert "cannot be captured" not in caplog.text
 
@@ -313,12 +313,12 @@ def test_cuda_graphs_on_cuda_scores_of_low_precision_are_close(
     forced = ForcedOutputs(prompt, gold)
     for _ in range(2):
         for text in texts:
-            wanted, found = (
+            expected, found = (
                 decode(decoder, lm, prompt, [text], LABELS, forced=forced)[0]
                 for decoder in (TreeDecoder(), TreeDecoder(cuda_graphs=True))
             )
             assert [m.text for m in found] == gold[text]["PER"]
-            scores = [math.log(m.score) for m in wanted]
+            scores = [math.log(m.score) for m in expected]
             assert [math.log(m.score) for m in found] == pytest.approx(scores, abs=0.2)
     assert captured(lm) > 1
 
@@ -327,12 +327,12 @@ def test_cuda_graphs_on_cuda_scores_of_low_precision_are_close(
 def test_cuda_graphs_on_cuda_two_models_are_captured_in_turn() -> None:
     models = [prepare("llama"), prepare("qwen3")]
     texts = random_texts(seed=8, count=6)
-    wanted = []
+    expected = []
     for lm, prompt in models:
         lm.model.to("cuda")
-        wanted.append(one_by_one(lm, prompt, texts))
+        expected.append(one_by_one(lm, prompt, texts))
     for number, text in enumerate(texts * 2):
-        for (lm, prompt), results in zip(models, wanted, strict=True):
+        for (lm, prompt), results in zip(models, expected, strict=True):
             found = one_by_one(lm, prompt, [text], cuda_graphs=True)
             assert same(found, [results[number % len(texts)]])
     assert all(captured(lm) > 1 for lm, _ in models)
@@ -347,7 +347,7 @@ def test_cuda_graphs_on_cuda_follow_a_training_step() -> None:
     with torch.no_grad():
         for parameter in lm.model.parameters():
             parameter.mul_(1.1)
-    wanted = one_by_one(lm, prompt, texts)
-    assert wanted != before
-    assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), wanted)
+    expected = one_by_one(lm, prompt, texts)
+    assert expected != before
+    assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), expected)
     assert captured(lm) > 1

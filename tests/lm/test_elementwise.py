@@ -14,8 +14,8 @@ def test_elementwise_rms_norm_equals_torch(dtype: torch.dtype, rows: int) -> Non
     torch.manual_seed(0)
     x, weight = torch.randn(rows, 96).to(dtype), torch.rand(96).to(dtype)
     with torch.inference_mode():
-        wanted = F.rms_norm(x, (96,), weight, 1e-5)
-        torch.testing.assert_close(rms_norm(x, weight, 1e-5), wanted)
+        expected = F.rms_norm(x, (96,), weight, 1e-5)
+        torch.testing.assert_close(rms_norm(x, weight, 1e-5), expected)
 
 
 def test_elementwise_rms_norm_keeps_large_and_small_rows() -> None:
@@ -33,8 +33,8 @@ def test_elementwise_rms_norm_gradients_equal_those_of_torch() -> None:
         inputs = x.clone().requires_grad_(), weight.clone().requires_grad_()
         (norm(*inputs, 1e-5) * weights).sum().backward()
         gradients.append([tensor.grad for tensor in inputs])
-    for found, wanted in zip(*gradients, strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_elementwise_rms_norm_of_frozen_weight_has_no_gradient() -> None:
@@ -49,9 +49,9 @@ def test_elementwise_rotate_equals_transformers() -> None:
     x = torch.randn(6, 3, 8)
     cos, sin = (torch.randn(6, 4).repeat(1, 2) for _ in range(2))
     heads_first = x.transpose(0, 1)
-    wanted, _ = apply_rotary_pos_emb(
+    expected, _ = apply_rotary_pos_emb(
         heads_first, heads_first, cos, sin, unsqueeze_dim=0
     )
     signed = torch.cat((-sin[:, :4], sin[:, 4:]), -1)
     found = rotate(x, cos[:, None], signed[:, None])
-    torch.testing.assert_close(found, wanted.transpose(0, 1))
+    torch.testing.assert_close(found, expected.transpose(0, 1))

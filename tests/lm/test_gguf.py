@@ -87,11 +87,11 @@ def test_gguf_tokenizer_keeps_all_characters(tmp_path: Path) -> None:
 def test_gguf_tokenizer_splits_digits_as_its_model_did(tmp_path: Path) -> None:
     parts = {"smollm": ["1", "9", "5", "4"], "qwen2": ["1", "9", "5", "4"]}
     parts |= {"llama-bpe": ["195", "4"], "gpt-2": ["1954"]}
-    for pre, wanted in parts.items():
+    for pre, expected in parts.items():
         file = write_gguf(make_lm("llama"), tmp_path / f"{pre}.gguf", pre=pre)
         backend = load_tokenizer(str(file)).backend_tokenizer
         words = backend.pre_tokenizer.pre_tokenize_str("1954")
-        assert [word for word, _ in words] == wanted
+        assert [word for word, _ in words] == expected
 
 
 def test_gguf_unknown_tokenizer_is_an_error_that_names_the_remedy(

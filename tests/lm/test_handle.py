@@ -207,9 +207,9 @@ def test_handle_pickle_of_packed_weights_can_be_used() -> None:
     handle = make_handle("bundled-en-sm", dtype="bfloat16")
     lm, text = handle.lm(), torch.tensor([[1, 2, 3]])
     with torch.no_grad():
-        wanted = lm.model(text).logits  # packs the weights
+        expected = lm.model(text).logits  # packs the weights
         copied = pickle.loads(pickle.dumps(lm)).model(text).logits
-    assert torch.equal(copied, wanted)
+    assert torch.equal(copied, expected)
 
 
 # Folders that change
@@ -267,9 +267,9 @@ def test_handle_weights_are_no_view_of_their_file(tmp_path: Path, dtype: str) ->
     handle = ModelHandle(ModelSource(None, dtype=dtype, device="cpu"))
     handle.open(place)
     weights = place / "model.safetensors"
-    wanted = handle.lm().model.get_input_embeddings().weight.clone()
+    expected = handle.lm().model.get_input_embeddings().weight.clone()
     weights.write_bytes(bytes(weights.stat().st_size))
-    assert torch.equal(handle.lm().model.get_input_embeddings().weight, wanted)
+    assert torch.equal(handle.lm().model.get_input_embeddings().weight, expected)
 
 
 def test_handle_trains_the_weights_that_were_loaded(tmp_path: Path) -> None:
@@ -310,12 +310,12 @@ def test_handle_saved_in_place_twice_keeps_the_file(
 ) -> None:
     place = tmp_path / "nlp" / "model"
     handle = opened(place, dtype="bfloat16")  # the file has float32
-    wanted = (place / "model.safetensors").read_bytes()
+    expected = (place / "model.safetensors").read_bytes()
     for _ in range(2):
         handle.save(tmp_path / "new", settings, place=place.resolve())
         shutil.rmtree(place)
         (tmp_path / "new").rename(place)
-    assert (place / "model.safetensors").read_bytes() == wanted
+    assert (place / "model.safetensors").read_bytes() == expected
 
 
 def test_handle_settings_in_files_replace_those_of_the_folder(

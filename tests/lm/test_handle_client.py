@@ -28,9 +28,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_handle_client_needs_only_the_tokenizer(folder: Path) -> None:
     found = ModelHandle(ModelSource(str(folder))).client_tokens(PROMPT)
-    wanted = ModelHandle(ModelSource("bundled-en-sm")).lm().tokens_of(PROMPT)
+    expected = ModelHandle(ModelSource("bundled-en-sm")).lm().tokens_of(PROMPT)
     texts = ["Paris <|label|> 北京"]
-    assert found.count_branches(texts, ["x"]) == wanted.count_branches(texts, ["x"])
+    assert found.count_branches(texts, ["x"]) == expected.count_branches(texts, ["x"])
 
 
 def test_handle_client_opens_a_folder_without_weights(folder: Path) -> None:

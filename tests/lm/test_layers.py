@@ -112,20 +112,20 @@ def test_layers_gradients_equal_those_of_transformers(
     lm = make(kind)
     found = run_padded(lm)
     without_layers(lm, monkeypatch)
-    for tensor, wanted in zip(found, run_padded(lm), strict=True):
-        assert wanted.abs().max() > 0
-        torch.testing.assert_close(tensor, wanted, atol=1e-4, rtol=1e-4)
+    for tensor, expected in zip(found, run_padded(lm), strict=True):
+        assert expected.abs().max() > 0
+        torch.testing.assert_close(tensor, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.skipif(not onednn_has_bf16(), reason="the processor has no such kernels")
 @pytest.mark.parametrize("kind", ["llama-biases", "qwen2", "qwen3"])
 def test_layers_packed_weights_give_the_same_logits(kind: str) -> None:
     lm = make(kind, torch.bfloat16)
-    wanted = run_packed(lm)
+    expected = run_packed(lm)
     packed = make(kind, torch.bfloat16)
     packed.pack_weights()
     found = run_packed(packed)
-    assert (found - wanted).norm() < 0.02 * wanted.norm()
+    assert (found - expected).norm() < 0.02 * expected.norm()
 
 
 def test_layers_follow_weights_that_are_trained() -> None:
@@ -144,8 +144,8 @@ def test_layers_adapters_are_not_passed_over() -> None:
     adapted.pack_weights()
     assert adapted.layers is not None
     with adapted.model.disable_adapter():
-        wanted = run_packed(adapted)
-    assert (run_packed(adapted) - wanted).norm() > 0.02 * wanted.norm()
+        expected = run_packed(adapted)
+    assert (run_packed(adapted) - expected).norm() > 0.02 * expected.norm()
 
 
 @pytest.mark.skipif(not onednn_has_bf16(), reason="the processor has no such kernels")
@@ -187,11 +187,11 @@ def test_layers_on_cuda_packed_logits_are_those_of_a_cpu(
     kind: str, dtype: torch.dtype
 ) -> None:
     lm = model_of(kind)
-    wanted = run_packed(lm)
+    expected = run_packed(lm)
     lm.model.to("cuda", dtype)
     found = run_packed(lm)
     assert found.device.type == "cuda"
-    assert (found.cpu().float() - wanted).norm() < ERRORS[dtype] * wanted.norm()
+    assert (found.cpu().float() - expected).norm() < ERRORS[dtype] * expected.norm()
 
 
 @on_cuda
@@ -203,8 +203,8 @@ def test_layers_on_cuda_attention_is_that_of_the_plain_kernel(
     lm.model.to("cuda", dtype)
     found = run_packed(lm)
     with sdpa_kernel(SDPBackend.MATH):
-        wanted = run_packed(lm)
-    assert (found - wanted).norm() < ERRORS[dtype] * wanted.norm()
+        expected = run_packed(lm)
+    assert (found - expected).norm() < ERRORS[dtype] * expected.norm()
 
 
 @on_cuda
@@ -214,10 +214,10 @@ def test_layers_on_cuda_gradients_are_those_of_a_cpu(
     kind: str, dtype: torch.dtype
 ) -> None:
     lm = model_of(kind)
-    wanted = flat(run_padded(lm))
+    expected = flat(run_padded(lm))
     lm.model.to("cuda", dtype)
     found = flat(run_padded(lm))
-    assert (found - wanted).norm() < ERRORS[dtype] * wanted.norm()
+    assert (found - expected).norm() < ERRORS[dtype] * expected.norm()
 
 
 def flat(tensors: list[torch.Tensor]) -> torch.Tensor:

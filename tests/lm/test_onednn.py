@@ -27,9 +27,9 @@ def test_onednn_gives_the_same_products(rows: int, bias: bool) -> None:
     model = make_layer(bias=bias)
     x = torch.randn(1, rows, 1024, dtype=torch.bfloat16)
     with torch.inference_mode():
-        wanted = model(x)
+        expected = model(x)
         assert prepack(model) == onednn_has_bf16()
-        torch.testing.assert_close(model(x), wanted)
+        torch.testing.assert_close(model(x), expected)
 
 
 @needs_kernels
@@ -52,8 +52,8 @@ def test_onednn_copy_has_weights_of_its_own() -> None:
     other = copy.deepcopy(model)
     x = torch.randn(2, 1024, dtype=torch.bfloat16)
     with torch.inference_mode():
-        wanted = model(x)
-        torch.testing.assert_close(other(x), wanted)
+        expected = model(x)
+        torch.testing.assert_close(other(x), expected)
     assert other[0].forward.layer is other[0]
 
 

@@ -188,9 +188,9 @@ def test_quantization_weights_are_those_of_transformers(
         device_map={"": "cpu"},
         **dtype_option(dtype),
     )
-    state, wanted = lm.model.state_dict(), theirs.state_dict()
-    assert state.keys() == wanted.keys()
-    assert all(torch.equal(state[name], wanted[name]) for name in state)
+    state, expected = lm.model.state_dict(), theirs.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[name], expected[name]) for name in state)
     assert linear(lm).compute_dtype == dtype
     assert lm.dtype == dtype
 
@@ -233,12 +233,12 @@ def test_quantization_bundled_models_are_quantized_again() -> None:
 
 @pytest.mark.usefixtures("bitsandbytes")
 @pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("with_settings", [False, True])
 def test_quantization_of_a_folder_that_is_quantized(
-    folder: Path, tmp_path: Path, settings: dict[str, Any], given: bool
+    folder: Path, tmp_path: Path, settings: dict[str, Any], with_settings: bool
 ) -> None:
     lm = load(folder, settings)
-    again = load(save(lm, tmp_path), settings if given else None)
+    again = load(save(lm, tmp_path), settings if with_settings else None)
     assert type(linear(again)) is type(linear(lm))
     assert torch.equal(logits_of(again), logits_of(lm))
 

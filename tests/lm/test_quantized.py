@@ -68,8 +68,8 @@ def test_quantized_weights_are_read_as_they_were_rounded(
     assert set(bits.values()) == ({8} if small else {4, 8})
     assert set(read) == {name for name, _ in model.named_parameters()}
     for name, weight in model.named_parameters():
-        wanted = rounded(weight.detach(), bits[name]) if name in bits else weight
-        assert torch.equal(read[name], wanted), name
+        expected = rounded(weight.detach(), bits[name]) if name in bits else weight
+        assert torch.equal(read[name], expected), name
 
 
 def quantized_pipeline(folder: Path, *, dtype: str = "bfloat16") -> LanguageModel:
@@ -97,8 +97,8 @@ def test_quantized_model_is_loaded_with_the_weights_that_training_used(
         used.model.state_dict().items(),
         strict=True,
     )
-    for (name, found), (_, wanted) in pairs:
-        torch.testing.assert_close(found, wanted, msg=name, rtol=0.01, atol=1e-3)
+    for (name, found), (_, expected) in pairs:
+        torch.testing.assert_close(found, expected, msg=name, rtol=0.01, atol=1e-3)
 
 
 def test_quantized_pipeline_answers_after_saving(tmp_path: Path) -> None:

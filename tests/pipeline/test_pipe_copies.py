@@ -165,5 +165,7 @@ def test_component_copies_first_texts_may_come_from_several_threads(
     nlp = trained(model=named(tmp_path / "model"))
     with ThreadPoolExecutor(4) as pool:
         docs = list(pool.map(nlp, GOLD))
-    wanted = trained()
-    assert [entities(doc) for doc in docs] == [entities(wanted(text)) for text in GOLD]
+    expected = trained()
+    assert [entities(doc) for doc in docs] == [
+        entities(expected(text)) for text in GOLD
+    ]

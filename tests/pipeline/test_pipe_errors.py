@@ -343,7 +343,7 @@ def test_component_errors_pipeline_in_the_place_of_a_model(folder: Path) -> None
     with pytest.raises(ValueError, match=r"holds a spaCy pipeline.*padellm_ner/model"):
         make_nlp(model=named(folder))(TEXT)
     (folder / "padellm_ner").rename(folder / "places")
-    with pytest.raises(ValueError, match="holds a spaCy pipeline.*places/model"):
+    with pytest.raises(ValueError, match=r"holds a spaCy pipeline.*places/model"):
         make_nlp(model=named(folder))(TEXT)
 
 

@@ -90,11 +90,11 @@ def test_component_folder_is_not_needed_after_loading(
 def test_component_folder_is_not_needed_for_training(
     accident: str, folder: Path, other: Path
 ) -> None:
-    nlp, wanted = spacy.load(folder), spacy.load(trained_folder())
+    nlp, expected = spacy.load(folder), spacy.load(trained_folder())
     ACCIDENTS[accident](folder, other)
-    for each in (nlp, wanted):
+    for each in (nlp, expected):
         train(each, steps=1)
-    assert same_weights(weights_of(nlp), weights_of(wanted))
+    assert same_weights(weights_of(nlp), weights_of(expected))
 
 
 def test_component_folder_of_a_used_model_is_not_needed(tmp_path: Path) -> None:

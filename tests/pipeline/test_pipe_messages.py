@@ -79,8 +79,8 @@ def test_component_messages_of_typos(
     use(nlp, case)
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == len(case["warnings"]), messages
-    for wanted, message in zip(case["warnings"], messages, strict=True):
-        assert re.search(wanted, message)
+    for expected, message in zip(case["warnings"], messages, strict=True):
+        assert re.search(expected, message)
 
 
 def test_component_messages_of_a_model_without_settings(

@@ -300,10 +300,10 @@ def test_component_predict_alignment_mode_of_the_config() -> None:
         return Doc(doc.vocab, words=[doc.text], spaces=[False])
 
     expanding, strict = trained(), trained(alignment_mode="strict")
-    one = cut(expanding.make_doc(TEXT))
-    assert len(expanding.get_pipe(NAME)(one).spans["padellm"]) == 2  # PER, LOC
-    other = strict.get_pipe(NAME)(cut(strict.make_doc(TEXT)))
-    group = other.spans["padellm"]
+    doc = cut(expanding.make_doc(TEXT))
+    assert len(expanding.get_pipe(NAME)(doc).spans["padellm"]) == 2  # PER, LOC
+    strict_doc = strict.get_pipe(NAME)(cut(strict.make_doc(TEXT)))
+    group = strict_doc.spans["padellm"]
     assert (len(group), len(group.attrs["dropped"])) == (0, 3)
 
 
@@ -392,13 +392,13 @@ def test_component_predict_gives_memory_back_before_texts_are_tried_alone(
         **kw: Any,
     ) -> Any:
         caches.append(weakref.ref(cache))
-        alive.append(len({id(one()) for one in caches} - {id(None)}))
+        alive.append(len({id(get_cache()) for get_cache in caches} - {id(None)}))
         if packed.used[0] > 1:
             raise torch.OutOfMemoryError
         return read(self, packed, logit_positions, cache, **kw)
 
     nlp = trained()
-    wanted = found(nlp.pipe(GOLD))
+    expected = found(nlp.pipe(GOLD))
     monkeypatch.setattr(LanguageModel, "packed_logits", failing)
-    assert found(nlp.pipe(GOLD)) == wanted
+    assert found(nlp.pipe(GOLD)) == expected
     assert max(alive) == 1

@@ -324,7 +324,7 @@ def test_component_save_bytes_without_weights_where_none_are_needed(
             shutil.copy(path, tmp_path)
     server = {"@misc": "spacy-padellm.ServerDecoder.v1", "base_url": "http://no/v1"}
     client = trained(model=named(tmp_path), decoder=server)
-    wanted = pipe_of(client).handle.client_tokens(PRESETS["compact"])
+    expected = pipe_of(client).handle.client_tokens(PRESETS["compact"])
 
     def empty() -> Language:
         return make_nlp(decoder=server)
@@ -335,7 +335,7 @@ def test_component_save_bytes_without_weights_where_none_are_needed(
     again = empty().from_bytes(other.to_bytes())
     for copy in (other, again, spacy.load(tmp_path / "nlp")):
         tokens = pipe_of(copy).handle.client_tokens(PRESETS["compact"])
-        branches = [t.count_branches([TEXT], ["person"]) for t in (tokens, wanted)]
+        branches = [t.count_branches([TEXT], ["person"]) for t in (tokens, expected)]
         assert branches[0] == branches[1]
 
 

@@ -58,9 +58,9 @@ def served(server: SmallServer, folder: Path, **settings: Any) -> Language:
 def test_server_pipe_finds_what_the_model_finds_in_this_process(
     server: SmallServer, tokenizer: Path
 ) -> None:
-    wanted = found(trained(span_getter=DOC_SPANS).pipe(GOLD))
-    assert found(served(server, tokenizer).pipe(GOLD)) == wanted
-    assert sum(map(len, wanted)) > 5
+    expected = found(trained(span_getter=DOC_SPANS).pipe(GOLD))
+    assert found(served(server, tokenizer).pipe(GOLD)) == expected
+    assert sum(map(len, expected)) > 5
 
 
 @pytest.mark.parametrize("batch_size", [2, 1000])
@@ -82,7 +82,7 @@ def test_server_pipe_gives_the_doc_that_the_server_fails_to_the_error_handler(
 ) -> None:
     nlp = served(server, tokenizer)
     first, bad, *others = GOLD
-    wanted = found(nlp.pipe([first, *others]))
+    expected = found(nlp.pipe([first, *others]))
 
     def fault(path: str, body: dict[str, Any]) -> Answer | None:
         said = map(server.lm.tokenizer.decode, body.get("prompt", []))
@@ -95,7 +95,7 @@ def test_server_pipe_gives_the_doc_that_the_server_fails_to_the_error_handler(
     server.fault = None
     assert errors == [bad]
     assert [doc.text for doc in docs] == [first, *others]
-    assert found(docs) == wanted
+    assert found(docs) == expected
 
 
 def test_server_pipe_gives_all_docs_to_the_error_handler_if_the_server_is_gone(
@@ -119,7 +119,7 @@ def test_server_pipe_is_saved_without_the_key(
 ) -> None:
     monkeypatch.setenv("NER_KEY", "sk-secret-123")
     nlp = served(server, tokenizer, api_key_env="NER_KEY")
-    wanted = found(nlp.pipe(GOLD))
+    expected = found(nlp.pipe(GOLD))
     nlp.to_disk(tmp_path / "nlp")
     files = [path for path in (tmp_path / "nlp").rglob("*") if path.is_file()]
     assert files
@@ -127,13 +127,13 @@ def test_server_pipe_is_saved_without_the_key(
     assert "api_key_env" in (tmp_path / "nlp" / "config.cfg").read_text()
     assert pipe_of(nlp).decoder.api_key_env == "NER_KEY"  # type: ignore[attr-defined]
     again = spacy.load(tmp_path / "nlp")
-    assert found(again.pipe(GOLD)) == wanted
+    assert found(again.pipe(GOLD)) == expected
 
 
 def test_server_pipe_works_in_several_processes(
     server: SmallServer, tokenizer: Path
 ) -> None:
     nlp = served(server, tokenizer)
-    wanted = found(nlp.pipe(GOLD))
-    assert found(nlp.pipe(GOLD, n_process=2, batch_size=2)) == wanted
-    assert found(nlp.pipe(GOLD)) == wanted
+    expected = found(nlp.pipe(GOLD))
+    assert found(nlp.pipe(GOLD, n_process=2, batch_size=2)) == expected
+    assert found(nlp.pipe(GOLD)) == expected

@@ -35,9 +35,9 @@ def test_prompt_count_branches_render_the_template(tokens: PromptTokens) -> None
     names = ["person", "location"]
     (branches,) = tokens.count_branches(["Paris , France"], names)
     for name, ids in zip(names, branches.labels, strict=True):
-        wanted = tokens.prompt.text.format(text="Paris , France")
-        wanted += tokens.prompt.label.format(label=name)
-        assert rendered(tokens, branches.root + ids) == wanted
+        expected = tokens.prompt.text.format(text="Paris , France")
+        expected += tokens.prompt.label.format(label=name)
+        assert rendered(tokens, branches.root + ids) == expected
 
 
 @pytest.mark.parametrize("count", [1, 3, 12])
@@ -51,11 +51,11 @@ def test_prompt_mention_branches_render_the_template(
     path = count_prompt[: mention_branches.keep] + mention_branches.stem
     assert len(mention_branches.mentions) == count
     for n, ids in enumerate(mention_branches.mentions, start=1):
-        wanted = tokens.prompt.text.format(text=text)
-        wanted += tokens.prompt.label.format(label=name)
-        wanted += tokens.prompt.count.format(count=count)
-        wanted += tokens.prompt.mention.format(n=n)
-        assert rendered(tokens, path + ids) == wanted
+        expected = tokens.prompt.text.format(text=text)
+        expected += tokens.prompt.label.format(label=name)
+        expected += tokens.prompt.count.format(count=count)
+        expected += tokens.prompt.mention.format(n=n)
+        assert rendered(tokens, path + ids) == expected
 
 
 def test_prompt_text_place_holds_the_text(tokens: PromptTokens) -> None:

@@ -52,7 +52,7 @@ def test_trim_vocabulary_any_text_can_still_be_written() -> None:
 def test_trim_vocabulary_kept_tokens_have_their_embeddings() -> None:
     before, after, whole, small = trimmed(300)
     ids = [torch.tensor([t.encode(TEXTS[0]).ids]) for t in (whole, small)]
-    found, wanted = after(ids[1]).logits, before(ids[0]).logits
+    found, expected = after(ids[1]).logits, before(ids[0]).logits
     kept = range(small.get_vocab_size())
     columns = [whole.token_to_id(small.id_to_token(token)) for token in kept]
-    torch.testing.assert_close(found[..., list(kept)], wanted[..., columns])
+    torch.testing.assert_close(found[..., list(kept)], expected[..., columns])

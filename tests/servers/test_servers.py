@@ -89,7 +89,7 @@ def prompt(lm: LanguageModel, folder: Path) -> PromptTokens:
 
 
 @pytest.fixture(scope="module")
-def wanted(lm: LanguageModel, prompt: PromptTokens) -> list[list[Mention]]:
+def expected(lm: LanguageModel, prompt: PromptTokens) -> list[list[Mention]]:
     found = decode(BatchDecoder(), lm, prompt, TEXTS, LABELS)
     assert sum(map(len, found)) > 15
     return found
@@ -124,9 +124,9 @@ def llama_cpp(
 
 
 def same(
-    found: list[list[Mention]], wanted: list[list[Mention]], *, within: float
+    found: list[list[Mention]], expected: list[list[Mention]], *, within: float
 ) -> bool:
-    for a, b in zip(found, wanted, strict=True):
+    for a, b in zip(found, expected, strict=True):
         assert [(m.label, m.index, m.text) for m in a] == [
             (m.label, m.index, m.text) for m in b
         ]
@@ -140,18 +140,18 @@ def decoder(server: Server, **settings: Any) -> ServerDecoder:
 
 
 def test_servers_vllm_equals_separate_sequences(
-    vllm: Server, prompt: PromptTokens, wanted: list[list[Mention]]
+    vllm: Server, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     found = decode(decoder(vllm, model="ner"), None, prompt, TEXTS, LABELS)
-    assert same(found, wanted, within=1e-4)
+    assert same(found, expected, within=1e-4)
 
 
 def test_servers_llama_cpp_equals_separate_sequences(
-    llama_cpp: Server, prompt: PromptTokens, wanted: list[list[Mention]]
+    llama_cpp: Server, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     # its attention and normalisation round otherwise
     found = decode(decoder(llama_cpp), None, prompt, TEXTS, LABELS)
-    assert same(found, wanted, within=2e-3)
+    assert same(found, expected, within=2e-3)
 
 
 def computed_tokens(server: Server) -> float:
@@ -168,10 +168,10 @@ def computed_tokens(server: Server) -> float:
 def test_servers_vllm_computes_each_text_once(
     vllm: Server, prompt: PromptTokens
 ) -> None:
-    one = decoder(vllm)
-    decode(one, None, prompt, TEXTS[:1], LABELS)  # the check at start-up
+    server_decoder = decoder(vllm)
+    decode(server_decoder, None, prompt, TEXTS[:1], LABELS)  # the check at start-up
     before = computed_tokens(vllm)
-    found = decode(one, None, prompt, LONG, LABELS)
+    found = decode(server_decoder, None, prompt, LONG, LABELS)
     assert sum(map(len, found)) > 0
     computed = computed_tokens(vllm) - before
     roots = [len(b.root) for b in prompt.count_branches(LONG, list(LABELS.values()))]
@@ -203,8 +203,8 @@ def swapped(tokenizer: Any) -> Any:
     """The tokenizer with two of its frequent tokens exchanged."""
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     vocabulary = content["model"]["vocab"]
-    one, other = "Ġin", "Ġ."
-    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
+    first, second = "Ġin", "Ġ."
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(content)),
         eos_token=tokenizer.eos_token,
@@ -214,9 +214,9 @@ def swapped(tokenizer: Any) -> Any:
 def test_servers_llama_cpp_cut_characters_are_told(
     llama_cpp: Server, prompt: PromptTokens
 ) -> None:
-    one = decoder(llama_cpp)
-    decode(one, None, prompt, TEXTS[:1], LABELS)
-    connection = one.__dict__["_served"].connection
+    server_decoder = decoder(llama_cpp)
+    decode(server_decoder, None, prompt, TEXTS[:1], LABELS)
+    connection = server_decoder.__dict__["_served"].connection
     ids = prompt.tokenizer("😀", add_special_tokens=False)["input_ids"]
     # the character's first bytes, with or without a blank before them
     lead = next(i for i in ids if prompt.strings.decode([i]).endswith("\ufffd"))
@@ -230,7 +230,7 @@ def test_servers_llama_cpp_cut_characters_are_told(
         "logit_bias": [[lead, 1000]],
     }
 
-    wanted = CompletionRequest(
+    completion = CompletionRequest(
         prompts=[[prompt.eos]],
         max_tokens=2,
         models={"ner"},
@@ -239,7 +239,7 @@ def test_servers_llama_cpp_cut_characters_are_told(
     )
 
     def read(answer: object) -> list[Answer]:
-        return read_answers(answer, wanted)
+        return read_answers(answer, completion)
 
     request = connection.request("post", "/completions", read, body=body)
     with pytest.raises(ValueError, match=r"returns (no log-prob|not all tokens)"):
@@ -247,14 +247,14 @@ def test_servers_llama_cpp_cut_characters_are_told(
 
 
 def test_servers_vllm_killed_and_started_again_loses_no_text(
-    vllm: Server, prompt: PromptTokens, wanted: list[list[Mention]]
+    vllm: Server, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
-    one = decoder(vllm, max_retries=40, max_concurrency=2)
-    results = one.stream(DecodeJob(prompt, LABELS), TEXTS)
+    server_decoder = decoder(vllm, max_retries=40, max_concurrency=2)
+    results = server_decoder.stream(DecodeJob(prompt, LABELS), TEXTS)
     found = [next(results)]
     vllm.kill()
     starter = threading.Thread(target=vllm.start)
     starter.start()
     found += results
     starter.join()
-    assert same(found, wanted, within=1e-4)
+    assert same(found, expected, within=1e-4)

@@ -115,8 +115,8 @@ def test_show_page_keeps_the_thresholds() -> None:
 # The input
 
 
-def texts(given: str) -> list[str]:
-    found = read_input(given, longest=1000)
+def texts(text_or_path: str) -> list[str]:
+    found = read_input(text_or_path, longest=1000)
     return [item.text for item in found if not isinstance(item, BadLine)]
 
 

@@ -120,8 +120,8 @@ def test_align_occurrences_inside_a_token_do_not_overlap() -> None:
 
 def test_align_scan_does_not_hide_an_overlapping_whole_token() -> None:
     # Tokens "a" and "aa"
-    [one, two] = align(mentions("aa", "aa"), "aaa", starts=[0, 1], ends=[1, 3])
-    assert (one.start, one.end, two.status) == (1, 3, "dropped")
+    [first, second] = align(mentions("aa", "aa"), "aaa", starts=[0, 1], ends=[1, 3])
+    assert (first.start, first.end, second.status) == (1, 3, "dropped")
 
 
 def test_align_whole_token_occurrences_do_not_overlap() -> None:
@@ -152,7 +152,8 @@ def test_align_what_is_read_alike_is_one_string(
     aligned = places([string, string], text)
     found = [(text[start:end], status) for start, end, status in aligned]
     assert found == [
-        (one, "exact" if one == string else "normalised") for one in (first, second)
+        (occurrence, "exact" if occurrence == string else "normalised")
+        for occurrence in (first, second)
     ]
 
 
@@ -273,8 +274,8 @@ def test_align_no_mentions_give_nothing() -> None:
 
 
 def test_align_accepts_token_edges_of_any_collection() -> None:
-    [one] = align(mentions("he"), "the he", starts=(0, 4), ends=range(3, 7, 3))
-    assert one.start == 4
+    [hit] = align(mentions("he"), "the he", starts=(0, 4), ends=range(3, 7, 3))
+    assert hit.start == 4
 
 
 # Random texts against a brute force
@@ -325,8 +326,8 @@ def brute_occurrences(string: str, text: str) -> list[tuple[int, int]]:
     if exact or same:
         return sorted(exact | same)
     for space in (" ", ""):
-        wanted = normal(string, space)
-        if hits := [(i, j) for i, j in free if normal(text[i:j], space) == wanted]:
+        normalized = normal(string, space)
+        if hits := [(i, j) for i, j in free if normal(text[i:j], space) == normalized]:
             return hits
     return []
 
@@ -336,7 +337,7 @@ def brute_align(
 ) -> list[AlignedMention]:
     """Give out the occurrences one by one, with a set of the characters taken."""
     result = {
-        i: AlignedMention(one, None, None, "dropped") for i, one in enumerate(items)
+        i: AlignedMention(item, None, None, "dropped") for i, item in enumerate(items)
     }
     placed: list[tuple[int, int, int]] = []  # length of the string, place
     groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
@@ -418,8 +419,8 @@ def test_align_equals_brute_force() -> None:
         items, text, starts, ends = random_case(rng)
         aligned = align(items, text, starts=starts, ends=ends)
         assert aligned == brute_align(items, text, starts, ends), text
-        for one in aligned:
-            statuses[one.status] += 1
+        for hit in aligned:
+            statuses[hit.status] += 1
     # Each way of finding was really met
     assert min(statuses[s] for s in ("exact", "normalised", "dropped")) > 5000
 
@@ -439,22 +440,22 @@ def test_align_results_are_valid(
     taken: defaultdict[str, set[int]] = defaultdict(set)
     aligned = align(mentions(*strings), text, starts=edges, ends=edges)
     assert [a.mention.text for a in aligned] == strings
-    for one in aligned:
-        if one.start is None or one.end is None:
-            assert (one.start, one.end, one.status) == (None, None, "dropped")
+    for hit in aligned:
+        if hit.start is None or hit.end is None:
+            assert (hit.start, hit.end, hit.status) == (None, None, "dropped")
             continue
-        assert 0 <= one.start < one.end <= len(text)
-        characters = text[one.start : one.end]
-        string = one.mention.text
-        if one.status == "exact":
+        assert 0 <= hit.start < hit.end <= len(text)
+        characters = text[hit.start : hit.end]
+        string = hit.mention.text
+        if hit.status == "exact":
             assert characters == string
         else:
-            assert one.status == "normalised"
+            assert hit.status == "normalised"
             assert characters == characters.strip()
             assert string not in text or normalize_text(characters) == string
             assert normal(characters, "") == normal(string, "")
-        assert taken[string].isdisjoint(range(one.start, one.end))
-        taken[string].update(range(one.start, one.end))
+        assert taken[string].isdisjoint(range(hit.start, hit.end))
+        taken[string].update(range(hit.start, hit.end))
 
 
 @settings(max_examples=500, deadline=None)
@@ -464,8 +465,8 @@ def test_align_any_unicode_is_found_in_another_form(
 ) -> None:
     form = data.draw(st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
     string = unicodedata.normalize(form, text)
-    [one] = align(mentions(string), f"x {text} y", starts=[], ends=[])
-    assert (one.status == "dropped") == (not text.strip())
+    [hit] = align(mentions(string), f"x {text} y", starts=[], ends=[])
+    assert (hit.status == "dropped") == (not text.strip())
 
 
 # Cost

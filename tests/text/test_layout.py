@@ -26,7 +26,7 @@ def parts(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("Anna Smith\n\nBob Jones", ["Anna Smith", "Bob Jones"]),
         ("Anna Smith\r\n\r\nBob Jones", ["Anna Smith", "Bob Jones"]),
@@ -68,9 +68,9 @@ def parts(text: str) -> list[str]:
     ],
 )
 def test_layout_breaks_part_lines_of_lists_and_forms_alone(
-    text: str, wanted: list[str] | None
+    text: str, expected: list[str] | None
 ) -> None:
-    assert parts(text) == ([text] if wanted is None else wanted)
+    assert parts(text) == ([text] if expected is None else expected)
 
 
 @pytest.mark.parametrize("width", range(24, 100))

@@ -94,9 +94,9 @@ def test_moved_spans_are_written_by_annotate() -> None:
 
 
 def test_moved_spans_are_scored() -> None:
-    nlp, wanted = merging(), trained()
+    nlp, expected = merging(), trained()
     # spaCy aligns the merged tokens with the gold ones
-    scores = [n.evaluate(gold_examples(n)) for n in (nlp, wanted)]
+    scores = [n.evaluate(gold_examples(n)) for n in (nlp, expected)]
     assert scores[0]["ents_f"] == scores[1]["ents_f"]
 
 

@@ -22,7 +22,7 @@ WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         (TEXT, TEXT),
         (WRAPPED, TEXT),
@@ -32,9 +32,9 @@ WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."
     ],
 )
 def test_normalize_has_single_spaces_and_composed_characters(
-    text: str, wanted: str
+    text: str, expected: str
 ) -> None:
-    assert normalize_text(text) == wanted
+    assert normalize_text(text) == expected
 
 
 @given(st.text(st.sampled_from("aë \n\t\u00a0北e\u0308"), max_size=30))

@@ -138,10 +138,10 @@ def test_windows_strided_as_those_of_spacy_transformers(
     span_getters = pytest.importorskip("spacy_transformers.span_getters")
     stride = min(stride, window)
     docs = [words(count)]
-    wanted = span_getters.configure_strided_spans(window, stride)(docs)
+    expected = span_getters.configure_strided_spans(window, stride)(docs)
     found = make_strided_spans(window, stride)(docs)
     assert [[(s.start, s.end) for s in spans] for spans in found] == [
-        [(s.start, s.end) for s in spans] for spans in wanted
+        [(s.start, s.end) for s in spans] for spans in expected
     ]
 
 

@@ -88,7 +88,7 @@ def test_write_mentions_that_no_token_fits_is_dropped(mode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "mention", "wanted"),
+    ("text", "mention", "expected"),
     [
         ("Merkel在Berlin", "Merkel", []),
         ("Merkel在Berlin", "在", []),
@@ -98,14 +98,14 @@ def test_write_mentions_that_no_token_fits_is_dropped(mode: str) -> None:
     ],
 )
 def test_write_mentions_are_not_widened_to_another_script(
-    text: str, mention: str, wanted: list[str]
+    text: str, mention: str, expected: list[str]
 ) -> None:
     start = text.index(mention)
     span = ScoredSpan(start, start + len(mention), "PER", 0.5, "exact")
     doc = annotated(span, doc=NLP.make_doc(text))
-    assert [found for found, _ in group(doc)] == wanted
+    assert [found for found, _ in group(doc)] == expected
     dropped = doc.spans["padellm"].attrs["dropped"]
-    assert [entry["text"] for entry in dropped] == ([] if wanted else [mention])
+    assert [entry["text"] for entry in dropped] == ([] if expected else [mention])
 
 
 def test_write_mentions_that_widen_to_one_span_keep_the_best_score() -> None:

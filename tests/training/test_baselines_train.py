@@ -47,7 +47,7 @@ def overfitted(kind: str, preset: str = "compact") -> Language:
     return nlp
 
 
-def wanted(kind: str, text: str) -> list[tuple[str, str]]:
+def expected(kind: str, text: str) -> list[tuple[str, str]]:
     if kind == "Augmented" and text == NESTED:
         return [("Bank of Paris", "ORG")]  # it keeps the outermost
     return GOLD[text]
@@ -61,7 +61,7 @@ def scores(doc: Doc) -> list[float]:
 def test_baselines_trained_find_the_gold_mentions(kind: str) -> None:
     nlp = overfitted(kind)
     docs = [nlp(text) for text in GOLD]
-    assert found(docs) == [wanted(kind, text) for text in GOLD]
+    assert found(docs) == [expected(kind, text) for text in GOLD]
     assert all(0.5 < score <= 1 for doc in docs for score in scores(doc))
 
 

@@ -64,9 +64,9 @@ def test_checkpoint_stopped_run_is_the_run_without_a_stop(
     whole = run(corpus, tmp_path / "whole", steps=6)
     stopped = run(corpus, tmp_path / "stopped", steps=4)
     continued = run(corpus, tmp_path / "stopped", steps=6)
-    wanted = weights_of(whole)
+    expected = weights_of(whole)
     for found, same in ((weights_of(stopped), False), (weights_of(continued), True)):
-        assert same_weights(found, wanted) == same
+        assert same_weights(found, expected) == same
     assert pipe_of(continued).labels == pipe_of(whole).labels
     assert pipe_of(continued).handle.lm().tags == pipe_of(whole).handle.lm().tags
 

@@ -66,18 +66,18 @@ def test_training_tree_gradient_equals_unrolled_examples(
     lm = make_lm(kind)
     lm.model.float()
     trees = trees_of(lm, random_golds(1, 4), preset, prefix=prefix)
-    wanted = gradient(lm, [example for tree in trees for example in unroll(tree)])
+    expected = gradient(lm, [example for tree in trees for example in unroll(tree)])
     found = gradient(lm, trees)
-    assert (found - wanted).norm() / wanted.norm() < 1e-4
+    assert (found - expected).norm() / expected.norm() < 1e-4
 
 
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
 def test_training_prefix_lm_gradient_equals_unrolled_examples(kind: str) -> None:
     lm = make_lm(kind)
     trees = trees_of(lm, random_golds(1, 4), "compact", prefix_lm=True)
-    wanted = gradient(lm, [example for tree in trees for example in unroll(tree)])
+    expected = gradient(lm, [example for tree in trees for example in unroll(tree)])
     found = gradient(lm, trees)
-    assert (found - wanted).norm() / wanted.norm() < 1e-4
+    assert (found - expected).norm() / expected.norm() < 1e-4
 
 
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
@@ -88,8 +88,8 @@ def test_training_prefix_lm_reads_as_decoding_reads(kind: str) -> None:
         tree.extend(ROOT, [3, 4, 5, 6, 7, 8])
     with torch.inference_mode():
         found, _ = lm.logits(pad_trees([first]), range(6))
-        wanted, _ = lm.packed_logits(pack([second], 0), range(6), TreeKVCache())
-    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+        expected, _ = lm.packed_logits(pack([second], 0), range(6), TreeKVCache())
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def separately(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
@@ -131,21 +131,21 @@ def test_training_unrolled_examples_are_the_papers(preset: str) -> None:
         ((_, ids),) = example.chains
         assert example.targets[-1] == lm.tokenizer.eos_token_id
         found.append(lm.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
-    asked = [
+    prompts = [
         prompt.text.format(text=text) + prompt.label.format(label=name)
         for name in LABELS.values()
     ]
     assert sorted(found) == sorted(
         [
             *(
-                asked[0]
+                prompts[0]
                 + prompt.count.format(count=2)
                 + prompt.mention.format(n=n)
                 + mention
                 for n, mention in enumerate(mentions, start=1)
             ),
-            asked[1] + prompt.none,
-            asked[2] + prompt.none,
+            prompts[1] + prompt.none,
+            prompts[2] + prompt.none,
         ]
     )
 
@@ -187,13 +187,13 @@ def test_training_text_longer_than_the_context_is_an_error() -> None:
 def test_training_batches_add_up_to_one_gradient() -> None:
     lm = make_lm("qwen3")
     trees = trees_of(lm, random_golds(3, 12), "compact")
-    wanted = gradient(lm, trees)
+    expected = gradient(lm, trees)
     lm.model.zero_grad()
     total = sum(sum(tree.weights) for tree in trees)
     for batch in batches(trees, 200):
         (tree_loss(lm, batch) / total).backward()
     found = torch.cat([p.grad.flatten() for p in lm.model.parameters()])
-    assert (found - wanted).norm() / wanted.norm() < 1e-4
+    assert (found - expected).norm() / expected.norm() < 1e-4
 
 
 def test_training_nan_loss_is_an_error() -> None:

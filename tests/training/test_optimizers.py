@@ -50,11 +50,11 @@ def adamw(parameters: list[nn.Parameter]) -> torch.optim.AdamW:
 
 def test_optimizers_step_is_adamw_with_spacys_settings() -> None:
     lm, other = make_lm("llama"), make_lm("llama")
-    found, wanted = with_gradients(lm), with_gradients(other)
+    found, expected = with_gradients(lm), with_gradients(other)
     apply_step(optimizers_of(lm), sgd(), scale=0.5)
-    halved_and_clipped(wanted)
-    adamw(wanted).step()
-    for a, b in zip(found, wanted, strict=True):
+    halved_and_clipped(expected)
+    adamw(expected).step()
+    for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -64,25 +64,25 @@ def test_optimizers_muon_steps_the_layers_matrices(
 ) -> None:
     monkeypatch.setattr(optimizers, "fast_bf16", lambda device: fast_bf16)
     lm, other = make_lm("llama"), make_lm("llama")
-    found, wanted = with_gradients(lm), with_gradients(other)
+    found, expected = with_gradients(lm), with_gradients(other)
     apply_step(optimizers_of(lm, muon=True), sgd(), scale=0.5)
-    halved_and_clipped(wanted)
+    halved_and_clipped(expected)
     matrices = [
         parameter
         for name, parameter in other.model.named_parameters()
         if "proj" in name
     ]
     assert matrices
-    others = {id(p) for p in wanted} - {id(p) for p in matrices}
+    others = {id(p) for p in expected} - {id(p) for p in matrices}
     torch.optim.Muon(
         matrices, lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
     ).step()
-    adamw([p for p in wanted if id(p) in others]).step()
+    adamw([p for p in expected if id(p) in others]).step()
     # torch rounds to bfloat16; a step is 0.2 of the rate by its mean square
     near = {} if fast_bf16 else {"rtol": 0, "atol": 0.01 * 0.2 * 0.1}
-    for a, b in zip(found, wanted, strict=True):
+    for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, **near)
-    stepped = zip(found, wanted, strict=True)
+    stepped = zip(found, expected, strict=True)
     assert all(torch.equal(a, b) for a, b in stepped) == fast_bf16
 
 

@@ -184,8 +184,8 @@ def test_tags_train_a_component() -> None:
     nlp = initialised(**TAGGING)
     losses = train(nlp, steps=120)
     assert losses[-1] < 0.05 * losses[0]
-    wanted = [sorted(mentions) for mentions in GOLD.values()]
-    assert [sorted(doc) for doc in found(nlp.pipe(GOLD))] == wanted
+    expected = [sorted(mentions) for mentions in GOLD.values()]
+    assert [sorted(doc) for doc in found(nlp.pipe(GOLD))] == expected
 
 
 def test_tags_of_an_update_that_fails_are_not_the_models() -> None:

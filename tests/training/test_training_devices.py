@@ -114,11 +114,11 @@ def on_cpu_and(
     )
 
 
-def same_gradients(found: Trainer, wanted: Trainer) -> bool:
-    gradients, expected = found.gradients(), wanted.gradients()
-    assert gradients.keys() == expected.keys()
-    assert sum(float(gradient.norm()) for gradient in expected.values()) > 0
-    for name, gradient in expected.items():
+def same_gradients(found: Trainer, expected: Trainer) -> bool:
+    gradients, expected_gradients = found.gradients(), expected.gradients()
+    assert gradients.keys() == expected_gradients.keys()
+    assert sum(float(gradient.norm()) for gradient in expected_gradients.values()) > 0
+    for name, gradient in expected_gradients.items():
         difference = (gradients[name] - gradient).norm()
         assert difference <= 1e-3 * gradient.norm() + 1e-6, name
     return True
@@ -138,20 +138,20 @@ SETTINGS = {
 def test_training_devices_gradients_are_those_of_a_cpu(
     kind: str, settings: str, gpus: PretendedGPUs
 ) -> None:
-    wanted, found = on_cpu_and("cuda:1", kind, settings=SETTINGS[settings])
-    before = wanted.update()
+    expected, found = on_cpu_and("cuda:1", kind, settings=SETTINGS[settings])
+    before = expected.update()
     assert found.update() == pytest.approx(before, rel=1e-4)
     gpus.forget()  # the model was moved
-    assert found.update() == pytest.approx(wanted.update(), rel=1e-4)
+    assert found.update() == pytest.approx(expected.update(), rel=1e-4)
     assert found.lm.device == torch.device("cuda:1")
     # the losses are read once an update
     assert len(gpus.waits) == 1
     assert not gpus.pageable
-    assert same_gradients(found, wanted)
-    for trainer in (found, wanted):
+    assert same_gradients(found, expected)
+    for trainer in (found, expected):
         trainer.step()
     assert found.loss() < before
-    assert found.loss() == pytest.approx(wanted.loss(), rel=1e-2)
+    assert found.loss() == pytest.approx(expected.loss(), rel=1e-2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -159,13 +159,13 @@ def test_training_devices_tags_are_learnt_as_on_a_cpu(
     kind: str, gpus: PretendedGPUs
 ) -> None:
     settings = TrainingSettings(tag_loss=0.5)
-    wanted, found = on_cpu_and("cuda", kind, prefix_lm=True, settings=settings)
-    assert found.update() == pytest.approx(wanted.update(), rel=1e-4)
+    expected, found = on_cpu_and("cuda", kind, prefix_lm=True, settings=settings)
+    assert found.update() == pytest.approx(expected.update(), rel=1e-4)
     assert found.lm.tags.inside
     gpus.forget()  # the model was moved
-    assert found.update() == pytest.approx(wanted.update(), rel=1e-4)
+    assert found.update() == pytest.approx(expected.update(), rel=1e-4)
     assert not gpus.pageable
-    assert same_gradients(found, wanted)
+    assert same_gradients(found, expected)
 
 
 @pytest.mark.parametrize("muon", [False, True])
@@ -195,11 +195,11 @@ def test_training_devices_lora_is_trained_as_on_a_cpu(
     kind: str, gpus: PretendedGPUs
 ) -> None:
     pytest.importorskip("peft")
-    wanted, found = on_cpu_and("cuda", kind, lora=True)
-    assert found.update() == pytest.approx(wanted.update(), rel=1e-4)
+    expected, found = on_cpu_and("cuda", kind, lora=True)
+    assert found.update() == pytest.approx(expected.update(), rel=1e-4)
     assert any("lora_" in name for name in found.gradients())
     assert not any("base_layer" in name for name in found.gradients())
-    assert same_gradients(found, wanted)
+    assert same_gradients(found, expected)
     found.step()
     gpus.forget()
     prompt = found.lm.tokens_of(found.prompt)
@@ -239,12 +239,17 @@ def test_training_devices_a_tensor_left_on_the_cpu_is_refused(
 # On a real GPU
 
 
-def error(found: Trainer, wanted: Trainer) -> float:
+def error(found: Trainer, expected: Trainer) -> float:
     """The relative error of all gradients."""
-    gradients, expected = found.gradients(), wanted.gradients()
-    assert gradients.keys() == expected.keys()
-    apart = sum(float((gradients[k] - expected[k]).square().sum()) for k in expected)
-    norm = sum(float(gradient.square().sum()) for gradient in expected.values())
+    gradients, expected_gradients = found.gradients(), expected.gradients()
+    assert gradients.keys() == expected_gradients.keys()
+    apart = sum(
+        float((gradients[k] - expected_gradients[k]).square().sum())
+        for k in expected_gradients
+    )
+    norm = sum(
+        float(gradient.square().sum()) for gradient in expected_gradients.values()
+    )
     return float((apart / norm) ** 0.5)
 
 
@@ -255,27 +260,27 @@ def error(found: Trainer, wanted: Trainer) -> float:
 def test_training_on_cuda_gradients_and_step_are_those_of_a_cpu(
     kind: str, settings: str, dtype: Any
 ) -> None:
-    wanted, found = on_cpu_and("cuda", kind, dtype=dtype, settings=SETTINGS[settings])
-    before = wanted.update()
+    expected, found = on_cpu_and("cuda", kind, dtype=dtype, settings=SETTINGS[settings])
+    before = expected.update()
     low = dtype == "bfloat16"
     assert found.update() == pytest.approx(before, rel=0.05 if low else 1e-3)
     assert str(found.lm.dtype) == f"torch.{dtype}"
-    assert error(found, wanted) < (0.3 if low else 1e-3)  # a wrong one: about 1
-    for trainer in (found, wanted):
+    assert error(found, expected) < (0.3 if low else 1e-3)  # a wrong one: about 1
+    for trainer in (found, expected):
         trainer.step()
     assert found.loss() < before
-    assert found.loss() == pytest.approx(wanted.loss(), rel=0.1 if low else 0.01)
+    assert found.loss() == pytest.approx(expected.loss(), rel=0.1 if low else 0.01)
 
 
 @on_cuda
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_on_cuda_lora_is_trained_as_on_a_cpu(kind: str) -> None:
     pytest.importorskip("peft")
-    wanted, found = on_cpu_and("cuda", kind, lora=True)
-    assert found.update() == pytest.approx(wanted.update(), rel=1e-3)
+    expected, found = on_cpu_and("cuda", kind, lora=True)
+    assert found.update() == pytest.approx(expected.update(), rel=1e-3)
     assert any("lora_" in name for name in found.gradients())
     assert not any("base_layer" in name for name in found.gradients())
-    assert error(found, wanted) < 1e-3
-    for trainer in (found, wanted):
+    assert error(found, expected) < 1e-3
+    for trainer in (found, expected):
         trainer.step()
-    assert found.loss() == pytest.approx(wanted.loss(), rel=0.01)
+    assert found.loss() == pytest.approx(expected.loss(), rel=0.01)

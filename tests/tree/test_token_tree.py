@@ -115,8 +115,8 @@ def test_tree_logits_equal_separate_sequences(lm: LanguageModel) -> None:
         second, _ = lm.packed_logits(pack([tree, other], 1), positions, cache)
         found = torch.cat((first, second))
         for row, ids in enumerate((stem, stem + left, stem + right, alone)):
-            wanted = lm.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
-            torch.testing.assert_close(found[row], wanted, atol=1e-4, rtol=1e-4)
+            expected = lm.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
+            torch.testing.assert_close(found[row], expected, atol=1e-4, rtol=1e-4)
 
 
 def test_tree_large_pass_equals_separate_sequence(llama: LanguageModel) -> None:
@@ -127,8 +127,8 @@ def test_tree_large_pass_equals_separate_sequence(llama: LanguageModel) -> None:
     assert 4 * len(ids) ** 2 > packed_attention._FEW_SCORES
     with torch.inference_mode():
         found = llama.packed_logits(pack([tree], 0), [end], TreeKVCache())[0][0]
-        wanted = llama.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
-    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+        expected = llama.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def write(cache: TreeKVCache, rows: list[int], slots: list[int]) -> torch.Tensor:
@@ -190,9 +190,9 @@ def test_tree_cache_keeps_layers_of_several_shapes() -> None:
         none = torch.zeros(0, dtype=torch.long)
         keys, values = cache.write(layer, nothing, nothing[..., :3], none)
         zeros = torch.zeros_like(states[0])
-        wanted = torch.stack([states[2], zeros, states[2]])
-        assert torch.equal(keys[:3, 0], wanted)
-        assert torch.equal(values[:3, 0], 2 * wanted[..., :3])
+        expected = torch.stack([states[2], zeros, states[2]])
+        assert torch.equal(keys[:3, 0], expected)
+        assert torch.equal(values[:3, 0], 2 * expected[..., :3])
 
 
 def test_tree_cache_moves_rows_of_all_layers_at_once() -> None:

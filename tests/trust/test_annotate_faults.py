@@ -340,30 +340,30 @@ def special(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
-@pytest.mark.parametrize("given", ["special.jsonl", "", "*.jsonl"])
+@pytest.mark.parametrize("pattern", ["special.jsonl", "", "*.jsonl"])
 def test_input_that_is_no_file_is_refused(
     pipeline: Path,
     output: Path,
     tmp_path: Path,
     kind: str,
-    given: str,
+    pattern: str,
     special: Callable[[str], Path],
 ) -> None:
     path = special(kind)
     saying = f"{path} is a pipe, a device or a socket, not a file"
-    fails(pipeline, tmp_path / given, "-o", output, saying=saying)
+    fails(pipeline, tmp_path / pattern, "-o", output, saying=saying)
     assert not output.exists()
 
 
 @pytest.mark.parametrize(
     "name", ["a::b.jsonl", "file:x.jsonl", "local:x.jsonl", "zip::in.jsonl"]
 )
-@pytest.mark.parametrize("given", ["name", "path", "folder", "glob"])
+@pytest.mark.parametrize("form", ["name", "path", "folder", "glob"])
 def test_input_names_are_plain(
     pipeline: Path,
     tmp_path: Path,
     name: str,
-    given: str,
+    form: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "in"
@@ -371,7 +371,7 @@ def test_input_names_are_plain(
     write_jsonl(folder / name, TEXTS[:2])
     monkeypatch.chdir(folder)
     kinds = {"name": name, "path": folder / name, "folder": folder, "glob": "*.jsonl"}
-    code, words = annotate(pipeline, kinds[given], "-o", tmp_path / "out")
+    code, words = annotate(pipeline, kinds[form], "-o", tmp_path / "out")
     assert code == 0, words
     assert [row["text"] for row in rows(tmp_path / "out")] == TEXTS[:2]
 

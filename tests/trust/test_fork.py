@@ -133,7 +133,7 @@ def test_locks_children_forked_while_a_thread_decodes_decode_the_same() -> None:
     lm, prompt = prepare("llama", "paper-en")
     texts, ended = random_texts(0, 8), threading.Event()
     decoder = BatchDecoder(**LIMITS)
-    wanted = decode(decoder, lm, prompt, texts, LABELS)
+    expected = decode(decoder, lm, prompt, texts, LABELS)
 
     def work() -> None:
         while not ended.is_set():
@@ -142,7 +142,7 @@ def test_locks_children_forked_while_a_thread_decodes_decode_the_same() -> None:
     def check() -> None:
         found = decode(decoder, lm, prompt, texts, LABELS)
         strings = [[mention.text for mention in mentions] for mentions in found]
-        if strings != [[mention.text for mention in mentions] for mentions in wanted]:
+        if strings != [[mention.text for mention in mentions] for mentions in expected]:
             raise AssertionError
 
     thread = threading.Thread(target=work)

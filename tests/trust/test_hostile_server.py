@@ -50,13 +50,13 @@ def only(
 
 
 def told(
-    found: list[DecodeResult], wanted: list[list[Mention]], *, saying: str
+    found: list[DecodeResult], expected: list[list[Mention]], *, saying: str
 ) -> Exception:
     """The error of the one text; the others are as they should be."""
     error = found.pop(2)
     assert isinstance(error, ConnectionError | ValueError)
     assert saying in str(error)
-    assert same(found, wanted[:2] + wanted[3:])
+    assert same(found, expected[:2] + expected[3:])
     return error
 
 
@@ -64,7 +64,7 @@ def told(
 
 
 def test_hostile_server_answers_sent_twice_reach_no_other_text(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     def twice(path: str, body: dict[str, Any]) -> Reply:
         content = json.dumps(server.answer(path, body)[1]).encode()
@@ -74,7 +74,7 @@ def test_hostile_server_answers_sent_twice_reach_no_other_text(
         return 200, {"Content-Length": length}, content + again
 
     server.fault = twice
-    assert same(list(stream(server, prompt, max_concurrency=1)), wanted)
+    assert same(list(stream(server, prompt, max_concurrency=1)), expected)
 
 
 @pytest.mark.parametrize("deep", [b"[" * 200_000, b'{"a":' * 200_000])
@@ -82,22 +82,22 @@ def test_hostile_server_json_nested_too_deeply_is_told(
     deep: bytes,
     server: SmallServer,
     prompt: PromptTokens,
-    wanted: list[list[Mention]],
+    expected: list[list[Mention]],
 ) -> None:
     server.fault = always(prompt, (200, {}, deep))
-    told(list(stream(server, prompt)), wanted, saying="nested too deeply")
+    told(list(stream(server, prompt)), expected, saying="nested too deeply")
 
 
 def test_hostile_server_answer_of_another_model_is_told(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     only(server, prompt, lambda right: (200, {}, b'{"model": "large",' + right[1:]))
     found = list(stream(server, prompt, max_retries=3))
-    told(found, wanted, saying="comes from another model, large")
+    told(found, expected, saying="comes from another model, large")
 
 
 def test_hostile_server_may_have_several_names_for_one_model(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     names = [{"id": name, "root": "/models/a"} for name in ("small", "alias")]
     names.append({"id": "large", "root": "/models/b"})
@@ -111,7 +111,7 @@ def test_hostile_server_may_have_several_names_for_one_model(
         return None
 
     server.fault, answers_as = fault, "small"
-    assert same(list(stream(server, prompt, model="alias")), wanted)
+    assert same(list(stream(server, prompt, model="alias")), expected)
     answers_as = "large"
     with pytest.raises(ValueError, match="another model, large"):
         list(stream(server, prompt, model="alias"))
@@ -166,7 +166,7 @@ def test_hostile_server_answers_of_any_shape_are_read_or_told(body: object) -> N
 
 
 def test_hostile_server_that_drips_an_answer_meets_the_deadline(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     def drip(content: bytes) -> Iterator[bytes]:
         step = len(content) // 60 + 1
@@ -179,22 +179,22 @@ def test_hostile_server_that_drips_an_answer_meets_the_deadline(
 
     only(server, prompt, slowly)
     found = list(stream(server, prompt, timeout=3))
-    told(found, wanted, saying="no complete answer within 3 seconds")
+    told(found, expected, saying="no complete answer within 3 seconds")
 
 
 def test_hostile_server_answer_that_is_too_long_is_not_read(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     only(server, prompt, lambda right: (200, {}, right + b" " * (5 << 20)))
-    told(list(stream(server, prompt)), wanted, saying="it is longer than 42")
+    told(list(stream(server, prompt)), expected, saying="it is longer than 42")
 
 
 def test_hostile_server_answer_that_is_compressed_is_not_unpacked(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     coding = {"Content-Encoding": "gzip"}
     only(server, prompt, lambda right: (200, coding, gzip.compress(right)))
-    told(list(stream(server, prompt)), wanted, saying="it is compressed (gzip)")
+    told(list(stream(server, prompt)), expected, saying="it is compressed (gzip)")
 
 
 # Secrets
@@ -280,12 +280,12 @@ def test_hostile_server_that_is_dead_and_slow_is_not_asked_for_each_text(
 
 
 def test_hostile_server_that_answers_others_is_dead_for_one_text_only(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     server.fault = always(prompt, (500, {}, b"{}"))
     for _ in range(2):
         found = list(stream(server, prompt, max_concurrency=1))
-        told(found, wanted, saying="did not answer")
+        told(found, expected, saying="did not answer")
 
 
 def test_hostile_server_whose_model_is_dead_is_asked_for_tokens_first(

@@ -94,14 +94,14 @@ def test_saving_leaves_alone_what_another_process_writes(
 ) -> None:
     if inside:
         (folder / NAME / "notes.txt").write_text("mine")
-    nlp, one = changed(folder), spacy.load(folder)
-    pipe_of(one).cfg["threshold"] = 0.5
+    nlp, saved = changed(folder), spacy.load(folder)
+    pipe_of(saved).cfg["threshold"] = 0.5
     write = lm_folder.write_settings
 
     def save_another(*args: Any) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(lm_folder, "write_settings", write)
-            pipe_of(one).to_disk(folder / NAME)
+            pipe_of(saved).to_disk(folder / NAME)
         write(*args)
 
     monkeypatch.setattr(lm_folder, "write_settings", save_another)
@@ -115,8 +115,8 @@ def test_saving_that_is_killed_while_it_takes_its_place_leaves_a_whole_copy(
     folder: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nlp, old = changed(folder), contents(folder / NAME)
-    pipe_of(nlp).to_disk(folder.with_name("wanted"))
-    new = contents(folder.with_name("wanted"))
+    pipe_of(nlp).to_disk(folder.with_name("expected"))
+    new = contents(folder.with_name("expected"))
     steps: list[str] = []
 
     def killing(name: str) -> Any:

@@ -130,16 +130,18 @@ def test_baselines_scores_are_the_probabilities_of_the_mentions_tokens(
         mention_prefix_loss=True,
     )
     # the first branch holds the mention: the tokens of the prompt, then of the answer
-    *asked, answer = [ids for _, ids in tree.chains[: 3 if len(tree.chains) > 2 else 2]]
-    ids = [token for chain in asked for token in chain] + answer
+    *prompt_chains, answer = [
+        ids for _, ids in tree.chains[: 3 if len(tree.chains) > 2 else 2]
+    ]
+    ids = [token for chain in prompt_chains for token in chain] + answer
     mention = lm.tokenizer("Angela Merkel", add_special_tokens=False)["input_ids"]
     start = next(i for i in range(len(ids)) if ids[-len(answer) + i :][:2] == mention)
     start += len(ids) - len(answer)
     with torch.inference_mode():
         logits = lm.model(torch.tensor([ids])).logits[0].float()
     chances = logits.softmax(-1)
-    wanted = [float(chances[start + i - 1, mention[i]]) for i in range(2)]
-    assert found[0].score == pytest.approx(math.prod(wanted), rel=1e-4)
+    expected = [float(chances[start + i - 1, mention[i]]) for i in range(2)]
+    assert found[0].score == pytest.approx(math.prod(expected), rel=1e-4)
     assert 1e-9 < found[0].score < 0.9
 
 
@@ -184,10 +186,10 @@ def test_baselines_targets_are_the_prompt_with_its_answer(
     (tree,) = make_targets(
         decoder.output_format, prompt, [gold], labels, mention_prefix_loss=True
     )
-    (_, asked), (parent, learnt) = tree.chains
-    assert prompt.strings.decode(asked) == "text:\nAnn met Bob .\n"
+    (_, prompt_ids), (parent, learnt) = tree.chains
+    assert prompt.strings.decode(prompt_ids) == "text:\nAnn met Bob .\n"
     assert prompt.strings.decode(learnt) == answer
-    assert parent == len(asked) - 1
+    assert parent == len(prompt_ids) - 1
     assert tree.targets == [*learnt, prompt.eos]
     assert tree.positions == list(range(parent, tree.size))
     assert tree.weights == [1] * len(tree.targets)
@@ -340,11 +342,11 @@ def test_baselines_prefix_lm_reads_what_follows(decoder: Callable[[], Decoder]) 
             decode(decoder(), lm, prompt, [text], LABELS, forced=forced)[0]
             for text in texts
         ]
-        scores, wanted = (
+        scores, expected = (
             [mention.score for mentions in text_mentions for mention in mentions]
             for text_mentions in (found[-1], alone)
         )
-        assert scores == pytest.approx(wanted, abs=1e-5)
+        assert scores == pytest.approx(expected, abs=1e-5)
     both_ways, causal = found
     assert both_ways != causal
 

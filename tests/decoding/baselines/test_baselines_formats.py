@@ -118,7 +118,7 @@ def test_augmented_gives_the_text_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "wanted"),
+    ("answer", "expected"),
     [
         ("", {}),
         ("((person): (Ann, Bob", {"PER": ["Ann", "Bob"]}),
@@ -134,13 +134,13 @@ def test_augmented_gives_the_text_again() -> None:
     ],
 )
 def test_structured_reads_broken_answers(
-    answer: str, wanted: dict[str, list[str]]
+    answer: str, expected: dict[str, list[str]]
 ) -> None:
-    assert read("structured", answer) == wanted
+    assert read("structured", answer) == expected
 
 
 @pytest.mark.parametrize(
-    ("answer", "wanted"),
+    ("answer", "expected"),
     [
         ("[Ann person met [Bob person] .", ["Bob"]),
         ("[Ann person] met [Bob person", ["Ann", "Bob"]),
@@ -152,8 +152,10 @@ def test_structured_reads_broken_answers(
         ("[Ann person]" * 3, ["Ann"] * 3),
     ],
 )
-def test_augmented_reads_broken_answers(answer: str, wanted: list[str] | None) -> None:
-    assert read("augmented", answer).get("PER") == wanted
+def test_augmented_reads_broken_answers(
+    answer: str, expected: list[str] | None
+) -> None:
+    assert read("augmented", answer).get("PER") == expected
 
 
 @pytest.mark.parametrize("kind", ["structured", "augmented"])
@@ -172,7 +174,7 @@ def test_onestep_reads_any_answer(answer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "mentions", "wanted"),
+    ("text", "mentions", "expected"),
     [
         ("Ann saw Ann", {"PER": ["Ann", "Ann"]}, ["0 PER", "8 PER"]),
         ("USA and US", {"LOC": ["US"]}, ["8 LOC"]),
@@ -184,16 +186,16 @@ def test_onestep_reads_any_answer(answer: str) -> None:
     ],
 )
 def test_placing_of_gold_mentions(
-    text: str, mentions: dict[str, list[str]], wanted: list[str] | None
+    text: str, mentions: dict[str, list[str]], expected: list[str] | None
 ) -> None:
     places = list(outermost(locate_gold(text, mentions)))
-    if wanted is None:  # the last occurrence of each
-        wanted = sorted(
+    if expected is None:  # the last occurrence of each
+        expected = sorted(
             f"{text.rindex(string)} {label}"
             for label, strings in mentions.items()
             for string in strings
         )
-    assert sorted(f"{place.start} {place.label}" for place in places) == wanted
+    assert sorted(f"{place.start} {place.label}" for place in places) == expected
 
 
 def test_placing_keeps_the_outermost() -> None:

@@ -39,28 +39,28 @@ def decoder(server: SmallServer, **settings: Any) -> ServerDecoder:
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_server_equals_separate_sequences(preset: str) -> None:
     lm, prompt = prepare("llama", preset)
-    wanted = decode(BatchDecoder(**LIMITS), lm, prompt, TEXTS, LABELS)
-    assert sum(map(len, wanted)) > 10
+    expected = decode(BatchDecoder(**LIMITS), lm, prompt, TEXTS, LABELS)
+    assert sum(map(len, expected)) > 10
     with SmallServer(lm) as server:
-        assert same(decode(decoder(server), None, prompt, TEXTS, LABELS), wanted)
+        assert same(decode(decoder(server), None, prompt, TEXTS, LABELS), expected)
 
 
 @pytest.mark.parametrize("style", ["strings", "content"])
 def test_server_reads_ids_wherever_they_stand(
     style: str,
     model: tuple[LanguageModel, PromptTokens],
-    wanted: list[list[Mention]],
+    expected: list[list[Mention]],
 ) -> None:
     lm, prompt = model
     with SmallServer(lm, style=style) as server:
-        assert same(decode(decoder(server), None, prompt, TEXTS, LABELS), wanted)
+        assert same(decode(decoder(server), None, prompt, TEXTS, LABELS), expected)
 
 
 def test_server_gets_all_prompts_of_a_round_in_one_request(
     server: SmallServer, prompt: PromptTokens
 ) -> None:
     (found,) = decode(decoder(server), None, prompt, TEXTS[:1], LABELS)
-    _, counts, mentions = server.asked
+    _, counts, mentions = server.completions
     (branches,) = prompt.count_branches(TEXTS[:1], list(LABELS.values()))
     assert counts["prompt"] == [branches.root + ids for ids in branches.labels]
     assert len(mentions["prompt"]) == len(found) > 1
@@ -71,7 +71,7 @@ def test_server_stops_a_count_where_it_is_complete(server: SmallServer) -> None:
     decode(decoder(server), None, prompt, TEXTS[:1], LABELS)
     newline = prompt.count_answer(7)[-1]
     assert prompt.strings.decode([newline]) == "\n"
-    assert newline in server.asked[1]["stop_token_ids"]
+    assert newline in server.completions[1]["stop_token_ids"]
 
 
 def test_server_works_on_several_texts_up_to_the_limit(
@@ -81,7 +81,7 @@ def test_server_works_on_several_texts_up_to_the_limit(
 
     def meet(path: str, body: dict[str, Any]) -> None:
         # the first counts of three texts wait for each other
-        if path == "/v1/completions" and 2 <= len(server.asked) <= 4:
+        if path == "/v1/completions" and 2 <= len(server.completions) <= 4:
             three.wait()
 
     server.fault = meet
@@ -94,7 +94,7 @@ def test_server_asks_mentions_of_a_text_before_counts_of_the_last(
 ) -> None:
     decode(decoder(server, max_concurrency=2), None, prompt, TEXTS, LABELS)
     counts = len(LABELS)
-    rounds = [len(body["prompt"]) == counts for body in server.asked[1:]]
+    rounds = [len(body["prompt"]) == counts for body in server.completions[1:]]
     assert rounds != sorted(rounds, reverse=True)
 
 
@@ -129,19 +129,19 @@ def test_server_stream_reads_ahead_no_further_than_it_pays(
 
 
 def test_server_stream_gives_what_is_ready_before_it_reads_more(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     found: list[Any] = []
 
     def texts() -> Iterator[str]:
         yield TEXTS[0]
-        while len(server.asked) < 3 or server.under_way:
+        while len(server.completions) < 3 or server.under_way:
             pass  # a source that waits for the first text's requests
         yield from TEXTS[1:3]
 
     for mentions in decoder(server).stream(DecodeJob(prompt, LABELS), texts()):
         found.append(mentions)
-    assert same(found, wanted[:3])
+    assert same(found, expected[:3])
 
 
 def test_server_is_checked_once(server: SmallServer, prompt: PromptTokens) -> None:
@@ -153,14 +153,14 @@ def test_server_is_checked_once(server: SmallServer, prompt: PromptTokens) -> No
 
 
 def test_server_gives_an_error_for_a_text_that_is_too_long(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     texts = [TEXTS[0], "Berlin " * 300, TEXTS[1]]
     server.context = 200
     before, error, after = decoder(server).stream(DecodeJob(prompt, LABELS), texts)
     assert isinstance(error, ValueError)
     assert "does not fit the model, which takes 200 tokens" in str(error)
-    assert same([before, after], wanted[:2])
+    assert same([before, after], expected[:2])
 
 
 def test_server_tells_what_it_cut(
@@ -196,7 +196,7 @@ def test_server_asks_what_separate_sequences_are_asked() -> None:
 
 @pytest.mark.parametrize("kind", ["pickle", "deepcopy"])
 def test_server_copies_have_connections_of_their_own(
-    kind: str, server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    kind: str, server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     server_decoder = decoder(server)
     decode(server_decoder, None, prompt, TEXTS[:1], LABELS)
@@ -206,7 +206,7 @@ def test_server_copies_have_connections_of_their_own(
         else copy.deepcopy(server_decoder)
     )
     assert other == server_decoder
-    assert same(decode(other, None, prompt, TEXTS, LABELS), wanted)
+    assert same(decode(other, None, prompt, TEXTS, LABELS), expected)
     paths = [path for path, _ in server.requests]
     assert paths.count("/v1/models") == 2
 
@@ -220,15 +220,15 @@ def in_fork(texts: list[str]) -> list[list[Mention]]:
 
 
 def test_server_connection_is_left_alone_by_forked_processes(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     global forked
     forked = decoder(server), prompt
-    assert same(in_fork(TEXTS[:3]), wanted[:3])
+    assert same(in_fork(TEXTS[:3]), expected[:3])
     with ProcessPoolExecutor(2, get_context("fork")) as pool:
         for found in pool.map(in_fork, [TEXTS, TEXTS]):
-            assert same(found, wanted)
-    assert same(in_fork(TEXTS), wanted)
+            assert same(found, expected)
+    assert same(in_fork(TEXTS), expected)
 
 
 def test_server_closes_its_connection_with_the_decoder(

@@ -31,7 +31,7 @@ def test_server_without_the_model_is_told_at_once(
 
 
 def test_server_without_a_list_of_models_is_asked_for_the_one_named(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     def fault(path: str, body: dict[str, Any]) -> Answer | None:
         if path == "/v1/models":
@@ -41,7 +41,7 @@ def test_server_without_a_list_of_models_is_asked_for_the_one_named(
         return None
 
     server.fault = fault
-    assert same(list(stream(server, prompt, model="small")), wanted)
+    assert same(list(stream(server, prompt, model="small")), expected)
     with pytest.raises(ValueError, match="no such model"):
         list(stream(server, prompt, model="large"))
     with pytest.raises(ValueError, match="which usually ends in /v1"):
@@ -58,7 +58,7 @@ def test_server_without_log_probabilities_is_told_at_once(
     server.fault = fault
     with pytest.raises(ValueError, match="returns no log-probabilities"):
         list(stream(server, prompt, max_retries=3))
-    assert len(server.asked) == 1
+    assert len(server.completions) == 1
 
 
 def test_server_without_token_ids_is_told_at_once(
@@ -102,10 +102,10 @@ def echoing(said: Callable[[str], str], prompt: PromptTokens) -> Fault:
 
 
 def test_server_tokenizer_is_checked_by_an_echo(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     server.fault = echoing(lambda text: text + " more", prompt)
-    assert same(list(stream(server, prompt)), wanted)
+    assert same(list(stream(server, prompt)), expected)
     server.fault = echoing(str.upper, prompt)
     with pytest.raises(ValueError, match="has another tokenizer"):
         list(stream(server, prompt))

@@ -48,35 +48,35 @@ PASSING: dict[str, Answer] = {
 
 @pytest.mark.parametrize("name", PASSING)
 def test_server_is_asked_again_after(
-    name: str, server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    name: str, server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     times = once(server, prompt, lambda: PASSING[name])
-    assert same(list(stream(server, prompt, max_retries=1)), wanted)
+    assert same(list(stream(server, prompt, max_retries=1)), expected)
     assert len(times) == 2
 
 
 @pytest.mark.parametrize("name", PASSING)
 def test_server_error_stays_with_its_text_after(
-    name: str, server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    name: str, server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     server.fault = always(prompt, PASSING[name])
     found = list(stream(server, prompt))
     error = found.pop(2)
     assert isinstance(error, ConnectionError)
     assert server.url in str(error)
-    assert same(found, wanted[:2] + wanted[3:])
+    assert same(found, expected[:2] + expected[3:])
 
 
 def test_server_is_waited_for_as_it_asks(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     times = once(server, prompt, lambda: (429, {"Retry-After": "2"}, b"{}"))
-    assert same(list(stream(server, prompt, max_retries=1)), wanted)
+    assert same(list(stream(server, prompt, max_retries=1)), expected)
     assert times[1] - times[0] >= 2
 
 
 def test_server_that_is_late_is_asked_again(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     release = threading.Event()
 
@@ -86,12 +86,12 @@ def test_server_that_is_late_is_asked_again(
     times = once(server, prompt, late)
     found = list(stream(server, prompt, max_retries=3, timeout=8))
     release.set()
-    assert same(found, wanted)
+    assert same(found, expected)
     assert len(times) > 1
 
 
 def test_server_that_stays_late_leaves_its_text_with_the_error(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     release = threading.Event()
 
@@ -105,7 +105,7 @@ def test_server_that_stays_late_leaves_its_text_with_the_error(
     error = found.pop(2)
     assert isinstance(error, ConnectionError)
     assert "Timeout" in str(error)
-    assert same(found, wanted[:2] + wanted[3:])
+    assert same(found, expected[:2] + expected[3:])
 
 
 def test_server_that_refuses_connections_is_told(
@@ -121,7 +121,7 @@ def test_server_that_refuses_connections_is_told(
 
 
 def test_server_killed_and_started_again_loses_no_text(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     def restart() -> None:
         time.sleep(0.5)
@@ -134,11 +134,11 @@ def test_server_killed_and_started_again_loses_no_text(
     starter.start()
     found += results
     starter.join()
-    assert same(found, wanted)
+    assert same(found, expected)
 
 
 def test_server_down_at_first_is_checked_by_the_texts_after(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     server.kill()
     results = stream(server, prompt, max_concurrency=1)
@@ -148,7 +148,7 @@ def test_server_down_at_first_is_checked_by_the_texts_after(
     # texts under way at the time may still have met the closed door
     found = [mentions for mentions in later if not isinstance(mentions, Exception)]
     assert found
-    assert same(found, wanted[-len(found) :])
+    assert same(found, expected[-len(found) :])
 
 
 def test_server_answer_that_was_cut_off_is_told(
@@ -165,14 +165,14 @@ def test_server_answer_that_was_cut_off_is_told(
 
 
 def test_server_refusal_is_not_repeated(
-    server: SmallServer, prompt: PromptTokens, wanted: list[list[Mention]]
+    server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     server.fault = always(prompt, (400, {}, b'{"error": {"message": "too long"}}'))
     found = list(stream(server, prompt, max_retries=3))
     error = found.pop(2)
     assert isinstance(error, ValueError)
     assert "too long" in str(error)
-    assert same(found, wanted[:2] + wanted[3:])
+    assert same(found, expected[:2] + expected[3:])
     assert sum(is_of(prompt, BAD, *request) for request in server.requests) == 1
 
 

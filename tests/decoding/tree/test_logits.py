@@ -6,23 +6,23 @@ from hypothesis import given, settings, strategies as st
 
 from spacy_padellm.decoding.tree.logits import pick
 
-WANTED = st.lists(
+OUTPUTS = st.lists(
     st.tuples(st.integers(0, 3), st.lists(st.integers(0, 19), min_size=1, max_size=5)),
     max_size=6,
 )
 
 
-@given(WANTED)
+@given(OUTPUTS)
 @settings(max_examples=50, deadline=None)
 def test_logits_pick_gives_the_likeliest_allowed_token(
-    wanted: list[tuple[int, list[int]]],
+    outputs: list[tuple[int, list[int]]],
 ) -> None:
     logits = torch.randn(4, 20, generator=torch.Generator().manual_seed(0))
-    expected = logits.log_softmax(-1)
-    picked = pick(logits, wanted)
-    assert len(picked) == len(wanted)
-    for (output, allowed), (token, score) in zip(wanted, picked, strict=True):
+    log_probabilities = logits.log_softmax(-1)
+    picked = pick(logits, outputs)
+    assert len(picked) == len(outputs)
+    for (output, allowed), (token, score) in zip(outputs, picked, strict=True):
         assert token in allowed
-        best = max(float(expected[output, other]) for other in allowed)
+        best = max(float(log_probabilities[output, other]) for other in allowed)
         assert score == pytest.approx(best, abs=1e-5)
-        assert float(expected[output, token]) == pytest.approx(best, abs=1e-5)
+        assert float(log_probabilities[output, token]) == pytest.approx(best, abs=1e-5)

@@ -178,13 +178,13 @@ def test_tag_drafts_save_passes_and_change_nothing(
         == set(tags.begins)
         == set(pipe_of(tagging).label_data.values())
     )
-    wanted = found(tagging.pipe(GOLD))
+    expected = found(tagging.pipe(GOLD))
     with_tags = passes(tagging, monkeypatch)
     # the counts, then all mentions at once
     assert passes(tagging, monkeypatch, [TEXT]) == 2
     lm.tags = replace(tags, inside={})
     try:
-        assert found(tagging.pipe(GOLD)) == wanted
+        assert found(tagging.pipe(GOLD)) == expected
         assert with_tags < passes(tagging, monkeypatch)
         assert passes(tagging, monkeypatch, [TEXT]) == 3
     finally:
@@ -352,14 +352,14 @@ def test_tag_drafts_other_labels_than_those_of_training_have_none(
     tagging: Language,
 ) -> None:
     pipe = pipe_of(tagging)
-    wanted = pipe.label_data
+    names = pipe.label_data
     lm = pipe.handle.lm()
     tags, text = lm.tags, next(text for text in GOLD if GOLD[text])
     (doc,) = tagging.pipe([text])
     label = doc.ents[0].label_
     try:
         # as if the model had not been taught the tag of this label
-        inside = {n: tag for n, tag in tags.inside.items() if n != wanted[label]}
+        inside = {n: tag for n, tag in tags.inside.items() if n != names[label]}
         lm.tags = replace(tags, inside=inside)
         (other,) = tagging.pipe([text])
         assert entities(other) == entities(doc)
