@@ -60,10 +60,10 @@ def main() -> None:
             nlp = trained(args, [pool[i] for i in selection], seed)
             for size in sizes:
                 left = [i for i in order if i not in set(selection)]
-                wanted = size - len(selection)
+                missing = size - len(selection)
                 if choice == "suggest":
-                    left = best_first(nlp, pool, left, wanted)
-                selection = selection + left[:wanted]
+                    left = best_first(nlp, pool, left, missing)
+                selection = selection + left[:missing]
                 nlp = trained(args, [pool[i] for i in selection], seed)
                 row = {"choice": choice, "seed": seed, "texts": len(selection)}
                 figures.append({**row, "ents_f": score(nlp, dev)})

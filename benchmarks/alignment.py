@@ -42,7 +42,7 @@ def measure(lang: str, path: Path) -> dict[str, Any]:
     for gold in read_corpus(path, spacy.blank(lang).vocab):
         doc = gold.copy()
         doc.spans.pop(SPANS_KEY, None)
-        windows = make_windows([doc], make_doc_spans())
+        windows = make_windows([doc], make_doc_spans(), name=SPANS_KEY)
         mentions = perfect_mentions(gold)
         (found,) = align_mentions(
             [doc], windows, [mentions] * len(windows), dedup="off"
@@ -55,15 +55,15 @@ def measure(lang: str, path: Path) -> dict[str, Any]:
             lowest_score=lambda label: 0.0,
             existing="overwrite",
         )
-        wanted = {(s.start, s.end, s.label_) for s in gold_mentions(gold)}
+        gold_spans = {(s.start, s.end, s.label_) for s in gold_mentions(gold)}
         nested = {
             a
-            for a in wanted
-            if any(a != b and b[0] <= a[0] and a[1] <= b[1] for b in wanted)
+            for a in gold_spans
+            if any(a != b and b[0] <= a[0] and a[1] <= b[1] for b in gold_spans)
         }
-        kept = wanted & {(s.start, s.end, s.label_) for s in doc.spans[SPANS_KEY]}
+        kept = gold_spans & {(s.start, s.end, s.label_) for s in doc.spans[SPANS_KEY]}
         result["docs"] += 1
-        result["gold"] += len(wanted)
+        result["gold"] += len(gold_spans)
         result["kept"] += len(kept)
         result["nested"] += len(nested)
         result["nested_kept"] += len(nested & kept)

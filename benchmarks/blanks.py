@@ -102,13 +102,13 @@ def main() -> None:
 
 def score(nlp: Language, pairs: Sequence[tuple[str, set[Offsets]]]) -> float:
     """Span F1 over texts with their entities."""
-    right = found = wanted = 0
+    right = found = annotated = 0
     docs = nlp.pipe((text for text, _ in pairs), batch_size=256)
     for doc, (_, ents) in zip(docs, pairs, strict=True):
         predicted = {(e.start_char, e.end_char, e.label_) for e in doc.ents}
         right += len(predicted & ents)
-        found, wanted = found + len(predicted), wanted + len(ents)
-    return 2 * right / max(found + wanted, 1)
+        found, annotated = found + len(predicted), annotated + len(ents)
+    return 2 * right / max(found + annotated, 1)
 
 
 if __name__ == "__main__":

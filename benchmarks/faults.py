@@ -217,12 +217,12 @@ def read_rows(output: Path) -> list[Any]:
 
 def compare(bench: Bench, output: Path, result: Result, *, name: str) -> Result:
     """Count the rows that are not those of the undisturbed run."""
-    wanted = {row["id"]: row for row in bench.rows[name]}
+    undisturbed = {row["id"]: row for row in bench.rows[name]}
     found = read_rows(output)
     times = Counter(row["id"] for row in found)
-    result.lost = len(wanted.keys() - times.keys())
+    result.lost = len(undisturbed.keys() - times.keys())
     result.doubled = sum(count - 1 for count in times.values())
-    result.wrong = sum(row != wanted.get(row["id"]) for row in found)
+    result.wrong = sum(row != undisturbed.get(row["id"]) for row in found)
     shutil.rmtree(output)
     return result
 

@@ -802,7 +802,7 @@ class Errors:
         "server may have it, set PADELLM_API_KEY_HOSTS={host} in the environment "
         "(several hosts are separated by commas). If it needs none, unset {variable}."
     )
-    P506 = "its {field} is {value}, but must be {wanted}"
+    P506 = "its {field} is {value}, but must be {expected}"
     P507 = (
         "The model's tokenizer gave up on a text: {error}. A pattern in its "
         "tokenizer.json may take too long. Use a tokenizer that you trust."

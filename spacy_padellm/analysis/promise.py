@@ -138,13 +138,13 @@ class MentionTable:
 
     @classmethod
     def of(cls, corpus: CandidateCorpus, labels: Sequence[str]) -> MentionTable:
-        wanted = set(labels)
-        gold = [sum(m.label in wanted for m in text.gold) for text in corpus.texts]
+        counted = set(labels)
+        gold = [sum(m.label in counted for m in text.gold) for text in corpus.texts]
         found = [
             (doc, s.score, GoldMention(s.start, s.end, s.label) in text.gold)
             for doc, text in enumerate(corpus.texts)
             for s in text.found
-            if s.label in wanted
+            if s.label in counted
         ]
         docs, scores, right = zip(*found, strict=True) if found else ((), (), ())
         return cls(
@@ -265,14 +265,14 @@ class ThresholdPath:
         level = max(self.levels.values())
         needs = [self._needs(index, rate, docs, level) for index in self.order]
         times, corpus = min(needs, default=(math.inf, 0))
-        wanted = math.ceil(times * docs[corpus]) if math.isfinite(times) else None
+        needed_docs = math.ceil(times * docs[corpus]) if math.isfinite(times) else None
         reached = max(
             min(1 - e[index].rate for e in self.errors if e is not None)
             for index in self.order
             if all(e is None or e[index].size for e in self.errors)
         )
         provable = next((r for r in _RATES if self.threshold(r) is not None), None)
-        return Lack(reached, provable, corpus, wanted)
+        return Lack(reached, provable, corpus, needed_docs)
 
     def _needs(
         self, index: int, rate: float, docs: Sequence[int], level: float

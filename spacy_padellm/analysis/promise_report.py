@@ -48,17 +48,17 @@ def measure_rates(
     thresholds (Mapping[str, float]): Label -> threshold.
     labels (Sequence[str]): The labels to count.
     """
-    wanted = set(labels)
+    counted = set(labels)
     right = found = gold = 0
     for text in corpus.texts:
         spans = [s for s in text.found if s.score >= thresholds.get(s.label, 0.0)]
         kept = spans if corpus.nested else choose_flat(spans)
         mentions = [
-            GoldMention(s.start, s.end, s.label) for s in kept if s.label in wanted
+            GoldMention(s.start, s.end, s.label) for s in kept if s.label in counted
         ]
         found += len(mentions)
         right += sum(mention in text.gold for mention in mentions)
-        gold += sum(mention.label in wanted for mention in text.gold)
+        gold += sum(mention.label in counted for mention in text.gold)
     return Rates(right / max(gold, 1), right / max(found, 1))
 
 

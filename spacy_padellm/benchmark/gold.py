@@ -93,8 +93,8 @@ def choose(golds: Sequence[GoldText], count: int) -> list[GoldText]:
     count (int): How many texts; all of them if there are fewer.
     """
     distinct = list({gold.text: gold for gold in golds}.values())
-    wanted = min(count, len(distinct))
-    return [distinct[n * len(distinct) // wanted] for n in range(wanted)]
+    size = min(count, len(distinct))
+    return [distinct[n * len(distinct) // size] for n in range(size)]
 
 
 def join(

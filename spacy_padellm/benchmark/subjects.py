@@ -239,11 +239,11 @@ def _string_score(
     found: Sequence[Sequence[Mention]], golds: Sequence[GoldText]
 ) -> StringScore:
     predicted = [Counter((m.label, m.text) for m in mentions) for mentions in found]
-    wanted = [
+    gold_counts = [
         Counter((label, m) for label, strings in gold.mentions.items() for m in strings)
         for gold in golds
     ]
-    by_label = score_by_label(zip(predicted, wanted, strict=True))
+    by_label = score_by_label(zip(predicted, gold_counts, strict=True))
     return micro_average(by_label.values())
 
 

@@ -120,6 +120,6 @@ def as_names(value: Any, field: str) -> list[str]:
     return as_list(value, field, as_name)
 
 
-def _wrong(field: str, value: Any, wanted: str) -> ValueError:
+def _wrong(field: str, value: Any, expected: str) -> ValueError:
     shown = repr(value)[:_SHOWN]
-    return ValueError(Errors.P506.format(field=field, value=shown, wanted=wanted))
+    return ValueError(Errors.P506.format(field=field, value=shown, expected=expected))

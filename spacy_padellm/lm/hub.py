@@ -74,8 +74,8 @@ def why_offline() -> str | None:
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set in the environment"
     hub = constants.ENDPOINT
-    asked_at, reason = _answers.get(hub, (-_AGAIN, ""))
-    if reason is not None and time.monotonic() - asked_at >= _AGAIN:
+    checked_at, reason = _answers.get(hub, (-_AGAIN, ""))
+    if reason is not None and time.monotonic() - checked_at >= _AGAIN:
         reason = None
         try:
             get_session().head(hub, timeout=constants.HF_HUB_ETAG_TIMEOUT)

@@ -178,7 +178,7 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary) and
             (tag_positions, tag_ids), in the model's dtype.
         """
-        ids, positions, wanted, tagged, names = upload(
+        ids, positions, logits_at, tags_at, names = upload(
             [
                 batch.ids,
                 batch.positions,
@@ -191,9 +191,13 @@ class LanguageModel:
         mask = additive_mask(visible, self.dtype)[:, None]
         with self.lock:
             logits, hidden = self._padded_forward(
-                ids, positions, mask, wanted, causal=not np.triu(batch.visible, 1).any()
+                ids,
+                positions,
+                mask,
+                logits_at,
+                causal=not np.triu(batch.visible, 1).any(),
             )
-            tag_logits = self.project(hidden, tagged, names)
+            tag_logits = self.project(hidden, tags_at, names)
         return logits[: len(logit_positions)], tag_logits[: len(tag_positions)]
 
     def _padded_forward(
@@ -263,7 +267,7 @@ class LanguageModel:
             (tag_positions, tag_ids), in the model's dtype.
         """
         cache.reserve(*packed.used)
-        ids, positions, wanted, tagged, slots, names = upload(
+        ids, positions, logits_at, tags_at, slots, names = upload(
             [
                 *map(self._fill, (packed.ids, packed.positions)),
                 *map(self._fill, (logit_positions, tag_positions)),
@@ -276,8 +280,8 @@ class LanguageModel:
         with self.lock:
             # texts may be decoded while the model is trained
             self.set_training(False)
-            logits, hidden = self.packed_forward(ids, positions, attention, wanted)
-            tag_logits = self.project(hidden, tagged, names)
+            logits, hidden = self.packed_forward(ids, positions, attention, logits_at)
+            tag_logits = self.project(hidden, tags_at, names)
         return logits[: len(logit_positions)], tag_logits[: len(tag_positions)]
 
     def packed_forward(

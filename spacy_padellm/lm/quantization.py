@@ -101,14 +101,14 @@ def loading_options(
         return {}  # transformers logs that it takes the weights for plain ones
     if stored is None and settings is None:
         return {}
-    wanted: dict[str, Any] = dict(settings or {})
+    chosen: dict[str, Any] = dict(settings or {})
     if stored is not None:
-        _check_agrees(config, stored, wanted)
-    merged = {**(stored or {}), **wanted}
+        _check_agrees(config, stored, chosen)
+    merged = {**(stored or {}), **chosen}
     check_packages(merged)
     if _method(merged) == BITSANDBYTES:
         name = str(dtype).removeprefix("torch.")
-        merged[_COMPUTE_DTYPE] = wanted.get(_COMPUTE_DTYPE) or name
+        merged[_COMPUTE_DTYPE] = chosen.get(_COMPUTE_DTYPE) or name
         _hide_casts()
     # a device without its name would be spread over all of them
     options: dict[str, Any] = {"device_map": {"": str(device)}}
@@ -210,15 +210,15 @@ def _parse(settings: Mapping[str, Any]) -> Any:
 
 
 def _check_agrees(
-    config: Any, stored: Mapping[str, Any], wanted: Mapping[str, Any]
+    config: Any, stored: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> None:
     """Check that settings do not contradict those that the weights are stored with."""
     other = [
         f"{key} = {stored[key]!r}"
-        for key, value in wanted.items()
+        for key, value in settings.items()
         if key in stored and key not in _FREE and stored[key] != value
     ]
-    if wanted and _method(wanted) != _method(stored):
+    if settings and _method(settings) != _method(stored):
         other = [f"{_METHOD} = {_method(stored)!r}"]
     if other:
         message = Errors.P705.format(name=config.name_or_path, stored=", ".join(other))

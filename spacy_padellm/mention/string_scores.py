@@ -51,8 +51,8 @@ def score_by_label(texts: Iterable[tuple[Strings, Strings]]) -> dict[str, String
     scores: dict[str, StringScore] = {}
     for found, gold in texts:
         for label, string in found.keys() | gold.keys():
-            predicted, wanted = found[label, string], gold[label, string]
-            score = StringScore(min(predicted, wanted), predicted, wanted)
+            predicted, annotated = found[label, string], gold[label, string]
+            score = StringScore(min(predicted, annotated), predicted, annotated)
             scores[label] = scores.get(label, StringScore()) + score
     return scores
 

@@ -54,26 +54,26 @@ def supported_trees(
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What a pass is to predict, on the model's device.
+class _Targets:
+    """The tokens that a pass is to predict, on the model's device.
 
-    targets (int64): (positions,), the tokens.
+    ids (int64): (positions,), the tokens.
     weights (float32): (positions,), their loss weights.
     """
 
-    targets: torch.Tensor
+    ids: torch.Tensor
     weights: torch.Tensor
 
     @classmethod
     def on(
-        cls, device: torch.device, targets: Sequence[int], weights: Sequence[float]
-    ) -> _Wanted:
-        (sent,) = upload([targets], device)
+        cls, device: torch.device, ids: Sequence[int], weights: Sequence[float]
+    ) -> _Targets:
+        (sent,) = upload([ids], device)
         return cls(sent, send(torch.tensor(weights, dtype=torch.float32), device))
 
     def loss(self, logits: torch.Tensor) -> torch.Tensor:
         """The weighted sum of the cross-entropies."""
-        losses = F.cross_entropy(logits.float(), self.targets, reduction="none")
+        losses = F.cross_entropy(logits.float(), self.ids, reduction="none")
         return losses @ self.weights
 
 
@@ -102,23 +102,23 @@ def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:
     if depth > lm.context:
         raise ValueError(Errors.P121.format(tokens=depth, context=lm.context))
     # sent before the pass: a transfer after it could wait for its end
-    wanted = _Wanted.on(
+    targets = _Targets.on(
         lm.device,
         [target for tree in trees for target in tree.targets],
         [weight for tree in trees for weight in tree.weights],
     )
-    wanted_tags = _Wanted.on(lm.device, tags.targets, tags.weights)
+    tag_targets = _Targets.on(lm.device, tags.targets, tags.weights)
     allowed = send(tags.allowed, lm.device)
     if why_no_tree(lm, depth):
         logits = lm.sequence_logits(batch, logit_positions)
-        return wanted.loss(logits)
+        return targets.loss(logits)
     logits, tag_logits = lm.logits(
         batch, logit_positions, tag_positions=tags.positions, tag_ids=tags.tag_ids
     )
-    loss = wanted.loss(logits)
+    loss = targets.loss(logits)
     if tags.positions:
         tag_logits = tag_logits.masked_fill(~allowed, -torch.inf)
-        loss = loss + wanted_tags.loss(tag_logits)
+        loss = loss + tag_targets.loss(tag_logits)
     return loss
 
 

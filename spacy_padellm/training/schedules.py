@@ -10,7 +10,7 @@ from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.errors import Errors, Warnings, logger
 
 # spaCy makes one update more than max_steps, and asks for the rate of the next
-_ASKED_AFTER_THE_END = 2
+_STEPS_AFTER_THE_END = 2
 
 
 class WarmupCosine:
@@ -40,7 +40,7 @@ class WarmupCosine:
             if step == max(1, self._warmup_steps):
                 logger.warning(Warnings.W130.format(rate=self._initial_rate))
             return self._initial_rate
-        if step == total + _ASKED_AFTER_THE_END:
+        if step == total + _STEPS_AFTER_THE_END:
             logger.warning(Warnings.W131.format(total=total))
         decay = max(1, total - self._warmup_steps)
         done = min(1.0, (step - self._warmup_steps) / decay)

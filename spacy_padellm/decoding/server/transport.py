@@ -13,7 +13,7 @@ from spacy_padellm.decoding.server.settings import ServerSettings
 from spacy_padellm.errors import Errors
 from spacy_padellm.proxies import proxy_note
 
-_LONGEST_ASKED = 60.0  # seconds until a retry that a server may ask for
+_LONGEST_RETRY_AFTER = 60.0  # seconds until a retry that a server may ask for
 _PASSING = (408, 409, 429)  # statuses of temporary problems, besides 5xx
 _MESSAGE = 500  # characters of a server's words in an error message
 
@@ -69,7 +69,7 @@ class Transport:
         except openai.APIStatusError as error:
             status, headers = error.status_code, error.response.headers
             if status >= 500 or status in _PASSING:
-                wait = _wait_asked(headers)
+                wait = _retry_after(headers)
                 raise NoAnswer(self._words(error), wait=wait) from None
             raise self._refused(error) from None
         except RecursionError:
@@ -120,13 +120,13 @@ class NoAnswer(Exception):
         self.wait = wait
 
 
-def _wait_asked(headers: Mapping[str, str]) -> float | None:
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds of the header Retry-After; None if it asks for too many."""
     try:
         seconds = float(headers.get("Retry-After", ""))
     except ValueError:
         return None
-    return seconds if 0 < seconds <= _LONGEST_ASKED else None
+    return seconds if 0 < seconds <= _LONGEST_RETRY_AFTER else None
 
 
 def _make_client(settings: ServerSettings, key: str) -> Any:

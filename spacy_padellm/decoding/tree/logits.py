@@ -46,10 +46,10 @@ def read_outputs(
     tokens, scores = likeliest(logits)
     parts = [tokens.double(), scores.double()]
     if len(pairs):
-        rows, wanted = pairs.T
+        rows, token_ids = pairs.T
         best = logits[rows, tokens[rows]].double()
         # relative to the most likely token, whose probability is known
-        parts.append(scores[rows].double() + logits[rows, wanted].double() - best)
+        parts.append(scores[rows].double() + logits[rows, token_ids].double() - best)
     parts.append(tag_logits.double().log_softmax(dim=-1).flatten())
     flat = torch.cat(parts).cpu().numpy()
     count = len(tokens)
@@ -63,22 +63,22 @@ def read_outputs(
 
 
 def pick(
-    logits: torch.Tensor, wanted: Sequence[tuple[int, Sequence[int]]]
+    logits: torch.Tensor, candidates: Sequence[tuple[int, Sequence[int]]]
 ) -> list[tuple[int, float]]:
     """Pick the most likely of the allowed tokens at some outputs.
 
     The device is waited for once, however many outputs there are.
 
     logits (torch.Tensor): (outputs, vocabulary).
-    wanted (Sequence[tuple[int, Sequence[int]]]): Outputs with their allowed tokens, at
-        least one each.
+    candidates (Sequence[tuple[int, Sequence[int]]]): Outputs with their allowed
+        tokens, at least one each.
     RETURNS (list[tuple[int, float]]): Tokens with their log-probabilities.
     """
-    if not wanted:
+    if not candidates:
         return []
-    sizes = [len(allowed) for _, allowed in wanted]
-    outputs = [output for output, _ in wanted]
-    flat = [token for _, allowed in wanted for token in allowed]
+    sizes = [len(allowed) for _, allowed in candidates]
+    outputs = [output for output, _ in candidates]
+    flat = [token for _, allowed in candidates for token in allowed]
     rows, tokens = upload([np.repeat(outputs, sizes), flat], logits.device)
     values = logits[rows, tokens].double()
     total = torch.cat(

@@ -150,9 +150,9 @@ class TreeRun:
             tagged += [start - first + slot for slot in request.tagged]
         with torch.inference_mode(), on_device(self._lm.device):
             # a transfer to the device after the pass would wait for its end
-            (wanted,) = upload([np.reshape(pairs, (-1, 2))], self._lm.device)
+            (sent_pairs,) = upload([np.reshape(pairs, (-1, 2))], self._lm.device)
             logits, tag_logits = self._forward(packed, logit_positions, tagged)
-            return logits, read_outputs(logits, wanted, tag_logits)
+            return logits, read_outputs(logits, sent_pairs, tag_logits)
 
     def _forward(
         self, packed: PackedBatch, logit_positions: Sequence[int], tagged: Sequence[int]
@@ -186,7 +186,7 @@ class TreeRun:
         self, logits: torch.Tensor, tokens: Sequence[int]
     ) -> list[dict[int, tuple[int, float]]]:
         """Replace the most likely tokens that do not fit: the picks of each text."""
-        wanted: list[tuple[int, Sequence[int]]] = []
+        misfits: list[tuple[int, Sequence[int]]] = []
         places: list[tuple[dict[int, tuple[int, float]], int]] = []
         picks: list[dict[int, tuple[int, float]]] = []
         start = 0
@@ -194,11 +194,11 @@ class TreeRun:
             picks.append({})
             end = start + len(text.request.logit_slots)
             for output, allowed in text.misfits(tokens[start:end]):
-                wanted.append((start + output, allowed))
+                misfits.append((start + output, allowed))
                 places.append((picks[-1], output))
             start = end
         with torch.inference_mode(), on_device(self._lm.device):
-            picked = pick(logits, wanted)
+            picked = pick(logits, misfits)
         for (its_picks, output), token in zip(places, picked, strict=True):
             its_picks[output] = token
         return picks

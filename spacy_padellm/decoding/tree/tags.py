@@ -27,8 +27,8 @@ class TagSet:
 
     ids (list[int]): Tokens that stand for the tags: `<eos>` for outside of mentions,
         then one for the inside of each label's mentions, then those for beginnings.
-    labels (list[str | None]): The label of each inside tag; None if mentions of that
-        label are not wanted.
+    labels (list[str | None]): The label of each inside tag; None if its mentions are
+        not to be found.
     begins (list[int]): For each beginning tag, the number of its label's inside tag,
         from 1.
     as_trained (bool): Whether the model was trained to choose between these labels.
@@ -45,9 +45,9 @@ def choose_tags(
 ) -> TagSet | None:
     """Choose the tags of labels, and of labels that were trained together with them.
 
-    Without the latter, their mentions would be tagged with the wanted labels. If the
+    Without the latter, their mentions would be tagged with the labels to find. If the
     model was trained with several sets of labels, the smallest set that contains the
-    wanted labels is used.
+    labels to find is used.
 
     lm (LanguageModel): The model.
     labels (Mapping[str, str]): Label -> its name in the prompt.
@@ -56,13 +56,13 @@ def choose_tags(
     """
     tags = lm.tags
     label_of = {name: label for label, name in labels.items()}
-    wanted = [name for name in label_of if name in tags.inside]
-    if not wanted:
+    tagged = [name for name in label_of if name in tags.inside]
+    if not tagged:
         return None
-    matching = [names for names in tags.sets if {*wanted} <= {*names}]
-    trained = min(matching, key=len, default=wanted)
+    matching = [names for names in tags.sets if {*tagged} <= {*names}]
+    trained = min(matching, key=len, default=tagged)
     others = [n for n in trained if n in tags.inside and n not in label_of]
-    names = [*wanted, *others]
+    names = [*tagged, *others]
     begins = [number for number, n in enumerate(names, start=1) if n in tags.begins]
     inside_ids = [tags.inside[name] for name in names]
     begin_ids = [tags.begins[names[number - 1]] for number in begins]
@@ -118,7 +118,7 @@ def read_tagging(
     pieces (Sequence[str]): The string of each token.
     log_probabilities (float64, (tokens, 1 + labels + begins)): Of being outside of
         mentions, inside a mention of each label, and at the beginning of one.
-    labels (Sequence[str | None]): The labels; None for those that are not wanted.
+    labels (Sequence[str | None]): The labels; None for those that are not to be found.
     begins (Sequence[int]): For each beginning tag, the number of its label from 1.
         Neighbouring mentions of a label without such a tag are read as one.
     """
