@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spacy_padellm.corpora.conll_layout import (
+from spacy_padellm.corpora.conll_columns import (
     DOCSTART,
     ColumnLayout,
-    find_layout,
     may_be_comment,
     split_columns,
 )
+from spacy_padellm.corpora.conll_layout import find_layout
 from spacy_padellm.corpora.files import read_lines
 from spacy_padellm.corpora.piped import unfold
 from spacy_padellm.corpora.records import BadLine, CorpusRecord

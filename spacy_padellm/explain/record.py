@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.decoding.limits import Limits
-from spacy_padellm.decoding.tree.counts import CountBranch
+from spacy_padellm.decoding.tree.count_branch import CountBranch
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.decoding.tree.mentions import MentionBranch
 from spacy_padellm.decoding.tree.pass_size import pass_tokens

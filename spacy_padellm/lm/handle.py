@@ -27,13 +27,8 @@ from spacy_padellm.lm.folder import (
 )
 from spacy_padellm.lm.hub import fetch_optional_file
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import (
-    check_source,
-    find_model,
-    load_model,
-    load_tokenizer,
-)
-from spacy_padellm.lm.model_files import read_model_files, write_model_files
+from spacy_padellm.lm.loading import check_source, find_model
+from spacy_padellm.lm.model_files import read_model_files
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.model_state import (
     ByName,
@@ -41,6 +36,9 @@ from spacy_padellm.lm.model_state import (
     check_model_unchanged,
     find_state,
     is_unchanged,
+    state_of_files,
+    tokenizer_of,
+    unchanged_folder,
 )
 from spacy_padellm.lm.quantization import is_stored_quantized
 from spacy_padellm.lm.save_place import check_save_place
@@ -78,21 +76,13 @@ class ModelHandle:
     def _find(self) -> None:
         """Find the model on this machine, if that was not done yet."""
         state = self._state
-        if isinstance(state, ByName) and not self._is_complete and state.stamp is None:
+        if isinstance(state, ByName) and not state.is_complete and state.stamp is None:
             self.source, self._state = find_state(self.source)
 
     @property
     def empty(self) -> bool:
         """Whether there is neither a model nor a name to load one by."""
-        return self.source.name is None and not self._is_complete
-
-    @property
-    def _is_complete(self) -> bool:
-        """Whether the model is usable without its folder and the hub."""
-        state = self._state
-        return state.lm is not None or (
-            isinstance(state, ByName) and state.tokenizer is not None
-        )
+        return self.source.name is None and not self._state.is_complete
 
     @property
     def trained(self) -> bool:
@@ -138,7 +128,7 @@ class ModelHandle:
         """
         if self.empty:
             raise ValueError(Errors.P130)
-        if not self._is_complete and self.source.name is not None:
+        if not self._state.is_complete and self.source.name is not None:
             check_source(self.source.name, revision=self.source.revision)
 
     # Using
@@ -180,26 +170,10 @@ class ModelHandle:
         if isinstance(self._state, InMemory):
             return self._state.lm.tokens_of(prompt)
         if self._client_tokens is None or self._client_tokens.prompt != prompt:
-            self._client_tokens = PromptTokens(prompt, self._tokenizer(self._state))
+            self._client_tokens = PromptTokens(
+                prompt, tokenizer_of(self.source, self._state)
+            )
         return self._client_tokens
-
-    def _tokenizer(self, state: ByName) -> Any:
-        if state.tokenizer is not None:
-            return state.tokenizer
-        if self.source.name is None:
-            raise ValueError(Errors.P130)
-        if state.lm is not None:
-            # the other pipes of the model may be using its own
-            return copy.deepcopy(state.lm.tokenizer)
-        check_model_unchanged(self.source.name, state)
-        tokenizer = load_tokenizer(
-            self.source.name,
-            revision=self.source.revision,
-            trust_remote_code=self.source.trust_remote_code,
-        )
-        if state.stamp is not None:
-            state.tokenizer = tokenizer
-        return tokenizer
 
     def use(self, lm: LanguageModel) -> None:
         """Use a given model."""
@@ -264,7 +238,7 @@ class ModelHandle:
         self._find()
         state = self._state
         if isinstance(state, ByName):
-            source = self._unchanged_folder(state)
+            source = unchanged_folder(self.source.name, state)
             if source is not None and not (weights and self._quantizes(source)):
                 copy_model_folder(
                     source,
@@ -277,7 +251,7 @@ class ModelHandle:
             if not weights:
                 tags = self.settings.tags if self.settings else None
                 settings = replace(settings, tags=tags)
-                write_tokenizer(folder, self._tokenizer(state), settings)
+                write_tokenizer(folder, tokenizer_of(self.source, state), settings)
                 return
         lm = self.lm()
         dtype = self._dtype() if lm.dtype == torch.float32 else lm.dtype
@@ -286,18 +260,6 @@ class ModelHandle:
     def _quantizes(self, source: Path) -> bool:
         """Whether the weights of a folder are quantized when they are loaded."""
         return self.source.quantization is not None and not is_stored_quantized(source)
-
-    def _unchanged_folder(self, state: ByName) -> Path | None:
-        """The model's folder on this machine, if it is as it was when it was found."""
-        name = self.source.name
-        if state.stamp is not None:
-            source = Path(name or "") if is_unchanged(name, state) else None
-        elif state.tokenizer is not None or name is None:
-            return None  # it came from bytes
-        else:
-            found = find_model(name)
-            source = found if isinstance(found, Path) else None
-        return source if source is not None and source.is_dir() else None
 
     def open(self, folder: Path, *, weights: bool = True) -> None:
         """Load the model of a folder, which is not needed any more then.
@@ -321,7 +283,7 @@ class ModelHandle:
         if weights:
             self.lm()
         elif isinstance(self._state, ByName):
-            self._tokenizer(self._state)
+            tokenizer_of(self.source, self._state)
 
     def to_files(
         self, settings: TaskSettings, *, weights: bool = True
@@ -345,23 +307,7 @@ class ModelHandle:
         RAISES (ValueError): If a name is not that of a file alone, or the model cannot
             be loaded, or it has code that is not trusted.
         """
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            write_model_files(folder, files)
-            code = self.source.trust_remote_code
-            settings = read_settings(folder)
-            if weights:
-                lm = load_model(
-                    str(folder),
-                    dtype=self._dtype(),
-                    device=choose_device(self.source.device),
-                    trust_remote_code=code,
-                    quantization=self.source.quantization,
-                )
-                self._state = InMemory(lm, settings)
-            else:
-                tokenizer = load_tokenizer(str(folder), trust_remote_code=code)
-                self._state = ByName(tokenizer=tokenizer, settings=settings)
+        self._state = state_of_files(files, self.source, weights=weights)
         self._client_tokens = None
 
     # Copies

@@ -1,15 +1,20 @@
-"""What a handle holds: a model found by its name, or one in memory alone."""
+"""The state of a handle: a model found by its name, or one in memory alone."""
 
 from __future__ import annotations
 
+import copy
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.bundled import BUNDLED
+from spacy_padellm.lm.devices import choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import find_model
+from spacy_padellm.lm.loading import find_model, load_model, load_tokenizer
+from spacy_padellm.lm.model_files import write_model_files
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.stamp import Stamp, stamp_of
 from spacy_padellm.lm.task_config import TaskSettings, read_settings
@@ -31,6 +36,11 @@ class ByName:
     settings: TaskSettings | None = None
     stamp: Stamp | None = None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the model is usable without its folder and the hub."""
+        return self.lm is not None or self.tokenizer is not None
+
 
 @dataclass(slots=True)
 class InMemory:
@@ -44,6 +54,11 @@ class InMemory:
     lm: LanguageModel
     settings: TaskSettings | None = None
     trains: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the model is usable without its folder and the hub: it always is."""
+        return True
 
 
 def find_state(source: ModelSource) -> tuple[ModelSource, ByName]:
@@ -89,3 +104,75 @@ def check_model_unchanged(name: str | None, state: ByName) -> None:
     """
     if state.stamp is not None and not is_unchanged(name, state):
         raise ValueError(Errors.P242.format(path=name))
+
+
+def unchanged_folder(name: str | None, state: ByName) -> Path | None:
+    """The model's folder on this machine, if it is as it was when it was found.
+
+    name (str | None): The name that `find_state` returned.
+    state (ByName): What it returned with it.
+    """
+    if state.stamp is not None:
+        source = Path(name or "") if is_unchanged(name, state) else None
+    elif state.tokenizer is not None or name is None:
+        return None  # it came from bytes
+    else:
+        found = find_model(name)
+        source = found if isinstance(found, Path) else None
+    return source if source is not None and source.is_dir() else None
+
+
+def tokenizer_of(source: ModelSource, state: ByName) -> Any:
+    """Get the tokenizer of a model without loading its weights.
+
+    source (ModelSource): The model.
+    state (ByName): What is known of it; keeps the tokenizer of a folder.
+    RETURNS (transformers.PreTrainedTokenizerBase): The tokenizer.
+    RAISES (ValueError): If it cannot be loaded.
+    """
+    if state.tokenizer is not None:
+        return state.tokenizer
+    if source.name is None:
+        raise ValueError(Errors.P130)
+    if state.lm is not None:
+        # the other pipes of the model may be using its own
+        return copy.deepcopy(state.lm.tokenizer)
+    check_model_unchanged(source.name, state)
+    tokenizer = load_tokenizer(
+        source.name,
+        revision=source.revision,
+        trust_remote_code=source.trust_remote_code,
+    )
+    if state.stamp is not None:
+        state.tokenizer = tokenizer
+    return tokenizer
+
+
+def state_of_files(
+    files: Mapping[str, bytes], source: ModelSource, *, weights: bool
+) -> ByName | InMemory:
+    """Load a model from the files of a model folder.
+
+    files (Mapping[str, bytes]): File name -> content.
+    source (ModelSource): The settings of its device and dtype, and the trust.
+    weights (bool): Whether to load the weights, or the tokenizer alone.
+    RAISES (ValueError): If a name is not that of a file alone, or the model cannot be
+        loaded, or it has code that is not trusted.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_model_files(folder, files)
+        settings = read_settings(folder)
+        code = source.trust_remote_code
+        if not weights:
+            tokenizer = load_tokenizer(str(folder), trust_remote_code=code)
+            return ByName(tokenizer=tokenizer, settings=settings)
+        device = choose_device(source.device)
+        lm = load_model(
+            str(folder),
+            dtype=choose_dtype(source.dtype, device),
+            device=device,
+            trust_remote_code=code,
+            quantization=source.quantization,
+        )
+        return InMemory(lm, settings)

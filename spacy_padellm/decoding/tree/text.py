@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.limits import Limits
 from spacy_padellm.decoding.tree.copy_source import CopySource
-from spacy_padellm.decoding.tree.counts import CountBranch, CountGrower
+from spacy_padellm.decoding.tree.count_branch import CountBranch
+from spacy_padellm.decoding.tree.counts import CountGrower
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree.planting import MentionPlanter
 from spacy_padellm.decoding.tree.step import Choice, PassRequest, PassResult
