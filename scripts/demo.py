@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import spacy
-from spacy import displacy
 from wasabi import msg
 
-from spacy_padellm.show.render import displacy_data, displacy_options
+from spacy_padellm.show.render import displacy_data, render_html
 
 TEXTS = [
     "Angela Merkel met Emmanuel Macron in Berlin.",
@@ -57,14 +56,7 @@ def main() -> None:
         args.page.parent.mkdir(parents=True, exist_ok=True)
         found = [doc for doc in docs if doc.ents]
         data = [displacy_data(doc, labels=pipe.labels) for doc in found]
-        html = displacy.render(
-            data,
-            style="ent",
-            page=True,
-            manual=True,
-            jupyter=False,
-            options=displacy_options(),
-        )
+        html = render_html(data, page=True)
         args.page.write_text(html, "utf8")
         msg.good(f"Page written to {args.page}")
 

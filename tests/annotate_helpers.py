@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import signal
 import subprocess
@@ -54,6 +57,19 @@ def write_parquet(path: Path, texts: Sequence[object], **columns: Any) -> Path:
     table = pa.table({"id": ids, "text": texts, **columns})
     pq.write_table(table, path, row_group_size=3)
     return path
+
+
+def compressed(data: bytes, suffix: str) -> bytes:
+    """Compress data for a file with this suffix; others are not compressed."""
+    if suffix.endswith(".gz"):
+        return gzip.compress(data)
+    if suffix.endswith(".bz2"):
+        return bz2.compress(data)
+    if suffix.endswith(".xz"):
+        return lzma.compress(data)
+    if suffix.endswith(".zst"):
+        return bytes(pa.compress(data, codec="zstd", asbytes=True))
+    return data
 
 
 def rows(output: Path) -> list[dict[str, Any]]:

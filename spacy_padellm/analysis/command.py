@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from wasabi import msg
 
+from spacy_padellm.analysis.arguments import JsonOption, ModelArgument, RenameOption
 from spacy_padellm.analysis.options import parse_labels, parse_names
 from spacy_padellm.errors import Warnings
 from spacy_padellm.progress import count_progress
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 
 
 def analyze_cli(
-    model: Annotated[
-        str, typer.Argument(help="Pipeline folder or package, or bundled-en")
-    ],
+    model: ModelArgument,
     data: Annotated[Path, typer.Argument(help="Gold annotation, a .spacy file")],
     labels: Annotated[
         str | None,
@@ -31,16 +30,11 @@ def analyze_cli(
             help="Comma-separated labels that the data annotates. Default: all"
         ),
     ] = None,
-    rename: Annotated[
-        str,
-        typer.Option(help="Rename labels of the data: old=new, comma-separated"),
-    ] = "",
+    rename: RenameOption = "",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Maximum number of texts. Default: all")
     ] = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures as JSON")
-    ] = None,
+    json_path: JsonOption = None,
     html_path: Annotated[
         Path | None,
         typer.Option(

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from wasabi import msg
 
+from spacy_padellm.analysis.arguments import ModelArgument
 from spacy_padellm.errors import Errors
 from spacy_padellm.writable import exit_if_unwritable, make_writable
 
@@ -18,9 +19,7 @@ PARTS = ("p", "r", "f")
 
 
 def evaluate_cli(
-    model: Annotated[
-        str, typer.Argument(help="Pipeline folder or package, or bundled-en")
-    ],
+    model: ModelArgument,
     data: Annotated[
         Path, typer.Argument(help="Gold annotation, a .spacy file or a folder of them")
     ],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from wasabi import msg
 
+from spacy_padellm.analysis.arguments import JsonOption, ModelArgument, RenameOption
 from spacy_padellm.analysis.options import AnalysisError, parse_names, parse_wish
 from spacy_padellm.errors import Errors
 from spacy_padellm.writable import exit_if_unwritable, make_writable
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 
 
 def tune_cli(
-    model: Annotated[
-        str, typer.Argument(help="Pipeline folder or package, or bundled-en")
-    ],
+    model: ModelArgument,
     data: Annotated[
         list[Path],
         typer.Argument(help="Gold annotation: .spacy files, each with the same weight"),
@@ -38,10 +37,7 @@ def tune_cli(
             "--force", "-f", help="Replace the pipeline in the output folder, if any"
         ),
     ] = False,
-    rename: Annotated[
-        str,
-        typer.Option(help="Rename labels of the data: old=new, comma-separated"),
-    ] = "",
+    rename: RenameOption = "",
     recall: Annotated[
         str | None,
         typer.Option(
@@ -52,9 +48,7 @@ def tune_cli(
     precision: Annotated[
         str | None, typer.Option(help="Promise this precision instead, likewise")
     ] = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures as JSON")
-    ] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Learn thresholds and a calibration of a model's scores.
 

@@ -6,6 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+_AUTOML = (
+    "this is AutoML's entity extraction; write each text with start, end and label"
+)
+_COMPREHEND = (
+    "this is Amazon Comprehend, whose texts are in other files; write each text with "
+    "its spans"
+)
 # keys that all are in a row -> what the row is, and what to do
 ROWS: tuple[tuple[frozenset[str], str], ...] = (
     (
@@ -33,21 +40,19 @@ ROWS: tuple[tuple[frozenset[str], str], ...] = (
     ),
     (
         frozenset({"text_snippet"}),
-        "this is AutoML's entity extraction; write each text with start, end and label",
+        _AUTOML,
     ),
     (
         frozenset({"textSnippet"}),
-        "this is AutoML's entity extraction; write each text with start, end and label",
+        _AUTOML,
     ),
     (
         frozenset({"File", "Entities"}),
-        "this is Amazon Comprehend, whose texts are in other files; write each text "
-        "with its spans",
+        _COMPREHEND,
     ),
     (
         frozenset({"begin offset", "end offset"}),
-        "this is Amazon Comprehend, whose texts are in other files; write each text "
-        "with its spans",
+        _COMPREHEND,
     ),
     (
         frozenset({"rows", "features"}),

@@ -8,14 +8,13 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
+from spacy_padellm.analysis.arguments import ModelArgument
 from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 
 def explain_cli(
     text: Annotated[str, typer.Argument(help="A text, in quotes")],
-    model: Annotated[
-        str, typer.Argument(help="Pipeline folder or package, or bundled-en")
-    ] = "bundled-en",
+    model: ModelArgument = "bundled-en",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The SVG file to write")
     ] = None,

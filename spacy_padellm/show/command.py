@@ -10,14 +10,13 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
+from spacy_padellm.analysis.arguments import ModelArgument
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 
 def show_cli(
-    model: Annotated[
-        str, typer.Argument(help="Pipeline folder or package, or bundled-en")
-    ],
+    model: ModelArgument,
     text: Annotated[
         str,
         typer.Argument(

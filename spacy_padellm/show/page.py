@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from spacy import displacy
 from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_padellm.mention.calibration import Promise
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
-from spacy_padellm.show.render import displacy_data, displacy_options
+from spacy_padellm.show.render import displacy_data, render_html
 
 LEAST = 0.05  # the lowest probability of a mention that is shown
 
@@ -89,14 +88,7 @@ def show_texts(nlp: Language, pipe: PaDeLLMNER, texts: Iterable[str]) -> str:
 def _show(doc: Doc, pipe: PaDeLLMNER, milliseconds: float) -> ShownText:
     key = pipe.cfg["spans_key"]
     data = displacy_data(doc, labels=pipe.labels, spans_key=key)
-    markup = displacy.render(
-        data,
-        style="ent",
-        manual=True,
-        page=False,
-        jupyter=False,
-        options=displacy_options(),
-    )
+    markup = render_html(data, page=False)
     found = Counter(ent.label_ for ent in doc.ents)
     rows = [
         LabelRow(label, found[label], expected.count, expected.missed)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from spacy import displacy
 from spacy.tokens import Doc, Span
 
 from spacy_padellm.analysis.highlight import label_colors
@@ -28,6 +29,23 @@ def displacy_options() -> dict[str, Any]:
     ...                 options=displacy_options())
     """
     return {"template": _TEMPLATE}
+
+
+def render_html(data: dict[str, Any] | list[dict[str, Any]], *, page: bool) -> str:
+    """Draw annotated texts as HTML.
+
+    data (dict | list[dict]): The result of `displacy_data`, or a list of them.
+    page (bool): Whether to return a whole page, else a part of one.
+    """
+    markup: str = displacy.render(
+        data,
+        style="ent",
+        page=page,
+        manual=True,
+        jupyter=False,
+        options=displacy_options(),
+    )
+    return markup
 
 
 def displacy_data(

@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
+from spacy_padellm.analysis.arguments import ModelArgument
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.suggest.formats import Tool, write_suggestions
 from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 
 def suggest_cli(
-    model: Annotated[
-        str, typer.Argument(help="Pipeline folder or package, or bundled-en")
-    ],
+    model: ModelArgument,
     texts: Annotated[
         Path,
         typer.Argument(help="The texts: .jsonl, .json, .spacy, or one text per line"),

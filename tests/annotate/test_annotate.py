@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import json
-import lzma
 from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
@@ -22,6 +19,7 @@ import spacy
 from annotate_helpers import (
     TEXTS,
     annotate,
+    compressed,
     contents,
     fails,
     rejected,
@@ -157,13 +155,9 @@ def write_as(suffix: str, folder: Path, texts: list[str]) -> Path:
     if suffix.endswith(".gz"):
         # two members, as in a file that was appended to
         half = len(data) // 2
-        data = gzip.compress(data[:half]) + gzip.compress(data[half:])
-    if suffix.endswith(".bz2"):
-        data = bz2.compress(data)
-    if suffix.endswith(".xz"):
-        data = lzma.compress(data)
-    if suffix.endswith(".zst"):
-        data = pa.compress(data, codec="zstd", asbytes=True)
+        data = compressed(data[:half], suffix) + compressed(data[half:], suffix)
+    else:
+        data = compressed(data, suffix)
     path.write_bytes(data)
     return path
 

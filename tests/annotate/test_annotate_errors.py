@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import lzma
 import shutil
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import spacy
 import torch
 from annotate_helpers import (
     TEXTS,
+    compressed,
     contents,
     fails,
     rows,
@@ -82,12 +81,8 @@ def test_annotate_errors_half_written_file(
     path = source.with_name(f"half{suffix}")
     data = source.read_bytes()
     lines = b'{"text": "Bob met Anna ."}\n' * 50
-    if suffix.endswith(".gz"):
-        data = gzip.compress(lines)
-    if suffix.endswith(".xz"):
-        data = lzma.compress(lines)
-    if suffix.endswith(".zst"):
-        data = pa.compress(lines, codec="zstd", asbytes=True)
+    if suffix.startswith(".jsonl."):
+        data = compressed(lines, suffix)
     if suffix == ".spacy":
         data = DocBin(docs=map(spacy.blank("en"), TEXTS)).to_bytes()
     path.write_bytes(data[: len(data) // 2])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import pytest
 import spacy
 import torch
 from helpers import GOLD, gold_doc, model_folder, trained_folder
+from new_process import run_python
 from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
@@ -170,22 +168,19 @@ def test_benchmark_command_passes_help_on() -> None:
 
 
 def run_blocked(folder: Path, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", BLOCKED, *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_python("-W", "error", "-c", BLOCKED, *arguments, cwd=folder)
+
+
+@pytest.fixture
+def gold(corpus: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "gold.jsonl"
+    assert main([str(corpus), "--write-gold", str(path)], prog="benchmark") == 0
+    return path
 
 
 def test_benchmark_runs_forced_where_spacy_is_not_installed(
-    corpus: Path, tmp_path: Path
+    gold: Path, tmp_path: Path
 ) -> None:
-    gold = tmp_path / "gold.jsonl"
-    assert main([str(corpus), "--write-gold", str(gold)], prog="benchmark") == 0
     options = ["--decoders", "tree,batch", "--repeats", "1", "--json", "out.json"]
     run_blocked(tmp_path, str(gold), *FORCED, *options)
     found = json.loads((tmp_path / "out.json").read_text("utf8"))
@@ -197,10 +192,8 @@ def test_benchmark_runs_forced_where_spacy_is_not_installed(
 
 
 def test_benchmark_scores_a_model_where_spacy_is_not_installed(
-    corpus: Path, tmp_path: Path
+    gold: Path, tmp_path: Path
 ) -> None:
-    gold = tmp_path / "gold.jsonl"
-    assert main([str(corpus), "--write-gold", str(gold)], prog="benchmark") == 0
     options = ["--decoders", "tree", "--repeats", "1", "--json", "out.json"]
     run_blocked(tmp_path, str(gold), "--model", str(model_folder()), *options)
     (result,) = json.loads((tmp_path / "out.json").read_text("utf8"))["results"]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import spacy
 from helpers import GOLD, gold_doc
+from new_process import run_python
 from spacy.tokens import DocBin
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -21,16 +19,7 @@ SETS = ("conll03", "weibo", "resume", "youku", "ecommerce")
 
 
 def run(*args: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *args],
-        cwd=REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return run_python(*args, cwd=REPOSITORY)
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import spacy
+from new_process import run_python
 from spacy.tokens import Doc, DocBin, Span
 
 SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
@@ -18,9 +17,7 @@ LISTED = ["Quentin Zzyzx", "Xanthe"]
 
 
 def run(script: str, *args: Path | str) -> None:
-    command = [sys.executable, str(SCRIPTS / script), *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_python(SCRIPTS / script, *args)
 
 
 def mixed(folder: Path, *options: Path | str) -> list[Doc]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import spacy
+from new_process import run_python
 from thinc.api import Config
 
 pytestmark = pytest.mark.slow
@@ -31,21 +32,8 @@ def rows() -> list[str]:
 
 
 def run(folder: Path, *args: str) -> str:
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "spacy", *args],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return run_python("-m", "spacy", *args, cwd=folder, PATH=path)
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,14 @@ def gradient(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
     return torch.cat([p.grad.flatten() for p in lm.model.parameters()])
 
 
+def assert_gradient_of_separate_examples(
+    lm: LanguageModel, trees: list[TrainingTree]
+) -> None:
+    expected = gradient(lm, [example for tree in trees for example in unroll(tree)])
+    found = gradient(lm, trees)
+    assert (found - expected).norm() / expected.norm() < 1e-4
+
+
 @pytest.mark.parametrize("prefix", [True, False])
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
@@ -66,18 +74,14 @@ def test_training_tree_gradient_equals_unrolled_examples(
     lm = make_lm(kind)
     lm.model.float()
     trees = trees_of(lm, random_golds(1, 4), preset, prefix=prefix)
-    expected = gradient(lm, [example for tree in trees for example in unroll(tree)])
-    found = gradient(lm, trees)
-    assert (found - expected).norm() / expected.norm() < 1e-4
+    assert_gradient_of_separate_examples(lm, trees)
 
 
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
 def test_training_prefix_lm_gradient_equals_unrolled_examples(kind: str) -> None:
     lm = make_lm(kind)
     trees = trees_of(lm, random_golds(1, 4), "compact", prefix_lm=True)
-    expected = gradient(lm, [example for tree in trees for example in unroll(tree)])
-    found = gradient(lm, trees)
-    assert (found - expected).norm() / expected.norm() < 1e-4
+    assert_gradient_of_separate_examples(lm, trees)
 
 
 @pytest.mark.parametrize("kind", sorted(CONFIGS))

@@ -29,6 +29,16 @@ def trusting(model: Path) -> Language:
     return make_nlp(model=config, labels=LABELS, prompt=PROMPT)
 
 
+@pytest.fixture
+def saved(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A pipeline with code, saved while the environment granted it."""
+    monkeypatch.setenv("PADELLM_TRUST_REMOTE_CODE", "1")
+    write_code(model / "custom_generate" / "generate.py", tmp_path / "trace")
+    trusting(model).to_disk(tmp_path / "nlp")
+    monkeypatch.delenv("PADELLM_TRUST_REMOTE_CODE")
+    return tmp_path / "nlp"
+
+
 @pytest.mark.parametrize("word", [None, "0", "", "yes"])
 def test_request_of_a_config_is_refused(
     model: Path, word: str | None, monkeypatch: pytest.MonkeyPatch
@@ -46,27 +56,17 @@ def test_request_is_granted_by_the_environment(
     assert pipe_of(trusting(model)).handle.source.trust_remote_code
 
 
-def test_request_of_a_saved_pipeline_is_refused(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PADELLM_TRUST_REMOTE_CODE", "1")
-    write_code(model / "custom_generate" / "generate.py", tmp_path / "trace")
-    trusting(model).to_disk(tmp_path / "nlp")
-    monkeypatch.delenv("PADELLM_TRUST_REMOTE_CODE")
+def test_request_of_a_saved_pipeline_is_refused(saved: Path) -> None:
     with pytest.raises(ValueError, match="set PADELLM_TRUST_REMOTE_CODE=1 in the"):
-        spacy.load(tmp_path / "nlp")
+        spacy.load(saved)
 
 
 def test_request_that_is_withdrawn_at_load_runs_no_code(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saved: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PADELLM_TRUST_REMOTE_CODE", "1")
-    write_code(model / "custom_generate" / "generate.py", tmp_path / "trace")
-    trusting(model).to_disk(tmp_path / "nlp")
-    monkeypatch.delenv("PADELLM_TRUST_REMOTE_CODE")
     key = "components.padellm_ner.model.trust_remote_code"
     with pytest.raises(ValueError, match="files elsewhere, that are not trusted"):
-        spacy.load(tmp_path / "nlp", config={key: False})
+        spacy.load(saved, config={key: False})
     assert not (tmp_path / "trace").exists()
 
 
