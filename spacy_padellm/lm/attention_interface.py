@@ -50,6 +50,10 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Compute the attention of packed tokens, as transformers' interface asks for.
 
+    module (torch.nn.Module): The attention module of a layer.
+    scaling, softcap (float | None): See `attend_plainly`.
+    attention_mask (torch.Tensor | None): Not used, as `kwargs`: the trees have masks of
+        their own.
     query, key, value (torch.Tensor): (1, heads, tokens, head size).
     RETURNS (tuple[torch.Tensor, None]): The output (1, tokens, heads, head size);
         attention weights are not returned.

@@ -35,8 +35,9 @@ def attend_plainly(
 
     query (torch.Tensor): (rows * width, heads, head size).
     keys, values (torch.Tensor): (rows, slots, shared heads, head size).
-    mask (torch.Tensor): (rows, 1, width, slots).
-    scale, softcap: Of the scores.
+    mask (torch.Tensor): (rows, 1, width, slots), added to the scores.
+    scale (float): Factor of the scores.
+    softcap (float | None): Keeps the scores between -softcap and softcap.
     RETURNS (torch.Tensor): (rows * width, heads, head size).
     """
     q, k, v = _fold(query, keys, values)
@@ -58,10 +59,12 @@ def attend_fused(
     mask: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """Compute the same by torch's fused attention.
+    """Compute the attention of padded rows by torch's fused attention.
 
+    query, keys, values, scale: See `attend_plainly`.
     mask (torch.Tensor): (rows, 1, times * width, slots), repeated for the query heads
         that share keys.
+    RETURNS (torch.Tensor): (rows * width, heads, head size).
     """
     q, k, v = _fold(query, keys, values)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)

@@ -21,6 +21,10 @@ def bucket(size: int) -> int:
 def fill_bucket(
     numbers: Sequence[int] | npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int64]:
-    """Append zeros up to the next size; nothing is appended to an empty list."""
+    """Append zeros up to the next size; nothing is appended to an empty list.
+
+    numbers (int64, (count,)): The numbers.
+    RETURNS (int64, (size,)): The numbers, and zeros.
+    """
     array = np.asarray(numbers, dtype=np.int64)
     return np.pad(array, (0, bucket(len(array)) - len(array)))

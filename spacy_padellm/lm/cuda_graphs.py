@@ -87,7 +87,10 @@ class GraphRunner:
 
     @staticmethod
     def fits(packed: PackedBatch) -> bool:
-        """Whether a text should be decoded here, judged by its first pass."""
+        """Whether a text should be decoded here, judged by its first pass.
+
+        packed (PackedBatch): Its first pass.
+        """
         return len(packed.starts) == 1 and len(packed.ids) <= MOST_TOKENS
 
     def packed_logits(

@@ -66,6 +66,11 @@ class ModelHandle:
     """
 
     def __init__(self, source: ModelSource) -> None:
+        """Find the model, without loading it.
+
+        source (ModelSource): Its name, its device and its dtype.
+        RAISES (ValueError): If its settings cannot be read.
+        """
         self.source = source
         self.needs_weights = True
         self._state: ByName | InMemory = ByName()
@@ -176,12 +181,18 @@ class ModelHandle:
         return self._client_tokens
 
     def use(self, lm: LanguageModel) -> None:
-        """Use a given model."""
+        """Use a model that is in memory.
+
+        lm (LanguageModel): The model.
+        """
         self._state = InMemory(lm)
         self._client_tokens = None
 
     def use_new(self, make: Callable[[], LanguageModel]) -> None:
-        """Use a model made from scratch, on the device of the config."""
+        """Use a model made from scratch, on the device of the config.
+
+        make (Callable[[], LanguageModel]): Makes the model.
+        """
         lm = make()
         place_for_training(lm, self.source)
         self.use(lm)

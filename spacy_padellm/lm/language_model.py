@@ -113,6 +113,7 @@ class LanguageModel:
     def tokens_of(self, prompt: Prompt) -> PromptTokens:
         """Get the token ids of a prompt for this model's tokenizer.
 
+        prompt (Prompt): The prompt.
         RAISES (ValueError): If the tokenizer has no end-of-sequence token.
         """
         if prompt not in self._prompts:
@@ -122,6 +123,7 @@ class LanguageModel:
     def add_special_tokens(self, tokens: Sequence[str]) -> list[int]:
         """Add special tokens that the tokenizer does not have yet.
 
+        tokens (Sequence[str]): The special tokens.
         RETURNS (list[int]): The ids of the added tokens.
         """
         known = self.tokenizer.get_added_vocab()

@@ -45,7 +45,6 @@ def find_model(name: str) -> Path | str:
 
     name (str): The name.
     RETURNS (Path | str): A folder, a GGUF file, or the name.
-
     RAISES (ValueError): If the name can only be a folder, and the folder is missing, or
         it is nearly that of a bundled model.
     """
@@ -102,6 +101,8 @@ def absolute_name(name: str) -> str:
 def check_source(name: str, *, revision: str | None) -> None:
     """Check that a model of this name exists.
 
+    name (str): The name.
+    revision (str | None): Branch, tag or commit of a hub model.
     RAISES (ValueError): If it does not.
     """
     source = find_model(name)

@@ -90,6 +90,9 @@ def base_names(folder: Path) -> list[str]:
     """Get the name of the base model of a folder's adapter, if it holds one.
 
     A file that cannot be read holds none: that is reported when it is loaded.
+
+    folder (Path): The folder.
+    RETURNS (list[str]): The name, or nothing.
     """
     try:
         settings = json.loads((folder / ADAPTER).read_text("utf8"))

@@ -100,6 +100,7 @@ def is_unchanged(name: str | None, state: ByName) -> bool:
 def check_model_unchanged(name: str | None, state: ByName) -> None:
     """Check that the files to load are those that were found.
 
+    name, state: See `is_unchanged`. Models without a stamp are not checked.
     RAISES (ValueError): If they were changed or deleted.
     """
     if state.stamp is not None and not is_unchanged(name, state):

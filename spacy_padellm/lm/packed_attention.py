@@ -45,7 +45,10 @@ class AttentionBlock:
     repeated: dict[int, torch.Tensor] = field(default_factory=dict)
 
     def repeated_mask(self, times: int) -> torch.Tensor:
-        """The mask of query heads that share keys; made once for all layers."""
+        """The mask of query heads that share keys; made once for all layers.
+
+        times (int): Query heads that share keys.
+        """
         return repeated_mask(self.mask, times, self.repeated)
 
 
@@ -73,6 +76,7 @@ class PackedAttention:
     ) -> torch.Tensor:
         """Write keys and values to the cache, and compute the attention of a layer.
 
+        layer (int): The layer's index.
         query, key, value (torch.Tensor): (tokens, heads, head size). Tokens beyond
             those of the pass are padding.
         RETURNS (torch.Tensor): (tokens, heads, head size).

@@ -41,8 +41,9 @@ class PaddedAttention:
     ) -> torch.Tensor:
         """Compute the attention of a layer.
 
-        query, key, value (torch.Tensor): (tokens, heads, head size). Tokens beyond
-            rows * width are padding.
+        layer (int): The layer's index.
+        query, key, value (torch.Tensor): (tokens, heads, head size). Tokens beyond rows
+            * width are padding.
         RETURNS (torch.Tensor): (tokens, heads, head size).
         """
         rows, _, width, _ = self.mask.shape

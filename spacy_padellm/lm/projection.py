@@ -19,10 +19,18 @@ class ModuleProjection:
     """Linear layers of a model that may be trained, and may have adapters."""
 
     def __init__(self, *modules: Any) -> None:
+        """Join linear layers.
+
+        modules (torch.nn.Module): Layers with the same inputs.
+        """
         self._modules = modules
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute the joined outputs."""
+        """Compute the joined outputs.
+
+        x (torch.Tensor): (rows, inputs).
+        RETURNS (torch.Tensor): (rows, outputs of all layers).
+        """
         outputs = [module(x) for module in self._modules]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
 
@@ -34,12 +42,20 @@ class PackedProjection:
     """
 
     def __init__(self, *modules: Any) -> None:
+        """Join linear layers; nothing is packed yet.
+
+        modules (torch.nn.Module): Layers with the same inputs, of bfloat16 on the CPU.
+        """
         self._modules = modules
         self._weight: torch.Tensor | None = None
         self._bias: torch.Tensor | None = None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute the joined outputs."""
+        """Compute the joined outputs.
+
+        x (torch.Tensor): (rows, inputs).
+        RETURNS (torch.Tensor): (rows, outputs of all layers).
+        """
         if self._weight is None:
             weights = [module.weight.detach() for module in self._modules]
             if self._modules[0].bias is not None:

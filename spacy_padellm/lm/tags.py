@@ -56,6 +56,7 @@ class TaughtTags:
     def from_dict(cls, settings: Mapping[str, Any]) -> TaughtTags:
         """The reverse of `to_dict`. Missing values are those of no tags.
 
+        settings (Mapping[str, Any]): The JSON values.
         RAISES (ValueError): If a value has the wrong type.
         """
         inside = as_mapping(settings.get("inside", {}), "tags.inside", as_token)
@@ -85,7 +86,10 @@ def read_old_tags(folder: Path) -> TaughtTags | None:
 
 
 def remove_old_tags(folder: Path) -> None:
-    """Remove tags from where earlier versions saved them."""
+    """Remove tags from where earlier versions saved them.
+
+    folder (Path): The model folder.
+    """
     (folder / _OLD_FILE).unlink(missing_ok=True)
     path = folder / "config.json"
     if path.is_file():

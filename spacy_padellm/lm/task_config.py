@@ -69,6 +69,7 @@ class TaskSettings:
     def from_json(cls, text: str, *, source: str) -> TaskSettings:
         """Parse the text of the file.
 
+        text (str): The text.
         source (str): The file's path, for the error message.
         RAISES (ValueError): If `to_json` would not write such a text.
         """
@@ -145,6 +146,7 @@ def _as_settings_errors(source: str) -> Iterator[None]:
 def read_settings(folder: Path) -> TaskSettings | None:
     """Read the settings of a model folder.
 
+    folder (Path): The model folder.
     RETURNS (TaskSettings | None): None if the folder has no `padellm.json`.
     RAISES (ValueError): If a file cannot be read, or is a link out of the folder.
     """
@@ -163,6 +165,7 @@ def read_settings(folder: Path) -> TaskSettings | None:
 def read_taught_tags(folder: Path) -> TaughtTags | None:
     """Read the tags that the model of a folder was trained to give.
 
+    folder (Path): The model folder.
     RETURNS (TaughtTags | None): None if the folder says nothing about tags.
     RAISES (ValueError): If a file cannot be read.
     """
@@ -176,7 +179,11 @@ def _read_old_tags(folder: Path) -> TaughtTags | None:
 
 
 def write_settings(folder: Path, settings: TaskSettings) -> None:
-    """Write the settings to a model folder."""
+    """Write the settings to a model folder.
+
+    folder (Path): The model folder.
+    settings (TaskSettings): The settings.
+    """
     (folder / FILE_NAME).write_text(settings.to_json(), "utf8")
 
 

@@ -47,7 +47,11 @@ def why_no_tree(lm: LanguageModel, length: int) -> str:
 
 
 def warn_unsupported(lm: LanguageModel, reason: str) -> None:
-    """Log once per model why its texts are decoded as separate sequences."""
+    """Log once per model why its texts are decoded as separate sequences.
+
+    lm (LanguageModel): The model.
+    reason (str): What `why_no_tree` returned.
+    """
     if lm not in _warned:
         _warned[lm] = True
         logger.warning(Warnings.W103.format(reason=reason))

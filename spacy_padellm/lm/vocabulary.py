@@ -26,13 +26,22 @@ class VocabularyHead:
         self.attach(model)
 
     def attach(self, model: Any) -> None:
-        """Add the hook again: added tokens make the head another module."""
+        """Add the hook again: added tokens make the head another module.
+
+        model (transformers.PreTrainedModel): The model.
+        """
         if self._hook is not None:
             self._hook.remove()
         self._hook = hook_vocabulary_head(model, self)
 
     def __call__(self, module: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Keep the hidden states, and return those at the positions: torch's hook."""
+        """Keep the hidden states, and return those at the positions: torch's hook.
+
+        module (torch.nn.Module): The vocabulary head.
+        args (tuple): The hidden states, (rows, width, size).
+        RETURNS (tuple | None): The hidden states (1, positions, size) to project; None
+            keeps all.
+        """
         if self._positions is None:
             return None
         self._hidden = args[0].flatten(0, 1)
@@ -83,6 +92,9 @@ def fit_vocabulary(model: Any, tokenizer: Any) -> None:
 
     New embeddings start as the mean of the others, so they are the same in each
     process.
+
+    model (transformers.PreTrainedModel): The model.
+    tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
     """
     known = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) <= known:

@@ -66,7 +66,11 @@ class Promise:
     thresholds: Mapping[str, float]
 
     def covers(self, label: str, probability: float) -> bool:
-        """Whether a mention is among those that the promise is about."""
+        """Whether a mention is among those that the promise is about.
+
+        label (str): The mention's label.
+        probability (float): Its calibrated score, in 0..1.
+        """
         return label in self.thresholds and probability >= self.thresholds[label]
 
 

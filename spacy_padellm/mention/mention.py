@@ -38,6 +38,11 @@ class TextMentions(list[Mention]):
     def __init__(
         self, mentions: Iterable[Mention], at_least: Mapping[str, Sequence[float]]
     ) -> None:
+        """Add to mentions how many to expect.
+
+        mentions (Iterable[Mention]): The mentions of the text.
+        at_least (Mapping[str, Sequence[float]]): See the class.
+        """
         super().__init__(mentions)
         self.at_least = at_least
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 
 def find_all(text: str, string: str) -> Iterator[int]:
-    """Yield the start offsets of all occurrences, including overlapping ones.
+    """Yield the start offsets of all occurrences of a string, including overlapping
+    ones.
 
+    text (str): The text.
     string (str): The string; not empty.
     """
     start = text.find(string)

@@ -29,14 +29,17 @@ class StringScore:
 
     @property
     def precision(self) -> float:
+        """The share of the found mentions that are gold; 0 if none were found."""
         return self.right / self.found if self.found else 0.0
 
     @property
     def recall(self) -> float:
+        """The share of the gold mentions that were found; 0 if there are none."""
         return self.right / self.gold if self.gold else 0.0
 
     @property
     def f(self) -> float:
+        """The harmonic mean of precision and recall (F1)."""
         p, r = self.precision, self.recall
         return 2 * (p * r / (p + r)) if self.right else 0.0
 

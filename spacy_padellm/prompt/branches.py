@@ -65,7 +65,12 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def split_shared(paths: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
-    """Split token lists into their common prefix and their non-empty remainders."""
+    """Split token lists into their common prefix and their non-empty remainders.
+
+    paths (Sequence[Sequence[int]]): The token lists.
+    RETURNS (tuple[list[int], list[list[int]]]): The prefix, and the remainder of each
+        list.
+    """
     shared = min(len(path) for path in paths) - 1
     for path in paths[1:]:
         shared = min(shared, common_prefix(paths[0], path))

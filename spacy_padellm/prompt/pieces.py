@@ -19,6 +19,11 @@ class PromptInPieces:
     """The tokens of prompts and answers, piece by piece."""
 
     def __init__(self, prompt: Prompt, strings: TokenStrings) -> None:
+        """Bind a prompt to a tokenizer.
+
+        prompt (Prompt): The templates.
+        strings (TokenStrings): The strings of its tokens.
+        """
         self._prompt = prompt
         self._strings = strings
         before, after = split_template(prompt.text)
@@ -60,11 +65,18 @@ class PromptInPieces:
         return MentionBranches(None, counted + shared, len(counted), mentions)
 
     def count_answer(self, count: int) -> list[int]:
-        """Tokens of a count of at least 1, with its end."""
+        """Tokens of a count of at least 1, with its end.
+
+        count (int): The count.
+        """
         return list(self._count(count))
 
     def answer(self, before: str, answer: str) -> list[int]:
-        """Tokens of an answer; they do not depend on the text before it."""
+        """Tokens of an answer; they do not depend on the text before it.
+
+        before (str): The end of the prompt.
+        answer (str): The answer.
+        """
         return self._strings.plain([answer])[0]
 
     def split_answer(self, before: str, parts: Sequence[str]) -> list[int]:
@@ -72,6 +84,9 @@ class PromptInPieces:
 
         If the tokenizer adds a space before every string, the leading space of each
         part is removed. So mentions have the same tokens in the answer as in the text.
+
+        before (str): The end of the prompt.
+        parts (Sequence[str]): The answer, split there.
         """
         if self._adds_spaces():
             parts = [part.removeprefix(" ") for part in parts]

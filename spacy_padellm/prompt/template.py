@@ -57,7 +57,11 @@ class Prompt:
             raise ValueError(Errors.P159.format(value=self.count))
 
     def bidirectional_span(self, text: tuple[int, int]) -> tuple[int, int]:
-        """Get the tokens of a text that attend to each other in both directions."""
+        """Get the tokens of a text that attend to each other in both directions.
+
+        text (tuple[int, int]): Start and end of the text's tokens in the prompt.
+        RETURNS (tuple[int, int]): The same for a prefix LM; else an empty range.
+        """
         return text if self.prefix_lm else (0, 0)
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,6 +74,7 @@ class Prompt:
     def from_dict(cls, settings: dict[str, Any]) -> Prompt:
         """The reverse of `to_dict`.
 
+        settings (dict[str, Any]): The settings.
         RAISES (ValueError): On unknown or missing settings.
         """
         known = {field.name for field in fields(cls)}
@@ -142,6 +147,10 @@ def make_prompt(preset: str, *, prefix_lm: bool = False, **templates: str) -> Pr
 
 
 def split_template(template: str) -> tuple[str, str]:
-    """Get the strings before and after the only field of a template."""
+    """Split a template at its only field.
+
+    template (str): The template.
+    RETURNS (tuple[str, str]): The strings before and after it.
+    """
     pieces = [literal for literal, *_ in string.Formatter().parse(template)]
     return pieces[0], "".join(pieces[1:])

@@ -51,12 +51,17 @@ class TokenStrings:
         return whole[:start]
 
     def special_in(self, text: str) -> str | None:
-        """Find a special token in a string."""
+        """Find a special token in a string.
+
+        text (str): The string.
+        RETURNS (str | None): The special token; None if there is none.
+        """
         return next((token for token in self._special.values() if token in text), None)
 
     def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """Start and end character of each token of texts, tokenized as in `plain`.
 
+        texts (Sequence[str]): The texts.
         RAISES (ValueError): If the tokenizer cannot compute offsets.
         """
         if not self._tokenizer.is_fast:
@@ -129,7 +134,11 @@ class TokenStrings:
         return piece
 
     def tokens_at(self, text: str, offset: int) -> set[int]:
-        """The tokens whose `piece` starts at an offset of a text."""
+        """The tokens whose `piece` starts at an offset of a text.
+
+        text (str): The text.
+        offset (int): An offset of its characters.
+        """
         longest = min(self._longest, len(text) - offset)
         pieces = (text[offset : offset + size] for size in range(1, longest + 1))
         return {t for piece in pieces for t in self._tokens_of.get(piece, ())}

@@ -62,6 +62,7 @@ class PromptTokens:
     def text_branches(self, texts: Sequence[str]) -> list[CountBranches]:
         """Prompts of the text's template only, which end with at least a line break.
 
+        texts (Sequence[str]): The texts.
         RETURNS (list[CountBranches]): One empty branch for each text.
         """
         return self._mode.text_branches(texts, self.end_of_text)

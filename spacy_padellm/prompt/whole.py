@@ -22,6 +22,11 @@ class WholePrompt:
     """The tokens of prompts and answers, each tokenized as a whole."""
 
     def __init__(self, prompt: Prompt, strings: TokenStrings) -> None:
+        """Bind a prompt to a tokenizer.
+
+        prompt (Prompt): The templates.
+        strings (TokenStrings): The strings of its tokens.
+        """
         self._prompt = prompt
         self._strings = strings
 
@@ -62,19 +67,30 @@ class WholePrompt:
         return MentionBranches(keep, shared[keep:], end - keep, mentions)
 
     def count_answer(self, count: int) -> list[int]:
-        """Tokens of a count of at least 1, with its end."""
+        """Tokens of a count of at least 1, with its end.
+
+        count (int): The count.
+        """
         _, before = split_template(self._prompt.label)
         return self.answer(before, self._prompt.count.format(count=count))
 
     def answer(self, before: str, answer: str) -> list[int]:
-        """Tokens of an answer as the continuation of the string before it."""
+        """Tokens of an answer as the continuation of the string before it.
+
+        before (str): The end of the prompt.
+        answer (str): The answer.
+        """
         prefix, joined = self._strings.plain([before, before + answer])
         if joined[: len(prefix)] == prefix:
             return joined[len(prefix) :]
         return self._strings.plain([answer])[0]
 
     def split_answer(self, before: str, parts: Sequence[str]) -> list[int]:
-        """Tokens of an answer that is split where mentions start and end."""
+        """Tokens of an answer that is split where mentions start and end.
+
+        before (str): The end of the prompt.
+        parts (Sequence[str]): The answer, split there.
+        """
         return self.answer(before, "".join(parts))
 
     def _counts(self, text: str, names: Sequence[str]) -> CountBranches:

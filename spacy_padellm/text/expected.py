@@ -80,6 +80,7 @@ def expect_mentions(
 def get_expected(doc: Doc) -> dict[str, Expected]:
     """What the model expects of each label: `doc._.padellm_expected`.
 
+    doc (Doc): The Doc.
     RETURNS (dict[str, Expected]): Label -> the expected number of mentions, and the
         probability that one was missed. Empty if no component wrote mentions to
         `doc.spans`.

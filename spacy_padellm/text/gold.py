@@ -41,9 +41,13 @@ def check_get_examples(
 
 
 def collect_texts(examples: Iterable[Example], texts: list[str]) -> Iterator[Example]:
-    """Yield examples, and add their texts to `texts`.
+    """Yield examples, and collect their texts.
 
     Saves iterating twice: a large corpus takes minutes to load.
+
+    examples (Iterable[Example]): The examples.
+    texts (list[str]): Receives the texts.
+    YIELDS (Example): The same examples.
     """
     for example in examples:
         texts.append(example.reference.text)
@@ -157,6 +161,8 @@ def gold_texts(
     spans_key (str): Key of the span group in `doc.spans` with nested mentions.
     check_labels (Callable[[Iterable[str]], None]): Raises an error if some of the
         labels are unknown.
+    RETURNS (list[GoldText]): One for each window.
+    RAISES (ValueError): As `check_labels`.
     """
     docs, offsets = [], []
     found = [gold_spans(example.reference, spans_key) for example in examples]
@@ -207,6 +213,7 @@ def gold_text(window: Window, offsets: Sequence[_Offsets]) -> GoldText:
     window (Window): The window.
     offsets (Sequence[tuple[int, int, str]]): The mentions of its Doc in text order:
         start, end (exclusive), label.
+    RETURNS (GoldText): The text, with the mentions in text order.
     """
     text = normalize_text(window.text)
     mentions: dict[str, list[str]] = {}

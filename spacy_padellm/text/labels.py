@@ -25,6 +25,7 @@ def get_doc_labels(doc: Doc) -> DocLabels | None:
 
     Equivalent settings, such as a list and a tuple of labels, give equal results.
 
+    doc (Doc): The Doc.
     RAISES (ValueError): If a label or a name is not a string, or empty.
     """
     labels = doc.user_data.get(LABELS_KEY)

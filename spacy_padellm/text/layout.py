@@ -25,7 +25,7 @@ _LONGEST_CAPLESS_ITEM = 8  # characters, in scripts without capitals
 
 
 def layout_breaks(text: str) -> list[tuple[int, int]]:
-    """Find the whitespace at which the layout of a text parts it.
+    """Find the whitespace at which the layout of a text splits it.
 
     These are blank lines, tabs, runs of three spaces, and line breaks before bullets
     and fields, between the lines of a list, and after lines that end early. All other

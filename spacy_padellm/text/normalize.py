@@ -31,6 +31,9 @@ def compose(text: str, form: Literal["NFC", "NFKC"]) -> str:
 
     That function takes quadratic time for marks that are not in canonical order. Long
     runs of them are sorted first.
+
+    text (str): The text.
+    form (Literal["NFC", "NFKC"]): The form.
     """
     if not _MANY_MARKS.search(text):
         return normalize(form, text)
@@ -47,5 +50,6 @@ def normalized_offset(text: str, offset: int) -> int:
     text (str): The original text.
     offset (int): Offset of the character in it. The character must not continue a run
         of whitespace, or combine with the character before it.
+    RETURNS (int): Its offset in the normalized text.
     """
     return len(normalize_text(text[:offset]))

@@ -16,7 +16,13 @@ def promised_key(spans_key: str) -> str:
 
 
 def gold_spans(doc: Doc, spans_key: str) -> list[Span] | None:
-    """A gold Doc's mentions; None if it is not annotated, or only partly."""
+    """A gold Doc's mentions.
+
+    doc (Doc): The Doc.
+    spans_key (str): Key of the span group in `doc.spans` with nested mentions.
+    RETURNS (list[Span] | None): The span group without repeats, or else `doc.ents`;
+        None if the Doc is not annotated, or only partly.
+    """
     if spans_key in doc.spans:
         # a repeated span is one mention
         return list(dict.fromkeys(doc.spans[spans_key]))
@@ -28,6 +34,7 @@ def gold_spans(doc: Doc, spans_key: str) -> list[Span] | None:
 def get_score(span: Span) -> float | None:
     """The probability of a predicted span: `span._.padellm_score`.
 
+    span (Span): The span.
     RETURNS (float | None): None if the component did not predict it with this label.
     """
     place = [span.start_char, span.end_char, span.label_]

@@ -39,6 +39,7 @@ class DocResult:
 
     @property
     def complete(self) -> bool:
+        """Whether all windows are decoded, or the Doc has an error."""
         return self.error is not None or len(self.decoded) == len(self.texts)
 
     @property

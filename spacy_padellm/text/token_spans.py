@@ -19,6 +19,10 @@ def align_tokens(
 ) -> tuple[list[tuple[Span, ScoredSpan]], list[ScoredSpan]]:
     """Align spans of characters with the tokens of their Doc.
 
+    doc (Doc): The Doc.
+    spans (Iterable[ScoredSpan]): Spans of its characters.
+    alignment_mode (AlignmentMode): How spans that start or end inside a token are
+        aligned, as in `Doc.char_span`.
     RETURNS (tuple[list[tuple[Span, ScoredSpan]], list[ScoredSpan]]): In text order,
         each span with its offsets in tokens; and those that match no tokens.
     """

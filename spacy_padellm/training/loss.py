@@ -24,8 +24,10 @@ def batches(
 ) -> Iterator[list[TrainingTree]]:
     """Group trees of similar size into batches.
 
+    trees (Sequence[TrainingTree]): The trees.
     max_tokens (int): Limit of a batch's tokens, including padding; a larger tree is a
         batch of its own.
+    YIELDS (list[TrainingTree]): The trees of a batch.
     """
     batch: list[TrainingTree] = []
     for tree in sorted(trees, key=lambda tree: tree.size):
@@ -42,6 +44,9 @@ def supported_trees(
 ) -> list[TrainingTree]:
     """Unroll trees into separate examples where the model does not support trees.
 
+    lm (LanguageModel): The model.
+    trees (Sequence[TrainingTree]): The trees.
+    RETURNS (list[TrainingTree]): The trees, or their separate examples.
     RAISES (ValueError): If it does not support bidirectional spans, and the trees have
         them.
     """

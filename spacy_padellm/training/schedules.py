@@ -47,7 +47,10 @@ class WarmupCosine:
         return self._initial_rate * (1 + math.cos(math.pi * done)) / 2
 
     def set_total(self, steps: int) -> None:
-        """Set how many steps the training takes, if `total_steps` was None."""
+        """Set how many steps the training takes, if `total_steps` was None.
+
+        steps (int): The number of steps.
+        """
         if self._total_steps is None:
             self._total_steps = steps
             self._check_warmup()

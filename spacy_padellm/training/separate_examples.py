@@ -9,6 +9,7 @@ from spacy_padellm.tree.token_tree import ROOT
 def unroll(tree: TrainingTree) -> list[TrainingTree]:
     """One example for each mention, and for each label without mentions.
 
+    tree (TrainingTree): The training tree of a text.
     RETURNS (list[TrainingTree]): Trees of a single path, with predictions of weight 1.
     """
     tokens: list[int] = []

@@ -37,7 +37,10 @@ def tag_weight(tag_loss: float | None, tags: TaughtTags) -> float:
 
 
 def without_tags(tags: TaughtTags) -> TaughtTags:
-    """The tags of a model after it was trained without them."""
+    """The tags of a model after it was trained without them.
+
+    tags (TaughtTags): The tags that it was trained on before.
+    """
     return replace(tags, inside={}, begins={}, sets=[]) if tags.inside else tags
 
 
@@ -161,6 +164,11 @@ class TagBatch:
     """
 
     def __init__(self, trees: Sequence[TrainingTree], width: int) -> None:
+        """Join the tags of trees.
+
+        trees (Sequence[TrainingTree]): The trees; those without tags are passed over.
+        width (int): The width that the trees are padded to, in tokens.
+        """
         tagged = [(row, tree.tags) for row, tree in enumerate(trees) if tree.tags]
         self.tag_ids = sorted({tag for _, tags in tagged for tag in tags.tag_ids})
         index = {tag: number for number, tag in enumerate(self.tag_ids)}

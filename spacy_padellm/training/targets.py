@@ -90,7 +90,12 @@ class TrainingTree:
         return self.size - 1
 
     def predict(self, position: int, target: int, weight: float) -> None:
-        """Add the prediction of `target` after the token at `position`."""
+        """Add the prediction of a token.
+
+        position (int): The token that it follows, by its number in `chains`.
+        target (int): The token to predict.
+        weight (float): Its loss weight.
+        """
         self.positions.append(position)
         self.targets.append(target)
         self.weights.append(weight)
@@ -170,6 +175,9 @@ def make_answer_trees(
     """The trees of several texts for an answer format: a branch for each prompt.
 
     Each token of an answer, including `<eos>`, has weight 1.
+
+    form (AnswerFormat): The format.
+    prompt, golds, labels: See `make_targets`.
     """
     trees = []
     prompts = form.ask(prompt, [gold.text for gold in golds], labels)

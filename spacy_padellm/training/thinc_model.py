@@ -115,7 +115,10 @@ def _warn_of_revision(name: str, revision: str) -> None:
 
 
 def get_handle(model: TreeModel) -> ModelHandle:
-    """The handle of a model that was created here."""
+    """The handle of a model that was created here.
+
+    model (TreeModel): The component's model.
+    """
     handle: ModelHandle = model.attrs["handle"]
     return handle
 

@@ -177,7 +177,11 @@ def make_step(
 
 
 def get_state(updates: Updates) -> dict[str, Any]:
-    """The float32 weights and the optimizers' state, after a step."""
+    """Get the float32 weights and the optimizers' state.
+
+    updates (Updates): The updates, after a step.
+    RETURNS (dict[str, Any]): For `set_state`, and to be saved with `torch.save`.
+    """
     assert updates.masters is not None
     weights = {name: w.detach() for name, w in updates.masters.named().items()}
     return {

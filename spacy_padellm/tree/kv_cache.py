@@ -45,6 +45,8 @@ class TreeKVCache:
         """Allocate rows and slots, and free memory if much more was allocated.
 
         The content is kept.
+
+        rows, slots (int): The numbers of rows and slots that are needed.
         """
         enough = rows <= self.rows and slots <= self.slots
         if enough and self.rows * self.slots <= 4 * rows * slots + _SMALL:
@@ -72,7 +74,11 @@ class TreeKVCache:
     def slot_mapping(
         self, rows: npt.NDArray[np.int64], slots: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
-        """Get the indices in the flattened cache for rows and slots."""
+        """Get the indices in the flattened cache for rows and slots.
+
+        rows, slots (int64, (tokens,)): Row and slot of each token.
+        RETURNS (int64, (tokens,)): Their indices.
+        """
         return rows * self.slots + slots
 
     def write(
@@ -101,7 +107,11 @@ class TreeKVCache:
         return self._buffers[layer, 0], self._buffers[layer, 1]
 
     def clear(self, row: int, slots: int) -> None:
-        """Set the first slots of a row to zero."""
+        """Set the first slots of a row to zero.
+
+        row (int): The row.
+        slots (int): How many slots.
+        """
         for store in self._stores:
             store.tensor[:, row, :slots] = 0
 

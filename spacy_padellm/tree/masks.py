@@ -8,7 +8,7 @@ import torch
 def additive_mask(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Make a mask of 0 where something is visible, and the lowest number elsewhere.
 
-    visible (torch.Tensor): Booleans.
+    visible (torch.Tensor): Booleans of any shape.
     dtype (torch.dtype): The dtype of the mask.
     RETURNS (torch.Tensor): The mask, with the same shape and on the same device.
     """

@@ -132,7 +132,11 @@ class TreeBatch:
 
 
 def pad_trees(trees: Sequence[TokenTree]) -> TreeBatch:
-    """End the only pass of several trees, and pad them to one width."""
+    """End the only pass of several trees, and pad them to one width.
+
+    trees (Sequence[TokenTree]): At least one tree, each with tokens and without an
+        earlier pass.
+    """
     width = max(tree.filled for tree in trees)
     ids = np.zeros((len(trees), width), dtype=np.int64)
     positions = np.zeros_like(ids)
