@@ -82,8 +82,12 @@ def decode(
     *,
     forced: ForcedOutputs | None = None,
 ) -> list[list[Mention]]:
-    """Decode a list of texts; see `DecodeJob` and `Decoder.stream`.
+    """Decode a list of texts; see `Decoder.stream`.
 
+    decoder (Decoder): The decoder.
+    lm, prompt, labels, forced: See `DecodeJob`.
+    texts (Sequence[str]): The texts; none is empty or only whitespace.
+    RETURNS (list[list[Mention]]): The mentions of each text.
     RAISES (Exception): The error of the first text that could not be decoded.
     """
     decoded = []

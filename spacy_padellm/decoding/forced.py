@@ -23,10 +23,17 @@ class ForcedOutputs:
         self.gold = mentions
 
     def count(self, text: str, label: str) -> list[int]:
-        """Tokens of the answer to a count prompt, including the end."""
+        """Tokens of the answer to a count prompt, including the end.
+
+        text, label (str): The text and the label of the prompt.
+        """
         count = len(self.gold[text].get(label, ()))
         return self._prompt.count_answer(count)
 
     def mention(self, text: str, label: str, index: int) -> list[int]:
-        """Tokens of the answer to a mention prompt, including `<eos>`."""
+        """Tokens of the answer to a mention prompt, including `<eos>`.
+
+        text, label (str): The text and the label of the prompt.
+        index (int): The mention's number within the label, from 1.
+        """
         return self._prompt.mention_answer(self.gold[text][label][index - 1])

@@ -26,13 +26,19 @@ class Limits:
     mentions: int = 0
 
     def capped(self, count: int) -> int:
-        """Cut a count to `max_mentions`."""
+        """Cut a count to `max_mentions`.
+
+        count (int): The count.
+        """
         if count > self.max_mentions:
             self.counts += 1
         return min(count, self.max_mentions)
 
     def add(self, other: Limits) -> None:
-        """Add what another one counted."""
+        """Add the counts of other limits.
+
+        other (Limits): The limits of another part of the work.
+        """
         self.counts += other.counts
         self.mentions += other.mentions
 
@@ -48,6 +54,7 @@ class Limits:
 def check_limits(**settings: int | None) -> None:
     """Check that a decoder's settings are positive whole numbers, or None.
 
+    settings (int | None): Setting -> value.
     RAISES (ValueError): If one is not.
     """
     for name, value in settings.items():

@@ -41,7 +41,10 @@ class Replica:
     prompt: PromptTokens
 
     def bind(self, job: DecodeJob) -> DecodeJob:
-        """The same job with this replica's model."""
+        """The same job with this replica's model.
+
+        job (DecodeJob): The job.
+        """
         return replace(job, lm=self.lm)
 
 

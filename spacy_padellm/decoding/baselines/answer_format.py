@@ -57,7 +57,12 @@ class AnswerFormat:
     room: Callable[[PromptTokens, Mapping[str, str]], Callable[[int], int]]
 
     def groups(self, labels: Mapping[str, str]) -> list[dict[str, str]]:
-        """The labels of each prompt of a text."""
+        """Divide labels between the prompts of a text.
+
+        labels (Mapping[str, str]): Label -> its name in the prompt.
+        RETURNS (list[dict[str, str]]): For each prompt of a text, its labels with their
+            names.
+        """
         if self.by_label:
             return [{label: name} for label, name in labels.items()]
         return [dict(labels)]
@@ -65,7 +70,13 @@ class AnswerFormat:
     def ask(
         self, prompt: PromptTokens, texts: Sequence[str], labels: Mapping[str, str]
     ) -> list[CountBranches]:
-        """The prompts of texts."""
+        """The prompts of texts.
+
+        prompt (PromptTokens): The prompt.
+        texts (Sequence[str]): The texts.
+        labels (Mapping[str, str]): Label -> its name in the prompt.
+        RETURNS (list[CountBranches]): One for each text, with a branch for each prompt.
+        """
         if self.by_label:
             return prompt.count_branches(texts, list(labels.values()))
         return prompt.text_branches(texts)
@@ -73,7 +84,13 @@ class AnswerFormat:
     def tokens(
         self, prompt: PromptTokens, gold: GoldText, labels: Mapping[str, str]
     ) -> list[list[int]]:
-        """The gold answers to a text's prompts, each with `<eos>`."""
+        """The gold answers to a text's prompts, each with `<eos>`.
+
+        prompt (PromptTokens): The prompt.
+        gold (GoldText): The text with its mentions.
+        labels (Mapping[str, str]): Label -> its name in the prompt.
+        RETURNS (list[list[int]]): The tokens of each answer.
+        """
         template = prompt.prompt.label if self.by_label else prompt.prompt.text
         return [
             answer_tokens(prompt, template, self.write(gold, group))
@@ -100,7 +117,11 @@ def answer_tokens(
 
 
 def escape(string: str, marks: str) -> str:
-    """Write a backslash before each of the marks, and before backslashes."""
+    """Write a backslash before each of the marks, and before backslashes.
+
+    string (str): The string.
+    marks (str): The characters that are marks.
+    """
     return re.sub(f"[{re.escape(marks)}\\\\]", r"\\\g<0>", string)
 
 
@@ -141,7 +162,12 @@ def read_list(answer: str, start: int, end: int) -> list[Piece]:
 
 
 def read_item(answer: str, start: int, end: int) -> list[Piece]:
-    """Read the mention between two offsets, unless there is only whitespace."""
+    """Read the mention between two offsets, unless there is only whitespace.
+
+    answer (str): The answer.
+    start, end (int): Its character offsets.
+    RETURNS (list[Piece]): The mention, or nothing.
+    """
     raw = answer[start:end]
     start += len(raw) - len(raw.lstrip())
     raw = raw.strip()

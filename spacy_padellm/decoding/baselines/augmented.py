@@ -31,7 +31,12 @@ _BRACKET = re.compile(r"\\.|[\[\]]", re.DOTALL)
 
 
 def write_answer(gold: GoldText, labels: Mapping[str, str]) -> list[str]:
-    """Write a text with its mentions marked."""
+    """Write a text with its mentions marked.
+
+    gold (GoldText): The text with its mentions.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    RETURNS (list[str]): The answer, split where mentions begin and end.
+    """
     pieces = []
     reached = 0
     mentions = {label: gold.mentions.get(label, ()) for label in labels}
@@ -51,6 +56,10 @@ def read_answer(answer: str, labels: Mapping[str, str]) -> dict[str, list[Piece]
 
     Only the contents of brackets are read; the rest may differ from the text. If a
     bracket is not closed, it is read up to the next one.
+
+    answer (str): Any string.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    RETURNS (dict[str, list[Piece]]): Label -> its mentions in order.
     """
     # longer names first, because a name may end with another one
     names = sorted(

@@ -62,6 +62,9 @@ def outermost(mentions: Iterable[MentionOffsets]) -> Iterator[MentionOffsets]:
 
     Of nested mentions the outermost is kept, of others that overlap the first, of equal
     ones the first in the input.
+
+    mentions (Iterable[MentionOffsets]): The mentions.
+    YIELDS (MentionOffsets): Those that are kept.
     """
     reached = 0
     for mention in sorted(mentions, key=lambda mention: (mention.start, -mention.end)):

@@ -23,13 +23,23 @@ from spacy_padellm.prompt.tokens import PromptTokens
 
 
 def write_answer(gold: GoldText, labels: Mapping[str, str]) -> list[str]:
-    """Write the mentions of a label as a list."""
+    """Write the mentions of a label as a list.
+
+    gold (GoldText): The text with its mentions.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    RETURNS (list[str]): The answer, split where mentions begin and end.
+    """
     (label,) = labels
     return write_list(gold.mentions.get(label, ()))
 
 
 def read_answer(answer: str, labels: Mapping[str, str]) -> dict[str, list[Piece]]:
-    """Read a list of mentions of a label."""
+    """Read a list of mentions of a label.
+
+    answer (str): Any string.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    RETURNS (dict[str, list[Piece]]): Label -> its mentions in order.
+    """
     (label,) = labels
     return {label: read_list(answer, 0, len(answer))}
 

@@ -34,7 +34,12 @@ _CLOSE = re.compile(r"\\.|\)", re.DOTALL)
 
 
 def write_answer(gold: GoldText, labels: Mapping[str, str]) -> list[str]:
-    """Write the mentions of all labels."""
+    """Write the mentions of all labels.
+
+    gold (GoldText): The text with its mentions.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    RETURNS (list[str]): The answer, split where mentions begin and end.
+    """
     pieces = []
     before = "("
     for label, name in labels.items():
@@ -56,6 +61,10 @@ def read_answer(answer: str, labels: Mapping[str, str]) -> dict[str, list[Piece]
 
     Unknown labels and repeats of a label are left out. If a parenthesis is not closed,
     the list extends to the next label.
+
+    answer (str): Any string.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
+    RETURNS (dict[str, list[Piece]]): Label -> its mentions in order.
     """
     known: dict[str, str] = {}
     for key, name in labels.items():

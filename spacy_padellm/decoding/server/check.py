@@ -39,6 +39,10 @@ class ServedModels:
     """A server's model, which is checked once for each prompt."""
 
     def __init__(self, connection: Connection) -> None:
+        """Prepare the check, without sending a request.
+
+        connection (Connection): The connection to the server.
+        """
         self.connection = connection
         self._checks: weakref.WeakKeyDictionary[
             PromptTokens, asyncio.Task[ServedModel]
@@ -48,6 +52,8 @@ class ServedModels:
         """The model, after a check that it has the client's tokenizer.
 
         All texts wait for the same check. If it fails, the next text repeats it.
+
+        prompt (PromptTokens): The prompt.
         RAISES (ConnectionError): If the server cannot be reached.
         RAISES (ValueError): See `check_server`.
         """
@@ -62,6 +68,9 @@ class ServedModels:
 async def check_server(connection: Connection, prompt: PromptTokens) -> ServedModel:
     """Check the server's model, its tokenizer and the fields of its answers.
 
+    connection (Connection): The connection to the server.
+    prompt (PromptTokens): The prompt.
+    RETURNS (ServedModel): The model.
     RAISES (ConnectionError): If the server cannot be reached.
     RAISES (ValueError): If it does not have the model, has another tokenizer, or does
         not return token ids and log-probabilities.
@@ -191,6 +200,8 @@ def count_ends(prompt: PromptTokens) -> tuple[int, ...]:
     """Tokens that complete the answer to a count prompt.
 
     They only save the server work: tokens after them are ignored in any case.
+
+    prompt (PromptTokens): The prompt.
     """
     ends = set()
     for count in range(1, 100):

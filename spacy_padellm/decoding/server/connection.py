@@ -41,9 +41,9 @@ class Connection:
     def __init__(self, settings: ServerSettings) -> None:
         """Start the event loop, without sending a request.
 
-        RAISES (ValueError): If the package openai or the API key is missing, or the
-            key contains characters that are not allowed, or may not be sent to the
-            server.
+        settings (ServerSettings): The settings.
+        RAISES (ValueError): If the package openai or the API key is missing, or the key
+            contains characters that are not allowed, or may not be sent to the server.
         """
         self.settings = settings
         self._transport = Transport(settings)
@@ -62,7 +62,11 @@ class Connection:
         return self._thread.pid
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine on the event loop."""
+        """Start a coroutine on the event loop.
+
+        work (Coroutine): The coroutine.
+        RETURNS (Future): Its result.
+        """
         return self._thread.submit(work)
 
     def plain(self, words: str) -> str:

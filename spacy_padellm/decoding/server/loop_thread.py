@@ -32,7 +32,11 @@ class LoopThread:
         weakref.finalize(self, _close, self._loop, thread, on_close, self.pid)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine on the event loop."""
+        """Start a coroutine on the event loop.
+
+        work (Coroutine): The coroutine.
+        RETURNS (Future): Its result.
+        """
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
 

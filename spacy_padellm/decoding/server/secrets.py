@@ -23,6 +23,7 @@ _OPENAI_VARIABLES = (
 def read_key(variable: str) -> str:
     """Read the API key; empty if none is needed.
 
+    variable (str): The environment variable with the API key.
     RAISES (ValueError): If a variable other than the default is not set, or if the key
         contains characters that are not allowed.
     """

@@ -29,6 +29,7 @@ class ServerSettings:
 def check_url(url: str) -> None:
     """Check a base URL, which is saved with the pipeline.
 
+    url (str): The base URL.
     RAISES (ValueError): If it is not valid, or contains a user name, password or query.
     """
     if not _is_address(url) or url != url.strip():

@@ -24,9 +24,9 @@ class Transport:
     def __init__(self, settings: ServerSettings) -> None:
         """Make the client, without sending a request.
 
-        RAISES (ValueError): If the package openai or the API key is missing, or the
-            key contains characters that are not allowed, or may not be sent to the
-            server.
+        settings (ServerSettings): The settings.
+        RAISES (ValueError): If the package openai or the API key is missing, or the key
+            contains characters that are not allowed, or may not be sent to the server.
         """
         self._url = settings.base_url
         self._timeout = settings.timeout
@@ -43,8 +43,13 @@ class Transport:
     async def send(
         self, method: str, path: str, body: dict[str, Any] | None, *, size: int
     ) -> object:
-        """Send a request once; gives the JSON of the answer.
+        """Send a request once.
 
+        method (str): "get" or "post".
+        path (str): The path below the base URL, or a whole URL of the server.
+        body (dict[str, Any] | None): The JSON of the request.
+        size (int): The most bytes of the answer.
+        RETURNS (object): The JSON of the answer.
         RAISES (NoAnswer): If the server cannot be reached, exceeds the timeout or
             reports a temporary problem.
         RAISES (Refused): If it refuses the request, or sends it elsewhere.
@@ -92,7 +97,10 @@ class Transport:
         return refused
 
     def plain(self, words: str) -> str:
-        """Words of a server for a message: without the API key, and shortened."""
+        """Words of a server for a message: without the API key, and shortened.
+
+        words (str): The words.
+        """
         if self._key:
             words = words.replace(self._key, "***")
         return "".join(char if char.isprintable() else " " for char in words[:_MESSAGE])
@@ -116,6 +124,11 @@ class NoAnswer(Exception):
     """
 
     def __init__(self, reason: str, *, wait: float | None = None) -> None:
+        """Keep the reason.
+
+        reason (str): Why there is no answer.
+        wait (float | None): See the class.
+        """
         super().__init__(reason)
         self.wait = wait
 

@@ -56,6 +56,7 @@ class CopySource:
     def fits(self, generated: Sequence[int], token: int) -> bool:
         """Whether a mention stays a string of the text with a further token.
 
+        token (int): The token.
         generated (Sequence[int]): The mention's tokens so far. A mention starts at a
             token of the text or after a space, and cannot be empty.
         """

@@ -49,6 +49,7 @@ class CountGrower:
         label (str): The label.
         ids (Sequence[int]): The tokens of its prompt after the root.
         tagged (Sequence[Tagged]): The mentions that its tags show.
+        RETURNS (CountBranch): The label, whose count the next pass gives.
         """
         grower = self.planter.grower
         tree, request = grower.tree, grower.request
@@ -71,6 +72,7 @@ class CountGrower:
     ) -> bool:
         """Take the next tokens of a count from a pass.
 
+        branch (CountBranch): The label.
         result (PassResult): The outputs of the last pass.
         tagged (Sequence[Tagged]): The mentions that the label's tags show, as drafts.
         RETURNS (bool): Whether the count needs another pass. If not, it is complete,

@@ -42,6 +42,7 @@ def read_outputs(
     pairs (torch.Tensor): (pairs, 2): outputs and the tokens whose probabilities are
         needed there.
     tag_logits (torch.Tensor): (tokens, tags).
+    RETURNS (Outputs): The outputs.
     """
     tokens, scores = likeliest(logits)
     parts = [tokens.double(), scores.double()]

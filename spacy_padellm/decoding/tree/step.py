@@ -43,12 +43,20 @@ class PassRequest:
     tagged: range = range(0)
 
     def ask(self, slot: int) -> int:
-        """Ask for the token after a slot; returns the output's number."""
+        """Ask for the token after a slot.
+
+        slot (int): The slot of a token.
+        RETURNS (int): The output's number.
+        """
         self.logit_slots.append(slot)
         return len(self.logit_slots) - 1
 
     def ask_draft(self, end: int, last: int) -> None:
-        """Ask for the tokens after each token of a draft, which follows slot `end`."""
+        """Ask for the tokens after each token of a draft.
+
+        end (int): The slot before the draft.
+        last (int): The slot of its last token.
+        """
         self.logit_slots += range(end + 1, last + 1)
 
     def clear(self) -> None:
