@@ -114,6 +114,7 @@ def draw_reliability(calibration: Reliability) -> Figure:
 def to_svg(figure: Figure) -> Markup:
     """Render a figure as an `<svg>` element.
 
+    figure (Figure): The figure.
     RETURNS (Markup): The element, safe to put into a page.
     """
     FigureCanvasSVG(figure)

@@ -64,6 +64,8 @@ class Examples:
     ) -> None:
         """Add the errors of a window.
 
+        case (WindowCase): The window.
+        judgement (Judgement): The kinds of its mentions.
         labels (Sequence[str]): The labels whose counts are compared.
         """
         counts = label_counts(case, judgement, labels)

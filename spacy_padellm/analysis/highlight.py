@@ -34,6 +34,9 @@ def label_colors(labels: Iterable[str]) -> dict[str, str]:
     """Assign a colour to each label, in the form that displaCy takes.
 
     The same labels get the same colours in any order.
+
+    labels (Iterable[str]): The labels.
+    RETURNS (dict[str, str]): Label -> CSS colour.
     """
     # displaCy does not escape labels
     return {
@@ -55,7 +58,13 @@ def gold_markup(case: WindowCase, colors: Mapping[str, str]) -> Markup:
 def predicted_markup(
     case: WindowCase, judgement: Judgement, colors: Mapping[str, str]
 ) -> Markup:
-    """Render a window with the generated mentions that are in its text."""
+    """Render a window with the generated mentions that are in its text.
+
+    case (WindowCase): The window.
+    judgement (Judgement): The kinds of its mentions.
+    colors (Mapping[str, str]): The result of `label_colors`.
+    RETURNS (Markup): HTML.
+    """
     placed = {
         GoldMention(found.start, found.end, found.mention.label)
         for found in (judged.aligned for judged in judgement.mentions)

@@ -135,7 +135,10 @@ def check_shared_labels(
 
 
 def exclusion_notes(corpus: GoldCorpus) -> list[str]:
-    """Notes for the user on the Docs and mentions that were left out."""
+    """Notes for the user on the Docs and mentions that were left out.
+
+    corpus (GoldCorpus): The corpus.
+    """
     notes = []
     if corpus.skipped:
         notes.append(Warnings.W190.format(n=corpus.skipped))

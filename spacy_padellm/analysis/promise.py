@@ -111,7 +111,11 @@ def make_promise(
     *,
     confidence: float = CONFIDENCE,
 ) -> Promise:
-    """Make the promise whose tests all found a threshold."""
+    """Make the promise whose tests all found a threshold.
+
+    tested (Sequence[Trial]): The result of `check_promise`.
+    measure, rate, confidence: See `check_promise`.
+    """
     thresholds = {
         label: result.threshold
         for result in tested
@@ -138,6 +142,11 @@ class MentionTable:
 
     @classmethod
     def of(cls, corpus: CandidateCorpus, labels: Sequence[str]) -> MentionTable:
+        """Make the table of a corpus.
+
+        corpus (CandidateCorpus): The corpus, with calibrated scores.
+        labels (Sequence[str]): The labels whose mentions are in the table.
+        """
         counted = set(labels)
         gold = [sum(m.label in counted for m in text.gold) for text in corpus.texts]
         found = [
@@ -164,6 +173,10 @@ class MentionTable:
         return found, np.bincount(self.docs[kept & self.right], minlength=size)
 
     def rates(self, threshold: float) -> Rates:
+        """Recall and precision of the mentions from a threshold on.
+
+        threshold (float): The lowest score, in 0..1.
+        """
         found, right = self._counts(threshold)
         return Rates(
             float(right.sum() / max(self.gold.sum(), 1)),
@@ -171,7 +184,11 @@ class MentionTable:
         )
 
     def errors(self, measure: Measure) -> list[ErrorRate]:
-        """The error rate from each threshold of the grid on."""
+        """The error rate from each threshold of the grid on.
+
+        measure (Measure): For recall, missed gold mentions are errors; for precision,
+            wrong predicted ones.
+        """
         rates = []
         for threshold in GRID:
             found, right = self._counts(threshold)
@@ -241,7 +258,10 @@ class ThresholdPath:
         return cls(order, levels, errors)
 
     def threshold(self, rate: float) -> float | None:
-        """The last threshold that passes; None if there is none."""
+        """The last threshold that passes; None if there is none.
+
+        rate (float): The promised rate, in 0..1.
+        """
         passed, level = None, 0.0
         for index in self.order:
             # what an index may spend passes on to the next one if it passes
@@ -260,6 +280,7 @@ class ThresholdPath:
     def lack(self, rate: float, docs: Sequence[int]) -> Lack:
         """Why no threshold keeps a rate.
 
+        rate (float): The promised rate, in 0..1.
         docs (Sequence[int]): The number of Docs of each corpus.
         """
         level = max(self.levels.values())

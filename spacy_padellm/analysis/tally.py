@@ -81,6 +81,8 @@ class Analysis:
     ) -> None:
         """Add a window.
 
+        case (WindowCase): The window.
+        judgement (Judgement): The kinds of its mentions.
         labels (Sequence[str]): The labels that are annotated in the window; they
             include the labels of all its mentions.
         """
@@ -104,14 +106,25 @@ class Analysis:
                 tally.errors[count_outcome(*counts[label]), "missed"] += 1
 
     def add_scored(self, label: str, score: float, *, right: bool) -> None:
-        """Add a final span."""
+        """Add a final span.
+
+        label (str): Its label.
+        score (float): Its probability, in 0..1.
+        right (bool): Whether it is a gold mention.
+        """
         self.labels[label].scored.append((score, right))
 
 
 def label_counts(
     case: WindowCase, judgement: Judgement, labels: Sequence[str]
 ) -> dict[str, tuple[int, int]]:
-    """The number of gold and of generated mentions of each label in a window."""
+    """The number of gold and of generated mentions of each label in a window.
+
+    case (WindowCase): The window.
+    judgement (Judgement): The kinds of its mentions.
+    labels (Sequence[str]): The labels.
+    RETURNS (dict[str, tuple[int, int]]): Label -> the two numbers.
+    """
     gold = Counter(judged.gold.label for judged in judgement.golds)
     generated = Counter(mention.label for mention in case.mentions)
     return {label: (gold[label], generated[label]) for label in labels}

@@ -42,13 +42,20 @@ class CandidateCorpus:
     nested: bool
 
     def f_score(self, thresholds: Mapping[str, float]) -> float:
-        """Compute the span F1 of the mentions at or above the thresholds, in 0..1."""
+        """Compute the span F1 of the mentions at or above the thresholds, in 0..1.
+
+        thresholds (Mapping[str, float]): Label -> threshold.
+        """
         judged = [right for _, right in self.judged(thresholds)]
         both = sum(len(text.gold) for text in self.texts) + len(judged)
         return 2 * sum(judged) / both if both else 0.0
 
     def judged(self, thresholds: Mapping[str, float]) -> Iterator[tuple[float, bool]]:
-        """Yield each mention at or above its threshold: score, and whether correct."""
+        """Yield each mention at or above its threshold.
+
+        thresholds (Mapping[str, float]): Label -> threshold.
+        YIELDS (tuple[float, bool]): Its score, and whether it is a gold mention.
+        """
         for text in self.texts:
             spans = [s for s in text.found if s.score >= thresholds.get(s.label, 0.0)]
             for s in spans if self.nested else choose_flat(spans):
@@ -98,7 +105,11 @@ def learn_thresholds(
 def mean_f(
     corpora: Sequence[CandidateCorpus], thresholds: Mapping[str, float]
 ) -> float:
-    """Compute the mean span F1 over corpora, in 0..1."""
+    """Compute the mean span F1 over corpora, in 0..1.
+
+    corpora (Sequence[CandidateCorpus]): The corpora, each with the same weight.
+    thresholds (Mapping[str, float]): Label -> threshold.
+    """
     return sum(corpus.f_score(thresholds) for corpus in corpora) / len(corpora)
 
 
@@ -129,7 +140,11 @@ def tune(corpora: Sequence[CandidateCorpus], labels: Sequence[str]) -> Tuning:
 
 
 def evaluate_tuning(corpus: CandidateCorpus, tuning: Tuning) -> TuningScores:
-    """Score a tuning on a corpus."""
+    """Score a tuning on a corpus.
+
+    corpus (CandidateCorpus): The corpus.
+    tuning (Tuning): The tuning.
+    """
     rescored = corpus.rescored(tuning.calibration)
     error = measure_reliability(rescored.judged(tuning.thresholds)).error
     return TuningScores(rescored.f_score(tuning.thresholds), error or 0.0)
@@ -142,6 +157,7 @@ def cross_fit(
 
     Each half of the texts is scored with the tuning learnt on the other half.
 
+    corpora, labels: See `tune`.
     RETURNS (list[TuningScores]): For each corpus, the mean over its halves.
     """
     halves = []
