@@ -18,6 +18,9 @@ from spacy_padellm.errors import Errors
 def inspect_docs(path: str, *, keep: Sequence[str], shard_size: int) -> InputLayout:
     """Count the Docs of a file.
 
+    path (str): The file.
+    keep (Sequence[str]): The columns to keep.
+    shard_size (int): The maximum number of rows per range.
     RAISES (AnnotateError): If columns are to be kept, because a DocBin has none.
     """
     if keep:
@@ -29,6 +32,9 @@ def inspect_docs(path: str, *, keep: Sequence[str], shard_size: int) -> InputLay
 def read_docbin(path: str, cut: Cut, vocab: Vocab) -> Iterator[InputRecord]:
     """Read a range of Docs with their annotation.
 
+    path (str): The file.
+    cut (Cut): The range.
+    vocab (Vocab): The vocabulary of the Docs.
     RAISES (ShardError): If the file is broken.
     """
     docs = _load_docbin(path).get_docs(vocab)

@@ -70,6 +70,7 @@ class InputFile:
 def open_fs(path: str) -> tuple[AbstractFileSystem, str]:
     """Find the file system of a path or URL, and the absolute path in it.
 
+    path (str): The path or URL.
     RAISES (AnnotateError): If the file system is unknown or not installed.
     """
     if not URL.match(path):
@@ -228,6 +229,7 @@ def _state(info: dict[str, Any]) -> tuple[int, str]:
 def check_file_unchanged(file: InputFile) -> None:
     """Check that an input file is the one that the run began with.
 
+    file (InputFile): The file as it was then.
     RAISES (AnnotateError): If it was replaced, changed or deleted.
     RAISES (ShardError): If it cannot be reached.
     """
@@ -262,6 +264,7 @@ def _seconds(modified: str) -> float | None:
 def wrap_read_errors(path: str) -> Iterator[None]:
     """Report errors in the `with` block as errors of an input file.
 
+    path (str): The input file.
     RAISES (ShardError): Instead of an error that a broken file can cause.
     """
     try:

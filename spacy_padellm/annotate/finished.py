@@ -44,6 +44,10 @@ class CountedFile(io.RawIOBase):
     """A file that counts what is written to it."""
 
     def __init__(self, file: IO[bytes]) -> None:
+        """Count from 0.
+
+        file (IO[bytes]): The file to write to.
+        """
         self._file = file
         self.size = 0
         self.crc32 = 0
@@ -53,7 +57,11 @@ class CountedFile(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        """Write bytes; returns how many."""
+        """Write bytes.
+
+        data (Any): Bytes, or what has their buffer.
+        RETURNS (int): The number of bytes.
+        """
         self._file.write(data)
         size = memoryview(data).nbytes
         self.size += size
@@ -68,6 +76,9 @@ class CountedFile(io.RawIOBase):
 def write_facts(output: str, shard: Shard, facts: Facts) -> None:
     """Write what is known of a shard, before its file appears.
 
+    output (str): The output folder.
+    shard (Shard): The shard.
+    facts (Facts): What is known of it.
     RAISES (AnnotateError): If it cannot be written.
     """
     with atomic_file(output, _facts_path(output, shard)) as file:
@@ -85,6 +96,7 @@ def find_unfinished(
     shards (Iterable[Shard]): The shards to look for.
     read (bool): Whether to read all files and compare their checksums, or only compare
         their sizes.
+    RETURNS (tuple[list[Shard], list[Shard]]): The missing ones, and the damaged ones.
     """
     sizes = list_sizes(f"{output}/{SHARDS}")
     rejected = list_sizes(f"{output}/{REJECTED}")
@@ -111,7 +123,12 @@ def find_unfinished(
 
 
 def remove_shard(output: str, shard: Shard, output_format: str) -> None:
-    """Remove the file of a damaged shard, so that it is annotated again."""
+    """Remove the file of a damaged shard, so that it is annotated again.
+
+    output (str): The output folder.
+    shard (Shard): The shard.
+    output_format (str): The run's format.
+    """
     remove(shard_path(output, shard, output_format))
     remove(_facts_path(output, shard))
 

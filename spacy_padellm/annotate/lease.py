@@ -84,7 +84,11 @@ def hold_lease(output: str) -> Iterator[str]:
 
 
 def has_lease(output: str, lease: str) -> bool:
-    """Whether a run still holds the lease of its output folder."""
+    """Whether a run still holds the lease of its output folder.
+
+    output (str): The output folder.
+    lease (str): What `hold_lease` gave.
+    """
     fs, folder = open_fs(output)
     fs.invalidate_cache()
     try:

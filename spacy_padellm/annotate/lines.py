@@ -36,8 +36,13 @@ def inspect_lines(
     keep: Sequence[str],
     shard_size: int,
 ) -> InputLayout:
-    """Divide a file of lines into ranges; reads the file once.
+    """Divide a file of lines into ranges.
 
+    path (str): The file.
+    data_format (str): "jsonl" or "text".
+    text_column (str): The column with the text.
+    keep (Sequence[str]): The columns to keep.
+    shard_size (int): The maximum number of rows per range.
     RAISES (AnnotateError): If a column is missing, or the text column holds no text.
     """
     with open_file(path) as file:
@@ -56,7 +61,11 @@ def inspect_lines(
 
 
 def cut_lines(file: IO[bytes], size: int) -> list[Cut]:
-    """Divide a file into ranges of `size` lines, with their byte offsets."""
+    """Divide a file into ranges of lines, with their byte offsets.
+
+    file (IO[bytes]): The file, decompressed.
+    size (int): The number of lines.
+    """
     offsets, lines, position, last = [0], 0, 0, b"\n"
     while block := file.read(BLOCK):
         ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
@@ -132,7 +141,13 @@ def _parse(line: bytes) -> Any:
 
 
 def read_line_range(path: str, cut: Cut) -> Iterator[tuple[int, bytes]]:
-    """Read a range: line number and line, without line end and byte-order mark."""
+    """Read a range of lines, without line ends and byte-order mark.
+
+    path (str): The file.
+    cut (Cut): The range.
+    YIELDS (tuple[int, bytes]): The number of the line, from 0, and the line.
+    RAISES (EOFError): If the file ends before the range does.
+    """
     with open_file(path) as file:
         _skip(file, cut.offset)
         for row in range(cut.start, cut.stop):
@@ -152,7 +167,12 @@ def _skip(file: IO[bytes], size: int) -> None:
 
 
 def read_text_records(path: str, cut: Cut) -> Iterator[InputRecord | BadRecord]:
-    """Read a range of lines, each of which is a text, even if it is empty."""
+    """Read a range of lines, each of which is a text, even if it is empty.
+
+    path (str): The file.
+    cut (Cut): The range.
+    YIELDS (InputRecord | BadRecord): One for each line.
+    """
     for row, line in read_line_range(path, cut):
         try:
             yield InputRecord(row, line.decode("utf8"))
@@ -163,7 +183,14 @@ def read_text_records(path: str, cut: Cut) -> Iterator[InputRecord | BadRecord]:
 def read_jsonl_records(
     path: str, cut: Cut, *, text_column: str, columns: pa.Schema
 ) -> Iterator[InputRecord | BadRecord]:
-    """Read a range of lines, each of which is a JSON object or empty."""
+    """Read a range of lines, each of which is a JSON object or empty.
+
+    path (str): The file.
+    cut (Cut): The range.
+    text_column (str): The key of the text.
+    columns (pa.Schema): The columns to keep.
+    YIELDS (InputRecord | BadRecord): One for each line that is not empty.
+    """
     for row, line in read_line_range(path, cut):
         if not line.strip():
             continue

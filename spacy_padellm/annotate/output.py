@@ -64,6 +64,7 @@ def list_sizes(folder: str) -> dict[str, int]:
 def wrap_write_errors(path: str) -> Iterator[None]:
     """Report file system errors in the `with` block as errors of the run.
 
+    path (str): What is written in the block.
     RAISES (AnnotateError): Instead of an OSError.
     """
     try:
@@ -174,6 +175,9 @@ def remove(path: str) -> None:
 def write_rejected(output: str, shard: Shard, bad: Sequence[BadRecord]) -> int:
     """Write a shard's bad records, in the order of their rows.
 
+    output (str): The output folder.
+    shard (Shard): The shard.
+    bad (Sequence[BadRecord]): Its bad records.
     RETURNS (int): The size of the file in bytes; 0 if there is none.
     RAISES (AnnotateError): If it cannot be written.
     """

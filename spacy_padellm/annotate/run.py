@@ -87,6 +87,8 @@ class RunSummary:
 def run(settings: AnnotateSettings) -> RunSummary:
     """Annotate all shards that are not finished yet.
 
+    settings (AnnotateSettings): The settings.
+    RETURNS (RunSummary): What was done.
     RAISES (AnnotateError): If the run cannot start or continue, or shards failed.
     """
     pipeline, folder = find_pipeline(settings.pipeline)

@@ -184,6 +184,8 @@ def died_message(shard: Shard) -> str:
 def check_gpus(workers: int, gpus_per_worker: float) -> None:
     """Check that there are enough GPUs for the workers.
 
+    workers (int): The number of workers.
+    gpus_per_worker (float): The number of GPUs of each.
     RAISES (AnnotateError): If there are not.
     """
     found = torch.cuda.device_count() if gpus_per_worker else 0

@@ -35,6 +35,11 @@ class AnnotateShards:
     """The actor, which annotates shards by their indices."""
 
     def __init__(self, job: Job, shards: Sequence[Shard]) -> None:
+        """Load the pipeline.
+
+        job (Job): The run.
+        shards (Sequence[Shard]): All shards of the run.
+        """
         self._job = job
         self._shards = shards
         self._error = ""
@@ -45,7 +50,11 @@ class AnnotateShards:
             self._error = str(error)
 
     def __call__(self, batch: pa.Table) -> Iterator[dict[str, list[Any]]]:
-        """Annotate shards; `failed` is an error of the shard, `stop` of the run."""
+        """Annotate shards; `failed` is an error of the shard, `stop` of the run.
+
+        batch (pa.Table): The indices of the shards to annotate.
+        YIELDS (dict[str, list]): The texts that are done, and the errors.
+        """
         for index in batch.column("item").to_pylist():
             failed, stop = "", self._error
             shard = self._shards[index]
@@ -62,9 +71,13 @@ class AnnotateShards:
 
 
 def count_attempt(output: str, shard: Shard) -> int:
-    """Record an attempt at a shard, and return the number of attempts.
+    """Record an attempt at a shard.
 
     Ray itself would retry forever if a shard's worker keeps dying.
+
+    output (str): The output folder.
+    shard (Shard): The shard.
+    RETURNS (int): The number of attempts so far.
     """
     folder = f"{output}/{ATTEMPTS_FOLDER}"
     fs, inside = open_fs(folder)
@@ -123,6 +136,7 @@ def run_ray(
 def check_address(address: str) -> None:
     """Check that a cluster accepts connections; Ray itself would try for minutes.
 
+    address (str): The address, as for `ray.init`.
     RAISES (OSError): If it does not.
     """
     host, colon, port = address.rpartition("://")[2].rpartition(":")

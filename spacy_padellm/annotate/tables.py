@@ -27,8 +27,12 @@ TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 def inspect_parquet(
     path: str, *, text_column: str, keep: Sequence[str], shard_size: int
 ) -> InputLayout:
-    """Read the footer of a file.
+    """Divide a file into ranges; reads only its footer.
 
+    path (str): The file.
+    text_column (str): The column with the text.
+    keep (Sequence[str]): The columns to keep.
+    shard_size (int): The maximum number of rows per range.
     RAISES (AnnotateError): If a column is missing, or the text column holds no text.
     """
     with open_file(path) as raw:
@@ -75,7 +79,15 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
 def read_parquet(
     path: str, cut: Cut, *, text_column: str, columns: pa.Schema
 ) -> Iterator[InputRecord | BadRecord]:
-    """Read a range of rows, with at most one batch in memory."""
+    """Read a range of rows, with at most one batch in memory.
+
+    path (str): The file.
+    cut (Cut): The range.
+    text_column (str): The column with the text.
+    columns (pa.Schema): The columns to keep.
+    YIELDS (InputRecord | BadRecord): One for each row.
+    RAISES (EOFError): If the file ends before the range does.
+    """
     with open_file(path) as raw:
         file = pq.ParquetFile(raw)
         groups, row = _row_groups(file.metadata, cut)

@@ -79,6 +79,7 @@ class Job:
 def load_job(job: Job) -> Language:
     """Load the pipeline of a run.
 
+    job (Job): The run.
     RAISES (AnnotateError): If it cannot be loaded, or is not the one that the run began
         with.
     """
@@ -132,6 +133,7 @@ def annotate_shard(
 def check_owned(job: Job) -> None:
     """Check that the output folder is still this run's.
 
+    job (Job): The run.
     RAISES (AnnotateError): If another run has taken it over.
     """
     with wrap_write_errors(job.output):
@@ -143,6 +145,7 @@ def check_owned(job: Job) -> None:
 def check_input(shard: Shard) -> None:
     """Check that the input of a shard is as it was when the run began.
 
+    shard (Shard): The shard.
     RAISES (AnnotateError): If it was changed.
     RAISES (ShardError): If it cannot be read.
     """
@@ -158,6 +161,10 @@ def read_records(
 ) -> Iterator[InputRecord | BadRecord]:
     """Read the rows of a shard.
 
+    job (Job): The run.
+    shard (Shard): The shard.
+    vocab (Vocab): The vocabulary of Docs in the file.
+    YIELDS (InputRecord | BadRecord): One for each row.
     RAISES (ShardError): If the file cannot be read.
     """
     path, cut = shard.path, shard.cut

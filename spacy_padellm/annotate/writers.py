@@ -42,7 +42,12 @@ class Writer:
 
 
 def to_entities(doc: Doc) -> list[dict[str, Any]]:
-    """List the entities; entities of other components have no score."""
+    """List the entities; entities of other components have no score.
+
+    doc (Doc): The annotated text.
+    RETURNS (list[dict[str, Any]]): For each entity `start`, `end`, `label`, `text` and
+        `score`.
+    """
     return [
         {
             "start": ent.start_char,
@@ -58,7 +63,12 @@ def to_entities(doc: Doc) -> list[dict[str, Any]]:
 def write_parquet(
     file: IO[bytes], batches: Iterable[list[Annotated]], columns: pa.Schema
 ) -> None:
-    """Write one row per text: the kept columns, the text and its entities."""
+    """Write one row per text: the kept columns, the text and its entities.
+
+    file (IO[bytes]): The file.
+    batches (Iterable[list[Annotated]]): The annotated texts.
+    columns (pa.Schema): The columns to keep.
+    """
     added = [pa.field("text", pa.string()), pa.field("entities", pa.list_(ENTITY))]
     schema = pa.schema([*columns, *added])
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
@@ -80,7 +90,12 @@ def _column(scalars: list[pa.Scalar], kind: pa.DataType) -> pa.Array:
 def write_spacy(
     file: IO[bytes], batches: Iterable[list[Annotated]], columns: pa.Schema
 ) -> None:
-    """Write a DocBin; the kept columns are in `doc.user_data["columns"]`."""
+    """Write a DocBin; the kept columns are in `doc.user_data["columns"]`.
+
+    file (IO[bytes]): The file.
+    batches (Iterable[list[Annotated]]): The annotated texts.
+    columns (pa.Schema): The columns to keep.
+    """
     docs = DocBin(store_user_data=True)
     for batch in batches:
         for record, doc in batch:
