@@ -65,6 +65,10 @@ def lengths(
 ) -> tuple[float, float]:
     """The length of a decoder's gold answers (the paper's Table 8).
 
+    decoder (Decoder): The decoder.
+    prompt (PromptTokens): The prompt.
+    golds (Sequence[GoldText]): The texts and their gold mentions.
+    labels (Mapping[str, str]): Label -> its name in the prompt.
     RETURNS (tuple[float, float]): Generated tokens of a sequence, including `<eos>`,
         and sequences of a text.
     """

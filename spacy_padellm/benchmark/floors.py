@@ -65,7 +65,10 @@ class Need:
 
 
 def sizes(lm: LanguageModel) -> Weights:
-    """A model's sizes."""
+    """A model's sizes.
+
+    lm (LanguageModel): The model.
+    """
     total = sum(p.numel() for p in lm.model.parameters())
     read = sum(p.numel() * p.element_size() for p in lm.model.parameters())
     table = lm.model.get_input_embeddings().weight
@@ -83,6 +86,8 @@ def speeds(lm: LanguageModel) -> Speeds:
     Reading: the faster of a sum of integers and a sum of floats over a buffer of the
     size of the weights, so that weights that fit the caches are read from there.
     Products: PRODUCT_ROWS rows by the model's largest inner matrix.
+
+    lm (LanguageModel): The model.
     """
     weights, device = sizes(lm), lm.device
     # ones, because memory is allocated only when it is written
@@ -163,11 +168,21 @@ def _count_tokens(prompt: PromptTokens, answer: Sequence[int]) -> int:
 
 
 def floor_alone(need: Need, weights: Weights, speed: Speeds) -> float:
-    """The shortest time of a single text in seconds: for reading or computing."""
+    """The shortest time of a single text in seconds: for reading or computing.
+
+    need (Need): The work of the text.
+    weights (Weights): The sizes of the model.
+    speed (Speeds): The speed of the machine.
+    """
     return max(need.passes * speed.read_seconds, floor_product(need, weights, speed))
 
 
 def floor_product(need: Need, weights: Weights, speed: Speeds) -> float:
-    """The shortest time of a text's matrix products in seconds, in any batch."""
+    """The shortest time of a text's matrix products in seconds, in any batch.
+
+    need (Need): The work of the text.
+    weights (Weights): The sizes of the model.
+    speed (Speeds): The speed of the machine.
+    """
     inner = 2 * need.tokens * weights.inner
     return (inner + 2 * need.outputs * weights.head) / speed.product_rate

@@ -90,6 +90,7 @@ def write_gold(path: Path, golds: Sequence[GoldText]) -> None:
 def choose(golds: Sequence[GoldText], count: int) -> list[GoldText]:
     """Choose distinct texts, spread evenly over the corpus.
 
+    golds (Sequence[GoldText]): The texts and their gold mentions.
     count (int): How many texts; all of them if there are fewer.
     """
     distinct = list({gold.text: gold for gold in golds}.values())
@@ -102,6 +103,7 @@ def join(
 ) -> list[GoldText]:
     """Join successive texts to long ones.
 
+    golds (Sequence[GoldText]): The texts and their gold mentions.
     size (int): Minimum length in tokens.
     count (int): How many texts; fewer if the corpus is too small.
     tokens (Callable[[str], int]): Counts the tokens of a text.
@@ -134,6 +136,7 @@ def with_labels(golds: Sequence[GoldText], count: int) -> list[GoldText]:
     If the texts have more labels, the most frequent ones are kept. If they have fewer,
     each distinct mention string gets one of the new labels in turn.
 
+    golds (Sequence[GoldText]): The texts and their gold mentions.
     count (int): Number of labels.
     """
     found = Counter(

@@ -35,7 +35,11 @@ class SimulatedMulti:
     golds: Mapping[str, GoldText]
 
     def __call__(self, text: str) -> float:
-        """Decode a text; returns the seconds of its slowest sequence."""
+        """Decode a text.
+
+        text (str): The text.
+        RETURNS (float): The seconds of its slowest sequence.
+        """
         slowest = 0.0
         for label, name in self.labels.items():
             found = self.golds[text].mentions.get(label, ())

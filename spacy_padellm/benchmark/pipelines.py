@@ -124,7 +124,11 @@ def gold_docs(path: Path | None, golds: Sequence[GoldText], *, lang: str) -> lis
 
 
 def search_mentions(nlp: Language, gold: GoldText) -> Doc:
-    """Make a Doc with the mentions; equal strings get successive occurrences."""
+    """Make a Doc with the mentions; equal strings get successive occurrences.
+
+    nlp (Language): Its tokenizer makes the Doc.
+    gold (GoldText): The text and its mentions.
+    """
     doc = nlp.make_doc(gold.text)
     spans = []
     for label, mentions in gold.mentions.items():
@@ -145,6 +149,7 @@ def search_mentions(nlp: Language, gold: GoldText) -> Doc:
 def score(nlp: Language, docs: Sequence[Doc]) -> dict[str, Any]:
     """Span F1 and string F1 of a pipeline.
 
+    nlp (Language): The pipeline.
     docs (Sequence[Doc]): Gold Docs; the pipeline gets their texts.
     """
     found = nlp.pipe([doc.text for doc in docs])

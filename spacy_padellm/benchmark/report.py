@@ -67,6 +67,7 @@ def _ratio_head(key: str) -> str:
 def result_table(results: Sequence[Measurement], *, stream: str) -> str:
     """The table of figures.
 
+    results (Sequence[Measurement]): All results of a run.
     stream (str): The function that "stream" stands for.
     """
     heads = [
@@ -174,6 +175,8 @@ def to_json(
 ) -> dict[str, Any]:
     """All figures of a run.
 
+    results (Sequence[Measurement]): All results of a run.
+    stream (str): The function that "stream" stands for.
     facts (Mapping[str, Any]): The machine, the settings, the models.
     """
     return {

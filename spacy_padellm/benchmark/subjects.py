@@ -82,7 +82,11 @@ class Subject:
         return {name: measured[self.prefix + name] for name in self.decoders}
 
     def use(self, decoder: Recorder) -> Any:
-        """Set the pipeline's decoder; returns the pipeline."""
+        """Set the pipeline's decoder.
+
+        decoder (Recorder): The decoder.
+        RETURNS (Language | None): The pipeline.
+        """
         from spacy_padellm.benchmark.pipelines import pipe_of
 
         assert self.nlp is not None
@@ -157,7 +161,11 @@ def forced_subject(
 
 
 def multi_entry(subject: Subject, golds: Sequence[GoldText]) -> Entry:
-    """The paper's simulation of PaDeLLM-Multi on the model of a forced subject."""
+    """The paper's simulation of PaDeLLM-Multi on the model of a forced subject.
+
+    subject (Subject): The subject.
+    golds (Sequence[GoldText]): The texts and their gold mentions.
+    """
     (decoder,) = make_decoders([BATCH], max_mention_tokens=subject.lm.context).values()
     simulated = SimulatedMulti(
         decoder,
@@ -252,6 +260,8 @@ def share_equal(decoder: Recorder, other: Recorder) -> float:
 
     The last results of each decoder are compared. They come from a stream, where a
     batch can change a near tie in low precision.
+
+    decoder, other (Recorder): Decoders that have decoded the same texts.
     """
 
     def strings(found: Sequence[Mention]) -> list[tuple[str, int, str]]:

@@ -42,7 +42,11 @@ def main(task_path: str, out_path: str) -> None:
 
 
 def time_alone(llm: Any, texts: list[Any]) -> list[float]:
-    """The seconds of each text, one at a time."""
+    """The seconds of each text, one at a time.
+
+    llm (vllm.LLM): The engine.
+    texts (list): See `main`.
+    """
     seconds = []
     for rounds in texts:
         start = time.perf_counter()
@@ -53,7 +57,11 @@ def time_alone(llm: Any, texts: list[Any]) -> list[float]:
 
 
 def time_stream(llm: Any, texts: list[Any]) -> float:
-    """The seconds of all texts: their first rounds together, then the second ones."""
+    """The seconds of all texts: their first rounds together, then the second ones.
+
+    llm (vllm.LLM): The engine.
+    texts (list): See `main`.
+    """
     start = time.perf_counter()
     for requests in zip(*texts, strict=True):
         generate(llm, [request for text in requests for request in text])
@@ -63,6 +71,7 @@ def time_stream(llm: Any, texts: list[Any]) -> float:
 def generate(llm: Any, requests: list[Any]) -> None:
     """Generate answers of a forced length.
 
+    llm (vllm.LLM): The engine.
     requests (list[Any]): Pairs of a prompt's tokens and the answer's length.
     RAISES (RuntimeError): If an answer has another length.
     """
@@ -89,7 +98,11 @@ def generate(llm: Any, requests: list[Any]) -> None:
 
 
 def empty_cache(llm: Any) -> None:
-    """Forget all prefixes: they are not shared between measurements."""
+    """Forget all prefixes: they are not shared between measurements.
+
+    llm (vllm.LLM): The engine.
+    RAISES (RuntimeError): If vLLM keeps them.
+    """
     if not llm.reset_prefix_cache():
         raise RuntimeError("vLLM did not empty its prefix cache")
 
