@@ -38,7 +38,10 @@ class Notices:
             )
 
     def model(self, model: str) -> None:
-        """Warn of a model that does not say what it was trained for."""
+        """Warn of a model that does not say what it was trained for.
+
+        model (str): The model's name.
+        """
         self._give(Warnings.W121.format(model=model))
 
     def threshold(self, threshold: Any, *, labels: Collection[str], name: str) -> None:

@@ -235,7 +235,10 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         return {**self._task.tuning.thresholds, **(threshold or {})}
 
     def lowest_score(self, label: str) -> float:
-        """The lowest probability of mentions of a label."""
+        """The lowest probability of mentions of a label.
+
+        label (str): The label.
+        """
         threshold = self.threshold
         if isinstance(threshold, Mapping):
             return threshold.get(label, self.decoder.default_threshold)
@@ -272,7 +275,12 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     # Prediction
 
     def __call__(self, doc: Doc) -> Doc:
-        """Find the entities of a Doc."""
+        """Find the entities of a Doc.
+
+        doc (Doc): The Doc. It is changed.
+        RETURNS (Doc): The same Doc. A Doc with an error is passed to the error handler,
+            and returned unchanged if that does not raise an error.
+        """
         annotated = list(self._annotate([doc]))
         return annotated[0] if annotated else doc
 
@@ -312,6 +320,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         """Write `doc.spans[spans_key]` and `doc.ents`, and, if the model has a promise,
         `doc.spans[f"{spans_key}_promised"]`.
 
+        docs (Iterable[Doc]): The Docs.
+        predictions (Sequence[DocMentions]): What `predict` returned for them.
         RAISES (ValueError): If `cfg` was changed, and a setting is not valid.
         """
         check_cfg(self.name, self.cfg)
@@ -538,6 +548,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     def finish_update(self, sgd: Optimizer) -> None:
         """Apply the mean gradient of the updates since the last step.
 
+        sgd (Optimizer): The optimizer.
         RAISES (ValueError): If `sgd` averages parameters.
         """
         tell_total(sgd.schedules, self._steps)
@@ -556,6 +567,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     def set_training_state(self, state: dict[str, Any]) -> None:
         """Continue training from a state that `get_training_state` returned.
 
+        state (dict[str, Any]): The state.
         RAISES (ValueError): If the model cannot be loaded.
         """
         set_state(self._updates, state, self._trainable(), settings=self.training)
@@ -605,6 +617,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     ) -> PaDeLLMNER:
         """Load the component from the bytes of `to_bytes`.
 
+        bytes_data (bytes): The bytes.
         exclude (Iterable[str]): "vocab", "cfg", "model".
         RAISES (ValueError): If the bytes cannot be read, or hold code that is not
             trusted.

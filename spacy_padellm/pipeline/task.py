@@ -170,7 +170,10 @@ class Task:
     # Training
 
     def record_trained(self, labels: Mapping[str, str]) -> None:
-        """Add the labels of an update to those that the model was trained on."""
+        """Add the labels of an update to those that the model was trained on.
+
+        labels (Mapping[str, str]): Label -> its name in the prompt.
+        """
         self._trained_labels |= labels
 
     # Use
