@@ -1009,8 +1009,8 @@ class Warnings:
     # notes of conversions; the command adds how many
     W201 = "Mentions trimmed of blanks at their edges"
     W202 = "Mentions of whitespace alone, left out"
-    W203 = "Mentions mended whose offsets counted line ends differently (CRLF)"
-    W204 = "Mentions mended whose offsets counted differently (bytes, UTF-16, ends)"
+    W203 = "Mentions corrected whose offsets counted line ends differently (CRLF)"
+    W204 = "Mentions corrected whose offsets counted differently (bytes, UTF-16, ends)"
     W205 = "Spans that were rejected when they were annotated, left out"
     W206 = (
         "Sentences whose tag columns {columns} (the first is 0) were read as nested "

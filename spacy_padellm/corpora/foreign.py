@@ -1,4 +1,4 @@
-"""Names of the formats that are not read, each with the way out."""
+"""Names of the formats that are not read, each with what to do instead."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def char_spans(
     mentions (Sequence[SourceMention]): Its mentions.
     inclusive (bool): Whether the format has inclusive ends.
     RETURNS (tuple[tuple[CharSpan, ...], tuple[str, ...]]): The spans, and a note for
-        each mention whose offsets were mended.
+        each mention whose offsets were corrected.
     RAISES (ValueError): If an offset is not within the text, or no way fits.
     """
     extra = int(inclusive)

@@ -64,7 +64,7 @@ def check_known(path: Path) -> None:
     """Check that a file is not of a format that is known and not read.
 
     path (Path): The file.
-    RAISES (ConversionError): If it is; with its name and the way out.
+    RAISES (ConversionError): If it is; with its name and what to do instead.
     """
     if found := file_name(read_start(path)):
         raise ConversionError(_message(path, found))

@@ -50,7 +50,7 @@ def check_request(trust_remote_code: bool) -> None:
     """Check that the user trusts the model's code, not only the config.
 
     A factory cannot tell a config that was saved with a pipeline from one that the user
-    gave, so the word must come from the environment.
+    gave, so the consent must come from the environment.
 
     trust_remote_code (bool): What the config says.
     RAISES (ValueError): If it is true, and the environment does not agree.

@@ -1,7 +1,7 @@
-"""Where the layout of a text parts it: lines of a list, fields of a form, table cells.
+"""Where the layout of a text splits it: lines of a list, fields of a form, table cells.
 
 No name runs over such a break. The model gets texts with single spaces, so it cannot
-see them. Line breaks of wrapped prose part nothing.
+see them. Line breaks of wrapped prose split nothing.
 """
 
 from __future__ import annotations
