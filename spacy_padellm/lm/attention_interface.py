@@ -15,6 +15,7 @@ import torch
 from transformers import AttentionInterface
 
 from spacy_padellm.compat import attention_name, swapped_attention
+from spacy_padellm.lm.attention_products import QKV
 from spacy_padellm.lm.packed_attention import PackedAttention
 
 NAME = "padellm_tree"
@@ -60,8 +61,8 @@ def attend(
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     softcap = softcap if _running.softcaps else None
-    q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
-    output: torch.Tensor = _running.attention(module.layer_idx, q, k, v, scale, softcap)
+    qkv = QKV(*(part[0].transpose(0, 1) for part in (query, key, value)))
+    output: torch.Tensor = _running.attention(module.layer_idx, qkv, scale, softcap)
     return output[None], None
 
 

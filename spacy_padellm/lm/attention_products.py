@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 
 from spacy_padellm.tree.masks import aligned
+
+
+class QKV(NamedTuple):
+    """The queries, keys and values of a layer.
+
+    query (torch.Tensor): (tokens, heads, head size).
+    key, value (torch.Tensor): (tokens, shared heads, head size); or, padded to rows,
+        (rows, slots, shared heads, head size).
+    """
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
 
 
 def repeated_mask(
@@ -24,23 +39,18 @@ def repeated_mask(
 
 
 def attend_plainly(
-    query: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    mask: torch.Tensor,
-    scale: float,
-    softcap: float | None = None,
+    qkv: QKV, mask: torch.Tensor, scale: float, softcap: float | None = None
 ) -> torch.Tensor:
     """Compute the attention of padded rows by two products.
 
-    query (torch.Tensor): (rows * width, heads, head size).
-    keys, values (torch.Tensor): (rows, slots, shared heads, head size).
+    qkv (QKV): Its keys and values are padded to rows, and its queries are those of
+        rows * width tokens.
     mask (torch.Tensor): (rows, 1, width, slots), added to the scores.
     scale (float): Factor of the scores.
     softcap (float | None): Keeps the scores between -softcap and softcap.
     RETURNS (torch.Tensor): (rows * width, heads, head size).
     """
-    q, k, v = _fold(query, keys, values)
+    q, k, v = _fold(qkv)
     rows, shared, folded, _ = q.shape
     width, slots = mask.shape[2:]
     scores = (q @ k.transpose(2, 3)).view(rows, shared, -1, width, slots)
@@ -49,36 +59,29 @@ def attend_plainly(
     scores = torch.add(mask[:, :, None], scores, alpha=scale)
     # softmax computes in float32 in any case
     weights = scores.softmax(dim=-1).view(rows, shared, folded, slots)
-    return _unfold(weights @ v, query.shape[1])
+    return _unfold(weights @ v, qkv.query.shape[1])
 
 
-def attend_fused(
-    query: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    mask: torch.Tensor,
-    scale: float,
-) -> torch.Tensor:
+def attend_fused(qkv: QKV, mask: torch.Tensor, scale: float) -> torch.Tensor:
     """Compute the attention of padded rows by torch's fused attention.
 
-    query, keys, values, scale: See `attend_plainly`.
+    qkv, scale: See `attend_plainly`.
     mask (torch.Tensor): (rows, 1, times * width, slots), repeated for the query heads
         that share keys.
     RETURNS (torch.Tensor): (rows * width, heads, head size).
     """
-    q, k, v = _fold(query, keys, values)
+    q, k, v = _fold(qkv)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
-    return _unfold(out, query.shape[1])
+    return _unfold(out, qkv.query.shape[1])
 
 
-def _fold(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _fold(qkv: QKV) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Treat query heads that share keys as further tokens.
 
     RETURNS (tuple[torch.Tensor, ...]): Queries (rows, shared, times * width, head
         size), keys and values (rows, shared, slots, head size).
     """
+    query, keys, values = qkv
     rows, shared = keys.shape[0], keys.shape[2]
     heads, size = query.shape[1:]
     q = query.reshape(rows, -1, shared, heads // shared, size).permute(0, 2, 3, 1, 4)

@@ -20,6 +20,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from spacy_padellm.lm.attention_products import QKV
 from spacy_padellm.lm.elementwise import rms_norm, rotate
 from spacy_padellm.lm.onednn import is_packable
 from spacy_padellm.lm.projection import (
@@ -30,8 +31,8 @@ from spacy_padellm.lm.projection import (
 
 _KINDS = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 
-# layer, query, key, value, scale -> output; each (tokens, heads, head size)
-Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
+# layer, queries with keys and values, scale -> output (tokens, heads, head size)
+Attend = Callable[[int, QKV, float], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Layers:
             if layer.head_norms is not None:
                 qk = self._norm_heads(qk, layer.head_norms)
             query, key = rotate(qk, cos, sin).split([self.heads, self.shared], 1)
-            attended = attend(index, query, key, qkv[:, turned:], scale)
+            attended = attend(index, QKV(query, key, qkv[:, turned:]), scale)
             x = x + layer.out(attended.reshape(len(x), -1))
             hidden = layer.mlp_norm(x)
             x = x + layer.down(F.silu(layer.gate(hidden)) * layer.up(hidden))

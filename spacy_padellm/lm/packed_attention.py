@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from spacy_padellm.lm.attention_products import (
+    QKV,
     attend_fused,
     attend_plainly,
     repeated_mask,
@@ -66,28 +67,23 @@ class PackedAttention:
     blocks: Sequence[AttentionBlock]
 
     def __call__(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float,
-        softcap: float | None = None,
+        self, layer: int, qkv: QKV, scale: float, softcap: float | None = None
     ) -> torch.Tensor:
         """Write keys and values to the cache, and compute the attention of a layer.
 
         layer (int): The layer's index.
-        query, key, value (torch.Tensor): (tokens, heads, head size). Tokens beyond
-            those of the pass are padding.
+        qkv (QKV): Those of the tokens. Tokens beyond those of the pass are padding.
+        scale, softcap: See `attend_plainly`.
         RETURNS (torch.Tensor): (tokens, heads, head size).
         """
+        query, new_keys, new_values = qkv
         count = len(self.slot_mapping)
         keys, values = self.cache.write(
-            layer, key[:count], value[:count], self.slot_mapping
+            layer, new_keys[:count], new_values[:count], self.slot_mapping
         )
+        cached = QKV(query, keys, values)
         outputs = [
-            _attend_block(query, keys, values, block, scale, softcap)
-            for block in self.blocks
+            _attend_block(cached, block, scale, softcap) for block in self.blocks
         ]
         output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
         extra = len(query) - count
@@ -135,23 +131,20 @@ def packed_attention(
 
 
 def _attend_block(
-    query: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    block: AttentionBlock,
-    scale: float,
-    softcap: float | None,
+    cached: QKV, block: AttentionBlock, scale: float, softcap: float | None
 ) -> torch.Tensor:
     """Compute the attention of one block: (tokens, heads, head size)."""
+    query, keys, values = cached
     new = query[block.packed]
     if block.pad is not None:
         new = new[block.pad]
     used = (block.rows, slice(block.slots))
+    qkv = QKV(new, keys[used], values[used])
     few = block.mask.numel() * new.shape[1] <= _FEW_SCORES
     faster_plain = few and new.device.type == "cpu" and new.dtype == torch.float32
     if softcap is None and not faster_plain:
         mask = block.repeated_mask(new.shape[1] // keys.shape[2])
-        out = attend_fused(new, keys[used], values[used], mask, scale)
+        out = attend_fused(qkv, mask, scale)
     else:
-        out = attend_plainly(new, keys[used], values[used], block.mask, scale, softcap)
+        out = attend_plainly(qkv, block.mask, scale, softcap)
     return out if block.unpad is None else out[block.unpad]

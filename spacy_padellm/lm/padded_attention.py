@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from spacy_padellm.compat import attention_name, swapped_attention
 from spacy_padellm.lm.attention_products import (
+    QKV,
     attend_fused,
     attend_plainly,
     repeated_mask,
@@ -31,41 +32,30 @@ class PaddedAttention:
     mask: torch.Tensor
     repeated: dict[int, torch.Tensor] = field(default_factory=dict)
 
-    def __call__(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float,
-    ) -> torch.Tensor:
+    def __call__(self, layer: int, qkv: QKV, scale: float) -> torch.Tensor:
         """Compute the attention of a layer.
 
         layer (int): The layer's index.
-        query, key, value (torch.Tensor): (tokens, heads, head size). Tokens beyond rows
-            * width are padding.
+        qkv (QKV): Those of the tokens. Tokens beyond rows * width are padding.
+        scale: See `attend_plainly`.
         RETURNS (torch.Tensor): (tokens, heads, head size).
         """
+        query, key, value = qkv
         rows, _, width, _ = self.mask.shape
         count, extra = rows * width, len(query) - rows * width
         keys = key[:count].reshape(rows, width, *key.shape[1:])
         values = value[:count].reshape(rows, width, *value.shape[1:])
-        output = self._attend(query[:count], keys, values, scale)
+        output = self._attend(QKV(query[:count], keys, values), scale)
         return F.pad(output, (0, 0, 0, 0, 0, extra)) if extra else output
 
-    def _attend(
-        self,
-        query: torch.Tensor,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-        scale: float,
-    ) -> torch.Tensor:
+    def _attend(self, qkv: QKV, scale: float) -> torch.Tensor:
+        query, keys, _ = qkv
         width = self.mask.shape[2]
         if query.device.type == "cpu" and width <= _NARROW:
-            return attend_plainly(query, keys, values, self.mask, scale)
+            return attend_plainly(qkv, self.mask, scale)
         # one for all layers: each would be kept until the backward pass
         mask = repeated_mask(self.mask, query.shape[1] // keys.shape[2], self.repeated)
-        return attend_fused(query, keys, values, mask, scale)
+        return attend_fused(qkv, mask, scale)
 
 
 def training_attention(

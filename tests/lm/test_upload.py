@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from spacy_padellm.lm.attention_products import QKV
 from spacy_padellm.lm.padded_attention import PaddedAttention
 from spacy_padellm.lm.upload import upload
 from spacy_padellm.tree.masks import aligned
@@ -25,10 +26,11 @@ def test_upload_mask_of_training_is_repeated_once_for_all_layers() -> None:
     attention = PaddedAttention(torch.zeros(rows, 1, width, width, device="meta"))
     query = torch.zeros(rows * width, 4, 8, device="meta")
     shared = torch.zeros(rows * width, 2, 8, device="meta")
-    output = attention(0, query, shared, shared, 1.0)
+    qkv = QKV(query, shared, shared)
+    output = attention(0, qkv, 1.0)
     assert output.shape == query.shape
     (mask,) = attention.repeated.values()
-    attention(1, query, shared, shared, 1.0)
+    attention(1, qkv, 1.0)
     assert list(map(id, attention.repeated.values())) == [id(mask)]
     assert mask.shape == (rows, 1, 2 * width, width)
     assert mask.stride(2) == 16
