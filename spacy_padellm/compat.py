@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import transformers
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from transformers import dynamic_module_utils
 
 # Python
@@ -254,6 +255,29 @@ def tensor_version(tensor: torch.Tensor) -> int:
     Seen on torch 2.13.0. Tensors made in inference mode have no such number; it is 0.
     """
     return 0 if tensor.is_inference() else tensor._version
+
+
+def parameter_of_class(kind: type, data: torch.Tensor, *, requires_grad: bool) -> Any:
+    """Make a parameter of a class of its own, without its attributes.
+
+    Seen on torch 2.13.0, whose `Parameter` is made so. The constructor of the class may
+    take other arguments, and quantize the data again.
+
+    kind (type): A subclass of torch.nn.Parameter.
+    data (torch.Tensor): The data.
+    requires_grad (bool): Whether it gets a gradient.
+    """
+    return torch.Tensor._make_subclass(kind, data, requires_grad)
+
+
+def holds_tensors(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is of a class that wraps tensors, and knows how it is copied.
+
+    Seen on torch 2.13.0.
+
+    tensor (torch.Tensor): Any tensor.
+    """
+    return is_traceable_wrapper_subclass(tensor)
 
 
 def scale_in_place(tensors: list[torch.Tensor], scale: float) -> None:

@@ -305,6 +305,43 @@ def test_compat_tensor_of_inference_mode_has_version_0() -> None:
         assert compat.tensor_version(torch.zeros(2)) == 0
 
 
+def test_compat_parameter_of_class_has_the_class_and_the_data() -> None:
+    class Quantized(torch.nn.Parameter):
+        def __new__(cls, data: torch.Tensor) -> Quantized:
+            raise AssertionError("made by its constructor")
+
+    data = torch.arange(3.0)
+    parameter = compat.parameter_of_class(Quantized, data, requires_grad=False)
+    assert type(parameter) is Quantized
+    assert torch.equal(parameter.data, data)
+    assert not parameter.requires_grad
+
+
+def test_compat_holds_tensors_tells_wrappers_from_parameters() -> None:
+    class Wrapper(torch.Tensor):
+        @staticmethod
+        def __new__(cls, held: torch.Tensor) -> Wrapper:
+            made: Wrapper = torch.Tensor._make_wrapper_subclass(cls, held.shape)  # type: ignore[attr-defined]
+            made.held = held
+            return made
+
+        held: torch.Tensor
+
+        def __tensor_flatten__(self) -> tuple[list[str], None]:
+            return ["held"], None
+
+        @staticmethod
+        def __tensor_unflatten__(parts: Any, *_: Any) -> Wrapper:
+            return Wrapper(parts["held"])
+
+        @classmethod
+        def __torch_dispatch__(cls, *_: Any) -> Any:
+            raise NotImplementedError
+
+    assert compat.holds_tensors(Wrapper(torch.zeros(2)))
+    assert not compat.holds_tensors(torch.nn.Parameter(torch.zeros(2)))
+
+
 def test_compat_scale_in_place_scales_every_tensor() -> None:
     tensors = [torch.ones(2), torch.ones(3, 3)]
     compat.scale_in_place(tensors, 0.5)

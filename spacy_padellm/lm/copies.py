@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from spacy_padellm.compat import holds_tensors, parameter_of_class
 from spacy_padellm.errors import Errors
 
 
@@ -119,13 +119,13 @@ class _Unpickler(pickle.Unpickler):
 
 def _is_plain(tensor: torch.Tensor) -> bool:
     """Whether a tensor has no attributes, or knows itself how it is copied."""
-    if is_traceable_wrapper_subclass(tensor):
+    if holds_tensors(tensor):
         return True
     return type(tensor) in (torch.Tensor, torch.nn.Parameter) and not vars(tensor)
 
 
 def _make_parameter(kind: type, data: torch.Tensor, requires_grad: bool) -> Any:
-    return torch.Tensor._make_subclass(kind, data, requires_grad)
+    return parameter_of_class(kind, data, requires_grad=requires_grad)
 
 
 def _set_attributes(parameter: Any, attributes: dict[str, Any]) -> None:

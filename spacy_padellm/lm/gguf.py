@@ -82,7 +82,7 @@ def read_gguf(
     with as_load_errors(file):
         model, _ = build_model(plain, read.state_dict(), dtype=dtype, options=options)
         model = on_its_device(model, device)
-    model.config._name_or_path = ""  # the folder is gone
+    model.config.name_or_path = ""  # the folder is gone
     return model, tokenizer
 
 
