@@ -228,5 +228,5 @@ def test_training_warmup_cosine_rises_and_falls() -> None:
     ],
 )
 def test_training_setting_out_of_range_is_reported(setting: str, value: object) -> None:
-    with pytest.raises(ValueError, match=rf"{setting} is .*training\]\. Set it to a"):
+    with pytest.raises(ValueError, match=rf"setting {setting} is .*\. Set it to a"):
         TrainingSettings(**{setting: value})  # type: ignore[arg-type]
