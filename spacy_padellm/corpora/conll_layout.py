@@ -82,18 +82,7 @@ def find_layout(
     token = token_column
     if token is None:
         token = _token_column(columns, tags or [tag % max(width, 1)])
-    allowed = range(-width, width)
-    if tag not in allowed or token not in allowed or (tag - token) % width == 0:
-        raise ConversionError(
-            Errors.P210.format(
-                path=path,
-                tag=tag,
-                token=token,
-                width=width,
-                first=-width,
-                last=width - 1,
-            )
-        )
+    _check_columns(path, tag=tag, token=token, width=width)
     token, tag = token % width, tag % width
     tag_columns = tuple(column for column in tags if column != token) or (tag,)
     numbered = 0 not in (token, *tag_columns) and _mostly(NUMBER, columns[0])
@@ -108,6 +97,21 @@ def find_layout(
         outside=outside,
         small=not small.isdisjoint(tag_columns),
     )
+
+
+def _check_columns(path: Path, *, tag: int, token: int, width: int) -> None:
+    """Check that the columns of tags and tokens exist, and are not the same."""
+    allowed = range(-width, width)
+    if tag not in allowed or token not in allowed or (tag - token) % width == 0:
+        message = Errors.P210.format(
+            path=path,
+            tag=tag,
+            token=token,
+            width=width,
+            first=-width,
+            last=width - 1,
+        )
+        raise ConversionError(message)
 
 
 def _name_columns(

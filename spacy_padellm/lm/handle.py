@@ -27,8 +27,8 @@ from spacy_padellm.lm.folder import (
 )
 from spacy_padellm.lm.hub import fetch_optional_file
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import check_source, find_model
 from spacy_padellm.lm.model_files import read_model_files
+from spacy_padellm.lm.model_names import check_source, find_model
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.model_state import (
     ByName,

@@ -1,4 +1,4 @@
-"""Find a Hugging Face causal LM, and load it with its tokenizer."""
+"""Load a Hugging Face causal LM with its tokenizer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from spacy_padellm.compat import dtype_option, no_questions
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.build import build_model
-from spacy_padellm.lm.bundled import BUNDLED, NAMES, is_like_bundled
 from spacy_padellm.lm.copies import copied
 from spacy_padellm.lm.gguf import is_gguf, read_gguf, read_gguf_tokenizer
 from spacy_padellm.lm.hub import fetch_file, fetch_optional_file, why_offline
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete, check_numbers
 from spacy_padellm.lm.lora import ADAPTER, base_names, load_adapter, read_adapter
+from spacy_padellm.lm.model_names import check_files, find_model
 from spacy_padellm.lm.quantization import is_quantized, loading_options, on_its_device
 from spacy_padellm.lm.quantized import FILE_NAME as QUANTIZED, read_quantized
 from spacy_padellm.lm.tags import TaughtTags, drop_old_keys
@@ -38,86 +38,6 @@ _HUB_SETTINGS = (
 
 # transformers changes global state while it loads
 _loading_lock = make_lock()
-
-
-def find_model(name: str) -> Path | str:
-    """Get the path of a bundled or local model, or else the hub name unchanged.
-
-    name (str): The name.
-    RETURNS (Path | str): A folder, a GGUF file, or the name.
-    RAISES (ValueError): If the name can only be a folder, and the folder is missing, or
-        it is nearly that of a bundled model.
-    """
-    if name in BUNDLED:
-        return BUNDLED[name]
-    if not name.strip():
-        raise ValueError(Errors.P243.format(name=name, known=NAMES))
-    path = Path(name).expanduser()
-    if path.is_dir() or (is_gguf(name) and path.is_file()):
-        return path
-    if (
-        is_gguf(name)
-        or path.is_absolute()
-        or name.startswith((".", "~"))
-        or len(path.parts) > 2
-    ):
-        raise ValueError(Errors.P113.format(name=name))
-    if is_like_bundled(name):
-        raise ValueError(Errors.P243.format(name=name, known=NAMES))
-    return name
-
-
-def is_here(name: str) -> bool:
-    """Whether a model is on this machine, and not on the hub."""
-    try:
-        return isinstance(find_model(name), Path)
-    except ValueError:
-        return False
-
-
-def check_name(name: str) -> None:
-    """Check that a model's name can be right, without asking the hub.
-
-    RAISES (ValueError): If there is no such folder, or it does not hold a model or a
-        tokenizer.
-    """
-    source = find_model(name)
-    if not isinstance(source, Path) or source.is_file():
-        return
-    _check_no_pipeline(source)
-    files = ("config.json", ADAPTER, "tokenizer*", "*.model")
-    if not any(next(source.glob(file), None) for file in files):
-        raise ValueError(Errors.P114.format(path=source, file="config.json"))
-
-
-def absolute_name(name: str) -> str:
-    """Get a name that finds the same model from another working directory."""
-    source = find_model(name)
-    if isinstance(source, str) or name in BUNDLED:
-        return name
-    return str(source.resolve())
-
-
-def check_source(name: str, *, revision: str | None) -> None:
-    """Check that a model of this name exists.
-
-    name (str): The name.
-    revision (str | None): Branch, tag or commit of a hub model.
-    RAISES (ValueError): If it does not.
-    """
-    source = find_model(name)
-    if isinstance(source, str):
-        fetch_file(source, "config.json", revision=revision)
-    elif not is_gguf(source):
-        _check_no_pipeline(source)
-    _check_files(source)
-
-
-def _check_no_pipeline(folder: Path) -> None:
-    if (folder / "config.cfg").is_file():
-        default = folder / "padellm_ner" / "model"
-        model = next(folder.glob("*/model/config.json"), default / "config.json").parent
-        raise ValueError(Errors.P136.format(path=folder, model=model))
 
 
 def load_model(
@@ -144,7 +64,7 @@ def load_model(
     """
     device = device or torch.device("cpu")
     source = find_model(name)
-    _check_files(source)
+    check_files(source)
     _check_code(source, revision, trusted=trust_remote_code)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
@@ -155,23 +75,13 @@ def load_model(
         )
         return LanguageModel(model.eval(), tokenizer)
     elif (source / ADAPTER).is_file():
-        with _loading():
-            adapter = read_adapter(source, **options)
-        base_name = _base_name(source, adapter.config.base_model_name_or_path)
-        try:
-            base = load_model(
-                base_name,
-                revision=adapter.config.revision,
-                dtype=dtype,
-                device=device,
-                trust_remote_code=trust_remote_code,
-                quantization=quantization,
-            )
-        except ValueError as error:
-            message = Errors.P722.format(path=source, name=base_name, error=error)
-            raise ValueError(message) from error
-        with _loading():
-            return load_adapter(adapter, base, dtype)
+        return _load_adapted(
+            source,
+            dtype=dtype,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            quantization=quantization,
+        )
     tags = _read_taught_tags(source, revision)
     with _loading(), as_load_errors(source):
         config = AutoConfig.from_pretrained(source, **options)
@@ -180,28 +90,72 @@ def load_model(
         tokenizer = read_tokenizer(source, **options)
     few_bits = loading_options(config, quantization, dtype=dtype, device=device)
     with _loading(), as_load_errors(source):
-        quantized = isinstance(source, Path) and (source / QUANTIZED).is_file()
-        if isinstance(source, Path) and quantized:
-            weights = read_quantized(source, dtype=dtype)
-            model, missing = build_model(config, weights, dtype=dtype, options=few_bits)
-        else:
-            model, report = AutoModelForCausalLM.from_pretrained(
-                source,
-                config=config,
-                output_loading_info=True,
-                **dtype_option(dtype),
-                **options,
-                **few_bits,
-            )
-            missing = report["missing_keys"]
+        model, missing = _read_weights(
+            source, config, dtype=dtype, options=options, few_bits=few_bits
+        )
     check_complete(source, missing)
     with as_load_errors(source):
         # straight from the file to a GPU, without a copy in the machine's memory
         model = on_its_device(model, device).eval()
         if isinstance(source, Path):
             model = _leave_file(model)
-    quantized = quantized and not few_bits
+    quantized = _is_in_few_bits(source) and not few_bits
     return LanguageModel(model, tokenizer, tags=tags, quantized=quantized)
+
+
+def _load_adapted(
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    trust_remote_code: bool,
+    quantization: Mapping[str, Any] | None,
+) -> LanguageModel:
+    """Load a LoRA adapter with its base model."""
+    with _loading():
+        adapter = read_adapter(folder, trust_remote_code=trust_remote_code)
+    base_name = _base_name(folder, adapter.config.base_model_name_or_path)
+    try:
+        base = load_model(
+            base_name,
+            revision=adapter.config.revision,
+            dtype=dtype,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            quantization=quantization,
+        )
+    except ValueError as error:
+        message = Errors.P722.format(path=folder, name=base_name, error=error)
+        raise ValueError(message) from error
+    with _loading():
+        return load_adapter(adapter, base, dtype)
+
+
+def _is_in_few_bits(source: Path | str) -> bool:
+    return isinstance(source, Path) and (source / QUANTIZED).is_file()
+
+
+def _read_weights(
+    source: Path | str,
+    config: Any,
+    *,
+    dtype: torch.dtype,
+    options: Mapping[str, Any],
+    few_bits: Mapping[str, Any],
+) -> tuple[Any, list[str]]:
+    """The model, and the names of missing weights."""
+    if isinstance(source, Path) and _is_in_few_bits(source):
+        weights = read_quantized(source, dtype=dtype)
+        return build_model(config, weights, dtype=dtype, options=few_bits)
+    model, report = AutoModelForCausalLM.from_pretrained(
+        source,
+        config=config,
+        output_loading_info=True,
+        **dtype_option(dtype),
+        **options,
+        **few_bits,
+    )
+    return model, report["missing_keys"]
 
 
 def load_tokenizer(
@@ -237,14 +191,6 @@ def _loading() -> Iterator[None]:
     """Let one thread load, without questions on the terminal."""
     with _loading_lock, no_questions():
         yield
-
-
-def _check_files(source: Path | str) -> None:
-    """Check that a folder, if it is one, has the settings of a model."""
-    if isinstance(source, str) or is_gguf(source):
-        return
-    if not any((source / file).is_file() for file in ("config.json", ADAPTER)):
-        raise ValueError(Errors.P114.format(path=source, file="config.json"))
 
 
 def _base_name(folder: Path, name: Any) -> str:

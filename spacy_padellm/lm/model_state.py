@@ -13,8 +13,9 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.bundled import BUNDLED
 from spacy_padellm.lm.devices import choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import find_model, load_model, load_tokenizer
+from spacy_padellm.lm.loading import load_model, load_tokenizer
 from spacy_padellm.lm.model_files import write_model_files
+from spacy_padellm.lm.model_names import find_model
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.stamp import Stamp, stamp_of
 from spacy_padellm.lm.task_config import TaskSettings, read_settings

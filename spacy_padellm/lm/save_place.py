@@ -6,8 +6,8 @@ from pathlib import Path
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import find_model
 from spacy_padellm.lm.lora import base_names
+from spacy_padellm.lm.model_names import find_model
 
 
 def check_save_place(

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import find_model, load_model
+from spacy_padellm.lm.loading import load_model
+from spacy_padellm.lm.model_names import find_model
 from spacy_padellm.lm.stamp import stamp_of
 from spacy_padellm.locks import make_lock
 

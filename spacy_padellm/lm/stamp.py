@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias
 
-from spacy_padellm.lm.loading import find_model
 from spacy_padellm.lm.lora import base_names
+from spacy_padellm.lm.model_names import find_model
 from spacy_padellm.lm.task_config import FILE_NAME
 
 # (path, time of the last change in ns, size in bytes) of each file

@@ -10,8 +10,9 @@ import torch
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices import choose_device, choose_dtype, fast_bf16
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import absolute_name, load_model
+from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.lora import with_lora
+from spacy_padellm.lm.model_names import absolute_name
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.model_state import ByName, check_model_unchanged, is_unchanged
 from spacy_padellm.lm.quantization import is_quantized

@@ -13,7 +13,7 @@ from spacy_padellm.compat import is_made_from_config
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.devices import check_device, check_dtype
 from spacy_padellm.lm.handle import ModelHandle
-from spacy_padellm.lm.loading import check_name, is_here
+from spacy_padellm.lm.model_names import check_name, is_here
 from spacy_padellm.lm.model_source import ModelSource
 from spacy_padellm.lm.quantization import check_packages, check_quantization
 from spacy_padellm.lm.small_model import SmallShape

@@ -1,0 +1,105 @@
+"""Find a model by its name: bundled, in a folder or a file, or on the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm.bundled import BUNDLED, NAMES, is_like_bundled
+from spacy_padellm.lm.gguf import is_gguf
+from spacy_padellm.lm.hub import fetch_file
+from spacy_padellm.lm.lora import ADAPTER
+
+_SETTINGS = ("config.json", ADAPTER)
+
+
+def find_model(name: str) -> Path | str:
+    """Get the path of a bundled or local model, or else the hub name unchanged.
+
+    name (str): The name.
+    RETURNS (Path | str): A folder, a GGUF file, or the name.
+    RAISES (ValueError): If the name can only be a folder, and the folder is missing, or
+        it is nearly that of a bundled model.
+    """
+    if name in BUNDLED:
+        return BUNDLED[name]
+    if not name.strip():
+        raise ValueError(Errors.P243.format(name=name, known=NAMES))
+    path = Path(name).expanduser()
+    if path.is_dir() or (is_gguf(name) and path.is_file()):
+        return path
+    if (
+        is_gguf(name)
+        or path.is_absolute()
+        or name.startswith((".", "~"))
+        or len(path.parts) > 2
+    ):
+        raise ValueError(Errors.P113.format(name=name))
+    if is_like_bundled(name):
+        raise ValueError(Errors.P243.format(name=name, known=NAMES))
+    return name
+
+
+def is_here(name: str) -> bool:
+    """Whether a model is on this machine, and not on the hub."""
+    try:
+        return isinstance(find_model(name), Path)
+    except ValueError:
+        return False
+
+
+def check_name(name: str) -> None:
+    """Check that a model's name can be right, without asking the hub.
+
+    RAISES (ValueError): If there is no such folder, or it does not hold a model or a
+        tokenizer.
+    """
+    source = find_model(name)
+    if not isinstance(source, Path) or source.is_file():
+        return
+    _check_no_pipeline(source)
+    files = (*_SETTINGS, "tokenizer*", "*.model")
+    if not any(next(source.glob(file), None) for file in files):
+        raise ValueError(Errors.P114.format(path=source, file="config.json"))
+
+
+def absolute_name(name: str) -> str:
+    """Get a name that finds the same model from another working directory."""
+    source = find_model(name)
+    if isinstance(source, str) or name in BUNDLED:
+        return name
+    return str(source.resolve())
+
+
+def check_source(name: str, *, revision: str | None) -> None:
+    """Check that a model of this name exists.
+
+    name (str): The name.
+    revision (str | None): Branch, tag or commit of a hub model.
+    RAISES (ValueError): If it does not.
+    """
+    source = find_model(name)
+    if isinstance(source, str):
+        fetch_file(source, "config.json", revision=revision)
+    elif not is_gguf(source):
+        _check_no_pipeline(source)
+    check_files(source)
+
+
+def check_files(source: Path | str) -> None:
+    """Check that a folder has the settings of a model; other sources are not checked.
+
+    source (Path | str): What `find_model` returned.
+    RAISES (ValueError): If it has none.
+    """
+    if isinstance(source, str) or is_gguf(source):
+        return
+    if not any((source / file).is_file() for file in _SETTINGS):
+        raise ValueError(Errors.P114.format(path=source, file="config.json"))
+
+
+def _check_no_pipeline(folder: Path) -> None:
+    if (folder / "config.cfg").is_file():
+        default = folder / "padellm_ner" / "model"
+        model = next(folder.glob("*/model/config.json"), default / "config.json").parent
+        raise ValueError(Errors.P136.format(path=folder, model=model))
