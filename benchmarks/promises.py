@@ -20,11 +20,8 @@ from typing import Any
 from benchmarks.gold_corpora import corpora_parser, read_corpora, show_figures
 from spacy_padellm.analysis.candidates import find_candidates
 from spacy_padellm.analysis.inputs import load_for_analysis
-from spacy_padellm.analysis.promise import (
-    CONFIDENCE,
-    MentionTable,
-    ThresholdPath,
-)
+from spacy_padellm.analysis.mention_table import MentionTable
+from spacy_padellm.analysis.promise import CONFIDENCE, ThresholdPath
 from spacy_padellm.analysis.scaling import learn_calibration
 from spacy_padellm.analysis.thresholds import CandidateCorpus
 from spacy_padellm.mention.calibration import Measure

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spacy_padellm.analysis.kinds import GoldMention
+from spacy_padellm.analysis.mention_table import Rates
 from spacy_padellm.analysis.options import AnalysisError, Wish
 from spacy_padellm.analysis.promise import (
     CONFIDENCE,
-    Rates,
     Trial,
     check_promise,
     make_promise,
