@@ -70,8 +70,9 @@ class Errors:
         "with another character, or use a preset that is tokenized piece by piece."
     )
     P155 = (
-        "The labels '{one}' and '{other}' have the same name in the prompt, '{name}', "
-        "so the model could not tell them apart. Give each label a different name."
+        "The labels '{first}' and '{second}' have the same name in the prompt, "
+        "'{name}', so the model could not tell them apart. Give each label a different "
+        "name."
     )
     P156 = (
         "The {block} of component '{name}' is {value}. Give its settings as a block, "
@@ -494,7 +495,7 @@ class Errors:
         "doc.ents or doc.spans."
     )
     P194 = (
-        "Unknown labels in '{given}'. Give --labels as a comma-separated list of: "
+        "Unknown labels in '{labels}'. Give --labels as a comma-separated list of: "
         "{known}. If the corpus has other names for them, use --rename."
     )
     P195 = (
@@ -511,7 +512,7 @@ class Errors:
         "other names for them, use --rename old=new,..."
     )
     P220 = (
-        "--{option} is '{given}'. Give one number above 0 and below 1 for all labels "
+        "--{option} is '{value}'. Give one number above 0 and below 1 for all labels "
         "together, such as 0.9, or one for each label: {example}=0.9,... The labels "
         "are {known}."
     )

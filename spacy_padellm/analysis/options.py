@@ -25,7 +25,7 @@ def parse_labels(option: str | None, known: Sequence[str]) -> list[str]:
         return list(known)
     labels = {label.strip() for label in option.split(",") if label.strip()}
     if not labels or not labels <= set(known):
-        message = Errors.P194.format(given=option, known=", ".join(known))
+        message = Errors.P194.format(labels=option, known=", ".join(known))
         raise AnalysisError(message)
     return [label for label in known if label in labels]
 
@@ -92,7 +92,7 @@ def _parse_rate(
     fits = len(rates) == len(pairs) and (is_overall or rates.keys() <= set(known))
     if not rates or not fits or not all(0 < rate < 1 for rate in rates.values()):
         message = Errors.P220.format(
-            option=option, given=text, example=known[0], known=", ".join(known)
+            option=option, value=text, example=known[0], known=", ".join(known)
         )
         raise AnalysisError(message)
     return rates[""] if is_overall else rates

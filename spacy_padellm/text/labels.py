@@ -63,7 +63,7 @@ def check_distinct(names: Mapping[str, str]) -> None:
     for label, name in names.items():
         other = label_of.setdefault(name, label)
         if other != label:
-            raise ValueError(Errors.P155.format(name=name, one=other, other=label))
+            raise ValueError(Errors.P155.format(name=name, first=other, second=label))
 
 
 def _check_labels(labels: Any) -> DocLabels:
