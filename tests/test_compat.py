@@ -236,7 +236,7 @@ def test_compat_pipelines_made_from_a_config_are_known() -> None:
 # tokenizers
 
 
-def test_compat_panic_is_what_a_pattern_raises_that_takes_too_many_steps() -> None:
+def test_compat_panic_is_raised_by_a_pattern_with_too_many_steps() -> None:
     tokenizer = make_tokenizer()
     pattern = pre_tokenizers.Split(Regex("(a+)+b"), "isolated")
     tokenizer.backend_tokenizer.pre_tokenizer = pattern

@@ -64,7 +64,7 @@ def test_evaluate_command_takes_a_folder(model: str, tmp_path: Path) -> None:
         (None, "There is no file"),
     ],
 )
-def test_evaluate_command_reports_what_cannot_be_scored(
+def test_evaluate_command_reports_corpora_that_cannot_be_scored(
     model: str,
     tmp_path: Path,
     mentions: list[tuple[str, str]] | None,

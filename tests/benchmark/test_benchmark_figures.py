@@ -131,7 +131,7 @@ def test_benchmark_limits_never_cut_the_gold_mentions(lm: LanguageModel) -> None
     assert shares == [1.0, 1.0]
 
 
-def test_benchmark_raises_what_a_text_meets(
+def test_benchmark_raises_the_error_of_a_text(
     lm: LanguageModel, prompt: PromptTokens
 ) -> None:
     (decoder,) = make_decoders(["tree"]).values()

@@ -51,7 +51,7 @@ def test_compare_pretrained_model_is_a_hugging_face_folder(base: Path) -> None:
     assert not list(base.glob("*.bin"))
 
 
-def test_compare_scores_each_set_and_runs_what_is_missing(
+def test_compare_scores_each_set_and_runs_missing_methods(
     base: Path, corpora: Path, tmp_path: Path
 ) -> None:
     def compare(methods: str) -> dict[str, dict[str, dict[str, float]]]:

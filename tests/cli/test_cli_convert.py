@@ -81,7 +81,7 @@ def test_corpora_cli_own_labels(tmp_path):
     assert list(doc.user_data[LABELS_KEY]) == ["PER"]
 
 
-def test_corpora_cli_counts_what_was_changed(tmp_path):
+def test_corpora_cli_counts_changes(tmp_path):
     code, output, _ = invoke(tmp_path, '{"text": "Bo ran", "spans": [[0, 3, "PER"]]}')
     assert code == 0
     assert "Mentions trimmed of blanks at their edges: 1" in output

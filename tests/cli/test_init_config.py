@@ -28,7 +28,7 @@ def test_init_config_writes_a_config_of_the_component(
     assert config["components"]["padellm_ner"]["factory"] == "padellm_ner"
 
 
-def test_init_config_writes_to_the_path_that_is_given(tmp_path: Path) -> None:
+def test_init_config_writes_to_a_path(tmp_path: Path) -> None:
     path = tmp_path / "new" / "my.cfg"
     code, output = init_config("train", str(path))
     assert code == 0

@@ -89,7 +89,7 @@ def test_decoding_prefix_lm_tree_equals_separate_sequences(
             assert same(decode(decoder, lm, prompt, texts, LABELS), expected)
 
 
-def test_decoding_prefix_lm_reads_what_follows() -> None:
+def test_decoding_prefix_lm_attends_to_later_tokens() -> None:
     lm, prompt = prepare("llama", "compact", prefix_lm=True)
     _, causal = prepare("llama", "compact")
     texts = random_texts(seed=6, count=8)

@@ -92,7 +92,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_decoding_devices_tree_finds_what_it_finds_on_a_cpu(
+def test_decoding_devices_tree_equals_the_cpu(
     kind: str, options: str, gpus: PretendedGPUs, passes: Passes
 ) -> None:
     lm, prompt = make(kind)
@@ -153,7 +153,7 @@ def test_decoding_devices_nan_of_one_text_spares_the_others(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_decoding_devices_graphs_read_what_others_read(
+def test_decoding_devices_graphs_equal_passes_without_graphs(
     kind: str, gpus: PretendedGPUs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm, prompt = make(kind)
@@ -175,7 +175,7 @@ def test_decoding_devices_graphs_read_what_others_read(
 
 @pytest.mark.parametrize("prefix_lm", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_decoding_devices_batch_finds_what_it_finds_on_a_cpu(
+def test_decoding_devices_batch_equals_the_cpu(
     kind: str, prefix_lm: bool, gpus: PretendedGPUs
 ) -> None:
     lm, prompt = make(kind, prefix_lm=prefix_lm)
@@ -232,7 +232,7 @@ def near(
 @on_cuda
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
-def test_decoding_on_cuda_tree_finds_what_it_finds_on_a_cpu(
+def test_decoding_on_cuda_tree_equals_the_cpu(
     kind: str, options: str, passes: Passes
 ) -> None:
     lm, prompt = make(kind)

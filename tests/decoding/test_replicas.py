@@ -212,7 +212,7 @@ def test_spread_raises_in_the_place_of_the_result(replicas: list[Replica]) -> No
         next(results)
 
 
-def test_spread_passes_on_what_its_items_raise(replicas: list[Replica]) -> None:
+def test_spread_passes_on_errors_of_its_items(replicas: list[Replica]) -> None:
     def items() -> Iterator[int]:
         yield 1
         raise OSError("no more")

@@ -52,7 +52,7 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
     assert [target for target in sorted(targets) if broken(page, target)] == []
 
 
-def test_links_find_what_is_broken() -> None:
+def test_links_find_broken_links() -> None:
     page = REPOSITORY / "README.md"
     assert broken(page, "docs/none.md")
     assert broken(page, "#no-such-heading")

@@ -92,7 +92,9 @@ def test_fastapi_service_is_healthy_once_it_is_loaded(service: ModuleType) -> No
     assert serve(service, ask) == {"status": "ok", "waiting": 0}
 
 
-def test_fastapi_service_refuses_what_is_too_large(service: ModuleType) -> None:
+def test_fastapi_service_refuses_requests_that_are_too_large(
+    service: ModuleType,
+) -> None:
     async def stream() -> Any:
         for _ in range(6):
             yield b" " * 1024 * 1024
@@ -190,7 +192,7 @@ def test_fastapi_service_goes_on_after_a_batch_that_fails(
         '"\\ud800"',
     ],
 )
-def test_fastapi_service_refuses_what_no_answer_can_hold(
+def test_fastapi_service_refuses_values_that_no_answer_can_hold(
     service: ModuleType, body: str
 ) -> None:
     async def ask(client: Any) -> Any:

@@ -181,7 +181,7 @@ def test_explain_command_prints_and_draws(tmp_path: Path) -> None:
     assert "Merkel" in output.read_text("utf8")
 
 
-def test_explain_command_tells_what_is_wrong(tmp_path: Path) -> None:
+def test_explain_command_reports_errors(tmp_path: Path) -> None:
     result = CliRunner().invoke(padellm_cli, ["explain", TEXT, str(tmp_path / "none")])
     assert result.exit_code == 1
     assert "none" in result.output

@@ -67,7 +67,7 @@ def one_by_one(
 
 
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
-def test_cuda_graphs_read_what_others_read(
+def test_cuda_graphs_equal_passes_without_graphs(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm, prompt = prepare(kind)
@@ -282,7 +282,7 @@ def captured(lm: LanguageModel) -> int:
 
 @on_cuda
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
-def test_cuda_graphs_on_cuda_graphs_read_what_others_read(
+def test_cuda_graphs_on_cuda_equal_passes_without_graphs(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     lm, prompt = prepare(kind)

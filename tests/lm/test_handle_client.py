@@ -81,7 +81,7 @@ def test_handle_client_of_a_loaded_model_has_a_tokenizer_of_its_own() -> None:
     assert handle.client_tokens(PROMPT).tokenizer is not handle.lm().tokenizer
 
 
-def test_handle_client_copies_of_one_from_files_work(folder: Path) -> None:
+def test_handle_client_copies_of_a_client_from_files_work(folder: Path) -> None:
     handle = ModelHandle(ModelSource("gone"))
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     handle.from_files(files, weights=False)

@@ -149,7 +149,7 @@ def test_layers_adapters_are_not_passed_over() -> None:
 
 
 @pytest.mark.skipif(not onednn_has_bf16(), reason="the processor has no such kernels")
-def test_layers_without_adapters_are_packed_beside_those_that_have_some() -> None:
+def test_layers_without_adapters_are_packed_beside_layers_with_adapters() -> None:
     peft = pytest.importorskip("peft")
     lm = make("llama", torch.bfloat16)
     config = peft.LoraConfig(target_modules=["q_proj"])

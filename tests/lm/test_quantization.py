@@ -196,7 +196,7 @@ def test_quantization_weights_are_those_of_transformers(
 
 
 @pytest.mark.usefixtures("bitsandbytes")
-def test_quantization_keeps_the_compute_dtype_that_is_given(folder: Path) -> None:
+def test_quantization_keeps_the_compute_dtype_that_is_set(folder: Path) -> None:
     lm = load(folder, {**NF4, "bnb_4bit_compute_dtype": "bfloat16"})
     assert linear(lm).compute_dtype == torch.bfloat16
     assert lm.dtype == torch.float32

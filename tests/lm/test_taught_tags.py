@@ -88,7 +88,7 @@ def test_taught_tags_of_an_old_folder_without_settings_are_loaded(old: Path) -> 
     assert load_model(str(old)).tags == TAGS
 
 
-def test_taught_tags_without_sets_were_given_together(tmp_path: Path) -> None:
+def test_taught_tags_without_sets_are_one_set(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"padellm_tags": {"a": 1, "b": 2}}', "utf8")
     assert read_old_tags(tmp_path) == TaughtTags({"a": 1, "b": 2}, sets=[["a", "b"]])
 

@@ -119,7 +119,7 @@ def test_mentions_flat_choice_prefers_the_higher_score_to_the_longer() -> None:
     assert choose_flat([long, short]) == [short]
 
 
-def test_mentions_flat_choice_drops_what_an_earlier_choice_contains() -> None:
+def test_mentions_flat_choice_drops_spans_inside_an_earlier_choice() -> None:
     long, short = span(0, 10, 0.6), span(3, 5, 0.4)
     assert choose_flat([short, long]) == [long]
 
@@ -142,7 +142,7 @@ def test_mentions_flat_choice_keeps_adjacent_spans_in_text_order() -> None:
     assert choose_flat([second, first]) == [first, second]
 
 
-def test_mentions_flat_choice_frees_what_an_unchosen_span_covered() -> None:
+def test_mentions_flat_choice_frees_tokens_of_an_unchosen_span() -> None:
     best, middle, free = span(0, 3, 0.9), span(2, 6, 0.8), span(5, 8, 0.7)
     assert choose_flat([free, middle, best]) == [best, free]
 

@@ -86,7 +86,7 @@ def test_component_doc_labels_mixed_in_a_stream(
     assert found(streamed) == found(alone)
 
 
-def test_component_doc_labels_none_asked_is_annotated_without_entities() -> None:
+def test_component_doc_labels_empty_list_is_annotated_without_entities() -> None:
     nlp = trained()
     doc = nlp(doc_with(nlp, TEXT, []))
     assert doc.ents == ()

@@ -300,7 +300,7 @@ def test_component_errors_label_added_by_another_name() -> None:
 @pytest.mark.parametrize(
     ("setting", "value"), [("threshold", "0.5"), ("threshold", 50), ("existing", "x")]
 )
-def test_component_errors_setting_changed_to_what_it_cannot_be(
+def test_component_errors_setting_changed_to_an_invalid_value(
     setting: str, value: Any
 ) -> None:
     nlp = trained()

@@ -171,7 +171,9 @@ def test_component_labels_add_label_with_the_name_of_another_is_reported() -> No
     assert pipe.labels == tuple(LABELS)
 
 
-def test_component_labels_of_examples_with_the_name_of_others_are_reported() -> None:
+def test_component_labels_of_examples_with_the_name_of_another_label_are_reported() -> (
+    None
+):
     nlp = make_nlp()
     examples = gold_examples(nlp)[:2]
     for example, label in zip(examples, ["PER", "HUMAN"], strict=True):

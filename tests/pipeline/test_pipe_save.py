@@ -225,7 +225,7 @@ def test_component_save_without_model_has_no_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["cfg"]
 
 
-def test_component_save_without_model_loads_the_named_one(tmp_path: Path) -> None:
+def test_component_save_without_model_loads_the_named_model(tmp_path: Path) -> None:
     nlp, other = trained(), trained()
     pipe_of(nlp).cfg["threshold"] = 0.25
     pipe_of(nlp).to_disk(tmp_path, exclude=["model"])
@@ -491,7 +491,7 @@ def test_component_save_trained_labels_are_the_models(tmp_path: Path) -> None:
     assert json.loads(path.read_text("utf8"))["labels"] == LABELS
 
 
-def test_component_save_loaded_pipeline_does_not_depend_on_the_folder_one_is_in(
+def test_component_save_loaded_pipeline_does_not_depend_on_the_working_directory(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.parent)

@@ -55,7 +55,7 @@ def served(server: SmallServer, folder: Path, **settings: Any) -> Language:
     return make_nlp(model=named(folder), decoder=decoder, span_getter=DOC_SPANS)
 
 
-def test_server_pipe_finds_what_the_model_finds_in_this_process(
+def test_server_pipe_equals_the_model_in_this_process(
     server: SmallServer, tokenizer: Path
 ) -> None:
     expected = found(trained(span_getter=DOC_SPANS).pipe(GOLD))

@@ -285,7 +285,7 @@ def test_component_train_gradients_are_gone_after_the_step() -> None:
     assert gradients(nlp) == []
 
 
-def test_component_train_two_updates_of_a_batch_make_the_step_of_one() -> None:
+def test_component_train_two_updates_of_a_batch_make_the_step_of_one_update() -> None:
     once, twice = initialised(), initialised()
     for nlp, times in ((once, 1), (twice, 2)):
         for _ in range(times):

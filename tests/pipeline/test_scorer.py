@@ -130,7 +130,7 @@ def test_scoring_scorer_takes_the_key_of_the_pipe() -> None:
     assert (scores["ents_f"], scores["spans_mine_f"]) == (1, 1)
 
 
-def test_scoring_leaves_out_what_the_gold_does_not_annotate() -> None:
+def test_scoring_leaves_out_labels_that_the_gold_does_not_annotate() -> None:
     places: Places = [(0, 1, "PER"), (4, 7, "LOC")]
     found = make_doc(ents=places, group=places)
     gold = make_doc(ents=places[1:], group=places[1:])

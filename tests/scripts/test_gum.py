@@ -49,7 +49,7 @@ def test_gum_articles_and_titles_are_no_part_of_a_name(tmp_path: Path) -> None:
     assert found == [("Boston Bruins", "ORG"), ("Obama", "PER")]
 
 
-def test_gum_what_follows_a_name_is_cut_off(tmp_path: Path) -> None:
+def test_gum_words_after_a_name_are_cut_off(tmp_path: Path) -> None:
     text = "I saw Anna Kovac from the old town ."
     assert names(tmp_path, text, [("person", 2, 6)]) == [("Anna Kovac", "PER")]
 

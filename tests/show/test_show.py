@@ -155,7 +155,7 @@ def test_show_of_a_folder_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["show", "evaluate", "analyze", "tune", "suggest"])
-def test_show_and_others_without_a_pipeline_say_what_to_give(
+def test_show_and_other_commands_without_a_pipeline_name_the_remedy(
     command: str, tmp_path: Path
 ) -> None:
     data = tmp_path / "a.spacy"

@@ -53,7 +53,7 @@ def test_spread_takes_a_repeated_text_once() -> None:
 
 
 @pytest.mark.parametrize("texts", [[], ["..."], ["a", "b"], ["北京大学", "北京"]])
-def test_spread_of_fewer_texts_than_wanted_is_all(texts: list[str]) -> None:
+def test_spread_of_fewer_texts_than_requested_is_all(texts: list[str]) -> None:
     assert sorted(choose_spread(texts, [0.0] * len(texts), 5)) == [*range(len(texts))]
 
 

@@ -103,7 +103,7 @@ def test_align_whole_token_wins_over_earlier_part_of_a_token() -> None:
     assert places(["the"], text) == [(11, 14, "exact")]
 
 
-def test_align_part_of_a_token_is_used_when_no_whole_one_is_left() -> None:
+def test_align_part_of_a_token_is_used_when_no_whole_token_is_left() -> None:
     text = "USA and US"
     assert places(["US", "US"], text) == [(8, 10, "exact"), (0, 2, "exact")]
 
@@ -145,7 +145,7 @@ def test_align_exact_elsewhere_wins_over_earlier_normalised() -> None:
         ("Jos\u00e9", "Jos\u00e9", "Jose\u0301"),
     ],
 )
-def test_align_what_is_read_alike_is_one_string(
+def test_align_strings_that_normalize_alike_are_one_string(
     string: str, first: str, second: str
 ) -> None:
     text = f"in {first} or {second} now"
@@ -157,7 +157,7 @@ def test_align_what_is_read_alike_is_one_string(
     ]
 
 
-def test_align_what_is_read_alike_wins_over_earlier_case() -> None:
+def test_align_same_normalized_string_wins_over_earlier_case() -> None:
     text = "BANK OF ENGLAND, the Bank of\nEngland"
     assert places(["Bank of England"], text) == [(21, 36, "normalised")]
 

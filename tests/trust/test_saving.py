@@ -89,7 +89,7 @@ def test_saving_that_is_killed_leaves_the_old_copy_and_can_be_repeated(
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_saving_leaves_alone_what_another_process_writes(
+def test_saving_leaves_alone_files_of_another_process(
     folder: Path, inside: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if inside:

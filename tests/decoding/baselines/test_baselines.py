@@ -330,7 +330,9 @@ def test_baselines_max_mentions_is_reported(
 
 
 @pytest.mark.parametrize("decoder", BASELINES)
-def test_baselines_prefix_lm_reads_what_follows(decoder: Callable[[], Decoder]) -> None:
+def test_baselines_prefix_lm_attends_to_later_tokens(
+    decoder: Callable[[], Decoder],
+) -> None:
     lm = pretrained("compact")
     texts = list(GOLD)
     found = []

@@ -69,14 +69,14 @@ def test_onestep_is_written_as_in_the_paper() -> None:
 
 
 @given(st.lists(mention_strings, max_size=5))
-def test_onestep_reads_what_it_writes(mentions: list[str]) -> None:
+def test_onestep_reads_its_own_answers(mentions: list[str]) -> None:
     label = {"PER": "person"}
     answer = "".join(ONE_STEP.write(GoldText("", {"PER": mentions}), label))
     assert [piece.text for piece in ONE_STEP.read(answer, label)["PER"]] == mentions
 
 
 @given(golds)
-def test_structured_reads_what_it_writes(mentions: dict[str, list[str]]) -> None:
+def test_structured_reads_its_own_answers(mentions: dict[str, list[str]]) -> None:
     assert read("structured", write("structured", mentions)) == mentions
 
 
@@ -88,7 +88,7 @@ def test_structured_reads_what_it_writes(mentions: dict[str, list[str]]) -> None
     ),
     st.sampled_from(["", " ", ", "]),
 )
-def test_augmented_reads_what_it_writes(
+def test_augmented_reads_its_own_answers(
     words: list[tuple[str, str | None]], separator: str
 ) -> None:
     text = separator.join(word for word, _ in words)

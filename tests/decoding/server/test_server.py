@@ -128,7 +128,7 @@ def test_server_stream_reads_ahead_no_further_than_it_pays(
     stream.close()
 
 
-def test_server_stream_gives_what_is_ready_before_it_reads_more(
+def test_server_stream_yields_ready_results_before_it_reads_more(
     server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     found: list[Any] = []
@@ -163,7 +163,7 @@ def test_server_gives_an_error_for_a_text_that_is_too_long(
     assert same([before, after], expected[:2])
 
 
-def test_server_tells_what_it_cut(
+def test_server_reports_cut_answers(
     server: SmallServer, prompt: PromptTokens, caplog: pytest.LogCaptureFixture
 ) -> None:
     decode(decoder(server, max_mentions=1), None, prompt, TEXTS, LABELS)
@@ -189,7 +189,7 @@ def test_server_refuses_prefix_lms(
         decode(decoder(server), None, prompt, TEXTS, LABELS)
 
 
-def test_server_asks_what_separate_sequences_are_asked() -> None:
+def test_server_sends_the_prompts_of_separate_sequences() -> None:
     server_decoder = ServerDecoder("http://localhost/v1")
     assert server_decoder.output_format == BatchDecoder().output_format
 

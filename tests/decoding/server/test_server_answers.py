@@ -143,7 +143,7 @@ def test_server_answers_to_another_prompt_are_malformed() -> None:
         read(plain(prompt_token_ids=[7, 1]))
 
 
-def test_server_answers_longer_than_asked_are_malformed() -> None:
+def test_server_answers_longer_than_requested_are_malformed() -> None:
     with pytest.raises(MalformedAnswer, match="2 tokens instead of up to 1"):
         read(content("aa", (1, -0.5), (1, -0.5)), max_tokens=1)
 

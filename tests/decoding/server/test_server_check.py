@@ -30,7 +30,7 @@ def test_server_without_the_model_is_told_at_once(
         list(stream(server, prompt, model="large"))
 
 
-def test_server_without_a_list_of_models_is_asked_for_the_one_named(
+def test_server_without_a_list_of_models_is_asked_for_the_named_model(
     server: SmallServer, prompt: PromptTokens, expected: list[list[Mention]]
 ) -> None:
     def fault(path: str, body: dict[str, Any]) -> Answer | None:

@@ -210,7 +210,7 @@ def flat(tagging: Language) -> Iterator[PaDeLLMNER]:
 FLAT = [text for text in GOLD if text != NESTED]
 
 
-def test_tag_drafts_that_are_sure_stand_without_being_asked_for(
+def test_tag_drafts_that_are_sure_need_no_prompt(
     tagging: Language, flat: PaDeLLMNER, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert passes(tagging, monkeypatch, FLAT) == len(FLAT)
@@ -226,7 +226,7 @@ def test_tag_drafts_that_are_sure_stand_without_being_asked_for(
     [{"sure_tag_probability": 1.0}, {"tag_weight": 0.0}, {"max_mentions": 1}],
     ids=str,
 )
-def test_tag_drafts_are_asked_for_as_settings_say(
+def test_tag_drafts_are_prompted_for_as_settings_say(
     tagging: Language,
     flat: PaDeLLMNER,
     setting: dict[str, Any],
@@ -243,7 +243,7 @@ def most_of_a_label(text: str) -> int:
     return max(Counter(label for _, label in GOLD[text]).values(), default=0)
 
 
-def test_tag_drafts_with_overlaps_are_asked_for(
+def test_tag_drafts_with_overlaps_are_prompted_for(
     tagging: Language, flat: PaDeLLMNER, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # tags of the outer mentions would hide the inner ones
@@ -279,7 +279,7 @@ def test_tag_drafts_of_labels_never_taught_together_are_only_sure_of_absence(
     assert passes(tagging, monkeypatch, [TEXT]) > 1
 
 
-def test_tag_drafts_sure_labels_stand_beside_those_asked_for(
+def test_tag_drafts_sure_labels_stand_beside_prompted_labels(
     tagging: Language, flat: PaDeLLMNER, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm = flat.handle.lm()
@@ -318,7 +318,7 @@ def test_tag_drafts_are_saved_with_the_model(tagging: Language, tmp_path: Path) 
     assert loaded.tags.sets == [list(LABELS.values())]
 
 
-def test_tag_drafts_find_what_is_only_tagged(tagging: Language) -> None:
+def test_tag_drafts_find_mentions_that_are_only_tagged(tagging: Language) -> None:
     pipe = pipe_of(tagging)
     decoder = pipe.decoder
     assert isinstance(decoder, TreeDecoder)
