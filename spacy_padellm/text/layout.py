@@ -12,9 +12,16 @@ from collections.abc import Iterator
 # whitespace that may part a text: with a line break or a tab, or of three characters
 _GAP = re.compile(r"\s*[\n\r\t\v\f\u0085\u2028\u2029]\s*|[^\S\n\r]{3,}")
 _LINE_BREAK = re.compile(r"\r\n|[\n\r\v\f\u0085\u2028\u2029]")
-# up to three words that are repeated three times or more
-_REPEATED = re.compile(r"(?<!\S)((?:\S+\s+){0,2}?\S+)(?:\s+\1(?!\S)){3,}")
+# up to five words, and what may stand between them: punctuation or a short word
+_ITEM = r"(?<![^\s(\[{<])(\S{1,60}?(?:\s+\S{1,60}?){0,4}?)"
+_APART = (
+    r"([^\w\s]{0,2}\s+(?:[^\w\s]{1,2}|[a-zà-öø-ÿа-я]{1,4})\s+"
+    r"|[^\w\s]{1,2}\s+|[,;/|&+:·]{1,2})"
+)
+# repeated over and over: four times in a row, or three times with something between
+_REPEATED = re.compile(rf"{_ITEM}(?:(?:\s+\1(?!\S)){{3,}}|{_APART}(?:\1\2)+\1(?!\w))")
 _SPACES = re.compile(r"\s+")
+_ANYTHING = re.compile(r".+")
 _BULLET = re.compile(r"(?:[-*+•‣◦▪●–—>|#]+|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s")
 _FIELD = re.compile(r"[^\s:][^:\n]{0,30}:(?:\s|$)")
 _MOST_FIELD_WORDS = 4
@@ -39,12 +46,21 @@ def layout_breaks(text: str) -> list[tuple[int, int]]:
 
 
 def _between_repeated(text: str) -> Iterator[tuple[int, int]]:
-    """The whitespace around each of the words that are repeated over and over."""
+    """The whitespace, else the punctuation, between words repeated over and over."""
     for run in _REPEATED.finditer(text):
-        end = run.start(1) + len(run.group(1))
-        while (gap := _SPACES.match(text, end)) and end < run.end():
-            yield gap.span()
-            end = gap.end() + len(run.group(1))
+        item, apart = run.groups(default="")
+        between = _SPACES if not apart or _SPACES.search(apart) else _ANYTHING
+        end = run.start() + len(item)
+        while end < run.end():
+            size = len(apart) or _run_of_spaces(text, end)
+            for gap in between.finditer(text, end, end + size):
+                yield gap.span()
+            end += size + len(item)
+
+
+def _run_of_spaces(text: str, start: int) -> int:
+    run = _SPACES.match(text, start)
+    return len(run.group()) if run else 0
 
 
 def _line_breaks(text: str) -> list[tuple[int, int]]:

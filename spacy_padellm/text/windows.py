@@ -120,13 +120,13 @@ class _Section:
 def _sections(index: int, doc: Doc, layout: Layout) -> Iterator[_Section]:
     """The sections of a Doc; none that is whitespace."""
     text = doc.text
-    breaks = layout_breaks(text) if layout == "split" else []
+    offsets = doc.to_array([IDX]).ravel()
+    breaks = _breaks(text, offsets) if layout == "split" else []
     if not breaks:
         if text.strip():
             whole = slice(0, len(doc)), slice(0, len(text))
             yield _Section(index, doc, text, *whole, own_doc=doc)
         return
-    offsets = doc.to_array([IDX]).ravel()
     starts = [0, *(end for _, end in breaks)]
     ends = [*(start for start, _ in breaks), len(text)]
     filled = [(a, b) for a, b in zip(starts, ends, strict=True) if text[a:b].strip()]
@@ -136,6 +136,22 @@ def _sections(index: int, doc: Doc, layout: Layout) -> Iterator[_Section]:
         following = filled[number + 1][0] if number + 1 < len(filled) else len(text)
         chars = slice(start if number else 0, following)
         yield _Section(index, doc, text, tokens, chars, next(own_docs))
+
+
+def _breaks(text: str, offsets: np.ndarray) -> list[tuple[int, int]]:
+    """The breaks of a text's layout that are whitespace or whole tokens.
+
+    offsets (np.ndarray): The offsets at which tokens start; shape (tokens,).
+    """
+    breaks = layout_breaks(text)
+    if all(text[start:end].isspace() for start, end in breaks):
+        return breaks
+    starts = set(offsets.tolist())
+    return [
+        (start, end)
+        for start, end in breaks
+        if text[start:end].isspace() or (start in starts and end in starts)
+    ]
 
 
 def _own_docs(doc: Doc, parts: Sequence[slice]) -> Iterator[Doc]:

@@ -61,6 +61,13 @@ def parts(text: str) -> list[str]:
         ("王小明\n李大伟", ["王小明", "李大伟"]),
         ("USA USA USA USA won", ["USA", "USA", "USA", "USA won"]),
         ("New York New York New York New York", ["New York"] * 4),
+        ("USA, USA, USA", ["USA,", "USA,", "USA"]),
+        ("USA and USA and USA.", ["USA", "and", "USA", "and", "USA."]),
+        ("USA, and USA, and USA", ["USA,", "and", "USA,", "and", "USA"]),
+        ("Rio Negro | Rio Negro | Rio Negro", [*["Rio Negro", "|"] * 2, "Rio Negro"]),
+        ("USA,USA,USA", ["USA", "USA", "USA"]),
+        ("[New York, New York, New York]", ["[New York,", "New York,", "New York]"]),
+        ("USA, USA", None),
         ("very very good", None),
         ("no break at all", None),
         ("", []),
@@ -87,9 +94,9 @@ def test_layout_breaks_of_repetitions_are_between_them(text: str) -> None:
 
 
 @given(st.text(alphabet="aA :-\n\t1.,王", max_size=60))
-def test_layout_breaks_are_whitespace_in_text_order(text: str) -> None:
+def test_layout_breaks_hold_no_letter_and_are_in_text_order(text: str) -> None:
     last = 0
     for start, end in layout_breaks(text):
         assert last <= start < end
-        assert text[start:end].isspace()
+        assert not any(char.isalnum() for char in text[start:end])
         last = end
