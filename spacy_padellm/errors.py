@@ -612,8 +612,8 @@ class Errors:
     )
     P211 = "Cannot write to {path}. Give the path of a file that ends in .spacy."
     P212 = (
-        "--tag-column and --token-column are for the format 'conll', not "
-        "'{format}'. Drop them."
+        "--tag-column and --token-column are for the format 'conll', but {path} is "
+        "read as '{formats}'. Drop them, or give --format conll."
     )
     P213 = "Cannot write {path}: {error}. Give a file in a folder that can be written."
     P214 = "{path} is {kind}, which is not read. {remedy}"
@@ -631,6 +631,11 @@ class Errors:
         "{path}: the tags are brackets, such as (PERSON* in CoNLL-2012 (OntoNotes), "
         "which are not read. Write a tag for each token instead, e.g. B-PERSON, or "
         "convert a version of the corpus with such tags."
+    )
+
+    P728 = (
+        "--spans-key names the key of doc.spans, which --flat does not write. Drop one "
+        "of the two options."
     )
 
     # Suggestions
@@ -1021,6 +1026,7 @@ class Warnings:
         "Sentences with tags without B- and I-, where neighbours of one label are one "
         "mention"
     )
+    W727 = "Copies of examples in the files of other annotators, left out"
     W230 = "{n} text(s) could not be read and were left out. The first one: {first}"
     W402 = (
         "{shards} shard(s) for {workers} workers: some workers will be idle at the "

@@ -25,7 +25,7 @@ def read_brat(path: Path) -> Iterator[CorpusRecord | BadLine]:
         Relations, events, attributes, notes and normalizations are ignored.
     """
     partner = brat_partner(path)
-    is_ann = plain_name(path).suffix == ".ann"
+    is_ann = plain_name(path).suffix.lower() == ".ann"
     if partner is None:
         # missing annotation is not empty annotation
         other = ".txt" if is_ann else ".ann"
@@ -41,10 +41,20 @@ def brat_partner(path: Path) -> Path | None:
     RETURNS (Path | None): The .ann or .txt file of the same name, which may be
         compressed, or None if there is none.
     """
-    other = ".txt" if plain_name(path).suffix == ".ann" else ".ann"
-    name = plain_name(path).with_suffix(other)
-    names = (name, *(name.with_name(name.name + suffix) for suffix in COMPRESSIONS))
+    plain = plain_name(path)
+    other = ".txt" if plain.suffix.lower() == ".ann" else ".ann"
+    packed = [cased for suffix in COMPRESSIONS for cased in _cases(suffix)]
+    names = [
+        plain.with_name(plain.stem + cased + suffix)
+        for cased in _cases(other)
+        for suffix in ("", *packed)
+    ]
     return next((name for name in names if name.is_file()), None)
+
+
+def _cases(suffix: str) -> tuple[str, str, str]:
+    """A suffix in small letters, in capitals, and with one capital."""
+    return suffix, suffix.upper(), f".{suffix[1:].capitalize()}"
 
 
 def _read_pair(text_path: Path, ann_path: Path) -> Iterator[CorpusRecord | BadLine]:

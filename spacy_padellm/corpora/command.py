@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from spacy_padellm.corpora.convert import AUTO, FORMATS, Report, convert
+from spacy_padellm.corpora.convert import AUTO, FORMATS, SPANS_KEY, Report, convert
 from spacy_padellm.corpora.records import ConversionError
 
 SHOWN_BAD_LINES = 10
@@ -38,8 +38,9 @@ def convert_cli(
         ),
     ] = False,
     spans_key: Annotated[
-        str, typer.Option(help="Key of doc.spans that gets all mentions")
-    ] = "padellm",
+        str,
+        typer.Option(help="Key of doc.spans that gets all mentions; not with --flat"),
+    ] = SPANS_KEY,
     own_labels: Annotated[
         bool,
         typer.Option(

@@ -11,6 +11,7 @@ from pathlib import Path
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
+from spacy_padellm.corpora.annotators import settle
 from spacy_padellm.corpora.brat import read_brat
 from spacy_padellm.corpora.cluener import read_cluener
 from spacy_padellm.corpora.conll import read_conll
@@ -53,6 +54,9 @@ SUFFIXES = {
 """Format -> suffixes of its files in a folder."""
 
 FORMATS = (AUTO, *SUFFIXES)
+
+SPANS_KEY = "padellm"
+"""The key of `doc.spans` by default."""
 
 
 @dataclass(slots=True)
@@ -102,7 +106,7 @@ def convert(
     data_format (str): One of `FORMATS`.
     lang (str): The code of a language of spaCy.
     flat (bool): Write `doc.ents` only; overlapping mentions are an error.
-    spans_key (str): The key of `doc.spans` for all mentions; unused if `flat`.
+    spans_key (str): The key of `doc.spans` for all mentions; the default if `flat`.
     own_labels (bool): Record in each Doc's user data which labels the source annotates,
         so that it can be combined in training with sources that annotate other labels.
     tag_column (int | None): conll only: the column of the tags; None to detect it.
@@ -112,31 +116,27 @@ def convert(
     """
     if target.suffix != ".spacy" or target.is_dir():
         raise ConversionError(Errors.P211.format(path=target))
-    readers = _readers(
-        data_format, lang=lang, tag_column=tag_column, token_column=token_column
-    )
-    if data_format == AUTO and is_brat_folder(source):
-        data_format = "brat"
-    report = Report()
-    docs = []
+    if flat and spans_key != SPANS_KEY:
+        raise ConversionError(Errors.P728)
     nlp = blank_pipeline(lang)
+    readers = _readers(lang=lang, tag_column=tag_column, token_column=token_column)
+    formats = _formats(source, data_format)
+    if (tag_column, token_column) != (None, None) and "conll" not in formats.values():
+        names = ", ".join(sorted(set(formats.values())))
+        raise ConversionError(Errors.P212.format(path=source, formats=names))
     key = None if flat else spans_key
-    suffixes = set().union(*SUFFIXES.values())
-    files = source_files(
-        source, data_format=data_format, suffixes=SUFFIXES.get(data_format, suffixes)
-    )
-    for path in files:
-        name = recognize(path) if data_format == AUTO else data_format
-        for item in count_progress(readers[name](path)):
-            if isinstance(item, CorpusRecord) and (problem := record_problem(item)):
-                item = BadLine(path, item.line, problem)
-            if isinstance(item, BadLine):
-                report.bad.append(item)
-            else:
-                docs.append(_make_gold(nlp, item, path=path, key=key, report=report))
-    report.files = len(files)
+    report = Report(files=len(formats))
+    docs = []
+    read = ((path, item) for path in formats for item in readers[formats[path]](path))
+    for path, item in settle([*count_progress(read)]):
+        if isinstance(item, CorpusRecord) and (problem := record_problem(item)):
+            item = BadLine(path, item.line, problem)
+        if isinstance(item, BadLine):
+            report.bad.append(item)
+        else:
+            docs.append(_make_gold(nlp, item, path=path, key=key, report=report))
     if not report.docs:
-        for path in files:
+        for path in formats:
             check_known(path)
     _check_result(source, report)
     if own_labels:
@@ -152,17 +152,25 @@ def convert(
     return report
 
 
-def _readers(
-    data_format: str, *, lang: str, tag_column: int | None, token_column: int | None
-) -> dict[str, Reader]:
-    """The reader of each format; check the format."""
+def _formats(source: Path, data_format: str) -> dict[Path, str]:
+    """The files to read and the format of each; check the format."""
     if data_format not in FORMATS:
         raise ConversionError(
             Errors.P200.format(format=data_format, formats=", ".join(FORMATS))
         )
-    is_columns = data_format in (AUTO, "conll")
-    if not is_columns and (tag_column, token_column) != (None, None):
-        raise ConversionError(Errors.P212.format(format=data_format))
+    if data_format == AUTO and is_brat_folder(source):
+        data_format = "brat"
+    suffixes = SUFFIXES.get(data_format, set().union(*SUFFIXES.values()))
+    files = source_files(source, data_format=data_format, suffixes=suffixes)
+    if data_format == AUTO:
+        return {path: recognize(path) for path in files}
+    return dict.fromkeys(files, data_format)
+
+
+def _readers(
+    *, lang: str, tag_column: int | None, token_column: int | None
+) -> dict[str, Reader]:
+    """The reader of each format."""
     joiner = joiner_of(lang)
     conll = partial(
         read_conll, joiner=joiner, tag_column=tag_column, token_column=token_column

@@ -17,7 +17,9 @@ from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.errors import Errors
 
 # no .zip: fsspec reads only the first file of an archive
-COMPRESSIONS = (".gz", ".bz2", ".xz")
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
+"""Suffix -> its name in fsspec."""
+
 BOM = "\ufeff"
 UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error)
 START = 4096  # bytes that show what a file is
@@ -29,7 +31,7 @@ def plain_name(path: Path) -> Path:
     path (Path): The path of a file.
     RETURNS (Path): The path without a trailing .gz, .bz2 or .xz.
     """
-    return path.with_suffix("") if path.suffix in COMPRESSIONS else path
+    return path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
 
 
 def source_files(path: Path, *, data_format: str, suffixes: set[str]) -> list[Path]:
@@ -81,7 +83,7 @@ def read_start(path: Path) -> bytes:
 
 def _read_bytes(path: Path, size: int = -1) -> bytes:
     """Read a file; ConversionError if that fails."""
-    compression = "infer" if path.suffix in COMPRESSIONS else None
+    compression = COMPRESSIONS.get(path.suffix.lower())
     try:
         with OpenFile(LocalFileSystem(), str(path), compression=compression) as file:
             return bytes(file.read(size))

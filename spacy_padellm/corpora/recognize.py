@@ -30,7 +30,7 @@ def is_brat_folder(path: Path) -> bool:
     """
     if not path.is_dir():
         return False
-    return any(plain_name(file).suffix == ".ann" for file in path.iterdir())
+    return any(plain_name(file).suffix.lower() == ".ann" for file in path.iterdir())
 
 
 def recognize(path: Path) -> str:

@@ -26,6 +26,8 @@ class CorpusRecord:
     spaces (list[bool] | None): Whether each of `words` is followed by a space.
     notes (tuple[str, ...]): What the reader left out or changed, of `Warnings`, once
         for each time.
+    example (tuple[str, str | int] | None): The key and value that number the example in
+        its tool; None if the source does not say.
     """
 
     text: str
@@ -34,6 +36,7 @@ class CorpusRecord:
     words: list[str] | None = None
     spaces: list[bool] | None = None
     notes: tuple[str, ...] = ()
+    example: tuple[str, str | int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

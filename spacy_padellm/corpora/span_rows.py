@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from spacy_padellm.corpora.annotators import check_users, example_of
 from spacy_padellm.corpora.offsets import SourceMention, char_spans, same_string
 from spacy_padellm.corpora.records import CorpusRecord, is_int
 from spacy_padellm.errors import Warnings
@@ -63,7 +64,7 @@ def read_span_row(row: dict[str, Any], line: int) -> CorpusRecord:
     answer = row.get("answer", "accept")
     if answer != "accept":
         raise ValueError(f'its "answer" is {answer!r}, not "accept"')
-    mentions: list[SourceMention] = []
+    made: list[tuple[Any, list[SourceMention]]] = []
     rejected = 0
     for mention in _mentions(row):
         if isinstance(mention, dict) and mention.get("answer", "accept") != "accept":
@@ -71,9 +72,12 @@ def read_span_row(row: dict[str, Any], line: int) -> CorpusRecord:
                 raise ValueError(f'the "answer" of a span is {mention["answer"]!r}')
             rejected += 1
         else:
-            mentions += read_mention(mention, text)
+            made.append((mention, [*read_mention(mention, text)]))
+    check_users(made)
+    mentions = [mention for _, read in made for mention in read]
     spans, notes = char_spans(text, mentions)
-    return CorpusRecord(text, spans, line, notes=(*[Warnings.W205] * rejected, *notes))
+    notes = (*[Warnings.W205] * rejected, *notes)
+    return CorpusRecord(text, spans, line, notes=notes, example=example_of(row))
 
 
 def _mentions(row: dict[str, Any]) -> list[Any]:

@@ -32,7 +32,7 @@ def run(case, tmp_path):
     options = case.get("options", {})
     target = tmp_path / "gold.spacy"
     report = convert(
-        first,
+        folder if case.get("folder") else first,
         target,
         data_format=options.get("format", "auto"),
         lang=options.get("lang", "en"),

@@ -11,6 +11,7 @@ GOOD = '{"text": "Bo", "spans": [[0, 2, "PER"]]}\n'
 
 
 def run(source, *, data_format="jsonl", lang="en", flat=False, **options):
+    options = {"spans_key": "padellm", **options}
     target = source.parent / options.pop("target", "out/gold.spacy")
     convert(
         source,
@@ -18,7 +19,6 @@ def run(source, *, data_format="jsonl", lang="en", flat=False, **options):
         data_format=data_format,
         lang=lang,
         flat=flat,
-        spans_key="padellm",
         **options,
     )
 
@@ -82,8 +82,17 @@ def test_corpora_unknown_language_is_an_error(tmp_path):
 
 
 def test_corpora_columns_of_other_formats_are_an_error(tmp_path):
+    (tmp_path / "a.jsonl").write_text(GOOD, encoding="utf-8")
     with pytest.raises(ConversionError, match="Drop them"):
         run(tmp_path, tag_column=0)
+    with pytest.raises(ConversionError, match="read as 'jsonl'"):
+        run(tmp_path, data_format="auto", token_column=0)
+
+
+def test_corpora_key_of_spans_that_are_not_written_is_an_error(tmp_path):
+    (tmp_path / "a.jsonl").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(ConversionError, match="--flat does not write"):
+        run(tmp_path, flat=True, spans_key="gold")
 
 
 def test_corpora_target_needs_its_suffix(tmp_path):
