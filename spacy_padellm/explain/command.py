@@ -13,8 +13,8 @@ from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 
 def explain_cli(
+    model: ModelArgument,
     text: Annotated[str, typer.Argument(help="A text, in quotes")],
-    model: ModelArgument = "bundled-en",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The SVG file to write")
     ] = None,

@@ -173,7 +173,7 @@ def test_explain_summary_is_in_words() -> None:
 def test_explain_command_prints_and_draws(tmp_path: Path) -> None:
     output = tmp_path / "new" / "tree.svg"
     result = CliRunner().invoke(
-        padellm_cli, ["explain", TEXT, "bundled-en-sm", "--output", str(output)]
+        padellm_cli, ["explain", "bundled-en-sm", TEXT, "--output", str(output)]
     )
     assert result.exit_code == 0
     assert "Emmanuel Macron (PER)" in result.output
@@ -182,7 +182,7 @@ def test_explain_command_prints_and_draws(tmp_path: Path) -> None:
 
 
 def test_explain_command_reports_errors(tmp_path: Path) -> None:
-    result = CliRunner().invoke(padellm_cli, ["explain", TEXT, str(tmp_path / "none")])
+    result = CliRunner().invoke(padellm_cli, ["explain", str(tmp_path / "none"), TEXT])
     assert result.exit_code == 1
     assert "none" in result.output
 
