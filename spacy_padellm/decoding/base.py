@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
+
+_T = TypeVar("_T")
 
 # a text's mentions, or the error that kept it from being decoded
 DecodeResult = list[Mention] | Exception
@@ -70,6 +72,22 @@ class Decoder(Protocol):
             context.
         RAISES (Exception): If no text can be decoded.
         """
+        ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """A decoder whose model runs elsewhere, with a context of its own."""
+
+    def context(self, prompt: PromptTokens) -> int | None:
+        """The longest sequence in tokens that the model takes.
+
+        RETURNS (int | None): None if it is not known, or cannot be asked now.
+        """
+        ...
+
+    def in_turn(self, function: Callable[[], _T]) -> _T:
+        """Call a function that tokenizes, while no other does."""
         ...
 
 

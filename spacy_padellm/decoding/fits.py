@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from spacy_padellm.decoding.base import DecodeJob
+from spacy_padellm.decoding.base import DecodeJob, Decoder, Remote
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
 
 _MENTION_TOKENS = 64  # room for a mention, at most an eighth of the context
@@ -13,14 +14,18 @@ _MENTION_TOKENS = 64  # room for a mention, at most an eighth of the context
 class Fits:
     """Tells whether a text fits the model. The model is asked for at the first text."""
 
-    def __init__(self, get_job: Callable[[], DecodeJob]) -> None:
+    def __init__(
+        self, get_job: Callable[[], DecodeJob], *, decoder: Decoder | None = None
+    ) -> None:
         """Keep how to get the model.
 
         get_job (Callable[[], DecodeJob]): Returns the model with its prompt and labels.
-            All texts fit where there are no labels, or no weights: a model server has
-            its own check.
+            All texts fit where there are no labels, or no weights and no `Remote`.
+        decoder (Decoder | None): What decodes the texts; a `Remote` is asked for its
+            context.
         """
         self._get_job = get_job
+        self._remote = decoder if isinstance(decoder, Remote) else None
         self._room: float | None = None
 
     def __call__(self, text: str) -> bool:
@@ -30,18 +35,30 @@ class Fits:
         RAISES (ValueError): If the model cannot be loaded.
         """
         if self._room is None:
-            job = self._get_job()
-            checked = job.labels and job.lm is not None
-            self._room = _measure_room(job) if checked else float("inf")
+            self._room = self._measure()
         # a token has at least one byte
         return len(text.encode("utf8", "replace")) <= self._room or (
-            _count_tokens(self._get_job(), text) <= self._room
+            self._in_turn(partial(_count_tokens, self._get_job(), text)) <= self._room
         )
 
+    def _measure(self) -> float:
+        """The most tokens that a text may have."""
+        job = self._get_job()
+        context = None
+        if job.lm is not None:
+            context = job.lm.context
+        elif job.labels and self._remote:
+            context = self._remote.context(job.prompt)
+        if not job.labels or context is None:
+            return float("inf")
+        return self._in_turn(partial(_measure_room, job, context))
 
-def _measure_room(job: DecodeJob) -> int:
-    """The most tokens that a text may have."""
-    context = job.model.context
+    def _in_turn(self, count: Callable[[], int]) -> int:
+        return self._remote.in_turn(count) if self._remote else count()
+
+
+def _measure_room(job: DecodeJob, context: int) -> int:
+    """The most tokens that a text may have in a context."""
     (branches,) = job.prompt.count_branches(["a"], list(job.labels.values()))
     start, end = branches.text
     prompts = len(branches.root) - (end - start) + max(map(len, branches.labels))

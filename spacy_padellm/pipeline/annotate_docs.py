@@ -72,7 +72,8 @@ def find_mentions(
             )
         )
         decode = partial(_decode, decoder=decoder, get_job=get_job)
-        for result in decode_docs(run, decode, partial(cut, fits=Fits(get_job))):
+        fits = Fits(get_job, decoder=decoder)
+        for result in decode_docs(run, decode, partial(cut, fits=fits)):
             yield result.doc, align(result)
 
 

@@ -393,7 +393,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         RAISES (ValueError): If labels or prompt are missing, the model cannot be
             loaded, or the span getter leaves out text.
         """
-        fits = Fits(cache(partial(self._make_job, self.handle.lm)))
+        get_job = cache(partial(self._make_job, self.handle.lm))
+        fits = Fits(get_job, decoder=self.decoder)
         return make_windows(docs, fits=fits, **self._cutting())
 
     def _cutting(self) -> dict[str, Any]:

@@ -64,16 +64,17 @@ def test_server_pipe_equals_the_model_in_this_process(
 
 
 @pytest.mark.parametrize("batch_size", [2, 1000])
-def test_server_pipe_gives_docs_that_fail_to_the_error_handler(
+def test_server_pipe_cuts_a_text_among_others_that_does_not_fit(
     batch_size: int, server: SmallServer, tokenizer: Path
 ) -> None:
     nlp = served(server, tokenizer)
-    errors: list[str] = []
-    nlp.set_error_handler(swallow(errors))
     texts = [*GOLD, TOO_LONG, EMPTY]
     docs = list(nlp.pipe(texts, batch_size=batch_size))
-    assert [doc.text for doc in docs] == [*GOLD, EMPTY]
-    assert errors == [TOO_LONG]
+    assert [doc.text for doc in docs] == texts
+    *first, long, empty = found(docs)
+    assert first == found(nlp.pipe(GOLD))
+    assert len(long) > max(map(len, first))
+    assert not empty
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 1000])
@@ -137,3 +138,25 @@ def test_server_pipe_works_in_several_processes(
     expected = found(nlp.pipe(GOLD))
     assert found(nlp.pipe(GOLD, n_process=2, batch_size=2)) == expected
     assert found(nlp.pipe(GOLD)) == expected
+
+
+def test_server_pipe_cuts_a_text_that_does_not_fit_the_server(
+    server: SmallServer, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "context", 100)
+    nlp = served(server, tokenizer)
+    text = " ".join([*GOLD] * 8)
+    windows = pipe_of(nlp).make_windows([nlp.make_doc(text)])
+    assert len(windows) > 1
+    assert "".join("".join(w.text for w in windows).split()) == "".join(text.split())
+    (mentions,) = found([nlp(text)])
+    assert len(mentions) > len(found([nlp(next(iter(GOLD)))])[0])
+
+
+def test_server_pipe_asks_nothing_of_a_server_that_tells_no_context(
+    server: SmallServer, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "context", None)
+    nlp = served(server, tokenizer)
+    text = " ".join([*GOLD] * 8)
+    assert len(pipe_of(nlp).make_windows([nlp.make_doc(text)])) == 1

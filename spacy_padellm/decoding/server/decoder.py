@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeResult
 from spacy_padellm.decoding.limits import Limits, check_context, check_limits
 from spacy_padellm.decoding.mention_prompts import MentionPrompt, mention_prompts
-from spacy_padellm.decoding.server.check import ServedModel, ServedModels
+from spacy_padellm.decoding.server.check import UNLIMITED, ServedModel, ServedModels
 from spacy_padellm.decoding.server.connection import Connection
 from spacy_padellm.decoding.server.secrets import DEFAULT_KEY
 from spacy_padellm.decoding.server.settings import ServerSettings, check_url
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
+from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
+
+_T = TypeVar("_T")
 
 AHEAD = 4  # texts of the look-ahead, as a multiple of those in progress
 
@@ -104,6 +106,23 @@ class ServerDecoder:
             for future in waiting:
                 future.cancel()
         limits.report()
+
+    def context(self, prompt: PromptTokens) -> int | None:
+        """See `Remote`. Asks the server once for each prompt."""
+        served = self._connect()
+        try:
+            model = served.connection.submit(served.get(prompt)).result()
+        except (ConnectionError, ValueError):
+            return None  # the texts' own requests tell what is wrong
+        return None if model.context == UNLIMITED else model.context
+
+    def in_turn(self, function: Callable[[], _T]) -> _T:
+        """See `Remote`. All texts are tokenized in the connection's thread."""
+
+        async def call() -> _T:
+            return function()
+
+        return self._connect().connection.submit(call()).result()
 
     def _connect(self) -> ServedModels:
         """The server, over a connection of this process."""
