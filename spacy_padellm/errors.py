@@ -268,6 +268,18 @@ class Errors:
     )
 
     P260 = "{name} is {value!r} in [training.optimizer.learn_rate]. Set it to {least}."
+    P729 = (
+        "{name} is {value!r} in [training], so the training would fail or never end. "
+        "Set it to a whole number, at least 1."
+    )
+    P730 = (
+        "The training data has no examples, so there is nothing to learn. Give a "
+        "corpus with annotated texts, e.g. --paths.train train.spacy."
+    )
+    P731 = (
+        "{name} is {value!r} in [training.optimizer], with which the model learns "
+        "nothing or the wrong way. Set it to {least}."
+    )
     P261 = (
         "[training] sets no max_steps, so the learning rate cannot fall to 0 at its "
         "end. Set max_steps, or total_steps in [training.optimizer.learn_rate]."

@@ -49,7 +49,7 @@ from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.token_spans import AlignmentMode
 from spacy_padellm.text.windows import Layout, Window, make_windows
 from spacy_padellm.text.write_mentions import Existing, write_mentions
-from spacy_padellm.training.schedules import planned_steps, tell_total
+from spacy_padellm.training.schedules import check_training, planned_steps, tell_total
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.thinc_model import TreeModel, get_handle
 from spacy_padellm.training.update import (
@@ -434,7 +434,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             of the model, or of the examples.
         new_labels (dict | list | None): Labels to learn besides those.
         RAISES (ValueError): If there are no labels, or the examples have others, or
-            the learning rate does not know how many steps the training takes.
+            the learning rate does not know how many steps the training takes, or
+            a count in `[training]` is below 1.
         """
         if labels is not None:
             self._task.set_labels(self._task.name_labels(labels))
@@ -445,7 +446,9 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         # after the labels: `spacy-padellm.Corpus.v1` reads them
         check_get_examples(get_examples, "PaDeLLMNER.initialize")
         if nlp is not None:
-            self._steps = planned_steps(nlp.config.interpolate()["training"])
+            training = nlp.config.interpolate()["training"]
+            check_training(training)
+            self._steps = planned_steps(training)
         initialize_task(
             self._task,
             get_examples,

@@ -31,10 +31,13 @@ def check_get_examples(
 
     get_examples (Callable[[], Iterable[Example]]): Returns the examples.
     method (str): The calling method, for the error message.
-    RAISES (TypeError): If it is not a function, or returns no examples.
+    RAISES (TypeError): If it is not a function, or returns other objects.
+    RAISES (ValueError): If it returns no examples.
     """
     if callable(get_examples):
         first = list(islice(get_examples(), 1))
+        if not first:
+            raise ValueError(Errors.P730)
         validate_get_examples(lambda: first, method)
     else:
         validate_get_examples(get_examples, method)

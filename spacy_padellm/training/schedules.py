@@ -101,6 +101,32 @@ def warmup_cosine(
     )
 
 
+def check_training(training: Mapping[str, Any]) -> None:
+    """Check settings of a training with which spaCy fails, or waits forever.
+
+    training (Mapping[str, Any]): The section `[training]`, without variables.
+    RAISES (ValueError): If a count is not a whole number, at least 1, or a number of
+        the optimizer is out of its range.
+    """
+    for name in ("accumulate_gradient", "eval_frequency"):
+        value = training.get(name, 1)
+        if not (is_whole(value) and value >= 1):
+            raise ValueError(Errors.P729.format(name=name, value=value))
+    size = (training.get("batcher") or {}).get("size", 1)
+    if is_number(size) and size < 1:
+        raise ValueError(Errors.P729.format(name="batcher.size", value=size))
+    optimizer = training.get("optimizer") or {}
+    for name, end, least in (
+        ("grad_clip", math.inf, "a number, at least 0 (1.0 is usual)"),
+        ("beta1", 1.0, "a number from 0 to below 1 (0.9 is usual)"),
+        ("beta2", 1.0, "a number from 0 to below 1 (0.98 is usual)"),
+    ):
+        value = optimizer.get(name, 0)
+        if is_number(value) and not 0 <= value < end:
+            message = Errors.P731.format(name=name, value=value, least=least)
+            raise ValueError(message)
+
+
 def planned_steps(training: Mapping[str, Any]) -> int | None:
     """How many steps a training takes, by its config.
 

@@ -10,7 +10,12 @@ import pytest
 from helpers import NAME, gold_examples, make_nlp, pipe_of
 from thinc.api import Adam
 
-from spacy_padellm.training.schedules import planned_steps, tell_total, warmup_cosine
+from spacy_padellm.training.schedules import (
+    check_training,
+    planned_steps,
+    tell_total,
+    warmup_cosine,
+)
 
 
 def rates_of(count: int, **settings: Any) -> list[float]:
@@ -123,3 +128,45 @@ def test_schedules_component_tells_max_steps(caplog: pytest.LogCaptureFixture) -
         sgd.step_schedules()
     assert sgd.learn_rate == 0, NAME
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"accumulate_gradient": 0}, "accumulate_gradient is 0"),
+        ({"accumulate_gradient": -1}, "accumulate_gradient is -1"),
+        ({"eval_frequency": 0}, "eval_frequency is 0"),
+        ({"batcher": {"size": 0}}, "batcher.size is 0"),
+    ],
+)
+def test_schedules_counts_below_one_are_an_error(
+    settings: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"{name} in \[training\].* at least 1"):
+        check_training(settings)
+
+
+def test_schedules_counts_from_one_or_of_a_schedule_are_taken() -> None:
+    schedule = {"@schedules": "compounding.v1", "start": 1, "stop": 9, "compound": 2}
+    check_training({"accumulate_gradient": 1, "batcher": {"size": schedule}})
+    check_training({"eval_frequency": 200, "batcher": None})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"grad_clip": -1.0}, {"beta1": 1.0}, {"beta2": -0.1}]
+)
+def test_schedules_numbers_of_the_optimizer_out_of_range_are_an_error(
+    settings: dict[str, float],
+) -> None:
+    ((name, value),) = settings.items()
+    with pytest.raises(ValueError, match=rf"{name} is {value} in .*Set it to a number"):
+        check_training({"optimizer": settings})
+
+
+def test_schedules_initialize_checks_the_training_and_its_data() -> None:
+    nlp = make_nlp()
+    with pytest.raises(ValueError, match=r"no examples.*--paths\.train"):
+        pipe_of(nlp).initialize(lambda: [], nlp=nlp)
+    nlp.config["training"]["accumulate_gradient"] = 0
+    with pytest.raises(ValueError, match="accumulate_gradient is 0"):
+        pipe_of(nlp).initialize(lambda: gold_examples(nlp), nlp=nlp)
