@@ -848,6 +848,12 @@ class Errors:
         "what to_disk or to_bytes saved, or save it again."
     )
 
+    P740 = (
+        "{source} chooses modules by a pattern that may take very long, {found}. Write "
+        "names of modules in its place, in a list, or set target_modules of an adapter "
+        'to "all-linear". Patterns may have .*, classes of characters and choices.'
+    )
+
     # Quantized models
     P700 = (
         "quantization_config is {value!r}. Set it to null, or to the settings of a "

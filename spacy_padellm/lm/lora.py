@@ -15,7 +15,7 @@ from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.task_config import read_taught_tags
 from spacy_padellm.lm.tokenizer import read_tokenizer
-from spacy_padellm.lm.trust import adapter_code
+from spacy_padellm.lm.trust import adapter_code, check_patterns
 from spacy_padellm.lm.vocabulary import fit_vocabulary
 
 ADAPTER = "adapter_config.json"
@@ -56,6 +56,8 @@ def with_lora(
     found = adapter_code({**settings, "peft_type": "LORA"})
     if found is not None:
         raise ValueError(Errors.P134.format(error=found))
+    # else the saved adapter could not be loaded
+    check_patterns(settings, source="lora")
     if new_tokens:
         embeddings = lm.model.get_input_embeddings()
         names = [n for n, m in lm.model.named_modules() if m is embeddings]

@@ -22,7 +22,7 @@ from transformers.quantizers.auto import (
 from transformers.utils.quantization_config import BitsAndBytesConfig
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.trust import named_code
+from spacy_padellm.lm.trust import check_patterns, named_code
 
 BITSANDBYTES = "bitsandbytes"
 _PACKAGES = {BITSANDBYTES: ("bitsandbytes", "accelerate")}
@@ -59,6 +59,7 @@ def check_quantization(settings: Any) -> None:
     found = next(named_code(settings), None)
     if found is not None:
         raise ValueError(Errors.P703.format(error=f"{found} names code or a file"))
+    check_patterns(settings, source="quantization_config")
     if all(find_spec(package) for package in _PACKAGES.get(method, ())):
         _parse(settings)
 

@@ -1,6 +1,7 @@
 """Code that a model folder holds or names: none of it runs unless it is trusted.
 
-The same holds for files elsewhere that it names: none of them is read.
+The same holds for files elsewhere that it names: none of them is read. Patterns that
+may take very long are refused, too.
 
 transformers asks for trust only where code is on the hub, and peft passes none on, so
 folders are checked before either of them reads a file.
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.patterns import slow_pattern
 
 TRUST = "PADELLM_TRUST_REMOTE_CODE"
 _TOKENIZERS = (
@@ -79,7 +81,8 @@ def check_code(folder: Path, *, trusted: bool) -> None:
 
 
 def check_settings_file(path: Path, *, folder: Path, auto_map: bool = True) -> None:
-    """Check that a file of settings names no code, and no files elsewhere.
+    """Check that a file of settings names no code, no files elsewhere, and no pattern
+    that may take very long.
 
     path (Path): The file; files other than settings in JSON are passed over.
     folder (Path): The model folder, for the error message.
@@ -104,9 +107,24 @@ def check_settings_file(path: Path, *, folder: Path, auto_map: bool = True) -> N
         found = next(named_code(settings, auto_map=auto_map), None)
         if found is None and name == _ADAPTER:
             found = adapter_code(settings)
+        check_patterns(settings, source=path)
     if found is not None:
         file = path.relative_to(folder)
         raise ValueError(Errors.P502.format(path=folder, file=file, found=found))
+
+
+def check_patterns(settings: Any, *, source: Path | str) -> None:
+    """Check that settings hold no pattern that may take very long.
+
+    settings (Any): Settings as in JSON.
+    source (Path | str): Their file or name, for the error message.
+    RAISES (ValueError): If they do.
+    """
+    for key, value in _items(settings):
+        pattern = slow_pattern(key, value)
+        if pattern is not None:
+            found = f"{key}: {repr(pattern)[:_SHOWN]}"
+            raise ValueError(Errors.P740.format(source=source, found=found))
 
 
 def adapter_code(settings: Any) -> str | None:
@@ -142,15 +160,20 @@ def named_code(settings: Any, *, auto_map: bool = True) -> Iterator[str]:
     auto_map (bool): See `check_settings_file`.
     YIELDS (str): The key and its value.
     """
+    for key, content in _items(settings):
+        if key == "auto_map" and not auto_map:
+            continue
+        if not _rule(key)(content):
+            yield f"{key} = {repr(content)[:_SHOWN]}"
+
+
+def _items(settings: Any) -> Iterator[tuple[str, Any]]:
+    """The settings at any depth: their keys and values."""
     waiting = [settings]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            for key, content in value.items():
-                if key == "auto_map" and not auto_map:
-                    continue
-                if not _rule(key)(content):
-                    yield f"{key} = {repr(content)[:_SHOWN]}"
+            yield from value.items()
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
