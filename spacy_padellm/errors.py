@@ -853,6 +853,11 @@ class Errors:
         "names of modules in its place, in a list, or set target_modules of an adapter "
         'to "all-linear". Patterns may have .*, classes of characters and choices.'
     )
+    P741 = (
+        "The saved component {path} may have parts of two versions: another process is "
+        "replacing them, or was killed while it did. Wait until it is done, or load "
+        "the component once where its folder may be changed, or save it again."
+    )
 
     # Quantized models
     P700 = (

@@ -11,7 +11,16 @@ PACKAGE = Path(spacy_padellm.__file__).parent
 NAME = PACKAGE.name
 # upper rooms import lower ones, never the reverse, and rooms of one line not each other
 FLOORS = [
-    ["errors", "checks", "writable", "progress", "compat", "locks", "proxies"],
+    [
+        "errors",
+        "checks",
+        "writable",
+        "progress",
+        "compat",
+        "locks",
+        "proxies",
+        "replacing",
+    ],
     ["prompt", "tree", "mention"],
     ["lm"],
     ["decoding"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.fields import as_given, as_mapping, as_name, as_text
 from spacy_padellm.lm.handle import ModelHandle
 from spacy_padellm.lm.task_config import TaskSettings
-from spacy_padellm.writable import replaced_folder
+from spacy_padellm.replacing import recover_folder, replaced_folder
 
+_PARTS = ("cfg", "vocab", "model")
 _SHOWN = 300  # characters of another library's error
 
 
@@ -76,6 +77,8 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
         writers["model"] = lambda p: parts.handle.save(
             p, task, weights=parts.weights, place=place / "model"
         )
+    with suppress(ValueError):  # it cannot be mended, but may be replaced
+        recover_folder(place, _PARTS)
     written = [name for name in writers if name not in exclude]
     with replaced_folder(place, written) as folder:
         util.to_disk(folder, writers, exclude)
@@ -86,6 +89,7 @@ def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> Loaded:
 
     RAISES (ValueError): If files are missing, or cannot be read.
     """
+    recover_folder(path.resolve(), _PARTS)
     loaded = Loaded(parts.cfg())
     if "cfg" not in exclude:
         if not (path / "cfg").is_file():
@@ -124,7 +128,7 @@ def read_bytes(parts: Parts, data: bytes, *, exclude: Iterable[str]) -> Loaded:
     loaded = Loaded(parts.cfg())
     with _as_read_errors(parts.name, "bytes"):
         message = as_mapping(_unpack(data), "content", as_given)
-    exclude = {"cfg", "vocab", "model"} - message.keys() | set(exclude)
+    exclude = {*_PARTS} - message.keys() | set(exclude)
     with _as_read_errors(parts.name, "bytes"):
         if "cfg" not in exclude:
             loaded.cfg = _check_types(srsly.json_loads(message["cfg"]))

@@ -14,7 +14,7 @@ import pytest
 import spacy
 from helpers import NAME, model_folder, named, pipe_of, train, trained, trained_folder
 
-from spacy_padellm import writable
+from spacy_padellm import replacing
 from spacy_padellm.lm import folder as lm_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -120,7 +120,7 @@ def test_saving_that_is_killed_while_it_takes_its_place_leaves_a_whole_copy(
     steps: list[str] = []
 
     def killing(name: str) -> Any:
-        work = getattr(writable, name)
+        work = getattr(replacing, name)
 
         def do(*args: Any) -> Any:
             result = work(*args)
@@ -133,11 +133,119 @@ def test_saving_that_is_killed_while_it_takes_its_place_leaves_a_whole_copy(
 
     def save() -> None:
         for name in ("_exchange", "_put"):
-            monkeypatch.setattr(writable, name, killing(name))
+            monkeypatch.setattr(replacing, name, killing(name))
         pipe_of(nlp).to_disk(folder / NAME)
 
     assert killed_in(save)
     assert contents(folder / NAME) in (old, new)
+
+
+@pytest.mark.parametrize("exchanges", [False, True])
+@pytest.mark.parametrize("step", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("then", ["load", "save"])
+def test_saving_that_is_killed_between_two_parts_is_finished_later(
+    folder: Path,
+    exchanges: bool,
+    step: int,
+    then: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There are notes in the folder, so its parts are replaced one by one."""
+    (folder / NAME / "notes.txt").write_text("mine")
+    nlp, old = changed(folder), contents(folder / NAME)
+    pipe_of(nlp).to_disk(folder.with_name("wanted"))
+    new = contents(folder.with_name("wanted")) | {"notes.txt": b"mine"}
+
+    assert killed_in(lambda: save_until(nlp, folder, step, exchanges, monkeypatch))
+    if then == "load":
+        pipe_of(nlp).from_disk(folder / NAME)
+    else:
+        pipe_of(nlp).to_disk(folder / NAME, exclude=["cfg", "vocab", "model"])
+    found = contents(folder / NAME)
+    found = {name: found[name] for name in found if not name.startswith(".saving-")}
+    assert found == (old if step == 0 else new)
+
+
+def save_until(
+    nlp: Any, folder: Path, step: int, exchanges: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Save, and be killed after so many steps of replacing."""
+    rename, steps = Path.rename, []
+
+    def then_die(work: Any) -> Any:
+        def do(*args: Any, **kwargs: Any) -> Any:
+            if len(steps) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = work(*args, **kwargs)
+            steps.append(args)
+            return result
+
+        return do
+
+    exchange = then_die(replacing._exchange) if exchanges else lambda *_: False
+    monkeypatch.setattr(replacing, "_exchange", exchange)
+    monkeypatch.setattr(Path, "rename", then_die(rename))
+    monkeypatch.setattr(shutil, "rmtree", then_die(shutil.rmtree))
+    pipe_of(nlp).to_disk(folder / NAME)
+
+
+@pytest.mark.parametrize("then", ["load", "save"])
+def test_saving_that_is_killed_between_two_renames_is_undone_later(
+    folder: Path, then: str
+) -> None:
+    before = contents(folder)
+    (folder / NAME).rename(folder / f".{NAME}.old-0123abcd")
+    if then == "load":
+        spacy.load(folder)
+    else:
+        exclude = ["cfg", "vocab", "model"]
+        pipe_of(trained()).to_disk(folder / NAME, exclude=exclude)
+    assert contents(folder) == before
+
+
+def test_saving_of_one_part_keeps_a_model_that_was_moved_aside(folder: Path) -> None:
+    nlp, before = changed(folder), contents(folder / NAME / "model")
+    (folder / NAME / "model").rename(folder / NAME / ".model.old-0123abcd")
+    pipe_of(nlp).to_disk(folder / NAME, exclude=["model"])
+    assert contents(folder / NAME / "model") == before
+
+
+@pytest.mark.parametrize(
+    "journal", ["", "5", "[" * 100_000, '{"../../x": 1, "cfg": "x", "model": []}']
+)
+def test_saving_that_a_stranger_left_unfinished_harms_nothing(
+    folder: Path, journal: str
+) -> None:
+    """What a pipeline's folder holds may be made up."""
+    (folder / "x").write_text("mine")
+    left = folder / NAME / ".saving-0123abcd"
+    (left / "model").mkdir(parents=True)
+    (left / replacing._JOURNAL).write_text(journal)
+    if journal.startswith("{"):  # it names no part that is new
+        spacy.load(folder)
+    else:
+        with pytest.raises(ValueError, match="parts of two versions"):
+            spacy.load(folder)
+    assert (folder / "x").read_text() == "mine"
+    changed(trained_folder()).to_disk(folder)
+    assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
+    assert not left.exists()
+
+
+def test_saving_that_cannot_be_finished_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / NAME / "notes.txt").write_text("mine")
+    nlp = changed(folder)
+    # the journal is renamed, and the first part is exchanged
+    assert killed_in(lambda: save_until(nlp, folder, 2, True, monkeypatch))
+
+    def deny(*_: Any) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(replacing, "_put", deny)
+    with pytest.raises(ValueError, match="may have parts of two versions"):
+        spacy.load(folder)
 
 
 def test_saving_keeps_the_other_files_of_the_folder(folder: Path) -> None:
@@ -207,7 +315,7 @@ def test_saving_above_the_source_is_refused(
 def test_saving_where_the_system_cannot_exchange_folders(
     folder: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
 ) -> None:
-    monkeypatch.setattr(writable, "_exchange", lambda *_: False)
+    monkeypatch.setattr(replacing, "_exchange", lambda *_: False)
     names = contents(folder).keys()
     nlp = changed(folder)
     if killed:  # between the two steps, and the next process saved a copy
@@ -223,7 +331,7 @@ def test_saving_in_two_steps_waits_for_no_other_process(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process puts its folder there between the two steps."""
-    monkeypatch.setattr(writable, "_exchange", lambda *_: False)
+    monkeypatch.setattr(replacing, "_exchange", lambda *_: False)
     nlp, other = changed(folder), tmp_path / "other"
     shutil.copytree(folder / NAME, other)
     rename = Path.rename
@@ -245,7 +353,7 @@ def test_saving_in_two_steps_waits_for_no_other_process(
 def test_saving_in_two_steps_by_many_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: list[str]
 ) -> None:
-    monkeypatch.setattr(writable, "_exchange", lambda *_: False)
+    monkeypatch.setattr(replacing, "_exchange", lambda *_: False)
     place = tmp_path / "place"
     for name in ("a", "b", *others):
         (place / name).mkdir(parents=True)
@@ -253,7 +361,7 @@ def test_saving_in_two_steps_by_many_processes(
 
     def save_often() -> None:
         for _ in range(100):
-            with writable.replaced_folder(place, ["a", "b"]) as new:
+            with replacing.replaced_folder(place, ["a", "b"]) as new:
                 for name in "ab":
                     (new / name).mkdir()
                     (new / name / "file").write_text("new")

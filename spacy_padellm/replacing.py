@@ -1,0 +1,247 @@
+"""Folders are replaced whole, also if the process is killed."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
+from pathlib import Path
+
+from spacy_padellm.errors import Errors
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_UNFINISHED = ".saving-"  # begins the names of folders that are being written
+_SURELY_ABANDONED = 86_400  # seconds
+_JOURNAL = "replacing.json"  # in such a folder: its parts when they take their places
+# the names of what was moved aside, as a pattern of files
+_ASIDE = ".{name}.old-" + "[0-9a-f]" * 8
+_TAKEN = {errno.ENOTEMPTY, errno.EEXIST}  # the errors of a name that is in use
+# of Linux' renameat2
+_AT_CWD, _EXCHANGE = -100, 2
+
+
+@contextmanager
+def replaced_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
+    """Write a folder that takes its place only when it is complete.
+
+    Until then, and after an error, there is the old folder. What a killed process left
+    behind is deleted by the next one; see `recover_folder`. Of several processes that
+    write at the same time, the last one counts.
+
+    path (Path): The folder, without links. Created if it is missing.
+    names (Collection[str]): The files and folders that are written. If there are others
+        in the folder, they stay, and these are replaced one by one.
+    YIELDS (Path): The folder to write to.
+    RAISES (OSError): If the folder cannot be written.
+    """
+    found: list[str] = []
+    # another process may just be putting its folder there
+    with suppress(FileNotFoundError):
+        found = os.listdir(path)
+    others = {name for name in found if not name.startswith(_UNFINISHED)} - {*names}
+    place = path / ".saving" if others else path.with_name(_UNFINISHED + path.name)
+    with _unfinished_folder(place) as new:
+        yield new
+        if others:
+            _write_journal(new, names)
+            for name in names:
+                _put(new / name, path / name)
+        else:
+            with suppress(FileNotFoundError):
+                shutil.copymode(path, new)
+            _put(new, path)
+
+
+def recover_folder(path: Path, names: Collection[str]) -> None:
+    """Make a folder whole again if a process was killed while it replaced it.
+
+    path (Path): The folder, without links.
+    names (Collection[str]): The files and folders that are written to it.
+    RAISES (ValueError): If it has parts of two versions, and cannot be mended.
+    """
+    _put_back(path)
+    for unfinished in path.glob(f"{_UNFINISHED}*"):
+        _finish(unfinished, path, names)
+    for name in names:
+        _put_back(path / name)
+
+
+def _put_back(place: Path) -> None:
+    """Put back a file or folder that was moved aside, if nothing took its place."""
+    if not place.exists():
+        old = list(place.parent.glob(_ASIDE.format(name=escape(place.name))))
+        with suppress(OSError):
+            for newest in sorted(old, key=lambda path: path.stat().st_mtime)[-1:]:
+                newest.rename(place)
+
+
+def _write_journal(new: Path, names: Collection[str]) -> None:
+    """Note which parts are new, by what a renamed file keeps."""
+    numbers = {name: (new / name).stat().st_ino for name in names}
+    (new / "journal").write_text(json.dumps(numbers), "utf8")
+    (new / "journal").rename(new / _JOURNAL)  # complete, or not there
+
+
+def _finish(unfinished: Path, path: Path, names: Collection[str]) -> None:
+    """Put the new parts in their places that a killed process left.
+
+    RAISES (ValueError): If that is impossible, or it may still be at work.
+    """
+    try:
+        lock = _lock(unfinished)
+    except OSError:
+        return  # it is at work
+    journal = unfinished / _JOURNAL
+    try:
+        # a stranger's folder may hold any file of this name
+        if not journal.is_file() or unfinished.is_symlink():
+            return
+        if lock is None and not _is_old(unfinished):
+            raise ValueError(Errors.P741.format(path=path))
+        numbers = json.loads(journal.read_text("utf8"))
+        for name in names:
+            part = unfinished / name
+            if part.exists() and part.stat().st_ino == numbers.get(name):
+                _put(part, path / name)
+        shutil.rmtree(unfinished)
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(Errors.P741.format(path=path)) from error
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+@contextmanager
+def _unfinished_folder(place: Path) -> Iterator[Path]:
+    """Make an empty folder next to a place, named after it; delete it at the end."""
+    for old in place.parent.glob(f"{escape(place.name)}-*"):
+        _delete_abandoned(old)
+    new, lock = _make_locked(place)
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _make_locked(place: Path) -> tuple[Path, int | None]:
+    while True:
+        new = place.with_name(f"{place.name}-{secrets.token_hex(4)}")
+        new.mkdir(parents=True)
+        try:
+            lock = _lock(new)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # another process thought that it was abandoned
+        if new.exists():
+            return new, lock
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder for as long as this process lives; None where that is impossible.
+
+    RETURNS (int | None): What to close to unlock it.
+    RAISES (BlockingIOError): If another process has locked it.
+    RAISES (FileNotFoundError): If there is no such folder.
+    """
+    if fcntl is None:
+        return None
+    # to open a pipe of such a name would wait for ever
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None  # a file system without locks
+    return descriptor
+
+
+def _delete_abandoned(folder: Path) -> None:
+    """Delete a folder if the process that wrote it was killed."""
+    try:
+        lock = _lock(folder)
+        old = _is_old(folder)
+    except OSError:
+        return
+    if lock is not None or old:
+        shutil.rmtree(folder, ignore_errors=True)
+    if lock is not None:
+        os.close(lock)
+
+
+def _is_old(folder: Path) -> bool:
+    """Whether no process can be writing a folder any more."""
+    return time.time() - folder.stat().st_mtime > _SURELY_ABANDONED
+
+
+def _put(new: Path, place: Path) -> None:
+    """Move a file or folder to its place. What was there is where it was, or gone."""
+    if not (_move(new, place) or _exchange(new, place)):
+        _put_in_two_steps(new, place)
+    # also of processes that were killed between the two steps
+    for old in place.parent.glob(_ASIDE.format(name=escape(place.name))):
+        _delete(old)
+
+
+def _move(new: Path, place: Path) -> bool:
+    """Move a file or folder to a place where there is none; False if there is one."""
+    if not place.exists():
+        try:
+            new.rename(place)
+            return True
+        except OSError as error:
+            # another process may just have put its own there, and taken it again
+            if error.errno not in _TAKEN and not place.exists():
+                raise
+    return False
+
+
+def _put_in_two_steps(new: Path, place: Path) -> None:
+    """Move a file or folder to a place where there is one, and delete the old one."""
+    aside = place.with_name(f".{place.name}.old-{secrets.token_hex(4)}")
+    while True:
+        # other processes may do the same: until here, and between these two lines
+        with suppress(FileNotFoundError):
+            place.rename(aside)
+        try:
+            new.rename(place)
+            return
+        except OSError as error:
+            if error.errno not in _TAKEN and not place.exists():
+                with suppress(FileNotFoundError):
+                    aside.rename(place)
+                raise
+        _delete(aside)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Let two paths change places at once; False where the system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, TypeError, AttributeError):
+        return False
+    paths = _AT_CWD, os.fsencode(first), _AT_CWD, os.fsencode(second)
+    return bool(rename(*paths, _EXCHANGE) == 0)
