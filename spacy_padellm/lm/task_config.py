@@ -26,6 +26,7 @@ from spacy_padellm.mention.calibration import Calibration, Measure, Promise, Tun
 from spacy_padellm.prompt.template import Prompt
 
 FILE_NAME = "padellm.json"
+_SHOWN = 600  # characters of an error in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def _as_settings_errors(source: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        message = Errors.P105.format(source=source, error=error)
+        message = Errors.P105.format(source=source, error=str(error)[:_SHOWN])
         raise ValueError(message) from error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from spacy_padellm.errors import Errors
 
 COMPACT_MENTIONS = 32  # mention indexes with their own token in the compact preset
+_SHOWN = 200  # characters of a value in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,11 @@ class Prompt:
             except ValueError:
                 found = []
             if found != [(field, "", None)]:
-                message = Errors.P101.format(piece=piece, field=field, value=template)
+                shown = template[:_SHOWN]
+                message = Errors.P101.format(piece=piece, field=field, value=shown)
                 raise ValueError(message)
         if not self.count.lstrip().startswith("{count"):
-            raise ValueError(Errors.P159.format(value=self.count))
+            raise ValueError(Errors.P159.format(value=self.count[:_SHOWN]))
 
     def bidirectional_span(self, text: tuple[int, int]) -> tuple[int, int]:
         """Get the tokens of a text that attend to each other in both directions.
@@ -79,7 +81,7 @@ class Prompt:
         """
         known = {field.name for field in fields(cls)}
         if not {"text", "label", "count", "mention"} <= set(settings) <= known:
-            names = ", ".join(sorted(settings))
+            names = ", ".join(sorted(settings))[:_SHOWN]
             raise ValueError(Errors.P102.format(found=names, known=sorted(known)))
         specials = tuple(settings.get("special_tokens", ()))
         return cls(**{**settings, "special_tokens": specials})

@@ -110,9 +110,21 @@ def test_settings_file_in_another_encoding_is_told(tmp_path: Path) -> None:
         read_settings(tmp_path)
 
 
-def test_settings_file_shows_only_the_start_of_a_long_value(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="its answers is") as caught:
-        read_with(tmp_path, "answers", ["x"] * 100_000)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("answers", ["x"] * 100_000),
+        ("prompt.text", "{" * 100_000),
+        ("prompt.count", "x" * 100_000 + "{count}"),
+        ("prompt." + "x" * 100_000, 5),
+        ("labels." + "x" * 100_000, 5),
+    ],
+)
+def test_settings_file_shows_only_the_start_of_a_long_value(
+    tmp_path: Path, field: str, value: Any
+) -> None:
+    with pytest.raises(ValueError, match=r"Cannot read .*padellm\.json") as caught:
+        read_with(tmp_path, field, value)
     assert len(str(caught.value)) < 1000
 
 
