@@ -471,7 +471,7 @@ class Errors:
     )
 
     P249 = (
-        "The request went through the proxy {proxy}, from {origin}. If {host} can be "
+        "Requests go through the proxy {proxy}, from {origin}. If {host} can be "
         "reached without it, as a server on this machine can, set NO_PROXY={host} in "
         "the environment."
     )
@@ -857,6 +857,12 @@ class Errors:
         "The saved component {path} may have parts of two versions: another process is "
         "replacing them, or was killed while it did. Wait until it is done, or load "
         "the component once where its folder may be changed, or save it again."
+    )
+
+    P742 = (
+        "There can be no connection to the server {url!r}: {error}. Check base_url of "
+        "the decoder, and the environment's variables for proxies (HTTP_PROXY, "
+        "HTTPS_PROXY, ALL_PROXY) and certificates (SSL_CERT_FILE)."
     )
 
     # Quantized models

@@ -299,3 +299,37 @@ def test_hostile_server_whose_model_is_dead_is_asked_for_tokens_first(
     before = len(server.requests)
     assert len(list(server_decoder.stream(job, [TEXTS[0]] * 10))) == 10
     assert len(server.requests) - before == 3 + 9
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://\uff4cocalhost/v1",  # full width
+        "http://ner.example.com/v1\r\nX-Header: x",
+        "http://ner.example.com/\x00",
+        "http://[v1.x]/v1",
+        "http://ner.example.com/" + "x" * 70_000,
+    ],
+)
+def test_hostile_server_address_that_is_none_is_told(url: str) -> None:
+    with pytest.raises(
+        ValueError, match="no connection to the server 'http://"
+    ) as told:
+        ServerDecoder(url)._connect()
+    assert len(str(told.value)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTP_PROXY", "foo://x"),
+        ("HTTP_PROXY", "http://[::1"),
+        ("SSL_CERT_FILE", "no such file"),
+    ],
+)
+def test_hostile_server_is_not_what_a_wrong_environment_is(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=rf"no connection to the .*{variable}"):
+        ServerDecoder("http://localhost:8000/v1")._connect()

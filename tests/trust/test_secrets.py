@@ -123,6 +123,24 @@ def test_secrets_go_to_this_machine(url: str, monkeypatch: pytest.MonkeyPatch) -
     assert connect(url, variable="NER_KEY")
 
 
+@pytest.mark.parametrize("proxy", ["HTTP_PROXY", "ALL_PROXY"])
+def test_secrets_for_this_machine_do_not_go_to_a_proxy(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine that a proxy calls localhost is the proxy's."""
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("NER_KEY", "secret")
+    monkeypatch.setenv(proxy, "http://proxy.example.com:3128")
+    message = (
+        r"NER_KEY is not sent .*proxy proxy\.example\.com:3128.*NO_PROXY=localhost"
+    )
+    with pytest.raises(ValueError, match=message):
+        connect("http://localhost:8000/v1", variable="NER_KEY")
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    assert connect("http://localhost:8000/v1", variable="NER_KEY")
+
+
 def test_secrets_of_openai_go_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     monkeypatch.setenv("OPENAI_ORG_ID", "secret")

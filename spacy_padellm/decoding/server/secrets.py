@@ -35,7 +35,7 @@ def read_key(variable: str) -> str:
     return key
 
 
-def check_secrets(url: Any, key_variable: str) -> None:
+def check_secrets(url: Any, key_variable: str, *, proxy_note: str) -> None:
     """Check that a server may have the secrets that requests to it hold.
 
     The address and the variable's name are saved with a pipeline, which may come from
@@ -44,17 +44,21 @@ def check_secrets(url: Any, key_variable: str) -> None:
 
     url (Any): The server's address as the client reads it, with `host` and `scheme`.
     key_variable (str): The environment variable with the API key.
+    proxy_note (str): What is said of a proxy, which another machine may be. Empty
+        without one.
     RAISES (ValueError): If a variable that would be sent is set, and the server may not
         have it.
     """
     host = url.host.lower()
-    if _is_loopback(host) or host in _named_hosts():
+    is_here = _is_loopback(host) and not proxy_note
+    if is_here or host in _named_hosts():
         return
     openai = host == _OPENAI and url.scheme == "https"
     for variable in dict.fromkeys((key_variable, *_OPENAI_VARIABLES[1:])):
         is_openais = openai and variable in _OPENAI_VARIABLES
         if os.environ.get(variable, "").strip() and not is_openais:
-            raise ValueError(Errors.P505.format(variable=variable, host=host))
+            message = Errors.P505.format(variable=variable, host=host)
+            raise ValueError(message + proxy_note)
 
 
 def _named_hosts() -> set[str]:

@@ -25,16 +25,18 @@ class Transport:
         """Make the client, without sending a request.
 
         settings (ServerSettings): The settings.
-        RAISES (ValueError): If the package openai or the API key is missing, or the key
-            contains characters that are not allowed, or may not be sent to the server.
+        RAISES (ValueError): If the package openai or the API key is missing, or the
+            key contains characters that are not allowed, or may not be sent to the
+            server, or if the address, a proxy or certificates cannot be used.
         """
         self._url = settings.base_url
         self._timeout = settings.timeout
         self._key = read_key(settings.api_key_env)
         self._client = _make_client(settings, self._key)
         # the client has read the environment
-        self.proxy_note = proxy_note(settings.base_url)
-        check_secrets(self._client.base_url, settings.api_key_env)
+        self.proxy_note = note = proxy_note(settings.base_url)
+        variable = settings.api_key_env
+        check_secrets(self._client.base_url, variable, proxy_note=note)
 
     async def close(self) -> None:
         """Close the sockets."""
@@ -147,10 +149,15 @@ def _make_client(settings: ServerSettings, key: str) -> Any:
         import openai
     except ImportError as error:
         raise ValueError(Errors.P170) from error
-    return openai.AsyncOpenAI(
-        base_url=settings.base_url,
-        api_key=key or "EMPTY",  # the client requires one
-        timeout=None,
-        max_retries=0,  # `Connection` repeats requests, and limits their time
-        http_client=make_http_client(),
-    )
+    try:
+        return openai.AsyncOpenAI(
+            base_url=settings.base_url,
+            api_key=key or "EMPTY",  # the client requires one
+            timeout=None,
+            max_retries=0,  # `Connection` repeats requests, and limits their time
+            http_client=make_http_client(),
+        )
+    except Exception as error:
+        # httpx raises any kind for an address, a proxy or certificates
+        url, found = settings.base_url[:_MESSAGE], str(error)[:_MESSAGE]
+        raise ValueError(Errors.P742.format(url=url, error=found)) from error

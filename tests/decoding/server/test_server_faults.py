@@ -220,7 +220,7 @@ def test_server_behind_a_proxy_is_told_so(
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
         decoder = ServerDecoder("http://localhost:8000/v1", max_retries=0, timeout=1.0)
-        message = rf"went through the proxy 127\.0\.0\.1:{port}.*set NO_PROXY=localhost"
+        message = rf"go through the proxy 127\.0\.0\.1:{port}.*set NO_PROXY=localhost"
         for _ in range(2):  # the second is not tried
             (error,) = decoder.stream(DecodeJob(prompt, LABELS), ["Bob ran"])
             assert isinstance(error, ConnectionError)
