@@ -865,6 +865,8 @@ class Errors:
         "HTTPS_PROXY, ALL_PROXY) and certificates (SSL_CERT_FILE)."
     )
 
+    P743 = "its tokenizer has no tokens for digits"
+
     # Quantized models
     P700 = (
         "quantization_config is {value!r}. Set it to null, or to the settings of a "

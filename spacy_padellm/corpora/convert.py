@@ -20,6 +20,7 @@ from spacy_padellm.corpora.docs import (
     first_overlap,
     make_doc,
     set_mentions,
+    word_problem,
 )
 from spacy_padellm.corpora.files import source_files
 from spacy_padellm.corpora.jsonl import read_jsonl
@@ -129,8 +130,9 @@ def convert(
     docs = []
     read = ((path, item) for path in formats for item in readers[formats[path]](path))
     for path, item in settle([*count_progress(read)]):
-        if isinstance(item, CorpusRecord) and (problem := record_problem(item)):
-            item = BadLine(path, item.line, problem)
+        if isinstance(item, CorpusRecord):
+            problem = record_problem(item) or word_problem(nlp, item)
+            item = BadLine(path, item.line, problem) if problem else item
         if isinstance(item, BadLine):
             report.bad.append(item)
         else:

@@ -21,7 +21,8 @@ COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 """Suffix -> its name in fsspec."""
 
 BOM = "\ufeff"
-UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error)
+# a small compressed file may be larger than the memory
+UNREADABLE = (OSError, EOFError, MemoryError, lzma.LZMAError, zlib.error)
 START = 4096  # bytes that show what a file is
 
 
@@ -88,7 +89,8 @@ def _read_bytes(path: Path, size: int = -1) -> bytes:
         with OpenFile(LocalFileSystem(), str(path), compression=compression) as file:
             return bytes(file.read(size))
     except UNREADABLE as error:
-        raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
+        reason = str(error) or type(error).__name__
+        raise ConversionError(Errors.P207.format(path=path, reason=reason)) from error
 
 
 def read_lines(path: Path) -> list[str]:

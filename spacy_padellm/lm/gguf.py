@@ -28,6 +28,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.build import build_model
 from spacy_padellm.lm.load_errors import as_load_errors
 from spacy_padellm.lm.quantization import loading_options, on_its_device
+from spacy_padellm.lm.tokenizer import check_tokenizer
 from spacy_padellm.lm.trust import check_link
 
 SUFFIX = ".gguf"
@@ -156,9 +157,11 @@ def _wrap(tokenizer: Tokenizer, fields: _Fields) -> Any:
         for name, number in numbers.items()
         if number is not None
     }
-    return PreTrainedTokenizerFast(
+    wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
     )
+    check_tokenizer(wrapped)
+    return wrapped
 
 
 def _cut(pre: str) -> Any:

@@ -22,4 +22,17 @@ def read_tokenizer(source: Path | str, **options: Any) -> Any:
     # where the files are missing, transformers 5 makes one of special tokens alone
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise OSError(Errors.P138)
+    check_tokenizer(tokenizer)
     return tokenizer
+
+
+def check_tokenizer(tokenizer: Any) -> None:
+    """Check that a tokenizer works, and tells the digits of counts apart.
+
+    tokenizer (transformers.PreTrainedTokenizerBase): The tokenizer.
+    RAISES (Exception): If it does not.
+    """
+    digits = [str(digit) for digit in range(1, 10)]
+    ids = tokenizer(digits, add_special_tokens=False)["input_ids"]
+    if not all(ids) or len({*map(tuple, ids)}) < len(digits):
+        raise OSError(Errors.P743)

@@ -1,10 +1,12 @@
 """Conversion: errors, whose messages say what to do."""
 
 import gzip
+import json
 
 import pytest
 
 from spacy_padellm.corpora.convert import convert
+from spacy_padellm.corpora.docs import LONGEST_WORD
 from spacy_padellm.corpora.records import ConversionError
 
 GOOD = '{"text": "Bo", "spans": [[0, 2, "PER"]]}\n'
@@ -13,7 +15,7 @@ GOOD = '{"text": "Bo", "spans": [[0, 2, "PER"]]}\n'
 def run(source, *, data_format="jsonl", lang="en", flat=False, **options):
     options = {"spans_key": "padellm", **options}
     target = source.parent / options.pop("target", "out/gold.spacy")
-    convert(
+    return convert(
         source,
         target,
         data_format=data_format,
@@ -52,6 +54,38 @@ def test_corpora_broken_archive_is_an_error(tmp_path, suffix, content):
     source.write_bytes(content)
     with pytest.raises(ConversionError, match=r"Could not read|No text could be read"):
         run(source)
+
+
+def test_corpora_archive_larger_than_the_memory_is_an_error(tmp_path, monkeypatch):
+    def fill_memory(*_, **__):
+        raise MemoryError
+
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(GOOD.encode()))
+    monkeypatch.setattr("spacy_padellm.corpora.files.OpenFile", fill_memory)
+    with pytest.raises(ConversionError, match=r"Could not read .*MemoryError"):
+        run(tmp_path / "a.jsonl.gz")
+
+
+def test_corpora_text_with_an_endless_word_is_left_out(tmp_path):
+    row = {"text": "Bo " + "(" * (LONGEST_WORD + 1), "spans": [[0, 2, "PER"]]}
+    rows = f"{GOOD}{json.dumps(row)}\n"
+    (tmp_path / "a.jsonl").write_text(rows, encoding="utf-8")
+    (bad,) = run(tmp_path / "a.jsonl").bad
+    assert bad.line == 2
+    assert f"{LONGEST_WORD + 1} characters without a blank" in bad.reason
+
+
+@pytest.mark.parametrize(
+    ("row", "lang"),
+    [
+        ({"text": "长" * (LONGEST_WORD + 1), "spans": [[0, 2, "PER"]]}, "zh"),
+        ({"tokens": ["x" * (LONGEST_WORD + 1)], "ner_tags": ["B-PER"]}, "en"),
+        ({"text": "x" * LONGEST_WORD + " y", "spans": [[0, 2, "PER"]]}, "en"),
+    ],
+)
+def test_corpora_long_text_that_is_quick_is_converted(tmp_path, row, lang):
+    (tmp_path / "a.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert run(tmp_path / "a.jsonl", lang=lang).docs == 1
 
 
 def test_corpora_mentions_that_are_all_bad_are_named(tmp_path):

@@ -55,3 +55,29 @@ def test_tokenizer_that_gives_up_costs_one_text(model: Path) -> None:
     texts = ["Bob ran .", BOMB, "Anna ran ."]
     assert [doc.text for doc in nlp.pipe(texts)] == [texts[0], texts[2]]
     assert errors == [BOMB]
+
+
+ONLY_UNKNOWN = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"normalizer": {"type": "Replace", "pattern": {"Regex": ".*"}, "content": ""}},
+        {"model": ONLY_UNKNOWN},
+    ],
+)
+def test_tokenizer_that_reads_no_digits_is_told(
+    tmp_path: Path, settings: dict[str, object]
+) -> None:
+    folder = write_model(tmp_path / "model")
+    change(folder / "tokenizer.json", **settings)
+    with pytest.raises(ValueError, match="its tokenizer has no tokens for digits"):
+        load_tokenizer(str(folder))
+
+
+def test_tokenizer_with_a_limit_that_is_no_number_is_told(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    change(folder / "tokenizer_config.json", model_max_length="x")
+    with pytest.raises(ValueError, match="Could not load"):
+        load_tokenizer(str(folder))
