@@ -17,6 +17,7 @@ import torch
 from spacy.language import Language
 from wasabi import msg
 
+from spacy_padellm.checks import is_whole
 from spacy_padellm.errors import Errors
 
 FILE_NAME = "training.pt"
@@ -47,7 +48,10 @@ def make_checkpoints(
         step = args["step"]
         if not step and file.is_file():
             state = _read(file, _run_of(nlp))
-            pipe.set_training_state(state["training"])
+            try:
+                pipe.set_training_state(state["training"])
+            except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+                raise ValueError(Errors.P188.format(path=file)) from error
             done = state["step"]
             msg.info(f"Continues at step {done} from {file}")
         if step == done:
@@ -87,9 +91,13 @@ def _read(file: Path, run: str) -> dict[str, Any]:
     try:
         stored = torch.load(file, weights_only=True, map_location="cpu")
         state = {key: stored[key] for key in ("run", "step", "training")}
+        shared = _shared(state["run"])
+        is_step = is_whole(state["step"])
     except Exception as error:
         raise ValueError(Errors.P188.format(path=file)) from error
-    if _shared(state["run"]) != _shared(run):
+    if not is_step:
+        raise ValueError(Errors.P188.format(path=file))
+    if shared != _shared(run):
         raise ValueError(Errors.P189.format(path=file))
     return state
 

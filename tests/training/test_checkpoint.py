@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
@@ -97,13 +98,51 @@ def test_checkpoint_corrupt_file_is_an_error(corpus: Path, tmp_path: Path) -> No
         run(corpus, tmp_path, steps=2)
 
 
-@pytest.mark.parametrize("content", [5, [], {"run": "x"}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(5, [], {"run": "x"}),
+        *({"run": run, "step": 1, "training": {}} for run in ("x", 5, "{}")),
+    ],
+)
 def test_checkpoint_of_something_else_is_an_error(
     corpus: Path, tmp_path: Path, content: object
 ) -> None:
     torch.save(content, tmp_path / FILE_NAME)
     with pytest.raises(ValueError, match="is damaged"):
         run(corpus, tmp_path, steps=2)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"step": "x"}, {"training": 5}, {"training": {}}, {"training": {"weights": 5}}],
+)
+def test_checkpoint_with_a_part_of_something_else_is_an_error(
+    corpus: Path, tmp_path: Path, part: dict[str, Any]
+) -> None:
+    run(corpus, tmp_path, steps=2)
+    stored = torch.load(tmp_path / FILE_NAME, weights_only=True)
+    torch.save({**stored, **part}, tmp_path / FILE_NAME)
+    with pytest.raises(ValueError, match="is damaged"):
+        run(corpus, tmp_path, steps=4)
+
+
+def test_checkpoint_never_runs_a_pickle(corpus: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    torch.save({"run": Payload(trace)}, tmp_path / FILE_NAME)
+    with pytest.raises(ValueError, match="is damaged"):
+        run(corpus, tmp_path, steps=2)
+    assert not trace.exists()
+
+
+class Payload:
+    """A pickle that makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> Any:
+        return open, (self.path, "w")
 
 
 def test_checkpoint_no_part_of_a_file_is_left(corpus: Path, tmp_path: Path) -> None:

@@ -170,7 +170,8 @@ def save_until(
     nlp: Any, folder: Path, step: int, exchanges: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Save, and be killed after so many steps of replacing."""
-    rename, steps = Path.rename, []
+    rename = Path.rename
+    steps: list[object] = []
 
     def then_die(work: Any) -> Any:
         def do(*args: Any, **kwargs: Any) -> Any:
