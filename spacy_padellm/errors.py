@@ -330,7 +330,7 @@ class Errors:
         "null to use the model's thresholds."
     )
     P228 = (
-        "The setting 'alternatives' of component '{name}' is {value!r}. Set it to true "
+        "The setting '{setting}' of component '{name}' is {value!r}. Set it to true "
         "or false."
     )
     P246 = (

@@ -68,6 +68,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "existing": "overwrite",
     "layout": "split",
     "alternatives": False,
+    "document_memory": True,
 }
 
 
@@ -94,6 +95,7 @@ def make_padellm_ner(
     existing: Any,
     layout: Any,
     alternatives: Any,
+    document_memory: Any,
 ) -> PaDeLLMNER:
     """Make the component; see `PaDeLLMNER`, which checks the settings."""
     labels = {} if labels is None else labels
@@ -124,4 +126,5 @@ def make_padellm_ner(
         existing=existing,
         layout=layout,
         alternatives=alternatives,
+        document_memory=document_memory,
     )

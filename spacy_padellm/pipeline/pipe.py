@@ -86,6 +86,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         existing: Existing,
         layout: Layout,
         alternatives: bool = False,
+        document_memory: bool = True,
     ) -> None:
         """Make the component; the model is not loaded yet.
 
@@ -114,6 +115,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             them for spaces.
         alternatives (bool): Whether to write other labels and edges of each mention to
             the `alternatives` of its span group.
+        document_memory (bool): Whether a name that was found in a Doc raises the scores
+            of its unlikely mentions there.
         RAISES (ValueError): If a setting is unknown, or the labels or the prompt
             contradict the model's.
         """
@@ -133,6 +136,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             "existing": existing,
             "layout": layout,
             "alternatives": alternatives,
+            "document_memory": document_memory,
         }
         check_cfg(name, self.cfg)
         self._settings = tuple(self.cfg)
@@ -336,6 +340,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
                 existing=self.cfg["existing"],
                 promise=self.promise,
                 alternatives=self.cfg["alternatives"],
+                document_memory=self.cfg["document_memory"],
             )
 
     def _annotate(self, docs: Iterable[Doc]) -> Iterator[Doc]:

@@ -26,8 +26,8 @@ def check_cfg(name: str, cfg: Mapping[str, Any]) -> None:
 
     name (str): The component's name, for the error message.
     cfg (Mapping[str, Any]): `threshold`: see `check_threshold`. `spans_key` must be a
-        string; `alternatives` a bool; `dedup`, `alignment_mode`, `existing` and
-        `layout` one of their choices.
+        string; `alternatives` and `document_memory` bools; `dedup`, `alignment_mode`,
+        `existing` and `layout` one of their choices.
     RAISES (ValueError): If one of them is not.
     """
     check_threshold(name, cfg["threshold"])
@@ -47,9 +47,11 @@ def check_cfg(name: str, cfg: Mapping[str, Any]) -> None:
                 known=", ".join(choices),
             )
             raise ValueError(message)
-    if not isinstance(cfg["alternatives"], bool):
-        value = cfg["alternatives"]
-        raise ValueError(Errors.P228.format(name=name, value=value))
+    for setting in ("alternatives", "document_memory"):
+        value = cfg[setting]
+        if not isinstance(value, bool):
+            message = Errors.P228.format(setting=setting, name=name, value=value)
+            raise ValueError(message)
 
 
 def check_threshold(name: str, threshold: Any) -> None:

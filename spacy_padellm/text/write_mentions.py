@@ -14,6 +14,7 @@ from spacy_padellm.mention.dedup import choose_flat
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.text.doc_mentions import DocMentions
 from spacy_padellm.text.expected import expect_mentions
+from spacy_padellm.text.memory import remember
 from spacy_padellm.text.spans import promised_key
 from spacy_padellm.text.token_spans import AlignmentMode, align_tokens
 
@@ -31,6 +32,7 @@ def write_mentions(
     existing: Existing,
     promise: Promise | None = None,
     alternatives: bool = False,
+    document_memory: bool = False,
 ) -> None:
     """Write a Doc's mentions to `doc.spans[spans_key]` and `doc.ents`.
 
@@ -54,9 +56,13 @@ def write_mentions(
     alternatives (bool): Whether to add `alternatives` to the group's attrs: for each
         span a list of other spans that overlap it, with other labels or edges, the
         most probable first.
+    document_memory (bool): Whether names that were found raise the scores of others;
+        see `remember`.
     """
     dropped = [(m.label, m.text, calibration(m.score)) for m in mentions.dropped]
     calibrated = _calibrated(mentions.spans, calibration)
+    if document_memory:
+        calibrated = remember(doc.text, calibrated, lowest_score)
     likely = [s for s in calibrated if s.score >= lowest_score(s.label)]
     order, lost = align_tokens(doc, likely, alignment_mode)
     dropped += [(s.label, doc.text[s.start : s.end], s.score) for s in lost]

@@ -1,0 +1,37 @@
+"""The component's memory of a document."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import make_nlp, pipe_of, trained
+from spacy.tokens import Doc
+
+from spacy_padellm.mention.mention import ScoredSpan
+from spacy_padellm.text.doc_mentions import DocMentions
+
+TEXT = "Kofi left . Then Kofi came back ."
+
+
+def annotated(*, document_memory: bool) -> Doc:
+    nlp = trained(document_memory=document_memory, threshold=0.4)
+    doc = nlp.make_doc(TEXT)
+    sure = ScoredSpan(0, 4, "PER", 0.9, "exact")
+    unsure = ScoredSpan(17, 21, "PER", 0.2, "exact")
+    pipe_of(nlp).set_annotations([doc], [DocMentions([sure, unsure])])
+    return doc
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_pipe_memory_finds_the_names_of_a_doc_again(on: bool) -> None:
+    ents = [(ent.start, ent.text) for ent in annotated(document_memory=on).ents]
+    assert ents == [(0, "Kofi"), (4, "Kofi")][: 2 if on else 1]
+
+
+def test_pipe_memory_is_in_the_scores() -> None:
+    first, second = annotated(document_memory=True).ents
+    assert second._.padellm_score == pytest.approx((first._.padellm_score + 0.2) / 2)
+
+
+def test_pipe_memory_that_is_no_flag_is_an_error() -> None:
+    with pytest.raises(ValueError, match="'document_memory'.*true or false"):
+        make_nlp(document_memory="yes")
