@@ -384,7 +384,7 @@ def test_component_train_text_that_does_not_fit_is_cut() -> None:
     golds = pipe_of(nlp)._golds([example], "test", pipe_of(nlp).handle.lm)
     [(_, texts)] = golds
     assert len(texts) > 1
-    assert sum(len(text.spans) for text in texts) == 200
+    assert sum(len(text.spans) for text in texts) == len(gold.ents) > 100
     nlp.update([example])
 
 
