@@ -28,8 +28,8 @@ from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.decoding.server import answers, check
 from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.tags import TaughtTags
-from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings, read_settings
+from spacy_padellm.lm.task.config import FILE_NAME, TaskSettings, read_settings
+from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.prompt.template import PRESETS
 

@@ -34,9 +34,9 @@ from spacy_padellm.benchmark.shapes import SHAPES
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server.check import count_ends
 from spacy_padellm.decoding.server.decoder import ServerDecoder
-from spacy_padellm.lm.bundled import BUNDLED
+from spacy_padellm.lm.files.bundled import BUNDLED
 from spacy_padellm.lm.loading import load_tokenizer
-from spacy_padellm.lm.task_config import read_settings
+from spacy_padellm.lm.task.config import read_settings
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 

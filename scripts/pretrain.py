@@ -23,7 +23,7 @@ from silver import collect
 from spacy.tokens import DocBin
 from transformers import Trainer, TrainingArguments
 
-from spacy_padellm.lm.devices import choose_device, fast_bf16
+from spacy_padellm.lm.devices.choose import choose_device, fast_bf16
 from spacy_padellm.lm.small_model import SmallShape, make_lm
 
 SHAPE = SmallShape(

@@ -29,7 +29,7 @@ from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
-from spacy_padellm.lm.gguf import read_gguf
+from spacy_padellm.lm.files.gguf import read_gguf
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]  # their ids stay 0, 1, 2
 # words come in other casing and positions than in the texts

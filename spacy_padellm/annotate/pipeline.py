@@ -16,8 +16,8 @@ from spacy.language import Language
 
 from spacy_padellm.annotate.files import AnnotateError
 from spacy_padellm.errors import Errors, logger
-from spacy_padellm.lm.bundled import BUNDLED
-from spacy_padellm.lm.memory import limit_kernel_caches
+from spacy_padellm.lm.devices.memory import limit_kernel_caches
+from spacy_padellm.lm.files.bundled import BUNDLED
 from spacy_padellm.pipeline.bundled import load_pipeline
 
 FACTORY = "padellm_ner"

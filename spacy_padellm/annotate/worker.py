@@ -42,7 +42,7 @@ from spacy_padellm.annotate.tables import hash_footer, read_parquet
 from spacy_padellm.annotate.writers import WRITERS, Annotated, to_json_columns
 from spacy_padellm.compat import doc_context
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.memory import release_free_memory
+from spacy_padellm.lm.devices.memory import release_free_memory
 
 # the limits of a batch in memory
 BATCH_TEXTS = 2000

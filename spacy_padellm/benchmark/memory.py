@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from spacy_padellm.lm.memory import release_free_memory
+from spacy_padellm.lm.devices.memory import release_free_memory
 
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")

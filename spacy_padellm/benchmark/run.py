@@ -43,7 +43,7 @@ from spacy_padellm.benchmark.subjects import (
     trained_subject,
 )
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices import choose_device, choose_dtype
+from spacy_padellm.lm.devices.choose import choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS

@@ -22,11 +22,11 @@ from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices import choose_device, choose_dtype
+from spacy_padellm.lm.devices.choose import choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.model_names import find_model
-from spacy_padellm.lm.task_config import read_settings
+from spacy_padellm.lm.task.config import read_settings
 from spacy_padellm.mention.dedup import deduplicate
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention

@@ -16,9 +16,9 @@ import torch
 
 from spacy_padellm.compat import tensor_version
 from spacy_padellm.decoding.base import DecodeJob
-from spacy_padellm.lm.devices import choose_device, on_device
+from spacy_padellm.lm.devices.choose import choose_device, on_device
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.quantization import is_quantized
+from spacy_padellm.lm.quantization.compute import is_quantized
 from spacy_padellm.locks import make_lock
 from spacy_padellm.prompt.tokens import PromptTokens
 

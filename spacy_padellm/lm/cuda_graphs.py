@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from spacy_padellm.errors import Warnings, logger
-from spacy_padellm.lm.devices import on_device
+from spacy_padellm.lm.attention.packed import AttentionBlock, PackedAttention
+from spacy_padellm.lm.devices.choose import on_device
+from spacy_padellm.lm.devices.upload import send, upload
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.packed_attention import AttentionBlock, PackedAttention
-from spacy_padellm.lm.upload import send, upload
 from spacy_padellm.locks import make_lock
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.masks import additive_mask

@@ -11,17 +11,17 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from spacy_padellm.lm.attention_interface import used_by
-from spacy_padellm.lm.buckets import bucket, fill_bucket
-from spacy_padellm.lm.cache_argument import cache_argument
-from spacy_padellm.lm.copies import copied, dumps
-from spacy_padellm.lm.layers import Layers, read_layers
-from spacy_padellm.lm.onednn import can_pack, prepack, unpack
-from spacy_padellm.lm.packed_attention import PackedAttention, packed_attention
-from spacy_padellm.lm.padded_attention import PaddedAttention, training_attention
-from spacy_padellm.lm.quantization import is_quantized
-from spacy_padellm.lm.tags import TaughtTags
-from spacy_padellm.lm.upload import send, upload
+from spacy_padellm.lm.attention.cache_argument import cache_argument
+from spacy_padellm.lm.attention.interface import used_by
+from spacy_padellm.lm.attention.packed import PackedAttention, packed_attention
+from spacy_padellm.lm.attention.padded import PaddedAttention, training_attention
+from spacy_padellm.lm.devices.upload import send, upload
+from spacy_padellm.lm.layers.buckets import bucket, fill_bucket
+from spacy_padellm.lm.layers.fused import Layers, read_layers
+from spacy_padellm.lm.layers.onednn import can_pack, prepack, unpack
+from spacy_padellm.lm.quantization.compute import is_quantized
+from spacy_padellm.lm.quantization.copies import copied, dumps
+from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
 from spacy_padellm.locks import make_lock
 from spacy_padellm.prompt.template import Prompt

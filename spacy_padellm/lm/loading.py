@@ -12,20 +12,28 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from spacy_padellm.compat import dtype_option, no_questions
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.build import build_model
-from spacy_padellm.lm.copies import copied
-from spacy_padellm.lm.gguf import is_gguf, read_gguf, read_gguf_tokenizer
-from spacy_padellm.lm.hub import fetch_file, fetch_optional_file, why_offline
+from spacy_padellm.lm.files.build import build_model
+from spacy_padellm.lm.files.gguf import is_gguf, read_gguf, read_gguf_tokenizer
+from spacy_padellm.lm.files.hub import fetch_file, fetch_optional_file, why_offline
+from spacy_padellm.lm.files.load_errors import (
+    as_load_errors,
+    check_complete,
+    check_numbers,
+)
+from spacy_padellm.lm.files.tokenizer import read_tokenizer
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.load_errors import as_load_errors, check_complete, check_numbers
 from spacy_padellm.lm.lora import ADAPTER, base_names, load_adapter, read_adapter
 from spacy_padellm.lm.model_names import check_files, find_model
-from spacy_padellm.lm.quantization import is_quantized, loading_options, on_its_device
-from spacy_padellm.lm.quantized import FILE_NAME as QUANTIZED, read_quantized
-from spacy_padellm.lm.tags import TaughtTags, drop_old_keys
-from spacy_padellm.lm.task_config import FILE_NAME, read_taught_tags
-from spacy_padellm.lm.tokenizer import read_tokenizer
-from spacy_padellm.lm.trust import check_code, check_settings_file
+from spacy_padellm.lm.quantization.compute import (
+    is_quantized,
+    loading_options,
+    on_its_device,
+)
+from spacy_padellm.lm.quantization.copies import copied
+from spacy_padellm.lm.quantization.storage import FILE_NAME as QUANTIZED, read_quantized
+from spacy_padellm.lm.task.config import FILE_NAME, read_taught_tags
+from spacy_padellm.lm.task.tags import TaughtTags, drop_old_keys
+from spacy_padellm.lm.trust.code import check_code, check_settings_file
 from spacy_padellm.locks import make_lock
 
 _HUB_SETTINGS = (

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.files.load_errors import as_load_errors, check_complete
+from spacy_padellm.lm.files.tokenizer import read_tokenizer
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.load_errors import as_load_errors, check_complete
-from spacy_padellm.lm.task_config import read_taught_tags
-from spacy_padellm.lm.tokenizer import read_tokenizer
-from spacy_padellm.lm.trust import adapter_code, check_patterns
+from spacy_padellm.lm.task.config import read_taught_tags
+from spacy_padellm.lm.trust.code import adapter_code, check_patterns
 from spacy_padellm.lm.vocabulary import fit_vocabulary
 
 ADAPTER = "adapter_config.json"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.bundled import BUNDLED, NAMES, is_like_bundled
-from spacy_padellm.lm.gguf import is_gguf
-from spacy_padellm.lm.hub import fetch_file
+from spacy_padellm.lm.files.bundled import BUNDLED, NAMES, is_like_bundled
+from spacy_padellm.lm.files.gguf import is_gguf
+from spacy_padellm.lm.files.hub import fetch_file
 from spacy_padellm.lm.lora import ADAPTER
 
 _SETTINGS = ("config.json", ADAPTER)

@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 
 from spacy_padellm.decoding.base import DecodeJob, Decoder, DecodeResult
 from spacy_padellm.decoding.fits import Fits
-from spacy_padellm.lm.handle import ModelHandle
+from spacy_padellm.lm.handle.handle import ModelHandle
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import Prompt

@@ -6,7 +6,7 @@ import spacy
 from spacy.language import Language
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.bundled import BUNDLED, NAMES, language_of
+from spacy_padellm.lm.files.bundled import BUNDLED, NAMES, language_of
 
 
 def load_pipeline(name: str) -> Language:

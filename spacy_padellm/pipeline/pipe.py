@@ -18,8 +18,8 @@ from thinc.api import Optimizer
 from spacy_padellm.decoding.base import DecodeJob, Decoder
 from spacy_padellm.decoding.fits import Fits
 from spacy_padellm.errors import Errors, Warnings, logger
-from spacy_padellm.lm.bundled import language_of
-from spacy_padellm.lm.handle import ModelHandle
+from spacy_padellm.lm.files.bundled import language_of
+from spacy_padellm.lm.handle.handle import ModelHandle
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.calibration import Calibration, Promise, Tuning
 from spacy_padellm.mention.dedup import Dedup

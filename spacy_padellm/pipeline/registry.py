@@ -12,7 +12,7 @@ from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.decoding.server.secrets import DEFAULT_KEY
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
-from spacy_padellm.lm.devices import check_devices
+from spacy_padellm.lm.devices.choose import check_devices
 from spacy_padellm.prompt.template import Prompt, make_prompt
 from spacy_padellm.training.settings import TrainingSettings
 

@@ -14,9 +14,9 @@ from spacy import util
 from spacy.vocab import Vocab
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.fields import as_given, as_mapping, as_name, as_text
-from spacy_padellm.lm.handle import ModelHandle
-from spacy_padellm.lm.task_config import TaskSettings
+from spacy_padellm.lm.handle.handle import ModelHandle
+from spacy_padellm.lm.task.config import TaskSettings
+from spacy_padellm.lm.trust.fields import as_given, as_mapping, as_name, as_text
 from spacy_padellm.replacing import recover_folder, replaced_folder
 
 _PARTS = ("cfg", "vocab", "model")

@@ -10,8 +10,8 @@ from spacy.vocab import Vocab
 
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.handle import ModelHandle
-from spacy_padellm.lm.task_config import TaskSettings, reconcile
+from spacy_padellm.lm.handle.handle import ModelHandle
+from spacy_padellm.lm.task.config import TaskSettings, reconcile
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.prompt.template import PRESETS, Prompt
 from spacy_padellm.text.labels import (

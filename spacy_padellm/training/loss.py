@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.devices.upload import send, upload
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import why_no_tree
-from spacy_padellm.lm.upload import send, upload
 from spacy_padellm.training.separate_examples import unroll
 from spacy_padellm.training.tags import TagBatch
 from spacy_padellm.training.targets import TrainingTree

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import nn
 
-from spacy_padellm.lm.quantized import bits_of, rounded
+from spacy_padellm.lm.quantization.storage import bits_of, rounded
 
 
 class MasterWeights:

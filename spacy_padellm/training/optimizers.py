@@ -11,7 +11,7 @@ from torch import nn
 
 from spacy_padellm.compat import muon_in_float32, scale_in_place
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices import fast_bf16
+from spacy_padellm.lm.devices.choose import fast_bf16
 
 
 def make_optimizers(

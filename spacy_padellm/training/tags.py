@@ -16,7 +16,7 @@ from itertools import chain, count, pairwise
 import torch
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.tags import TaughtTags
+from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.training.targets import Tags, TrainingTree

@@ -11,13 +11,13 @@ from thinc.api import Model, serialize_attr
 
 from spacy_padellm.compat import is_made_from_config
 from spacy_padellm.errors import Errors, Warnings, logger
-from spacy_padellm.lm.devices import check_device, check_dtype
-from spacy_padellm.lm.handle import ModelHandle
+from spacy_padellm.lm.devices.choose import check_device, check_dtype
+from spacy_padellm.lm.handle.handle import ModelHandle
+from spacy_padellm.lm.handle.source import ModelSource
 from spacy_padellm.lm.model_names import check_name, is_here
-from spacy_padellm.lm.model_source import ModelSource
-from spacy_padellm.lm.quantization import check_packages, check_quantization
+from spacy_padellm.lm.quantization.compute import check_packages, check_quantization
 from spacy_padellm.lm.small_model import SmallShape
-from spacy_padellm.lm.trust import check_request
+from spacy_padellm.lm.trust.code import check_request
 from spacy_padellm.training.device import resolve_device
 from spacy_padellm.training.loss import tree_loss
 from spacy_padellm.training.targets import TrainingTree

@@ -11,7 +11,7 @@ import torch
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.small_model import make_lm
-from spacy_padellm.lm.tags import TaughtTags
+from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.training.loss import batches, summed, supported_trees

@@ -38,7 +38,7 @@ from spacy_padellm.analysis.thresholds import (
 from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import DEFAULT_THRESHOLD
-from spacy_padellm.lm.task_config import read_settings
+from spacy_padellm.lm.task.config import read_settings
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.mention.mention import ScoredSpan
 

@@ -17,7 +17,7 @@ PROGRAM = """
 import sys
 import torch
 from spacy_padellm.annotate.pipeline import load_checked
-from spacy_padellm.lm.memory import release_free_memory
+from spacy_padellm.lm.devices.memory import release_free_memory
 
 def products(shapes):
     weights = torch.ones(256, 768, dtype=torch.bfloat16)

@@ -18,7 +18,7 @@ from benchmarks.vllm_processes import Process
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.lm.loading import load_model
-from spacy_padellm.lm.task_config import read_settings
+from spacy_padellm.lm.task.config import read_settings
 
 
 def test_benchmark_server_asks_the_same_prompts_offline() -> None:

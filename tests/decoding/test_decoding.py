@@ -34,7 +34,7 @@ from spacy_padellm.decoding.tree.logits import likeliest
 from spacy_padellm.decoding.tree.step import Choice, PassResult
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.tags import TaughtTags
+from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt

@@ -19,10 +19,10 @@ from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.replicas import make_replicas
 from spacy_padellm.decoding.tree import decoder as tree
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
-from spacy_padellm.lm import upload
 from spacy_padellm.lm.cuda_graphs import GraphRunner
+from spacy_padellm.lm.devices import upload
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.tags import TaughtTags
+from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.kv_cache import TreeKVCache

@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from spacy_padellm.benchmark.settings import make_parser
 from spacy_padellm.cli.app import padellm_cli
-from spacy_padellm.lm.bundled import BUNDLED
+from spacy_padellm.lm.files.bundled import BUNDLED
 
 REPOSITORY = Path(__file__).parent.parent.parent
 DEFAULT_MODEL = BUNDLED["bundled-en"]

@@ -9,7 +9,7 @@ import pytest
 import spacy
 from spacy.language import Language
 
-from spacy_padellm.lm.bundled import BUNDLED
+from spacy_padellm.lm.files.bundled import BUNDLED
 
 REPOSITORY = Path(__file__).parent.parent.parent
 

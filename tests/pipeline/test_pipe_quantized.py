@@ -30,7 +30,7 @@ from helpers import (
 from spacy.lang.en import English
 from spacy.language import Language
 
-from spacy_padellm.lm import quantization
+from spacy_padellm.lm.quantization import compute
 
 NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
 INT8 = {"load_in_8bit": True}
@@ -86,7 +86,7 @@ def test_component_quantized_package_is_asked_for_where_weights_are(
 ) -> None:
     config = trained().config.copy()
     config["components"][NAME]["model"]["quantization_config"] = NF4
-    monkeypatch.setattr(quantization, "find_spec", lambda name: None)
+    monkeypatch.setattr(compute, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"spacy-padellm\[quantization\]"):
         quantized()
     nlp = English.from_config(config)

@@ -6,7 +6,7 @@ import pytest
 from conftest import make_tokenizer
 from hypothesis import given, settings, strategies as st
 
-from spacy_padellm.lm.task_config import TaskSettings
+from spacy_padellm.lm.task.config import TaskSettings
 from spacy_padellm.prompt.template import PRESETS, Prompt, make_prompt
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 

@@ -41,7 +41,7 @@ from spacy_padellm.decoding.server.answers import (
 from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
-from spacy_padellm.lm.task_config import read_settings
+from spacy_padellm.lm.task.config import read_settings
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
 

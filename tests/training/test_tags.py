@@ -9,7 +9,7 @@ from helpers import GOLD, TAGGING, found, initialised, pipe_of, train
 from hypothesis import given, strategies as st
 
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.tags import TaughtTags
+from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens

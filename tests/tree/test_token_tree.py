@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from spacy_padellm.lm import packed_attention
+from spacy_padellm.lm.attention import packed as packed_attention
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.branches import common_prefix
 from spacy_padellm.tree.kv_cache import TreeKVCache

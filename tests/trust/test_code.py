@@ -13,11 +13,11 @@ import torch
 from conftest import make_lm
 from trust_helpers import change, write_adapter, write_code, write_model
 
-from spacy_padellm.lm.folder import copy_model_folder
 from spacy_padellm.lm.loading import load_model, load_tokenizer
 from spacy_padellm.lm.lora import with_lora
-from spacy_padellm.lm.task_config import TaskSettings
-from spacy_padellm.lm.trust import check_code
+from spacy_padellm.lm.saving.folder import copy_model_folder
+from spacy_padellm.lm.task.config import TaskSettings
+from spacy_padellm.lm.trust.code import check_code
 from spacy_padellm.prompt.template import PRESETS
 
 UNTRUSTED = "files elsewhere, that are not trusted, in {file}: {found}.*_CODE=1"

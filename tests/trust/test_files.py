@@ -13,9 +13,9 @@ import srsly
 from helpers import LABELS, SMALL, make_nlp, named, pipe_of
 from trust_helpers import change, write_code, write_model
 
-from spacy_padellm.lm.folder import copy_model_folder
 from spacy_padellm.lm.loading import load_model, load_tokenizer
-from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings
+from spacy_padellm.lm.saving.folder import copy_model_folder
+from spacy_padellm.lm.task.config import FILE_NAME, TaskSettings
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.prompt.template import PRESETS
 

@@ -17,7 +17,8 @@ from spacy_padellm import locks
 from spacy_padellm.decoding import replicas
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.lm import loading, shared
+from spacy_padellm.lm import loading
+from spacy_padellm.lm.handle import shared
 from spacy_padellm.prompt import token_strings
 
 pytestmark = [

@@ -13,8 +13,8 @@ from trust_helpers import change, write_adapter, write_model
 
 from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.lora import with_lora
-from spacy_padellm.lm.patterns import count_steps, slow_pattern
-from spacy_padellm.lm.quantization import check_quantization
+from spacy_padellm.lm.quantization.compute import check_quantization
+from spacy_padellm.lm.trust.patterns import count_steps, slow_pattern
 
 # each has many more ways to read this name than there are characters in it
 NAME = "model.layers.0.self_attn.q_proj"

@@ -15,7 +15,7 @@ import spacy
 from helpers import NAME, model_folder, named, pipe_of, train, trained, trained_folder
 
 from spacy_padellm import replacing
-from spacy_padellm.lm import folder as lm_folder
+from spacy_padellm.lm.saving import folder as lm_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 

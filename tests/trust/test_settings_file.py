@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from spacy_padellm.lm.tags import TaughtTags
-from spacy_padellm.lm.task_config import FILE_NAME, TaskSettings, read_settings
+from spacy_padellm.lm.task.config import FILE_NAME, TaskSettings, read_settings
+from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.mention.calibration import Calibration, Promise, Tuning
 from spacy_padellm.prompt.template import PRESETS
 

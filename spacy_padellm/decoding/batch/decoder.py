@@ -21,7 +21,7 @@ from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.limits import Limits, check_limits
 from spacy_padellm.decoding.mention_prompts import MentionPrompt, mention_prompts
 from spacy_padellm.decoding.replicas import Replica, make_replicas
-from spacy_padellm.lm.devices import check_devices
+from spacy_padellm.lm.devices.choose import check_devices
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.branches import CountBranches
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS

@@ -19,7 +19,7 @@ from transformers import (
 
 from spacy_padellm.decoding.replicas import Replica, spread
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.cache_argument import CACHE_ARGUMENT
+from spacy_padellm.lm.attention.cache_argument import CACHE_ARGUMENT
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.prompt.tokens import PromptTokens

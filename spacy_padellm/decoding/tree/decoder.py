@@ -29,7 +29,7 @@ from spacy_padellm.decoding.tree.tags import TagSet, choose_tags
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.cuda_graphs import borrow_graph_runner
-from spacy_padellm.lm.devices import check_devices
+from spacy_padellm.lm.devices.choose import check_devices
 from spacy_padellm.lm.tree_support import warn_unsupported, why_no_tree
 from spacy_padellm.prompt.branches import CountBranches
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from spacy_padellm.lm.upload import upload
+from spacy_padellm.lm.devices.upload import upload
 
 # logits that fit a CPU's cache, for several passes over them
 _CACHED_LOGITS = 1 << 18

@@ -20,9 +20,9 @@ from spacy_padellm.decoding.tree.step import PassResult
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.cuda_graphs import GraphRunner
-from spacy_padellm.lm.devices import on_device
+from spacy_padellm.lm.devices.choose import on_device
+from spacy_padellm.lm.devices.upload import upload
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.upload import upload
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import PackedBatch, pack
 

@@ -1,0 +1,1 @@
+"""How models attend: over packed and padded token trees, with their KV cache."""

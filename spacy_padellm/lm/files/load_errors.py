@@ -1,0 +1,98 @@
+"""Errors for models that cannot be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from spacy_padellm.compat import is_panic
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm.files.bundled import NAMES
+
+
+@contextmanager
+def as_load_errors(source: Path | str) -> Iterator[None]:
+    """Replace the many errors of loading by a few messages.
+
+    source (Path | str): The model's folder or hub name.
+    RAISES (ValueError): If the code inside the block fails.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(Errors.P115.format(name=source, error=error)) from error
+    except BaseException as error:
+        if _is_out_of_memory(error):
+            reason = str(error).strip().removesuffix(".") or type(error).__name__
+            message = Errors.P708.format(name=source, error=reason)
+            raise ValueError(message) from error
+        # transformers and peft raise any kind of error for a broken file
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
+        template = Errors.P116 if isinstance(source, Path) else Errors.P245
+        reason = str(error).strip().removesuffix(".")
+        message = template.format(name=source, error=reason, known=NAMES)
+        raise ValueError(message) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether there is no more memory; on a CPU, torch raises a general error."""
+    kinds = torch.OutOfMemoryError, MemoryError
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
+
+
+def check_numbers(config: Any) -> None:
+    """Check that the numbers of a model's config are numbers.
+
+    transformers notices some of them only when the model runs.
+
+    config (transformers.PretrainedConfig): The config.
+    RAISES (ValueError): If one of them is not.
+    """
+    for part in (config, config.get_text_config()):
+        try:
+            defaults = type(part)().to_dict()
+        except Exception:  # a config of code on the hub, which needs arguments
+            continue
+        for field, value, default in _fields(part.to_dict(), defaults):
+            if not _may_replace(value, default):
+                raise ValueError(f"{field} = {value!r} is not a number")
+
+
+def _fields(
+    values: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """The fields that are set, their values, and their defaults."""
+    for field, default in defaults.items():
+        value = values.get(field)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            yield from _fields(value, default)
+        elif value is not None:
+            yield field, value, default
+
+
+def _may_replace(value: Any, default: Any) -> bool:
+    """Whether a value may stand where the default is this one."""
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        return True
+    # a list has a value for each layer, or several tokens
+    is_list = isinstance(default, int) and isinstance(value, list | tuple)
+    return is_list or isinstance(value, int | float)
+
+
+def check_complete(source: Path | str, missing: Iterable[str]) -> None:
+    """Check that no weights are missing.
+
+    source (Path | str): The model's folder or hub name.
+    missing (Iterable[str]): Names of the missing weights.
+    RAISES (ValueError): If there are any.
+    """
+    names = sorted(missing)
+    if names:
+        message = Errors.P117.format(name=source, count=len(names), first=names[0])
+        raise ValueError(message)

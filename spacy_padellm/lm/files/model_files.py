@@ -1,0 +1,47 @@
+"""The files of a model folder as bytes, as a serialized pipeline holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm.trust.code import is_model_file
+
+MESSAGE_LIMIT = 1 << 32  # bytes that a msgpack value can hold
+
+
+def read_model_files(folder: Path) -> dict[str, bytes]:
+    """Read the files of a model folder.
+
+    folder (Path): The folder.
+    RETURNS (dict[str, bytes]): File name -> content.
+    RAISES (ValueError): If they are too large for a msgpack message.
+    """
+    paths = [p for p in folder.iterdir() if p.is_file() and is_model_file(p.name)]
+    size = sum(path.stat().st_size for path in paths)
+    if size >= MESSAGE_LIMIT:
+        raise ValueError(Errors.P131.format(size=size / (1 << 30)))
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def write_model_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files of a model folder.
+
+    folder (Path): The folder, which exists.
+    files (Mapping[str, bytes]): File name -> content.
+    RAISES (ValueError): If a name is not that of a file alone, or a content is no
+        bytes.
+    """
+    if not isinstance(files, Mapping):
+        raise ValueError(Errors.P503.format(found=_type_of(files)))
+    for content in files.values():
+        if not isinstance(content, bytes):
+            raise ValueError(Errors.P503.format(found=_type_of(content)))
+    for name, content in files.items():
+        if is_model_file(name):
+            (folder / name).write_bytes(content)
+
+
+def _type_of(value: object) -> str:
+    return f"a value of type {type(value).__name__}"

@@ -1,0 +1,55 @@
+"""Models that are not changed, shared by all pipes of the process."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spacy_padellm.lm.handle.stamp import stamp_of
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.loading import load_model
+from spacy_padellm.lm.model_names import find_model
+from spacy_padellm.locks import make_lock
+
+_sharing_lock = make_lock()
+_loaded: weakref.WeakValueDictionary[tuple[Any, ...], LanguageModel] = (
+    weakref.WeakValueDictionary()
+)
+
+
+def load_shared(
+    name: str,
+    *,
+    revision: str | None,
+    dtype: torch.dtype,
+    device: torch.device,
+    trust_remote_code: bool,
+    quantization: Mapping[str, Any] | None = None,
+) -> LanguageModel:
+    """Get a model that all pipes of the process share; it must not be changed.
+
+    name, revision, dtype, device, trust_remote_code, quantization: See `load_model`.
+    """
+    source = find_model(name)
+    stamp = stamp_of(source) if isinstance(source, Path) else None
+    few_bits = json.dumps(quantization, sort_keys=True)
+    key = (str(source), revision, dtype, device, trust_remote_code, few_bits, stamp)
+    with _sharing_lock:
+        lm = _loaded.get(key)
+        if lm is None:
+            lm = load_model(
+                name,
+                revision=revision,
+                dtype=dtype,
+                device=device,
+                trust_remote_code=trust_remote_code,
+                quantization=quantization,
+            )
+            lm.pack_weights()
+            _loaded[key] = lm
+    return lm

@@ -1,0 +1,153 @@
+"""The layers of well-known models, run with fewer and larger operations.
+
+Transformers runs a layer as some sixty operations in twenty modules. The layers of
+Llama and its relatives are the same few products, so one function runs them all: one
+product for queries, keys and values, and few operations between the products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from transformers import (
+    LlamaForCausalLM,
+    MistralForCausalLM,
+    Qwen2ForCausalLM,
+    Qwen3ForCausalLM,
+)
+
+from spacy_padellm.lm.attention.products import QKV
+from spacy_padellm.lm.layers.elementwise import rms_norm, rotate
+from spacy_padellm.lm.layers.onednn import is_packable
+from spacy_padellm.lm.layers.projection import (
+    ModuleProjection,
+    PackedProjection,
+    Projection,
+)
+
+_KINDS = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
+
+# layer, queries with keys and values, scale -> output (tokens, heads, head size)
+Attend = Callable[[int, QKV, float], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Norm:
+    module: Any
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        module = self.module
+        return rms_norm(x, module.weight, module.variance_epsilon)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """The parts of a layer; `head_norms` are those of Qwen3's queries and keys."""
+
+    norm: _Norm
+    qkv: Projection
+    head_norms: tuple[_Norm, _Norm] | None
+    out: Projection
+    mlp_norm: _Norm
+    gate: Projection
+    up: Projection
+    down: Projection
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """All layers of a model of a known kind, from token ids to last hidden states.
+
+    heads, shared (int): Query heads, and heads of keys and values.
+    size (int): The size of a head.
+    """
+
+    model: Any
+    layers: Sequence[_Layer]
+    norm: _Norm
+    heads: int
+    shared: int
+    size: int
+
+    def __call__(
+        self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend
+    ) -> torch.Tensor:
+        """Run the layers.
+
+        ids, positions (int64): (tokens,), token ids and position ids.
+        attend (Attend): Computes the attention of a layer.
+        RETURNS (torch.Tensor): The last hidden states, (tokens, hidden size).
+        """
+        x = self.model.embed_tokens(ids)
+        cos, sin = self.model.rotary_emb(x[None], positions[None])
+        cos, sin = cos[0, :, None], sin[0, :, None].clone()
+        sin[..., : self.size // 2].neg_()
+        turned = self.heads + self.shared
+        scale = self.size**-0.5
+        for index, layer in enumerate(self.layers):
+            qkv = layer.qkv(layer.norm(x)).view(len(x), -1, self.size)
+            qk = qkv[:, :turned]
+            if layer.head_norms is not None:
+                qk = self._norm_heads(qk, layer.head_norms)
+            query, key = rotate(qk, cos, sin).split([self.heads, self.shared], 1)
+            attended = attend(index, QKV(query, key, qkv[:, turned:]), scale)
+            x = x + layer.out(attended.reshape(len(x), -1))
+            hidden = layer.mlp_norm(x)
+            x = x + layer.down(F.silu(layer.gate(hidden)) * layer.up(hidden))
+        return self.norm(x)
+
+    def _norm_heads(self, qk: torch.Tensor, norms: tuple[_Norm, _Norm]) -> torch.Tensor:
+        parts = qk.split([self.heads, self.shared], 1)
+        normed = [
+            norm(part.reshape(-1, self.size)).view(part.shape)
+            for norm, part in zip(norms, parts, strict=True)
+        ]
+        return torch.cat(normed, 1)
+
+
+def read_layers(model: Any, *, packed: bool = False) -> Layers | None:
+    """Get the layers of a model.
+
+    model (transformers.PreTrainedModel): The model.
+    packed (bool): Whether to compute with packed copies of the weights.
+    RETURNS (Layers | None): None if the model is not of a known kind.
+    """
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    config = base.config
+    if (
+        type(base) not in _KINDS
+        or config.hidden_act not in ("silu", "swish")
+        or config.attention_dropout
+    ):
+        return None
+    inner = base.model
+    layers = []
+
+    def project(*modules: Any) -> Projection:
+        packs = packed and all(is_packable(module) for module in modules)
+        return (PackedProjection if packs else ModuleProjection)(*modules)
+
+    for layer in inner.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        norms = None
+        if hasattr(attention, "q_norm"):
+            norms = _Norm(attention.q_norm), _Norm(attention.k_norm)
+        layers.append(
+            _Layer(
+                _Norm(layer.input_layernorm),
+                project(attention.q_proj, attention.k_proj, attention.v_proj),
+                norms,
+                project(attention.o_proj),
+                _Norm(layer.post_attention_layernorm),
+                project(mlp.gate_proj),
+                project(mlp.up_proj),
+                project(mlp.down_proj),
+            )
+        )
+    size = inner.layers[0].self_attn.head_dim
+    heads = config.num_attention_heads, config.num_key_value_heads
+    return Layers(inner, layers, _Norm(inner.norm), *heads, size)

@@ -1,0 +1,1 @@
+"""Quantized weights: how they are stored, computed with and copied."""

@@ -1,0 +1,1 @@
+"""Saving a model: its folder, and where that may be."""

@@ -1,0 +1,173 @@
+"""Check, copy and write Hugging Face model folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spacy_padellm.compat import mend_bitsandbytes_saving
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.lora import ADAPTER
+from spacy_padellm.lm.quantization.compute import is_quantized
+from spacy_padellm.lm.quantization.storage import (
+    FILE_NAME as QUANTIZED,
+    write_quantized,
+)
+from spacy_padellm.lm.task.config import (
+    FILE_NAME,
+    TaskSettings,
+    read_taught_tags,
+    write_settings,
+)
+from spacy_padellm.lm.task.tags import remove_old_tags
+from spacy_padellm.lm.trust.code import check_code, check_links
+
+
+def check_model_folder(folder: Path, *, weights: bool) -> None:
+    """Check that a folder holds a model.
+
+    folder (Path): The folder.
+    weights (bool): Whether weights are needed, or only a tokenizer.
+    RAISES (ValueError): If files are missing.
+    """
+    files: list[tuple[str, ...]] = [
+        ("config.json",),
+        ("model.safetensors", "model.safetensors.index.json", QUANTIZED, "*.bin"),
+        ("tokenizer*", "vocab*", "*.model"),
+    ]
+    if (folder / ADAPTER).is_file():
+        files = [("adapter_model.safetensors",), ("tokenizer*",)]
+    for names in files if weights else files[-1:]:
+        if not any(next(folder.glob(name), None) for name in names):
+            raise ValueError(Errors.P114.format(path=folder, file=names[0]))
+
+
+def copy_model_folder(
+    source: Path,
+    folder: Path,
+    settings: TaskSettings,
+    *,
+    trusted: bool,
+    link: bool = False,
+) -> None:
+    """Copy a model folder without loading the weights, and write new settings.
+
+    source (Path): The folder to copy.
+    folder (Path): The copy. It is created if missing, and replaced if it is not the
+        source itself.
+    settings (TaskSettings): Written next to the weights, with the source's tags.
+    trusted (bool): Whether the source may hold code.
+    link (bool): Whether the copy replaces the source: then weights need no room twice.
+    RAISES (ValueError): If it holds code, or links that lead out of it.
+    """
+    check_code(source, trusted=trusted)
+    check_links(source)
+    if source.resolve() != folder.resolve():
+        _make_empty(folder)
+        copy = _link_weights if link else shutil.copy2
+        shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=copy)
+    write_settings(folder, replace(settings, tags=read_taught_tags(folder)))
+    remove_old_tags(folder)
+
+
+def write_model_folder(
+    folder: Path, lm: LanguageModel, settings: TaskSettings, *, dtype: torch.dtype
+) -> None:
+    """Write a model, or its LoRA adapter, with its tokenizer.
+
+    folder (Path): Created if missing, replaced if it exists.
+    lm (LanguageModel): The model.
+    settings (TaskSettings): Written next to the weights, with the model's tags.
+    dtype (torch.dtype): The dtype of the saved weights. Those of an adapter and of
+        quantized layers are saved as they are.
+    RAISES (ValueError): If the weights are quantized by a method that cannot save them.
+    """
+    _make_empty(folder)
+    if hasattr(lm.model, "peft_config"):
+        # the embeddings are those of the base model
+        lm.model.save_pretrained(folder, save_embedding_layers=False)
+    elif lm.quantized:
+        lm.model.config.save_pretrained(folder)
+        write_quantized(lm.model, folder)
+        _name_dtype(folder / "config.json", dtype)
+    elif is_quantized(lm.model):
+        _save_quantized(lm.model, folder)
+    else:
+        weights = _cast(lm.model.state_dict(), dtype)
+        lm.model.save_pretrained(folder, state_dict=weights)
+        _name_dtype(folder / "config.json", dtype)
+    lm.tokenizer.save_pretrained(folder)
+    write_settings(folder, replace(settings, tags=lm.tags))
+    for path in folder.iterdir():
+        # safetensors writes files that only the owner can read
+        shutil.copymode(folder / FILE_NAME, path)
+
+
+def _save_quantized(model: Any, folder: Path) -> None:
+    mend_bitsandbytes_saving(model)
+    try:
+        model.save_pretrained(folder)
+    except (ValueError, NotImplementedError) as error:
+        found = str(error).strip().rstrip(".") or type(error).__name__
+        raise ValueError(Errors.P707.format(error=found)) from error
+
+
+def write_tokenizer(folder: Path, tokenizer: Any, settings: TaskSettings) -> None:
+    """Write the files that a client of a model server needs.
+
+    folder (Path): Created if missing, replaced if it exists.
+    tokenizer (transformers.PreTrainedTokenizerBase): The model's tokenizer.
+    settings (TaskSettings): Written next to the tokenizer.
+    """
+    _make_empty(folder)
+    tokenizer.save_pretrained(folder)
+    write_settings(folder, settings)
+
+
+def _link_weights(source: str, copy: str) -> None:
+    """Copy a file; weights, which are never changed in place, by a hard link."""
+    if not source.endswith(".json"):
+        # not all file systems have links
+        with suppress(OSError):
+            os.link(source, copy)
+            return
+    shutil.copy2(source, copy)
+
+
+def _make_empty(folder: Path) -> None:
+    """Create a folder, or empty it, so that no file of an older model is left."""
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+
+
+def _cast(
+    weights: Mapping[str, torch.Tensor], dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """Cast weights; tied weights stay tied."""
+    cast_of: dict[tuple[Any, ...], torch.Tensor] = {}
+    cast = {}
+    for name, tensor in weights.items():
+        memory = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        if memory not in cast_of:
+            cast_of[memory] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+        cast[name] = cast_of[memory]
+    return cast
+
+
+def _name_dtype(path: Path, dtype: torch.dtype) -> None:
+    """Write the dtype of the saved weights to the config."""
+    config = json.loads(path.read_text("utf8"))
+    for key in ("torch_dtype", "dtype"):
+        if key in config:
+            config[key] = str(dtype).removeprefix("torch.")
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf8")

@@ -1,0 +1,1 @@
+"""The task that a model was trained for, as its folder tells it."""

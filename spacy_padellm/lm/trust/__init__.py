@@ -1,0 +1,1 @@
+"""What a model folder from elsewhere may hold: code, patterns and values."""

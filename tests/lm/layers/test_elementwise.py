@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from spacy_padellm.lm.layers.elementwise import rms_norm, rotate
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_elementwise_rms_norm_equals_torch(dtype: torch.dtype, rows: int) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(rows, 96).to(dtype), torch.rand(96).to(dtype)
+    with torch.inference_mode():
+        expected = F.rms_norm(x, (96,), weight, 1e-5)
+        torch.testing.assert_close(rms_norm(x, weight, 1e-5), expected)
+
+
+def test_elementwise_rms_norm_keeps_large_and_small_rows() -> None:
+    x = torch.tensor([[3e18, -3e18], [1e-12, 1e-12], [0, 0]])
+    with torch.inference_mode():
+        found = rms_norm(x, torch.ones(2), 1e-6)
+    torch.testing.assert_close(found, F.rms_norm(x, (2,), torch.ones(2), 1e-6))
+
+
+def test_elementwise_rms_norm_gradients_equal_those_of_torch() -> None:
+    torch.manual_seed(0)
+    x, weight, weights = torch.randn(5, 16) + 2, torch.rand(16), torch.randn(5, 16)
+    gradients = []
+    for norm in (rms_norm, lambda x, w, eps: F.rms_norm(x, (16,), w, eps)):
+        inputs = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        (norm(*inputs, 1e-5) * weights).sum().backward()
+        gradients.append([tensor.grad for tensor in inputs])
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_elementwise_rms_norm_of_frozen_weight_has_no_gradient() -> None:
+    x, weight = torch.randn(3, 8, requires_grad=True), torch.ones(8)
+    rms_norm(x, weight, 1e-5).sum().backward()
+    assert x.grad is not None
+    assert weight.grad is None
+
+
+def test_elementwise_rotate_equals_transformers() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(6, 3, 8)
+    cos, sin = (torch.randn(6, 4).repeat(1, 2) for _ in range(2))
+    heads_first = x.transpose(0, 1)
+    expected, _ = apply_rotary_pos_emb(
+        heads_first, heads_first, cos, sin, unsqueeze_dim=0
+    )
+    signed = torch.cat((-sin[:, :4], sin[:, 4:]), -1)
+    found = rotate(x, cos[:, None], signed[:, None])
+    torch.testing.assert_close(found, expected.transpose(0, 1))

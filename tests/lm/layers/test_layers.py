@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from conftest import CONFIGS, make_lm, on_cuda
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from spacy_padellm.compat import onednn_has_bf16
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.layers.fused import read_layers
+from spacy_padellm.lm.layers.projection import ModuleProjection, PackedProjection
+from spacy_padellm.tree.kv_cache import TreeKVCache
+from spacy_padellm.tree.packing import pack
+from spacy_padellm.tree.token_tree import ROOT, TokenTree, pad_trees
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "sliding_window": None,
+}
+KINDS = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
+    "llama-biases": lambda: LlamaForCausalLM(
+        LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True)
+    ),
+    "llama-all-heads": lambda: LlamaForCausalLM(
+        LlamaConfig(**{**SIZES, "num_key_value_heads": 4, "head_dim": 8})
+    ),
+    "mistral": lambda: MistralForCausalLM(MistralConfig(**SIZES)),
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**{**SIZES, "head_dim": 8})),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SIZES)),
+}
+
+
+def make(kind: str, dtype: torch.dtype = torch.float32) -> LanguageModel:
+    torch.manual_seed(0)
+    model = KINDS[kind]().eval()
+    with torch.no_grad():
+        # norms and biases start as ones and zeros, which hide mistakes
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return LanguageModel(model.to(dtype), tokenizer=None)
+
+
+def without_layers(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(lm), "layers", None)
+
+
+def run_packed(lm: LanguageModel) -> torch.Tensor:
+    """Two trees of different lengths, in two passes."""
+    cache, trees = TreeKVCache(), [TokenTree(), TokenTree()]
+    with torch.inference_mode():
+        ends = [
+            trees[0].extend(ROOT, [3, 4, 5]),
+            3 + trees[1].extend(ROOT, [7, 8, 9, 10, 11]),
+        ]
+        first, _ = lm.packed_logits(pack(trees, 0), ends, cache)
+        trees[0].extend(2, [20, 21])
+        trees[1].extend(4, [22])
+        second, _ = lm.packed_logits(pack(trees, 2), [0, 1, 2], cache)
+    return torch.cat((first, second))
+
+
+def run_padded(lm: LanguageModel) -> list[torch.Tensor]:
+    """Logits, and the gradients of their sum of squares."""
+    trees = [TokenTree(bidirectional_span=(0, 2)), TokenTree()]
+    for tree, ids in zip(trees, ([3, 4, 5, 6], [9, 8, 7]), strict=True):
+        tree.extend(tree.extend(ROOT, ids[:2]), ids[2:])
+    lm.model.zero_grad()
+    logits, tags = lm.logits(
+        pad_trees(trees), [1, 3, 6], tag_positions=[0, 4], tag_ids=[5, 6]
+    )
+    (logits.square().sum() + tags.square().sum()).backward()
+    gradients = [parameter.grad for parameter in lm.model.parameters()]
+    return [logits.detach(), tags.detach(), *gradients]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_packed_logits_equal_those_of_transformers(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = make(kind)
+    assert lm.layers is not None
+    found = run_packed(lm)
+    without_layers(lm, monkeypatch)
+    torch.testing.assert_close(found, run_packed(lm), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_gradients_equal_those_of_transformers(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = make(kind)
+    found = run_padded(lm)
+    without_layers(lm, monkeypatch)
+    for tensor, expected in zip(found, run_padded(lm), strict=True):
+        assert expected.abs().max() > 0
+        torch.testing.assert_close(tensor, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.skipif(not onednn_has_bf16(), reason="the processor has no such kernels")
+@pytest.mark.parametrize("kind", ["llama-biases", "qwen2", "qwen3"])
+def test_layers_packed_weights_give_the_same_logits(kind: str) -> None:
+    lm = make(kind, torch.bfloat16)
+    expected = run_packed(lm)
+    packed = make(kind, torch.bfloat16)
+    packed.pack_weights()
+    found = run_packed(packed)
+    assert (found - expected).norm() < 0.02 * expected.norm()
+
+
+def test_layers_follow_weights_that_are_trained() -> None:
+    lm = make("llama")
+    before = run_packed(lm)
+    with torch.no_grad():
+        lm.model.model.layers[0].mlp.up_proj.weight.mul_(2)
+    assert not torch.allclose(before, run_packed(lm))
+
+
+def test_layers_adapters_are_not_passed_over() -> None:
+    peft = pytest.importorskip("peft")
+    lm = make("llama", torch.bfloat16)
+    config = peft.LoraConfig(target_modules=["q_proj"], init_lora_weights=False)
+    adapted = LanguageModel(peft.get_peft_model(lm.model, config).eval(), None)
+    adapted.pack_weights()
+    assert adapted.layers is not None
+    with adapted.model.disable_adapter():
+        expected = run_packed(adapted)
+    assert (run_packed(adapted) - expected).norm() > 0.02 * expected.norm()
+
+
+@pytest.mark.skipif(not onednn_has_bf16(), reason="the processor has no such kernels")
+def test_layers_without_adapters_are_packed_beside_layers_with_adapters() -> None:
+    peft = pytest.importorskip("peft")
+    lm = make("llama", torch.bfloat16)
+    config = peft.LoraConfig(target_modules=["q_proj"])
+    adapted = LanguageModel(peft.get_peft_model(lm.model, config).eval(), None)
+    adapted.pack_weights()
+    assert adapted.layers is not None
+    layer = adapted.layers.layers[0]
+    assert isinstance(layer.up, PackedProjection)
+    assert isinstance(layer.qkv, ModuleProjection)
+
+
+def test_layers_other_models_are_left_to_transformers() -> None:
+    small = GPT2Config(vocab_size=64, n_embd=32, n_layer=1, n_head=2)
+    assert read_layers(GPT2LMHeadModel(small)) is None
+    gelu = LlamaConfig(**SIZES, hidden_act="gelu")
+    assert read_layers(LlamaForCausalLM(gelu)) is None
+    dropout = LlamaConfig(**SIZES, attention_dropout=0.1)
+    assert read_layers(LlamaForCausalLM(dropout)) is None
+
+
+# On a real GPU
+
+# relative errors of logits and gradients
+ERRORS = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.06}
+
+
+def model_of(kind: str) -> LanguageModel:
+    return make(kind) if kind in KINDS else make_lm(kind)
+
+
+@on_cuda
+@pytest.mark.parametrize("dtype", ERRORS)
+@pytest.mark.parametrize("kind", [*KINDS, *sorted(CONFIGS)])
+def test_layers_on_cuda_packed_logits_are_those_of_a_cpu(
+    kind: str, dtype: torch.dtype
+) -> None:
+    lm = model_of(kind)
+    expected = run_packed(lm)
+    lm.model.to("cuda", dtype)
+    found = run_packed(lm)
+    assert found.device.type == "cuda"
+    assert (found.cpu().float() - expected).norm() < ERRORS[dtype] * expected.norm()
+
+
+@on_cuda
+@pytest.mark.parametrize("dtype", ERRORS)
+def test_layers_on_cuda_attention_is_that_of_the_plain_kernel(
+    dtype: torch.dtype,
+) -> None:
+    lm = make("llama")
+    lm.model.to("cuda", dtype)
+    found = run_packed(lm)
+    with sdpa_kernel(SDPBackend.MATH):
+        expected = run_packed(lm)
+    assert (found - expected).norm() < ERRORS[dtype] * expected.norm()
+
+
+@on_cuda
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", [*KINDS, *sorted(CONFIGS)])
+def test_layers_on_cuda_gradients_are_those_of_a_cpu(
+    kind: str, dtype: torch.dtype
+) -> None:
+    lm = model_of(kind)
+    expected = flat(run_padded(lm))
+    lm.model.to("cuda", dtype)
+    found = flat(run_padded(lm))
+    assert (found - expected).norm() < ERRORS[dtype] * expected.norm()
+
+
+def flat(tensors: list[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([tensor.float().cpu().flatten() for tensor in tensors])

@@ -1,0 +1,129 @@
+"""Weights in few bits: what is read back is what was rounded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_lm
+from helpers import make_nlp, model_folder, named, pipe_of, predictions, train
+from hypothesis import given, strategies as st
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.loading import load_model
+from spacy_padellm.lm.quantization.storage import (
+    FILE_NAME,
+    SMALL_MODEL,
+    bits_of,
+    read_quantized,
+    rounded,
+    write_quantized,
+)
+
+
+@given(
+    rows=st.integers(1, 3),
+    columns=st.sampled_from([1, 2, 96, 127, 130, 576]),
+    bits=st.sampled_from([4, 8]),
+    seed=st.integers(0, 99),
+)
+def test_quantized_error_is_at_most_one_step(
+    rows: int, columns: int, bits: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(rows, columns, generator=generator)
+    step = matrix.abs().amax(dim=1, keepdim=True) / (1 << (bits - 1))
+    # the scale is rounded to 11 bits, and multiplied by up to 128
+    assert ((rounded(matrix, bits) - matrix).abs() <= 1.0625 * step).all()
+
+
+def test_quantized_zeros_stay_zeros() -> None:
+    assert not rounded(torch.zeros(2, 96), 4).any()
+
+
+@pytest.mark.parametrize("width", [SMALL_MODEL - 64, SMALL_MODEL])
+def test_quantized_bits_of_small_models_are_more(width: int) -> None:
+    config = LlamaConfig(
+        hidden_size=width, num_hidden_layers=1, tie_word_embeddings=True
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    bits = bits_of(model)
+    assert bits.pop("model.embed_tokens.weight") == 8
+    assert set(bits.values()) == {8 if width < SMALL_MODEL else 4}
+
+
+@pytest.mark.parametrize("small", [0, SMALL_MODEL])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_quantized_weights_are_read_as_they_were_rounded(
+    family: str, small: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spacy_padellm.lm.quantization.storage.SMALL_MODEL", small)
+    model = make_lm(family).model
+    write_quantized(model, tmp_path)
+    read = read_quantized(tmp_path, dtype=torch.float32)
+    bits = bits_of(model)
+    assert set(bits.values()) == ({8} if small else {4, 8})
+    assert set(read) == {name for name, _ in model.named_parameters()}
+    for name, weight in model.named_parameters():
+        expected = rounded(weight.detach(), bits[name]) if name in bits else weight
+        assert torch.equal(read[name], expected), name
+
+
+def quantized_pipeline(folder: Path, *, dtype: str = "bfloat16") -> LanguageModel:
+    """Train a pipeline with quantized weights, and save it."""
+    training = {"@misc": "spacy-padellm.Training.v1", "quantized": True}
+    model = named(model_folder(), model={"dtype": dtype})
+    nlp = make_nlp(model=model, training=training)
+    train(nlp, steps=2)
+    nlp.to_disk(folder)
+    return pipe_of(nlp).handle.lm()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_quantized_model_is_loaded_with_the_weights_that_training_used(
+    dtype: str, tmp_path: Path
+) -> None:
+    used = quantized_pipeline(tmp_path, dtype=dtype)
+    folder = tmp_path / "padellm_ner" / "model"
+    assert (folder / FILE_NAME).is_file()
+    assert not (folder / "model.safetensors").exists()
+    loaded = load_model(str(folder), dtype=used.dtype)
+    assert loaded.quantized
+    pairs = zip(
+        loaded.model.state_dict().items(),
+        used.model.state_dict().items(),
+        strict=True,
+    )
+    for (name, found), (_, expected) in pairs:
+        torch.testing.assert_close(found, expected, msg=name, rtol=0.01, atol=1e-3)
+
+
+def test_quantized_pipeline_answers_after_saving(tmp_path: Path) -> None:
+    quantized_pipeline(tmp_path)
+    folder = tmp_path / "padellm_ner" / "model"
+    nlp = make_nlp(model=named(folder))
+    found = predictions(nlp)
+    assert any(found)
+    again = make_nlp(model=named(folder)).from_bytes(nlp.to_bytes())
+    assert predictions(again) == found
+
+
+def test_quantized_training_without_it_saves_whole_weights(tmp_path: Path) -> None:
+    quantized_pipeline(tmp_path / "first")
+    training = {"@misc": "spacy-padellm.Training.v1", "quantized": False}
+    folder = tmp_path / "first" / "padellm_ner" / "model"
+    nlp = make_nlp(model=named(folder), training=training)
+    train(nlp, steps=1)
+    nlp.to_disk(tmp_path / "second")
+    assert (tmp_path / "second/padellm_ner/model/model.safetensors").is_file()
+
+
+def test_quantized_corrupt_file_is_an_error(tmp_path: Path) -> None:
+    quantized_pipeline(tmp_path)
+    folder = tmp_path / "padellm_ner" / "model"
+    (folder / FILE_NAME).write_bytes(b"cut off")
+    with pytest.raises(ValueError, match="are corrupt"):
+        load_model(str(folder))
