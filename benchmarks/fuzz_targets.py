@@ -23,7 +23,7 @@ from spacy.training import Example
 
 from benchmarks.mutations import mutated_bytes, mutated_json, to_bytes
 from spacy_padellm.corpora import convert as converting
-from spacy_padellm.corpora.languages import blank_pipeline
+from spacy_padellm.corpora.writing.languages import blank_pipeline
 from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.decoding.server import answers, check
 from spacy_padellm.decoding.server.decoder import ServerDecoder

@@ -11,21 +11,15 @@ from pathlib import Path
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
-from spacy_padellm.corpora.annotators import settle
-from spacy_padellm.corpora.brat import read_brat
-from spacy_padellm.corpora.cluener import read_cluener
-from spacy_padellm.corpora.conll import read_conll
-from spacy_padellm.corpora.docs import (
-    count_overlaps,
-    first_overlap,
-    make_doc,
-    set_mentions,
-    word_problem,
-)
 from spacy_padellm.corpora.files import source_files
-from spacy_padellm.corpora.jsonl import read_jsonl
-from spacy_padellm.corpora.languages import blank_pipeline, joiner_of
-from spacy_padellm.corpora.paper import read_paper
+from spacy_padellm.corpora.mentions.annotators import settle
+from spacy_padellm.corpora.mentions.trim import trim_spans
+from spacy_padellm.corpora.readers.brat import read_brat
+from spacy_padellm.corpora.readers.cluener import read_cluener
+from spacy_padellm.corpora.readers.conll.conll import read_conll
+from spacy_padellm.corpora.readers.jsonl import read_jsonl
+from spacy_padellm.corpora.readers.paper import read_paper
+from spacy_padellm.corpora.readers.table import read_table
 from spacy_padellm.corpora.recognize import check_known, is_brat_folder, recognize
 from spacy_padellm.corpora.records import (
     BadLine,
@@ -33,8 +27,14 @@ from spacy_padellm.corpora.records import (
     CorpusRecord,
     record_problem,
 )
-from spacy_padellm.corpora.table import read_table
-from spacy_padellm.corpora.trim import trim_spans
+from spacy_padellm.corpora.writing.docs import (
+    count_overlaps,
+    first_overlap,
+    make_doc,
+    set_mentions,
+    word_problem,
+)
+from spacy_padellm.corpora.writing.languages import blank_pipeline, joiner_of
 from spacy_padellm.errors import Errors
 from spacy_padellm.progress import count_progress
 from spacy_padellm.text.labels import LABELS_KEY

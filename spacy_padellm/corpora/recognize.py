@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from spacy_padellm.corpora.brat import brat_partner
 from spacy_padellm.corpora.files import (
     plain_name,
     read_json_lines,
@@ -14,9 +13,10 @@ from spacy_padellm.corpora.files import (
     read_text,
 )
 from spacy_padellm.corpora.foreign import file_name
+from spacy_padellm.corpora.readers.brat import brat_partner
+from spacy_padellm.corpora.readers.rows.span_rows import KEYS, TEXT_KEYS
+from spacy_padellm.corpora.readers.table import DELIMITERS, PARQUET
 from spacy_padellm.corpora.records import BadLine, ConversionError, is_int
-from spacy_padellm.corpora.span_rows import KEYS, TEXT_KEYS
-from spacy_padellm.corpora.table import DELIMITERS, PARQUET
 from spacy_padellm.errors import Errors
 
 SAMPLE = 100  # rows

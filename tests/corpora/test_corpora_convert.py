@@ -12,9 +12,9 @@ from spacy.tokens import DocBin
 from spacy.training import Corpus
 
 from spacy_padellm.corpora.convert import convert
-from spacy_padellm.corpora.docs import count_overlaps
+from spacy_padellm.corpora.mentions.trim import trim_spans
 from spacy_padellm.corpora.records import CorpusRecord
-from spacy_padellm.corpora.trim import trim_spans
+from spacy_padellm.corpora.writing.docs import count_overlaps
 from spacy_padellm.errors import Warnings
 from spacy_padellm.text.labels import LABELS_KEY
 

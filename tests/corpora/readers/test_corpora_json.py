@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from spacy_padellm.corpora.cluener import read_cluener
-from spacy_padellm.corpora.jsonl import read_jsonl as read_rows
+from spacy_padellm.corpora.readers.cluener import read_cluener
+from spacy_padellm.corpora.readers.jsonl import read_jsonl as read_rows
 from spacy_padellm.corpora.records import BadLine
 
 TEXT = "Ann met Bo"

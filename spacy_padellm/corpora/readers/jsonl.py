@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spacy_padellm.corpora.files import read_json_lines
+from spacy_padellm.corpora.readers.rows.rows import read_row, unpack_rows
 from spacy_padellm.corpora.records import BadLine, CorpusRecord
-from spacy_padellm.corpora.rows import read_row, unpack_rows
 
 
 def read_jsonl(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from spacy_padellm.corpora.readers.table import read_table
 from spacy_padellm.corpora.records import ConversionError
-from spacy_padellm.corpora.table import read_table
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from spacy_padellm.corpora.offsets import SourceMention
+from spacy_padellm.corpora.mentions.offsets import SourceMention
 from spacy_padellm.corpora.records import BadLine, CorpusRecord
 from spacy_padellm.errors import Warnings
 

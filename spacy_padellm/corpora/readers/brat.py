@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spacy_padellm.corpora.files import COMPRESSIONS, plain_name, read_lines, read_text
-from spacy_padellm.corpora.offsets import SourceMention, char_spans
+from spacy_padellm.corpora.mentions.offsets import SourceMention, char_spans
 from spacy_padellm.corpora.records import BadLine, CorpusRecord
 
 OFFSETS = re.compile(r"(\S+) (\d+) (\d+(?:;\d+ \d+)*)")

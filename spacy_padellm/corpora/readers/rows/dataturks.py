@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from spacy_padellm.corpora.offsets import SourceMention, char_spans
+from spacy_padellm.corpora.mentions.offsets import SourceMention, char_spans
+from spacy_padellm.corpora.readers.rows.span_rows import read_mention
 from spacy_padellm.corpora.records import CorpusRecord
-from spacy_padellm.corpora.span_rows import read_mention
 
 
 def is_dataturks(row: dict[str, Any]) -> bool:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.corpora.files import BOM, read_start, read_text
+from spacy_padellm.corpora.readers.rows.rows import read_row
+from spacy_padellm.corpora.readers.rows.span_rows import TEXT_KEYS
 from spacy_padellm.corpora.records import (
     BadLine,
     ConversionError,
     CorpusRecord,
     is_int,
 )
-from spacy_padellm.corpora.rows import read_row
-from spacy_padellm.corpora.span_rows import TEXT_KEYS
 from spacy_padellm.errors import Errors
 
 DELIMITERS = (",", ";", "\t")

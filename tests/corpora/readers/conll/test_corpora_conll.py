@@ -2,9 +2,9 @@
 
 import pytest
 
-from spacy_padellm.corpora.conll import read_conll
+from spacy_padellm.corpora.readers.conll.conll import read_conll
 from spacy_padellm.corpora.records import BadLine, ConversionError
-from spacy_padellm.corpora.tags import decode_tags
+from spacy_padellm.corpora.tokens.tags import decode_tags
 
 
 def read(tmp_path, content, *, joiner=" ", tag_column=None, token_column=None):

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from spacy_padellm.corpora.annotators import check_users, example_of
-from spacy_padellm.corpora.offsets import SourceMention, char_spans, same_string
+from spacy_padellm.corpora.mentions.annotators import check_users, example_of
+from spacy_padellm.corpora.mentions.offsets import (
+    SourceMention,
+    char_spans,
+    same_string,
+)
 from spacy_padellm.corpora.records import CorpusRecord, is_int
 from spacy_padellm.errors import Warnings
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from spacy_padellm.corpora.conll_columns import (
+from spacy_padellm.corpora.readers.conll.columns import (
     DOCSTART,
     HEADER,
     ColumnLayout,
@@ -16,7 +16,7 @@ from spacy_padellm.corpora.conll_columns import (
     split_columns,
 )
 from spacy_padellm.corpora.records import ConversionError
-from spacy_padellm.corpora.tags import (
+from spacy_padellm.corpora.tokens.tags import (
     BACKWARD,
     LABEL,
     TAG,

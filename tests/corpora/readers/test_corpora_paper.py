@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from spacy_padellm.corpora.paper import read_paper
+from spacy_padellm.corpora.readers.paper import read_paper
 from spacy_padellm.corpora.records import BadLine, ConversionError
 
 

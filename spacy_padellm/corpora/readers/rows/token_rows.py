@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from spacy_padellm.corpora.readers.rows.span_rows import TEXT_KEYS
 from spacy_padellm.corpora.records import CorpusRecord, is_int
-from spacy_padellm.corpora.span_rows import TEXT_KEYS
-from spacy_padellm.corpora.tags import (
+from spacy_padellm.corpora.tokens.tags import (
     LABEL,
     TAG,
     capital_tag,
@@ -15,7 +15,7 @@ from spacy_padellm.corpora.tags import (
     is_bare,
     is_chunks,
 )
-from spacy_padellm.corpora.words import join_words
+from spacy_padellm.corpora.tokens.words import join_words
 from spacy_padellm.errors import Warnings
 
 NER_KEYS = ("ner_tags", "ner")

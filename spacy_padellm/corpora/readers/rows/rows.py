@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from spacy_padellm.corpora.dataturks import is_dataturks, read_dataturks
 from spacy_padellm.corpora.foreign import row_name
-from spacy_padellm.corpora.label_studio import (
+from spacy_padellm.corpora.readers.rows.dataturks import is_dataturks, read_dataturks
+from spacy_padellm.corpora.readers.rows.label_studio import (
     is_min_row,
     is_task,
     read_min_row,
     read_task,
 )
-from spacy_padellm.corpora.records import CorpusRecord
-from spacy_padellm.corpora.span_rows import (
+from spacy_padellm.corpora.readers.rows.span_rows import (
     TEXT_KEYS,
     has_spans,
     is_span_row,
     read_span_row,
 )
-from spacy_padellm.corpora.token_rows import is_token_row, read_token_row
+from spacy_padellm.corpora.readers.rows.token_rows import is_token_row, read_token_row
+from spacy_padellm.corpora.records import CorpusRecord
 
 # lists of rows in an object: ner-annotator, Rasa, and others
 CONTAINERS = ("annotations", "data", "examples", "common_examples", "rows")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from spacy_padellm.corpora.tags import TAG, capital_tag
+from spacy_padellm.corpora.tokens.tags import TAG, capital_tag
 
 DOCSTART = "-DOCSTART-"
 

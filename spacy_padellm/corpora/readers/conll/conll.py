@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spacy_padellm.corpora.conll_columns import (
+from spacy_padellm.corpora.files import read_lines
+from spacy_padellm.corpora.readers.conll.columns import (
     DOCSTART,
     ColumnLayout,
     may_be_comment,
     split_columns,
 )
-from spacy_padellm.corpora.conll_layout import find_layout
-from spacy_padellm.corpora.files import read_lines
-from spacy_padellm.corpora.piped import unfold
+from spacy_padellm.corpora.readers.conll.layout import find_layout
+from spacy_padellm.corpora.readers.conll.piped import unfold
 from spacy_padellm.corpora.records import BadLine, CorpusRecord
-from spacy_padellm.corpora.tags import decode_tags
-from spacy_padellm.corpora.words import join_words
+from spacy_padellm.corpora.tokens.tags import decode_tags
+from spacy_padellm.corpora.tokens.words import join_words
 from spacy_padellm.errors import Warnings
 
 # token ids of CoNLL-U that are not those of single words

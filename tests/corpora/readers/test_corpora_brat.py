@@ -4,7 +4,7 @@ import lzma
 
 import pytest
 
-from spacy_padellm.corpora.brat import read_brat
+from spacy_padellm.corpora.readers.brat import read_brat
 from spacy_padellm.corpora.records import BadLine, CorpusRecord
 
 TEXT = "Ann met Bo\nLee in Paris."

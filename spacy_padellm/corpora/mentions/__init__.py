@@ -1,0 +1,1 @@
+"""Mentions of a source put right: their offsets, their edges, several annotators."""

@@ -1,0 +1,1 @@
+"""CoNLL-like files: their layout, their columns and their sentences."""

@@ -1,0 +1,1 @@
+"""Rows of JSON and of tables, as each tool writes them."""

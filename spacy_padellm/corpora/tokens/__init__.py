@@ -1,0 +1,1 @@
+"""Tokens of a source: their tags, and the text that they are joined into."""

@@ -1,0 +1,1 @@
+"""Annotated Docs from records: tokenizers, and mentions without loss."""
