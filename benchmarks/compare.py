@@ -36,7 +36,7 @@ from spacy.training import Example
 from wasabi import msg
 
 from spacy_padellm.analysis.kinds import GoldMention
-from spacy_padellm.analysis.thresholds import (
+from spacy_padellm.analysis.tune.thresholds import (
     CandidateCorpus,
     Candidates,
     learn_thresholds,

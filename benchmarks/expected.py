@@ -21,9 +21,9 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from benchmarks.gold_corpora import corpora_parser, read_corpora, show_figures
-from spacy_padellm.analysis.candidates import BATCH_SIZE
 from spacy_padellm.analysis.inputs import GoldCorpus, GoldDoc, load_for_analysis
 from spacy_padellm.analysis.kinds import GoldMention
+from spacy_padellm.analysis.tune.candidates import BATCH_SIZE
 
 
 def main() -> None:

@@ -18,12 +18,12 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.gold_corpora import corpora_parser, read_corpora, show_figures
-from spacy_padellm.analysis.candidates import find_candidates
 from spacy_padellm.analysis.inputs import load_for_analysis
-from spacy_padellm.analysis.mention_table import MentionTable
-from spacy_padellm.analysis.promise import CONFIDENCE, ThresholdPath
-from spacy_padellm.analysis.scaling import learn_calibration
-from spacy_padellm.analysis.thresholds import CandidateCorpus
+from spacy_padellm.analysis.tune.candidates import find_candidates
+from spacy_padellm.analysis.tune.mention_table import MentionTable
+from spacy_padellm.analysis.tune.promise import CONFIDENCE, ThresholdPath
+from spacy_padellm.analysis.tune.scaling import learn_calibration
+from spacy_padellm.analysis.tune.thresholds import CandidateCorpus
 from spacy_padellm.mention.calibration import Measure
 
 MEASURES: tuple[Measure, ...] = ("recall", "precision")

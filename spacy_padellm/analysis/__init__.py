@@ -1,1 +1,1 @@
-"""What a model gets wrong: the paper's error analysis (appendix E) for any model."""
+"""What a model gets wrong: `evaluate`, `analyze` and `tune` on gold Docs."""

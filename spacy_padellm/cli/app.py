@@ -5,9 +5,9 @@ from __future__ import annotations
 import typer
 from spacy.cli import app
 
-from spacy_padellm.analysis.command import analyze_cli
-from spacy_padellm.analysis.evaluate_command import evaluate_cli
-from spacy_padellm.analysis.tune_command import tune_cli
+from spacy_padellm.analysis.analyze.command import analyze_cli
+from spacy_padellm.analysis.evaluate.command import evaluate_cli
+from spacy_padellm.analysis.tune.command import tune_cli
 from spacy_padellm.annotate.command import annotate_cli
 from spacy_padellm.benchmark.command import PASSED_ON, benchmark_cli
 from spacy_padellm.cli.init_config import init_config_cli

@@ -9,7 +9,7 @@ from typing import Any
 from spacy import displacy
 from spacy.tokens import Doc, Span
 
-from spacy_padellm.analysis.highlight import label_colors
+from spacy_padellm.analysis.analyze.highlight import label_colors
 from spacy_padellm.text.spans import promised_key
 
 _TEMPLATE = (

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from spacy_padellm.analysis.analyze.tally import Analysis
 from spacy_padellm.analysis.kinds import (
     GOLD_KINDS,
     PREDICTED_KINDS,
@@ -17,7 +18,6 @@ from spacy_padellm.analysis.kinds import (
     WindowCase,
     judge,
 )
-from spacy_padellm.analysis.tally import Analysis
 from spacy_padellm.mention.mention import Mention
 
 TEXT = "The Bank of Paris hired Bob Ray and Bob in Paris ."

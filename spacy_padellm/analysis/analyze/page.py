@@ -10,21 +10,21 @@ from importlib.util import find_spec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from spacy_padellm.analysis.calibration import Reliability, measure_reliability
-from spacy_padellm.analysis.examples import (
+from spacy_padellm.analysis.analyze.examples import (
     EXAMPLE_TITLES,
     Example,
     Examples,
     describe_mention,
 )
-from spacy_padellm.analysis.highlight import (
+from spacy_padellm.analysis.analyze.highlight import (
     gold_markup,
     label_colors,
     predicted_markup,
 )
+from spacy_padellm.analysis.analyze.report import tables
+from spacy_padellm.analysis.analyze.tally import Analysis
+from spacy_padellm.analysis.calibration import Reliability, measure_reliability
 from spacy_padellm.analysis.kinds import GOLD_KINDS, HEADINGS, PREDICTED_KINDS
-from spacy_padellm.analysis.report import tables
-from spacy_padellm.analysis.tally import Analysis
 
 # larger counts share the last row and column of the count matrix
 MAX_COUNT = 6
@@ -88,7 +88,7 @@ def make_page(
     """
     colors = label_colors(analysis.labels)
     environment = Environment(
-        loader=PackageLoader("spacy_padellm", "analysis"),
+        loader=PackageLoader("spacy_padellm", "analysis/analyze"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -117,7 +117,11 @@ def _charts(analysis: Analysis, calibration: Reliability) -> dict[str, Markup] |
     """The charts as SVG; None without matplotlib."""
     if find_spec("matplotlib") is None:
         return None
-    from spacy_padellm.analysis.charts import draw_kinds, draw_reliability, to_svg
+    from spacy_padellm.analysis.analyze.charts import (
+        draw_kinds,
+        draw_reliability,
+        to_svg,
+    )
 
     tallies = {**analysis.labels, "all": analysis.total()}
     predicted = {label: tally.predicted for label, tally in tallies.items()}

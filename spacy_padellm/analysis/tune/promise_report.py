@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spacy_padellm.analysis.kinds import GoldMention
-from spacy_padellm.analysis.mention_table import Rates
 from spacy_padellm.analysis.options import AnalysisError, Wish
-from spacy_padellm.analysis.promise import (
+from spacy_padellm.analysis.tune.mention_table import Rates
+from spacy_padellm.analysis.tune.promise import (
     CONFIDENCE,
     Trial,
     check_promise,
     make_promise,
 )
-from spacy_padellm.analysis.thresholds import CandidateCorpus
+from spacy_padellm.analysis.tune.thresholds import CandidateCorpus
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.calibration import Measure, Tuning
 from spacy_padellm.mention.dedup import choose_flat

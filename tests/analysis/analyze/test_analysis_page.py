@@ -10,12 +10,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from spacy_padellm.analysis.analyze.charts import draw_kinds, draw_reliability, to_svg
+from spacy_padellm.analysis.analyze.examples import EXAMPLE_TITLES, Examples
+from spacy_padellm.analysis.analyze.page import make_page
+from spacy_padellm.analysis.analyze.tally import Analysis
 from spacy_padellm.analysis.calibration import measure_reliability
-from spacy_padellm.analysis.charts import draw_kinds, draw_reliability, to_svg
-from spacy_padellm.analysis.examples import EXAMPLE_TITLES, Examples
 from spacy_padellm.analysis.kinds import GoldMention, WindowCase, judge
-from spacy_padellm.analysis.page import make_page
-from spacy_padellm.analysis.tally import Analysis
 from spacy_padellm.mention.mention import Mention
 
 LABEL = "<u>&"

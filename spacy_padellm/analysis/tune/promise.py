@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spacy_padellm.analysis.bound import ErrorRate, times_needed
-from spacy_padellm.analysis.mention_table import GRID, MentionTable, Rates
-from spacy_padellm.analysis.thresholds import CandidateCorpus
+from spacy_padellm.analysis.tune.bound import ErrorRate, times_needed
+from spacy_padellm.analysis.tune.mention_table import GRID, MentionTable, Rates
+from spacy_padellm.analysis.tune.thresholds import CandidateCorpus
 from spacy_padellm.mention.calibration import Measure, Promise
 
 CONFIDENCE = 0.9

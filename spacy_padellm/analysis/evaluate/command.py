@@ -32,8 +32,8 @@ def evaluate_cli(
     `python -m spacy evaluate` prints the scores of doc.ents alone.
     """
     # imported here because spaCy imports this module for every command
+    from spacy_padellm.analysis.evaluate.score import score_corpus
     from spacy_padellm.analysis.inputs import load_for_analysis
-    from spacy_padellm.analysis.score import score_corpus
 
     try:
         if output is not None:

@@ -25,10 +25,10 @@ from hypothesis import given, strategies as st
 from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
-from spacy_padellm.analysis.candidates import find_candidates
 from spacy_padellm.analysis.inputs import GoldCorpus, GoldDoc
 from spacy_padellm.analysis.kinds import GoldMention
-from spacy_padellm.analysis.thresholds import (
+from spacy_padellm.analysis.tune.candidates import find_candidates
+from spacy_padellm.analysis.tune.thresholds import (
     CandidateCorpus,
     Candidates,
     cross_fit,

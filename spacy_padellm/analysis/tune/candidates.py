@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 
 from spacy_padellm.analysis.inputs import GoldCorpus
 from spacy_padellm.analysis.kinds import GoldMention
-from spacy_padellm.analysis.thresholds import CandidateCorpus, Candidates
+from spacy_padellm.analysis.tune.thresholds import CandidateCorpus, Candidates
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.pipeline.pipe import PaDeLLMNER

@@ -7,7 +7,7 @@ from math import comb, inf
 import numpy as np
 import pytest
 
-from spacy_padellm.analysis.bound import ErrorRate, measure_errors, times_needed
+from spacy_padellm.analysis.tune.bound import ErrorRate, measure_errors, times_needed
 
 
 def measure(errors: list[int], mentions: list[int]) -> ErrorRate:

@@ -16,9 +16,9 @@ from spacy_padellm.progress import count_progress
 from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 if TYPE_CHECKING:
+    from spacy_padellm.analysis.analyze.run import AnalysisResult
+    from spacy_padellm.analysis.analyze.tally import Analysis
     from spacy_padellm.analysis.inputs import GoldCorpus
-    from spacy_padellm.analysis.run import AnalysisResult
-    from spacy_padellm.analysis.tally import Analysis
 
 
 def analyze_cli(
@@ -49,14 +49,14 @@ def analyze_cli(
     the calibration of the final spans' scores.
     """
     # imported here because spaCy imports this module for every command
+    from spacy_padellm.analysis.analyze.page import make_page
+    from spacy_padellm.analysis.analyze.report import to_dict
+    from spacy_padellm.analysis.analyze.run import analyse
     from spacy_padellm.analysis.inputs import (
         check_shared_labels,
         load_for_analysis,
         read_gold_corpus,
     )
-    from spacy_padellm.analysis.page import make_page
-    from spacy_padellm.analysis.report import to_dict
-    from spacy_padellm.analysis.run import analyse
 
     try:
         names = parse_names(rename)
@@ -99,7 +99,7 @@ def analyze_cli(
 
 
 def _print_tables(analysis: Analysis) -> None:
-    from spacy_padellm.analysis.report import tables
+    from spacy_padellm.analysis.analyze.report import tables
 
     for title, headings, rows in tables(analysis):
         msg.divider(title)

@@ -6,6 +6,7 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from spacy_padellm.analysis.analyze.tally import label_counts
 from spacy_padellm.analysis.kinds import (
     HEADINGS,
     JudgedGold,
@@ -13,7 +14,6 @@ from spacy_padellm.analysis.kinds import (
     Judgement,
     WindowCase,
 )
-from spacy_padellm.analysis.tally import label_counts
 
 EXAMPLE_TITLES = {
     "count too low": "Count too low",

@@ -63,7 +63,7 @@ def tune_cli(
     """
     # imported here because spaCy imports this module for every command
     from spacy_padellm.analysis.inputs import load_for_analysis
-    from spacy_padellm.analysis.tune_report import (
+    from spacy_padellm.analysis.tune.report import (
         tune_figures,
         tune_pipe,
         tune_tables,

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.options import AnalysisError, Wish, parse_wish
-from spacy_padellm.analysis.promise import Trial, check_promise
-from spacy_padellm.analysis.promise_report import add_promise
-from spacy_padellm.analysis.thresholds import CandidateCorpus, Candidates
+from spacy_padellm.analysis.tune.promise import Trial, check_promise
+from spacy_padellm.analysis.tune.promise_report import add_promise
+from spacy_padellm.analysis.tune.thresholds import CandidateCorpus, Candidates
 from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.mention.calibration import Promise, Tuning
 from spacy_padellm.mention.mention import ScoredSpan

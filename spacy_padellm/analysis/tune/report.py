@@ -9,12 +9,12 @@ from typing import Any
 
 from spacy.language import Language
 
-from spacy_padellm.analysis.candidates import find_candidates
 from spacy_padellm.analysis.inputs import GoldCorpus
-from spacy_padellm.analysis.mention_table import Rates
 from spacy_padellm.analysis.options import Wish
-from spacy_padellm.analysis.promise_report import PromiseRow, add_promise
-from spacy_padellm.analysis.thresholds import (
+from spacy_padellm.analysis.tune.candidates import find_candidates
+from spacy_padellm.analysis.tune.mention_table import Rates
+from spacy_padellm.analysis.tune.promise_report import PromiseRow, add_promise
+from spacy_padellm.analysis.tune.thresholds import (
     CandidateCorpus,
     cross_fit,
     evaluate_tuning,

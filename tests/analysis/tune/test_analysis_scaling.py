@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from spacy_padellm.analysis.scaling import learn_calibration
+from spacy_padellm.analysis.tune.scaling import learn_calibration
 from spacy_padellm.mention.calibration import AS_GIVEN
 
 PREDICTIONS = st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=60)

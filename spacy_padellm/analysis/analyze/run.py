@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from spacy.language import Language
 
+from spacy_padellm.analysis.analyze.examples import Examples
+from spacy_padellm.analysis.analyze.tally import Analysis
 from spacy_padellm.analysis.collect import FailedDoc, collect_docs
-from spacy_padellm.analysis.examples import Examples
 from spacy_padellm.analysis.inputs import GoldDoc
 from spacy_padellm.analysis.kinds import judge
 from spacy_padellm.analysis.options import AnalysisError
-from spacy_padellm.analysis.tally import Analysis
 from spacy_padellm.errors import Errors
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 

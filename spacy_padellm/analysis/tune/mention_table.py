@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from spacy_padellm.analysis.bound import ErrorRate, measure_errors
 from spacy_padellm.analysis.kinds import GoldMention
-from spacy_padellm.analysis.thresholds import CandidateCorpus
+from spacy_padellm.analysis.tune.bound import ErrorRate, measure_errors
+from spacy_padellm.analysis.tune.thresholds import CandidateCorpus
 from spacy_padellm.mention.calibration import Measure
 
 # the thresholds that are tried

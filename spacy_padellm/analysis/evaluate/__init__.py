@@ -1,0 +1,1 @@
+"""The scores of a pipe on a corpus."""

@@ -1,0 +1,1 @@
+"""Calibration, thresholds and promises, learnt on gold Docs."""
