@@ -27,7 +27,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 from wasabi import msg
 
-from spacy_padellm.benchmark.pipelines import read_corpus
+from spacy_padellm.benchmark.subjects.pipelines import read_corpus
 from spacy_padellm.pipeline.scorer import ner_score
 from spacy_padellm.suggest.run import suggest
 from spacy_padellm.suggest.texts import SourceText

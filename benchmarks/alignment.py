@@ -18,7 +18,11 @@ import spacy
 from spacy.tokens import Doc
 from wasabi import msg
 
-from spacy_padellm.benchmark.pipelines import SPANS_KEY, gold_mentions, read_corpus
+from spacy_padellm.benchmark.subjects.pipelines import (
+    SPANS_KEY,
+    gold_mentions,
+    read_corpus,
+)
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.doc_mentions import align_mentions
 from spacy_padellm.text.span_getters import make_doc_spans

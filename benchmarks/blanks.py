@@ -22,7 +22,7 @@ import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from spacy_padellm.benchmark.pipelines import read_corpus
+from spacy_padellm.benchmark.subjects.pipelines import read_corpus
 
 WIDTH = 40  # columns of a wrapped line
 # kind -> whitespace between words, and between lines

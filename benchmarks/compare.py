@@ -41,8 +41,13 @@ from spacy_padellm.analysis.tune.thresholds import (
     Candidates,
     learn_thresholds,
 )
-from spacy_padellm.benchmark.figures import lengths
-from spacy_padellm.benchmark.pipelines import FACTORY, SPANS_KEY, gold_text, read_corpus
+from spacy_padellm.benchmark.results.figures import lengths
+from spacy_padellm.benchmark.subjects.pipelines import (
+    FACTORY,
+    SPANS_KEY,
+    gold_text,
+    read_corpus,
+)
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.pipeline.scorer import ner_score
 from spacy_padellm.text.labels import LABELS_KEY

@@ -29,8 +29,8 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.vllm_processes import Offline, Process, Server, offline, serving
 from benchmarks.widen import widened
-from spacy_padellm.benchmark.pipelines import read_corpus
-from spacy_padellm.benchmark.shapes import SHAPES
+from spacy_padellm.benchmark.subjects.pipelines import read_corpus
+from spacy_padellm.benchmark.subjects.shapes import SHAPES
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server.check import count_ends
 from spacy_padellm.decoding.server.decoder import ServerDecoder

@@ -21,7 +21,7 @@ import torch
 from spacy.tokens import Doc
 from wasabi import msg
 
-from spacy_padellm.benchmark.pipelines import read_corpus
+from spacy_padellm.benchmark.subjects.pipelines import read_corpus
 
 BATCH = 512  # texts
 DTYPES = {

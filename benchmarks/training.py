@@ -16,7 +16,7 @@ from wasabi import msg
 
 from spacy_padellm.benchmark.gold import choose, names_of, read_gold
 from spacy_padellm.benchmark.machine import machine_facts
-from spacy_padellm.benchmark.shapes import SHAPES, make_shaped
+from spacy_padellm.benchmark.subjects.shapes import SHAPES, make_shaped
 from spacy_padellm.lm.devices.choose import choose_device, fast_bf16
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.template import PRESETS

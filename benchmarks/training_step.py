@@ -23,7 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 from wasabi import msg
 
 from spacy_padellm.benchmark.machine import machine_facts
-from spacy_padellm.benchmark.pipelines import read_corpus
+from spacy_padellm.benchmark.subjects.pipelines import read_corpus
 
 TEXTS_A_STEP = 32
 CONFIG = Path(__file__).parent.parent / "configs" / "finetune.cfg"

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.benchmark.shapes import ModelShape
+from spacy_padellm.benchmark.subjects.shapes import ModelShape
 
 MARK = 1e-3  # of the rows that are tokens, in a dimension that no layer uses
 NO_TOKEN = -1000.0  # logit of the other rows, apart from the norm's factor

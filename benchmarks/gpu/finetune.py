@@ -27,7 +27,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import Adam
 
-from spacy_padellm.benchmark.pipelines import read_corpus
+from spacy_padellm.benchmark.subjects.pipelines import read_corpus
 from spacy_padellm.training.update import Updates
 
 LABELS = {

@@ -17,7 +17,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from spacy_padellm.benchmark.gold import choose, names_of, read_gold
-from spacy_padellm.benchmark.shapes import SHAPES, make_shaped
+from spacy_padellm.benchmark.subjects.shapes import SHAPES, make_shaped
 from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree.decoder import TreeDecoder

@@ -54,7 +54,7 @@ def _read_doc_bin(path: Path, lang: str) -> list[GoldText]:
     try:
         import spacy
 
-        from spacy_padellm.benchmark.pipelines import gold_text, read_corpus
+        from spacy_padellm.benchmark.subjects.pipelines import gold_text, read_corpus
     except ImportError as error:
         raise ValueError(Errors.P165.format(path=path)) from error
     return list(map(gold_text, read_corpus(path, spacy.blank(lang).vocab)))

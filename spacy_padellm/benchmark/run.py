@@ -12,9 +12,7 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.benchmark.chart import check_matplotlib, draw
 from spacy_padellm.benchmark.decoders import BATCH, MULTI
-from spacy_padellm.benchmark.figures import add_figures
 from spacy_padellm.benchmark.gold import (
     choose,
     join,
@@ -24,8 +22,15 @@ from spacy_padellm.benchmark.gold import (
     write_gold,
 )
 from spacy_padellm.benchmark.machine import machine_facts
-from spacy_padellm.benchmark.measure import Entry, Measurement, add_shares, measure
-from spacy_padellm.benchmark.report import (
+from spacy_padellm.benchmark.measuring.measure import (
+    Entry,
+    Measurement,
+    add_shares,
+    measure,
+)
+from spacy_padellm.benchmark.results.chart import check_matplotlib, draw
+from spacy_padellm.benchmark.results.figures import add_figures
+from spacy_padellm.benchmark.results.report import (
     model_line,
     ratio_table,
     result_table,
@@ -33,8 +38,8 @@ from spacy_padellm.benchmark.report import (
     to_json,
 )
 from spacy_padellm.benchmark.settings import BenchmarkSettings, parse
-from spacy_padellm.benchmark.shapes import make_shaped
-from spacy_padellm.benchmark.subjects import (
+from spacy_padellm.benchmark.subjects.shapes import make_shaped
+from spacy_padellm.benchmark.subjects.subjects import (
     Subject,
     forced_subject,
     multi_entry,
@@ -204,7 +209,7 @@ def _words(texts: list[str], lang: str | None) -> int:
     """Count the tokens of spaCy's tokenizer; without spaCy, split at whitespace."""
     if lang is None:
         return sum(len(text.split()) for text in texts)
-    from spacy_padellm.benchmark.pipelines import count_words
+    from spacy_padellm.benchmark.subjects.pipelines import count_words
 
     return count_words(texts, lang=lang)
 
@@ -240,7 +245,7 @@ def _add_scores(
     """Score the trained models."""
     docs = None
     if find_spec("spacy"):
-        from spacy_padellm.benchmark.pipelines import gold_docs, score
+        from spacy_padellm.benchmark.subjects.pipelines import gold_docs, score
 
         # with --labels, the annotation of the corpus is not the gold annotation
         has_docs = settings.gold.suffix == ".spacy" and settings.labels is None

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from spacy_padellm.benchmark.decoders import DECODERS, default_decoders
-from spacy_padellm.benchmark.shapes import SHAPES
+from spacy_padellm.benchmark.subjects.shapes import SHAPES
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.template import PRESETS
 

@@ -14,8 +14,8 @@ from new_process import run_python
 from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
-from spacy_padellm.benchmark import chart
 from spacy_padellm.benchmark.decoders import MULTI, default_decoders
+from spacy_padellm.benchmark.results import chart
 from spacy_padellm.benchmark.run import main
 from spacy_padellm.benchmark.settings import parse
 from spacy_padellm.cli.app import padellm_cli

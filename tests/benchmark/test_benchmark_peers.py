@@ -8,9 +8,9 @@ import torch
 from spacy_padellm.benchmark import settings
 from spacy_padellm.benchmark.peers.spacy_pipes import small_ner, transformer_ner
 from spacy_padellm.benchmark.peers.vllm_peer import measure_vllm, rounds
-from spacy_padellm.benchmark.pipelines import score, search_mentions
 from spacy_padellm.benchmark.settings import parse
-from spacy_padellm.benchmark.shapes import make_shaped
+from spacy_padellm.benchmark.subjects.pipelines import score, search_mentions
+from spacy_padellm.benchmark.subjects.shapes import make_shaped
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.forced import ForcedOutputs

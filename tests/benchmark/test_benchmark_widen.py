@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.widen import widened
-from spacy_padellm.benchmark.shapes import SHAPES, ModelShape, make_shaped
+from spacy_padellm.benchmark.subjects.shapes import SHAPES, ModelShape, make_shaped
 
 TINY = SHAPES["tiny"]
 # as the 0.6B shape to the bundled model: larger heads, in groups

@@ -13,7 +13,7 @@ from helpers import pipe_of
 from spacy.language import Language
 from typer.testing import CliRunner
 
-from spacy_padellm.benchmark.work import count_work
+from spacy_padellm.benchmark.measuring.work import count_work
 from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.recorder import Recorder

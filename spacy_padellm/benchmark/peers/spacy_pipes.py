@@ -17,7 +17,7 @@ from spacy.util import load_model_from_config
 from tokenizers import ByteLevelBPETokenizer
 from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
-from spacy_padellm.benchmark.pipelines import search_mentions
+from spacy_padellm.benchmark.subjects.pipelines import search_mentions
 from spacy_padellm.mention.gold import GoldText
 
 BATCH_TEXTS = 32

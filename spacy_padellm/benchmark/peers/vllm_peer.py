@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.benchmark.measure import Measurement
-from spacy_padellm.benchmark.report import VLLM
+from spacy_padellm.benchmark.measuring.measure import Measurement
+from spacy_padellm.benchmark.results.report import VLLM
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel

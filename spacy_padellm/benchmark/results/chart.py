@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from spacy_padellm.benchmark.measure import Measurement
+from spacy_padellm.benchmark.measuring.measure import Measurement
 from spacy_padellm.errors import Errors
 
 

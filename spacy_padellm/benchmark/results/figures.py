@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from spacy_padellm.benchmark import floors
-from spacy_padellm.benchmark.measure import Measurement
-from spacy_padellm.benchmark.subjects import Subject, share_found
+from spacy_padellm.benchmark.measuring.measure import Measurement
+from spacy_padellm.benchmark.results import floors
+from spacy_padellm.benchmark.subjects.subjects import Subject, share_found
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from spacy_padellm.benchmark.decoders import TREE
-from spacy_padellm.benchmark.memory import peak_memory
-from spacy_padellm.benchmark.shares import Shares, measure_shares
-from spacy_padellm.benchmark.work import Work, count_work
+from spacy_padellm.benchmark.measuring.memory import peak_memory
+from spacy_padellm.benchmark.measuring.shares import Shares, measure_shares
+from spacy_padellm.benchmark.measuring.work import Work, count_work
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.progress import progress
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from helpers import GOLD
 
-from spacy_padellm.benchmark.measure import Measurement
-from spacy_padellm.benchmark.report import share_table
-from spacy_padellm.benchmark.shapes import make_shaped
-from spacy_padellm.benchmark.shares import Shares, measure_shares
+from spacy_padellm.benchmark.measuring.measure import Measurement
+from spacy_padellm.benchmark.measuring.shares import Shares, measure_shares
+from spacy_padellm.benchmark.results.report import share_table
+from spacy_padellm.benchmark.subjects.shapes import make_shaped
 from spacy_padellm.lm.language_model import LanguageModel
 
 TEXTS = list(GOLD)[:2]

@@ -7,21 +7,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from spacy_padellm.benchmark import floors
 from spacy_padellm.benchmark.decoders import DECODERS, MULTI, make_decoders
-from spacy_padellm.benchmark.figures import lengths
-from spacy_padellm.benchmark.measure import Entry, Measurement, measure, percentile
-from spacy_padellm.benchmark.memory import peak_memory
-from spacy_padellm.benchmark.report import ratios, table
-from spacy_padellm.benchmark.shapes import SHAPES, make_shaped
-from spacy_padellm.benchmark.subjects import (
+from spacy_padellm.benchmark.measuring.measure import (
+    Entry,
+    Measurement,
+    measure,
+    percentile,
+)
+from spacy_padellm.benchmark.measuring.memory import peak_memory
+from spacy_padellm.benchmark.measuring.work import count_work
+from spacy_padellm.benchmark.results import floors
+from spacy_padellm.benchmark.results.figures import lengths
+from spacy_padellm.benchmark.results.report import ratios, table
+from spacy_padellm.benchmark.subjects.shapes import SHAPES, make_shaped
+from spacy_padellm.benchmark.subjects.subjects import (
     Subject,
     forced_subject,
     multi_entry,
     share_found,
     string_f1,
 )
-from spacy_padellm.benchmark.work import count_work
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText

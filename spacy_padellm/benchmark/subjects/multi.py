@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spacy_padellm.benchmark.measure import wait
+from spacy_padellm.benchmark.measuring.measure import wait
 from spacy_padellm.decoding.base import Decoder, decode
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.lm.language_model import LanguageModel

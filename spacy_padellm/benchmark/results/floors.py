@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from spacy_padellm.benchmark.measure import wait
+from spacy_padellm.benchmark.measuring.measure import wait
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText

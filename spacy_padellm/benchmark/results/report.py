@@ -8,8 +8,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from spacy_padellm.benchmark.decoders import BATCH, STRUCT
-from spacy_padellm.benchmark.measure import Measurement, percentile
-from spacy_padellm.benchmark.shares import Shares
+from spacy_padellm.benchmark.measuring.measure import Measurement, percentile
+from spacy_padellm.benchmark.measuring.shares import Shares
 
 VLLM = "vllm"
 SPACY_NER = "ner"

@@ -15,8 +15,8 @@ from spacy_padellm.benchmark.decoders import (
     decoders_for,
     make_decoders,
 )
-from spacy_padellm.benchmark.measure import Entry, Measurement
-from spacy_padellm.benchmark.multi import SimulatedMulti
+from spacy_padellm.benchmark.measuring.measure import Entry, Measurement
+from spacy_padellm.benchmark.subjects.multi import SimulatedMulti
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.recorder import Recorder
@@ -88,7 +88,7 @@ class Subject:
         decoder (Recorder): The decoder.
         RETURNS (Language | None): The pipeline.
         """
-        from spacy_padellm.benchmark.pipelines import pipe_of
+        from spacy_padellm.benchmark.subjects.pipelines import pipe_of
 
         assert self.nlp is not None
         pipe_of(self.nlp).decoder = decoder
@@ -154,7 +154,7 @@ def forced_subject(
     )
     nlp = None
     if lang is not None:
-        from spacy_padellm.benchmark.pipelines import forced_pipeline
+        from spacy_padellm.benchmark.subjects.pipelines import forced_pipeline
 
         nlp = forced_pipeline(lm, prompt.prompt, labels, lang=lang)
     recorders = {name: Recorder(decoder, forced) for name, decoder in made.items()}
@@ -199,7 +199,7 @@ def trained_subject(
     RAISES (ValueError): If there is no such model.
     """
     if lang is not None:
-        from spacy_padellm.benchmark.pipelines import load_placed, pipe_of
+        from spacy_padellm.benchmark.subjects.pipelines import load_placed, pipe_of
 
         nlp = load_placed(name, lang=lang, device=device, dtype=dtype)
         nlp("The first text loads the model .")

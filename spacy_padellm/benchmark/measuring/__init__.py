@@ -1,0 +1,1 @@
+"""What is measured: time, memory, forward passes, and shares of the time."""

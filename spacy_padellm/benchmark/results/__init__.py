@@ -1,0 +1,1 @@
+"""The results: figures and floors, as tables and a chart."""

@@ -1,0 +1,1 @@
+"""What is compared: models and pipelines, with the decoders that run on them."""
