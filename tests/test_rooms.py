@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from itertools import takewhile
 from pathlib import Path
 
 import spacy_padellm
@@ -101,3 +102,20 @@ def test_rooms_of_the_model_know_no_spacy() -> None:
         if names & spacy
     ]
     assert wrong == []
+
+
+def test_folders_of_rooms_have_no_circles() -> None:
+    # folder -> what lies in it, modules and folders -> what each imports there
+    folders: dict[str, dict[str, set[str]]] = {}
+    for module, names in MODULES.items():
+        for imported in names & set(MODULES):
+            paths = zip(module.split("."), imported.split("."), strict=False)
+            same = [one for one, other in takewhile(lambda p: p[0] == p[1], paths)]
+            here, there = (name.split(".")[len(same) :] for name in (module, imported))
+            if here and there:
+                inside = folders.setdefault(".".join(same), {})
+                inside.setdefault(here[0], set()).add(there[0])
+    folders.pop(NAME)  # FLOORS
+    assert f"{NAME}.lm" in folders
+    for inside in folders.values():
+        TopologicalSorter(inside).prepare()
