@@ -21,7 +21,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from benchmarks.quality import read_gold_docs
-from spacy_padellm.benchmark.pipelines import FACTORY, SPANS_KEY
+from spacy_padellm.benchmark.subjects.pipelines import FACTORY, SPANS_KEY
 from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.scorer import ner_score
 
