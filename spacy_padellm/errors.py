@@ -142,12 +142,13 @@ class Errors:
     )
     P122 = (
         "The model's logits are NaN or infinite. Load the model with "
-        'dtype = "float32" or "bfloat16". If that does not help, its weights are '
-        "broken."
+        'dtype = "float32" or "bfloat16". If it is being trained, lower the learning '
+        "rate in [training.optimizer]. If neither helps, its weights are broken."
     )
     P130 = (
         "The model does not exist yet: training creates it from scratch. Run "
-        "'spacy train', call nlp.initialize(), or load a trained pipeline."
+        "'spacy train', call nlp.initialize(), or load a trained pipeline. A component "
+        "in frozen_components of [training] is not created: remove it there."
     )
     P132 = (
         "CUDA cannot be used in a process forked from one that used it. Call nlp.pipe "
@@ -279,6 +280,19 @@ class Errors:
     P731 = (
         "{name} is {value!r} in [training.optimizer], with which the model learns "
         "nothing or the wrong way. Set it to {least}."
+    )
+    P760 = (
+        "{name} is {value!r} in [training], so the training would end after its first "
+        "step. Set it to a whole number of steps, or to 0 for no limit."
+    )
+    P761 = (
+        "gradient_checkpointing is not possible with this model: {error} Set "
+        "gradient_checkpointing = false in the component's training settings. A "
+        "smaller max_batch_tokens there saves memory, too."
+    )
+    P762 = (
+        "batch_size is {value!r}, so no text would be annotated. Set it to a whole "
+        "number, at least 1, in nlp.pipe or in [nlp] of the config."
     )
     P261 = (
         "[training] sets no max_steps, so the learning rate cannot fall to 0 at its "
@@ -1015,6 +1029,30 @@ class Warnings:
         "The training ends at step {steps} (max_steps), before the learning rate has "
         "fallen: it reaches 0 at step {total}. Set total_steps in "
         "[training.optimizer.learn_rate] to null to use max_steps."
+    )
+    W760 = (
+        "The training never ends: max_steps, max_epochs and patience are all 0 in "
+        "[training]. Set one of them, or stop it with Ctrl-C, which saves the model."
+    )
+    W761 = (
+        "The training ends before its second evaluation, because patience = {patience} "
+        "in [training] counts steps, not evaluations, and there is one in "
+        "{every} steps (eval_frequency). Set patience to several times that, or to 0."
+    )
+    W762 = (
+        "The model is evaluated after its first step alone, so model-best will be "
+        "worth nothing: eval_frequency = {every} in [training] is more than max_steps "
+        "= {steps}. Set eval_frequency to at most half of max_steps."
+    )
+    W763 = (
+        "The scores are 0 or missing whatever the model finds: there is no gold "
+        "mention in the {n} texts to score ({annotated} of them are annotated). Give "
+        "annotated texts, e.g. --paths.dev dev.spacy in a training."
+    )
+    W764 = (
+        "Texts to score have gold mentions of the labels {labels}, which the component "
+        "does not find, so all of them count as missed. It finds: {known}. Correct the "
+        "labels, or remove these mentions from the corpus."
     )
     W135 = (
         "Texts of the corpus have labels that component '{name}' is not set to find: "

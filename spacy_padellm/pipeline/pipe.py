@@ -15,6 +15,7 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer
 
+from spacy_padellm.checks import is_whole
 from spacy_padellm.decoding.base import DecodeJob, Decoder
 from spacy_padellm.decoding.fits import Fits
 from spacy_padellm.errors import Errors, Warnings, logger
@@ -296,7 +297,10 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             cut into batches: the decoder takes texts as it needs them.
         YIELDS (Doc): The same Docs in the same order. A Doc with an error is passed to
             the error handler, and left out if that does not raise an error.
+        RAISES (ValueError): If the batch size is below 1.
         """
+        if not (is_whole(batch_size) and batch_size >= 1):
+            raise ValueError(Errors.P762.format(value=batch_size))
         if batch_size >= STREAM_FROM:
             yield from self._annotate(stream)
         else:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from spacy.scorer import Scorer, get_ner_prf
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
+from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.mention.string_scores import Strings, micro_average, score_by_label
 from spacy_padellm.text.labels import get_doc_labels
 from spacy_padellm.text.moved import move_spans
@@ -26,7 +28,36 @@ class NerScorer:
     def __call__(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score examples; a component passes its settings, also its `spans_key`."""
         spans_key = kwargs.get("spans_key", self.spans_key)
+        examples = list(examples)
+        _note_gold(examples, kwargs.get("labels"), spans_key)
         return ner_score(examples, spans_key=spans_key)
+
+
+def _note_gold(
+    examples: Sequence[Example], labels: Sequence[str] | None, spans_key: str
+) -> None:
+    """Warn of gold annotation with which scores say nothing about the model.
+
+    labels (Sequence[str] | None): The component's labels, if they are known.
+    """
+    golds = [gold_spans(example.reference, spans_key) for example in examples]
+    if not any(golds):
+        annotated = sum(gold is not None for gold in golds)
+        _warn(Warnings.W763.format(n=len(golds), annotated=annotated))
+    unknown = {
+        span.label_
+        for example, gold in zip(examples, golds, strict=True)
+        if gold and get_doc_labels(example.reference) is None
+        for span in gold
+    }.difference(labels or ())
+    if labels and unknown:
+        names, known = ", ".join(sorted(unknown)), ", ".join(labels)
+        _warn(Warnings.W764.format(labels=names, known=known))
+
+
+@cache  # once per process
+def _warn(message: str) -> None:
+    logger.warning(message)
 
 
 def make_ner_scorer(spans_key: str = "padellm") -> NerScorer:

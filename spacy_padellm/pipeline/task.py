@@ -199,8 +199,10 @@ class Task:
 
         decoder (Decoder): The decoder.
         RAISES (ValueError): If the model was trained for another output format, or
-            there are no labels, or no prompt.
+            there is no model yet, or there are no labels, or no prompt.
         """
+        if self._handle.empty:
+            self._handle.check()  # the better message than that there are no labels
         prompt = self.require_prompt()
         if self._checked_decoder is not decoder and not self._handle.trained:
             settings = self._model_settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -102,12 +103,20 @@ def warmup_cosine(
 
 
 def check_training(training: Mapping[str, Any]) -> None:
-    """Check settings of a training with which spaCy fails, or waits forever.
+    """Check settings of a training with which it fails, waits forever or is wasted.
+
+    Warns of settings that end it late or early, which may be meant.
 
     training (Mapping[str, Any]): The section `[training]`, without variables.
     RAISES (ValueError): If a count is not a whole number, at least 1, or a number of
-        the optimizer is out of its range.
+        the optimizer is out of its range, or it averages parameters.
     """
+    _check_counts(training)
+    _check_optimizer(training.get("optimizer") or {})
+    _note_end(training)
+
+
+def _check_counts(training: Mapping[str, Any]) -> None:
     for name in ("accumulate_gradient", "eval_frequency"):
         value = training.get(name, 1)
         if not (is_whole(value) and value >= 1):
@@ -115,16 +124,40 @@ def check_training(training: Mapping[str, Any]) -> None:
     size = (training.get("batcher") or {}).get("size", 1)
     if is_number(size) and size < 1:
         raise ValueError(Errors.P729.format(name="batcher.size", value=size))
-    optimizer = training.get("optimizer") or {}
-    for name, end, least in (
-        ("grad_clip", math.inf, "a number, at least 0 (1.0 is usual)"),
-        ("beta1", 1.0, "a number from 0 to below 1 (0.9 is usual)"),
-        ("beta2", 1.0, "a number from 0 to below 1 (0.98 is usual)"),
+    for name in ("max_steps", "patience"):
+        value = training.get(name, 0)
+        if is_number(value) and value < 0:
+            raise ValueError(Errors.P760.format(name=name, value=value))
+
+
+def _check_optimizer(optimizer: Mapping[str, Any]) -> None:
+    least = sys.float_info.min
+    for name, start, end, valid in (
+        ("learn_rate", least, math.inf, "a number above 0 (e.g. 1e-4)"),
+        ("grad_clip", 0, math.inf, "a number, at least 0 (1.0 is usual)"),
+        ("L2", 0, math.inf, "a number, at least 0 (0.01 is usual)"),
+        ("eps", least, math.inf, "a number above 0 (1e-8 is usual)"),
+        ("beta1", 0, 1, "a number from 0 to below 1 (0.9 is usual)"),
+        ("beta2", 0, 1, "a number from 0 to below 1 (0.98 is usual)"),
     ):
-        value = optimizer.get(name, 0)
-        if is_number(value) and not 0 <= value < end:
-            message = Errors.P731.format(name=name, value=value, least=least)
+        value = optimizer.get(name)
+        if is_number(value) and not start <= value < end:
+            message = Errors.P731.format(name=name, value=value, least=valid)
             raise ValueError(message)
+    if optimizer.get("use_averages"):
+        raise ValueError(Errors.P124)
+
+
+def _note_end(training: Mapping[str, Any]) -> None:
+    """Warn of a training that never ends, or before it was evaluated as is meant."""
+    steps, patience = training.get("max_steps"), training.get("patience")
+    every = training.get("eval_frequency", 1)
+    if not (steps or patience or training.get("max_epochs", 0) > 0):
+        logger.warning(Warnings.W760)
+    if patience and patience < every:
+        logger.warning(Warnings.W761.format(patience=patience, every=every))
+    if steps and steps < every:
+        logger.warning(Warnings.W762.format(steps=steps, every=every))
 
 
 def planned_steps(training: Mapping[str, Any]) -> int | None:

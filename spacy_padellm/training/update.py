@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from spacy_padellm.decoding.base import Decoder
+from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.small_model import make_lm
 from spacy_padellm.lm.task.tags import TaughtTags
@@ -72,8 +73,8 @@ def add_update(
     prompt (Prompt): The prompt.
     settings (TrainingSettings): How the model is trained.
     RETURNS (float): The mean loss.
-    RAISES (ValueError): If the model cannot be loaded, a text does not fit it, or the
-        loss is not a number.
+    RAISES (ValueError): If the model cannot be loaded, a text does not fit it, the loss
+        is not a number, or the model has no gradient checkpointing.
     """
     lm = get_handle(model).trainable(prompt.special_tokens)
     if settings.gradient_checkpointing:
@@ -230,5 +231,8 @@ def _enable_checkpointing(model: Any) -> None:
     # the name since transformers 5.24, and the one before
     enable = getattr(model, "activation_checkpointing_enable", None)
     enable = enable or model.gradient_checkpointing_enable
-    # the reentrant kind gives adapters no gradient
-    enable({"use_reentrant": False})
+    try:
+        # the reentrant kind gives adapters no gradient
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        raise ValueError(Errors.P761.format(error=error)) from error

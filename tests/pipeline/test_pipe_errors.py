@@ -22,6 +22,7 @@ from helpers import (
     model_folder,
     named,
     pipe_of,
+    train,
     trained,
 )
 from safetensors.torch import load_file, save_file
@@ -368,3 +369,25 @@ def test_component_get_loss_of_one_example_is_spacys_error() -> None:
     (example, *_) = gold_examples(nlp)
     with pytest.raises(TypeError, match="E978"):
         pipe_of(nlp).get_loss(example, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_component_errors_batches_of_no_texts(batch_size: int) -> None:
+    with pytest.raises(ValueError, match=f"batch_size is {batch_size}.*at least 1"):
+        list(pipe_of(trained()).pipe([], batch_size=batch_size))
+
+
+def test_component_errors_frozen_before_it_is_made() -> None:
+    with pytest.raises(ValueError, match=r"does not exist yet.*frozen_components"):
+        make_nlp()(TEXT)
+
+
+def test_component_errors_no_gradient_checkpointing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = {"@misc": "spacy-padellm.Training.v1", "gradient_checkpointing": True}
+    nlp = initialised(training=settings)
+    kind = type(pipe_of(nlp).handle.lm().model)
+    monkeypatch.setattr(kind, "supports_gradient_checkpointing", False)
+    with pytest.raises(ValueError, match="Set gradient_checkpointing = false"):
+        train(nlp, steps=1)

@@ -392,7 +392,9 @@ def test_component_train_update_that_failed_leaves_no_gradient(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Fits, "__call__", lambda self, text: True)
-    nlp = initialised(span_getter=DOC_SPANS, training={"max_batch_tokens": 1})
+    nlp = initialised(
+        span_getter=DOC_SPANS, training={"max_batch_tokens": 1}, layout="ignore"
+    )
     gold = {**GOLD, TOO_LONG: []}
     with pytest.raises(ValueError, match="does not fit the model"):
         pipe_of(nlp).update(gold_examples(nlp, gold))

@@ -10,7 +10,7 @@ import spacy
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_padellm.pipeline.scorer import make_ner_scorer, ner_score
+from spacy_padellm.pipeline.scorer import _warn, make_ner_scorer, ner_score
 
 NLP = spacy.blank("en")
 Places = list[tuple[int, int, str]]
@@ -145,3 +145,40 @@ def test_scoring_leaves_out_labels_that_the_gold_does_not_annotate() -> None:
 def test_scoring_scorer_can_be_pickled() -> None:
     scorer = make_ner_scorer("mine")
     assert pickle.loads(pickle.dumps(scorer)) == scorer
+
+
+@pytest.mark.parametrize(
+    ("golds", "annotated"), [([], 0), ([None, None], 0), ([None, []], 1)]
+)
+def test_scoring_without_gold_mentions_is_told_once(
+    golds: list[Places | None], annotated: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    _warn.cache_clear()
+    examples = [Example(make_doc(), make_doc(ents=gold)) for gold in golds]
+    scorer = make_ner_scorer()
+    assert not scorer(examples, labels=("PER",))["ents_f"]
+    scorer(examples, labels=("PER",))
+    (record,) = caplog.records
+    assert f"the {len(golds)} texts to score ({annotated} of them" in record.message
+
+
+def test_scoring_labels_that_are_not_found_are_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _warn.cache_clear()
+    gold = make_doc(ents=[(0, 1, "PER"), (4, 7, "GPE")])
+    for _ in range(2):
+        make_ner_scorer()([Example(gold, gold)], labels=("LOC", "PER"))
+    (record,) = caplog.records
+    assert "mentions of the labels GPE," in record.message
+    assert "It finds: LOC, PER." in record.message
+
+
+def test_scoring_labels_of_a_text_are_not_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _warn.cache_clear()
+    gold = make_doc(ents=[(4, 7, "GPE")])
+    gold.user_data["padellm_labels"] = ["GPE"]
+    make_ner_scorer()([Example(gold, gold)], labels=("PER",))
+    assert not caplog.records

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
+import srsly
 from helpers import NAME, gold_examples, make_nlp, pipe_of
 from thinc.api import Adam
 
@@ -16,6 +19,13 @@ from spacy_padellm.training.schedules import (
     tell_total,
     warmup_cosine,
 )
+
+CASES = [
+    pytest.param(case, id=case["name"])
+    for case in srsly.read_yaml(
+        Path(__file__).parents[1] / "cases" / "training" / "settings.yaml"
+    )
+]
 
 
 def rates_of(count: int, **settings: Any) -> list[float]:
@@ -120,7 +130,7 @@ def test_schedules_constant_rate_needs_no_end() -> None:
 def test_schedules_component_tells_max_steps(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     nlp = make_nlp()
-    nlp.config["training"]["max_steps"] = 6
+    nlp.config["training"] |= {"max_steps": 6, "eval_frequency": 3}
     nlp.initialize(lambda: gold_examples(nlp))
     sgd = Adam(warmup_cosine(1.0, warmup_steps=2), use_averages=False)
     for _ in range(6):
@@ -130,37 +140,25 @@ def test_schedules_component_tells_max_steps(caplog: pytest.LogCaptureFixture) -
     assert caplog.records == []
 
 
-@pytest.mark.parametrize(
-    ("settings", "name"),
-    [
-        ({"accumulate_gradient": 0}, "accumulate_gradient is 0"),
-        ({"accumulate_gradient": -1}, "accumulate_gradient is -1"),
-        ({"eval_frequency": 0}, "eval_frequency is 0"),
-        ({"batcher": {"size": 0}}, "batcher.size is 0"),
-    ],
-)
-def test_schedules_counts_below_one_are_an_error(
-    settings: dict[str, Any], name: str
+@pytest.mark.parametrize("case", CASES)
+def test_schedules_settings_of_a_training(
+    case: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(ValueError, match=rf"{name} in \[training\].* at least 1"):
-        check_training(settings)
-
-
-def test_schedules_counts_from_one_or_of_a_schedule_are_taken() -> None:
-    schedule = {"@schedules": "compounding.v1", "start": 1, "stop": 9, "compound": 2}
-    check_training({"accumulate_gradient": 1, "batcher": {"size": schedule}})
-    check_training({"eval_frequency": 200, "batcher": None})
-
-
-@pytest.mark.parametrize(
-    "settings", [{"grad_clip": -1.0}, {"beta1": 1.0}, {"beta2": -0.1}]
-)
-def test_schedules_numbers_of_the_optimizer_out_of_range_are_an_error(
-    settings: dict[str, float],
-) -> None:
-    ((name, value),) = settings.items()
-    with pytest.raises(ValueError, match=rf"{name} is {value} in .*Set it to a number"):
-        check_training({"optimizer": settings})
+    nlp = make_nlp()
+    for name, value in case["training"].items():
+        own = nlp.config["training"][name]
+        of_section = isinstance(value, dict) and name == "optimizer"
+        nlp.config["training"][name] = {**own, **value} if of_section else value
+    settings = nlp.config.interpolate()["training"]
+    if "error" in case:
+        with pytest.raises(ValueError, match=case["error"]):
+            check_training(settings)
+        return
+    check_training(settings)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == len(case["warnings"]), messages
+    for expected, message in zip(case["warnings"], messages, strict=True):
+        assert re.search(expected, message)
 
 
 def test_schedules_initialize_checks_the_training_and_its_data() -> None:
