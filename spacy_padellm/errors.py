@@ -972,6 +972,13 @@ class Warnings:
         "pipeline for that language, e.g. spacy.blank('th'). Further tokens are left "
         "out without a warning."
     )
+    W765 = (
+        "The passage '{text}' should be several words, but spaCy's tokenizer for the "
+        "language '{lang}' takes it for one, so names inside it are not found. Make "
+        "the pipeline for the language of the text, e.g. spacy.blank('zh'), with a "
+        "model that was trained on it; the bundled models know English alone. Further "
+        "passages are not reported."
+    )
     W120 = (
         "The model '{model}' was not trained on the labels {labels}, but on {known}. "
         "It knows other labels by their names alone, and a small model finds nothing "

@@ -13,6 +13,7 @@ from spacy.attrs import IDX, IS_ALPHA, LENGTH, LIKE_URL
 from spacy.tokens import Doc, Span
 
 from spacy_padellm.errors import Errors, Warnings, logger
+from spacy_padellm.text import unsplit
 from spacy_padellm.text.layout import layout_breaks
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import SpanGetter
@@ -120,6 +121,7 @@ class _Section:
 def _sections(index: int, doc: Doc, layout: Layout) -> Iterator[_Section]:
     """The sections of a Doc; none that is whitespace."""
     text = doc.text
+    unsplit.warn_of_unsplit(doc, text)
     offsets = doc.to_array([IDX]).ravel()
     breaks = _breaks(text, offsets) if layout == "split" else []
     if not breaks:
@@ -221,8 +223,8 @@ def _best_cut(span: Span) -> int:
 
 
 def _warn_of_token(lang: str, length: int) -> None:
-    """Warn of the first token of a language that is left out."""
-    if lang not in _warned:
+    """Warn of the first token of a language that is left out, once for a passage."""
+    if lang not in _warned and lang not in unsplit.warned:
         _warned.add(lang)
         logger.warning(Warnings.W107.format(lang=lang, length=length))
 

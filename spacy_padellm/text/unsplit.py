@@ -1,0 +1,35 @@
+"""Text in scripts without spaces between words that the tokenizer does not split."""
+
+from __future__ import annotations
+
+import re
+
+from spacy.tokens import Doc
+
+from spacy_padellm.errors import Warnings, logger
+
+# ten Han or kana, or twenty characters of Thai, Lao, Tibetan, Burmese, Khmer or Tai
+_RUN = re.compile(
+    "[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]{10,}"
+    "|[\u0e00-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf]{20,}"
+)
+_SHOWN = 20  # characters in a message
+warned: set[str] = set()  # languages
+
+
+def warn_of_unsplit(doc: Doc, text: str) -> None:
+    """Warn of the first passage of a language that should be words, but is one token.
+
+    Names inside a token are not found. Other texts cost no time.
+
+    doc (Doc): The Doc.
+    text (str): Its text.
+    """
+    if text.isascii() or doc.lang_ in warned or not (run := _RUN.search(text)):
+        return
+    span = doc.char_span(*run.span(), alignment_mode="expand")
+    if span is not None and len(span) == 1:
+        warned.add(doc.lang_)
+        passage = run.group()[:_SHOWN]
+        logger.warning(Warnings.W765.format(text=passage, lang=doc.lang_))
