@@ -140,7 +140,7 @@ def _check_optimizer(optimizer: Mapping[str, Any]) -> None:
         ("beta1", 0, 1, "a number from 0 to below 1 (0.9 is usual)"),
         ("beta2", 0, 1, "a number from 0 to below 1 (0.98 is usual)"),
     ):
-        value = optimizer.get(name)
+        value: Any = optimizer.get(name)
         if is_number(value) and not start <= value < end:
             message = Errors.P731.format(name=name, value=value, least=valid)
             raise ValueError(message)
