@@ -881,6 +881,38 @@ class Errors:
 
     P743 = "its tokenizer has no tokens for digits"
 
+    # Models that announce more than they have
+    P770 = (
+        "{source} has {field} = {value}, more than any model has (at most {most}). "
+        "Correct it, or download the model again."
+    )
+    P771 = (
+        "{source} has {count} entries in {field!r}, more than any model has (at most "
+        "{most}). Remove them: a causal language model needs no labels."
+    )
+    P772 = (
+        "The settings of the model {name} describe more layers or larger ones than "
+        "its weights can fill. Check that config.json, or an adapter's "
+        "adapter_config.json, belongs to these weights, and that no file is missing."
+    )
+    P773 = (
+        "The normalizer and the pre_tokenizer in {source} may make {growth} characters "
+        "of one (at most {most}). Remove the step that puts long texts in the place of "
+        "characters."
+    )
+    P774 = (
+        "The post_processor in {source} adds {count} tokens to a text (at most "
+        "{most}). Remove them from its template."
+    )
+    P775 = (
+        "The GGUF file {path} announces more keys, values or tensors than it holds, or "
+        "than any model has. Download it again."
+    )
+    P776 = (
+        "{source} has init_lora_weights = {value!r}, which needs more than {most} "
+        "steps for each matrix. Set it to 'pissa_niter_16'."
+    )
+
     # Quantized models
     P700 = (
         "quantization_config is {value!r}. Set it to null, or to the settings of a "

@@ -34,6 +34,7 @@ from spacy_padellm.lm.quantization.storage import FILE_NAME as QUANTIZED, read_q
 from spacy_padellm.lm.task.config import FILE_NAME, read_taught_tags
 from spacy_padellm.lm.task.tags import TaughtTags, drop_old_keys
 from spacy_padellm.lm.trust.code import check_code, check_settings_file
+from spacy_padellm.lm.trust.sizes import check_size, held_by, limited
 from spacy_padellm.locks import make_lock
 
 _HUB_SETTINGS = (
@@ -41,6 +42,7 @@ _HUB_SETTINGS = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "model.safetensors.index.json",
+    "tokenizer.json",
     ADAPTER,
 )
 
@@ -68,7 +70,8 @@ def load_model(
     RETURNS (LanguageModel): In evaluation mode.
     RAISES (ValueError): If the model is missing, corrupt or incomplete, its
         architecture is not known, it has code that is not trusted, it is quantized in
-        another way, or it does not fit the device.
+        another way, its settings announce more than it has, or it does not fit the
+        device.
     """
     device = device or torch.device("cpu")
     source = find_model(name)
@@ -96,8 +99,11 @@ def load_model(
         check_numbers(config)
         drop_old_keys(config)
         tokenizer = read_tokenizer(source, **options)
+        held = held_by(source)
+    with _loading():
+        check_size(config, held, source)
     few_bits = loading_options(config, quantization, dtype=dtype, device=device)
-    with _loading(), as_load_errors(source):
+    with _loading(), limited(held, source), as_load_errors(source):
         model, missing = _read_weights(
             source, config, dtype=dtype, options=options, few_bits=few_bits
         )

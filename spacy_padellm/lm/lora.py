@@ -15,7 +15,9 @@ from spacy_padellm.lm.files.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.files.tokenizer import read_tokenizer
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.task.config import read_taught_tags
+from spacy_padellm.lm.trust.announced import check_announced
 from spacy_padellm.lm.trust.code import adapter_code, check_patterns
+from spacy_padellm.lm.trust.sizes import held_by, limited
 from spacy_padellm.lm.vocabulary import fit_vocabulary
 
 ADAPTER = "adapter_config.json"
@@ -58,6 +60,7 @@ def with_lora(
         raise ValueError(Errors.P134.format(error=found))
     # else the saved adapter could not be loaded
     check_patterns(settings, source="lora")
+    check_announced(settings, source="lora")
     if new_tokens:
         embeddings = lm.model.get_input_embeddings()
         names = [n for n, m in lm.model.named_modules() if m is embeddings]
@@ -113,12 +116,15 @@ def load_adapter(
     base (LanguageModel): The base model, on its device. It is modified.
     dtype (torch.dtype): The dtype of the weights.
     RETURNS (LanguageModel): In evaluation mode.
-    RAISES (ValueError): If weights are corrupt or missing.
+    RAISES (ValueError): If weights are corrupt or missing, or the settings need more
+        than there are.
     """
     peft = import_peft()
     fit_vocabulary(base.model, adapter.tokenizer)
     of_base = {id(parameter) for parameter in base.model.parameters()}
     with as_load_errors(adapter.folder):
+        held = held_by(adapter.folder)
+    with limited(held, adapter.folder), as_load_errors(adapter.folder):
         model = peft.PeftModel(base.model, adapter.config)
         report = model.load_adapter(adapter.folder, "default")
     missing = [key for key in report.missing_keys if "lora_" in key]

@@ -29,7 +29,9 @@ from spacy_padellm.lm.files.build import build_model
 from spacy_padellm.lm.files.load_errors import as_load_errors
 from spacy_padellm.lm.files.tokenizer import check_tokenizer
 from spacy_padellm.lm.quantization.compute import loading_options, on_its_device
-from spacy_padellm.lm.trust.code import check_link
+from spacy_padellm.lm.trust.code import check_link, check_settings_file
+from spacy_padellm.lm.trust.gguf_header import check_gguf
+from spacy_padellm.lm.trust.sizes import check_size, held_by_file, limited
 
 SUFFIX = ".gguf"
 _CONTROL, _USER_DEFINED = 3, 4  # gguf.TokenType
@@ -68,16 +70,20 @@ def read_gguf(
     quantization (Mapping[str, Any] | None): How the weights are quantized again.
     RETURNS (tuple[Any, Any]): A PreTrainedModel and a PreTrainedTokenizerBase.
     RAISES (ValueError): If gguf is not installed, the file cannot be read, or there is
-        no rule for its tokenizer.
+        no rule for its tokenizer, or it announces more than it holds.
     """
     tokenizer = read_gguf_tokenizer(file)
-    with _apart(file) as folder, as_load_errors(file):
+    held = held_by_file(file.stat().st_size, tensors=check_gguf(file))
+    with _apart(file) as folder:
         source = {"gguf_file": file.name}
-        config = AutoConfig.from_pretrained(folder, **source)
+        with as_load_errors(file):
+            config = AutoConfig.from_pretrained(folder, **source)
         plain = copy.deepcopy(config)
-        read = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, **dtype_option(dtype), **source
-        )
+        check_size(config, held, file)
+        with limited(held, file), as_load_errors(file):
+            read = AutoModelForCausalLM.from_pretrained(
+                folder, config=config, **dtype_option(dtype), **source
+            )
         # transformers 5 saves no model that it read from a GGUF file
     options = loading_options(plain, quantization, dtype=dtype, device=device)
     with as_load_errors(file):
@@ -97,6 +103,9 @@ def read_gguf_tokenizer(file: Path) -> Any:
     gguf = _import_gguf()
     beside = file.parent / "tokenizer.json"
     check_link(beside, file.parent)
+    check_gguf(file)
+    if beside.is_file():
+        check_settings_file(beside, folder=file.parent)
     with as_load_errors(file):
         fields = _Fields(gguf.GGUFReader(file).fields)
         if beside.is_file():

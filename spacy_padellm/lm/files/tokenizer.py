@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.trust.growth import check_growth
 
 
 def read_tokenizer(source: Path | str, **options: Any) -> Any:
@@ -32,7 +35,18 @@ def check_tokenizer(tokenizer: Any) -> None:
     tokenizer (transformers.PreTrainedTokenizerBase): The tokenizer.
     RAISES (Exception): If it does not.
     """
+    check_growth(_steps(tokenizer), source=tokenizer.name_or_path)
     digits = [str(digit) for digit in range(1, 10)]
     ids = tokenizer(digits, add_special_tokens=False)["input_ids"]
     if not all(ids) or len({*map(tuple, ids)}) < len(digits):
         raise OSError(Errors.P743)
+
+
+def _steps(tokenizer: Any) -> dict[str, Any]:
+    """The steps of a fast tokenizer, as in `tokenizer.json`."""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    steps = {}
+    for name in ("normalizer", "pre_tokenizer", "post_processor"):
+        with suppress(Exception):  # there is none, or it is written in Python
+            steps[name] = json.loads(getattr(fast, name).__getstate__())
+    return steps

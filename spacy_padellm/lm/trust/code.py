@@ -1,7 +1,7 @@
 """Code that a model folder holds or names: none of it runs unless it is trusted.
 
 The same holds for files elsewhere that it names: none of them is read. Patterns that
-may take very long are refused, too.
+may take very long are refused, too, and numbers that no model has.
 
 transformers asks for trust only where code is on the hub, and peft passes none on, so
 folders are checked before either of them reads a file.
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.trust.announced import check_announced
+from spacy_padellm.lm.trust.growth import check_growth
 from spacy_padellm.lm.trust.patterns import slow_pattern
 
 TRUST = "PADELLM_TRUST_REMOTE_CODE"
@@ -29,7 +31,8 @@ _TOKENIZERS = (
     "SentencePieceBackend",
     "MistralCommonBackend",
 )
-_VOCABULARIES = ("tokenizer.json", "vocab.json")  # large, and never read as settings
+_TOKENIZER = "tokenizer.json"
+_VOCABULARIES = (_TOKENIZER, "vocab.json")  # large, and never read as settings
 # names of settings that hold the path of a file
 _FILE_ENDINGS = ("_file", "_spm", "_path", "vocab", "merges")
 _NO_FILE = "name_or_path"  # where the model once was
@@ -81,8 +84,9 @@ def check_code(folder: Path, *, trusted: bool) -> None:
 
 
 def check_settings_file(path: Path, *, folder: Path, auto_map: bool = True) -> None:
-    """Check that a file of settings names no code, no files elsewhere, and no pattern
-    that may take very long.
+    """Check that a file of settings names no code and no files elsewhere.
+
+    Nor may it hold a pattern that may take very long, or numbers that no model has.
 
     path (Path): The file; files other than settings in JSON are passed over.
     folder (Path): The model folder, for the error message.
@@ -91,7 +95,8 @@ def check_settings_file(path: Path, *, folder: Path, auto_map: bool = True) -> N
     RAISES (ValueError): If it does.
     """
     name = path.name.lower()
-    if not name.endswith(".json") or name in _VOCABULARIES:
+    is_vocabulary = name in _VOCABULARIES
+    if not name.endswith(".json") or (is_vocabulary and name != _TOKENIZER):
         return
     found: str | None
     try:
@@ -104,6 +109,9 @@ def check_settings_file(path: Path, *, folder: Path, auto_map: bool = True) -> N
     except RecursionError:
         found = "settings too deep to be checked"
     else:
+        check_amounts(settings, source=path)
+        if is_vocabulary:
+            return
         found = next(named_code(settings, auto_map=auto_map), None)
         if found is None and name == _ADAPTER:
             found = adapter_code(settings)
@@ -111,6 +119,20 @@ def check_settings_file(path: Path, *, folder: Path, auto_map: bool = True) -> N
     if found is not None:
         file = path.relative_to(folder)
         raise ValueError(Errors.P502.format(path=folder, file=file, found=found))
+
+
+def check_amounts(settings: Any, *, source: Path) -> None:
+    """Check that nothing is made in amounts that no model has.
+
+    settings (Any): The content of a file of settings, or of `tokenizer.json`.
+    source (Path): The file.
+    RAISES (ValueError): If there is.
+    """
+    name = source.name.lower()
+    if name.startswith("tokenizer."):
+        check_growth(settings, source=source)
+    elif name == _ADAPTER or name.startswith("config."):
+        check_announced(settings, source=source)
 
 
 def check_patterns(settings: Any, *, source: Path | str) -> None:
