@@ -109,7 +109,7 @@ def check_settings_file(path: Path, *, folder: Path, auto_map: bool = True) -> N
     except RecursionError:
         found = "settings too deep to be checked"
     else:
-        check_amounts(settings, source=path)
+        _check_amounts(settings, source=path)
         if is_vocabulary:
             return
         found = next(named_code(settings, auto_map=auto_map), None)
@@ -121,7 +121,7 @@ def check_settings_file(path: Path, *, folder: Path, auto_map: bool = True) -> N
         raise ValueError(Errors.P502.format(path=folder, file=file, found=found))
 
 
-def check_amounts(settings: Any, *, source: Path) -> None:
+def _check_amounts(settings: Any, *, source: Path) -> None:
     """Check that nothing is made in amounts that no model has.
 
     settings (Any): The content of a file of settings, or of `tokenizer.json`.
