@@ -125,9 +125,16 @@ def test_gguf_missing_file_is_an_error(tmp_path: Path) -> None:
         load_model(str(tmp_path / "model.gguf"))
 
 
-def test_gguf_broken_file_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "model.gguf").write_bytes(b"GGUF" + b"\xff" * 100)
-    with pytest.raises(ValueError, match="Could not load a causal language model"):
+@pytest.mark.parametrize(
+    ("begin", "error"),
+    [
+        (b"GGUF", "announces more keys, values or tensors than it holds"),
+        (b"GGML", "Could not load a causal language model"),
+    ],
+)
+def test_gguf_broken_file_is_an_error(tmp_path: Path, begin: bytes, error: str) -> None:
+    (tmp_path / "model.gguf").write_bytes(begin + b"\xff" * 100)
+    with pytest.raises(ValueError, match=error):
         load_model(str(tmp_path / "model.gguf"))
 
 
