@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from wasabi import msg
 
+from spacy_padellm.analysis.calibration import measure_reliability
 from spacy_padellm.benchmark.subjects.pipelines import (
     FACTORY,
     SPANS_KEY,
@@ -106,6 +107,7 @@ def score(
     start = time.perf_counter()
     docs = list(nlp.pipe([gold.text for gold in golds], batch_size=256))
     seconds = time.perf_counter() - start
+    reliability = measure_reliability(scored(docs, golds, labels=labels, names=names))
     docs = [choose_labels(doc, labels, names=names) for doc in docs]
     examples = [Example(*pair) for pair in zip(docs, golds, strict=True)]
     words = sum(len(doc) for doc in docs)
@@ -113,7 +115,25 @@ def score(
         **ner_score(examples, spans_key=SPANS_KEY),
         "texts": len(docs),
         "words_per_second": words / seconds,
+        "reliability": asdict(reliability),
     }
+
+
+def scored(
+    docs: Sequence[Doc],
+    golds: Sequence[Doc],
+    *,
+    labels: set[str],
+    names: dict[str, str],
+) -> Iterator[tuple[float, bool]]:
+    """The score of each entity of our component, and whether it is right."""
+    for doc, gold in zip(docs, golds, strict=True):
+        right = {(ent.start_char, ent.end_char, ent.label_) for ent in gold.ents}
+        for ent in doc.ents:
+            label = names.get(ent.label_, ent.label_)
+            if ent._.has("padellm_score") and label in labels:
+                place = ent.start_char, ent.end_char, label
+                yield ent._.padellm_score, place in right
 
 
 def main() -> None:

@@ -59,13 +59,24 @@ METHODS = {
     "aug": "AutoReg-Aug",
     "struct": "AutoReg-Struct",
 }
+CORPORA = {
+    "news (CoNLL-2003)": "conll03_dev",
+    "web text (UNER EWT)": "uner_en_ewt_dev",
+    "tweets and comments (WNUT-17)": "wnut17_dev",
+}
+FEWEST = 20  # entities of a point of the reliability curve
 CHART_STYLE = """
 text { font: 14px "DejaVu Sans", Verdana, sans-serif; fill: #1f2328 }
 .small { font-size: 12px } .page { fill: #ffffff; stroke: #d0d7de }
 .ours { fill: #1f883d } .others { fill: #afb8c1 }
+path { fill: none; stroke-width: 2; stroke: #afb8c1 }
+.c0 { stroke: #0969da; fill: #0969da } .c1 { stroke: #bc4c00; fill: #bc4c00 }
+.c2 { stroke: #1f883d; fill: #1f883d } path.c0, path.c1, path.c2 { fill: none }
 @media (prefers-color-scheme: dark) {
 text { fill: #f0f6fc } .page { fill: #0d1117; stroke: #3d444d }
-.ours { fill: #3fb950 } .others { fill: #656c76 }
+.ours { fill: #3fb950 } .others { fill: #656c76 } path { stroke: #656c76 }
+.c0 { stroke: #58a6ff; fill: #58a6ff } .c1 { stroke: #f0883e; fill: #f0883e }
+.c2 { stroke: #3fb950; fill: #3fb950 }
 }
 """
 
@@ -84,6 +95,13 @@ def main() -> None:
         save(f"{name}.svg", draw(records))
     found = json.loads((RESULTS / "decoding-0.6B-cpu.json").read_text("utf8"))
     save("latency.svg", draw_latency(found))
+    curves = {
+        name: json.loads((RESULTS / f"{args.model}-{corpus}.json").read_text("utf8"))[
+            corpus
+        ]["reliability"]
+        for name, corpus in CORPORA.items()
+    }
+    save("reliability.svg", draw_reliability(curves))
 
 
 def save(name: str, svg: str) -> None:
@@ -187,6 +205,53 @@ def draw_latency(found: dict[str, Any]) -> str:
     words = "milliseconds a text, one at a time; Qwen3-0.6B's shape, one CPU thread"
     shapes.append(f'<text class="small" x="250" y="{y + 12}">{words}</text>')
     height = y + MARGIN + 4
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+        f'width="{WIDTH}" height="{height}" role="img">\n<style>{CHART_STYLE}</style>\n'
+        f'<rect class="page" x="0.5" y="0.5" width="{WIDTH - 1}" '
+        f'height="{height - 1}" rx="8"/>\n' + "\n".join(shapes) + "\n</svg>\n"
+    )
+
+
+def draw_reliability(curves: dict[str, dict[str, Any]]) -> str:
+    """Draw the share of right entities by their score; ideal is the diagonal."""
+    side, left, top = 360, 70, MARGIN
+    bottom = top + side
+    shapes = [f'<path d="M{left} {bottom} L{left + side} {top}" stroke-dasharray="4"/>']
+    shapes.append(f'<path d="M{left} {top} V{bottom} H{left + side}"/>')
+    for tenth in range(0, 11, 2):
+        x, y, words = left + side * tenth / 10, bottom - side * tenth / 10, tenth / 10
+        shapes += [
+            f'<text class="small" x="{x}" y="{bottom + 20}" text-anchor="middle">'
+            f"{words}</text>",
+            f'<text class="small" x="{left - 8}" y="{y + 4}" text-anchor="end">'
+            f"{words}</text>",
+        ]
+    shapes.append(f'<text x="{left + 110}" y="{bottom + 44}">score of an entity</text>')
+    shapes.append(
+        f'<text x="22" y="{top + side / 2}" text-anchor="middle" '
+        f'transform="rotate(-90 22 {top + side / 2})">share that is right</text>'
+    )
+    for number, (name, curve) in enumerate(curves.items()):
+        points = [
+            (left + side * b["score"], bottom - side * b["right"])
+            for b in curve["bins"]
+            if b["count"] >= FEWEST
+        ]
+        line = " L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+        shapes.append(f'<path class="c{number}" d="M{line}"/>')
+        shapes += [
+            f'<circle class="c{number}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+            for x, y in points
+        ]
+        x, y = left + side + 40, top + 30 + 52 * number
+        shapes += [
+            f'<circle class="c{number}" cx="{x}" cy="{y - 5}" r="5"/>',
+            f'<text x="{x + 14}" y="{y}">{escape(name)}</text>',
+            f'<text class="small" x="{x + 14}" y="{y + 18}">{curve["count"]:,} '
+            f"entities, calibration error {curve['error']:.3f}</text>",
+        ]
+    height = bottom + 60
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         f'width="{WIDTH}" height="{height}" role="img">\n<style>{CHART_STYLE}</style>\n'

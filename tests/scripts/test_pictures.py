@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from xml.etree import ElementTree
 
 import pytest
 import spacy
+
+from spacy_padellm.analysis.calibration import measure_reliability
 
 pytest.importorskip("matplotlib")
 pictures = pytest.importorskip("pictures")
@@ -33,3 +36,15 @@ def test_pictures_draw_the_stored_latencies() -> None:
     svg = pictures.draw_latency(json.loads(stored.read_text("utf8")))
     assert "620 ms" in words(svg)
     assert len(ElementTree.fromstring(svg).findall("{*}rect")) == 7
+
+
+def test_pictures_draw_points_of_enough_entities() -> None:
+    scores = [(0.9, True)] * 30 + [(0.6, False)] * pictures.FEWEST + [(0.1, True)]
+    curve = asdict(measure_reliability(scores))
+    svg = pictures.draw_reliability({"news": curve, "web": curve})
+    root = ElementTree.fromstring(svg)
+    points = [c for c in root.findall("{*}circle") if c.get("r") == "4"]
+    assert len(points) == 2 * 2
+    heights = [float(c.get("cy", "")) for c in points[:2]]
+    assert heights == [pictures.MARGIN + 360, pictures.MARGIN]
+    assert {"news", "web"} <= {*words(svg)}
