@@ -7,7 +7,7 @@ unchanged, as running text with ordinary spacing, and once more with other names
 place of most mentions; CoNLL-2003, WNUT-17 and CrossNER twice. The tweets of BTC are
 used once, unchanged. Docs of corpora without MISC (BTC, GUM) carry their own labels in
 `user_data["padellm_labels"]`, so that MISC is not taught as absent. `--silver` adds the
-sentences of scripts/silver.py, unchanged and with other names.
+sentences of scripts/silver.py, `--swap-silver` adds them with other names, too.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("corpora", type=Path)
     parser.add_argument("--names", type=Path, required=True)
     parser.add_argument("--silver", type=Path, nargs="*", default=[])
+    parser.add_argument("--swap-silver", action="store_true")
     parser.add_argument("--limit", type=int, help="gold texts, drawn at random")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -98,7 +99,8 @@ def main() -> None:
     texts = texts[: options.limit]
     for path in options.silver:
         silver = corpus_texts.read(path, vocab)
-        silver += [corpus_texts.swap(t, names, rng) for t in silver if t.mentions]
+        if options.swap_silver:
+            silver += [corpus_texts.swap(t, names, rng) for t in silver if t.mentions]
         texts += [(text, path.stem) for text in silver]
     rng.shuffle(texts)
     output = DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=True)
