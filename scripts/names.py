@@ -1,6 +1,6 @@
 """Collect names of people, places and companies from published lists, as JSON.
 
-They replace mentions in the training corpus (scripts/gold_corpus.py).
+They replace mentions in the bundled model's training corpus (scripts/mixed_corpus.py).
 
     python scripts/names.py OUTPUT.json
 

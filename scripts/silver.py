@@ -2,9 +2,8 @@
 
     python scripts/silver.py PIPELINE OUTPUT.spacy FOLDER [...] --sentences 50000
 
-PIPELINE is a folder, or the name of a bundled model, such as bundled-en. The .txt files
-of the folders are read in random order. Their hard-wrapped lines are joined and split
-into sentences.
+The .txt files of the folders are read in random order. Their hard-wrapped lines are
+joined and split into sentences.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 
 import spacy
-from spacy.language import Language
 from spacy.tokens import DocBin
 
 SHORTEST, LONGEST = 5, 60  # tokens of a sentence
@@ -53,16 +51,6 @@ def collect(folders: Sequence[Path], rng: random.Random) -> Iterator[str]:
         yield from sentences(path, rng)
 
 
-def load_teacher(name: str) -> Language:
-    """A pipeline with the bundled model of this name, or the one in a folder."""
-    if not name.startswith("bundled-"):
-        return spacy.load(name)
-    nlp = spacy.blank("en")
-    model = {"@architectures": "spacy-padellm.CausalLM.v1", "name": name}
-    nlp.add_pipe("padellm_ner", config={"model": model})
-    return nlp
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pipeline")
@@ -71,7 +59,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    nlp = load_teacher(args.pipeline)
+    nlp = spacy.load(args.pipeline)
     texts = islice(collect(args.folders, random.Random(args.seed)), args.sentences)
     corpus = DocBin(store_user_data=False)
     for doc in nlp.pipe(texts, batch_size=512):

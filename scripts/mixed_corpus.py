@@ -1,13 +1,22 @@
-"""Texts of NER corpora: joined to running text, and with other names in them.
+"""Make the bundled model's training corpus from converted corpora.
 
-Labels are renamed to PER, LOC, ORG and MISC. Texts with other names teach a model to
-find names that it does not know.
+Each gold corpus is used unchanged, and as running text: one to three sentences at a
+time, with the spacing of ordinary writing. Both are used twice more with other names in
+most mentions, so that a model learns to find names that it does not know. Labels are
+renamed to PER, LOC, ORG and MISC. Silver corpora (scripts/silver.py) are used once.
+
+    python scripts/mixed_corpus.py OUTPUT.spacy GOLD.spacy [...] --silver SILVER.spacy
+
+--names adds names from the lists of scripts/names.py.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
@@ -28,6 +37,7 @@ LABELS = {old: new for new, olds in NAMES.items() for old in [new, *olds.split()
 NO_SPACE_BEFORE = {*".,;:!?)]}%", "'s", "'S", "n't", "'re", "'ve", "'ll", "'m", "'d"}
 NO_SPACE_AFTER = {*"([{$#@"}
 SWAPPED = 0.7  # share of mentions that get another name
+TIMES = 2  # how often a text is used with other names
 INVENTED = 0.25  # share of the other names that are made up
 LISTED = 0.45  # share of the other names from lists, where there are lists
 ACRONYMS = 0.3  # share of the made-up organizations
@@ -176,3 +186,56 @@ def recase(text: Text, rng: random.Random) -> Text:
     if chance < LOWER + UPPER:
         return Text([word.upper() for word in text.words], text.spaces, text.mentions)
     return text
+
+
+def mix(
+    gold: Sequence[Sequence[Text]],
+    listed: Mapping[str, Sequence[list[str]]],
+    rng: random.Random,
+) -> Iterator[Text]:
+    """Yield all gold corpora unchanged, as running text, and with other names."""
+    pool: dict[str, list[list[str]]] = defaultdict(list)
+    for texts in gold:
+        for text in texts:
+            for start, end, label in text.mentions:
+                pool[label].append(text.words[start:end])
+    names = Names(pool, listed)
+    for texts in gold:
+        plain = [*texts, *running(texts, rng)]
+        yield from plain
+        for _ in range(TIMES):
+            again = [*texts, *running(texts, rng)]
+            yield from (swap(text, names, rng) for text in again if text.mentions)
+
+
+def write(path: Path, texts: Iterable[Text], vocab: spacy.Vocab) -> None:
+    corpus = DocBin(store_user_data=False)
+    for text in texts:
+        corpus.add(text.to_doc(vocab))
+    corpus.to_disk(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("gold", type=Path, nargs="+")
+    parser.add_argument("--silver", type=Path, nargs="*", default=[])
+    parser.add_argument("--names", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
+    lists = json.loads(args.names.read_text("utf8")) if args.names else {}
+    listed = {label: [name.split() for name in names] for label, names in lists.items()}
+    vocab = spacy.blank("en").vocab
+    texts = list(mix([read(path, vocab) for path in args.gold], listed, rng))
+    for path in args.silver:
+        texts += read(path, vocab)
+    texts = [recase(text, rng) for text in texts]
+    rng.shuffle(texts)
+    write(args.output, texts, vocab)
+    count = sum(len(text.mentions) for text in texts)
+    print(f"{len(texts)} texts, {count} mentions")
+
+
+if __name__ == "__main__":
+    main()
