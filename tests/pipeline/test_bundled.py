@@ -65,7 +65,7 @@ def test_readme_first_example_runs_as_written(capsys: pytest.CaptureFixture) -> 
     example = re.search(r"```python\n(.*?)```", readme, flags=re.DOTALL)
     assert example
     exec(example.group(1), {})
-    assert "('Emmanuel Macron', 'PER', " in capsys.readouterr().out
+    assert "Emmanuel Macron PER " in capsys.readouterr().out
 
 
 def test_import_of_the_package_is_light() -> None:

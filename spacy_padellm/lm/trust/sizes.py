@@ -17,7 +17,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch.nn.modules import module as hooks
 from transformers import AutoModelForCausalLM
 
@@ -27,7 +27,7 @@ _FREE_VALUES = 100_000_000  # for buffers, and where there are few weights
 _FREE_PARTS = 2000
 _PARTS = 30  # parameters, buffers and modules for each tensor of a file
 _TIED = 2  # tied weights are stored once
-_PICKLED = 64  # bytes of a pickled tensor, at least
+_PICKLED = 64  # bytes of a stored tensor, at least
 _BITS = 8  # a stored byte holds at most this many quantized weights
 
 
@@ -57,8 +57,8 @@ def held_by(source: Path | str) -> Held:
 
     source (Path | str): The model's folder, or the folder of an adapter, or a hub name,
         for which generous limits hold.
-    RETURNS (Held): The limits.
-    RAISES (SafetensorError): If a header is corrupt.
+    RETURNS (Held): The limits. A file that cannot be read counts by its size: it may be
+        one that is not loaded.
     """
     if isinstance(source, str):
         return _ANY
@@ -84,6 +84,14 @@ def held_by_file(size: int, *, tensors: int) -> Held:
 
 def _count(file: Path) -> tuple[int, int]:
     """The number of values and of tensors that a safetensors file holds."""
+    try:
+        return _count_in_header(file)
+    except SafetensorError:
+        size = file.stat().st_size
+        return _BITS * size, size // _PICKLED
+
+
+def _count_in_header(file: Path) -> tuple[int, int]:
     values = tensors = 0
     with safe_open(file, framework="pt") as weights:
         for name in weights.keys():  # noqa: SIM118
