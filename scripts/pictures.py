@@ -95,12 +95,9 @@ def main() -> None:
         save(f"{name}.svg", draw(records))
     found = json.loads((RESULTS / "decoding-0.6B-cpu.json").read_text("utf8"))
     save("latency.svg", draw_latency(found))
-    curves = {
-        name: json.loads((RESULTS / f"{args.model}-{corpus}.json").read_text("utf8"))[
-            corpus
-        ]["reliability"]
-        for name, corpus in CORPORA.items()
-    }
+    stored = RESULTS / f"reliability-{args.model}.json"
+    measured = json.loads(stored.read_text("utf8"))
+    curves = {name: measured[key]["reliability"] for name, key in CORPORA.items()}
     save("reliability.svg", draw_reliability(curves))
 
 
