@@ -21,7 +21,7 @@ warned: set[str] = set()  # languages
 def warn_of_unsplit(doc: Doc, text: str) -> None:
     """Warn of the first passage of a language that should be words, but is one token.
 
-    Names inside a token are not found. Other texts cost no time.
+    Names inside a token are not found. A text of ASCII characters costs no search.
 
     doc (Doc): The Doc.
     text (str): Its text.

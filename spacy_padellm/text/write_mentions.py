@@ -13,8 +13,8 @@ from spacy_padellm.mention.calibration import AS_GIVEN, Calibration, Promise
 from spacy_padellm.mention.dedup import choose_flat
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.text.doc_mentions import DocMentions
+from spacy_padellm.text.document_memory import remember
 from spacy_padellm.text.expected import expect_mentions
-from spacy_padellm.text.memory import remember
 from spacy_padellm.text.spans import promised_key
 from spacy_padellm.text.token_spans import AlignmentMode, align_tokens
 

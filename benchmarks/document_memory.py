@@ -1,6 +1,6 @@
 """What a document's memory changes: the same predictions with it and without.
 
-    python -m benchmarks.memory corpus/conll03_dev.spacy corpus/wnut_dev.spacy \
+    python -m benchmarks.document_memory corpus/conll03_dev.spacy \
         --documents corpus/ewt_dev.spacy=assets/en/en_ewt-ud-dev.iob2 --json OUT.json
 
 Corpora are sentences: 20 at a time make a Doc. `--documents CORPUS=SOURCE` joins the

@@ -7,7 +7,7 @@ import re
 from hypothesis import given, strategies as st
 
 from spacy_padellm.mention.mention import ScoredSpan
-from spacy_padellm.text.memory import remember
+from spacy_padellm.text.document_memory import remember
 
 TEXT = "Kofi met Ana. Later Kofi left.\nAna and Kofi Annan stayed with Kofi\nAnnan."
 LOWEST = 0.3
@@ -27,34 +27,34 @@ def remembered(*spans: ScoredSpan) -> list[float]:
     return [span.score for span in remember(TEXT, spans, lambda label: LOWEST)]
 
 
-def test_memory_an_unlikely_mention_of_a_found_name_gets_the_mean() -> None:
+def test_document_memory_an_unlikely_mention_of_a_found_name_gets_the_mean() -> None:
     assert remembered(*mentions(0.9, 0.1)) == [0.9, 0.5]
     assert remembered(*mentions(0.1, 0.9)) == [0.5, 0.9]
 
 
-def test_memory_a_line_break_in_a_name_is_a_space() -> None:
+def test_document_memory_a_line_break_in_a_name_is_a_space() -> None:
     assert remembered(*mentions(0.9, 0.1, name=r"Kofi\sAnnan")) == [0.9, 0.5]
 
 
-def test_memory_likely_mentions_keep_their_scores() -> None:
+def test_document_memory_likely_mentions_keep_their_scores() -> None:
     assert remembered(*mentions(0.9, 0.3)) == [0.9, 0.3]
 
 
-def test_memory_the_likeliest_of_a_name_counts() -> None:
+def test_document_memory_the_likeliest_of_a_name_counts() -> None:
     spans = [*mentions(0.4, 0.2), *mentions(0.8)]
     assert remembered(*spans) == [0.4, 0.5, 0.8]
 
 
-def test_memory_needs_the_same_label() -> None:
+def test_document_memory_needs_the_same_label() -> None:
     assert remembered(*mentions(0.9), *mentions(0.1, label="ORG")) == [0.9, 0.1]
 
 
-def test_memory_needs_the_whole_name() -> None:
+def test_document_memory_needs_the_whole_name() -> None:
     spans = [*mentions(0.9), *mentions(0.1, name=r"Kofi\sAnnan")]
     assert remembered(*spans) == [0.9, 0.1]
 
 
-def test_memory_unlikely_mentions_do_not_help_each_other() -> None:
+def test_document_memory_unlikely_mentions_do_not_help_each_other() -> None:
     assert remembered(*mentions(0.2, 0.1)) == [0.2, 0.1]
 
 
@@ -69,7 +69,7 @@ def test_memory_unlikely_mentions_do_not_help_each_other() -> None:
         max_size=12,
     )
 )
-def test_memory_raises_scores_only_and_keeps_all_else(
+def test_document_memory_raises_scores_only_and_keeps_all_else(
     places: list[tuple[int, int, str, float]],
 ) -> None:
     spans = [

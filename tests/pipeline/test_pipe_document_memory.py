@@ -22,16 +22,16 @@ def annotated(*, document_memory: bool) -> Doc:
 
 
 @pytest.mark.parametrize("on", [True, False])
-def test_pipe_memory_finds_the_names_of_a_doc_again(on: bool) -> None:
+def test_pipe_document_memory_finds_the_names_of_a_doc_again(on: bool) -> None:
     ents = [(ent.start, ent.text) for ent in annotated(document_memory=on).ents]
     assert ents == [(0, "Kofi"), (4, "Kofi")][: 2 if on else 1]
 
 
-def test_pipe_memory_is_in_the_scores() -> None:
+def test_pipe_document_memory_is_in_the_scores() -> None:
     first, second = annotated(document_memory=True).ents
     assert second._.padellm_score == pytest.approx((first._.padellm_score + 0.2) / 2)
 
 
-def test_pipe_memory_that_is_no_flag_is_an_error() -> None:
+def test_pipe_document_memory_that_is_no_flag_is_an_error() -> None:
     with pytest.raises(ValueError, match="'document_memory' of component"):
         make_nlp(document_memory="yes")
