@@ -36,7 +36,7 @@ def to_markdown(docstring: str) -> str:
     return "\n".join(lines)
 
 
-class SpacyDocstrings(griffe.Extension):
+class SpacyDocstrings(griffe.Extension):  # type: ignore[misc, unused-ignore]
     """Rewrites the docstring of each object."""
 
     def on_object(self, *, obj: Any, **_: Any) -> None:

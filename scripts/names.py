@@ -89,7 +89,9 @@ def places() -> Iterator[str]:
         yield county["name"]
 
 
-def organizations(places: list[str], people: list[str], rng: random.Random) -> list:
+def organizations(
+    places: list[str], people: list[str], rng: random.Random
+) -> list[str]:
     names = []
     for stock in PyTickerSymbols().get_all_stocks():
         name = stock["name"]

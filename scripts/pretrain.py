@@ -106,7 +106,7 @@ def main() -> None:
         texts += rng.sample(found, min(len(found), args.texts))
     sample = rng.sample(texts, min(len(texts), 60_000))
     lm = make_lm(sample, SHAPE, special_tokens=[])
-    trainer = Trainer(
+    trainer: Any = Trainer(
         lm.model,
         TrainingArguments(
             output_dir=str(args.output),

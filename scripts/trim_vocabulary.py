@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, nargs="+", required=True)
     parser.add_argument("--size", type=int, default=28_672, help="tokens to keep")
     options = parser.parse_args()
-    model, tokenizer = read_gguf(options.gguf, dtype=torch.float32)
+    model, tokenizer = read_gguf(
+        options.gguf, dtype=torch.float32, device=torch.device("cpu")
+    )
     state: State = json.loads(tokenizer.backend_tokenizer.to_str())
     texts = [text for path in options.texts for text in read(path, random.Random(0))]
     used = count_tokens(Tokenizer.from_str(json.dumps(state)), texts)
@@ -61,8 +63,8 @@ def main() -> None:
     print(f"{len(tokens)} of {len(state['model']['vocab'])} tokens: {options.output}")
 
 
-def wrap(state: State) -> PreTrainedTokenizerFast:
-    """A tokenizer as transformers saves it."""
+def wrap(state: State) -> Any:
+    """A PreTrainedTokenizerFast, as transformers saves it."""
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(state)),
         bos_token="<|im_start|>",
