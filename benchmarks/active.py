@@ -57,7 +57,8 @@ def main() -> None:
             rng = random.Random(seed)
             order = rng.sample(range(len(pool)), len(pool))
             selection = order[: sizes[0] // 2]
-            nlp = trained(args, [pool[i] for i in selection], seed)
+            if choice == "suggest":
+                nlp = trained(args, [pool[i] for i in selection], seed)
             for size in sizes:
                 left = [i for i in order if i not in set(selection)]
                 missing = size - len(selection)
@@ -95,6 +96,7 @@ def trained(args: argparse.Namespace, docs: Sequence[Doc], seed: int) -> Languag
             "system.seed": seed,
             "training.max_steps": args.steps,
             "training.eval_frequency": args.steps,
+            "training.optimizer.learn_rate.warmup_steps": args.steps // 10,
             "training.optimizer.learn_rate.total_steps": args.steps,
             f"{COMPONENT}.prompt.prefix_lm": True,
             f"{COMPONENT}.training.tag_loss": 1.0,

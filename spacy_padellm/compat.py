@@ -288,6 +288,57 @@ def scale_in_place(tensors: list[torch.Tensor], scale: float) -> None:
     torch._foreach_mul_(tensors, scale)
 
 
+def varlen_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    query_starts: torch.Tensor,
+    key_starts: torch.Tensor,
+    longest_query: int,
+    longest_key: int,
+    *,
+    scale: float,
+    causal: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute the attention of sequences of different lengths, on a GPU.
+
+    Read in torch 2.11.0 and 2.13.0. Their documentation gives the second output as
+    (queries, heads), their kernels (heads, queries). 2.11 lets query heads share keys
+    without being told; 2.13 must be told.
+
+    query (torch.Tensor): (queries, heads, head size), bfloat16 or float16.
+    key, value (torch.Tensor): (keys, shared heads, head size).
+    query_starts, key_starts (torch.Tensor): int32, (sequences + 1,).
+    longest_query, longest_key (int): Most queries and keys of a sequence.
+    scale (float): Factor of the scores.
+    causal (bool): Whether no query attends to a later key.
+    RETURNS (tuple[torch.Tensor, torch.Tensor]): The output, and the logarithms of the
+        sums of the exponentials of the scores: float32, (queries, heads).
+    """
+    from torch.nn.attention.varlen import (  # torch 2.10 or newer
+        AuxRequest,
+        varlen_attn,
+    )
+
+    told: dict[str, Any] = {}
+    if "enable_gqa" in inspect.signature(varlen_attn).parameters:
+        told["enable_gqa"] = True
+    output, sums = varlen_attn(
+        query,
+        key,
+        value,
+        query_starts,
+        key_starts,
+        longest_query,
+        longest_key,
+        return_aux=AuxRequest(lse=True),
+        scale=scale,
+        window_size=(-1, 0) if causal else (-1, -1),
+        **told,
+    )
+    return output, sums.T if sums.shape[0] == query.shape[1] else sums
+
+
 def muon_in_float32() -> AbstractContextManager[Any]:
     """Let `torch.optim.Muon` orthogonalize matrices in float32.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing as mp
 import pickle
 import threading
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from spacy.language import Language
 from spacy.tokens import Doc
 from tokenizers import Regex, pre_tokenizers
+from torch.nn.attention import varlen
 from torch.nn.functional import linear
 from transformers import AttentionInterface, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.dynamic_module_utils import resolve_trust_remote_code
@@ -346,6 +348,32 @@ def test_compat_scale_in_place_scales_every_tensor() -> None:
     tensors = [torch.ones(2), torch.ones(3, 3)]
     compat.scale_in_place(tensors, 0.5)
     assert all(bool((tensor == 0.5).all()) for tensor in tensors)
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+def test_compat_varlen_attention_asks_for_what_torch_takes(
+    causal: bool, flipped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = varlen.varlen_attn, {}
+
+    def run(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        asked.update(inspect.signature(real).bind(*args, **kwargs).arguments)
+        sums = torch.arange(20.0).view(4, 5)  # heads, queries
+        return args[0], sums.T if flipped else sums
+
+    run.__signature__ = inspect.signature(real)  # type: ignore[attr-defined]
+    monkeypatch.setattr(varlen, "varlen_attn", run)
+    starts = torch.tensor([0, 2, 5]), torch.tensor([0, 4, 7])
+    query, keys = torch.zeros(5, 4, 8), torch.zeros(7, 2, 8)
+    output, sums = compat.varlen_attention(
+        query, keys, keys, *starts, 3, 4, scale=0.5, causal=causal
+    )
+    assert output is query
+    assert sums.tolist() == torch.arange(20.0).view(4, 5).T.tolist()
+    assert asked["window_size"] == ((-1, 0) if causal else (-1, -1))
+    assert asked["return_aux"].lse
+    assert asked.get("enable_gqa", True)
 
 
 def test_compat_muon_casts_to_bfloat16_unless_told_to_stay_in_float32() -> None:

@@ -46,13 +46,13 @@ run() {
     shapes)
         for shape in $SHAPES; do
             measure "decoding-$shape" 110 --forced --shape "$shape" --texts "$TEXTS" \
-                --dtype bfloat16 --repeats 1 --decoders "tree,${graphs}batch,struct,aug"
+                --dtype bfloat16 --repeats 1 --decoders "tree,${graphs}tree-cascade,batch,struct,aug"
         done
         ;;
     streams)
         for shape in $SHAPES; do
-            measure "stream-$shape" 60 --forced --shape "$shape" --texts 400 \
-                --dtype bfloat16 --repeats 1 --decoders tree
+            measure "stream-$shape" 75 --forced --shape "$shape" --texts 400 \
+                --dtype bfloat16 --repeats 1 --decoders tree,tree-cascade
         done
         ;;
     bundled)

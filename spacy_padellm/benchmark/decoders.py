@@ -21,12 +21,14 @@ BATCH = "batch"
 BATCH_MANY = "batch-many"
 STRUCT = "struct"
 GRAPHS = "tree-graphs"
+CASCADE = "tree-cascade"
 # decoders with the same prompts, so that one model is trained for all of them
-COUNT_THEN_MENTION = (TREE, GRAPHS, "tree-no-drafts", BATCH, BATCH_MANY)
+COUNT_THEN_MENTION = (TREE, GRAPHS, CASCADE, "tree-no-drafts", BATCH, BATCH_MANY)
 MULTI = "multi"  # the paper's simulation with the batch decoder, measured separately
 DECODERS: dict[str, Callable[[], Decoder]] = {
     TREE: TreeDecoder,
     GRAPHS: lambda: TreeDecoder(cuda_graphs=True),
+    CASCADE: lambda: TreeDecoder(cascade_attention=True),
     "tree-no-drafts": lambda: TreeDecoder(draft_tokens=0),
     BATCH: BatchDecoder,
     BATCH_MANY: lambda: BatchDecoder(max_batch_tokens=CPU_TOKENS),
@@ -38,9 +40,9 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
 
 
 def default_decoders() -> list[str]:
-    """All decoders; CUDA graphs only if there is a GPU."""
-    graphs = torch.cuda.is_available()
-    return [name for name in DECODERS if name != GRAPHS or graphs]
+    """All decoders; those with kernels of a GPU only if there is one."""
+    left_out = () if torch.cuda.is_available() else (GRAPHS, CASCADE)
+    return [name for name in DECODERS if name not in left_out]
 
 
 def make_decoders(names: Iterable[str], **limits: int) -> dict[str, Decoder]:
@@ -79,6 +81,7 @@ def decoders_for(decoder: Decoder, names: Iterable[str]) -> dict[str, Decoder]:
         trees = {
             "tree": decoder,
             GRAPHS: replace(decoder, cuda_graphs=True),
+            CASCADE: replace(decoder, cascade_attention=True),
             "tree-no-drafts": replace(decoder, draft_tokens=0),
         }
         decoders = {name: trees.get(name, made) for name, made in decoders.items()}

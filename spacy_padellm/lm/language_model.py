@@ -12,6 +12,11 @@ import torch
 import torch.nn.functional as F
 
 from spacy_padellm.lm.attention.cache_argument import cache_argument
+from spacy_padellm.lm.attention.cascade import (
+    CascadeAttention,
+    can_cascade,
+    cascade_attention,
+)
 from spacy_padellm.lm.attention.interface import used_by
 from spacy_padellm.lm.attention.packed import PackedAttention, packed_attention
 from spacy_padellm.lm.attention.padded import PaddedAttention, training_attention
@@ -256,6 +261,7 @@ class LanguageModel:
         *,
         tag_positions: Sequence[int] = (),
         tag_ids: Sequence[int] = (),
+        cascade: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run a forward pass over packed trees, as decoding does.
 
@@ -265,6 +271,7 @@ class LanguageModel:
         cache (TreeKVCache): Keys and values of earlier passes; takes those of this one.
         tag_positions, tag_ids (Sequence[int]): See `logits`, with positions among the
             packed tokens.
+        cascade (bool): Attend to shared prefixes apart, where the model can.
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary) and
             (tag_positions, tag_ids), in the model's dtype.
         """
@@ -278,7 +285,11 @@ class LanguageModel:
             ],
             self.device,
         )
-        attention = packed_attention(packed, cache, slots, dtype=self.dtype)
+        attention: PackedAttention | CascadeAttention
+        if cascade and can_cascade(self.model):
+            attention = cascade_attention(packed, cache, slots)
+        else:
+            attention = packed_attention(packed, cache, slots, dtype=self.dtype)
         with self.lock:
             # texts may be decoded while the model is trained
             self.set_training(False)
@@ -290,13 +301,13 @@ class LanguageModel:
         self,
         ids: torch.Tensor,
         positions: torch.Tensor,
-        attention: PackedAttention,
+        attention: PackedAttention | CascadeAttention,
         logit_positions: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run the model over packed tokens. The caller must hold `lock`.
 
         ids, positions (int64): (tokens,), token ids and position ids.
-        attention (PackedAttention): The attention of the pass.
+        attention (PackedAttention | CascadeAttention): The attention of the pass.
         logit_positions (int64): The tokens whose next-token logits are computed.
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (logit_positions,
             vocabulary), and the last hidden states of all tokens (tokens, size).

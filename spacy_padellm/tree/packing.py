@@ -49,6 +49,8 @@ class PackedBatch:
     groups (tuple[RowGroup, ...]): The groups of rows, for attention.
     starts (list[int]): The index of each tree's first packed token.
     first_slots (list[int]): The slot of each tree's first packed token.
+    prefixes, causal_prefixes (list[int]): `shared_prefix` and `causal_prefix` of each
+        tree.
     """
 
     ids: npt.NDArray[np.int64]
@@ -58,6 +60,8 @@ class PackedBatch:
     groups: tuple[RowGroup, ...]
     starts: list[int]
     first_slots: list[int]
+    prefixes: list[int]
+    causal_prefixes: list[int]
 
     @property
     def used(self) -> tuple[int, int]:
@@ -99,4 +103,8 @@ def pack(trees: Sequence[TokenTree], old: int) -> PackedBatch:
             pad[unpad] = np.arange(len(unpad))
         groups.append(RowGroup(slice(a, b), width, used, packed, pad, unpad, visible))
     begins = starts[:-1].tolist(), firsts.tolist()
-    return PackedBatch(ids, positions, rows, slots, tuple(groups), *begins)
+    prefixes = [tree.shared_prefix for tree in trees]
+    causal = [tree.causal_prefix for tree in trees]
+    return PackedBatch(
+        ids, positions, rows, slots, tuple(groups), *begins, prefixes, causal
+    )

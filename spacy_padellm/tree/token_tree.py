@@ -20,11 +20,18 @@ ROOT = -1  # the parent of a tree's first token
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """Consecutive tokens. `above` marks the earlier slots that they attend to."""
+    """Consecutive tokens.
+
+    first, depth (int): Slot and depth of the first token.
+    above (bool, (first,)): Which earlier slots they attend to.
+    leading (int): How many slots from the first on they all attend to, or are.
+    ids (Sequence[int]): Token ids.
+    """
 
     first: int
     depth: int
     above: npt.NDArray[np.bool_]
+    leading: int
     ids: Sequence[int]
 
 
@@ -39,6 +46,7 @@ class TokenTree:
         "_chain_of",
         "_chains",
         "_closed",
+        "_leading",
         "bidirectional_span",
         "filled",
         "start",
@@ -56,11 +64,30 @@ class TokenTree:
         self._chains: list[_Chain] = []
         self._chain_of: list[int] = []  # slot -> index in `_chains`
         self._closed = 0  # number of chains in earlier passes
+        self._leading = 0  # the fewest of all chains
 
     @property
     def width(self) -> int:
         """The number of tokens added since the last pass."""
         return self.filled - self.start
+
+    @property
+    def shared_prefix(self) -> int:
+        """How many slots, from the first on, all later tokens attend to.
+
+        In a prefix LM, the prefix ends with the tokens that all attend to each other; 0
+        if a branch begins among them.
+        """
+        end = self.bidirectional_span[1]
+        if end:
+            return end if self._leading >= end else 0
+        return self._leading
+
+    @property
+    def causal_prefix(self) -> int:
+        """How many tokens of the shared prefix attend to no later token."""
+        start, end = self.bidirectional_span
+        return min(self.shared_prefix, start) if end else self.shared_prefix
 
     def extend(self, parent: int, ids: Sequence[int]) -> int:
         """Add a chain of tokens below a token. Equal chains are not merged.
@@ -70,15 +97,19 @@ class TokenTree:
         RETURNS (int): Slot of the chain's last token; the other slots directly precede
             it.
         """
-        first, depth = self.filled, 0
+        first, depth, leading = self.filled, 0, 0
         above = np.zeros(first, dtype=np.bool_)
         if parent != ROOT:
             chain = self._chains[self._chain_of[parent]]
             above[: chain.first] = chain.above
             above[chain.first : parent + 1] = True
             depth = chain.depth + parent - chain.first + 1
+            leading = min(chain.leading, parent + 1)
+        elif not first:
+            leading = len(ids)
+        self._leading = min(self._leading, leading) if first else leading
         self._chain_of += [len(self._chains)] * len(ids)
-        self._chains.append(_Chain(first, depth, above, ids))
+        self._chains.append(_Chain(first, depth, above, leading, ids))
         self.filled += len(ids)
         return self.filled - 1
 

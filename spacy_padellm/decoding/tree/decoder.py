@@ -66,6 +66,9 @@ class TreeDecoder:
     cuda_graphs (bool): On a GPU, run texts that are given one at a time by CUDA graphs.
         A graph is captured when a pass of its size first occurs. Ignored for streams of
         texts and on CPUs.
+    cascade_attention (bool): Compute the attention to the prefix of a tree apart from
+        that to the own branch (Hydragen). Not measured on a GPU yet, so no setting of
+        the pipe.
     devices (tuple[str, ...]): Devices for replicas of the model, which share the texts.
         Empty means the model's own device.
     """
@@ -79,6 +82,7 @@ class TreeDecoder:
     tag_weight: float = 0.0
     sure_tag_probability: float = 1.0
     cuda_graphs: bool = False
+    cascade_attention: bool = False
     devices: tuple[str, ...] = ()
     needs_weights: ClassVar[bool] = True
     output_format: ClassVar[str] = COUNTS_AND_MENTIONS
@@ -182,6 +186,7 @@ class _ReplicaStream:
                 draft_tokens=self.decoder.draft_tokens,
                 tags=self.tags.ids if self.tags else (),
                 graph_runner=graph_runner,
+                cascade=self.decoder.cascade_attention,
             )
             number = 0
             for finished in run:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,7 @@ class TreeRun:
         draft_tokens: int,
         tags: Sequence[int] = (),
         graph_runner: GraphRunner | None = None,
+        cascade: bool = False,
     ) -> None:
         """Prepare a run.
 
@@ -63,10 +65,12 @@ class TreeRun:
         draft_tokens (int): Tokens of a mention to draft in a pass.
         tags (Sequence[int]): The tokens that stand for the tags of texts.
         graph_runner (GraphRunner | None): Runs a batch of one text.
+        cascade (bool): See `LanguageModel.packed_logits`.
         """
         self._lm = lm
         self._tags = tags
         self._graph_runner = graph_runner
+        self._cascade = cascade
         self._alone = False  # whether the batch is the only text of the stream
         self._waiting = waiting
         self._next: Waiting | None = None
@@ -158,10 +162,12 @@ class TreeRun:
         self, packed: PackedBatch, logit_positions: Sequence[int], tagged: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `LanguageModel.packed_logits`."""
-        tags = {"tag_positions": tagged, "tag_ids": self._tags}
+        tags: dict[str, Any] = {"tag_positions": tagged, "tag_ids": self._tags}
         if self._alone and self._graph_runner:
             return self._graph_runner.packed_logits(packed, logit_positions, **tags)
-        return self._lm.packed_logits(packed, logit_positions, self._cache, **tags)
+        return self._lm.packed_logits(
+            packed, logit_positions, self._cache, cascade=self._cascade, **tags
+        )
 
     def _split(self, logits: torch.Tensor, outputs: Outputs) -> Iterator[PassResult]:
         """Split the outputs of a batch by text."""

@@ -15,6 +15,7 @@ import torch
 from transformers import AttentionInterface
 
 from spacy_padellm.compat import attention_name, swapped_attention
+from spacy_padellm.lm.attention.cascade import CascadeAttention
 from spacy_padellm.lm.attention.packed import PackedAttention
 from spacy_padellm.lm.attention.products import QKV
 
@@ -23,11 +24,13 @@ _running = threading.local()
 
 
 @contextmanager
-def used_by(config: Any, attention: PackedAttention) -> Iterator[None]:
+def used_by(
+    config: Any, attention: PackedAttention | CascadeAttention
+) -> Iterator[None]:
     """Let a model of transformers attend to the rows of a cache.
 
     config (transformers.PretrainedConfig): The model's config.
-    attention (PackedAttention): The attention.
+    attention (PackedAttention | CascadeAttention): The attention.
     """
     # the sdpa attention of transformers ignores soft-capping
     _running.attention = attention
