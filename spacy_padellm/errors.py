@@ -562,6 +562,10 @@ class Errors:
     )
     P225 = "Promise less: {provable} can be promised with this data."
     P226 = "With this data nothing can be promised."
+    P833 = (
+        "Thresholds that keep less than a fifth of the mentions are not tried: so few "
+        "tell too little."
+    )
     P227 = (
         "For more recall let the decoder propose more mentions: lower "
         "min_count_probability and raise sure_tag_probability in "

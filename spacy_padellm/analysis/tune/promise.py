@@ -30,7 +30,8 @@ _RATES = [step / 100 for step in range(99, 9, -1)]
 class Lack:
     """Why a promise cannot be made.
 
-    reached (float): The best rate at any threshold, in the worst corpus.
+    reached (float): The best rate where tests start, in the worst corpus; 0 if nothing
+        was found.
     provable (float | None): The highest rate that can be promised.
     corpus (int): The corpus that needs the most Docs.
     docs (int | None): About how many Docs it needs; None if no number would do.
@@ -195,15 +196,17 @@ class ThresholdPath:
         rate (float): The promised rate, in 0..1.
         docs (Sequence[int]): The number of Docs of each corpus.
         """
-        level = max(self.levels.values())
-        needs = [self._needs(index, rate, docs, level) for index in self.order]
-        times, corpus = min(needs, default=(math.inf, 0))
+        # the others are only tested after one of these passed
+        starts = {index: level for index, level in self.levels.items() if level}
+        needs = [self._needs(i, rate, docs, level) for i, level in starts.items()]
+        times, corpus = min(needs)
         needed_docs = math.ceil(times * docs[corpus]) if math.isfinite(times) else None
-        reached = max(
+        rates = (
             min(1 - e[index].rate for e in self.errors if e is not None)
-            for index in self.order
+            for index in starts
             if all(e is None or e[index].size for e in self.errors)
         )
+        reached = max(rates, default=0.0)
         provable = next((r for r in _RATES if self.threshold(r) is not None), None)
         return Lack(reached, provable, corpus, needed_docs)
 

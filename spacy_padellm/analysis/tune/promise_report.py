@@ -129,8 +129,8 @@ def _refusal(
     if lack.provable is not None:
         remedy = Errors.P225.format(provable=lack.provable)
     if lack.docs is None:
-        if measure == "recall":
-            remedy += " " + Errors.P227.format(component=component)
+        more = Errors.P227.format(component=component)
+        remedy = f"{remedy} {more if measure == 'recall' else Errors.P833}"
         return Errors.P224.format(
             measure=measure,
             rate=result.rate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,12 @@ def draw(docs: int, *, seed: int = 0, label: str = "A") -> CandidateCorpus:
             gold.add(GoldMention(90, 95, label))  # never found
         texts.append(Candidates(frozenset(gold), found))
     return CandidateCorpus(texts, nested=False)
+
+
+def draw_found(docs: int, *, right: bool, score: float = 0.5) -> list[Candidates]:
+    """Docs with one mention of a given score."""
+    span, gold = ScoredSpan(0, 5, "A", score, "exact"), GoldMention(0, 5, "A")
+    return [Candidates(frozenset({gold} if right else ()), [span])] * docs
 
 
 def rate_of(corpus: CandidateCorpus, measure: str, threshold: float) -> float:
@@ -132,6 +139,38 @@ def test_promise_says_that_more_docs_would_not_do() -> None:
     assert lack is not None
     assert lack.docs is None
     assert lack.reached < 0.99
+
+
+def test_promise_of_precision_counts_the_docs_where_its_test_starts() -> None:
+    # the most probable mention alone would pass with few Docs, but is never tested
+    [sure] = draw_found(1, right=True, score=0.99)
+    corpus = CandidateCorpus(
+        [*[sure] * 60, *draw_found(400, right=True), *draw_found(400, right=False)],
+        nested=False,
+    )
+    lack = check([corpus], "precision", 0.6).lack
+    assert lack is not None
+    assert lack.docs is None
+    assert lack.reached < 0.6
+
+
+def test_promise_of_precision_is_made_with_the_docs_that_were_missing() -> None:
+    few = draw(60)
+    for rate in (0.75, 0.8):
+        lack = check([few], "precision", rate).lack
+        assert lack is not None
+        assert lack.docs is not None
+        more = CandidateCorpus([*few.texts] * math.ceil(lack.docs / 60), nested=False)
+        assert check([more], "precision", rate).threshold is not None
+
+
+@pytest.mark.parametrize("measure", ["recall", "precision"])
+def test_promise_of_a_model_that_finds_nothing_is_refused(measure: str) -> None:
+    gold = frozenset({GoldMention(0, 5, "A")})
+    corpus = CandidateCorpus([Candidates(gold, [])] * 9, nested=False)
+    lack = check([corpus], measure, 0.5).lack
+    assert lack is not None
+    assert (lack.reached, lack.provable, lack.docs) == (0.0, None, None)
 
 
 def test_promise_is_added_to_a_tuning() -> None:
