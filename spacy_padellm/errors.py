@@ -518,7 +518,11 @@ class Errors:
     )
     P193 = (
         "None of the {docs} texts of {path} is annotated. Give a corpus with "
-        "doc.ents or doc.spans."
+        "doc.ents or doc.spans['{key}'].{remedy}"
+    )
+    P831 = (
+        " Its Docs have {keys}: set spans_key of the component to such a key, or copy "
+        "the spans."
     )
     P194 = (
         "Unknown labels in '{labels}'. Give --labels as a comma-separated list of: "
@@ -533,6 +537,7 @@ class Errors:
         "Correct it, and run the analysis again."
     )
     P197 = "Cannot write {path}: {error}. Give a file in a folder that can be written."
+    P830 = "{path} is read by this command. Give another file to write to."
     P198 = (
         "No mention of {path} has a label of the pipeline: {known}. If the corpus has "
         "other names for them, use --rename old=new,..."
@@ -672,6 +677,10 @@ class Errors:
     P230 = (
         "No text of {path} could be read: {reason}. Give a file with a text in each "
         "line, or JSON lines with the text under the key that --text-column names."
+    )
+    P832 = (
+        "There is no text to show in '{text}': {reason}. Give a text, a file with one "
+        'text, or JSON lines with a text under the key "text" in each line.'
     )
 
     # Configs to start from, and drawings of token trees

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spacy_padellm.errors import Errors
 
 
-def make_writable(path: Path) -> None:
-    """Check that a file can be written; creates its folder.
+def make_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:
+    """Check that a file can be written without a loss; creates its folder.
 
-    RAISES (ValueError): If it cannot.
+    path (Path): The file.
+    inputs (Iterable[Path]): What the command reads.
+    RAISES (ValueError): If it cannot be written, or is one of the inputs.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.is_file()  # raises, too, if the name is too long
+        is_input = path.is_file() and any(path.samefile(x) for x in _existing(inputs))
     except OSError as error:
         raise ValueError(Errors.P197.format(path=path, error=error)) from error
     if path.is_dir():
@@ -25,6 +27,16 @@ def make_writable(path: Path) -> None:
     if not os.access(path.parent, os.W_OK):
         problem = "its folder is read-only"
         raise ValueError(Errors.P197.format(path=path, error=problem))
+    if is_input:
+        raise ValueError(Errors.P830.format(path=path))
+
+
+def _existing(paths: Iterable[Path]) -> Iterator[Path]:
+    """The paths of files; a text may be no path at all."""
+    for path in paths:
+        with suppress(OSError, ValueError):
+            if path.is_file():
+                yield path
 
 
 @contextmanager

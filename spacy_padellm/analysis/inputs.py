@@ -96,7 +96,8 @@ def read_gold_corpus(
     if not path.is_file():
         raise AnalysisError(Errors.P191.format(path=path))
     corpus = GoldCorpus()
-    for doc in _docs(path, nlp):
+    docs = _docs(path, nlp)
+    for doc in docs:
         spans = gold_spans(doc, spans_key)
         if spans is None:
             corpus.skipped += 1
@@ -116,8 +117,23 @@ def read_gold_corpus(
         if len(corpus.docs) == limit:
             break
     if not corpus.docs:
-        raise AnalysisError(Errors.P193.format(path=path, docs=corpus.skipped))
+        raise unannotated_error(path, docs, spans_key)
     return corpus
+
+
+def unannotated_error(path: Path, docs: Sequence[Doc], spans_key: str) -> AnalysisError:
+    """The error about a corpus without gold annotation.
+
+    path (Path): Its file.
+    docs (Sequence[Doc]): Its Docs.
+    spans_key (str): The key of `doc.spans` that was looked for.
+    """
+    keys = sorted({f"doc.spans['{key}']" for doc in docs for key in doc.spans})
+    remedy = Errors.P831.format(keys=", ".join(keys)) if keys else ""
+    message = Errors.P193.format(
+        path=path, docs=len(docs), key=spans_key, remedy=remedy
+    )
+    return AnalysisError(message)
 
 
 def check_shared_labels(

@@ -46,14 +46,14 @@ def show_cli(
     from spacy_padellm.show.page import show_texts
 
     try:
-        make_writable(output)
+        make_writable(output, inputs=[Path(text)])
         nlp, pipe = load_for_analysis(model)
         items = list(islice(read_input(text, longest=nlp.max_length), limit))
         texts = [item.text for item in items if not isinstance(item, BadLine)]
         bad = [item for item in items if isinstance(item, BadLine)]
         if not texts:
             reason = str(bad[0]) if bad else "it has none"
-            raise ValueError(Errors.P230.format(path=text, reason=reason))
+            raise ValueError(Errors.P832.format(text=text, reason=reason))
         page = show_texts(nlp, pipe, texts)
     except ValueError as error:
         msg.fail(str(error), exits=1)

@@ -90,9 +90,11 @@ def _show(doc: Doc, pipe: PaDeLLMNER, milliseconds: float) -> ShownText:
     data = displacy_data(doc, labels=pipe.labels, spans_key=key)
     markup = render_html(data, page=False)
     found = Counter(ent.label_ for ent in doc.ents)
+    expected = doc._.padellm_expected
     rows = [
-        LabelRow(label, found[label], expected.count, expected.missed)
-        for label, expected in doc._.padellm_expected.items()
+        LabelRow(label, found[label], expected[label].count, expected[label].missed)
+        for label in pipe.labels
+        if label in expected
     ]
     dropped = doc.spans[key].attrs["dropped"] if key in doc.spans else []
     return ShownText(

@@ -47,7 +47,7 @@ def suggest_cli(
     from spacy_padellm.suggest.texts import read_texts
 
     try:
-        make_writable(output)
+        make_writable(output, inputs=[texts])
         nlp, _ = load_for_analysis(model)
         source = read_texts(texts, text_column=text_column, longest=nlp.max_length)
         found = suggest(nlp, source, n)

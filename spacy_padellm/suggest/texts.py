@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ class SourceText:
 
     text (str): The text.
     meta (dict[str, Any]): Its file and line, and the other values of a JSON object that
-        are strings or numbers.
+        are strings or finite numbers.
     """
 
     text: str
@@ -58,7 +59,7 @@ def read_texts(
             yield item
         elif len(item.text) > longest:
             yield BadLine(path, number, f"its text has more than {longest} characters")
-        elif any("\ud800" <= char <= "\udfff" for char in item.text):
+        elif not _is_writable(item.text):
             yield BadLine(path, number, "its text holds half a character")
         elif item.text.strip():
             yield item
@@ -68,13 +69,13 @@ def _read_doc_bin(path: Path) -> Iterator[SourceText]:
     try:
         docs = list(DocBin().from_disk(path).get_docs(Vocab()))
     except Exception as error:  # a broken file can raise errors of many libraries
-        raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
+        raise ConversionError(Errors.P192.format(path=path, error=error)) from error
     for number, doc in enumerate(docs, start=1):
         yield _source(doc.text, path, number, {})
 
 
 def _read_json(path: Path, text_column: str) -> Iterator[SourceText | BadLine]:
-    for item in read_json_lines(path):
+    for item in _json_values(path):
         if isinstance(item, BadLine):
             yield item
             continue
@@ -87,9 +88,27 @@ def _read_json(path: Path, text_column: str) -> Iterator[SourceText | BadLine]:
         kept = {
             key: value
             for key, value in values.items()
-            if key != text_column and isinstance(value, str | int | float)
+            if key != text_column and _is_writable(key) and _is_writable(value)
         }
         yield _source(text, path, number, kept)
+
+
+def _is_writable(value: Any) -> bool:
+    """Whether a value is a string or a number that JSON files in UTF-8 can hold."""
+    if isinstance(value, str):
+        return not any("\ud800" <= char <= "\udfff" for char in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int)
+
+
+def _json_values(path: Path) -> Iterator[tuple[int, Any] | BadLine]:
+    """The values of JSON lines, or those of a file that is one list of texts."""
+    for item in read_json_lines(path):
+        if isinstance(item, BadLine) or not isinstance(item[1], list):
+            yield item
+        else:
+            yield from enumerate(item[1], start=item[0])
 
 
 def _source(text: str, path: Path, line: int, values: dict[str, Any]) -> SourceText:

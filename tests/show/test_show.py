@@ -106,6 +106,14 @@ def test_show_page_holds_all_there_is_to_know() -> None:
     assert not re.search(r"(src|href)=|url\(|@import", page)
 
 
+def test_show_page_has_the_labels_in_the_same_order_for_each_text() -> None:
+    nlp = trained()
+    page = show_texts(nlp, pipe_of(nlp), GOLD)
+    rows = re.findall(r"<tr[^>]*><td>(\w+)</td>", page)
+    labels = [label for label in pipe_of(nlp).labels if label in rows]
+    assert rows == labels * len(GOLD)
+
+
 def test_show_page_keeps_the_thresholds() -> None:
     nlp = trained(threshold={"PER": 1.0})
     show_texts(nlp, pipe_of(nlp), [])
@@ -167,6 +175,43 @@ def test_show_and_other_commands_without_a_pipeline_name_the_remedy(
     words = " ".join(result.output.split())
     assert "The pipeline 'no_such' cannot be loaded" in words
     assert "a bundled model: bundled-en, bundled-en-sm" in words
+
+
+@pytest.mark.parametrize("text", ["", " ", "empty.txt"])
+def test_show_of_no_text_names_the_remedy(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.txt").touch()
+    result = CliRunner().invoke(padellm_cli, ["show", "bundled-en-sm", text])
+    assert result.exit_code == 1
+    assert "Give a text, a file with one text" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("show", "-o"),
+        ("suggest", "-o"),
+        ("evaluate", "-o"),
+        ("analyze", "--json"),
+        ("analyze", "--html"),
+        ("tune", "--json"),
+    ],
+)
+def test_show_and_other_commands_do_not_overwrite_their_input(
+    command: str, option: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "texts.spacy"
+    data.write_bytes(b"of the user")
+    arguments = [command, "bundled-en-sm", str(data), option, str(data)]
+    if command == "tune":
+        arguments += ["-o", str(tmp_path / "tuned")]
+    result = CliRunner().invoke(padellm_cli, arguments)
+    assert result.exit_code == 1
+    words = " ".join(result.output.split())
+    assert "is read by this command. Give another file to write to" in words
+    assert data.read_bytes() == b"of the user"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")

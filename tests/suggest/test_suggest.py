@@ -119,6 +119,28 @@ def test_suggest_reads_json(name: str, tmp_path: Path) -> None:
     assert second.text == "two"
 
 
+def test_suggest_reads_a_list_of_texts(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('["one", {"text": "two"}, 5]', "utf8")
+    first, second, bad = read(path)
+    assert first == SourceText("one", {"source": "a.json:1"})
+    assert second == SourceText("two", {"source": "a.json:2"})
+    assert isinstance(bad, BadLine)
+
+
+def test_suggest_leaves_out_values_that_no_json_file_can_hold(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"text": "one", "a": "\\ud800", "b\\udfff": 1, "c": 1e999, "d": NaN, "e": 2}\n'
+        f'{{"text": "two", "huge": {10**400}}}\n',
+        "utf8",
+    )
+    first, second = read(path)
+    assert first == SourceText("one", {"e": 2, "source": "a.jsonl:1"})
+    assert isinstance(second, SourceText)
+    assert second.meta["huge"] == 10**400
+
+
 def test_suggest_reads_docs(tmp_path: Path) -> None:
     nlp = spacy.blank("en")
     DocBin(docs=[nlp("one"), nlp("two")]).to_disk(tmp_path / "a.spacy")
@@ -153,7 +175,7 @@ def test_suggest_of_a_missing_or_broken_file_is_an_error(tmp_path: Path) -> None
     with pytest.raises(ConversionError, match="not found"):
         read(tmp_path / "no.txt")
     (tmp_path / "a.spacy").write_bytes(b"x")
-    with pytest.raises(ConversionError, match=r"a\.spacy"):
+    with pytest.raises(ConversionError, match=r"a\.spacy.*or spacy\.tokens\.DocBin"):
         read(tmp_path / "a.spacy")
 
 

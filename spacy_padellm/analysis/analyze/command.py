@@ -62,7 +62,7 @@ def analyze_cli(
         names = parse_names(rename)
         outputs = [path for path in (json_path, html_path) if path is not None]
         for path in outputs:
-            make_writable(path)
+            make_writable(path, inputs=[data])
         nlp, pipe = load_for_analysis(model)
         analysed_labels = parse_labels(labels, pipe.labels)
         corpus = read_gold_corpus(

@@ -37,7 +37,7 @@ def evaluate_cli(
 
     try:
         if output is not None:
-            make_writable(output)
+            make_writable(output, inputs=[data])
         if not data.exists():
             raise ValueError(Errors.P191.format(path=data))
         nlp, pipe = load_for_analysis(model)

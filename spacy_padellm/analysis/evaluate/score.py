@@ -9,6 +9,7 @@ from spacy.language import Language
 from spacy.training import Corpus, Example
 
 from spacy_padellm.analysis.collect import BATCH_SIZE
+from spacy_padellm.analysis.inputs import unannotated_error
 from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.errors import Errors
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
@@ -36,7 +37,8 @@ def score_corpus(
     key = pipe.cfg["spans_key"]
     golds = [gold_spans(example.reference, key) for example in examples]
     if all(gold is None for gold in golds):
-        raise AnalysisError(Errors.P193.format(path=path, docs=len(golds)))
+        references = [example.reference for example in examples]
+        raise unannotated_error(path, references, key)
     labels = {span.label_ for gold in golds for span in gold or ()}
     if labels and not labels.intersection(pipe.labels):
         known = ", ".join(pipe.labels)

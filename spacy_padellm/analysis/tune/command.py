@@ -74,7 +74,7 @@ def tune_cli(
         check_output(output, replace=force)
         make_writable(output / "meta.json")
         if json_path is not None:
-            make_writable(json_path)
+            make_writable(json_path, inputs=data)
         nlp, pipe = load_for_analysis(model)
         wish = parse_wish(recall, precision, pipe.labels)
         golds = _read_corpora(data, nlp, pipe, names=names)

@@ -80,10 +80,13 @@ def test_evaluate_command_reports_corpora_that_cannot_be_scored(
 def test_evaluate_command_without_annotation_is_an_error(
     model: str, tmp_path: Path
 ) -> None:
-    DocBin(docs=[spacy.blank("en")(TEXT)]).to_disk(tmp_path / "gold.spacy")
+    doc = spacy.blank("en")(TEXT)
+    doc.spans["sc"] = [doc[:1]]
+    DocBin(docs=[doc]).to_disk(tmp_path / "gold.spacy")
     code, words = evaluate(model, tmp_path / "gold.spacy")
     assert code == 1
-    assert "is annotated" in words
+    assert "Give a corpus with doc.ents or doc.spans['padellm']" in words
+    assert "Its Docs have doc.spans['sc']" in words
 
 
 @pytest.mark.parametrize("name", ["gold.jsonl", "folder"])
