@@ -126,20 +126,20 @@ class GraphRunner:
 
     def _run(self, shape: GraphShape) -> Run:
         """Get the function that runs a pass of a shape."""
-        run = self._runs.get(shape)
-        if run is None:
-            run = partial(self._forward, shape)
-            if self.enabled:
-                try:
-                    run = self._capture(run)
-                except torch.OutOfMemoryError:
-                    raise
-                except RuntimeError as error:
-                    # this text's passes still run, without graphs
-                    logger.warning(Warnings.W194.format(error=error), exc_info=error)
-                    self.enabled = False
-            self._runs[shape] = run
-        return run
+        if shape in self._runs:
+            return self._runs[shape]
+        run = partial(self._forward, shape)
+        if self.enabled:
+            try:
+                self._runs[shape] = self._capture(run)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                # this text's passes still run, without graphs
+                logger.warning(Warnings.W194.format(error=error), exc_info=error)
+                self.enabled = False
+        # a run that is not captured is not kept: it holds the runner
+        return self._runs.get(shape, run)
 
     def _fill(
         self, shape: GraphShape, packed: PackedBatch, logit_positions: Sequence[int]
