@@ -73,8 +73,8 @@ def main() -> None:
         found[name] = measure(decode, sum(map(len, batches)))
         shown = {k: v for k, v in found[name].items() if not isinstance(v, list)}
         print(name, json.dumps(shown), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", "utf8")
+        if options.json:  # at once: the time may end
+            options.json.write_text(json.dumps(found, indent=1) + "\n", "utf8")
 
 
 def measure(decode: Any, texts: int) -> dict[str, Any]:

@@ -5,13 +5,15 @@
 #
 #   OUT=results bash benchmarks/gpu/run.sh [PART ...]
 #
-# OUT: a folder for the results. DEVICE: cuda (the default) or cpu, to rehearse with
+# OUT: a folder for the results. BUDGET: seconds for all parts; those at the end get what
+# is left. DEVICE: cuda (the default) or cpu, to rehearse with
 # SHAPES=tiny. CORPUS: CoNLL-2003 dev as a .spacy file. SITE: packages that the machine
 # lacks, as benchmarks/gpu/bundle.sh makes them.
 set -uo pipefail
 : "${OUT:?a folder for the results}" "${DEVICE:=cuda}" "${PYTHON:=python3}"
 : "${CORPUS:=gpu-bundle/conll03_dev.spacy}" "${SITE:=gpu-bundle/site.tar.xz}"
 : "${BASE:=gpu-bundle/base}" "${SHAPES:=7B 0.6B 135M}" "${TEXTS:=12}"
+: "${BUDGET:=480}" "${TRAIN_SHAPES:=135M 0.6B}" "${TRAIN_SECONDS:=12}"
 mkdir -p "$OUT"
 if [ -f "$SITE" ]; then
     site=$(mktemp -d)
@@ -23,7 +25,13 @@ export HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false
 part() { # NAME SECONDS COMMAND...
     local name=$1 limit=$2 start=$SECONDS
     shift 2
-    timeout "$limit" "$@" >"$OUT/$name.log" 2>&1
+    ((limit > BUDGET - start)) && limit=$((BUDGET - start))
+    if ((limit < 5)); then
+        echo "== $name: left out, no time" | tee -a "$OUT/summary.txt"
+        return
+    fi
+    # a process that waits for a GPU may not hear the first signal
+    timeout -k 5 "$limit" "$@" >"$OUT/$name.log" 2>&1
     echo "== $name: exit $? after $((SECONDS - start)) s" | tee -a "$OUT/summary.txt"
     grep -v "Loading weights" "$OUT/$name.log" | tail -n "${LINES_SHOWN:-25}" | cut -c 1-400
 }
@@ -44,9 +52,12 @@ run() {
             -o filterwarnings=default tests
         ;;
     shapes)
-        for shape in $SHAPES; do
-            measure "decoding-$shape" 110 --forced --shape "$shape" --texts "$TEXTS" \
-                --dtype bfloat16 --repeats 1 --decoders "tree,${graphs}tree-cascade,batch,struct,aug"
+        # apart from the slow ones, whose end may not come in time
+        for decoders in "tree,${graphs}tree-cascade,batch" "struct,aug"; do
+            for shape in $SHAPES; do
+                measure "decoding-$shape-${decoders%%,*}" 60 --forced --shape "$shape" \
+                    --texts "$TEXTS" --dtype bfloat16 --repeats 1 --decoders "$decoders"
+            done
         done
         ;;
     streams)
@@ -72,12 +83,19 @@ run() {
                 --shape "$shape" --device "$DEVICE" --json "$OUT/profile-$shape.json"
         done
         ;;
-    train)
-        part train 100 "$PYTHON" -m benchmarks.gpu.finetune "$BASE" "$CORPUS" \
-            "$OUT/train" --dev conll="$CORPUS" --dev-texts 100 --device "$DEVICE" \
-            --seconds "${TRAIN_SECONDS:-25}"
-        cp "$OUT/train/log.json" "$OUT/train.json"
-        rm -rf "$OUT/train"
+    training)
+        for shape in $TRAIN_SHAPES; do
+            part "training-$shape" 50 "$PYTHON" -m benchmarks.gpu.training "$CORPUS" \
+                --shape "$shape" --seconds "$TRAIN_SECONDS" --device "$DEVICE" \
+                --json "$OUT/training-$shape.json"
+        done
+        ;;
+    finetune)
+        part finetune 100 "$PYTHON" -m benchmarks.gpu.finetune "$BASE" "$CORPUS" \
+            "$OUT/finetune" --dev conll="$CORPUS" --dev-texts 100 --device "$DEVICE" \
+            --seconds "$TRAIN_SECONDS"
+        [ -f "$OUT/finetune/log.json" ] && cp "$OUT/finetune/log.json" "$OUT/finetune.json"
+        rm -rf "$OUT/finetune"
         ;;
     *)
         echo "unknown part: $1"
@@ -86,9 +104,10 @@ run() {
 }
 
 if [ $# -eq 0 ]; then
-    set -- tests shapes streams bundled train profile
+    set -- tests shapes streams bundled training profile
 fi
 for name in "$@"; do
     run "$name"
 done
+"$PYTHON" -m benchmarks.gpu.table "$OUT" | tee "$OUT/table.txt"
 cat "$OUT/summary.txt"
