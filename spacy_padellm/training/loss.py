@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.upload import send, upload
@@ -17,6 +18,9 @@ from spacy_padellm.training.separate_examples import unroll
 from spacy_padellm.training.tags import TagBatch
 from spacy_padellm.training.targets import TrainingTree
 from spacy_padellm.tree.token_tree import TokenTree, pad_trees
+
+# logits whose float32 copies take 256 MB
+_MOST_LOGITS = 1 << 26
 
 
 def batches(
@@ -78,8 +82,23 @@ class _Targets:
 
     def loss(self, logits: torch.Tensor) -> torch.Tensor:
         """The weighted sum of the cross-entropies."""
-        losses = F.cross_entropy(logits.float(), self.ids, reduction="none")
-        return losses @ self.weights
+        rows = max(1, _MOST_LOGITS // logits.shape[-1])
+        if len(logits) <= rows:
+            return _weighted_loss(logits, self.ids, self.weights)
+        # the float32 copies of a piece are made again for its gradient
+        kept = {"use_reentrant": False, "preserve_rng_state": False}
+        pieces = zip(
+            *(part.split(rows) for part in (logits, self.ids, self.weights)),
+            strict=True,
+        )
+        losses = [checkpoint(_weighted_loss, *piece, **kept) for piece in pieces]
+        return torch.stack(losses).sum()
+
+
+def _weighted_loss(
+    logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    return F.cross_entropy(logits.float(), ids, reduction="none") @ weights
 
 
 def tree_loss(lm: LanguageModel, trees: Sequence[TrainingTree]) -> torch.Tensor:

@@ -10,6 +10,7 @@ from conftest import CONFIGS, make_lm
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS, make_prompt
+from spacy_padellm.training import loss
 from spacy_padellm.training.loss import batches, summed, supported_trees, tree_loss
 from spacy_padellm.training.schedules import warmup_cosine
 from spacy_padellm.training.separate_examples import unroll
@@ -198,6 +199,27 @@ def test_training_batches_add_up_to_one_gradient() -> None:
         (tree_loss(lm, batch) / total).backward()
     found = torch.cat([p.grad.flatten() for p in lm.model.parameters()])
     assert (found - expected).norm() / expected.norm() < 1e-4
+
+
+def test_training_loss_of_many_logits_is_computed_in_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lm = make_lm("llama")
+    trees = trees_of(lm, random_golds(3, 12), "compact")
+    whole, expected = tree_loss(lm, trees), gradient(lm, trees)
+    sizes: list[int] = []
+    plain = loss._weighted_loss
+
+    def weighted(logits: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(logits))
+        return plain(logits, *rest)
+
+    monkeypatch.setattr(loss, "_MOST_LOGITS", 7 * len(lm.tokenizer))
+    monkeypatch.setattr(loss, "_weighted_loss", weighted)
+    torch.testing.assert_close(gradient(lm, trees), expected)
+    assert max(sizes) == 7
+    with torch.no_grad():
+        torch.testing.assert_close(tree_loss(lm, trees), whole.detach())
 
 
 def test_training_nan_loss_is_an_error() -> None:
