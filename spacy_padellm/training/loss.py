@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -86,13 +87,14 @@ class _Targets:
         if len(logits) <= rows:
             return _weighted_loss(logits, self.ids, self.weights)
         # the float32 copies of a piece are made again for its gradient
-        kept = {"use_reentrant": False, "preserve_rng_state": False}
+        piece_loss = partial(
+            checkpoint, _weighted_loss, use_reentrant=False, preserve_rng_state=False
+        )
         pieces = zip(
             *(part.split(rows) for part in (logits, self.ids, self.weights)),
             strict=True,
         )
-        losses = [checkpoint(_weighted_loss, *piece, **kept) for piece in pieces]
-        return torch.stack(losses).sum()
+        return torch.stack([piece_loss(*piece) for piece in pieces]).sum()
 
 
 def _weighted_loss(
