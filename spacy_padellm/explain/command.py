@@ -40,24 +40,24 @@ def explain_cli(
         if output is not None:
             make_writable(output)
         nlp, pipe = load_for_analysis(model)
-        doc, records = explain(nlp, pipe, text, all_prompts=all_prompts)
+        doc, traces = explain(nlp, pipe, text, all_prompts=all_prompts)
     except ValueError as error:
         msg.fail(str(error), exits=1)
-    for record in records:
-        msg.divider(record.text if len(record.text) < 72 else record.text[:71] + "…")
+    for trace in traces:
+        msg.divider(trace.text if len(trace.text) < 72 else trace.text[:71] + "…")
         rows = []
-        for label in record.labels:
-            found = [m for m in record.mentions if m.label == label.label]
+        for label in trace.labels:
+            found = [m for m in trace.mentions if m.label == label.label]
             words = ", ".join(f"{m.text} {m.score:.2f}" for m in found)
-            how = f"pass {label.number}" if label.number else "sure tags"
+            origin = f"pass {label.number}" if label.number else "sure tags"
             count = label.count if label.number else "-"
-            rows.append((label.label, how, count, len(found), words))
+            rows.append((label.label, origin, count, len(found), words))
         header = ("label", "from", "count", "found", "mentions")
         msg.table(rows, header=header, divider=True)
-        msg.text(summary(record))
+        msg.text(summary(trace))
     entities = ", ".join(f"{ent.text} ({ent.label_})" for ent in doc.ents)
     msg.good(f"Entities: {entities or 'none'}")
     if output is not None:
         with exit_if_unwritable(output):
-            output.write_text(draw(records), "utf8")
+            output.write_text(draw(traces), "utf8")
         msg.good(f"Drawn in {output}")

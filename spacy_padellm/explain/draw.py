@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from unicodedata import east_asian_width
 
-from spacy_padellm.explain.record import LabelRecord, MentionRecord, Record
+from spacy_padellm.explain.trace import DecodingTrace, LabelTrace, MentionTrace
 
 WIDTH = 960
 _MARGIN, _ROW, _BOX = 20, 34, 24  # pixels
@@ -40,15 +40,15 @@ text { font: 12px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace }
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def draw(records: Sequence[Record]) -> str:
+def draw(traces: Sequence[DecodingTrace]) -> str:
     """Draw token trees below each other.
 
-    records (Sequence[Record]): How each window of a text was decoded.
+    traces (Sequence[DecodingTrace]): How each window of a text was decoded.
     RETURNS (str): An SVG file, for light and dark pages.
     """
     page = _Page()
-    for record in records:
-        page.add(record)
+    for trace in traces:
+        page.add(trace)
     page.legend()
     height = page.y + _MARGIN
     return (
@@ -59,16 +59,16 @@ def draw(records: Sequence[Record]) -> str:
     )
 
 
-def summary(record: Record) -> str:
+def summary(trace: DecodingTrace) -> str:
     """What a text cost, in one line."""
-    passes = f"{len(record.passes)} forward pass{'es' * (len(record.passes) != 1)}"
-    sizes = " + ".join(map(str, record.passes))
-    line = f"{passes}, {record.tokens} tokens"
-    if len(record.passes) > 1:
+    passes = f"{len(trace.passes)} forward pass{'es' * (len(trace.passes) != 1)}"
+    sizes = " + ".join(map(str, trace.passes))
+    line = f"{passes}, {trace.tokens} tokens"
+    if len(trace.passes) > 1:
         line += f" ({sizes})"
-    if record.separate_tokens:
-        line += f"; as separate sequences {record.separate_tokens}"
-    accepted, drafted = record.drafts()
+    if trace.separate_tokens:
+        line += f"; as separate sequences {trace.separate_tokens}"
+    accepted, drafted = trace.drafts()
     if drafted:
         line += f"; {accepted} of {drafted} drafted tokens accepted"
     return line
@@ -81,14 +81,14 @@ class _Page:
     shapes: list[str] = field(default_factory=list)
     y: float = _MARGIN
 
-    def add(self, record: Record) -> None:
+    def add(self, trace: DecodingTrace) -> None:
         """Draw a tree."""
-        self._words(_MARGIN, self.y + 12, summary(record), kind="small")
+        self._words(_MARGIN, self.y + 12, summary(trace), kind="small")
         self.y += 34
         top = self.y
-        for label in record.labels:
-            self._label(record, label, top)
-        lines = list(_wrap(record.text, int((_TEXT_END - _MARGIN - 16) / _LETTER)))
+        for label in trace.labels:
+            self._label(trace, label, top)
+        lines = list(_wrap(trace.text, int((_TEXT_END - _MARGIN - 16) / _LETTER)))
         height = 16 * len(lines) + 12
         self._rect(_MARGIN, top, _TEXT_END - _MARGIN, height, "box")
         for number, line in enumerate(lines):
@@ -107,26 +107,26 @@ class _Page:
         self._words(_MARGIN, self.y + 11, words, kind="small")
         self.y += 16
 
-    def _label(self, record: Record, label: LabelRecord, top: float) -> None:
+    def _label(self, trace: DecodingTrace, label: LabelTrace, top: float) -> None:
         """Draw a branch: the label, its count, and its mentions."""
         y = self.y
         self._edge(_TEXT_END, top + _BOX / 2, _LABELS, y + _BOX / 2)
         end = self._box(_LABELS, y, label.name, "box", number=label.number)
         if not label.number:
-            self._tagged(record, label, end)
+            self._tagged(trace, label, end)
             return
         self._edge(end, y + _BOX / 2, _COUNTS, y + _BOX / 2)
         end = self._box(_COUNTS, y, str(label.count), "generated")
-        shown = [mention for mention in label.mentions if mention.pieces]
+        shown = [mention for mention in label.mentions if mention.tokens]
         for mention in shown:
             self._edge(end, y + _BOX / 2, _MENTIONS, self.y + _BOX / 2)
             self._mention(mention)
         if not shown:
             self.y += _ROW
 
-    def _tagged(self, record: Record, label: LabelRecord, end: float) -> None:
+    def _tagged(self, trace: DecodingTrace, label: LabelTrace, end: float) -> None:
         """Draw the mentions of a label whose tags are sure."""
-        found = [m for m in record.mentions if m.label == label.label]
+        found = [m for m in trace.mentions if m.label == label.label]
         x, y = float(_COUNTS), self.y + _BOX / 2
         self._edge(end, y, x, y)
         x = self._box(x, self.y, str(len(found)), "tag")
@@ -140,14 +140,14 @@ class _Page:
             x = self._box(x, self.y, mention.text, "tag") + 6
         self.y += _ROW
 
-    def _mention(self, mention: MentionRecord) -> None:
+    def _mention(self, mention: MentionTrace) -> None:
         """Draw the tokens of a mention."""
         x = self._box(_MENTIONS, self.y, str(mention.index), "box") + 6
-        for piece in mention.pieces:
-            width = _width(piece.text) + 22
+        for token in mention.tokens:
+            width = _width(token.text) + 22
             if x + width > WIDTH - _MARGIN and x > _MENTIONS + 40:
                 x, self.y = _MENTIONS + 40, self.y + _ROW
-            x = self._box(x, self.y, piece.text, piece.how, number=piece.number) + 4
+            x = self._box(x, self.y, token.text, token.origin, number=token.number) + 4
         self.y += _ROW
 
     def _box(

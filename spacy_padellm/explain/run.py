@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Errors
-from spacy_padellm.explain.record import Record, record_text
+from spacy_padellm.explain.trace import DecodingTrace, trace_decoding
 from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.text.normalize import normalize_text
@@ -18,14 +18,14 @@ from spacy_padellm.text.normalize import normalize_text
 
 def explain(
     nlp: Language, pipe: PaDeLLMNER, text: str, *, all_prompts: bool = False
-) -> tuple[Doc, list[Record]]:
-    """Annotate a text, and record how each of its windows is decoded.
+) -> tuple[Doc, list[DecodingTrace]]:
+    """Annotate a text, and trace how each of its windows is decoded.
 
     nlp (Language): The pipeline.
     pipe (PaDeLLMNER): Its component, whose decoder must be a `TreeDecoder`.
     text (str): The text.
     all_prompts (bool): Whether to run the prompts of labels whose tags are sure, too.
-    RETURNS (tuple[Doc, list[Record]]): The annotated text, and its windows.
+    RETURNS (tuple[Doc, list[DecodingTrace]]): The annotated text, and its windows.
     RAISES (ValueError): If the pipeline decodes in another way, or there is no word.
     """
     decoder = pipe.decoder
@@ -43,4 +43,4 @@ def explain(
     if all_prompts:
         decoder = replace(decoder, sure_tag_probability=1.0)
     job = DecodeJob(lm.tokens_of(prompt), pipe.label_data, lm)
-    return doc, [record_text(decoder, job, window) for window in windows]
+    return doc, [trace_decoding(decoder, job, window) for window in windows]

@@ -19,8 +19,13 @@ from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.explain.draw import draw, summary
-from spacy_padellm.explain.record import LabelRecord, MentionRecord, Piece, Record
 from spacy_padellm.explain.run import explain
+from spacy_padellm.explain.trace import (
+    DecodingTrace,
+    LabelTrace,
+    MentionTrace,
+    TracedToken,
+)
 from spacy_padellm.pipeline.bundled import load_pipeline
 
 TEXT = "Angela Merkel met Emmanuel Macron in Berlin."
@@ -39,7 +44,9 @@ def paper(nlp: Language, monkeypatch: pytest.MonkeyPatch) -> Language:
     return nlp
 
 
-def records(nlp: Language, text: str, *, all_prompts: bool = False) -> list[Record]:
+def traces(
+    nlp: Language, text: str, *, all_prompts: bool = False
+) -> list[DecodingTrace]:
     return explain(nlp, pipe_of(nlp), text, all_prompts=all_prompts)[1]
 
 
@@ -60,8 +67,8 @@ def test_explain_mentions_are_those_of_the_decoder(
         finally:
             pipe.decoder = decoder_before
         found = {
-            record.text: record.mentions
-            for record in records(nlp, text, all_prompts=all_prompts)
+            trace.text: trace.mentions
+            for trace in traces(nlp, text, all_prompts=all_prompts)
         }
         assert {text: list(ms) for text, ms in recorder.found.items()} == found
 
@@ -70,55 +77,55 @@ def test_explain_counts_the_passes_of_the_model(nlp: Language) -> None:
     lm = pipe_of(nlp).handle.lm()
     with count_work(lm) as work:
         nlp(TEXT)
-    (record,) = records(nlp, TEXT)
-    assert len(record.passes) == work.passes
-    assert record.tokens <= work.tokens
+    (trace,) = traces(nlp, TEXT)
+    assert len(trace.passes) == work.passes
+    assert trace.tokens <= work.tokens
 
 
 def test_explain_labels_with_sure_tags_have_no_prompt(nlp: Language) -> None:
-    (record,) = records(nlp, TEXT)
-    assert {label.number for label in record.labels} == {0}
-    assert record.separate_tokens == 0
+    (trace,) = traces(nlp, TEXT)
+    assert {label.number for label in trace.labels} == {0}
+    assert trace.separate_tokens == 0
 
 
 def test_explain_all_prompts_shows_each_label(nlp: Language) -> None:
-    (record,) = records(nlp, TEXT, all_prompts=True)
-    counts = {label.label: label.count for label in record.labels}
+    (trace,) = traces(nlp, TEXT, all_prompts=True)
+    counts = {label.label: label.count for label in trace.labels}
     assert counts == {"PER": 2, "LOC": 1, "ORG": 0, "MISC": 0}
-    assert {label.number for label in record.labels} == {2}
-    assert record.separate_tokens > record.tokens
-    assert record.drafts() == (12, 12)
+    assert {label.number for label in trace.labels} == {2}
+    assert trace.separate_tokens > trace.tokens
+    assert trace.drafts() == (12, 12)
 
 
 def test_explain_pieces_are_those_of_the_mentions(paper: Language) -> None:
-    (record,) = records(paper, TEXT)
+    (trace,) = traces(paper, TEXT)
     found = [
-        "".join(piece.text for piece in mention.pieces if piece.how != "rejected")
-        for label in record.labels
+        "".join(token.text for token in mention.tokens if token.origin != "rejected")
+        for label in trace.labels
         for mention in label.mentions
         if mention.kept
     ]
-    assert [text.strip() for text in found] == [m.text for m in record.mentions]
+    assert [text.strip() for text in found] == [m.text for m in trace.mentions]
 
 
 def test_explain_shows_drafts_that_were_rejected(paper: Language) -> None:
     lines = FIRST.read_text("utf8").splitlines()[:12]
     found = [
-        record.drafts()
+        trace.drafts()
         for line in lines
-        for record in records(paper, json.loads(line)["text"])
+        for trace in traces(paper, json.loads(line)["text"])
     ]
     assert any(accepted < drafted for accepted, drafted in found)
     assert all(accepted <= drafted for accepted, drafted in found)
 
 
-def test_explain_long_texts_have_a_record_for_each_window(nlp: Language) -> None:
-    assert len(records(nlp, f"{TEXT} " * 6)) > 1
+def test_explain_long_texts_have_a_trace_for_each_window(nlp: Language) -> None:
+    assert len(traces(nlp, f"{TEXT} " * 6)) > 1
 
 
 def test_explain_leaves_the_decoder_as_it_is(nlp: Language) -> None:
     before = pipe_of(nlp).decoder
-    records(nlp, TEXT, all_prompts=True)
+    traces(nlp, TEXT, all_prompts=True)
     assert pipe_of(nlp).decoder is before
 
 
@@ -127,13 +134,13 @@ def test_explain_names_a_decoder_without_trees(
 ) -> None:
     monkeypatch.setattr(pipe_of(nlp), "decoder", BatchDecoder())
     with pytest.raises(ValueError, match="BatchDecoder"):
-        records(nlp, TEXT)
+        traces(nlp, TEXT)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t"])
 def test_explain_needs_words(nlp: Language, text: str) -> None:
     with pytest.raises(ValueError, match="no words"):
-        records(nlp, text)
+        traces(nlp, text)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +156,10 @@ def test_explain_needs_words(nlp: Language, text: str) -> None:
     ],
 )
 def test_explain_draws_xml_of_any_text(text: str) -> None:
-    pieces = [Piece(text, "rejected", 1), Piece(text, "generated", 2)] * 4
-    label = LabelRecord("A", text, 1, 5, [MentionRecord(1, pieces, 6, True)])
-    record = Record(text, [label, LabelRecord("B", "sure")], [9, 3], [])
-    root = ElementTree.fromstring(draw([record, record]))
+    tokens = [TracedToken(text, "rejected", 1), TracedToken(text, "generated", 2)] * 4
+    label = LabelTrace("A", text, 1, 5, [MentionTrace(1, tokens, 6, True)])
+    trace = DecodingTrace(text, [label, LabelTrace("B", "sure")], [9, 3], [])
+    root = ElementTree.fromstring(draw([trace, trace]))
     assert root.tag.endswith("svg")
     boxes = root.findall("{*}rect")
     for box in boxes[1:]:
@@ -160,14 +167,14 @@ def test_explain_draws_xml_of_any_text(text: str) -> None:
 
 
 def test_explain_summary_is_in_words() -> None:
-    piece = Piece("Bob", "accepted", 2)
-    label = LabelRecord("A", "a", 1, 5, [MentionRecord(1, [piece], 7, True)])
-    record = Record("Bob", [label], [6, 3], [])
-    assert summary(record) == (
+    token = TracedToken("Bob", "accepted", 2)
+    label = LabelTrace("A", "a", 1, 5, [MentionTrace(1, [token], 7, True)])
+    trace = DecodingTrace("Bob", [label], [6, 3], [])
+    assert summary(trace) == (
         "2 forward passes, 9 tokens (6 + 3); as separate sequences 14; 1 of 1 drafted "
         "tokens accepted"
     )
-    assert summary(Record("", [], [4], [])) == "1 forward pass, 4 tokens"
+    assert summary(DecodingTrace("", [], [4], [])) == "1 forward pass, 4 tokens"
 
 
 def test_explain_command_prints_and_draws(tmp_path: Path) -> None:
@@ -189,7 +196,7 @@ def test_explain_command_reports_errors(tmp_path: Path) -> None:
 
 def test_explain_draws_long_words_in_linear_time() -> None:
     short, long = (
-        Record(unit * 20, [], [1], []) for unit in ("word " * 500, "x" * 500)
+        DecodingTrace(unit * 20, [], [1], []) for unit in ("word " * 500, "x" * 500)
     )
     start = process_time()
     draw([short])

@@ -1,4 +1,4 @@
-"""Decode a text with the tree decoder, and keep what each pass did."""
+"""Decode a text with the tree decoder, and trace what each pass did."""
 
 from __future__ import annotations
 
@@ -19,54 +19,55 @@ from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.token_strings import TokenStrings
 
-How = Literal["generated", "accepted", "rejected"]
+Origin = Literal["generated", "accepted", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TracedToken:
     """A token of a mention.
 
     text (str): Its string.
-    how (How): "generated" by the model, or a draft that was "accepted" or "rejected".
+    origin (Origin): "generated" by the model, or a draft that was "accepted" or
+        "rejected".
     number (int): The pass that did so, from 1.
     """
 
     text: str
-    how: How
+    origin: Origin
     number: int
 
 
 @dataclass(slots=True)
-class MentionRecord:
+class MentionTrace:
     """A mention that was generated.
 
     index (int): Its number within the label, from 1.
-    pieces (list[Piece]): Its tokens, and drafts that were rejected, in their order.
+    tokens (list[TracedToken]): Its tokens, and rejected drafts, in their order.
     prompt (int): Tokens of its prompt, from the root on.
     kept (bool): Whether the label's count includes it.
     """
 
     index: int
-    pieces: list[Piece] = field(default_factory=list)
+    tokens: list[TracedToken] = field(default_factory=list)
     prompt: int = 0
     kept: bool = False
 
 
 @dataclass(slots=True)
-class LabelRecord:
+class LabelTrace:
     """A label.
 
     label, name (str): The label, and its name in the prompt.
     number (int): The pass that ran its prompt; 0 if its tags were sure.
     prompt (int): Tokens of its prompt, from the root on.
-    mentions (list[MentionRecord]): The mentions that were generated.
+    mentions (list[MentionTrace]): The mentions that were generated.
     """
 
     label: str
     name: str
     number: int = 0
     prompt: int = 0
-    mentions: list[MentionRecord] = field(default_factory=list)
+    mentions: list[MentionTrace] = field(default_factory=list)
 
     @property
     def count(self) -> int:
@@ -75,17 +76,17 @@ class LabelRecord:
 
 
 @dataclass(slots=True)
-class Record:
+class DecodingTrace:
     """How a text was decoded.
 
     text (str): The text.
-    labels (list[LabelRecord]): Its labels.
+    labels (list[LabelTrace]): Its labels.
     passes (list[int]): The number of tokens of each forward pass.
     mentions (list[Mention]): The mentions that were found.
     """
 
     text: str
-    labels: list[LabelRecord]
+    labels: list[LabelTrace]
     passes: list[int]
     mentions: list[Mention]
 
@@ -101,7 +102,7 @@ class Record:
             label.prompt
             + 1
             + sum(
-                m.prompt + len(_generated(m.pieces)) for m in label.mentions if m.kept
+                m.prompt + len(_generated(m.tokens)) for m in label.mentions if m.kept
             )
             for label in self.labels
             if label.number
@@ -109,23 +110,23 @@ class Record:
 
     def drafts(self) -> tuple[int, int]:
         """The numbers of drafted tokens that were accepted, and of all of them."""
-        hows = [
-            piece.how
+        origins = [
+            token.origin
             for label in self.labels
             for mention in label.mentions
-            for piece in mention.pieces
+            for token in mention.tokens
         ]
-        accepted = hows.count("accepted")
-        return accepted, accepted + hows.count("rejected")
+        accepted = origins.count("accepted")
+        return accepted, accepted + origins.count("rejected")
 
 
-def record_text(decoder: TreeDecoder, job: DecodeJob, text: str) -> Record:
+def trace_decoding(decoder: TreeDecoder, job: DecodeJob, text: str) -> DecodingTrace:
     """Decode a text alone.
 
     decoder (TreeDecoder): The decoder.
     job (DecodeJob): The model, the prompt and the labels.
     text (str): A text that fits the model's context.
-    RETURNS (Record): What happened.
+    RETURNS (DecodingTrace): What happened.
     RAISES (ValueError): If the text cannot be decoded.
     """
     lm, names = job.model, list(job.labels.values())
@@ -134,7 +135,7 @@ def record_text(decoder: TreeDecoder, job: DecodeJob, text: str) -> Record:
         tags = choose_tags(lm, job.labels, eos=job.prompt.eos)
     usable = decoder.tag_weight and not lm.tags.overlaps
     (branches,) = job.prompt.count_branches([text], names)
-    tree = _RecordedText(
+    tree = _TracedText(
         job.prompt,
         text,
         branches,
@@ -161,18 +162,18 @@ def record_text(decoder: TreeDecoder, job: DecodeJob, text: str) -> Record:
     results = [finished[1] for finished in run if finished is not None]
     if isinstance(results[0], Exception):
         raise results[0]
-    return tree.record(text, results[0])
+    return tree.trace(text, results[0])
 
 
-class _RecordedText(TreeText):
+class _TracedText(TreeText):
     """A text's token tree that notes what each pass does."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         """See `TreeText`."""
         super().__init__(*args, **settings)
         self._passes: list[int] = []
-        self._seen: dict[int, LabelRecord] = {}  # by the identity of its branch
-        self._noted: dict[int, MentionRecord] = {}
+        self._seen: dict[int, LabelTrace] = {}  # by the identity of its branch
+        self._noted: dict[int, MentionTrace] = {}
         self._kept: list[object] = []  # branches: no identity is used twice
 
     def advance(self, result: PassResult, *, draft_tokens: int) -> bool:
@@ -189,68 +190,68 @@ class _RecordedText(TreeText):
         unfinished = super().advance(result, draft_tokens=draft_tokens)
         for branch, start, drafted in before:
             new = branch.generated[start:]
-            pieces = _pieces(self._prompt.strings, new, drafted, number)
-            self._noted[id(branch)].pieces += pieces
+            tokens = _traced_tokens(self._prompt.strings, new, drafted, number)
+            self._noted[id(branch)].tokens += tokens
         for branch in self._generating + self._done:
             self._noted[id(branch)].kept = True
         for count in self._counting:
             self._note_label(count, number + 1)
         return unfinished
 
-    def record(self, text: str, mentions: Sequence[Mention]) -> Record:
+    def trace(self, text: str, mentions: Sequence[Mention]) -> DecodingTrace:
         """What happened to the text, once it is decoded.
 
         text (str): The text.
         mentions (Sequence[Mention]): The mentions that were found.
         """
-        seen = {record.label: record for record in self._seen.values()}
+        seen = {trace.label: trace for trace in self._seen.values()}
         labels = [
-            seen.get(label) or LabelRecord(label, name)
+            seen.get(label) or LabelTrace(label, name)
             for label, name in self._labels.items()
         ]
-        return Record(text, labels, self._passes, list(mentions))
+        return DecodingTrace(text, labels, self._passes, list(mentions))
 
     def _note_label(self, count: CountBranch, number: int) -> None:
         """Note a label and its mentions, when they are in the tree."""
-        record = self._seen.get(id(count))
-        if record is None:
+        trace = self._seen.get(id(count))
+        if trace is None:
             prompt = self.tree.depth(count.end) + 1
             name = self._labels[count.label]
-            record = self._seen[id(count)] = LabelRecord(
+            trace = self._seen[id(count)] = LabelTrace(
                 count.label, name, number, prompt
             )
             self._kept.append(count)
         for mention in count.mentions:
-            self._note_mention(mention, record)
+            self._note_mention(mention, trace)
 
-    def _note_mention(self, branch: MentionBranch, label: LabelRecord) -> None:
+    def _note_mention(self, branch: MentionBranch, label: LabelTrace) -> None:
         if id(branch) not in self._noted:
             prompt = self.tree.depth(branch.end) + 1
-            record = MentionRecord(branch.index, prompt=prompt)
-            self._noted[id(branch)] = record
-            label.mentions.append(record)
+            trace = MentionTrace(branch.index, prompt=prompt)
+            self._noted[id(branch)] = trace
+            label.mentions.append(trace)
             self._kept.append(branch)
 
 
-def _pieces(
+def _traced_tokens(
     strings: TokenStrings, new: Sequence[int], drafted: Sequence[int], number: int
-) -> list[Piece]:
+) -> list[TracedToken]:
     """The tokens that a pass gave a mention, and the drafts that it rejected."""
     right = 0
     while right < min(len(new), len(drafted)) and new[right] == drafted[right]:
         right += 1
-    found: list[tuple[How, Sequence[int]]] = [
+    found: list[tuple[Origin, Sequence[int]]] = [
         ("accepted", new[:right]),
         ("rejected", drafted[right:]),
         ("generated", new[right:]),
     ]
     return [
-        Piece(strings.string(token), how, number)
-        for how, tokens in found
+        TracedToken(strings.string(token), origin, number)
+        for origin, tokens in found
         for token in tokens
     ]
 
 
-def _generated(pieces: Iterable[Piece]) -> list[Piece]:
+def _generated(tokens: Iterable[TracedToken]) -> list[TracedToken]:
     """The tokens of a mention, without drafts that were rejected."""
-    return [piece for piece in pieces if piece.how != "rejected"]
+    return [token for token in tokens if token.origin != "rejected"]
