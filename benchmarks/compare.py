@@ -45,7 +45,7 @@ from spacy_padellm.benchmark.results.figures import lengths
 from spacy_padellm.benchmark.subjects.pipelines import (
     FACTORY,
     SPANS_KEY,
-    gold_text,
+    gold_text_of,
     read_corpus,
 )
 from spacy_padellm.mention.mention import ScoredSpan
@@ -211,7 +211,7 @@ def score(
             pipe: Any = nlp.get_pipe(FACTORY)
             found = pipe.predict([_blank(gold) for gold in golds])
             prompt = pipe.handle.lm().tokens_of(pipe.prompt)
-            gold_texts = [gold_text(gold) for gold in golds]
+            gold_texts = [gold_text_of(gold) for gold in golds]
             tokens, sequences = lengths(
                 pipe.decoder, prompt, gold_texts, pipe.label_data
             )

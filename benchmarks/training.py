@@ -23,7 +23,7 @@ from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.training.loss import batches, tree_loss
 from spacy_padellm.training.master_weights import MasterWeights
 from spacy_padellm.training.optimizers import make_optimizers
-from spacy_padellm.training.separate_examples import unroll
+from spacy_padellm.training.separate_examples import separate_examples
 from spacy_padellm.training.targets import TrainingTree, make_trees
 
 TEXTS_A_STEP = 32
@@ -69,7 +69,7 @@ def main() -> None:
     )
     random.Random(0).shuffle(trees)
     steps = [trees[i : i + TEXTS_A_STEP] for i in range(0, len(trees), TEXTS_A_STEP)]
-    examples = [[e for tree in step for e in unroll(tree)] for step in steps]
+    examples = [[e for tree in step for e in separate_examples(tree)] for step in steps]
     epoch(lm, steps[:2])
     results = {}
     for name, run in (("tree", steps), ("separate examples", examples)):

@@ -15,7 +15,7 @@ REJECTED_EXIT = 3
 STOPPED_EXIT = 130  # as a shell reports Ctrl-C
 
 
-class OutputFormat(str, Enum):
+class FileFormat(str, Enum):
     """The format of the output files."""
 
     parquet = "parquet"
@@ -47,8 +47,8 @@ def annotate_cli(
         str, typer.Option(help="Columns to copy to the output, e.g. id,url")
     ] = "",
     output_format: Annotated[
-        OutputFormat, typer.Option("--format", "-f", help="Output format")
-    ] = OutputFormat.parquet,
+        FileFormat, typer.Option("--format", "-f", help="Output format")
+    ] = FileFormat.parquet,
     shard_size: Annotated[
         int, typer.Option(min=1, help="Maximum number of rows per output file")
     ] = 10_000,

@@ -11,7 +11,12 @@ from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 
 from spacy_padellm.annotate.files import AnnotateError, ShardError, open_file
-from spacy_padellm.annotate.records import Cut, InputLayout, InputRecord, even_cuts
+from spacy_padellm.annotate.records import (
+    InputLayout,
+    InputRecord,
+    RowRange,
+    even_row_ranges,
+)
 from spacy_padellm.errors import Errors
 
 
@@ -26,20 +31,22 @@ def inspect_docs(path: str, *, keep: Sequence[str], shard_size: int) -> InputLay
     if keep:
         message = Errors.P405.format(path=path, column=keep[0], known="text")
         raise AnnotateError(message)
-    return InputLayout(even_cuts(len(_load_docbin(path)), shard_size), pa.schema([]))
+    return InputLayout(
+        even_row_ranges(len(_load_docbin(path)), shard_size), pa.schema([])
+    )
 
 
-def read_docbin(path: str, cut: Cut, vocab: Vocab) -> Iterator[InputRecord]:
+def read_docbin(path: str, rows: RowRange, vocab: Vocab) -> Iterator[InputRecord]:
     """Read a range of Docs with their annotation.
 
     path (str): The file.
-    cut (Cut): The range.
+    rows (RowRange): The range.
     vocab (Vocab): The vocabulary of the Docs.
     RAISES (ShardError): If the file is broken.
     """
     docs = _load_docbin(path).get_docs(vocab)
     with _wrap_errors(path):
-        for row, doc in enumerate(islice(docs, cut.start, cut.stop), cut.start):
+        for row, doc in enumerate(islice(docs, rows.start, rows.stop), rows.start):
             yield InputRecord(row, doc.text, doc=doc)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from spacy_padellm.annotate.files import AnnotateError, open_file
-from spacy_padellm.annotate.records import BadRecord, Cut, InputLayout, InputRecord
+from spacy_padellm.annotate.records import BadRecord, InputLayout, InputRecord, RowRange
 from spacy_padellm.errors import Errors
 
 BLOCK = 1 << 20
@@ -46,21 +46,21 @@ def inspect_lines(
     RAISES (AnnotateError): If a column is missing, or the text column holds no text.
     """
     with open_file(path) as file:
-        cuts = cut_lines(file, shard_size)
-    if not cuts:
+        row_ranges = find_row_ranges(file, shard_size)
+    if not row_ranges:
         return InputLayout([], pa.schema([]))
     if data_format == "jsonl":
         columns = _sample_columns(path, text_column, keep)
         if columns is None:
             return InputLayout([], pa.schema([]))
-        return InputLayout(cuts, columns)
+        return InputLayout(row_ranges, columns)
     if keep:
         message = Errors.P405.format(path=path, column=keep[0], known="text")
         raise AnnotateError(message)
-    return InputLayout(cuts, pa.schema([]))
+    return InputLayout(row_ranges, pa.schema([]))
 
 
-def cut_lines(file: IO[bytes], size: int) -> list[Cut]:
+def find_row_ranges(file: IO[bytes], size: int) -> list[RowRange]:
     """Divide a file into ranges of lines, with their byte offsets.
 
     file (IO[bytes]): The file, decompressed.
@@ -78,7 +78,7 @@ def cut_lines(file: IO[bytes], size: int) -> list[Cut]:
     starts = range(0, lines, size)
     # no range starts at a boundary at the end of the file
     return [
-        Cut(start, min(start + size, lines), offset)
+        RowRange(start, min(start + size, lines), offset)
         for start, offset in zip(starts, offsets, strict=False)
     ]
 
@@ -140,17 +140,17 @@ def _parse(line: bytes) -> Any:
         return None
 
 
-def read_line_range(path: str, cut: Cut) -> Iterator[tuple[int, bytes]]:
+def read_line_range(path: str, rows: RowRange) -> Iterator[tuple[int, bytes]]:
     """Read a range of lines, without line ends and byte-order mark.
 
     path (str): The file.
-    cut (Cut): The range.
+    rows (RowRange): The range.
     YIELDS (tuple[int, bytes]): The number of the line, from 0, and the line.
     RAISES (EOFError): If the file ends before the range does.
     """
     with open_file(path) as file:
-        _skip(file, cut.offset)
-        for row in range(cut.start, cut.stop):
+        _skip(file, rows.offset)
+        for row in range(rows.start, rows.stop):
             line = file.readline()
             if not line:
                 raise EOFError(f"it ended at line {row}, and was longer before")
@@ -166,14 +166,14 @@ def _skip(file: IO[bytes], size: int) -> None:
         size -= len(block)
 
 
-def read_text_records(path: str, cut: Cut) -> Iterator[InputRecord | BadRecord]:
+def read_text_records(path: str, rows: RowRange) -> Iterator[InputRecord | BadRecord]:
     """Read a range of lines, each of which is a text, even if it is empty.
 
     path (str): The file.
-    cut (Cut): The range.
+    rows (RowRange): The range.
     YIELDS (InputRecord | BadRecord): One for each line.
     """
-    for row, line in read_line_range(path, cut):
+    for row, line in read_line_range(path, rows):
         try:
             yield InputRecord(row, line.decode("utf8"))
         except UnicodeDecodeError as error:
@@ -181,17 +181,17 @@ def read_text_records(path: str, cut: Cut) -> Iterator[InputRecord | BadRecord]:
 
 
 def read_jsonl_records(
-    path: str, cut: Cut, *, text_column: str, columns: pa.Schema
+    path: str, rows: RowRange, *, text_column: str, columns: pa.Schema
 ) -> Iterator[InputRecord | BadRecord]:
     """Read a range of lines, each of which is a JSON object or empty.
 
     path (str): The file.
-    cut (Cut): The range.
+    rows (RowRange): The range.
     text_column (str): The key of the text.
     columns (pa.Schema): The columns to keep.
     YIELDS (InputRecord | BadRecord): One for each line that is not empty.
     """
-    for row, line in read_line_range(path, cut):
+    for row, line in read_line_range(path, rows):
         if not line.strip():
             continue
         try:

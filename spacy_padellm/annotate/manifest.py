@@ -23,7 +23,7 @@ from spacy_padellm.annotate.output import (
     list_names,
 )
 from spacy_padellm.annotate.plan import Plan, Shard
-from spacy_padellm.annotate.records import Cut
+from spacy_padellm.annotate.records import RowRange
 from spacy_padellm.errors import Errors
 
 # what reading values of other types than those that were written may raise
@@ -120,9 +120,9 @@ def _to_json(identity: Identity, plan: Plan) -> bytes:
         "shards": [
             [
                 indexes[shard.path],
-                shard.cut.start,
-                shard.cut.stop,
-                shard.cut.offset,
+                shard.row_range.start,
+                shard.row_range.stop,
+                shard.row_range.offset,
             ]
             for shard in plan.shards
         ],
@@ -136,8 +136,8 @@ def _plan_from(manifest: dict[str, Any]) -> Plan:
     # manifests of earlier versions have no footers
     footers = manifest.get("footers", [""] * len(inputs))
     shards = [
-        Shard(index, inputs[file], Cut(*cut), footers[file])
-        for index, (file, *cut) in enumerate(manifest["shards"])
+        Shard(index, inputs[file], RowRange(*row_range), footers[file])
+        for index, (file, *row_range) in enumerate(manifest["shards"])
     ]
     schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(manifest["schema"])))
     return Plan(shards, schema)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from spacy_padellm.annotate.docs import inspect_docs
 from spacy_padellm.annotate.files import AnnotateError, InputFile, wrap_read_errors
 from spacy_padellm.annotate.lines import inspect_lines
-from spacy_padellm.annotate.records import Cut, InputLayout
+from spacy_padellm.annotate.records import InputLayout, RowRange
 from spacy_padellm.annotate.tables import inspect_parquet
 from spacy_padellm.errors import Errors
 
@@ -25,13 +25,13 @@ class Shard:
 
     index (int): The position in the output, from 0.
     file (InputFile): The input file.
-    cut (Cut): The rows.
+    row_range (RowRange): The rows.
     footer (str): The hash of a Parquet file's footer, else empty.
     """
 
     index: int
     file: InputFile
-    cut: Cut
+    row_range: RowRange
     footer: str = ""
 
     @property
@@ -47,7 +47,7 @@ class Shard:
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return self.cut.stop - self.cut.start
+        return self.row_range.stop - self.row_range.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ def make_plan(
         layouts = list(pool.map(inspect, files))
     shards: list[Shard] = []
     for file, layout in zip(files, layouts, strict=True):
-        for cut in layout.cuts:
-            shards.append(Shard(len(shards), file, cut, layout.footer))
+        for row_range in layout.row_ranges:
+            shards.append(Shard(len(shards), file, row_range, layout.footer))
     if not shards:
         raise AnnotateError(Errors.P411.format(files=len(files)))
     return Plan(shards, _common_columns(files, layouts))

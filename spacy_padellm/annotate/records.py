@@ -40,7 +40,7 @@ class BadRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class RowRange:
     """A range of rows in a file.
 
     start (int), stop (int): The rows, from 0; `stop` is exclusive.
@@ -57,16 +57,16 @@ class Cut:
 class InputLayout:
     """The ranges and columns of a file.
 
-    cuts (list[Cut]): The ranges, in order.
+    row_ranges (list[RowRange]): The ranges, in order.
     columns (pa.Schema): The columns to keep.
     footer (str): The hash of a Parquet file's footer, else empty.
     """
 
-    cuts: list[Cut]
+    row_ranges: list[RowRange]
     columns: pa.Schema
     footer: str = ""
 
 
-def even_cuts(rows: int, size: int) -> list[Cut]:
+def even_row_ranges(rows: int, size: int) -> list[RowRange]:
     """Divide rows into ranges of `size`; the last one may be shorter."""
-    return [Cut(start, min(start + size, rows)) for start in range(0, rows, size)]
+    return [RowRange(start, min(start + size, rows)) for start in range(0, rows, size)]

@@ -24,11 +24,11 @@ from spacy_padellm.errors import Errors
 ATTEMPTS = 3  # per shard, if its worker dies
 REPORT_SECONDS = 0.5
 
-Report = Callable[[int], None]
+ReportProgress = Callable[[int], None]
 Failures = dict[int, str]
 
 
-def run_here(job: Job, shards: Sequence[Shard], *, report: Report) -> Failures:
+def run_here(job: Job, shards: Sequence[Shard], *, report: ReportProgress) -> Failures:
     """Annotate in this process.
 
     job (Job): The run.
@@ -54,7 +54,7 @@ def run_processes(
     *,
     workers: int,
     gpus_per_worker: float,
-    report: Report,
+    report: ReportProgress,
 ) -> Failures:
     """Annotate in several processes. A process that dies is replaced, and its shard is
     annotated again. Arguments as in `run_here`, and:
@@ -95,7 +95,11 @@ class _Pool:
     """The running processes and the remaining shards."""
 
     def __init__(
-        self, job: Job, todo: deque[Shard], gpus_per_worker: float, report: Report
+        self,
+        job: Job,
+        todo: deque[Shard],
+        gpus_per_worker: float,
+        report: ReportProgress,
     ) -> None:
         self.running: dict[Connection, _Worker] = {}
         self.failures: Failures = {}
@@ -177,7 +181,10 @@ class _Pool:
 def died_message(shard: Shard) -> str:
     """The error of a shard whose workers died too often."""
     return Errors.P417.format(
-        times=ATTEMPTS, path=shard.path, start=shard.cut.start + 1, stop=shard.cut.stop
+        times=ATTEMPTS,
+        path=shard.path,
+        start=shard.row_range.start + 1,
+        stop=shard.row_range.stop,
     )
 
 
@@ -246,7 +253,7 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _reporter(connection: Connection) -> Report:
+def _reporter(connection: Connection) -> ReportProgress:
     """Make a function that sends the number of texts done at most every 0.5 s."""
     unsent, sent_at = 0, time.monotonic()
 

@@ -18,7 +18,7 @@ from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.run_local import (
     ATTEMPTS,
     Failures,
-    Report,
+    ReportProgress,
     check_gpus,
     died_message,
 )
@@ -95,7 +95,7 @@ def run_ray(
     address: str,
     workers: int,
     gpus_per_worker: float,
-    report: Report,
+    report: ReportProgress,
 ) -> Failures:
     """Annotate on a Ray cluster.
 
@@ -149,7 +149,7 @@ def _run(
     shards: Sequence[Shard],
     workers: int,
     gpus_per_worker: float,
-    report: Report,
+    report: ReportProgress,
 ) -> Failures:
     # Ray's log would overwrite the progress bar
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from spacy_padellm.annotate.files import AnnotateError, open_file
 from spacy_padellm.annotate.records import (
     BadRecord,
-    Cut,
     InputLayout,
     InputRecord,
-    even_cuts,
+    RowRange,
+    even_row_ranges,
 )
 from spacy_padellm.errors import Errors
 
@@ -51,7 +51,7 @@ def inspect_parquet(
         message = Errors.P406.format(path=path, column=text_column, kind=kind)
         raise AnnotateError(message)
     kept = [pa.field(name, _value_type(schema.field(name).type)) for name in keep]
-    return InputLayout(even_cuts(rows, shard_size), pa.schema(kept), footer)
+    return InputLayout(even_row_ranges(rows, shard_size), pa.schema(kept), footer)
 
 
 def hash_footer(path: str) -> str:
@@ -77,12 +77,12 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
 
 
 def read_parquet(
-    path: str, cut: Cut, *, text_column: str, columns: pa.Schema
+    path: str, rows: RowRange, *, text_column: str, columns: pa.Schema
 ) -> Iterator[InputRecord | BadRecord]:
     """Read a range of rows, with at most one batch in memory.
 
     path (str): The file.
-    cut (Cut): The range.
+    rows (RowRange): The range.
     text_column (str): The column with the text.
     columns (pa.Schema): The columns to keep.
     YIELDS (InputRecord | BadRecord): One for each row.
@@ -90,28 +90,28 @@ def read_parquet(
     """
     with open_file(path) as raw:
         file = pq.ParquetFile(raw)
-        groups, row = _row_groups(file.metadata, cut)
+        groups, row = _row_groups(file.metadata, rows)
         names = list(dict.fromkeys([text_column, *columns.names]))
         for batch in file.iter_batches(READ_ROWS, row_groups=groups, columns=names):
-            first, last = max(cut.start - row, 0), min(cut.stop - row, len(batch))
+            first, last = max(rows.start - row, 0), min(rows.stop - row, len(batch))
             texts = batch.column(text_column)
             kept = [batch.column(field.name) for field in columns]
             for i in range(first, last):
                 values = [column[i] for column in kept]
                 yield _record(row + i, texts[i], values, columns)
             row += len(batch)
-            if row >= cut.stop:
+            if row >= rows.stop:
                 return
         raise EOFError(f"it ended at row {row}, and was longer before")
 
 
-def _row_groups(metadata: pq.FileMetaData, cut: Cut) -> tuple[list[int], int]:
+def _row_groups(metadata: pq.FileMetaData, rows: RowRange) -> tuple[list[int], int]:
     """Find the row groups of a range, and the first row of the first group."""
     groups: list[int] = []
     first = row = 0
     for group in range(metadata.num_row_groups):
         end = row + metadata.row_group(group).num_rows
-        if row < cut.stop and cut.start < end:
+        if row < rows.stop and rows.start < end:
             first = first if groups else row
             groups.append(group)
         row = end

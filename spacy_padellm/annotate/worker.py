@@ -167,15 +167,17 @@ def read_records(
     YIELDS (InputRecord | BadRecord): One for each row.
     RAISES (ShardError): If the file cannot be read.
     """
-    path, cut = shard.path, shard.cut
+    path, row_range = shard.path, shard.row_range
     with wrap_read_errors(path):
         if shard.format == "text":
-            yield from read_text_records(path, cut)
+            yield from read_text_records(path, row_range)
         elif shard.format == "spacy":
-            yield from read_docbin(path, cut, vocab)
+            yield from read_docbin(path, row_range, vocab)
         else:
             read = read_parquet if shard.format == "parquet" else read_jsonl_records
-            yield from read(path, cut, text_column=job.text_column, columns=job.columns)
+            yield from read(
+                path, row_range, text_column=job.text_column, columns=job.columns
+            )
 
 
 def _annotate_batches(

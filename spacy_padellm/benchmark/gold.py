@@ -54,10 +54,10 @@ def _read_doc_bin(path: Path, lang: str) -> list[GoldText]:
     try:
         import spacy
 
-        from spacy_padellm.benchmark.subjects.pipelines import gold_text, read_corpus
+        from spacy_padellm.benchmark.subjects.pipelines import gold_text_of, read_corpus
     except ImportError as error:
         raise ValueError(Errors.P165.format(path=path)) from error
-    return list(map(gold_text, read_corpus(path, spacy.blank(lang).vocab)))
+    return list(map(gold_text_of, read_corpus(path, spacy.blank(lang).vocab)))
 
 
 def _read_json_lines(path: Path) -> list[GoldText]:

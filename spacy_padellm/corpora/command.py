@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from spacy_padellm.corpora.convert import AUTO, FORMATS, SPANS_KEY, Report, convert
+from spacy_padellm.corpora.convert import (
+    AUTO,
+    FORMATS,
+    SPANS_KEY,
+    ConversionReport,
+    convert,
+)
 from spacy_padellm.corpora.records import ConversionError
 
 SHOWN_BAD_LINES = 10
@@ -88,10 +94,10 @@ def convert_cli(
         raise typer.Exit(code=1)
 
 
-def print_report(report: Report, target: Path) -> None:
+def print_report(report: ConversionReport, target: Path) -> None:
     """Print the counts of a conversion.
 
-    report (Report): The counts.
+    report (ConversionReport): The counts.
     target (Path): The file written.
     """
     total = report.labels.total()

@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
 from spacy_padellm.corpora.files import source_files
-from spacy_padellm.corpora.mentions.annotators import settle
+from spacy_padellm.corpora.mentions.annotators import merge_annotators
 from spacy_padellm.corpora.mentions.trim import trim_spans
 from spacy_padellm.corpora.readers.brat import read_brat
 from spacy_padellm.corpora.readers.cluener import read_cluener
@@ -61,7 +61,7 @@ SPANS_KEY = "padellm"
 
 
 @dataclass(slots=True)
-class Report:
+class ConversionReport:
     """The counts of a conversion.
 
     files (int): The number of files read.
@@ -99,7 +99,7 @@ def convert(
     own_labels: bool = False,
     tag_column: int | None = None,
     token_column: int | None = None,
-) -> Report:
+) -> ConversionReport:
     """Convert NER data to a `.spacy` file that `spacy.Corpus.v1` reads.
 
     source (Path): A file or a folder, plain or compressed.
@@ -112,7 +112,7 @@ def convert(
         so that it can be combined in training with sources that annotate other labels.
     tag_column (int | None): conll only: the column of the tags; None to detect it.
     token_column (int | None): conll only: the column of the tokens; None to detect it.
-    RETURNS (Report): The counts of what was written and left out.
+    RETURNS (ConversionReport): The counts of what was written and left out.
     RAISES (ConversionError): If nothing useful can be written.
     """
     if target.suffix != ".spacy" or target.is_dir():
@@ -126,10 +126,10 @@ def convert(
         names = ", ".join(sorted(set(formats.values())))
         raise ConversionError(Errors.P212.format(path=source, formats=names))
     key = None if flat else spans_key
-    report = Report(files=len(formats))
+    report = ConversionReport(files=len(formats))
     docs = []
     read = ((path, item) for path in formats for item in readers[formats[path]](path))
-    for path, item in settle([*count_progress(read)]):
+    for path, item in merge_annotators([*count_progress(read)]):
         if isinstance(item, CorpusRecord):
             problem = record_problem(item) or word_problem(nlp, item)
             item = BadLine(path, item.line, problem) if problem else item
@@ -188,7 +188,12 @@ def _readers(
 
 
 def _make_gold(
-    nlp: Language, record: CorpusRecord, *, path: Path, key: str | None, report: Report
+    nlp: Language,
+    record: CorpusRecord,
+    *,
+    path: Path,
+    key: str | None,
+    report: ConversionReport,
 ) -> Doc:
     """Make the annotated Doc of a record and count it."""
     record = trim_spans(record)
@@ -211,7 +216,7 @@ def _make_gold(
     return doc
 
 
-def _check_result(source: Path, report: Report) -> None:
+def _check_result(source: Path, report: ConversionReport) -> None:
     """Check that the result can be used for training."""
     first = f", the first: {report.bad[0]}" if report.bad else ""
     if not report.docs:

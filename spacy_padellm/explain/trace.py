@@ -13,7 +13,7 @@ from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.decoding.tree.mentions import MentionBranch
 from spacy_padellm.decoding.tree.pass_size import pass_tokens
 from spacy_padellm.decoding.tree.run import TreeRun, Waiting
-from spacy_padellm.decoding.tree.step import Choice, PassResult
+from spacy_padellm.decoding.tree.step import PassResult, SelectionSettings
 from spacy_padellm.decoding.tree.tags import choose_tags
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.mention.mention import Mention
@@ -141,7 +141,7 @@ def trace_decoding(decoder: TreeDecoder, job: DecodeJob, text: str) -> DecodingT
         branches,
         labels=job.labels,
         limits=Limits(decoder.max_mentions, decoder.max_mention_tokens),
-        choice=Choice(
+        selection=SelectionSettings(
             decoder.min_count_probability,
             decoder.from_text,
             decoder.tag_weight,

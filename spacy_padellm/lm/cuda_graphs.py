@@ -37,8 +37,8 @@ _LEAST_SLOTS = 256
 _capturing = make_lock()
 
 # logits, and the last hidden states of all tokens
-Output = tuple[torch.Tensor, torch.Tensor]
-Run = Callable[[], Output]
+GraphOutput = tuple[torch.Tensor, torch.Tensor]
+Replay = Callable[[], GraphOutput]
 
 
 class GraphShape(NamedTuple):
@@ -65,19 +65,19 @@ class _Inputs:
 class GraphRunner:
     """Runs passes over one tree at a time; each shape is captured at its first pass."""
 
-    def __init__(self, lm: LanguageModel, capture: Callable[[Run], Run]) -> None:
+    def __init__(self, lm: LanguageModel, capture: Callable[[Replay], Replay]) -> None:
         """Prepare to capture passes; memory is allocated at the first pass.
 
         lm (LanguageModel): The model.
-        capture (Callable[[Run], Run]): Turns a function without arguments into one
-            that repeats it on the same memory, such as `GraphCapture`.
+        capture (Callable[[Replay], Replay]): Turns a function without arguments into
+            one that repeats it on the same memory, such as `GraphCapture`.
         """
         self.enabled = True  # until a capture fails
         self._model = weakref.ref(lm)  # the model keeps its runner
         self._capture = capture
         self._cache = TreeKVCache()
         self._inputs: dict[GraphShape, _Inputs] = {}
-        self._runs: dict[GraphShape, Run] = {}
+        self._runs: dict[GraphShape, Replay] = {}
 
     @property
     def _lm(self) -> LanguageModel:
@@ -124,7 +124,7 @@ class GraphRunner:
         """Clear the cache of earlier texts."""
         self._cache.clear(0, self._cache.slots)
 
-    def _run(self, shape: GraphShape) -> Run:
+    def _run(self, shape: GraphShape) -> Replay:
         """Get the function that runs a pass of a shape."""
         if shape in self._runs:
             return self._runs[shape]
@@ -168,7 +168,7 @@ class GraphRunner:
         inputs.numbers.copy_(send(torch.from_numpy(numbers), inputs.numbers.device))
         inputs.visible.copy_(send(torch.from_numpy(visible), inputs.visible.device))
 
-    def _forward(self, shape: GraphShape) -> Output:
+    def _forward(self, shape: GraphShape) -> GraphOutput:
         lm, inputs = self._lm, self._inputs[shape]
         *tokens, logit_positions = inputs.numbers.split(
             [shape.tokens] * 3 + [shape.logits]
@@ -197,11 +197,11 @@ class GraphCapture:
         self._stream = torch.cuda.Stream(device)
         self._graphs: weakref.WeakSet[torch.cuda.CUDAGraph] = weakref.WeakSet()
 
-    def __call__(self, run: Run) -> Run:
+    def __call__(self, run: Replay) -> Replay:
         """Capture a function as a CUDA graph.
 
-        run (Run): The function. All its inputs keep their addresses.
-        RETURNS (Run): Repeats the function; each call overwrites the results of the
+        run (Replay): The function. All its inputs keep their addresses.
+        RETURNS (Replay): Repeats the function; each call overwrites the results of the
             last.
         RAISES (RuntimeError): If the function cannot be captured.
         """
@@ -225,7 +225,7 @@ class GraphCapture:
                 output = run()
         self._graphs.add(graph)
 
-        def replay() -> Output:
+        def replay() -> GraphOutput:
             with on_device(self._device):
                 graph.replay()
             return output

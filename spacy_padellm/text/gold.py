@@ -17,7 +17,7 @@ from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.labels import ResolveLabels, get_doc_labels
 from spacy_padellm.text.normalize import normalize_text, normalized_offset
 from spacy_padellm.text.spans import gold_spans
-from spacy_padellm.text.windows import Cut, Window
+from spacy_padellm.text.windows import CutWindows, Window
 
 _Offsets = tuple[int, int, str]  # start, end (exclusive), label
 
@@ -103,7 +103,7 @@ def gold_labels(
 
 def group_gold_texts(
     examples: Iterable[Example],
-    cut: Cut,
+    cut: CutWindows,
     *,
     name: str,
     spans_key: str,
@@ -112,7 +112,7 @@ def group_gold_texts(
     """The gold texts of examples, grouped by the labels to find in them.
 
     examples (Iterable[Example]): The examples; see `gold_texts`.
-    cut (Cut): Cuts Docs into windows.
+    cut (CutWindows): Cuts Docs into windows.
     name (str): The component's name, for the error message.
     spans_key (str): Key of the span group in `doc.spans` with nested mentions.
     resolve_labels (ResolveLabels): Returns the labels to find in a Doc.
@@ -151,7 +151,7 @@ def _check_labels(
 
 def gold_texts(
     examples: Sequence[Example],
-    cut: Cut,
+    cut: CutWindows,
     *,
     spans_key: str,
     check_labels: Callable[[Iterable[str]], None],
@@ -160,7 +160,7 @@ def gold_texts(
 
     examples (Sequence[Example]): The examples; those without gold annotation are left
         out.
-    cut (Cut): Cuts Docs into windows.
+    cut (CutWindows): Cuts Docs into windows.
     spans_key (str): Key of the span group in `doc.spans` with nested mentions.
     check_labels (Callable[[Iterable[str]], None]): Raises an error if some of the
         labels are unknown.

@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from spacy_padellm.decoding.base import DecodeResult
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.normalize import normalize_text
-from spacy_padellm.text.windows import Cut, Window
+from spacy_padellm.text.windows import CutWindows, Window
 
 # texts -> the mentions of each, or its error
 Decode = Callable[[Iterable[str]], Iterator[DecodeResult]]
@@ -48,12 +48,14 @@ class DocResult:
         return [self.decoded[index] for index in self.indices]
 
 
-def decode_docs(docs: Iterable[Doc], decode: Decode, cut: Cut) -> Iterator[DocResult]:
+def decode_docs(
+    docs: Iterable[Doc], decode: Decode, cut: CutWindows
+) -> Iterator[DocResult]:
     """Decode the windows of a stream of Docs.
 
     docs (Iterable[Doc]): The Docs.
     decode (Decode): Decodes a stream of texts.
-    cut (Cut): Cuts Docs into windows.
+    cut (CutWindows): Cuts Docs into windows.
     YIELDS (DocResult): Each Doc, in order. If the decoder itself fails, the Docs that
         it was working on are decoded again one by one.
     RAISES (Exception): Errors of the stream of Docs.
@@ -103,7 +105,7 @@ def _decode(
     source: Iterable[Doc],
     pending: deque[DocResult],
     decode: Decode,
-    cut: Cut,
+    cut: CutWindows,
 ) -> Iterator[DocResult]:
     """Decode Docs; those that were taken, but not yielded yet, are in `pending`."""
     decoding: deque[DocResult] = deque()  # the Doc of each window in the decoder
@@ -142,7 +144,7 @@ def _decode(
     pending.clear()
 
 
-def _decode_alone(doc: Doc, decode: Decode, cut: Cut) -> DocResult:
+def _decode_alone(doc: Doc, decode: Decode, cut: CutWindows) -> DocResult:
     try:
         (result,) = _decode([doc], deque(), decode, cut)
     except _DecoderError as failure:

@@ -48,9 +48,9 @@ class Window:
 
 
 # whether a text fits the model
-Fits = Callable[[str], bool]
+FitsModel = Callable[[str], bool]
 # cuts Docs into windows
-Cut = Callable[[Sequence[Doc]], list[Window]]
+CutWindows = Callable[[Sequence[Doc]], list[Window]]
 Layout = Literal["split", "ignore"]
 
 
@@ -60,7 +60,7 @@ def make_windows(
     *,
     name: str,
     layout: Layout = "split",
-    fits: Fits = lambda text: True,
+    fits: FitsModel = lambda text: True,
 ) -> list[Window]:
     """Cut Docs into windows, without overlong tokens and pieces that are whitespace.
 
@@ -69,8 +69,8 @@ def make_windows(
     name (str): The component's name, for the error message.
     layout (Layout): Whether spans are cut further at the breaks of the text's layout;
         see `layout_breaks`.
-    fits (Fits): Whether a text fits the model. Spans that do not fit are cut further,
-        and tokens that do not fit are left out.
+    fits (FitsModel): Whether a text fits the model. Spans that do not fit are cut
+        further, and tokens that do not fit are left out.
     RAISES (ValueError): If a token other than whitespace is in no span.
     """
     sections = [s for i, doc in enumerate(docs) for s in _sections(i, doc, layout)]
@@ -197,7 +197,7 @@ def _without_long_tokens(span: Span) -> Iterator[Span]:
     yield span.doc[start : span.end]
 
 
-def _fitting(span: Span, fits: Fits) -> Iterator[Span]:
+def _fitting(span: Span, fits: FitsModel) -> Iterator[Span]:
     """The pieces of a span that fit the model; not those that are whitespace."""
     if not span.text.strip():
         return

@@ -15,7 +15,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.upload import send, upload
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import why_no_tree
-from spacy_padellm.training.separate_examples import unroll
+from spacy_padellm.training.separate_examples import separate_examples
 from spacy_padellm.training.tags import TagBatch
 from spacy_padellm.training.targets import TrainingTree
 from spacy_padellm.tree.token_tree import TokenTree, pad_trees
@@ -60,7 +60,7 @@ def supported_trees(
         return list(trees)
     if any(tree.bidirectional_span[1] for tree in trees):
         raise ValueError(Errors.P127.format(reason=reason))
-    return [example for tree in trees for example in unroll(tree)]
+    return [example for tree in trees for example in separate_examples(tree)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from spacy_padellm.training.targets import TrainingTree
 from spacy_padellm.tree.token_tree import ROOT
 
 
-def unroll(tree: TrainingTree) -> list[TrainingTree]:
+def separate_examples(tree: TrainingTree) -> list[TrainingTree]:
     """One example for each mention, and for each label without mentions.
 
     tree (TrainingTree): The training tree of a text.

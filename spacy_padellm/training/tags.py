@@ -19,7 +19,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import Tags, TrainingTree
+from spacy_padellm.training.targets import TagTargets, TrainingTree
 
 DEFAULT_WEIGHT = 1.0  # loss weight of the tags of a model that has tags
 
@@ -83,7 +83,7 @@ def add_tags(
             for number, token in enumerate(_tokens_of(mention, token_offsets)):
                 targets[token] = (tag_of if number else begin_of)[mention[2]]
         tag_ids = frozenset({prompt.eos, *tag_of.values(), *begin_of.values()})
-        tree.tags = Tags(start, targets, tag_ids, weight)
+        tree.tags = TagTargets(start, targets, tag_ids, weight)
 
 
 def with_tags_of(

@@ -23,7 +23,7 @@ from spacy_padellm.tree.token_tree import ROOT
 
 
 @dataclass(frozen=True, slots=True)
-class Tags:
+class TagTargets:
     """The tags of a text's tokens; see `add_tags`.
 
     first (int): Index of the text's first token in the tree.
@@ -49,7 +49,7 @@ class TrainingTree:
     weights (list[float]): In how many of the paper's examples the prediction occurs.
     size, depth (int): The number of tokens, in all and on the longest path.
     bidirectional_span (tuple[int, int]): See `TokenTree`.
-    tags (Tags | None): The tags of the text's tokens, if they are trained too.
+    tags (TagTargets | None): The tags of the text's tokens, if they are trained too.
     """
 
     chains: list[tuple[int, list[int]]] = field(default_factory=list)
@@ -59,7 +59,7 @@ class TrainingTree:
     size: int = 0
     depth: int = 0
     bidirectional_span: tuple[int, int] = (0, 0)
-    tags: Tags | None = None
+    tags: TagTargets | None = None
     _depths: list[int] = field(default_factory=list, init=False, repr=False)
 
     @property

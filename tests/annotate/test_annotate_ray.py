@@ -29,7 +29,7 @@ from helpers import trained_folder
 from spacy_padellm.annotate.files import find_inputs
 from spacy_padellm.annotate.pipeline import fingerprint
 from spacy_padellm.annotate.plan import Shard
-from spacy_padellm.annotate.records import Cut
+from spacy_padellm.annotate.records import RowRange
 from spacy_padellm.annotate.run_ray import AnnotateShards, count_attempt
 from spacy_padellm.annotate.worker import Job
 
@@ -117,7 +117,7 @@ def ask_actor(source: Path, output: Path, *, pipeline_hash: str) -> dict[str, li
         text_column="text",
         columns=pa.schema([]),
     )
-    shard = Shard(0, find_inputs([str(source)], output=str(output))[0], Cut(0, 5))
+    shard = Shard(0, find_inputs([str(source)], output=str(output))[0], RowRange(0, 5))
     for _ in range(3):
         count_attempt(str(output), shard)
     (answer,) = AnnotateShards(job, [shard])(pa.table({"item": [0]}))

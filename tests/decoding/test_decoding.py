@@ -31,7 +31,7 @@ from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.limits import Limits
 from spacy_padellm.decoding.tree.decoder import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree.logits import likeliest
-from spacy_padellm.decoding.tree.step import Choice, PassResult
+from spacy_padellm.decoding.tree.step import PassResult, SelectionSettings
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.task.tags import TaughtTags
@@ -246,7 +246,7 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(digits: list[str]) 
         branches,
         labels={"PER": "person"},
         limits=Limits(32, 7),
-        choice=Choice(min_count_probability=0.4),
+        selection=SelectionSettings(min_count_probability=0.4),
         context=lm.context,
         forced=None,
     )

@@ -13,7 +13,7 @@ from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.training import loss
 from spacy_padellm.training.loss import batches, summed, supported_trees, tree_loss
 from spacy_padellm.training.schedules import warmup_cosine
-from spacy_padellm.training.separate_examples import unroll
+from spacy_padellm.training.separate_examples import separate_examples
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.targets import TrainingTree, make_trees
 from spacy_padellm.tree.kv_cache import TreeKVCache
@@ -61,7 +61,9 @@ def gradient(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
 def assert_gradient_of_separate_examples(
     lm: LanguageModel, trees: list[TrainingTree]
 ) -> None:
-    expected = gradient(lm, [example for tree in trees for example in unroll(tree)])
+    expected = gradient(
+        lm, [example for tree in trees for example in separate_examples(tree)]
+    )
     found = gradient(lm, trees)
     assert (found - expected).norm() / expected.norm() < 1e-4
 
@@ -69,7 +71,7 @@ def assert_gradient_of_separate_examples(
 @pytest.mark.parametrize("prefix", [True, False])
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
-def test_training_tree_gradient_equals_unrolled_examples(
+def test_training_tree_gradient_equals_separate_examples(
     kind: str, preset: str, prefix: bool
 ) -> None:
     lm = make_lm(kind)
@@ -79,7 +81,7 @@ def test_training_tree_gradient_equals_unrolled_examples(
 
 
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
-def test_training_prefix_lm_gradient_equals_unrolled_examples(kind: str) -> None:
+def test_training_prefix_lm_gradient_equals_separate_examples(kind: str) -> None:
     lm = make_lm(kind)
     trees = trees_of(lm, random_golds(1, 4), "compact", prefix_lm=True)
     assert_gradient_of_separate_examples(lm, trees)
@@ -100,7 +102,7 @@ def test_training_prefix_lm_reads_as_decoding_reads(kind: str) -> None:
 def separately(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:
     """The loss of the paper's examples, with a forward pass for each."""
     loss = torch.zeros(())
-    for example in (example for tree in trees for example in unroll(tree)):
+    for example in (example for tree in trees for example in separate_examples(tree)):
         ((_, ids),) = example.chains
         logits = lm.model(torch.tensor([ids])).logits[0]
         targets = torch.tensor(example.targets)
@@ -126,13 +128,13 @@ def test_training_prefix_lm_without_trees_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_training_unrolled_examples_are_the_papers(preset: str) -> None:
+def test_training_separate_examples_are_the_papers(preset: str) -> None:
     lm = make_lm("llama")
     text, mentions = "Merkel met Macron in Paris", ["Merkel", "Macron"]
     (tree,) = trees_of(lm, [GoldText(text, {"PER": mentions})], preset)
     prompt = PRESETS[preset]
     found = []
-    for example in unroll(tree):
+    for example in separate_examples(tree):
         ((_, ids),) = example.chains
         assert example.targets[-1] == lm.tokenizer.eos_token_id
         found.append(lm.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
@@ -159,7 +161,7 @@ def test_training_loss_starts_at_the_count() -> None:
     lm = make_lm("llama")
     text = "Merkel"
     (tree,) = trees_of(lm, [GoldText(text, {"PER": ["Merkel"]})], "paper-en")
-    example = next(e for e in unroll(tree) if len(e.targets) > 1)
+    example = next(e for e in separate_examples(tree) if len(e.targets) > 1)
     targets = lm.tokenizer.decode(example.targets, clean_up_tokenization_spaces=False)
     assert targets == "1\n<mention 1>Merkel</s>"
 
@@ -168,7 +170,7 @@ def test_training_mention_prefix_can_be_left_out_of_the_loss() -> None:
     lm = make_lm("llama")
     golds = [GoldText("Merkel", {"PER": ["Merkel"]})]
     (tree,) = trees_of(lm, golds, "paper-en", prefix=False)
-    example = next(e for e in unroll(tree) if len(e.targets) > 1)
+    example = next(e for e in separate_examples(tree) if len(e.targets) > 1)
     targets = lm.tokenizer.decode(example.targets, clean_up_tokenization_spaces=False)
     assert targets == "1\nMerkel</s>"
 

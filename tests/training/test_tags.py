@@ -16,7 +16,7 @@ from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.training.loss import tree_loss
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.tags import add_tags, has_overlaps, tag_tokens
-from spacy_padellm.training.targets import Tags, TrainingTree, make_trees
+from spacy_padellm.training.targets import TagTargets, TrainingTree, make_trees
 
 TEXT = "Merkel met Macron in New York"
 GOLD_TEXT = GoldText(
@@ -43,7 +43,7 @@ def tagged(
     names: dict[str, str] = NAMES,
     weight: float = 0.5,
     begin: bool = True,
-) -> tuple[TrainingTree, Tags]:
+) -> tuple[TrainingTree, TagTargets]:
     """The tree of a text, and its tags."""
     (tree,) = make_trees(prompt, [gold], names, mention_prefix_loss=True)
     tags = tag_tokens(prompt, names.values(), known={}, others={})

@@ -30,7 +30,7 @@ EXAMPLE_TITLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ErrorExample:
     """A window with an error.
 
     case (WindowCase): The window.
@@ -47,15 +47,15 @@ class Example:
 
 
 @dataclass(slots=True)
-class Examples:
+class ErrorExamples:
     """The examples with the highest weight of each kind; the first ones on a tie.
 
     limit (int): The maximum number of examples per kind.
-    kept (dict[str, list[Example]]): Key of `EXAMPLE_TITLES` -> examples.
+    kept (dict[str, list[ErrorExample]]): Key of `EXAMPLE_TITLES` -> examples.
     """
 
     limit: int
-    kept: dict[str, list[Example]] = field(
+    kept: dict[str, list[ErrorExample]] = field(
         default_factory=lambda: {kind: [] for kind in EXAMPLE_TITLES}
     )
 
@@ -74,19 +74,19 @@ class Examples:
                 kind = "count too low" if generated < gold else "count too high"
                 note = f"{label}: count {generated}, gold count {gold}"
                 weight = abs(gold - generated)
-                self._add(kind, Example(case, judgement, note, weight))
+                self._add(kind, ErrorExample(case, judgement, note, weight))
         for mention in judgement.mentions:
             if mention.kind != "correct":
-                example = Example(
+                example = ErrorExample(
                     case, judgement, _note(mention), mention.aligned.mention.score
                 )
                 self._add(mention.kind, example)
         for judged in judgement.golds:
             if judged.kind == "missed":
                 note = _missed_note(judged, case)
-                self._add("missed", Example(case, judgement, note))
+                self._add("missed", ErrorExample(case, judgement, note))
 
-    def _add(self, kind: str, example: Example) -> None:
+    def _add(self, kind: str, example: ErrorExample) -> None:
         kept = self.kept[kind]
         insort(kept, example, key=lambda example: -example.weight)
         del kept[self.limit :]

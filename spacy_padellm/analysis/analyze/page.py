@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from spacy_padellm.analysis.analyze.examples import (
     EXAMPLE_TITLES,
-    Example,
-    Examples,
+    ErrorExample,
+    ErrorExamples,
     describe_mention,
 )
 from spacy_padellm.analysis.analyze.highlight import (
@@ -73,7 +73,7 @@ class Figure:
 
 def make_page(
     analysis: Analysis,
-    examples: Examples,
+    examples: ErrorExamples,
     *,
     title: str,
     facts: Iterable[str],
@@ -81,7 +81,7 @@ def make_page(
     """Render the page. Charts are left out where matplotlib is not installed.
 
     analysis (Analysis): The totals.
-    examples (Examples): Examples of errors.
+    examples (ErrorExamples): Examples of errors.
     title (str): The page's title.
     facts (Iterable[str]): Paragraphs for the top of the page.
     RETURNS (str): A complete HTML document.
@@ -153,7 +153,7 @@ def _matrix(cells: Mapping[tuple[str, str], int], names: Sequence[str]) -> Matri
     return Matrix(names, rows)
 
 
-def _figure(example: Example, colors: Mapping[str, str]) -> Figure:
+def _figure(example: ErrorExample, colors: Mapping[str, str]) -> Figure:
     case, judgement = example.case, example.judgement
     not_in_text = [
         describe_mention(judged)

@@ -88,13 +88,13 @@ def mention_scores(tally: Tally) -> dict[str, float]:
     }
 
 
-Table = tuple[str, Sequence[str], list[list[str]]]
+TitledTable = tuple[str, Sequence[str], list[list[str]]]
 
 
-def tables(analysis: Analysis) -> Iterator[Table]:
+def tables(analysis: Analysis) -> Iterator[TitledTable]:
     """Make the tables of an analysis.
 
-    YIELDS (Table): A title, column headings and rows.
+    YIELDS (TitledTable): A title, column headings and rows.
     """
     total = analysis.total()
     tallies = list(analysis.labels.items())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from spacy.language import Language
 
-from spacy_padellm.analysis.analyze.examples import Examples
+from spacy_padellm.analysis.analyze.examples import ErrorExamples
 from spacy_padellm.analysis.analyze.tally import Analysis
 from spacy_padellm.analysis.collect import FailedDoc, collect_docs
 from spacy_padellm.analysis.inputs import GoldDoc
@@ -24,14 +24,14 @@ class AnalysisResult:
     """The result of an analysis.
 
     analysis (Analysis): The totals.
-    examples (Examples): Examples of errors.
+    examples (ErrorExamples): Examples of errors.
     texts (int): The number of texts analysed.
     cut (int): The number of gold mentions that are in no window completely.
     failed (list[FailedDoc]): Texts that could not be decoded.
     """
 
     analysis: Analysis
-    examples: Examples
+    examples: ErrorExamples
     texts: int = 0
     cut: int = 0
     failed: list[FailedDoc] = field(default_factory=list)
@@ -53,7 +53,7 @@ def analyse(
     labels (Sequence[str]): The labels to analyse.
     RAISES (AnalysisError): If no text can be decoded.
     """
-    result = AnalysisResult(Analysis.of(labels), Examples(EXAMPLES_PER_KIND))
+    result = AnalysisResult(Analysis.of(labels), ErrorExamples(EXAMPLES_PER_KIND))
     for doc in collect_docs(nlp, pipe, golds, labels=labels):
         if isinstance(doc, FailedDoc):
             result.failed.append(doc)

@@ -29,7 +29,7 @@ def read_corpus(path: Path, vocab: Vocab) -> list[Doc]:
     return list(DocBin().from_disk(path).get_docs(vocab))
 
 
-def gold_text(doc: Doc) -> GoldText:
+def gold_text_of(doc: Doc) -> GoldText:
     """A Doc's text with its mentions by label, in text order."""
     mentions: dict[str, list[str]] = {}
     for span in gold_mentions(doc):

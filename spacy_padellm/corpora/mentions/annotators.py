@@ -18,7 +18,7 @@ USER_KEYS = ("user", "annotator", "created_by")
 HASH = "_input_hash"  # of Prodigy: sessions of several annotators are in one file
 NUMBER = "id"  # of doccano, which writes a file for each annotator
 
-Item = tuple[Path, CorpusRecord | BadLine]
+FileItem = tuple[Path, CorpusRecord | BadLine]
 
 
 def example_of(row: dict[str, Any]) -> tuple[str, str | int] | None:
@@ -44,8 +44,8 @@ def check_users(made: Sequence[tuple[Any, Sequence[SourceMention]]]) -> None:
         row = source if isinstance(source, dict) else {}
         user = next((row[key] for key in USER_KEYS if row.get(key)), None)
         if user is not None:
-            own = by_user.setdefault(str(user), set())
-            own.update((each.start, each.end, each.label) for each in mentions)
+            marked = by_user.setdefault(str(user), set())
+            marked.update((each.start, each.end, each.label) for each in mentions)
     for (first, ours), (second, theirs) in combinations(by_user.items(), 2):
         if any(a[0] < b[1] and b[0] < a[1] for a in ours - theirs for b in theirs):
             raise ValueError(
@@ -54,17 +54,17 @@ def check_users(made: Sequence[tuple[Any, Sequence[SourceMention]]]) -> None:
             )
 
 
-def settle(items: Sequence[Item]) -> list[Item]:
+def merge_annotators(items: Sequence[FileItem]) -> list[FileItem]:
     """Keep one of the records of an example that several annotators worked on.
 
     An annotator's file of doccano has all examples, without mentions where only others
     worked. Where two annotators made different mentions, none is kept, as they would
     contradict each other in training.
 
-    items (Sequence[Item]): All records and bad lines, each with its file.
-    RETURNS (list[Item]): The same, in order, with one record for each example.
+    items (Sequence[FileItem]): All records and bad lines, each with its file.
+    RETURNS (list[FileItem]): The same, in order, with one record for each example.
     """
-    kept: list[Item | None] = [*items]
+    kept: list[FileItem | None] = [*items]
     groups: dict[Any, list[tuple[int, Path, CorpusRecord]]] = {}
     for place, (path, item) in enumerate(items):
         if isinstance(item, CorpusRecord) and item.example is not None:
@@ -73,20 +73,22 @@ def settle(items: Sequence[Item]) -> list[Item]:
     for (example, _), group in groups.items():
         several = example[0] == HASH or len({path for _, path, _ in group}) > 1
         if len(group) > 1 and several:
-            settled = _settled(group)
+            merged = _merge_group(group)
             for place, _, _ in group:
-                kept[place] = settled.get(place)
+                kept[place] = merged.get(place)
     return [each for each in kept if each]
 
 
-def _settled(group: Sequence[tuple[int, Path, CorpusRecord]]) -> dict[int, Item]:
+def _merge_group(
+    group: Sequence[tuple[int, Path, CorpusRecord]],
+) -> dict[int, FileItem]:
     """The items of one example that stay, by their place."""
     filled = [each for each in group if each[2].spans]
     if len({frozenset(record.spans) for _, _, record in filled}) < 2:
         place, path, record = (filled or group)[0]
         notes = [*record.notes, *[Warnings.W727] * (len(group) - 1)]
         return {place: (path, replace(record, notes=tuple(notes)))}
-    bad: dict[int, Item] = {}
+    bad: dict[int, FileItem] = {}
     for place, path, record in filled:
         other = next(x for x in filled if set(x[2].spans) != set(record.spans))
         reason = (

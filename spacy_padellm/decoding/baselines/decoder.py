@@ -54,7 +54,7 @@ class AnswerDecoder:
         """See `Decoder`."""
         room = self.form.room(job.prompt, job.labels)
 
-        def read(
+        def decode_batch(
             replica: Replica, prompted: Sequence[PromptedText]
         ) -> list[TextResult]:
             answers = _generate(self.form, job, replica, prompted, room)
@@ -73,7 +73,7 @@ class AnswerDecoder:
             job.model,
             texts,
             ask=lambda batch: self.form.ask(job.prompt, batch, job.labels),
-            read=read,
+            decode_batch=decode_batch,
             report=report,
             replicas=make_replicas(job.model, job.prompt, ()),
             max_batch_tokens=self.max_batch_tokens,

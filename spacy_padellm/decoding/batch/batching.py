@@ -59,7 +59,7 @@ class TextResult:
     cut: int = 0
 
 
-Read = Callable[[Replica, Sequence[PromptedText]], Sequence[TextResult]]
+DecodeBatch = Callable[[Replica, Sequence[PromptedText]], Sequence[TextResult]]
 
 
 @dataclass(eq=False, slots=True)
@@ -91,7 +91,7 @@ def stream_batches(
     texts: Iterable[str],
     *,
     ask: Callable[[Sequence[str]], Sequence[CountBranches]],
-    read: Read,
+    decode_batch: DecodeBatch,
     report: Callable[[int, int], None],
     replicas: Sequence[Replica],
     max_batch_tokens: int | None,
@@ -101,7 +101,7 @@ def stream_batches(
     lm (LanguageModel): The model.
     texts (Iterable[str]): The texts.
     ask (Callable[[Sequence[str]], Sequence[CountBranches]]): Makes the texts' prompts.
-    read (Read): Decodes a batch on a replica.
+    decode_batch (DecodeBatch): Decodes a batch on a replica.
     report (Callable[[int, int], None]): Called at the end with the sums of `over` and
         `cut` of all texts.
     replicas (Sequence[Replica]): The replicas that share the batches.
@@ -125,7 +125,7 @@ def stream_batches(
     def work(
         replica: Replica, batch: _Batch
     ) -> tuple[_Batch, list[TextResult | Exception]]:
-        return batch, _read_all(replica, batch.prompted, read)
+        return batch, _read_all(replica, batch.prompted, decode_batch)
 
     over = cut = 0
     for batch, results in spread(replicas, batches(), work):
@@ -177,15 +177,19 @@ def _finished(look_aheads: deque[_LookAhead]) -> Iterator[DecodeResult]:
 
 
 def _read_all(
-    replica: Replica, prompted: Sequence[PromptedText], read: Read
+    replica: Replica, prompted: Sequence[PromptedText], decode_batch: DecodeBatch
 ) -> list[TextResult | Exception]:
     """Decode a batch. If it fails, decode each text alone, so that only some fail."""
     if not prompted:
         return []
     try:
-        return list(read(replica, prompted))
+        return list(decode_batch(replica, prompted))
     except (ValueError, torch.OutOfMemoryError) as error:
         if len(prompted) == 1:
             return [error]
     # outside of the handler, as the error keeps the failed batch in memory
-    return [result for item in prompted for result in _read_all(replica, [item], read)]
+    return [
+        result
+        for item in prompted
+        for result in _read_all(replica, [item], decode_batch)
+    ]

@@ -64,7 +64,7 @@ class BatchDecoder:
         def ask(texts: Sequence[str]) -> list[CountBranches]:
             return job.prompt.count_branches(texts, list(job.labels.values()))
 
-        def read(
+        def decode_batch(
             replica: Replica, prompted: Sequence[PromptedText]
         ) -> list[TextResult]:
             batch = _BatchRun(
@@ -83,7 +83,7 @@ class BatchDecoder:
             job.model,
             texts,
             ask=ask,
-            read=read,
+            decode_batch=decode_batch,
             report=report,
             replicas=replicas[:1] if one_by_one else replicas,
             max_batch_tokens=self.max_batch_tokens,

@@ -22,7 +22,7 @@ from spacy_padellm.decoding.tree.count_branch import (
 )
 from spacy_padellm.decoding.tree.planting import MentionPlanter
 from spacy_padellm.decoding.tree.step import PassResult
-from spacy_padellm.decoding.tree.tags import Tagged
+from spacy_padellm.decoding.tree.tags import TaggedMention
 from spacy_padellm.prompt.tokens import PromptTokens
 
 _LEAST_PROBABILITY = 1e-30  # its logarithm is finite
@@ -42,13 +42,13 @@ class CountGrower:
         return self.planter.grower.prompt
 
     def plant(
-        self, label: str, ids: Sequence[int], tagged: Sequence[Tagged] = ()
+        self, label: str, ids: Sequence[int], tagged: Sequence[TaggedMention] = ()
     ) -> CountBranch:
         """Add a label's prompt to the tree, and ask for its count.
 
         label (str): The label.
         ids (Sequence[int]): The tokens of its prompt after the root.
-        tagged (Sequence[Tagged]): The mentions that its tags show.
+        tagged (Sequence[TaggedMention]): The mentions that its tags show.
         RETURNS (CountBranch): The label, whose count the next pass gives.
         """
         grower = self.planter.grower
@@ -61,20 +61,20 @@ class CountGrower:
         if drafted:
             request.ask_draft(end, tree.extend(end, drafted))
         distribution = None
-        if grower.choice.min_count_probability is not None:
+        if grower.selection.min_count_probability is not None:
             distribution = self._ask_distribution(output, drafted)
         guess = self._plant_guess(branch, tagged)
         branch.pending = FirstTokens(output, drafted, distribution, guess)
         return branch
 
     def advance(
-        self, branch: CountBranch, result: PassResult, tagged: Sequence[Tagged]
+        self, branch: CountBranch, result: PassResult, tagged: Sequence[TaggedMention]
     ) -> bool:
         """Take the next tokens of a count from a pass.
 
         branch (CountBranch): The label.
         result (PassResult): The outputs of the last pass.
-        tagged (Sequence[Tagged]): The mentions that the label's tags show, as drafts.
+        tagged (Sequence[TaggedMention]): The mentions of the label's tags, as drafts.
         RETURNS (bool): Whether the count needs another pass. If not, it is complete,
             and `branch.mentions` are its mentions.
         RAISES (ValueError): If the model's context has no room for a mention.
@@ -102,7 +102,7 @@ class CountGrower:
         return index
 
     def _plant_guess(
-        self, branch: CountBranch, tagged: Sequence[Tagged]
+        self, branch: CountBranch, tagged: Sequence[TaggedMention]
     ) -> TagGuess | None:
         """Add the mentions that a label's tags show, before its count is known."""
         count = len(tagged)
@@ -120,14 +120,14 @@ class CountGrower:
         branch: CountBranch,
         first: FirstTokens,
         result: PassResult,
-        tagged: Sequence[Tagged],
+        tagged: Sequence[TaggedMention],
     ) -> bool:
         """Take a count's first tokens, or choose it from its distribution."""
         if first.distribution is not None:
             likeliest = self._read_distribution(
                 branch, first, first.distribution, result
             )
-            least = self.planter.grower.choice.min_count_probability or 0.0
+            least = self.planter.grower.selection.min_count_probability or 0.0
             count = sum(probability >= least for probability in branch.at_least)
             if branch.at_least and count != likeliest:
                 return self._choose(branch, count, first.guess, tagged)
@@ -151,7 +151,7 @@ class CountGrower:
         branch: CountBranch,
         pending: NextToken,
         result: PassResult,
-        tagged: Sequence[Tagged],
+        tagged: Sequence[TaggedMention],
     ) -> bool:
         """Take one more token of a count."""
         count, complete = self._take_tokens(branch, pending.output, (), result)
@@ -211,7 +211,7 @@ class CountGrower:
         branch: CountBranch,
         count: int,
         guess: TagGuess | None,
-        tagged: Sequence[Tagged],
+        tagged: Sequence[TaggedMention],
     ) -> bool:
         """Set a count that is not the most likely one.
 
@@ -241,7 +241,7 @@ class CountGrower:
         self._weigh(branch)
 
     def _plant_unconfirmed(
-        self, branch: CountBranch, count: int, tagged: Sequence[Tagged]
+        self, branch: CountBranch, count: int, tagged: Sequence[TaggedMention]
     ) -> None:
         """Add the mentions of a count that may be complete, and ask for its end."""
         output = self._plant_mentions(branch, count, branch.generated, tagged)
@@ -252,7 +252,7 @@ class CountGrower:
         branch: CountBranch,
         count: int,
         generated: Sequence[int],
-        tagged: Sequence[Tagged],
+        tagged: Sequence[TaggedMention],
     ) -> int:
         """Add the mentions of a count to the tree.
 

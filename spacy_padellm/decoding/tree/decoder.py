@@ -24,7 +24,7 @@ from spacy_padellm.decoding.limits import Limits, check_context, check_limits
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.decoding.tree.pass_size import pass_tokens
 from spacy_padellm.decoding.tree.run import TreeRun, Waiting
-from spacy_padellm.decoding.tree.step import Choice
+from spacy_padellm.decoding.tree.step import SelectionSettings
 from spacy_padellm.decoding.tree.tags import TagSet, choose_tags
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
@@ -260,7 +260,7 @@ class _ReplicaStream:
         return self.decoder.sure_tag_probability
 
     def _plant(self, text: str, branches: CountBranches) -> TreeText:
-        choice = Choice(
+        selection = SelectionSettings(
             self.decoder.min_count_probability,
             self.decoder.from_text,
             self.decoder.tag_weight,
@@ -272,7 +272,7 @@ class _ReplicaStream:
             branches,
             labels=self.job.labels,
             limits=self.limits,
-            choice=choice,
+            selection=selection,
             context=self.job.model.context,
             forced=self.job.forced,
             tags=self.tags,

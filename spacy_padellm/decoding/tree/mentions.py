@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from spacy_padellm.decoding.limits import Limits
 from spacy_padellm.decoding.tree.copy_source import CopySource
-from spacy_padellm.decoding.tree.step import Choice, PassRequest, PassResult
+from spacy_padellm.decoding.tree.step import PassRequest, PassResult, SelectionSettings
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.token_tree import TokenTree
 
@@ -46,7 +46,7 @@ class MentionGrower:
     prompt (PromptTokens): The prompt.
     source (CopySource): The text as a source of drafts.
     limits (Limits): Limits of counts and mentions.
-    choice (Choice): How mentions are chosen.
+    selection (SelectionSettings): How mentions are chosen.
     context (int): The longest sequence in tokens that the model takes.
     """
 
@@ -55,7 +55,7 @@ class MentionGrower:
     prompt: PromptTokens
     source: CopySource
     limits: Limits
-    choice: Choice
+    selection: SelectionSettings
     context: int
 
     def draft(self, branch: MentionBranch, ids: Sequence[int]) -> None:
@@ -101,7 +101,7 @@ class MentionGrower:
         tokens (Sequence[int]): The most likely token of each output of the pass.
         YIELDS (tuple[int, list[int]]): An output's number, and the tokens that fit.
         """
-        if branch.forced is not None or not self.choice.from_text:
+        if branch.forced is not None or not self.selection.from_text:
             return
         generated = list(branch.generated)
         for offset in range(len(branch.drafted) + 1):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
-from spacy_padellm.decoding.tree.tags import Tagged
+from spacy_padellm.decoding.tree.tags import TaggedMention
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.branches import MentionBranches
 
@@ -35,7 +35,7 @@ class MentionPlanter:
         label: str,
         count: int,
         generated: Sequence[int],
-        tagged: Sequence[Tagged],
+        tagged: Sequence[TaggedMention],
         *,
         prompt_start: int,
         prompt_end: int,
@@ -45,7 +45,7 @@ class MentionPlanter:
         label (str): The label.
         count (int): The count, at least 1.
         generated (Sequence[int]): The tokens of the count.
-        tagged (Sequence[Tagged]): Mentions that the tags show, as drafts by index.
+        tagged (Sequence[TaggedMention]): The mentions of the tags, drafts by index.
         prompt_start, prompt_end (int): Slots of the first and last token of the label's
             prompt after the root.
         RETURNS (tuple[list[MentionBranch], int | None]): The mentions, and the slot of
@@ -86,7 +86,7 @@ class MentionPlanter:
             raise ValueError(Errors.P121.format(tokens=longest, context=context))
 
     def _plant_one(
-        self, label: str, index: int, end: int, tagged: Sequence[Tagged]
+        self, label: str, index: int, end: int, tagged: Sequence[TaggedMention]
     ) -> MentionBranch:
         """Ask for the first token of a mention, whose prompt ends at slot `end`."""
         forced = None

@@ -193,7 +193,7 @@ class TreeRun:
     ) -> list[dict[int, tuple[int, float]]]:
         """Replace the most likely tokens that do not fit: the picks of each text."""
         misfits: list[tuple[int, Sequence[int]]] = []
-        places: list[tuple[dict[int, tuple[int, float]], int]] = []
+        pick_targets: list[tuple[dict[int, tuple[int, float]], int]] = []
         picks: list[dict[int, tuple[int, float]]] = []
         start = 0
         for text in self._texts:
@@ -201,11 +201,11 @@ class TreeRun:
             end = start + len(text.request.logit_slots)
             for output, allowed in text.misfits(tokens[start:end]):
                 misfits.append((start + output, allowed))
-                places.append((picks[-1], output))
+                pick_targets.append((picks[-1], output))
             start = end
         with torch.inference_mode(), on_device(self._lm.device):
             picked = pick(logits, misfits)
-        for (its_picks, output), token in zip(places, picked, strict=True):
+        for (its_picks, output), token in zip(pick_targets, picked, strict=True):
             its_picks[output] = token
         return picks
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SelectionSettings:
     """How counts and mentions are chosen; the defaults are the paper's.
 
     See `TreeDecoder` for details.

@@ -75,7 +75,7 @@ def choose_tags(
 
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
+class TaggedMention:
     """A tagged mention: neighbouring words with the same tag.
 
     ids (list[int]): Its tokens in the text.
@@ -87,27 +87,27 @@ class Tagged:
 
 
 @dataclass(frozen=True, slots=True)
-class Tagging:
+class TextTags:
     """The tags of a text.
 
-    mentions (dict[str, list[Tagged]]): Label -> its mentions in text order.
+    mentions (dict[str, list[TaggedMention]]): Label -> its mentions in text order.
     sure (dict[str, float]): Label -> how sure its tags are: the lowest probability,
         among all words, that the word is inside a mention of the label if it is tagged
         so, or that it is not if it is not.
     """
 
-    mentions: dict[str, list[Tagged]] = field(default_factory=dict)
+    mentions: dict[str, list[TaggedMention]] = field(default_factory=dict)
     sure: dict[str, float] = field(default_factory=dict)
 
 
-def read_tagging(
+def read_text_tags(
     text: Sequence[int],
     pieces: Sequence[str],
     log_probabilities: npt.NDArray[np.float64],
     labels: Sequence[str | None],
     *,
     begins: Sequence[int] = (),
-) -> Tagging:
+) -> TextTags:
     """Read mentions from the tags of a text's tokens.
 
     The tokens of a word are tagged together: a word gets the tag whose probability has
@@ -134,14 +134,14 @@ def read_tagging(
     begin[(tags != np.roll(tags, 1)) | (words == 0)] = 1.0
     probabilities[words, tags] *= np.maximum(begin, 1 - begin)
     scores = probabilities[words, tags]
-    mentions: dict[str, list[Tagged]] = {label: [] for label in labels if label}
+    mentions: dict[str, list[TaggedMention]] = {label: [] for label in labels if label}
     firsts = np.flatnonzero((begin > 0.5) | (tags == 0))
     for first, end in pairwise([*firsts, len(words)]):
         label = labels[tags[first] - 1] if tags[first] else None
         if label:
             ids = list(text[starts[first] : starts[end - 1] + sizes[end - 1]])
-            mentions[label].append(Tagged(ids, float(scores[first:end].min())))
-    return Tagging(mentions, _sure(probabilities, tags, labels))
+            mentions[label].append(TaggedMention(ids, float(scores[first:end].min())))
+    return TextTags(mentions, _sure(probabilities, tags, labels))
 
 
 def _sure(
@@ -149,7 +149,7 @@ def _sure(
     tags: npt.NDArray[np.intp],
     labels: Sequence[str | None],
 ) -> dict[str, float]:
-    """How sure the tags of each label are; see `Tagging`.
+    """How sure the tags of each label are; see `TextTags`.
 
     probabilities (float64, (words, tags)): Of each tag.
     tags (intp, (words,)): The tag of each word.

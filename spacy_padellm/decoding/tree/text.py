@@ -12,9 +12,14 @@ from spacy_padellm.decoding.tree.count_branch import CountBranch
 from spacy_padellm.decoding.tree.counts import CountGrower
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree.planting import MentionPlanter
-from spacy_padellm.decoding.tree.step import Choice, PassRequest, PassResult
+from spacy_padellm.decoding.tree.step import PassRequest, PassResult, SelectionSettings
 from spacy_padellm.decoding.tree.tag_scores import share_scores
-from spacy_padellm.decoding.tree.tags import Tagged, Tagging, TagSet, read_tagging
+from spacy_padellm.decoding.tree.tags import (
+    TaggedMention,
+    TagSet,
+    TextTags,
+    read_text_tags,
+)
 from spacy_padellm.mention.mention import Mention, TextMentions
 from spacy_padellm.prompt.branches import CountBranches
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -32,7 +37,7 @@ class TreeText:
         *,
         labels: Mapping[str, str],
         limits: Limits,
-        choice: Choice,
+        selection: SelectionSettings,
         context: int,
         forced: ForcedOutputs | None,
         tags: TagSet | None = None,
@@ -45,7 +50,7 @@ class TreeText:
         branches (CountBranches): Its count prompts.
         labels (Mapping[str, str]): Label -> its name in the prompt.
         limits (Limits): Limits of counts and mentions.
-        choice (Choice): How counts and mentions are chosen.
+        selection (SelectionSettings): How counts and mentions are chosen.
         context (int): The longest sequence in tokens that the model takes.
         forced (ForcedOutputs | None): Answers to use instead of the model's.
         tags (TagSet | None): The tags of the text's tokens; None if it is not tagged.
@@ -56,18 +61,18 @@ class TreeText:
         self.request = PassRequest(tagged=range(*branches.text) if tags else range(0))
         self._tags = tags
         self._tags_first = tags_first
-        self._tagging = Tagging()
+        self._text_tags = TextTags()
         self._sure: list[str] = []  # labels whose mentions are those of the tags
-        self._drafts: dict[str, list[Tagged]] = {}
+        self._drafts: dict[str, list[TaggedMention]] = {}
         self._prompt = prompt
         self._branches = branches
         self._labels = labels
-        self._choice = choice if forced is None else Choice()
+        self._selection = selection if forced is None else SelectionSettings()
         source = CopySource(
             branches.root[slice(*branches.text)], prompt.strings, prompt.eos
         )
         self._mentions = MentionGrower(
-            self.tree, self.request, prompt, source, limits, self._choice, context
+            self.tree, self.request, prompt, source, limits, self._selection, context
         )
         root = self.tree.extend(ROOT, branches.root)
         self._counts = CountGrower(
@@ -99,8 +104,8 @@ class TreeText:
         tagged = self.request.tagged
         self.request.clear()
         if tagged and self._tags:
-            self._tagging = self._read_tagging(tagged, result, self._tags)
-            self._drafts = self._tagging.mentions if draft_tokens else {}
+            self._text_tags = self._read_text_tags(tagged, result, self._tags)
+            self._drafts = self._text_tags.mentions if draft_tokens else {}
             if self._tags_first:
                 return self._plant_unsure()
         counting = []
@@ -124,10 +129,10 @@ class TreeText:
 
     def mentions(self) -> TextMentions:
         """The mentions, by label, then by index, and how many are to be expected."""
-        weight = self._choice.tag_weight
+        weight = self._selection.tag_weight
         tagged = {
             label: self._strings(self._short_enough(mentions))
-            for label, mentions in self._tagging.mentions.items()
+            for label, mentions in self._text_tags.mentions.items()
             if weight and label not in self._sure
         }
         order = {label: number for number, label in enumerate(self._labels)}
@@ -135,14 +140,14 @@ class TreeText:
             self._generated(order), tagged, weight=weight, limits=self._mentions.limits
         )
         for label in self._sure:
-            strings = self._strings(self._tagging.mentions[label])
+            strings = self._strings(self._text_tags.mentions[label])
             mentions += [
                 Mention(label, index, string, score)
                 for index, (string, score) in enumerate(strings, start=1)
             ]
             scores = sorted((score for _, score in strings), reverse=True)
             # one more than those, if the tags are wrong somewhere
-            self._at_least[label] = [*scores, 1 - self._tagging.sure[label]]
+            self._at_least[label] = [*scores, 1 - self._text_tags.sure[label]]
         mentions.sort(key=lambda mention: order[mention.label])
         return TextMentions(mentions, self._at_least)
 
@@ -157,21 +162,23 @@ class TreeText:
             for branch, string in zip(self._done, strings, strict=True)
         ]
 
-    def _short_enough(self, tagged: Sequence[Tagged]) -> list[Tagged]:
+    def _short_enough(self, tagged: Sequence[TaggedMention]) -> list[TaggedMention]:
         """The tagged mentions that do not exceed the limit of mentions."""
         longest = self._mentions.limits.max_mention_tokens
         return [mention for mention in tagged if len(mention.ids) <= longest]
 
-    def _strings(self, tagged: Sequence[Tagged]) -> list[tuple[str, float]]:
+    def _strings(self, tagged: Sequence[TaggedMention]) -> list[tuple[str, float]]:
         """The strings and scores of tagged mentions."""
         decode = self._prompt.strings.decode
         return [(decode(mention.ids).strip(), mention.score) for mention in tagged]
 
-    def _read_tagging(self, tagged: range, result: PassResult, tags: TagSet) -> Tagging:
+    def _read_text_tags(
+        self, tagged: range, result: PassResult, tags: TagSet
+    ) -> TextTags:
         """Read mentions from the tags of the text's tokens."""
         tokens = [self._branches.root[slot] for slot in tagged]
         pieces = self._prompt.strings.pieces(tokens)
-        return read_tagging(
+        return read_text_tags(
             tokens, pieces, result.tags, tags.labels, begins=tags.begins
         )
 
@@ -191,11 +198,11 @@ class TreeText:
     def _is_sure(self, label: str) -> bool:
         """Whether the tags replace the prompts of a label."""
         # labels that the model was not trained with have no tag
-        sure = self._tagging.sure.get(label, 0.0)
-        least = self._choice.sure_tag_probability
+        sure = self._text_tags.sure.get(label, 0.0)
+        least = self._selection.sure_tag_probability
         if sure < least or least == 1:
             return False
-        mentions, limits = self._tagging.mentions[label], self._mentions.limits
+        mentions, limits = self._text_tags.mentions[label], self._mentions.limits
         if mentions and not (self._tags and self._tags.as_trained):
             return False  # the mentions may belong to another label of the training
         longest = max((len(mention.ids) for mention in mentions), default=0)

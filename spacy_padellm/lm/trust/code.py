@@ -308,9 +308,11 @@ def _leads_out(link: Path, folder: Path) -> bool:
 
 def _is_installed(folder: Path) -> bool:
     """Whether a folder belongs to an installed package; some installers make links."""
-    places = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    places.add(site.getusersitepackages())
-    return any(folder.resolve().is_relative_to(os.path.realpath(p)) for p in places)
+    site_folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    site_folders.add(site.getusersitepackages())
+    return any(
+        folder.resolve().is_relative_to(os.path.realpath(p)) for p in site_folders
+    )
 
 
 def is_model_file(name: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spacy_padellm.analysis.analyze.charts import draw_kinds, draw_reliability, to_svg
-from spacy_padellm.analysis.analyze.examples import EXAMPLE_TITLES, Examples
+from spacy_padellm.analysis.analyze.examples import EXAMPLE_TITLES, ErrorExamples
 from spacy_padellm.analysis.analyze.page import make_page
 from spacy_padellm.analysis.analyze.tally import Analysis
 from spacy_padellm.analysis.calibration import measure_reliability
@@ -45,7 +45,7 @@ CASES = (
 
 def page_of(*cases: WindowCase, limit: int = 4) -> str:
     labels = [LABEL, "LOC"]
-    analysis, examples = Analysis.of(labels), Examples(limit)
+    analysis, examples = Analysis.of(labels), ErrorExamples(limit)
     for case in cases:
         judgement = judge(case)
         analysis.add_window(case, judgement, labels)
@@ -163,7 +163,7 @@ def test_analysis_page_marks_kinds_without_examples() -> None:
 
 
 def test_analysis_examples_keep_the_highest_scores() -> None:
-    examples = Examples(2)
+    examples = ErrorExamples(2)
     for score in (0.2, 0.9, 0.5):
         case = make_case(Mention("LOC", 1, "nowhere", score))
         examples.add_window(case, judge(case), ["LOC"])
@@ -171,7 +171,7 @@ def test_analysis_examples_keep_the_highest_scores() -> None:
 
 
 def test_analysis_examples_keep_the_worst_counts() -> None:
-    examples = Examples(1)
+    examples = ErrorExamples(1)
     for golds in ((), (TOWN,)):
         mentions = [Mention("LOC", n, "Bob", 0.5) for n in (1, 2)]
         case = make_case(*mentions, golds=golds)

@@ -31,7 +31,7 @@ from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.limits import Limits
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.decoding.tree.tag_scores import share_scores
-from spacy_padellm.decoding.tree.tags import read_tagging
+from spacy_padellm.decoding.tree.tags import read_text_tags
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
@@ -45,7 +45,7 @@ def test_tag_drafts_are_the_runs_of_a_label() -> None:
     pieces = [" Anna", " Smith", " saw", " Paris", " Bob", "."]
     out, per, loc = [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.2, 0.7]
     chances = log_chances([per, [0.4, 0.5, 0.1], out, loc, per, out])
-    tagging = read_tagging(range(10, 16), pieces, chances, ["PER", "LOC"])
+    tagging = read_text_tags(range(10, 16), pieces, chances, ["PER", "LOC"])
     found = tagging.mentions
     assert {k: [t.ids for t in v] for k, v in found.items()} == {
         "PER": [[10, 11], [14]],
@@ -58,7 +58,7 @@ def test_tag_drafts_are_the_runs_of_a_label() -> None:
 def test_tag_drafts_tokens_of_a_word_decide_together() -> None:
     chances = log_chances([[0.6, 0.4], [0.1, 0.9], [0.9, 0.1], [0.1, 0.9]])
     pieces = [" Leic", "ester", " ", "-"]
-    found = read_tagging([1, 2, 3, 4], pieces, chances, ["PER"]).mentions
+    found = read_text_tags([1, 2, 3, 4], pieces, chances, ["PER"]).mentions
     assert [t.ids for t in found["PER"]] == [[1, 2], [4]]
     inside = (0.4 * 0.9) ** 0.5
     assert found["PER"][0].score == pytest.approx(inside / (inside + 0.06**0.5))
@@ -66,7 +66,7 @@ def test_tag_drafts_tokens_of_a_word_decide_together() -> None:
 
 def test_tag_drafts_take_each_chinese_character_for_a_word() -> None:
     chances = log_chances([[0.4, 0.6], [0.9, 0.1]])
-    found = read_tagging([1, 2], ["京", "人"], chances, ["LOC"]).mentions
+    found = read_text_tags([1, 2], ["京", "人"], chances, ["LOC"]).mentions
     assert [t.ids for t in found["LOC"]] == [[1]]
 
 
@@ -75,7 +75,7 @@ def test_tag_drafts_part_neighbours_where_a_mention_begins() -> None:
     begin, inside = [0.1, 0.1, 0.1, 0.7], [0.1, 0.6, 0.1, 0.2]
     chances = log_chances([inside, inside, begin, [0.1, 0.1, 0.8, 0.0001], inside])
     pieces = ["张", "三", "李", "京", "王"]
-    tagging = read_tagging(range(5), pieces, chances, ["PER", "LOC"], begins=[1])
+    tagging = read_text_tags(range(5), pieces, chances, ["PER", "LOC"], begins=[1])
     assert {k: [t.ids for t in v] for k, v in tagging.mentions.items()} == {
         "PER": [[0, 1], [2], [4]],
         "LOC": [[3]],
@@ -88,7 +88,7 @@ def test_tag_drafts_part_neighbours_where_a_mention_begins() -> None:
 
 def test_tag_drafts_join_neighbours_without_tags_of_beginnings() -> None:
     chances = log_chances([[0.1, 0.9], [0.2, 0.8]])
-    found = read_tagging([1, 2], ["张", "李"], chances, ["PER"]).mentions
+    found = read_text_tags([1, 2], ["张", "李"], chances, ["PER"]).mentions
     assert [t.ids for t in found["PER"]] == [[1, 2]]
 
 
@@ -102,7 +102,7 @@ def test_tag_drafts_join_neighbours_without_tags_of_beginnings() -> None:
 def test_tag_drafts_hold_tokens_of_the_text_once(pairs: list[tuple[str, int]]) -> None:
     pieces = [piece for piece, _ in pairs]
     rows = [[0.1 + (tag == n) for n in range(4)] for _, tag in pairs]
-    found = read_tagging(range(len(pairs)), pieces, log_chances(rows), "ABC").mentions
+    found = read_text_tags(range(len(pairs)), pieces, log_chances(rows), "ABC").mentions
     ids = sorted(
         i
         for label_mentions in found.values()
@@ -304,7 +304,7 @@ def flat_mentions(pipe: PaDeLLMNER, text: str) -> list[Mention]:
 
 def test_tag_drafts_are_no_surer_than_their_tag() -> None:
     chances = log_chances([[0.15, 0.2, 0.13, 0.13, 0.13, 0.13, 0.13]])
-    tagging = read_tagging([1], [" Anna"], chances, "ABCDEF")
+    tagging = read_text_tags([1], [" Anna"], chances, "ABCDEF")
     assert tagging.sure["A"] == pytest.approx(0.2)
     assert tagging.sure["B"] == pytest.approx(0.87)
 

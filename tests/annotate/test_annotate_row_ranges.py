@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings, strategies as st
 
 from spacy_padellm.annotate.files import find_inputs, format_of
-from spacy_padellm.annotate.lines import cut_lines, read_line_range
+from spacy_padellm.annotate.lines import find_row_ranges, read_line_range
 from spacy_padellm.annotate.records import BadRecord, InputRecord
 from spacy_padellm.annotate.tables import inspect_parquet, read_parquet
 
@@ -30,33 +30,33 @@ class Trickle(io.BytesIO):
 
 @given(LINES, st.integers(1, 8), st.booleans())
 @settings(deadline=None)
-def test_annotate_cuts_lines_wherever_blocks_end(
+def test_annotate_ranges_lines_wherever_blocks_end(
     lines: list[bytes], size: int, ended: bool
 ) -> None:
     data = b"\n".join(lines) + (b"\n" if ended and lines else b"")
     whole = data.split(b"\n")
     if whole[-1] == b"":
         whole.pop()
-    cuts = cut_lines(Trickle(data), size)
-    assert [cut.start for cut in cuts] == list(range(0, len(whole), size))
-    for cut in cuts:
-        rest = data[cut.offset :].split(b"\n")
-        assert rest[: cut.stop - cut.start] == whole[cut.start : cut.stop]
+    row_ranges = find_row_ranges(Trickle(data), size)
+    assert [rows.start for rows in row_ranges] == list(range(0, len(whole), size))
+    for rows in row_ranges:
+        rest = data[rows.offset :].split(b"\n")
+        assert rest[: rows.stop - rows.start] == whole[rows.start : rows.stop]
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 100])
-def test_annotate_cuts_lines_are_read_once(tmp_path: Path, size: int) -> None:
+def test_annotate_ranges_lines_are_read_once(tmp_path: Path, size: int) -> None:
     path = tmp_path / "in.txt"
     path.write_bytes(b"".join(b"%d\n" % number for number in range(11)))
     with path.open("rb") as file:
-        cuts = cut_lines(file, size)
-    read = [pair for cut in cuts for pair in read_line_range(str(path), cut)]
+        row_ranges = find_row_ranges(file, size)
+    read = [pair for rows in row_ranges for pair in read_line_range(str(path), rows)]
     assert read == [(number, b"%d" % number) for number in range(11)]
 
 
 @pytest.mark.parametrize("group", [1, 2, 5, 11, 50])
 @pytest.mark.parametrize("size", [1, 3, 4, 100])
-def test_annotate_cuts_parquet_rows_are_read_once(
+def test_annotate_ranges_parquet_rows_are_read_once(
     tmp_path: Path, group: int, size: int
 ) -> None:
     path = tmp_path / "in.parquet"
@@ -64,23 +64,23 @@ def test_annotate_cuts_parquet_rows_are_read_once(
     pq.write_table(pa.table({"text": texts}), path, row_group_size=group)
     layout = inspect_parquet(str(path), text_column="text", keep=[], shard_size=size)
     read: list[InputRecord | BadRecord] = []
-    for cut in layout.cuts:
+    for rows in layout.row_ranges:
         records = read_parquet(
-            str(path), cut, text_column="text", columns=layout.columns
+            str(path), rows, text_column="text", columns=layout.columns
         )
         read.extend(records)
     assert [record.row for record in read] == list(range(11))
     assert [r.text for r in read if isinstance(r, InputRecord)] == texts
 
 
-def test_annotate_cuts_file_that_became_shorter_is_an_error(tmp_path: Path) -> None:
+def test_annotate_ranges_file_that_became_shorter_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "in.txt"
     path.write_bytes(b"a\nb\nc\n")
     with path.open("rb") as file:
-        (cut,) = cut_lines(file, 10)
+        (rows,) = find_row_ranges(file, 10)
     path.write_bytes(b"a\nb\n")
     with pytest.raises(EOFError, match="it ended at line 2"):
-        list(read_line_range(str(path), cut))
+        list(read_line_range(str(path), rows))
 
 
 @pytest.mark.parametrize(
@@ -97,13 +97,13 @@ def test_annotate_cuts_file_that_became_shorter_is_an_error(tmp_path: Path) -> N
         ("parquet", None),
     ],
 )
-def test_annotate_cuts_format_depends_on_the_suffix(
+def test_annotate_ranges_format_depends_on_the_suffix(
     name: str, data_format: str | None
 ) -> None:
     assert format_of(name) == data_format
 
 
-def test_annotate_cuts_name_with_glob_characters_is_a_file(tmp_path: Path) -> None:
+def test_annotate_ranges_name_with_glob_characters_is_a_file(tmp_path: Path) -> None:
     path = tmp_path / "in[1].txt"
     path.write_text("Bob\n")
     (file,) = find_inputs([str(path)], output=str(tmp_path / "out"))
