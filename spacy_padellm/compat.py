@@ -133,19 +133,6 @@ def mend_bitsandbytes_saving(model: Any) -> None:
         ]
 
 
-# spaCy
-
-
-def doc_context(doc: Any) -> Any:
-    """The context of a Doc inside of `nlp.pipe(..., as_tuples=True)`.
-
-    Seen on spaCy 3.8.18. Error handlers are given Docs without their contexts.
-
-    doc (spacy.tokens.Doc): The Doc.
-    """
-    return doc._context
-
-
 @contextmanager
 def no_questions() -> Iterator[None]:
     """Keep transformers from asking on the terminal whether a model's code may run.
@@ -159,6 +146,19 @@ def no_questions() -> Iterator[None]:
         yield
     finally:
         dynamic_module_utils.TIME_OUT_REMOTE_CODE = before
+
+
+# spaCy
+
+
+def doc_context(doc: Any) -> Any:
+    """The context of a Doc inside of `nlp.pipe(..., as_tuples=True)`.
+
+    Seen on spaCy 3.8.18. Error handlers are given Docs without their contexts.
+
+    doc (spacy.tokens.Doc): The Doc.
+    """
+    return doc._context
 
 
 def is_made_from_config() -> bool:

@@ -148,13 +148,7 @@ def _run(
     finished = [shard for shard in plan.shards if shard.index not in failures]
     _check_finished(output, finished, settings.output_format)
     rejected = join_rejected(output, finished)
-    if failures:
-        message = Errors.P416.format(
-            failed=len(failures),
-            total=len(plan.shards),
-            first=failures[min(failures)].rstrip("."),
-        )
-        raise AnnotateError(message)
+    _check_no_failures(failures, total=len(plan.shards))
     for file in identity.inputs:
         check_file_unchanged(file)
     # files that killed processes left behind
@@ -191,6 +185,17 @@ def _check_finished(output: str, shards: Sequence[Shard], output_format: str) ->
     if lost:
         first = shard_path(output, lost[0], output_format)
         raise AnnotateError(Errors.P429.format(lost=len(lost), first=first))
+
+
+def _check_no_failures(failures: Failures, *, total: int) -> None:
+    """Check that all shards are done.
+
+    RAISES (AnnotateError): If some of them failed.
+    """
+    if failures:
+        first = failures[min(failures)].rstrip(".")
+        message = Errors.P416.format(failed=len(failures), total=total, first=first)
+        raise AnnotateError(message)
 
 
 def _warn_of_idle_workers(plan: Plan, settings: AnnotateSettings) -> None:

@@ -8,7 +8,6 @@ from typing import IO, cast
 
 import pyarrow as pa
 from spacy.language import Language
-from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from spacy_padellm.annotate.docs import read_docbin
@@ -30,7 +29,6 @@ from spacy_padellm.annotate.output import (
     write_rejected,
 )
 from spacy_padellm.annotate.pipeline import (
-    PROBE,
     find_pipeline,
     fingerprint,
     load_checked,
@@ -39,8 +37,8 @@ from spacy_padellm.annotate.pipeline import (
 from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.records import BadRecord, InputRecord
 from spacy_padellm.annotate.tables import hash_footer, read_parquet
+from spacy_padellm.annotate.texts import annotate_texts
 from spacy_padellm.annotate.writers import WRITERS, Annotated, to_json_columns
-from spacy_padellm.compat import doc_context
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.memory import release_free_memory
 
@@ -49,7 +47,6 @@ BATCH_TEXTS = 2000
 BATCH_CHARS = 2_000_000
 # if all of so many texts fail, the cause is not the texts
 TOO_MANY_FAILED = 10
-_PROBE_ROW = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,73 +222,3 @@ def _batches(
             batch, chars = [], 0
     if batch:
         yield batch
-
-
-def annotate_texts(
-    nlp: Language,
-    records: list[InputRecord],
-    *,
-    keep: Callable[[Doc], object],
-    report: Callable[[int], None],
-) -> tuple[dict[int, object], dict[int, str]]:
-    """Run the pipeline over texts. Texts that fail in a batch are tried again alone.
-
-    nlp (Language): The pipeline.
-    records (list[InputRecord]): The texts, with distinct rows.
-    keep (Callable[[Doc], object]): Extracts the part of a Doc that is kept.
-    report (Callable[[int], None]): Called with the number of texts done since the
-        last call.
-    RETURNS (tuple[dict[int, object], dict[int, str]]): Row -> kept part of the Doc, and
-        row -> reason for the texts that failed.
-    RAISES (AnnotateError): If a server can no longer be reached.
-    """
-    kept: dict[int, object] = {}
-    reasons: dict[int, str] = {}
-    unreached: set[int] = set()  # rows for which a server could not be reached
-
-    def record_failure(
-        name: str, pipe: object, docs: list[Doc], error: Exception
-    ) -> None:
-        for doc in docs:
-            reasons[doc_context(doc)] = f"{name}: {type(error).__name__}: {error}"
-            if isinstance(error, ConnectionError):
-                unreached.add(doc_context(doc))
-
-    def docs_of(records: Iterable[InputRecord]) -> Iterator[tuple[Doc, int]]:
-        for record in records:
-            try:
-                doc = nlp.make_doc(record.text) if record.doc is None else record.doc
-                yield doc, record.row
-            except Exception as error:  # tokenizers may raise anything
-                reasons[record.row] = f"tokenizer: {type(error).__name__}: {error}"
-
-    nlp.set_error_handler(record_failure)  # type: ignore[arg-type]  # it may return
-    for doc, row in nlp.pipe(docs_of(records), as_tuples=True):
-        kept[row] = keep(doc)
-        report(1)
-
-    def annotate_alone(record: InputRecord) -> None:
-        unreached.discard(record.row)
-        reasons[record.row] = "the pipeline left it out"
-        for doc, row in nlp.pipe(docs_of([record]), as_tuples=True):
-            kept[row] = keep(doc)
-            del reasons[row]
-
-    def stop_if_away() -> None:
-        # if the server does not answer the probe either, the texts are not the cause
-        list(nlp.pipe([(PROBE, _PROBE_ROW)], as_tuples=True))
-        if _PROBE_ROW in unreached:
-            reason = reasons[_PROBE_ROW].rstrip(".")
-            raise AnnotateError(Errors.P424.format(reason=reason))
-
-    if unreached:
-        stop_if_away()
-    # some components drop a whole batch if one of its Docs fails
-    for record in records:
-        if record.row not in kept:
-            annotate_alone(record)
-            if record.row in unreached:
-                stop_if_away()
-                annotate_alone(record)
-            report(1)
-    return kept, reasons

@@ -77,22 +77,35 @@ def load_model(
     source = find_model(name)
     check_files(source)
     _check_code(source, revision, trusted=trust_remote_code)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    if isinstance(source, str):
-        options |= _hub_options(revision)
-    elif is_gguf(source):
+    if isinstance(source, Path) and is_gguf(source):
         model, tokenizer = read_gguf(
             source, dtype=dtype, device=device, quantization=quantization
         )
         return LanguageModel(model.eval(), tokenizer)
-    elif (source / ADAPTER).is_file():
-        return _load_adapted(
-            source,
-            dtype=dtype,
-            device=device,
-            trust_remote_code=trust_remote_code,
-            quantization=quantization,
-        )
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "device": device,
+        "trust_remote_code": trust_remote_code,
+        "quantization": quantization,
+    }
+    if isinstance(source, Path) and (source / ADAPTER).is_file():
+        return _load_adapted(source, **options)
+    return _load_plain(source, revision=revision, **options)
+
+
+def _load_plain(
+    source: Path | str,
+    *,
+    revision: str | None,
+    dtype: torch.dtype,
+    device: torch.device,
+    trust_remote_code: bool,
+    quantization: Mapping[str, Any] | None,
+) -> LanguageModel:
+    """Load a model of a folder or the hub that is no adapter."""
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if isinstance(source, str):
+        options |= _hub_options(revision)
     tags = _read_taught_tags(source, revision)
     with _loading(), as_load_errors(source):
         config = AutoConfig.from_pretrained(source, **options)

@@ -29,8 +29,9 @@ from spacy_padellm.lm.files.build import build_model
 from spacy_padellm.lm.files.load_errors import as_load_errors
 from spacy_padellm.lm.files.tokenizer import check_tokenizer
 from spacy_padellm.lm.quantization.compute import loading_options, on_its_device
-from spacy_padellm.lm.trust.code import check_link, check_settings_file
+from spacy_padellm.lm.trust.code import check_settings_file
 from spacy_padellm.lm.trust.gguf_header import check_gguf
+from spacy_padellm.lm.trust.links import check_link
 from spacy_padellm.lm.trust.sizes import check_size, held_by_file, limited
 
 SUFFIX = ".gguf"

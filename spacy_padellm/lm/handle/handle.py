@@ -49,7 +49,7 @@ from spacy_padellm.lm.saving.folder import (
 )
 from spacy_padellm.lm.saving.place import check_save_place
 from spacy_padellm.lm.task.config import FILE_NAME, TaskSettings, read_settings
-from spacy_padellm.lm.trust.code import check_place
+from spacy_padellm.lm.trust.links import check_place
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 

@@ -29,7 +29,8 @@ from spacy_padellm.lm.task.config import (
     write_settings,
 )
 from spacy_padellm.lm.task.tags import remove_old_tags
-from spacy_padellm.lm.trust.code import check_code, check_links
+from spacy_padellm.lm.trust.code import check_code
+from spacy_padellm.lm.trust.links import check_links
 
 
 def check_model_folder(folder: Path, *, weights: bool) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.task.tags import TaughtTags, read_old_tags
-from spacy_padellm.lm.trust.code import check_link
 from spacy_padellm.lm.trust.fields import (
     as_flag,
     as_given,
@@ -22,6 +21,7 @@ from spacy_padellm.lm.trust.fields import (
     as_probability,
     as_text,
 )
+from spacy_padellm.lm.trust.links import check_link
 from spacy_padellm.mention.calibration import Calibration, Measure, Promise, Tuning
 from spacy_padellm.prompt.template import Prompt
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import site
-import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.trust.announced import check_announced
 from spacy_padellm.lm.trust.growth import check_growth
+from spacy_padellm.lm.trust.links import check_links
 from spacy_padellm.lm.trust.patterns import slow_pattern
 
 TRUST = "PADELLM_TRUST_REMOTE_CODE"
@@ -257,62 +256,6 @@ _HARMLESS: _Rules = {
     "_experts_implementation": _has_no_path,
     "_experts_implementation_internal": _has_no_path,
 }
-
-
-def check_links(folder: Path) -> None:
-    """Check that a model folder holds files and folders only, and no links out of it.
-
-    folder (Path): The model folder.
-    RAISES (ValueError): If a link leads elsewhere, or to no file, or if there is a pipe
-        or a device.
-    """
-    for path in folder.rglob("*"):
-        check_link(path, folder)
-        # to read a pipe would wait for ever
-        if not (path.is_file() or path.is_dir()):
-            raise ValueError(Errors.P508.format(file=path, path=folder))
-
-
-def check_link(path: Path, folder: Path) -> None:
-    """Check that a file of a model folder is no link out of it.
-
-    Snapshots of the hub hold links to the files of the folder `blobs` beside theirs.
-
-    path (Path): The file.
-    folder (Path): The model folder.
-    RAISES (ValueError): If it is a link that leads elsewhere, or to no file.
-    """
-    if path.is_symlink() and (_leads_out(path, folder) or not path.is_file()):
-        raise ValueError(Errors.P504.format(link=path, path=folder))
-
-
-def check_place(model: Path, folder: Path) -> None:
-    """Check that a pipeline's model folder is no link out of the pipeline.
-
-    model (Path): The model folder.
-    folder (Path): The component's folder, which holds it.
-    RAISES (ValueError): If it is one.
-    """
-    if model.is_symlink() and _leads_out(model, folder):
-        raise ValueError(Errors.P504.format(link=model, path=folder))
-
-
-def _leads_out(link: Path, folder: Path) -> bool:
-    inside = [folder.resolve()]
-    if inside[0].parent.name == "snapshots":
-        inside.append(inside[0].parent.parent / "blobs")
-    target = Path(os.path.realpath(link))
-    known = any(target.is_relative_to(parent) for parent in inside)
-    return not (known or _is_installed(folder))
-
-
-def _is_installed(folder: Path) -> bool:
-    """Whether a folder belongs to an installed package; some installers make links."""
-    site_folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    site_folders.add(site.getusersitepackages())
-    return any(
-        folder.resolve().is_relative_to(os.path.realpath(p)) for p in site_folders
-    )
 
 
 def is_model_file(name: Any) -> bool:

@@ -392,7 +392,9 @@ def test_batching_a_text_that_fails_leaves_its_batch(llama: LanguageModel) -> No
     prompt = PromptTokens(PRESETS["paper-en"], llama.tokenizer)
     batches = []
 
-    def read(replica: Replica, prompted: Sequence[PromptedText]) -> list[TextResult]:
+    def decode_batch(
+        replica: Replica, prompted: Sequence[PromptedText]
+    ) -> list[TextResult]:
         batches.append([item.text for item in prompted])
         if "bad" in batches[-1]:
             raise ValueError("bad")
@@ -404,7 +406,7 @@ def test_batching_a_text_that_fails_leaves_its_batch(llama: LanguageModel) -> No
             llama,
             texts,
             ask=lambda texts: prompt.count_branches(texts, ["person"]),
-            read=read,
+            decode_batch=decode_batch,
             report=lambda over, cut: None,
             replicas=[Replica(llama, prompt)],
             max_batch_tokens=10_000,

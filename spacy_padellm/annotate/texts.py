@@ -1,0 +1,111 @@
+"""Run a pipeline over texts, some of which may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from spacy_padellm.annotate.files import AnnotateError
+from spacy_padellm.annotate.pipeline import PROBE
+from spacy_padellm.annotate.records import InputRecord
+from spacy_padellm.compat import doc_context
+from spacy_padellm.errors import Errors
+
+_PROBE_ROW = -1
+
+
+def annotate_texts(
+    nlp: Language,
+    records: list[InputRecord],
+    *,
+    keep: Callable[[Doc], object],
+    report: Callable[[int], None],
+) -> tuple[dict[int, object], dict[int, str]]:
+    """Run the pipeline over texts. Texts that fail in a batch are tried again alone.
+
+    nlp (Language): The pipeline.
+    records (list[InputRecord]): The texts, with distinct rows.
+    keep (Callable[[Doc], object]): Extracts the part of a Doc that is kept.
+    report (Callable[[int], None]): Called with the number of texts done since the
+        last call.
+    RETURNS (tuple[dict[int, object], dict[int, str]]): Row -> kept part of the Doc, and
+        row -> reason for the texts that failed.
+    RAISES (AnnotateError): If a server can no longer be reached.
+    """
+    texts = _Texts(nlp, keep)
+    for _ in texts.annotate(records):
+        report(1)
+    if texts.unreached:
+        texts.check_server()
+    # some components drop a whole batch if one of its Docs fails
+    for record in records:
+        if record.row not in texts.kept:
+            texts.annotate_alone(record)
+            if record.row in texts.unreached:
+                texts.check_server()
+                texts.annotate_alone(record)
+            report(1)
+    return texts.kept, texts.reasons
+
+
+class _Texts:
+    """Texts that are annotated, and what became of each, by its row.
+
+    kept (dict[int, object]): The kept part of its Doc.
+    reasons (dict[int, str]): Why it failed.
+    unreached (set[int]): The rows for which a server could not be reached.
+    """
+
+    def __init__(self, nlp: Language, keep: Callable[[Doc], object]) -> None:
+        self._nlp = nlp
+        self._keep = keep
+        self.kept: dict[int, object] = {}
+        self.reasons: dict[int, str] = {}
+        self.unreached: set[int] = set()
+        nlp.set_error_handler(self._note_failure)  # type: ignore[arg-type]  # it returns
+
+    def annotate(self, records: Iterable[InputRecord]) -> Iterator[int]:
+        """Annotate texts; yields the rows of those that did not fail."""
+        for doc, row in self._nlp.pipe(self._docs(records), as_tuples=True):
+            self.kept[row] = self._keep(doc)
+            yield row
+
+    def annotate_alone(self, record: InputRecord) -> None:
+        """Annotate a text again, in a batch of its own."""
+        self.unreached.discard(record.row)
+        self.reasons[record.row] = "the pipeline left it out"
+        for row in self.annotate([record]):
+            del self.reasons[row]
+
+    def check_server(self) -> None:
+        """Raise an error if the server does not answer a probe either.
+
+        The texts are not the cause then.
+        """
+        list(self._nlp.pipe([(PROBE, _PROBE_ROW)], as_tuples=True))
+        if _PROBE_ROW in self.unreached:
+            reason = self.reasons[_PROBE_ROW].rstrip(".")
+            raise AnnotateError(Errors.P424.format(reason=reason))
+
+    def _docs(self, records: Iterable[InputRecord]) -> Iterator[tuple[Doc, int]]:
+        for record in records:
+            try:
+                doc = record.doc
+                yield (
+                    self._nlp.make_doc(record.text) if doc is None else doc,
+                    record.row,
+                )
+            except Exception as error:  # tokenizers may raise anything
+                reason = f"tokenizer: {type(error).__name__}: {error}"
+                self.reasons[record.row] = reason
+
+    def _note_failure(
+        self, name: str, pipe: object, docs: list[Doc], error: Exception
+    ) -> None:
+        for doc in docs:
+            row = doc_context(doc)
+            self.reasons[row] = f"{name}: {type(error).__name__}: {error}"
+            if isinstance(error, ConnectionError):
+                self.unreached.add(row)
