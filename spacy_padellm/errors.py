@@ -51,9 +51,10 @@ class Errors:
         "'released' preset), or set tag_loss = 0."
     )
     P109 = (
-        "tag_loss trains each token of a text to say which mention it belongs to. "
-        "That needs the tokens after it, too. Set prefix_lm = true in the component's "
-        "prompt, or tag_loss = 0 in its training settings."
+        "tag_loss trains the model to tag each token of a text with the mention that "
+        "it is part of. For that the model must see the tokens after it, too. Set "
+        "prefix_lm = true in the component's prompt, or tag_loss = 0 in its training "
+        "settings."
     )
     P144 = (
         "Component '{name}' has no prompt, and its model comes without one. Set "
@@ -174,6 +175,15 @@ class Errors:
         "numbers, and the slope must be above 0"
     )
 
+    P186 = (
+        "The GGUF file {path} cuts text into words by the rule '{pre}', which is not "
+        "known here. Put the model's tokenizer.json into the same folder."
+    )
+    P187 = (
+        "Reading a GGUF file needs the package gguf. Install it with: pip install "
+        "'spacy-padellm[gguf]'"
+    )
+
     # Long texts
     P119 = (
         "The span getter leaves out some text, so no mentions could be found there: "
@@ -237,11 +247,11 @@ class Errors:
         "would delete that model. Save the pipeline in another folder."
     )
     P240 = (
-        "{path} cannot be saved to: it contains the model folder {source}, which this "
-        "pipeline is made from. Save the pipeline in another folder."
+        "Cannot save to {path}: it contains the model folder {source}, which this "
+        "pipeline uses. Save the pipeline in another folder."
     )
     P241 = (
-        "{path} cannot be saved to: it is in the model folder {source}, which would be "
+        "Cannot save to {path}: it is in the model folder {source}, which would be "
         "copied into itself. Save the pipeline in another folder."
     )
     P242 = (
@@ -278,8 +288,8 @@ class Errors:
         "corpus with annotated texts, e.g. --paths.train train.spacy."
     )
     P731 = (
-        "{name} is {value!r} in [training.optimizer], with which the model learns "
-        "nothing or the wrong way. Set it to {least}."
+        "{name} is {value!r} in [training.optimizer], so the model would learn "
+        "nothing, or get worse. Set it to {least}."
     )
     P760 = (
         "{name} is {value!r} in [training], so the training would end after its first "
@@ -295,8 +305,8 @@ class Errors:
         "number, at least 1, in nlp.pipe or in [nlp] of the config."
     )
     P261 = (
-        "[training] sets no max_steps, so the learning rate cannot fall to 0 at its "
-        "end. Set max_steps, or total_steps in [training.optimizer.learn_rate]."
+        "[training] sets no max_steps, so the learning rate cannot fall to 0 by the "
+        "last step. Set max_steps, or total_steps in [training.optimizer.learn_rate]."
     )
     P265 = (
         "There are no old texts in {path}. Give a file or a folder of .txt (one text "
@@ -307,6 +317,12 @@ class Errors:
         "Could not read the old texts in {path}: {error}. Give a file or a folder of "
         "UTF-8 files: .txt (one text per line), .jsonl (with the key 'text') or "
         ".spacy."
+    )
+
+    P188 = "The checkpoint {path} is damaged. Delete it to train from the start."
+    P189 = (
+        "The checkpoint {path} belongs to another training config. Delete it to train "
+        "from the start, or train with the config that it belongs to."
     )
 
     # Settings of the component
@@ -479,9 +495,9 @@ class Errors:
         "sent there. If you trust that address, set the decoder's base_url to it."
     )
     P185 = (
-        "The server {url} cannot be reached: {error}. An earlier text had no answer in "
-        "all of its tries, so this one was not sent. Check that the server is running, "
-        "and then decode the texts again."
+        "The server {url} cannot be reached: {error}. It did not answer any of the "
+        "tries for an earlier text, so this text was not sent. Check that the server "
+        "is running, and then decode the texts again."
     )
 
     P249 = (
@@ -491,19 +507,6 @@ class Errors:
     )
 
     # Analysis
-    P186 = (
-        "The GGUF file {path} cuts text into words by the rule '{pre}', which is not "
-        "known here. Put the model's tokenizer.json into the same folder."
-    )
-    P187 = (
-        "Reading a GGUF file needs the package gguf. Install it with: pip install "
-        "'spacy-padellm[gguf]'"
-    )
-    P188 = "The checkpoint {path} is damaged. Delete it to train from the start."
-    P189 = (
-        "The checkpoint {path} belongs to another training config. Delete it to train "
-        "from the start, or train with the config that it belongs to."
-    )
     P190 = (
         "The pipeline '{name}' has no component 'padellm_ner'. Add one with "
         "nlp.add_pipe, or give another pipeline. Its components: {known}."
@@ -533,7 +536,7 @@ class Errors:
         "e.g. person=PER,location=LOC."
     )
     P196 = (
-        "None of the {texts} texts could be decoded. The first error is: {error} "
+        "None of the {texts} texts could be decoded. The first error was: {error} "
         "Correct it, and run the analysis again."
     )
     P197 = "Cannot write {path}: {error}. Give a file in a folder that can be written."
@@ -592,8 +595,9 @@ class Errors:
         "a bundled model: {known}."
     )
     P724 = (
-        "{path} is no .spacy file, and no folder of them. Write one from JSON, CoNLL, "
-        "brat and others with 'python -m spacy padellm convert', and give that."
+        "{path} is not a .spacy file or a folder of .spacy files. Convert JSON, CoNLL, "
+        "brat and other formats with 'python -m spacy padellm convert', and give the "
+        "result."
     )
     P725 = (
         "Cannot write {path}: {error}. Free some space, or give a path that can be "
@@ -771,8 +775,8 @@ class Errors:
         "the cause, and run the same command again."
     )
     P417 = (
-        "its worker died {times} times, perhaps out of memory (look for very long "
-        "texts in rows {start} to {stop} of {path})"
+        "its worker died {times} times, perhaps because memory ran out (look for very "
+        "long texts in rows {start} to {stop} of {path})"
     )
     P418 = (
         "{workers} worker(s) with {each} GPU(s) each need more than the {found} GPU(s) "
@@ -800,22 +804,22 @@ class Errors:
         "is running, and run the same command again: finished shards are kept."
     )
     P425 = (
-        "Another run is writing to {path}: process {pid} on {host}, last sign "
+        "Another run is writing to {path}: process {pid} on {host}, last sign of life "
         "{age:.0f} s ago. Wait until it ends, or give another --output. If it has "
-        "died, its lease {path}/lease.json ends {expires:.0f} s after its last sign."
+        "died, its lease {path}/lease.json ends {expires:.0f} s after that sign."
     )
     P426 = (
         "{path} is a pipe, a device or a socket, not a file. Write its content to a "
         "file, and give that."
     )
     P427 = (
-        "The input {path} was changed while it was annotated. Finished shards hold its "
-        "earlier state. Put that back and run the same command again, or give another "
-        "--output."
+        "The input {path} was changed while it was annotated. Finished shards come "
+        "from its earlier version. Restore that version and run the same command "
+        "again, or give another --output."
     )
     P428 = (
-        "Another run has taken over {path}, perhaps because this one gave no sign for "
-        "a while. Wait until it ends, or give another --output."
+        "Another run has taken over {path}, perhaps because this one gave no sign of "
+        "life for a while. Wait until it ends, or give another --output."
     )
     P429 = (
         "{lost} finished shard(s) were deleted or changed during the run, first "
@@ -829,9 +833,10 @@ class Errors:
         "environment. Otherwise set trust_remote_code = false."
     )
     P502 = (
-        "The model folder {path} holds or names code, or files elsewhere, that are not "
-        "trusted, in {file}: {found}. Remove it. If you trust its author, set "
-        "trust_remote_code = true, and PADELLM_TRUST_REMOTE_CODE=1 in the environment."
+        "{file} in the model folder {path} is or refers to code, or to files outside "
+        "the folder, which are not trusted: {found}. Remove it. If you trust its "
+        "author, set trust_remote_code = true, and PADELLM_TRUST_REMOTE_CODE=1 in the "
+        "environment."
     )
     P503 = (
         "The bytes hold {found} in place of a model file. They must hold names of "
@@ -839,8 +844,8 @@ class Errors:
         "returned."
     )
     P504 = (
-        "{link} is a link that leads out of the folder {path}, or to no file. Replace "
-        "it with what it should hold, e.g. with cp -rL."
+        "{link} is a link that leads out of the folder {path}, or to a file that does "
+        "not exist. Replace it with the file or folder itself, e.g. with cp -rL."
     )
     P505 = (
         "The environment variable {variable} is not sent to the server {host}. If that "
@@ -882,14 +887,15 @@ class Errors:
     )
     P741 = (
         "The saved component {path} may have parts of two versions: another process is "
-        "replacing them, or was killed while it did. Wait until it is done, or load "
-        "the component once where its folder may be changed, or save it again."
+        "replacing them, or was killed before it had finished. Wait until it is done, "
+        "or load the component once as a user who may write to its folder, or save it "
+        "again."
     )
 
     P742 = (
-        "There can be no connection to the server {url!r}: {error}. Check base_url of "
-        "the decoder, and the environment's variables for proxies (HTTP_PROXY, "
-        "HTTPS_PROXY, ALL_PROXY) and certificates (SSL_CERT_FILE)."
+        "Cannot connect to the server {url!r}: {error}. Check the decoder's base_url, "
+        "and the environment variables for proxies (HTTP_PROXY, HTTPS_PROXY, "
+        "ALL_PROXY) and certificates (SSL_CERT_FILE)."
     )
 
     P743 = "its tokenizer has no tokens for digits"
@@ -904,14 +910,14 @@ class Errors:
         "{most}). Remove them: a causal language model needs no labels."
     )
     P772 = (
-        "The settings of the model {name} describe more layers or larger ones than "
-        "its weights can fill. Check that config.json, or an adapter's "
+        "The settings of the model {name} describe more or larger layers than its "
+        "weights can fill. Check that config.json, or an adapter's "
         "adapter_config.json, belongs to these weights, and that no file is missing."
     )
     P773 = (
-        "The normalizer and the pre_tokenizer in {source} may make {growth} characters "
-        "of one (at most {most}). Remove the step that puts long texts in the place of "
-        "characters."
+        "The normalizer and the pre_tokenizer in {source} may turn one character into "
+        "{growth} (at most {most}). Remove the step that replaces characters with long "
+        "texts."
     )
     P774 = (
         "The post_processor in {source} adds {count} tokens to a text (at most "
@@ -970,8 +976,8 @@ class Errors:
         "The model '{name}' does not fit the memory of its device: {error}. Load its "
         'weights in few bits with quantization_config = {{"load_in_4bit": true}}, or '
         'with dtype = "bfloat16"; use a smaller model; or let a server run it on '
-        "several GPUs, with spacy-padellm.ServerDecoder.v1. Here, a model is on one "
-        "device."
+        "several GPUs, with spacy-padellm.ServerDecoder.v1. Without a server, a model "
+        "is never split between devices."
     )
     P709 = (
         "This kind of quantized model cannot be copied or pickled: {error}. Use one "
@@ -1019,16 +1025,16 @@ class Warnings:
     )
     W765 = (
         "The passage '{text}' should be several words, but spaCy's tokenizer for the "
-        "language '{lang}' takes it for one, so names inside it are not found. Make "
+        "language '{lang}' treats it as one, so names inside it are not found. Make "
         "the pipeline for the language of the text, e.g. spacy.blank('zh'), with a "
-        "model that was trained on it; the bundled models know English alone. Further "
+        "model that was trained on it; the bundled models know only English. Further "
         "passages are not reported."
     )
     W120 = (
         "The model '{model}' was not trained on the labels {labels}, but on {known}. "
-        "It knows other labels by their names alone, and a small model finds nothing "
-        "for them. Correct the labels, or train the model on them. set_labels(None) "
-        "takes all labels of the model again."
+        "For other labels it relies on the name alone, and a small model finds "
+        "nothing. Correct the labels, or train the model on them. set_labels(None) "
+        "restores all labels of the model."
     )
     W121 = (
         "The model '{model}' does not say what it was trained for: it has no "
@@ -1088,12 +1094,13 @@ class Warnings:
     )
     W761 = (
         "The training ends before its second evaluation, because patience = {patience} "
-        "in [training] counts steps, not evaluations, and there is one in "
-        "{every} steps (eval_frequency). Set patience to several times that, or to 0."
+        "in [training] counts steps, not evaluations, and there is one evaluation "
+        "every {every} steps (eval_frequency). Set patience to several times that, or "
+        "to 0."
     )
     W762 = (
-        "The model is evaluated after its first step alone, so model-best will be "
-        "worth nothing: eval_frequency = {every} in [training] is more than max_steps "
+        "The model is evaluated only after its first step, so model-best will be "
+        "useless: eval_frequency = {every} in [training] is more than max_steps "
         "= {steps}. Set eval_frequency to at most half of max_steps."
     )
     W763 = (
@@ -1109,7 +1116,8 @@ class Warnings:
     W135 = (
         "Texts of the corpus have labels that component '{name}' is not set to find: "
         "{labels}. Add them to [initialize.components.{name}.new_labels] of the "
-        "config, or name them in the user data of the Docs to find them in."
+        "config, or list them in doc.user_data['padellm_labels'] of the Docs that "
+        "should have them."
     )
     W190 = (
         "{n} text(s) without complete gold annotation were left out (one entity that "
@@ -1125,7 +1133,7 @@ class Warnings:
         "not find them. Set a span_getter with longer or overlapping windows."
     )
     W193 = (
-        "{n} text(s) could not be decoded and were left out. The first error is: "
+        "{n} text(s) could not be decoded and were left out. The first error was: "
         "{error}"
     )
     W194 = (

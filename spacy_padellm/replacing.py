@@ -124,7 +124,7 @@ def _finish(unfinished: Path, path: Path, names: Collection[str]) -> None:
 
 @contextmanager
 def _unfinished_folder(place: Path) -> Iterator[Path]:
-    """Make an empty folder next to a place, named after it; delete it at the end."""
+    """Make an empty folder next to a path, named after it; delete it at the end."""
     for old in place.parent.glob(f"{escape(place.name)}-*"):
         _delete_abandoned(old)
     new, lock = _make_locked(place)

@@ -109,7 +109,7 @@ def atomic_file(output: str, path: str) -> Iterator[IO[bytes]]:
 
 
 def create_file(output: str, path: str, content: bytes) -> bool:
-    """Write a file that appears complete, if there is none of its name.
+    """Write a file, which appears when it is complete, unless one of that name exists.
 
     output (str): The output folder.
     path (str): The path of the file.

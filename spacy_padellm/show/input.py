@@ -38,13 +38,13 @@ def read_input(argument: str, *, longest: int) -> Iterator[SourceText | BadLine]
 
 
 def _file(argument: str) -> Path | None:
-    """The file of this name, if there is one; an error if it is the name of none."""
+    """The file with this name; None if it is a text and not the name of a file."""
     try:
         path = Path(argument)
         if path.is_file():
             return path
         is_folder = path.is_dir()
-    except (OSError, ValueError):  # a long text is no name
+    except (OSError, ValueError):  # a long text is not a name
         return None
     if is_folder and argument.strip():
         raise ConversionError(Errors.P726.format(path=path))

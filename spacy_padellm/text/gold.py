@@ -46,7 +46,7 @@ def check_get_examples(
 def collect_texts(examples: Iterable[Example], texts: list[str]) -> Iterator[Example]:
     """Yield examples, and collect their texts.
 
-    Saves iterating twice: a large corpus takes minutes to load.
+    This reads the corpus once; a large one takes minutes to load.
 
     examples (Iterable[Example]): The examples.
     texts (list[str]): Receives the texts.

@@ -119,7 +119,7 @@ class _Section:
 
 
 def _sections(index: int, doc: Doc, layout: Layout) -> Iterator[_Section]:
-    """The sections of a Doc; none that is whitespace."""
+    """The sections of a Doc, without those that are only whitespace."""
     text = doc.text
     unsplit.warn_of_unsplit(doc, text)
     offsets = doc.to_array([IDX]).ravel()
@@ -157,10 +157,10 @@ def _breaks(text: str, offsets: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _own_docs(doc: Doc, parts: Sequence[slice]) -> Iterator[Doc]:
-    """Parts of a Doc as Docs.
+    """Copy parts of a Doc to Docs of their own.
 
-    `Span.as_doc` copies the attributes of the whole Doc first, so many parts are made
-    from Docs of some parts each.
+    `Span.as_doc` copies the attributes of the whole Doc first. If there are many parts,
+    groups of them are therefore copied to smaller Docs first.
     """
     if len(parts) <= _PARTS_AT_ONCE:
         yield from (doc[part].as_doc() for part in parts)
@@ -177,7 +177,7 @@ def _without_long_tokens(span: Span) -> Iterator[Span]:
     """The pieces of a span between its overlong tokens.
 
     A long URL, a hash, or a passage in a script that the tokenizer does not split, is a
-    single token. It is no name, and the model finds no names beside it.
+    single token. It is not a name, and the model finds no names next to it.
     """
     start = span.start
     untyped: Any = span  # the stubs lack to_array

@@ -32,7 +32,7 @@ from spacy_padellm.errors import logger
 from spacy_padellm.lm.cuda_graphs import (
     GraphCapture,
     GraphRunner,
-    Run,
+    Replay,
     borrow_graph_runner,
 )
 from spacy_padellm.lm.language_model import LanguageModel
@@ -42,7 +42,7 @@ from spacy_padellm.prompt.tokens import PromptTokens
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
-def again(run: Run) -> Run:
+def again(run: Replay) -> Replay:
     """What a graph does, but without one: the same work on the same memory."""
     return run
 
@@ -72,7 +72,7 @@ def test_cuda_graphs_equal_passes_without_graphs(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm, prompt = prepare(kind)
-    runs: list[Run] = []
+    runs: list[Replay] = []
     lend(monkeypatch, GraphRunner(lm, lambda run: runs.append(run) or run))
     # short ones after long ones: what is left of those must not be seen
     texts = random_texts(seed=3, count=12)
@@ -86,7 +86,7 @@ def test_cuda_graphs_equal_passes_without_graphs(
 
 def test_cuda_graphs_capture_a_shape_once(monkeypatch: pytest.MonkeyPatch) -> None:
     lm, prompt = prepare("llama")
-    runs: list[Run] = []
+    runs: list[Replay] = []
     lend(monkeypatch, GraphRunner(lm, lambda run: runs.append(run) or run))
     texts = random_texts(seed=3, count=12)
     one_by_one(lm, prompt, texts, cuda_graphs=True)
@@ -97,7 +97,7 @@ def test_cuda_graphs_capture_a_shape_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_cuda_graphs_leave_streams_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     lm, prompt = prepare("llama")
-    runs: list[Run] = []
+    runs: list[Replay] = []
     lend(monkeypatch, GraphRunner(lm, lambda run: runs.append(run) or run))
     texts = random_texts(seed=4, count=9)
     decoder = TreeDecoder(**LIMITS, cuda_graphs=True, max_batch_tokens=100)
@@ -109,7 +109,7 @@ def test_cuda_graphs_leave_streams_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_cuda_graphs_that_cannot_be_captured_are_read_as_they_are(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(run: Run) -> Run:
+    def fail(run: Replay) -> Replay:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     lm, prompt = prepare("llama")
@@ -247,7 +247,7 @@ def test_cuda_graphs_that_fail_are_not_tried_again(
 ) -> None:
     tries = []
 
-    def fail(run: Run) -> Run:
+    def fail(run: Replay) -> Replay:
         tries.append(run)
         raise RuntimeError("operation not permitted when stream is capturing")
 

@@ -27,8 +27,8 @@ class ErrorRate:
     """The share of wrong mentions in Docs.
 
     rate (float): The share, in 0..1; 0 if there are no mentions.
-    size (float): How many independent mentions would tell as much about as many new
-        Docs.
+    size (float): The effective sample size: how many independent mentions would tell
+        as much about as many new Docs.
     """
 
     rate: float

@@ -186,7 +186,7 @@ class ThresholdPath:
         return passed
 
     def _p_value(self, index: int, rate: float) -> float:
-        """Of the corpus that is least sure to keep the rate."""
+        """The p-value of the corpus that is least likely to keep the rate."""
         values = [e[index].p_value(1 - rate) for e in self.errors if e is not None]
         return max(values, default=1.0)
 
@@ -213,7 +213,7 @@ class ThresholdPath:
     def _needs(
         self, index: int, rate: float, docs: Sequence[int], level: float
     ) -> tuple[float, int]:
-        """How many times its Docs a corpus needs, and which one needs the most."""
+        """The factor by which a corpus must grow, and the corpus that needs most."""
         return max(
             (times_needed(e[index], 1 - rate, level=level), corpus)
             for corpus, e in enumerate(self.errors)

@@ -60,8 +60,8 @@ class Measurement:
     emitted (float | None): Share of the gold mentions that a forced decoder found.
     floor, stream_floor (float | None): The machine's floor for all texts in seconds.
     scores (dict[str, Any]): Span F1 and string F1.
-    shares, stream_shares (Shares | None): Where the time of single texts and of the
-        stream goes, of the first texts.
+    shares, stream_shares (Shares | None): Where the time goes for single texts and for
+        the stream, measured on the first texts.
     """
 
     name: str

@@ -227,7 +227,7 @@ def _check_agrees(
 
 
 def _hide_casts() -> None:
-    """Hide that 8-bit products take float16: it is logged for each of them."""
+    """Hide the log message of each 8-bit product that it casts to float16."""
     logger = logging.getLogger("bitsandbytes.autograd._functions")
     if _is_no_cast not in logger.filters:
         logger.addFilter(_is_no_cast)

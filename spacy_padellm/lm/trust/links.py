@@ -11,7 +11,7 @@ from spacy_padellm.errors import Errors
 
 
 def check_links(folder: Path) -> None:
-    """Check that a model folder holds files and folders only, and no links out of it.
+    """Check that a model folder holds only files and folders, and no links out of it.
 
     folder (Path): The model folder.
     RAISES (ValueError): If a link leads elsewhere, or to no file, or if there is a pipe
@@ -25,9 +25,9 @@ def check_links(folder: Path) -> None:
 
 
 def check_link(path: Path, folder: Path) -> None:
-    """Check that a file of a model folder is no link out of it.
+    """Check that a file of a model folder does not link out of it.
 
-    Snapshots of the hub hold links to the files of the folder `blobs` beside theirs.
+    Snapshots of the hub link to files of the folder `blobs` next to their own.
 
     path (Path): The file.
     folder (Path): The model folder.
@@ -38,11 +38,11 @@ def check_link(path: Path, folder: Path) -> None:
 
 
 def check_place(model: Path, folder: Path) -> None:
-    """Check that a pipeline's model folder is no link out of the pipeline.
+    """Check that a pipeline's model folder does not link out of the pipeline.
 
     model (Path): The model folder.
     folder (Path): The component's folder, which holds it.
-    RAISES (ValueError): If it is one.
+    RAISES (ValueError): If it does.
     """
     if model.is_symlink() and _leads_out(model, folder):
         raise ValueError(Errors.P504.format(link=model, path=folder))

@@ -44,7 +44,7 @@ class Held:
 
     @classmethod
     def of(cls, values: int, tensors: int) -> Held:
-        """By what the files hold: their values, and their number of tensors."""
+        """The limits for files with so many values and tensors."""
         return cls(_TIED * values + _FREE_VALUES, _PARTS * tensors + _FREE_PARTS)
 
 
@@ -74,7 +74,7 @@ def held_by(source: Path | str) -> Held:
 
 
 def held_by_file(size: int, *, tensors: int) -> Held:
-    """How large a model may be whose weights may be quantized in any way.
+    """Limit the size of a model whose weights may be quantized in any way.
 
     size (int): The bytes of its files.
     tensors (int): Their number of tensors.

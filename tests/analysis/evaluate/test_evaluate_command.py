@@ -97,4 +97,4 @@ def test_evaluate_command_of_other_files_says_how_to_convert(
     path.touch() if path.suffix else path.mkdir()
     code, words = evaluate(model, path)
     assert code == 1
-    assert "is no .spacy file, and no folder of them. Write one" in words
+    assert "is not a .spacy file or a folder of .spacy files. Convert" in words

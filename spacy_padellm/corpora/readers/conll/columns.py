@@ -84,7 +84,7 @@ class ColumnLayout:
 
         row (list[str]): The columns of its line, changed in place.
         column (int): One of `tags`.
-        tag (str): A tag of `tag`.
+        tag (str): A tag as returned by the method `tag`.
         """
         if self.bare:
             tag = tag.removeprefix("I-")

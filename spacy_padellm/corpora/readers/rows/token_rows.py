@@ -36,7 +36,7 @@ def is_token_row(row: dict[str, Any]) -> bool:
 def read_token_row(row: dict[str, Any], line: int, *, joiner: str) -> CorpusRecord:
     """Read a row of tokens and tags.
 
-    row (dict[str, Any]): A JSON object for which `is_token_row`.
+    row (dict[str, Any]): A JSON object for which `is_token_row` is true.
     line (int): Its line.
     joiner (str): The separator of tokens, if the row has no text.
     RETURNS (CorpusRecord): The record. Several lists of tags are nested mentions.
