@@ -50,8 +50,8 @@ def replaced_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     with suppress(FileNotFoundError):
         found = os.listdir(path)
     others = {name for name in found if not name.startswith(_UNFINISHED)} - {*names}
-    place = path / ".saving" if others else path.with_name(_UNFINISHED + path.name)
-    with _unfinished_folder(place) as new:
+    target = path / ".saving" if others else path.with_name(_UNFINISHED + path.name)
+    with _unfinished_folder(target) as new:
         yield new
         if others:
             _write_journal(new, names)
@@ -77,13 +77,13 @@ def recover_folder(path: Path, names: Collection[str]) -> None:
         _put_back(path / name)
 
 
-def _put_back(place: Path) -> None:
+def _put_back(target: Path) -> None:
     """Put back a file or folder that was moved aside, if nothing took its place."""
-    if not place.exists():
-        old = list(place.parent.glob(_ASIDE.format(name=escape(place.name))))
+    if not target.exists():
+        old = list(target.parent.glob(_ASIDE.format(name=escape(target.name))))
         with suppress(OSError):
             for newest in sorted(old, key=lambda path: path.stat().st_mtime)[-1:]:
-                newest.rename(place)
+                newest.rename(target)
 
 
 def _write_journal(new: Path, names: Collection[str]) -> None:
@@ -123,11 +123,11 @@ def _finish(unfinished: Path, path: Path, names: Collection[str]) -> None:
 
 
 @contextmanager
-def _unfinished_folder(place: Path) -> Iterator[Path]:
+def _unfinished_folder(target: Path) -> Iterator[Path]:
     """Make an empty folder next to a path, named after it; delete it at the end."""
-    for old in place.parent.glob(f"{escape(place.name)}-*"):
+    for old in target.parent.glob(f"{escape(target.name)}-*"):
         _delete_abandoned(old)
-    new, lock = _make_locked(place)
+    new, lock = _make_locked(target)
     try:
         yield new
     finally:
@@ -136,9 +136,9 @@ def _unfinished_folder(place: Path) -> Iterator[Path]:
             os.close(lock)
 
 
-def _make_locked(place: Path) -> tuple[Path, int | None]:
+def _make_locked(target: Path) -> tuple[Path, int | None]:
     while True:
-        new = place.with_name(f"{place.name}-{secrets.token_hex(4)}")
+        new = target.with_name(f"{target.name}-{secrets.token_hex(4)}")
         new.mkdir(parents=True)
         try:
             lock = _lock(new)
@@ -189,42 +189,42 @@ def _is_old(folder: Path) -> bool:
     return time.time() - folder.stat().st_mtime > _SURELY_ABANDONED
 
 
-def _put(new: Path, place: Path) -> None:
+def _put(new: Path, target: Path) -> None:
     """Move a file or folder to its place. What was there is where it was, or gone."""
-    if not (_move(new, place) or _exchange(new, place)):
-        _put_in_two_steps(new, place)
+    if not (_move(new, target) or _exchange(new, target)):
+        _put_in_two_steps(new, target)
     # also of processes that were killed between the two steps
-    for old in place.parent.glob(_ASIDE.format(name=escape(place.name))):
+    for old in target.parent.glob(_ASIDE.format(name=escape(target.name))):
         _delete(old)
 
 
-def _move(new: Path, place: Path) -> bool:
+def _move(new: Path, target: Path) -> bool:
     """Move a file or folder to a place where there is none; False if there is one."""
-    if not place.exists():
+    if not target.exists():
         try:
-            new.rename(place)
+            new.rename(target)
             return True
         except OSError as error:
             # another process may just have put its own there, and taken it again
-            if error.errno not in _TAKEN and not place.exists():
+            if error.errno not in _TAKEN and not target.exists():
                 raise
     return False
 
 
-def _put_in_two_steps(new: Path, place: Path) -> None:
+def _put_in_two_steps(new: Path, target: Path) -> None:
     """Move a file or folder to a place where there is one, and delete the old one."""
-    aside = place.with_name(f".{place.name}.old-{secrets.token_hex(4)}")
+    aside = target.with_name(f".{target.name}.old-{secrets.token_hex(4)}")
     while True:
         # other processes may do the same: until here, and between these two lines
         with suppress(FileNotFoundError):
-            place.rename(aside)
+            target.rename(aside)
         try:
-            new.rename(place)
+            new.rename(target)
             return
         except OSError as error:
-            if error.errno not in _TAKEN and not place.exists():
+            if error.errno not in _TAKEN and not target.exists():
                 with suppress(FileNotFoundError):
-                    aside.rename(place)
+                    aside.rename(target)
                 raise
         _delete(aside)
 

@@ -116,7 +116,7 @@ def _to_json(identity: Identity, plan: Plan) -> bytes:
         "columns": {field.name: str(field.type) for field in plan.columns},
         # the names of the types above are for people; not all can be parsed
         "schema": base64.b64encode(plan.columns.serialize()).decode(),
-        "footers": [footers.get(place, "") for place in range(len(indexes))],
+        "footers": [footers.get(index, "") for index in range(len(indexes))],
         "shards": [
             [
                 indexes[shard.path],

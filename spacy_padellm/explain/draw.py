@@ -163,9 +163,9 @@ class _Page:
         self._rect(x, y, width, _BOX, kind)
         self._words(x + 6, y + 16, words)
         if number:
-            place = f'x="{x + width - 10:.1f}" y="{y + 11:.1f}"'
+            position = f'x="{x + width - 10:.1f}" y="{y + 11:.1f}"'
             style = 'class="small" style="font-size: 9px"'
-            self.shapes.append(f"<text {place} {style}>{number}</text>")
+            self.shapes.append(f"<text {position} {style}>{number}</text>")
         return x + width
 
     def _rect(self, x: float, y: float, width: float, height: float, kind: str) -> None:

@@ -63,7 +63,7 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
 
     RAISES (ValueError): If saving there would harm the model's own folder.
     """
-    place = Path(path).resolve()
+    target = Path(path).resolve()
     exclude = set(exclude)
     has_model = "model" not in exclude and not parts.handle.empty
     writers: dict[str, Callable[[Path], None]] = {
@@ -72,15 +72,15 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
         "vocab": lambda p: parts.vocab.to_disk(p, exclude=exclude),
     }
     if has_model:
-        parts.handle.check_save_place(place)
+        parts.handle.check_save_place(target)
         task = parts.task()
         writers["model"] = lambda p: parts.handle.save(
-            p, task, weights=parts.weights, place=place / "model"
+            p, task, weights=parts.weights, target=target / "model"
         )
     with suppress(ValueError):  # it cannot be mended, but may be replaced
-        recover_folder(place, _PARTS)
+        recover_folder(target, _PARTS)
     written = [name for name in writers if name not in exclude]
-    with replaced_folder(place, written) as folder:
+    with replaced_folder(target, written) as folder:
         util.to_disk(folder, writers, exclude)
 
 

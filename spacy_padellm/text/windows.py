@@ -189,11 +189,11 @@ def _without_long_tokens(span: Span) -> Iterator[Span]:
         lengths, urls, letters = facts.T
         most = np.where(letters, LONGEST_TOKEN, _LONGEST_WITHOUT_LETTERS_ALONE)
         most = np.where(urls, _LONGEST_URL, most)
-        for place in (lengths > most).nonzero()[0].tolist():
-            if not urls[place]:
-                _warn_of_token(span.doc.lang_, int(lengths[place]))
-            yield span.doc[start : span.start + place]
-            start = span.start + place + 1
+        for index in (lengths > most).nonzero()[0].tolist():
+            if not urls[index]:
+                _warn_of_token(span.doc.lang_, int(lengths[index]))
+            yield span.doc[start : span.start + index]
+            start = span.start + index + 1
     yield span.doc[start : span.end]
 
 

@@ -66,34 +66,34 @@ def merge_annotators(items: Sequence[FileItem]) -> list[FileItem]:
     """
     kept: list[FileItem | None] = [*items]
     groups: dict[Any, list[tuple[int, Path, CorpusRecord]]] = {}
-    for place, (path, item) in enumerate(items):
+    for index, (path, item) in enumerate(items):
         if isinstance(item, CorpusRecord) and item.example is not None:
             group = groups.setdefault((item.example, item.text), [])
-            group.append((place, path, item))
+            group.append((index, path, item))
     for (example, _), group in groups.items():
         several = example[0] == HASH or len({path for _, path, _ in group}) > 1
         if len(group) > 1 and several:
             merged = _merge_group(group)
-            for place, _, _ in group:
-                kept[place] = merged.get(place)
+            for index, _, _ in group:
+                kept[index] = merged.get(index)
     return [each for each in kept if each]
 
 
 def _merge_group(
     group: Sequence[tuple[int, Path, CorpusRecord]],
 ) -> dict[int, FileItem]:
-    """The items of one example that stay, by their place."""
+    """The items of one example that are kept, by their index."""
     filled = [each for each in group if each[2].spans]
     if len({frozenset(record.spans) for _, _, record in filled}) < 2:
-        place, path, record = (filled or group)[0]
+        index, path, record = (filled or group)[0]
         notes = [*record.notes, *[Warnings.W727] * (len(group) - 1)]
-        return {place: (path, replace(record, notes=tuple(notes)))}
+        return {index: (path, replace(record, notes=tuple(notes)))}
     bad: dict[int, FileItem] = {}
-    for place, path, record in filled:
+    for index, path, record in filled:
         other = next(x for x in filled if set(x[2].spans) != set(record.spans))
         reason = (
             f"annotated differently in {other[1].name}:{other[2].line}; keep the "
             "mentions of one annotator"
         )
-        bad[place] = path, BadLine(path, record.line, reason)
+        bad[index] = path, BadLine(path, record.line, reason)
     return bad

@@ -123,7 +123,7 @@ def _problem(text: str, mentions: Sequence[SourceMention], *, extra: int) -> str
         if problem := span_problem(text, (*span[:2], mention.label or "-")):
             return problem
         if not _fits(text, span, mention):
-            place = f"{mention.start}-{mention.end}"
+            offsets = f"{mention.start}-{mention.end}"
             found = text[span[0] : span[1]]
-            return f"the text at {place} is {found!r}, not {mention.string!r}"
+            return f"the text at {offsets} is {found!r}, not {mention.string!r}"
     raise AssertionError("all mentions fit")

@@ -25,8 +25,8 @@ def read_jsonl(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
         line, value = item
         rows = unpack_rows(value)
         for number, row in enumerate(rows, start=1):
-            place = number if len(rows) > 1 else line
+            position = number if len(rows) > 1 else line
             try:
-                yield read_row(row, place, joiner=joiner)
+                yield read_row(row, position, joiner=joiner)
             except ValueError as error:
-                yield BadLine(path, place, str(error))
+                yield BadLine(path, position, str(error))

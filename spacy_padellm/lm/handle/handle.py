@@ -234,7 +234,7 @@ class ModelHandle:
         settings: TaskSettings,
         *,
         weights: bool = True,
-        place: Path | None = None,
+        target: Path | None = None,
     ) -> None:
         """Write a Hugging Face model folder.
 
@@ -242,7 +242,7 @@ class ModelHandle:
         settings (TaskSettings): Written next to the weights, with the model's tags.
         weights (bool): Whether to save the weights of a model on the hub; otherwise
             only its tokenizer is saved.
-        place (Path | None): Where the folder is moved to when it is complete.
+        target (Path | None): Where the folder is moved to when it is complete.
         RAISES (ValueError): If the model folder to copy has code or links that are not
             trusted.
         """
@@ -256,7 +256,7 @@ class ModelHandle:
                     folder,
                     settings,
                     trusted=self.source.trust_remote_code,
-                    link=source.resolve() == place,
+                    link=source.resolve() == target,
                 )
                 return
             if not weights:

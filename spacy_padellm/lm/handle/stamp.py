@@ -24,14 +24,14 @@ def stamp_of(source: Path, *, settings: bool = True) -> Stamp:
     RAISES (OSError): If the model does not exist.
     """
     stats = []
-    for place in [source, *_bases(source)]:
-        files = sorted(place.iterdir()) if place.is_dir() else [place]
+    for path in [source, *_bases(source)]:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
         for file in files:
             if not file.exists():
                 continue  # a link to nothing, which is reported when it is read
             if settings or file.name != FILE_NAME:
                 stat = file.stat()
-                name = file.name if place == source else str(file)
+                name = file.name if path == source else str(file)
                 stats.append((name, stat.st_mtime_ns, stat.st_size))
     return tuple(stats)
 

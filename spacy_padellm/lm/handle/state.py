@@ -81,9 +81,9 @@ def find_state(source: ModelSource) -> tuple[ModelSource, ByName]:
     settings = read_settings(found)
     if name in BUNDLED:
         return source, ByName(settings=settings)
-    place = found.resolve()
-    stamp = stamp_of(place, settings=False)
-    return replace(source, name=str(place)), ByName(settings=settings, stamp=stamp)
+    path = found.resolve()
+    stamp = stamp_of(path, settings=False)
+    return replace(source, name=str(path)), ByName(settings=settings, stamp=stamp)
 
 
 def is_unchanged(name: str | None, state: ByName) -> bool:

@@ -79,7 +79,7 @@ class _Copier(_Pickler):
         super().__init__(file)
         self.parts: list[Any] = []
         self._copy = copy
-        self._places: dict[Any, int] = {}
+        self._indexes: dict[Any, int] = {}
         self._kept: list[Any] = []  # ids of what is gone would be given again
 
     def share(self, values: Iterable[Any]) -> None:
@@ -89,32 +89,32 @@ class _Copier(_Pickler):
 
     def persistent_id(self, value: Any) -> int | None:
         """See `pickle.Pickler`."""
-        if id(value) in self._places:
-            return self._places[id(value)]
+        if id(value) in self._indexes:
+            return self._indexes[id(value)]
         if not isinstance(value, torch.Tensor) or not _is_plain(value):
             return None
         if isinstance(value, torch.nn.Parameter):
             copy = torch.nn.Parameter(self._copy(value.detach()), value.requires_grad)
             return self._put(id(value), copy, value)
         # two tensors can be views of one memory
-        place = (value.data_ptr(), value.dtype, value.shape, value.stride())
-        if not value.data_ptr() or place not in self._places:
-            self._put(place, self._copy(value.detach()), value)
-        return self._places[place]
+        key = (value.data_ptr(), value.dtype, value.shape, value.stride())
+        if not value.data_ptr() or key not in self._indexes:
+            self._put(key, self._copy(value.detach()), value)
+        return self._indexes[key]
 
     def _put(self, key: Any, part: Any, value: Any) -> int:
-        self._places[key] = len(self.parts)
+        self._indexes[key] = len(self.parts)
         self.parts.append(part)
         self._kept.append(value)
-        return self._places[key]
+        return self._indexes[key]
 
 
 class _Unpickler(pickle.Unpickler):
     parts: list[Any]
 
-    def persistent_load(self, place: int) -> Any:
+    def persistent_load(self, index: int) -> Any:
         """See `pickle.Unpickler`."""
-        return self.parts[place]
+        return self.parts[index]
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:

@@ -23,18 +23,18 @@ def check_save_place(
     RAISES (ValueError): If another of them is in the folder, or if the folder is in the
         model folder that would be copied to it.
     """
-    place = folder / "model"
+    model_folder = folder / "model"
     source = _local_folder(name)
     adapters = getattr(lm.model, "peft_config", {}).values() if lm else ()
     names = [config.base_model_name_or_path for config in adapters]
     names += base_names(source) if source else []
     bases = [base for base in map(_local_folder, names) if base]
-    if place in bases:
-        raise ValueError(Errors.P133.format(path=place))
+    if model_folder in bases:
+        raise ValueError(Errors.P133.format(path=model_folder))
     for needed in filter(None, [source, *bases]):
-        if folder in needed.parents and needed != place:
+        if folder in needed.parents and needed != model_folder:
             raise ValueError(Errors.P240.format(path=folder, source=needed))
-    if source and copied and source in place.parents:
+    if source and copied and source in model_folder.parents:
         raise ValueError(Errors.P241.format(path=folder, source=source))
 
 

@@ -57,12 +57,12 @@ def count_steps(pattern: str) -> float:
     if len(pattern) > _LONGEST:
         return math.inf
     choices = [1]  # of the open groups
-    steps, repeats, place = 1, 0, 0
-    while place < len(pattern):
-        piece = _PIECE.match(pattern, place)
+    steps, repeats, offset = 1, 0, 0
+    while offset < len(pattern):
+        piece = _PIECE.match(pattern, offset)
         if piece is None:
             return math.inf
-        place = piece.end()
+        offset = piece.end()
         mark = piece["mark"] or ""
         if mark.startswith("("):
             choices.append(1)

@@ -313,7 +313,7 @@ def test_handle_saved_in_place_twice_keeps_the_file(
     handle = opened(place, dtype="bfloat16")  # the file has float32
     expected = (place / "model.safetensors").read_bytes()
     for _ in range(2):
-        handle.save(tmp_path / "new", settings, place=place.resolve())
+        handle.save(tmp_path / "new", settings, target=place.resolve())
         shutil.rmtree(place)
         (tmp_path / "new").rename(place)
     assert (place / "model.safetensors").read_bytes() == expected

@@ -100,10 +100,10 @@ def _region(value: dict[str, Any]) -> list[SourceMention]:
     if not labels:
         raise ValueError("a region has no label of a text")
     offsets = value.get("globalOffsets")
-    place = offsets if isinstance(offsets, dict) else value
+    span = offsets if isinstance(offsets, dict) else value
     mention = {
-        "start": place.get("start"),
-        "end": place.get("end"),
+        "start": span.get("start"),
+        "end": span.get("end"),
         "labels": labels,
         "text": value.get("text"),
     }
