@@ -47,7 +47,7 @@ def parse_names(option: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PromiseRequest:
     """What is to be promised.
 
     measure (Measure): Recall or precision.
@@ -59,23 +59,23 @@ class Wish:
     rate: float | dict[str, float]
 
 
-def parse_wish(
+def parse_promise(
     recall: str | None, precision: str | None, known: Sequence[str]
-) -> Wish | None:
+) -> PromiseRequest | None:
     """Parse the rates to promise.
 
     recall, precision (str | None): A number, or comma-separated pairs `LABEL=number`.
     known (Sequence[str]): The labels of the pipe.
-    RETURNS (Wish | None): None if nothing is to be promised.
+    RETURNS (PromiseRequest | None): None if nothing is to be promised.
     RAISES (AnalysisError): If both are given, or one is malformed, not between 0 and 1,
         or about an unknown label.
     """
     if recall is not None and precision is not None:
         raise AnalysisError(Errors.P221)
     if recall is not None:
-        return Wish("recall", _parse_rate(recall, "recall", known))
+        return PromiseRequest("recall", _parse_rate(recall, "recall", known))
     if precision is not None:
-        return Wish("precision", _parse_rate(precision, "precision", known))
+        return PromiseRequest("precision", _parse_rate(precision, "precision", known))
     return None
 
 

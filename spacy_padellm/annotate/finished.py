@@ -27,7 +27,7 @@ BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ShardFacts:
     """What is known of a finished shard.
 
     size (int): The size of its file, in bytes.
@@ -73,12 +73,12 @@ class CountedFile(io.RawIOBase):
         return self.size
 
 
-def write_facts(output: str, shard: Shard, facts: Facts) -> None:
+def write_facts(output: str, shard: Shard, facts: ShardFacts) -> None:
     """Write what is known of a shard, before its file appears.
 
     output (str): The output folder.
     shard (Shard): The shard.
-    facts (Facts): What is known of it.
+    facts (ShardFacts): What is known of it.
     RAISES (AnnotateError): If it cannot be written.
     """
     with atomic_file(output, _facts_path(output, shard)) as file:
@@ -137,11 +137,11 @@ def _facts_path(output: str, shard: Shard) -> str:
     return f"{output}/{DONE}/part-{shard.index:06d}.json"
 
 
-def _read_facts(output: str, shard: Shard) -> Facts | None:
+def _read_facts(output: str, shard: Shard) -> ShardFacts | None:
     """Read what is known of a shard; None if the file is damaged."""
     fs, inside = open_fs(_facts_path(output, shard))
     try:
-        return Facts(**json.loads(fs.cat_file(inside)))
+        return ShardFacts(**json.loads(fs.cat_file(inside)))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
 

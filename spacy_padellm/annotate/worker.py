@@ -17,7 +17,7 @@ from spacy_padellm.annotate.files import (
     check_file_unchanged,
     wrap_read_errors,
 )
-from spacy_padellm.annotate.finished import CountedFile, Facts, write_facts
+from spacy_padellm.annotate.finished import CountedFile, ShardFacts, write_facts
 from spacy_padellm.annotate.lease import has_lease
 from spacy_padellm.annotate.lines import read_jsonl_records, read_text_records
 from spacy_padellm.annotate.manifest import hash_manifest
@@ -122,7 +122,7 @@ def annotate_shard(
         check_owned(job)
         # before the shard's file appears, because the shard then counts as done
         rejected = write_rejected(job.output, shard, bad)
-        write_facts(job.output, shard, Facts(file.size, file.crc32, rejected))
+        write_facts(job.output, shard, ShardFacts(file.size, file.crc32, rejected))
     # tensors of many sizes fragment the heap, which would grow
     release_free_memory()
 

@@ -28,7 +28,7 @@ from spacy_padellm.benchmark.measuring.measure import (
     add_shares,
     measure,
 )
-from spacy_padellm.benchmark.results.chart import check_matplotlib, draw
+from spacy_padellm.benchmark.results.chart import check_matplotlib, draw_chart
 from spacy_padellm.benchmark.results.figures import add_figures
 from spacy_padellm.benchmark.results.report import (
     model_line,
@@ -293,7 +293,7 @@ def _report(
     if settings.chart is not None:
         names = ", ".join(model["name"] for model in facts["models"])
         title = f"{names}: {facts['texts']} texts on {facts['machine']['device']}"
-        draw(results, settings.chart, title=title, stream=stream)
+        draw_chart(results, settings.chart, title=title, stream=stream)
 
 
 def _plain(value: Any) -> Any:

@@ -34,7 +34,7 @@ from spacy_padellm.lm.quantization.storage import FILE_NAME as QUANTIZED, read_q
 from spacy_padellm.lm.task.config import FILE_NAME, read_taught_tags
 from spacy_padellm.lm.task.tags import TaughtTags, drop_old_keys
 from spacy_padellm.lm.trust.code import check_code, check_settings_file
-from spacy_padellm.lm.trust.sizes import check_size, held_by, limited
+from spacy_padellm.lm.trust.sizes import check_size, limited, size_limits
 from spacy_padellm.locks import make_lock
 
 _HUB_SETTINGS = (
@@ -112,11 +112,11 @@ def _load_plain(
         check_numbers(config)
         drop_old_keys(config)
         tokenizer = read_tokenizer(source, **options)
-        held = held_by(source)
+        limits = size_limits(source)
     with _loading():
-        check_size(config, held, source)
+        check_size(config, limits, source)
     few_bits = loading_options(config, quantization, dtype=dtype, device=device)
-    with _loading(), limited(held, source), as_load_errors(source):
+    with _loading(), limited(limits, source), as_load_errors(source):
         model, missing = _read_weights(
             source, config, dtype=dtype, options=options, few_bits=few_bits
         )

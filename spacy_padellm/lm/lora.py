@@ -17,7 +17,7 @@ from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.task.config import read_taught_tags
 from spacy_padellm.lm.trust.announced import check_announced
 from spacy_padellm.lm.trust.code import adapter_code, check_patterns
-from spacy_padellm.lm.trust.sizes import held_by, limited
+from spacy_padellm.lm.trust.sizes import limited, size_limits
 from spacy_padellm.lm.vocabulary import fit_vocabulary
 
 ADAPTER = "adapter_config.json"
@@ -123,8 +123,8 @@ def load_adapter(
     fit_vocabulary(base.model, adapter.tokenizer)
     of_base = {id(parameter) for parameter in base.model.parameters()}
     with as_load_errors(adapter.folder):
-        held = held_by(adapter.folder)
-    with limited(held, adapter.folder), as_load_errors(adapter.folder):
+        limits = size_limits(adapter.folder)
+    with limited(limits, adapter.folder), as_load_errors(adapter.folder):
         model = peft.PeftModel(base.model, adapter.config)
         report = model.load_adapter(adapter.folder, "default")
     missing = [key for key in report.missing_keys if "lora_" in key]

@@ -30,7 +30,7 @@ from spacy_padellm.pipeline.annotate_docs import find_mentions
 from spacy_padellm.pipeline.initialize import initialize_task
 from spacy_padellm.pipeline.notices import Notices
 from spacy_padellm.pipeline.saving import (
-    Loaded,
+    LoadedParts,
     Parts,
     read_bytes,
     read_folder,
@@ -648,7 +648,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             self.decoder.needs_weights,
         )
 
-    def _set_loaded(self, loaded: Loaded) -> None:
+    def _set_loaded(self, loaded: LoadedParts) -> None:
         labels = loaded.cfg.pop("labels", self._task.labels)
         loaded.cfg.pop("model_saved", None)
         cfg = {**self.cfg, **loaded.cfg}

@@ -45,7 +45,7 @@ class Parts:
 
 
 @dataclass(slots=True)
-class Loaded:
+class LoadedParts:
     """The loaded parts, except the vocabulary and the model, which are set directly.
 
     cfg (dict[str, Any]): The settings; unchanged if none were loaded.
@@ -84,13 +84,13 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
         util.to_disk(folder, writers, exclude)
 
 
-def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> Loaded:
+def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> LoadedParts:
     """Load a component's folder; see `PaDeLLMNER.from_disk`.
 
     RAISES (ValueError): If files are missing, or cannot be read.
     """
     recover_folder(path.resolve(), _PARTS)
-    loaded = Loaded(parts.cfg())
+    loaded = LoadedParts(parts.cfg())
     if "cfg" not in exclude:
         if not (path / "cfg").is_file():
             raise ValueError(Errors.P146.format(path=path, file="cfg"))
@@ -120,12 +120,12 @@ def write_bytes(parts: Parts, *, exclude: Iterable[str]) -> bytes:
     return util.to_bytes(writers, exclude)
 
 
-def read_bytes(parts: Parts, data: bytes, *, exclude: Iterable[str]) -> Loaded:
+def read_bytes(parts: Parts, data: bytes, *, exclude: Iterable[str]) -> LoadedParts:
     """Load the bytes of `write_bytes`.
 
     RAISES (ValueError): If they cannot be read.
     """
-    loaded = Loaded(parts.cfg())
+    loaded = LoadedParts(parts.cfg())
     with _as_read_errors(parts.name, "bytes"):
         message = as_mapping(_unpack(data), "content", as_given)
     exclude = {*_PARTS} - message.keys() | set(exclude)

@@ -20,7 +20,7 @@ from spacy_padellm.lm.loading import load_model, load_tokenizer
 from spacy_padellm.lm.trust.announced import check_announced
 from spacy_padellm.lm.trust.gguf_header import check_gguf
 from spacy_padellm.lm.trust.growth import check_growth
-from spacy_padellm.lm.trust.sizes import held_by
+from spacy_padellm.lm.trust.sizes import size_limits
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +125,11 @@ def test_trust_packed_weights_may_be_many(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.mkdir()
     save_file({"x": torch.zeros(1000)}, plain / "model.safetensors")
-    assert held_by(tmp_path).values - held_by(plain).values == 2 * 31 * 1000
+    assert size_limits(tmp_path).values - size_limits(plain).values == 2 * 31 * 1000
 
 
 def test_trust_weights_of_a_hub_model_may_be_very_many() -> None:
-    assert held_by("some-one/some-model").values > 4 * 10**12
+    assert size_limits("some-one/some-model").values > 4 * 10**12
 
 
 # Adapters

@@ -11,7 +11,7 @@ import typer
 from wasabi import msg
 
 from spacy_padellm.analysis.arguments import JsonOption, ModelArgument, RenameOption
-from spacy_padellm.analysis.options import AnalysisError, parse_names, parse_wish
+from spacy_padellm.analysis.options import AnalysisError, parse_names, parse_promise
 from spacy_padellm.errors import Errors
 from spacy_padellm.writable import exit_if_unwritable, make_writable
 
@@ -76,9 +76,9 @@ def tune_cli(
         if json_path is not None:
             make_writable(json_path, inputs=data)
         nlp, pipe = load_for_analysis(model)
-        wish = parse_wish(recall, precision, pipe.labels)
+        requested = parse_promise(recall, precision, pipe.labels)
         golds = _read_corpora(data, nlp, pipe, names=names)
-        result = tune_pipe(nlp, pipe, golds, paths=data, wish=wish)
+        result = tune_pipe(nlp, pipe, golds, paths=data, requested=requested)
     except ValueError as error:
         msg.fail(str(error), exits=1)
     figures = tune_figures(result, model=model)

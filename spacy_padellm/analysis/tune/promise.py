@@ -27,7 +27,7 @@ _RATES = [step / 100 for step in range(99, 9, -1)]
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
+class Shortfall:
     """Why a promise cannot be made.
 
     reached (float): The best rate where tests start, in the worst corpus; 0 if nothing
@@ -44,7 +44,7 @@ class Lack:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class PromiseTest:
     """The test of a promise, for one label or for all together.
 
     name (str): The label, or "all labels".
@@ -53,7 +53,7 @@ class Trial:
     threshold (float | None): The threshold that keeps it: for recall the highest one,
         for precision the lowest.
     rates (Sequence[Rates]): What was measured there, for each corpus.
-    lack (Lack | None): Why there is no threshold.
+    shortfall (Shortfall | None): Why there is no threshold.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Trial:
     rate: float
     threshold: float | None
     rates: Sequence[Rates]
-    lack: Lack | None
+    shortfall: Shortfall | None
 
 
 def check_promise(
@@ -71,7 +71,7 @@ def check_promise(
     *,
     labels: Sequence[str],
     confidence: float = CONFIDENCE,
-) -> list[Trial]:
+) -> list[PromiseTest]:
     """Find the thresholds that keep a promise on texts like those of each corpus.
 
     The promise is about as many new texts as a corpus has: recall and precision of few
@@ -83,7 +83,7 @@ def check_promise(
         together, or of each label.
     labels (Sequence[str]): The labels with gold mentions.
     confidence (float): The probability that all these promises are kept.
-    RETURNS (list[Trial]): One for all labels, or one for each label.
+    RETURNS (list[PromiseTest]): One for all labels, or one for each label.
     """
     if not isinstance(rate, Mapping):
         return [_check(corpora, measure, rate, ALL, labels, level=1 - confidence)]
@@ -95,7 +95,7 @@ def check_promise(
 
 
 def make_promise(
-    tested: Sequence[Trial],
+    tested: Sequence[PromiseTest],
     measure: Measure,
     rate: float | Mapping[str, float],
     *,
@@ -103,7 +103,7 @@ def make_promise(
 ) -> Promise:
     """Make the promise whose tests all found a threshold.
 
-    tested (Sequence[Trial]): The result of `check_promise`.
+    tested (Sequence[PromiseTest]): The result of `check_promise`.
     measure, rate, confidence: See `check_promise`.
     """
     thresholds = {
@@ -123,15 +123,15 @@ def _check(
     labels: Sequence[str],
     *,
     level: float,
-) -> Trial:
+) -> PromiseTest:
     tables = [MentionTable.of(corpus, labels) for corpus in corpora]
     path = ThresholdPath.of(tables, measure, level=level)
     threshold = path.threshold(rate)
     if threshold is None:
         docs = [len(table.gold) for table in tables]
-        return Trial(name, labels, rate, None, [], path.lack(rate, docs))
+        return PromiseTest(name, labels, rate, None, [], path.shortfall(rate, docs))
     rates = [table.rates(threshold) for table in tables]
-    return Trial(name, labels, rate, threshold, rates, None)
+    return PromiseTest(name, labels, rate, threshold, rates, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ class ThresholdPath:
         values = [e[index].p_value(1 - rate) for e in self.errors if e is not None]
         return max(values, default=1.0)
 
-    def lack(self, rate: float, docs: Sequence[int]) -> Lack:
+    def shortfall(self, rate: float, docs: Sequence[int]) -> Shortfall:
         """Why no threshold keeps a rate.
 
         rate (float): The promised rate, in 0..1.
@@ -208,7 +208,7 @@ class ThresholdPath:
         )
         reached = max(rates, default=0.0)
         provable = next((r for r in _RATES if self.threshold(r) is not None), None)
-        return Lack(reached, provable, corpus, needed_docs)
+        return Shortfall(reached, provable, corpus, needed_docs)
 
     def _needs(
         self, index: int, rate: float, docs: Sequence[int], level: float

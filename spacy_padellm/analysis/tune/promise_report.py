@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spacy_padellm.analysis.kinds import GoldMention
-from spacy_padellm.analysis.options import AnalysisError, Wish
+from spacy_padellm.analysis.options import AnalysisError, PromiseRequest
 from spacy_padellm.analysis.tune.mention_table import Rates
 from spacy_padellm.analysis.tune.promise import (
     CONFIDENCE,
-    Trial,
+    PromiseTest,
     check_promise,
     make_promise,
 )
@@ -64,7 +64,7 @@ def measure_rates(
 
 def add_promise(
     tuning: Tuning,
-    wish: Wish,
+    requested: PromiseRequest,
     corpora: Sequence[CandidateCorpus],
     paths: Sequence[Path],
     *,
@@ -73,7 +73,7 @@ def add_promise(
     """Add a promise to a tuning.
 
     tuning (Tuning): The tuning that was learnt on the corpora.
-    wish (Wish): What is to be promised.
+    requested (PromiseRequest): What is to be promised.
     corpora (Sequence[CandidateCorpus]): The corpora.
     paths (Sequence[Path]): Their files.
     component (str): The component's name, for the error message.
@@ -82,27 +82,31 @@ def add_promise(
     RAISES (AnalysisError): If it cannot be made. The message says what would help.
     """
     labels = list(tuning.thresholds)  # those with gold mentions
-    unknown = set() if isinstance(wish.rate, float) else wish.rate.keys() - {*labels}
+    unknown = (
+        set()
+        if isinstance(requested.rate, float)
+        else requested.rate.keys() - {*labels}
+    )
     if unknown:
         names = ", ".join(sorted(unknown))
-        raise AnalysisError(Errors.P222.format(labels=names, option=wish.measure))
+        raise AnalysisError(Errors.P222.format(labels=names, option=requested.measure))
     rescored = [corpus.rescored(tuning.calibration) for corpus in corpora]
-    tested = check_promise(rescored, wish.measure, wish.rate, labels=labels)
+    tested = check_promise(rescored, requested.measure, requested.rate, labels=labels)
     docs = [len(corpus.texts) for corpus in corpora]
     reasons = [
-        _refusal(result, wish.measure, paths, docs, component=component)
+        _refusal(result, requested.measure, paths, docs, component=component)
         for result in tested
         if result.threshold is None
     ]
     if reasons:
         raise AnalysisError("\n".join(reasons))
-    promise = make_promise(tested, wish.measure, wish.rate)
+    promise = make_promise(tested, requested.measure, requested.rate)
     rows = list(_rows(tested, rescored, tuning.thresholds, paths))
     return replace(tuning, promise=promise), rows
 
 
 def _rows(
-    tested: Sequence[Trial],
+    tested: Sequence[PromiseTest],
     corpora: Sequence[CandidateCorpus],
     thresholds: Mapping[str, float],
     paths: Sequence[Path],
@@ -115,7 +119,7 @@ def _rows(
 
 
 def _refusal(
-    result: Trial,
+    result: PromiseTest,
     measure: Measure,
     paths: Sequence[Path],
     docs: Sequence[int],
@@ -123,29 +127,29 @@ def _refusal(
     component: str,
 ) -> str:
     """Why a promise cannot be made, and what to do."""
-    lack = result.lack
-    assert lack is not None
+    shortfall = result.shortfall
+    assert shortfall is not None
     remedy = Errors.P226
-    if lack.provable is not None:
-        remedy = Errors.P225.format(provable=lack.provable)
-    if lack.docs is None:
+    if shortfall.provable is not None:
+        remedy = Errors.P225.format(provable=shortfall.provable)
+    if shortfall.docs is None:
         more = Errors.P227.format(component=component)
         remedy = f"{remedy} {more if measure == 'recall' else Errors.P833}"
         return Errors.P224.format(
             measure=measure,
             rate=result.rate,
             name=result.name,
-            reached=lack.reached,
+            reached=shortfall.reached,
             remedy=remedy,
         )
-    missing = max(lack.docs - docs[lack.corpus], 1)
+    missing = max(shortfall.docs - docs[shortfall.corpus], 1)
     return Errors.P223.format(
         measure=measure,
         rate=result.rate,
         name=result.name,
         confidence=f"{CONFIDENCE:.0%}",
-        path=paths[lack.corpus],
-        docs=docs[lack.corpus],
+        path=paths[shortfall.corpus],
+        docs=docs[shortfall.corpus],
         missing=f"{float(f'{missing:.2g}'):,.0f}",
         remedy=remedy,
     )

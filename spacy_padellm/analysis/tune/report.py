@@ -10,7 +10,7 @@ from typing import Any
 from spacy.language import Language
 
 from spacy_padellm.analysis.inputs import GoldCorpus
-from spacy_padellm.analysis.options import Wish
+from spacy_padellm.analysis.options import PromiseRequest
 from spacy_padellm.analysis.tune.candidates import find_candidates
 from spacy_padellm.analysis.tune.mention_table import Rates
 from spacy_padellm.analysis.tune.promise_report import PromiseRow, add_promise
@@ -37,7 +37,7 @@ class TuneResult:
     labels (Sequence[str]): The labels of the pipe.
     before (Tuning): The pipe's thresholds and calibration before.
     tuning (Tuning): Those that were learnt, with the promise.
-    wish (Wish | None): What was to be promised.
+    requested (PromiseRequest | None): What was to be promised.
     promise_rows (Sequence[PromiseRow]): What the promise costs.
     """
 
@@ -46,7 +46,7 @@ class TuneResult:
     labels: Sequence[str]
     before: Tuning
     tuning: Tuning
-    wish: Wish | None
+    requested: PromiseRequest | None
     promise_rows: Sequence[PromiseRow]
 
 
@@ -56,7 +56,7 @@ def tune_pipe(
     golds: Sequence[GoldCorpus],
     *,
     paths: Sequence[Path],
-    wish: Wish | None,
+    requested: PromiseRequest | None,
 ) -> TuneResult:
     """Learn the tuning of a pipe; the pipe does not change.
 
@@ -64,7 +64,7 @@ def tune_pipe(
     pipe (PaDeLLMNER): Its pipe.
     golds (Sequence[GoldCorpus]): The annotated corpora.
     paths (Sequence[Path]): Their files.
-    wish (Wish | None): What is to be promised.
+    requested (PromiseRequest | None): What is to be promised.
     RAISES (AnalysisError): If the promise cannot be made.
     """
     labels = pipe.labels
@@ -72,9 +72,11 @@ def tune_pipe(
     corpora = [find_candidates(nlp, pipe, gold) for gold in golds]
     tuning = tune(corpora, labels)
     rows: list[PromiseRow] = []
-    if wish is not None:
-        tuning, rows = add_promise(tuning, wish, corpora, paths, component=pipe.name)
-    return TuneResult(paths, corpora, labels, before, tuning, wish, rows)
+    if requested is not None:
+        tuning, rows = add_promise(
+            tuning, requested, corpora, paths, component=pipe.name
+        )
+    return TuneResult(paths, corpora, labels, before, tuning, requested, rows)
 
 
 def tune_figures(result: TuneResult, *, model: str) -> dict[str, Any]:
@@ -98,9 +100,9 @@ def tune_figures(result: TuneResult, *, model: str) -> dict[str, Any]:
             str(path): {s: getattr(found[i], name) for s, found in stages.items()}
             for i, path in enumerate(result.paths)
         }
-    if result.wish is not None:
+    if result.requested is not None:
         measured = [asdict(row) for row in result.promise_rows]
-        figures["promise"] = {**asdict(result.wish), "measured": measured}
+        figures["promise"] = {**asdict(result.requested), "measured": measured}
     return figures
 
 
@@ -119,9 +121,9 @@ def tune_tables(result: TuneResult, figures: dict[str, Any]) -> Iterator[Table]:
             ],
         )
     yield ("Label", "Threshold"), list(result.tuning.thresholds.items())
-    if result.wish is not None:
+    if result.requested is not None:
         header = (
-            f"Promised {result.wish.measure}",
+            f"Promised {result.requested.measure}",
             "Threshold",
             "Recall / precision on",
             "promised",

@@ -20,7 +20,7 @@ def check_matplotlib() -> None:
         raise ValueError(Errors.P160)
 
 
-def draw(
+def draw_chart(
     results: Sequence[Measurement], path: Path, *, title: str, stream: str
 ) -> None:
     """Draw latency and throughput side by side.

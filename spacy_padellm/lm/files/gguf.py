@@ -32,7 +32,7 @@ from spacy_padellm.lm.quantization.compute import loading_options, on_its_device
 from spacy_padellm.lm.trust.code import check_settings_file
 from spacy_padellm.lm.trust.gguf_header import check_gguf
 from spacy_padellm.lm.trust.links import check_link
-from spacy_padellm.lm.trust.sizes import check_size, held_by_file, limited
+from spacy_padellm.lm.trust.sizes import check_size, limited, size_limits_of_file
 
 SUFFIX = ".gguf"
 _CONTROL, _USER_DEFINED = 3, 4  # gguf.TokenType
@@ -74,14 +74,14 @@ def read_gguf(
         no rule for its tokenizer, or it announces more than it holds.
     """
     tokenizer = read_gguf_tokenizer(file)
-    held = held_by_file(file.stat().st_size, tensors=check_gguf(file))
+    limits = size_limits_of_file(file.stat().st_size, tensors=check_gguf(file))
     with _apart(file) as folder:
         source = {"gguf_file": file.name}
         with as_load_errors(file):
             config = AutoConfig.from_pretrained(folder, **source)
         plain = copy.deepcopy(config)
-        check_size(config, held, file)
-        with limited(held, file), as_load_errors(file):
+        check_size(config, limits, file)
+        with limited(limits, file), as_load_errors(file):
             read = AutoModelForCausalLM.from_pretrained(
                 folder, config=config, **dtype_option(dtype), **source
             )

@@ -32,7 +32,7 @@ _BITS = 8  # a stored byte holds at most this many quantized weights
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class SizeLimits:
     """What a model may have at most.
 
     values (int): Weights, and values of buffers.
@@ -43,43 +43,43 @@ class Held:
     parts: int
 
     @classmethod
-    def of(cls, values: int, tensors: int) -> Held:
+    def of(cls, values: int, tensors: int) -> SizeLimits:
         """The limits for files with so many values and tensors."""
         return cls(_TIED * values + _FREE_VALUES, _PARTS * tensors + _FREE_PARTS)
 
 
 # larger than any model there is
-_ANY = Held(1 << 43, 1_000_000)
+_ANY = SizeLimits(1 << 43, 1_000_000)
 
 
-def held_by(source: Path | str) -> Held:
+def size_limits(source: Path | str) -> SizeLimits:
     """Find out how large a model may be, by the headers of its weights.
 
     source (Path | str): The model's folder, or the folder of an adapter, or a hub name,
         for which generous limits hold.
-    RETURNS (Held): The limits. A file that cannot be read counts by its size: it may be
-        one that is not loaded.
+    RETURNS (SizeLimits): The limits. A file that cannot be read counts by its size: it
+        may be one that is not loaded.
     """
     if isinstance(source, str):
         return _ANY
     files = sorted(source.glob("*.safetensors"))
     if files:
         counts = [_count(file) for file in files]
-        return Held.of(*map(sum, zip(*counts, strict=True)))
+        return SizeLimits.of(*map(sum, zip(*counts, strict=True)))
     pickles = list(source.glob("*.bin"))
     if not pickles:
         return _ANY  # it cannot be loaded
     size = sum(file.stat().st_size for file in pickles)
-    return held_by_file(size, tensors=sum(map(_count_pickled, pickles)))
+    return size_limits_of_file(size, tensors=sum(map(_count_pickled, pickles)))
 
 
-def held_by_file(size: int, *, tensors: int) -> Held:
+def size_limits_of_file(size: int, *, tensors: int) -> SizeLimits:
     """Limit the size of a model whose weights may be quantized in any way.
 
     size (int): The bytes of its files.
     tensors (int): Their number of tensors.
     """
-    return Held.of(_BITS * size, tensors)
+    return SizeLimits.of(_BITS * size, tensors)
 
 
 def _count(file: Path) -> tuple[int, int]:
@@ -119,10 +119,10 @@ class _TooLargeError(BaseException):
 
 
 @contextmanager
-def limited(held: Held, source: Path | str) -> Iterator[None]:
+def limited(limits: SizeLimits, source: Path | str) -> Iterator[None]:
     """Stop this thread as soon as it makes a larger model than there are weights for.
 
-    held (Held): What the model may have.
+    limits (SizeLimits): What the model may have.
     source (Path | str): Its folder or name, for the error message.
     RAISES (ValueError): If it needs more.
     """
@@ -137,7 +137,7 @@ def limited(held: Held, source: Path | str) -> Iterator[None]:
             return
         parts += 1
         values += part.numel() if isinstance(part, torch.Tensor) else 0
-        if values > held.values or parts > held.parts:
+        if values > limits.values or parts > limits.parts:
             raise _TooLargeError
 
     dtype = torch.get_default_dtype()
@@ -157,16 +157,16 @@ def limited(held: Held, source: Path | str) -> Iterator[None]:
             handle.remove()
 
 
-def check_size(config: Any, held: Held, source: Path | str) -> None:
+def check_size(config: Any, limits: SizeLimits, source: Path | str) -> None:
     """Check that a model needs no more than there is, without memory for its weights.
 
     What cannot be made so is reported, or stopped, when the model is loaded.
 
     config (transformers.PretrainedConfig): Its config.
-    held (Held): What the model may have.
+    limits (SizeLimits): What the model may have.
     source (Path | str): Its folder or name, for the error message.
     RAISES (ValueError): If it needs more.
     """
-    with limited(held, source), torch.device("meta"), suppress(Exception):
+    with limited(limits, source), torch.device("meta"), suppress(Exception):
         config = copy.deepcopy(config)
         AutoModelForCausalLM.from_config(config, trust_remote_code=False)

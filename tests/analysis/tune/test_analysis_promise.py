@@ -15,8 +15,8 @@ from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
 from spacy_padellm.analysis.kinds import GoldMention
-from spacy_padellm.analysis.options import AnalysisError, Wish, parse_wish
-from spacy_padellm.analysis.tune.promise import Trial, check_promise
+from spacy_padellm.analysis.options import AnalysisError, PromiseRequest, parse_promise
+from spacy_padellm.analysis.tune.promise import PromiseTest, check_promise
 from spacy_padellm.analysis.tune.promise_report import add_promise
 from spacy_padellm.analysis.tune.thresholds import CandidateCorpus, Candidates
 from spacy_padellm.cli.app import padellm_cli
@@ -61,7 +61,7 @@ def rate_of(corpus: CandidateCorpus, measure: str, threshold: float) -> float:
 
 def check(
     corpora: Sequence[CandidateCorpus], measure: str, rate: float, **settings: float
-) -> Trial:
+) -> PromiseTest:
     [result] = check_promise(corpora, measure, rate, labels=["A"], **settings)
     return result
 
@@ -124,21 +124,21 @@ def test_promise_of_each_label_is_stricter_than_of_one() -> None:
 
 
 def test_promise_says_how_many_docs_are_missing() -> None:
-    lack = check([draw(60)], "recall", 0.93).lack
-    assert lack is not None
-    assert lack.docs is not None
-    assert 60 < lack.docs < 6000
-    assert lack.reached > 0.93 > (lack.provable or 0)
+    shortfall = check([draw(60)], "recall", 0.93).shortfall
+    assert shortfall is not None
+    assert shortfall.docs is not None
+    assert 60 < shortfall.docs < 6000
+    assert shortfall.reached > 0.93 > (shortfall.provable or 0)
     # about as many do, and the highest provable rate can be promised
-    assert check([draw(2 * lack.docs)], "recall", 0.93).threshold is not None
-    assert check([draw(60)], "recall", lack.provable or 0).threshold is not None
+    assert check([draw(2 * shortfall.docs)], "recall", 0.93).threshold is not None
+    assert check([draw(60)], "recall", shortfall.provable or 0).threshold is not None
 
 
 def test_promise_says_that_more_docs_would_not_do() -> None:
-    lack = check([draw(2000)], "recall", 0.99).lack
-    assert lack is not None
-    assert lack.docs is None
-    assert lack.reached < 0.99
+    shortfall = check([draw(2000)], "recall", 0.99).shortfall
+    assert shortfall is not None
+    assert shortfall.docs is None
+    assert shortfall.reached < 0.99
 
 
 def test_promise_of_precision_counts_the_docs_where_its_test_starts() -> None:
@@ -177,7 +177,7 @@ def test_promise_is_added_to_a_tuning() -> None:
     tuning = Tuning({"A": 0.5})
     tuned, [row] = add_promise(
         tuning,
-        Wish("recall", 0.9),
+        PromiseRequest("recall", 0.9),
         [draw(1000)],
         [Path("dev.spacy")],
         component="ner",
@@ -191,30 +191,38 @@ def test_promise_is_added_to_a_tuning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "docs", "message"),
+    ("requested", "docs", "message"),
     [
         (
-            Wish("recall", 0.93),
+            PromiseRequest("recall", 0.93),
             60,
             r"too little .* recall of 0\.93 for all labels with 90%",
         ),
-        (Wish("recall", 0.93), 60, r"dev\.spacy has 60 Docs, and about [\d,]+ more"),
-        (Wish("recall", 0.93), 60, r"Promise less: 0\.\d+ can be"),
         (
-            Wish("recall", {"A": 0.999}),
+            PromiseRequest("recall", 0.93),
+            60,
+            r"dev\.spacy has 60 Docs, and about [\d,]+ more",
+        ),
+        (PromiseRequest("recall", 0.93), 60, r"Promise less: 0\.\d+ can be"),
+        (
+            PromiseRequest("recall", {"A": 0.999}),
             60,
             r"No threshold gives A .* in \[components\.ner\.decoder\]",
         ),
-        (Wish("precision", 0.99), 3, "nothing can be promised"),
-        (Wish("recall", {"A": 0.5, "B": 0.5}), 60, "no gold mention of B"),
+        (PromiseRequest("precision", 0.99), 3, "nothing can be promised"),
+        (PromiseRequest("recall", {"A": 0.5, "B": 0.5}), 60, "no gold mention of B"),
     ],
 )
 def test_promise_that_cannot_be_made_names_the_remedy(
-    wish: Wish, docs: int, message: str
+    requested: PromiseRequest, docs: int, message: str
 ) -> None:
     with pytest.raises(AnalysisError, match=message):
         add_promise(
-            Tuning({"A": 0.5}), wish, [draw(docs)], [Path("dev.spacy")], component="ner"
+            Tuning({"A": 0.5}),
+            requested,
+            [draw(docs)],
+            [Path("dev.spacy")],
+            component="ner",
         )
 
 
@@ -233,9 +241,11 @@ def test_promise_that_cannot_be_made_names_the_remedy(
 def test_promise_option_is_parsed(
     option: str, expected: float | dict[str, float]
 ) -> None:
-    assert parse_wish(option, None, ["A", "B"]) == Wish("recall", expected)
-    assert parse_wish(None, option, ["A", "B"]) == Wish("precision", expected)
-    assert parse_wish(None, None, ["A"]) is None
+    assert parse_promise(option, None, ["A", "B"]) == PromiseRequest("recall", expected)
+    assert parse_promise(None, option, ["A", "B"]) == PromiseRequest(
+        "precision", expected
+    )
+    assert parse_promise(None, None, ["A"]) is None
 
 
 @pytest.mark.parametrize(
@@ -260,12 +270,12 @@ def test_promise_option_is_parsed(
 )
 def test_promise_option_that_is_wrong_is_an_error(option: str) -> None:
     with pytest.raises(AnalysisError, match=r"--recall is .*A=0\.9.* labels are A, B"):
-        parse_wish(option, None, ["A", "B"])
+        parse_promise(option, None, ["A", "B"])
 
 
 def test_promise_of_both_is_an_error() -> None:
     with pytest.raises(AnalysisError, match="not both"):
-        parse_wish("0.9", "0.9", ["A"])
+        parse_promise("0.9", "0.9", ["A"])
 
 
 # The command and the component
