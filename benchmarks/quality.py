@@ -24,7 +24,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from wasabi import msg
 
-from spacy_padellm.analysis.calibration import measure_reliability
+from spacy_padellm.analysis.reliability import measure_reliability
 from spacy_padellm.benchmark.subjects.pipelines import (
     FACTORY,
     SPANS_KEY,

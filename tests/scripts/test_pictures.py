@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 import spacy
 
-from spacy_padellm.analysis.calibration import measure_reliability
+from spacy_padellm.analysis.reliability import measure_reliability
 
 pytest.importorskip("matplotlib")
 pictures = pytest.importorskip("pictures")

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from spacy_padellm.analysis.calibration import Reliability
 from spacy_padellm.analysis.kinds import HEADINGS, Kind
+from spacy_padellm.analysis.reliability import Reliability
 
 KIND_COLORS: dict[Kind, str] = {
     "correct": "#2b8a5f",

@@ -23,8 +23,8 @@ from spacy_padellm.analysis.analyze.highlight import (
 )
 from spacy_padellm.analysis.analyze.report import tables
 from spacy_padellm.analysis.analyze.tally import Analysis
-from spacy_padellm.analysis.calibration import Reliability, measure_reliability
 from spacy_padellm.analysis.kinds import GOLD_KINDS, HEADINGS, PREDICTED_KINDS
+from spacy_padellm.analysis.reliability import Reliability, measure_reliability
 
 # larger counts share the last row and column of the count matrix
 MAX_COUNT = 6

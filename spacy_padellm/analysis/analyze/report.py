@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from spacy_padellm.analysis.analyze.tally import COUNT_OUTCOMES, Analysis, Tally
-from spacy_padellm.analysis.calibration import measure_reliability
 from spacy_padellm.analysis.kinds import GOLD_KINDS, HEADINGS, PREDICTED_KINDS, Kind
+from spacy_padellm.analysis.reliability import measure_reliability
 
 ERROR_KINDS: tuple[Kind, ...] = (
     *(kind for kind in PREDICTED_KINDS if kind != "correct"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from spacy_padellm.analysis.calibration import measure_reliability
 from spacy_padellm.analysis.kinds import GoldMention
+from spacy_padellm.analysis.reliability import measure_reliability
 from spacy_padellm.analysis.tune.scaling import learn_calibration
 from spacy_padellm.decoding.tree.decoder import DEFAULT_THRESHOLD
 from spacy_padellm.mention.calibration import Calibration, Tuning

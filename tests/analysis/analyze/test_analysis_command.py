@@ -301,7 +301,7 @@ def test_analysis_command_takes_the_bundled_model(tmp_path: Path) -> None:
 def test_analysis_kinds_import_neither_spacy_nor_torch() -> None:
     code = (
         "import sys\n"
-        "import spacy_padellm.analysis.calibration\n"
+        "import spacy_padellm.analysis.reliability\n"
         "from spacy_padellm.analysis.analyze import examples, report, tally\n"
         "assert not {'spacy', 'thinc', 'torch'} & set(sys.modules)"
     )

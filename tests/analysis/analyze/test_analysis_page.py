@@ -14,8 +14,8 @@ from spacy_padellm.analysis.analyze.charts import draw_kinds, draw_reliability, 
 from spacy_padellm.analysis.analyze.examples import EXAMPLE_TITLES, ErrorExamples
 from spacy_padellm.analysis.analyze.page import make_page
 from spacy_padellm.analysis.analyze.tally import Analysis
-from spacy_padellm.analysis.calibration import measure_reliability
 from spacy_padellm.analysis.kinds import GoldMention, WindowCase, judge
+from spacy_padellm.analysis.reliability import measure_reliability
 from spacy_padellm.mention.mention import Mention
 
 LABEL = "<u>&"

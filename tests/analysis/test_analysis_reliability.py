@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from spacy_padellm.analysis.calibration import measure_reliability
+from spacy_padellm.analysis.reliability import measure_reliability
 
 # includes edges of bins
 SCORES = st.one_of(st.floats(0, 1), st.integers(0, 10).map(lambda tenths: tenths / 10))
@@ -31,7 +31,7 @@ def brute_force(predictions: list[tuple[float, bool]], bins: int) -> float:
 
 @settings(deadline=None)
 @given(PREDICTIONS.filter(bool), st.integers(1, 15))
-def test_analysis_calibration_error_is_the_definitions(
+def test_analysis_reliability_error_is_the_definitions(
     predictions: list[tuple[float, bool]], bins: int
 ) -> None:
     expected = brute_force(predictions, bins)
@@ -40,7 +40,7 @@ def test_analysis_calibration_error_is_the_definitions(
 
 @settings(deadline=None)
 @given(PREDICTIONS)
-def test_analysis_calibration_bins_contain_all_predictions(
+def test_analysis_reliability_bins_contain_all_predictions(
     predictions: list[tuple[float, bool]],
 ) -> None:
     calibration = measure_reliability(predictions)
@@ -49,19 +49,19 @@ def test_analysis_calibration_bins_contain_all_predictions(
     assert right == pytest.approx(sum(right for _, right in predictions))
 
 
-def test_analysis_calibration_error_of_calibrated_scores_is_zero() -> None:
+def test_analysis_reliability_error_of_calibrated_scores_is_zero() -> None:
     predictions = [(0.75, place < 3) for place in range(4)]
     assert measure_reliability(predictions).error == 0
 
 
-def test_analysis_calibration_error_of_certain_and_wrong_is_one() -> None:
+def test_analysis_reliability_error_of_certain_and_wrong_is_one() -> None:
     assert measure_reliability([(1.0, False)]).error == 1
 
 
-def test_analysis_calibration_takes_scores_just_over_one() -> None:
+def test_analysis_reliability_takes_scores_just_over_one() -> None:
     assert measure_reliability([(1.0000001, True)]).bins[-1].count == 1
 
 
-def test_analysis_calibration_without_predictions_has_no_error() -> None:
+def test_analysis_reliability_without_predictions_has_no_error() -> None:
     calibration = measure_reliability([])
     assert (calibration.count, calibration.error) == (0, None)
