@@ -833,8 +833,8 @@ class Errors:
         "environment. Otherwise set trust_remote_code = false."
     )
     P502 = (
-        "{file} in the model folder {path} is or refers to code, or to files outside "
-        "the folder, which are not trusted: {found}. Remove it. If you trust its "
+        "The model folder {path} contains or refers to code, or to files outside it, "
+        "which are not trusted, in {file}: {found}. Remove it. If you trust its "
         "author, set trust_remote_code = true, and PADELLM_TRUST_REMOTE_CODE=1 in the "
         "environment."
     )

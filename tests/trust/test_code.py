@@ -21,7 +21,7 @@ from spacy_padellm.lm.task.config import TaskSettings
 from spacy_padellm.lm.trust.code import check_code
 from spacy_padellm.prompt.template import PRESETS
 
-UNTRUSTED = "files elsewhere, that are not trusted, in {file}: {found}.*_CODE=1"
+UNTRUSTED = "files outside it, which are not trusted, in {file}: {found}.*_CODE=1"
 
 
 @pytest.fixture(scope="module")

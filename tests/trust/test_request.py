@@ -65,7 +65,7 @@ def test_request_that_is_withdrawn_at_load_runs_no_code(
     saved: Path, tmp_path: Path
 ) -> None:
     key = "components.padellm_ner.model.trust_remote_code"
-    with pytest.raises(ValueError, match="files elsewhere, that are not trusted"):
+    with pytest.raises(ValueError, match="files outside it, which are not trusted"):
         spacy.load(saved, config={key: False})
     assert not (tmp_path / "trace").exists()
 
@@ -80,6 +80,6 @@ def test_request_to_save_a_model_with_code_is_refused(
 ) -> None:
     write_code(model / "custom_generate" / "generate.py", tmp_path / "trace")
     nlp = make_nlp(model=named(model), labels=LABELS, prompt=PROMPT)
-    with pytest.raises(ValueError, match="files elsewhere, that are not trusted"):
+    with pytest.raises(ValueError, match="files outside it, which are not trusted"):
         nlp.to_disk(tmp_path / "nlp")
     assert not list((tmp_path / "nlp").rglob("*.py"))
