@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
 from spacy_padellm.corpora.files import source_files
-from spacy_padellm.corpora.mentions.annotators import merge_annotators
+from spacy_padellm.corpora.mentions.annotators import FileItem, merge_annotators
 from spacy_padellm.corpora.mentions.trim import trim_spans
 from spacy_padellm.corpora.readers.brat import read_brat
 from spacy_padellm.corpora.readers.cluener import read_cluener
@@ -125,18 +125,10 @@ def convert(
     if (tag_column, token_column) != (None, None) and "conll" not in formats.values():
         names = ", ".join(sorted(set(formats.values())))
         raise ConversionError(Errors.P212.format(path=source, formats=names))
-    key = None if flat else spans_key
     report = ConversionReport(files=len(formats))
-    docs = []
     read = ((path, item) for path in formats for item in readers[formats[path]](path))
-    for path, item in merge_annotators([*count_progress(read)]):
-        if isinstance(item, CorpusRecord):
-            problem = record_problem(item) or word_problem(nlp, item)
-            item = BadLine(path, item.line, problem) if problem else item
-        if isinstance(item, BadLine):
-            report.bad.append(item)
-        else:
-            docs.append(_make_gold(nlp, item, path=path, key=key, report=report))
+    key = None if flat else spans_key
+    docs = list(_make_docs(nlp, [*count_progress(read)], key=key, report=report))
     if not report.docs:
         for path in formats:
             check_known(path)
@@ -144,14 +136,37 @@ def convert(
     if own_labels:
         for doc in docs:
             doc.user_data[LABELS_KEY] = sorted(report.labels)
+    _write(docs, target, store_user_data=own_labels)
+    return report
+
+
+def _make_docs(
+    nlp: Language,
+    items: Sequence[FileItem],
+    *,
+    key: str | None,
+    report: ConversionReport,
+) -> Iterator[Doc]:
+    """Make the annotated Docs of records, and count them and the bad lines."""
+    for path, item in merge_annotators(items):
+        if isinstance(item, CorpusRecord):
+            problem = record_problem(item) or word_problem(nlp, item)
+            item = BadLine(path, item.line, problem) if problem else item
+        if isinstance(item, BadLine):
+            report.bad.append(item)
+        else:
+            yield _make_gold(nlp, item, path=path, key=key, report=report)
+
+
+def _write(docs: list[Doc], target: Path, *, store_user_data: bool) -> None:
+    """Write Docs to a file; its folder is created."""
     attrs = ["ENT_IOB", "ENT_TYPE"]
-    corpus = DocBin(attrs=attrs, docs=docs, store_user_data=own_labels)
+    corpus = DocBin(attrs=attrs, docs=docs, store_user_data=store_user_data)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         corpus.to_disk(target)
     except OSError as error:
         raise ConversionError(Errors.P213.format(path=target, error=error)) from error
-    return report
 
 
 def _formats(source: Path, data_format: str) -> dict[Path, str]:

@@ -263,19 +263,19 @@ def test_cuda_graphs_that_fail_are_not_tried_again(
     assert record.exc_info is not None
 
 
-def replayed(run: Run) -> Run:
+def replayed(run: Replay) -> Replay:
     """A graph keeps the results of a run, but not the function."""
     output = run()
     return lambda: output
 
 
-def failing(run: Run) -> Run:
+def failing(run: Replay) -> Replay:
     raise RuntimeError("operation not permitted when stream is capturing")
 
 
 @pytest.mark.parametrize("capture", [replayed, failing])
 def test_cuda_graphs_go_with_their_model_at_once(
-    capture: Callable[[Run], Run], monkeypatch: pytest.MonkeyPatch
+    capture: Callable[[Replay], Replay], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm, prompt = prepare("llama")
     lm.cuda_graphs = GraphRunner(lm, capture)
