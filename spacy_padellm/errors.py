@@ -642,7 +642,7 @@ class Errors:
     P209 = (
         "{path}: found no column of tags (O, B-PER, I-PER ...) next to a column of "
         "tokens. Columns are separated by tabs or spaces. Check --format (auto "
-        "recognises most), or give the columns with --tag-column and --token-column."
+        "recognizes most), or give the columns with --tag-column and --token-column."
     )
     P210 = (
         "{path}: the tags cannot be column {tag} and the tokens column {token} of "

@@ -42,7 +42,7 @@ from spacy_padellm.text.labels import LABELS_KEY
 Reader = Callable[[Path], Iterator[CorpusRecord | BadLine]]
 
 AUTO = "auto"
-"""The format that is recognised by the content of each file."""
+"""The format that is recognized by the content of each file."""
 
 SUFFIXES = {
     "paper": {".json", ".jsonl"},

@@ -144,7 +144,7 @@ class _Intervals:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Characters that normalise together, and their normal form without whitespace.
+    """Characters that normalize together, and their normal form without whitespace.
 
     form (str): Normal form; empty for whitespace.
     start (int): Offset of the first character in the source.
@@ -156,7 +156,7 @@ class _Chunk:
     end: int
 
 
-class _Normalised:
+class _NormalizedText:
     """A normalised string that maps offsets back to its source.
 
     chunks (Sequence[_Chunk]): The chunks of the source.
@@ -212,12 +212,12 @@ class _SearchedText:
         return _split(self._text)
 
     @cached_property
-    def _with_spaces(self) -> _Normalised:
-        return _Normalised(self._chunks, space=" ")
+    def _with_spaces(self) -> _NormalizedText:
+        return _NormalizedText(self._chunks, space=" ")
 
     @cached_property
-    def _without_spaces(self) -> _Normalised:
-        return _Normalised(self._chunks, space="")
+    def _without_spaces(self) -> _NormalizedText:
+        return _NormalizedText(self._chunks, space="")
 
     def find(self, string: str) -> list[_Offsets]:
         """All occurrences of a string by the first search that succeeds; see `align`.
@@ -230,15 +230,17 @@ class _SearchedText:
         if exact and self._is_normalized:
             return exact
         chunks = _split(string)
-        similar = self._with_spaces.find(_Normalised(chunks, space=" ").text)
+        similar = self._with_spaces.find(_NormalizedText(chunks, space=" ").text)
         same = [(a, b) for a, b in similar if normalize_text(self._text[a:b]) == string]
         if exact or same:
             return sorted({*exact, *same})
-        return similar or self._without_spaces.find(_Normalised(chunks, space="").text)
+        return similar or self._without_spaces.find(
+            _NormalizedText(chunks, space="").text
+        )
 
 
 def _split(text: str) -> list[_Chunk]:
-    """Cut a text into the smallest pieces that normalise independently."""
+    """Cut a text into the smallest pieces that normalize independently."""
     chunks = []
     start = 0
     for end in range(1, len(text) + 1):

@@ -87,7 +87,7 @@ def test_corpora_cli_counts_changes(tmp_path):
     assert "Mentions trimmed of blanks at their edges: 1" in output
 
 
-def test_corpora_cli_recognises_the_format(tmp_path):
+def test_corpora_cli_recognizes_the_format(tmp_path):
     source, target = tmp_path / "a.txt", tmp_path / "gold.spacy"
     source.write_text("Bo\tB-PER\nran\tO\n", encoding="utf-8")
     arguments = ["padellm", "convert", str(source), str(target), "--lang", "de"]

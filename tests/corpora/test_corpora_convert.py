@@ -228,7 +228,7 @@ def test_corpora_auto_takes_a_folder_of_brat_as_a_whole(tmp_path):
     assert ["no .ann file" in bad.reason for bad in report.bad] == [True]
 
 
-def test_corpora_auto_recognises_each_file_of_a_folder(tmp_path):
+def test_corpora_auto_recognizes_each_file_of_a_folder(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     jsonl(folder / "a.jsonl", [("Bo", [[0, 2, "PER"]])])
