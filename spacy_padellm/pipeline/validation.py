@@ -3,12 +3,13 @@
 They are checked when the component is made, and where they are used: `cfg` may be
 changed later.
 
-Types in the signature of a factory would not do. confection 1.3.4 ignores bounds such
+Types in the signature of the factory would not do. confection 1.3.4 ignores bounds such
 as those of `Annotated[int, Field(ge=1)]` and `PositiveInt`, and takes "7" for an int.
-It checks `Literal`, but its message names neither the component nor what to do, and
-shows the whole config. So the signatures of registered functions have plain types
-(bool, int, float), which confection checks, and what these cannot say is checked by
-hand, with our messages. `tests/pipeline/test_validation.py` fails when that changes.
+It checks `Literal` and `bool`, but its message names neither the component nor what to
+do, and shows the whole config. So the factory's arguments are checked here, with our
+messages. Decoders and other registered functions have plain types, which confection
+checks, and check what these cannot say. `tests/pipeline/test_validation.py` fails when
+confection changes.
 """
 
 from __future__ import annotations
