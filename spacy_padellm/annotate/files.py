@@ -8,10 +8,11 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
@@ -67,6 +68,52 @@ class InputFile:
     modified: str
 
 
+class LocalFiles(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """The files of this machine, also those in folders that are links."""
+
+    def walk(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        *,
+        on_error: Callable[[OSError], object] = lambda error: None,
+        **options: Any,
+    ) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """List folders as fsspec does, which passes over links to folders.
+
+        path (str): The folder.
+        maxdepth (int | None): How many levels of folders to list.
+        on_error (Callable[[OSError], object]): Called for a folder that cannot be read.
+        options (Any): Not used.
+        YIELDS (tuple[str, dict, dict]): A folder, and what is known of the folders and
+            the other files in it, by their names.
+        """
+        yield from self._walk(path.rstrip("/") or "/", maxdepth, on_error, frozenset())
+
+    def _walk(
+        self,
+        path: str,
+        levels: int | None,
+        on_error: Callable[[OSError], object],
+        above: frozenset[str],
+    ) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+        real = os.path.realpath(path)
+        # a link to a folder above leads around in a circle
+        if real in above or levels == 0:
+            return
+        try:
+            listed = self.ls(path, detail=True)
+        except OSError as error:
+            on_error(error)
+            return
+        found = {info["name"].rpartition("/")[2]: info for info in listed}
+        folders = {n: info for n, info in found.items() if os.path.isdir(info["name"])}
+        yield path, folders, {n: i for n, i in found.items() if n not in folders}
+        fewer = None if levels is None else levels - 1
+        for info in folders.values():
+            yield from self._walk(info["name"], fewer, on_error, above | {real})
+
+
 def open_fs(path: str) -> tuple[AbstractFileSystem, str]:
     """Find the file system of a path or URL, and the absolute path in it.
 
@@ -75,7 +122,7 @@ def open_fs(path: str) -> tuple[AbstractFileSystem, str]:
     """
     if not URL.match(path):
         full = os.path.join(os.getcwd(), os.path.expanduser(path))
-        return LocalFileSystem(), full.replace(os.sep, "/").rstrip("/") or "/"
+        return LocalFiles(), full.replace(os.sep, "/").rstrip("/") or "/"
     try:
         fs, inside = url_to_fs(path)
     except (ValueError, ImportError, OSError) as error:
@@ -94,6 +141,13 @@ def _resolve_links(path: str) -> str:
     """Resolve the symbolic links and ".." of a local path."""
     fs, inside = open_fs(path)
     return os.path.realpath(inside) if isinstance(fs, LocalFileSystem) else path
+
+
+def is_inside(path: str, folder: Path) -> bool:
+    """Whether a path is in a folder of this machine, without links on the way."""
+    return not URL.match(path) and Path(_resolve_links(path)).is_relative_to(
+        folder.resolve()
+    )
 
 
 def format_of(path: str) -> str | None:
@@ -163,11 +217,8 @@ def _list_files(
             return {n: info for n, info in matches.items() if not os.path.isdir(n)}
         return {n: info for n, info in matches.items() if info["type"] == "file"}
     files = {}
-    if local:
-        # fsspec passes over folders that cannot be read
-        for _ in os.walk(path, onerror=report):
-            pass
-    for name, info in fs.find(path, detail=True).items():
+    options = {"on_error": report} if local else {}
+    for name, info in fs.find(path, detail=True, **options).items():
         if not is_hidden(name) and format_of(name):
             files[name] = info
     formats = sorted({str(format_of(name)) for name in files})

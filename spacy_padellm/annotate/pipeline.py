@@ -18,6 +18,8 @@ from spacy_padellm.annotate.files import AnnotateError
 from spacy_padellm.errors import Errors, logger
 from spacy_padellm.lm.devices.memory import limit_kernel_caches
 from spacy_padellm.lm.files.bundled import BUNDLED
+from spacy_padellm.lm.handle.stamp import base_models
+from spacy_padellm.lm.lora import ADAPTER
 from spacy_padellm.pipeline.bundled import load_pipeline
 
 FACTORY = "padellm_ner"
@@ -54,17 +56,29 @@ def find_pipeline(name: str) -> tuple[str, Path]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash all files in the folder of a pipeline."""
+    """Hash all files in the folder of a pipeline, and the base models of its adapters.
+
+    folder (Path): The folder.
+    """
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            content = hashlib.sha256()
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    content.update(block)
-            name = path.relative_to(folder).as_posix()
-            total.update(f"{name} {content.hexdigest()}\n".encode())
+    places = [folder]
+    for adapter in sorted(folder.rglob(ADAPTER)):
+        places += base_models(adapter.parent)
+    for place in places:
+        files = sorted(place.rglob("*")) if place.is_dir() else [place]
+        for path in files:
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = path.relative_to(place).as_posix()
+                total.update(f"{name} {_hash(path)}\n".encode())
     return total.hexdigest()
+
+
+def _hash(path: Path) -> str:
+    content = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            content.update(block)
+    return content.hexdigest()
 
 
 def load_checked(name: str) -> Language:

@@ -11,6 +11,7 @@ from spacy_padellm.annotate.files import (
     absolute_path,
     check_file_unchanged,
     find_inputs,
+    is_inside,
 )
 from spacy_padellm.annotate.finished import find_unfinished, remove_shard
 from spacy_padellm.annotate.lease import hold_lease
@@ -93,6 +94,9 @@ def run(settings: AnnotateSettings) -> RunSummary:
     """
     pipeline, folder = find_pipeline(settings.pipeline)
     output = absolute_path(settings.output)
+    if is_inside(output, folder):
+        message = Errors.P781.format(output=output, pipeline=folder)
+        raise AnnotateError(message)
     inputs = find_inputs(settings.inputs, output=output)
     identity = Identity(
         pipeline=fingerprint(folder),

@@ -28,7 +28,7 @@ from annotate_helpers import (
     some_texts,
     write_jsonl,
 )
-from helpers import trained
+from helpers import make_nlp, model_folder, named, train, trained
 
 from spacy_padellm.annotate import lease, output as outputs, run_local, worker
 from spacy_padellm.annotate.files import AnnotateError
@@ -319,6 +319,22 @@ def test_input_folder_that_cannot_be_read_is_told(
     assert not output.exists()
 
 
+@pytest.mark.parametrize("pattern", ["", "*/*.jsonl", "**/*.jsonl"])
+def test_input_folder_that_is_a_link_is_read(
+    pipeline: Path, output: Path, tmp_path: Path, pattern: str
+) -> None:
+    inputs, elsewhere = tmp_path / "inputs", tmp_path / "elsewhere"
+    for folder in (inputs / "here", elsewhere):
+        folder.mkdir(parents=True)
+        write_jsonl(folder / "a.jsonl", [folder.name])
+    (inputs / "linked").symlink_to(elsewhere)
+    # these two lead around in circles
+    (inputs / "here" / "up").symlink_to(inputs)
+    (elsewhere / "self").symlink_to(elsewhere)
+    assert annotate(pipeline, inputs / pattern, "-o", output)[0] == 0
+    assert sorted(row["text"] for row in rows(output)) == ["elsewhere", "here"]
+
+
 @pytest.fixture
 def special(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Make a named pipe or a socket."""
@@ -504,6 +520,46 @@ def test_pipeline_that_is_replaced_stops_the_run(
     saying = "A worker found another pipeline under the name"
     fails(tmp_path / "nlp", source, "-o", output, saying=saying)
     assert shards(output) == []
+
+
+@pytest.fixture
+def adapted(tmp_path: Path) -> Path:
+    """A pipeline with a LoRA adapter, whose base model is in the folder `base`."""
+    pytest.importorskip("peft")
+    base = tmp_path / "base"
+    shutil.copytree(model_folder(), base)
+    nlp = make_nlp(model={**named(base), "lora": {"r": 2}})
+    train(nlp, steps=1)
+    nlp.to_disk(tmp_path / "nlp")
+    return tmp_path / "nlp"
+
+
+def test_pipeline_whose_base_model_is_replaced_is_another(
+    adapted: Path, source: Path, output: Path, tmp_path: Path
+) -> None:
+    command = (adapted, source, "-o", output, "--shard-size", 5)
+    assert annotate(*command)[0] == 0
+    shards(output)[1].unlink()
+    weights = tmp_path / "base" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    fails(*command, saying="it was annotated by another pipeline")
+
+
+@pytest.mark.parametrize("inside", ["out", "padellm_ner/out"])
+def test_pipeline_is_no_place_for_its_output(
+    pipeline: Path, source: Path, tmp_path: Path, inside: str
+) -> None:
+    """The files there would make it another pipeline."""
+    shutil.copytree(pipeline, tmp_path / "nlp")
+    (tmp_path / "link").symlink_to(tmp_path / "nlp")
+    before = sorted((tmp_path / "nlp").rglob("*"))
+    for folder in ("nlp", "link"):
+        output = tmp_path / folder / inside
+        saying = f"The output folder {output} is in the folder of the pipeline"
+        fails(tmp_path / "nlp", source, "-o", output, saying=saying)
+    assert sorted((tmp_path / "nlp").rglob("*")) == before
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ def stamp_of(source: Path, *, settings: bool = True) -> Stamp:
     RAISES (OSError): If the model does not exist.
     """
     stats = []
-    for path in [source, *_bases(source)]:
+    for path in [source, *base_models(source)]:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         for file in files:
             if not file.exists():
@@ -36,8 +36,12 @@ def stamp_of(source: Path, *, settings: bool = True) -> Stamp:
     return tuple(stats)
 
 
-def _bases(source: Path) -> list[Path]:
-    """The folders on this machine of an adapter's base, of the base's base, ..."""
+def base_models(source: Path) -> list[Path]:
+    """Get the folders and files on this machine that hold an adapter's base model.
+
+    source (Path): A model's folder or file.
+    RETURNS (list[Path]): The base, the base's base, ...; nothing without an adapter.
+    """
     found: list[Path] = []
     waiting = [source]
     while waiting:
