@@ -931,6 +931,10 @@ class Errors:
         "{source} has init_lora_weights = {value!r}, which needs more than {most} "
         "steps for each matrix. Set it to 'pissa_niter_16'."
     )
+    P780 = (
+        "The column '{column}' cannot be kept, as Parquet cannot hold its values "
+        "({error}). Leave it out of --keep-columns, or use --format spacy."
+    )
     P781 = (
         "The output folder {output} is in the folder of the pipeline, {pipeline}, and "
         "would make it another pipeline. Give an --output elsewhere."

@@ -17,6 +17,7 @@ from spacy_padellm.errors import Errors
 
 READERS = 8  # files inspected in parallel; most of the time is waiting
 OWN_COLUMNS = ("text", "entities")
+DEEPEST = 100  # levels of lists and objects; Parquet has fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +134,22 @@ def _common_columns(
             )
             message = Errors.P407.format(column=column, path=file.path, error=error)
             raise AnnotateError(message) from error
-    # columns without values in any file become strings
-    fields = [
-        pa.field(field.name, pa.string() if field.type == pa.null() else field.type)
-        for field in common
-    ]
+    fields = [pa.field(field.name, _without_null(field.type)) for field in common]
     return pa.schema(fields)
+
+
+def _without_null(kind: pa.DataType, levels: int = DEEPEST) -> pa.DataType:
+    """Make columns and parts of columns without values in any file strings."""
+    if pa.types.is_null(kind):
+        return pa.string()
+    if not levels:
+        return kind
+    parts = [kind.field(place) for place in range(kind.num_fields)]
+    parts = [part.with_type(_without_null(part.type, levels - 1)) for part in parts]
+    if pa.types.is_struct(kind):
+        return pa.struct(parts)
+    if pa.types.is_list(kind):
+        return pa.list_(*parts)
+    if pa.types.is_large_list(kind):
+        return pa.large_list(*parts)
+    return kind

@@ -70,3 +70,19 @@ class InputLayout:
 def even_row_ranges(rows: int, size: int) -> list[RowRange]:
     """Divide rows into ranges of `size`; the last one may be shorter."""
     return [RowRange(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def plain_value(scalar: pa.Scalar) -> tuple[Any, str]:
+    """Convert a value of a column to one of Python.
+
+    RETURNS (tuple[Any, str]): The value, or None and why it cannot be converted.
+    """
+    try:
+        return scalar.as_py(), ""
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        reason = str(error)
+    try:
+        # times in nanoseconds without the package pandas
+        return scalar.cast(pa.string()).as_py(), ""
+    except (ValueError, pa.ArrowException):
+        return None, reason

@@ -33,6 +33,7 @@ from spacy_padellm.annotate.run_local import (
     run_processes,
 )
 from spacy_padellm.annotate.worker import Job
+from spacy_padellm.annotate.writers import WRITERS
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.progress import progress
 
@@ -125,12 +126,14 @@ def _run(
     """
 
     def make_new_plan() -> Plan:
-        return make_plan(
+        plan = make_plan(
             identity.inputs,
             text_column=settings.text_column,
             keep=settings.keep_columns,
             shard_size=settings.shard_size,
         )
+        WRITERS[settings.output_format].check(plan.columns)
+        return plan
 
     plan = open_run(output, identity, make_new_plan)
     manifest = hash_manifest(output)

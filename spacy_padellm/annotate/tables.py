@@ -17,6 +17,7 @@ from spacy_padellm.annotate.records import (
     InputRecord,
     RowRange,
     even_row_ranges,
+    plain_value,
 )
 from spacy_padellm.errors import Errors
 
@@ -131,8 +132,8 @@ def _record(
             raise ValueError("no text: null")
         # the column may have a wider type because of another file
         scalars = [_cast(content[field.name], field.type) for field in columns]
-    except ValueError as error:
-        plain = {name: value.as_py() for name, value in content.items()}
+    except (ValueError, pa.ArrowException) as error:
+        plain = {name: plain_value(value)[0] for name, value in content.items()}
         return BadRecord(row, str(error), plain)
     return InputRecord(row, string, scalars)
 

@@ -172,9 +172,24 @@ def read_records(
             yield from read_docbin(path, row_range, vocab)
         else:
             read = read_parquet if shard.format == "parquet" else read_jsonl_records
-            yield from read(
+            records = read(
                 path, row_range, text_column=job.text_column, columns=job.columns
             )
+            yield from (_checked(record, job) for record in records)
+
+
+def _checked(record: InputRecord | BadRecord, job: Job) -> InputRecord | BadRecord:
+    """A record, rejected if the output cannot hold its columns."""
+    if isinstance(record, BadRecord):
+        return record
+    problem = WRITERS[job.output_format].find_problem(record, job.columns)
+    return _rejected(record, job, problem) if problem else record
+
+
+def _rejected(record: InputRecord, job: Job, reason: str) -> BadRecord:
+    """A record that cannot be annotated or written."""
+    content = {"text": record.text, **to_json_columns(record, job.columns)}
+    return BadRecord(record.row, reason, content)
 
 
 def _annotate_batches(
@@ -193,8 +208,7 @@ def _annotate_batches(
         kept, reasons = annotate_texts(nlp, batch, keep=keep, report=report)
         for record in batch:
             if record.row in reasons:
-                content = {"text": record.text, **to_json_columns(record, job.columns)}
-                bad.append(BadRecord(record.row, reasons[record.row], content))
+                bad.append(_rejected(record, job, reasons[record.row]))
         texts += len(batch)
         failed += len(reasons)
         yield [(r, kept[r.row]) for r in batch if r.row in kept]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from spacy.tokens import Doc, DocBin
 
-from spacy_padellm.annotate.records import InputRecord
+from spacy_padellm.annotate.files import AnnotateError
+from spacy_padellm.annotate.records import InputRecord, plain_value
+from spacy_padellm.errors import Errors
 from spacy_padellm.text.moved import move_spans
 from spacy_padellm.text.spans import get_score
 
@@ -33,11 +36,17 @@ class Writer:
     """An output format.
 
     keep (Callable[[Doc], Any]): Extracts the part of a Doc that is kept.
+    check (Callable[[pa.Schema], None]): Raises an AnnotateError if a column of this
+        type cannot be kept.
+    find_problem (Callable[[InputRecord, pa.Schema], str]): Says why the columns of a
+        record cannot be kept; empty if they can.
     write (Callable[[IO[bytes], Iterable[list[Annotated]], pa.Schema], None]): Writes
         batches with their kept columns to a file.
     """
 
     keep: Callable[[Doc], Any]
+    check: Callable[[pa.Schema], None]
+    find_problem: Callable[[InputRecord, pa.Schema], str]
     write: Callable[[IO[bytes], Iterable[list[Annotated]], pa.Schema], None]
 
 
@@ -106,15 +115,56 @@ def write_spacy(
 
 
 def to_json_columns(record: InputRecord, columns: pa.Schema) -> dict[str, Any]:
-    """Convert the kept columns to JSON values."""
-    values = [scalar.as_py() for scalar in record.columns]
-    named = dict(zip(columns.names, values, strict=True))
+    """Convert the kept columns to JSON values.
+
+    Of a value that Python does not have, such as a year beyond 9999, only the error is
+    kept; see `find_unreadable`.
+    """
+    named = {}
+    for name, scalar in zip(columns.names, record.columns, strict=True):
+        value, problem = plain_value(scalar)
+        named[name] = problem or value
     plain: dict[str, Any] = json.loads(json.dumps(named, default=str))
     return plain
 
 
+def find_unreadable(record: InputRecord, columns: pa.Schema) -> str:
+    """Say which kept column has a value that Python does not have; empty if none."""
+    for name, scalar in zip(columns.names, record.columns, strict=True):
+        problem = plain_value(scalar)[1]
+        if problem:
+            return f"'{name}' cannot be kept: {problem}"
+    return ""
+
+
+def check_parquet(columns: pa.Schema) -> None:
+    """Check that a Parquet file of these columns can be written and read.
+
+    columns (pa.Schema): The columns to keep.
+    RAISES (AnnotateError): If it cannot, as with objects without keys.
+    """
+    for column in columns:
+        file = io.BytesIO()
+        try:
+            pq.write_table(pa.schema([column]).empty_table(), file)
+            pq.read_table(file)
+        except (pa.ArrowException, OSError) as error:
+            message = Errors.P780.format(column=column.name, error=error)
+            raise AnnotateError(message) from error
+
+
 WRITERS = {
-    "parquet": Writer(keep=to_entities, write=write_parquet),
-    # a Doc whose tokens were merged since could not be written
-    "spacy": Writer(keep=move_spans, write=write_spacy),
+    "parquet": Writer(
+        keep=to_entities,
+        check=check_parquet,
+        find_problem=lambda record, columns: "",
+        write=write_parquet,
+    ),
+    "spacy": Writer(
+        # a Doc whose tokens were merged since could not be written
+        keep=move_spans,
+        check=lambda columns: None,
+        find_problem=find_unreadable,
+        write=write_spacy,
+    ),
 }

@@ -473,6 +473,54 @@ def test_annotate_nested_values_are_kept_as_they_are_or_rejected(
     assert "'fact' is no struct" in second["reason"]
 
 
+def test_annotate_nested_columns_without_values_are_kept(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    kept = {"a": None, "b": [{"c": None}]}
+    source = tmp_path / "in.jsonl"
+    source.write_text(json.dumps({"text": "Bob", "kept": kept}))
+    options = ["--keep-columns", "kept"]
+    assert annotate(pipeline, source, "-o", tmp_path / "out", *options)[0] == 0
+    assert [row["kept"] for row in rows(tmp_path / "out")] == [kept]
+    again = shards(tmp_path / "out")[0]
+    assert annotate(pipeline, again, "-o", tmp_path / "out-2", *options)[0] == 0
+    assert [row["kept"] for row in rows(tmp_path / "out-2")] == [kept]
+
+
+def strings_of(data: bytes) -> pa.Array:
+    """A column of strings with one byte each, which may be no text."""
+    ends = pa.array(range(len(data) + 1), pa.int32()).buffers()[1]
+    return pa.Array.from_buffers(
+        pa.string(), len(data), [None, ends, pa.py_buffer(data)]
+    )
+
+
+def test_annotate_value_that_docs_cannot_hold_is_rejected(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    source, output = tmp_path / "in.parquet", tmp_path / "out"
+    long = pa.array([0, 2**62], pa.duration("s"))  # longer than Python's are
+    columns = {"text": ["Bob", "Anna"], "long": long, "x": strings_of(b"a\xff")}
+    pq.write_table(pa.table(columns), source)
+    options = ["--keep-columns", "long,x", "--format", "spacy"]
+    assert annotate(pipeline, source, "-o", output, *options)[0] == 3
+    (row,) = rejected(output)
+    assert row["row"] == 2
+    assert row["content"]["text"] == "Anna"
+    assert row["content"]["long"] == str(2**62)
+    assert row["reason"].startswith("'x' cannot be kept: 'utf-8' codec can't decode")
+
+
+def test_annotate_row_without_text_may_have_a_value_that_cannot_be_read(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    source, output = tmp_path / "in.parquet", tmp_path / "out"
+    pq.write_table(pa.table({"text": ["Bob", None], "x": strings_of(b"a\xff")}), source)
+    code, _ = annotate(pipeline, source, "-o", output, "--keep-columns", "x")
+    assert code == 3
+    assert [row["reason"] for row in rejected(output)] == ["no text: null"]
+
+
 def test_annotate_file_under_two_names_is_read_once(
     pipeline: Path, tmp_path: Path
 ) -> None:

@@ -185,6 +185,19 @@ def test_annotate_errors_column_kept_twice(
     fails(pipeline, source, "-o", output, "--keep-columns", keep, saying=saying)
 
 
+@pytest.mark.parametrize("depth", [0, 60, 900])
+def test_annotate_errors_column_that_parquet_cannot_hold(
+    pipeline: Path, output: Path, tmp_path: Path, depth: int
+) -> None:
+    """Objects without keys cannot be written, and deep lists cannot be read again."""
+    source = tmp_path / "in.jsonl"
+    value = "[" * depth + "{}" + "]" * depth
+    source.write_text(f'{{"text": "Bob", "deep": {value}}}')
+    saying = "The column 'deep' cannot be kept, as Parquet cannot hold its values"
+    fails(pipeline, source, "-o", output, "--keep-columns", "deep", saying=saying)
+    assert not output.exists()
+
+
 # Pipelines
 
 
