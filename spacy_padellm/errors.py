@@ -939,6 +939,11 @@ class Errors:
         "The output folder {output} is in the folder of the pipeline, {pipeline}, and "
         "would make it another pipeline. Give an --output elsewhere."
     )
+    P782 = (
+        "The pipeline fails, also for a sentence that it could annotate before: "
+        "{reason}. Remove the cause, such as a key that a server no longer takes, and "
+        "run the same command again: finished shards are kept."
+    )
 
     # Quantized models
     P700 = (

@@ -32,19 +32,20 @@ def annotate_texts(
         last call.
     RETURNS (tuple[dict[int, object], dict[int, str]]): Row -> kept part of the Doc, and
         row -> reason for the texts that failed.
-    RAISES (AnnotateError): If a server can no longer be reached.
+    RAISES (AnnotateError): If a server can no longer be reached, or the pipeline fails
+        for a sentence that it could annotate before.
     """
     texts = _Texts(nlp, keep)
     for _ in texts.annotate(records):
         report(1)
-    if texts.unreached:
-        texts.check_server()
+    if texts.reasons:
+        texts.check_pipeline()
     # some components drop a whole batch if one of its Docs fails
     for record in records:
         if record.row not in texts.kept:
             texts.annotate_alone(record)
             if record.row in texts.unreached:
-                texts.check_server()
+                texts.check_pipeline()
                 texts.annotate_alone(record)
             report(1)
     return texts.kept, texts.reasons
@@ -79,15 +80,17 @@ class _Texts:
         for row in self.annotate([record]):
             del self.reasons[row]
 
-    def check_server(self) -> None:
-        """Raise an error if the server does not answer a probe either.
+    def check_pipeline(self) -> None:
+        """Raise an error if a probe is not annotated either.
 
         The texts are not the cause then.
         """
         list(self._nlp.pipe([(PROBE, _PROBE_ROW)], as_tuples=True))
-        if _PROBE_ROW in self.unreached:
-            reason = self.reasons[_PROBE_ROW].rstrip(".")
-            raise AnnotateError(Errors.P424.format(reason=reason))
+        reason = self.reasons.pop(_PROBE_ROW, "").rstrip(".")
+        if reason:
+            away = _PROBE_ROW in self.unreached
+            template = Errors.P424 if away else Errors.P782
+            raise AnnotateError(template.format(reason=reason))
 
     def _docs(self, records: Iterable[InputRecord]) -> Iterator[tuple[Doc, int]]:
         for record in records:

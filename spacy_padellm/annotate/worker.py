@@ -103,7 +103,7 @@ def annotate_shard(
         last call.
     RAISES (ShardError): If the input cannot be read, or every text failed.
     RAISES (AnnotateError): If the output cannot be written or is another run's, if the
-        input was changed, or if a server can no longer be reached.
+        input was changed, or if the pipeline fails for reasons other than the texts.
     """
     path = shard_path(job.output, shard, job.output_format)
     if exists(path):

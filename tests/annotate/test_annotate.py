@@ -594,12 +594,13 @@ class Remote:
     """A component with a server that fails for some requests."""
 
     away: ClassVar[set[int]] = set()  # requests
+    error: ClassVar[Exception] = ConnectionError("no answer")
     calls = 0
 
     def __call__(self, doc: Doc) -> Doc:
         Remote.calls += 1
         if Remote.calls in Remote.away:
-            raise ConnectionError("no answer")
+            raise Remote.error
         return doc
 
 
@@ -628,6 +629,21 @@ def test_annotate_server_that_goes_away_loses_no_text(
     assert not shards(output)
     monkeypatch.setattr(Remote, "away", set())
     assert annotate(remote, source, "-o", output)[0] == 0
+    assert [row["text"] for row in rows(output)] == some_texts(12)
+
+
+def test_annotate_server_that_no_longer_takes_the_key_loses_no_text(
+    remote: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = write_parquet(tmp_path / "in.parquet", some_texts(12))
+    output = tmp_path / "out"
+    monkeypatch.setattr(Remote, "away", set(range(6, 100)))
+    monkeypatch.setattr(Remote, "error", ValueError("401"))
+    saying = "it could annotate before: remote: ValueError: 401. Remove the cause"
+    fails(remote, source, "-o", output, "--shard-size", "4", saying=saying)
+    assert Remote.calls + 1 == 1 + 4 + 4 + 1
+    monkeypatch.setattr(Remote, "away", set())
+    assert annotate(remote, source, "-o", output, "--shard-size", "4")[0] == 0
     assert [row["text"] for row in rows(output)] == some_texts(12)
 
 
