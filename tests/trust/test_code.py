@@ -173,7 +173,13 @@ def test_trust_tokenizer_class_that_is_no_tokenizer_is_refused(
     "key", ["attn_implementation", "_attn_implementation", "experts_implementation"]
 )
 @pytest.mark.parametrize(
-    "value", ["some-one/kernel", "some-one/kernel:attend", {"text": "some-one/kernel"}]
+    "value",
+    [
+        "some-one/kernel",
+        "some-one/kernel:attend",
+        {"text": "some-one/kernel"},
+        {"text": {"": ["some-one/kernel"]}},
+    ],
 )
 def test_trust_kernel_of_the_hub_is_refused(model: Path, key: str, value: Any) -> None:
     change(model / "config.json", text_config={key: value})

@@ -52,8 +52,8 @@ _SINGLE_DIGITS = {"smollm", "starcoder", "refact", "command-r"}
 
 
 def is_gguf(source: Path | str) -> bool:
-    """Whether a model's name or path is that of a GGUF file."""
-    return str(source).endswith(SUFFIX)
+    """Whether a model's name or path is that of a GGUF file, and not of a folder."""
+    return str(source).endswith(SUFFIX) and not Path(source).is_dir()
 
 
 def read_gguf(

@@ -218,11 +218,17 @@ def _is_empty(value: Any) -> bool:
 
 
 def _has_no_path(value: Any) -> bool:
-    """Whether a name, or each name in a list or a mapping, is not a path."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    names = value if isinstance(value, list) else [value]
-    return not any(isinstance(n, str) and ("/" in n or "\\" in n) for n in names)
+    """Whether a name, or each name in lists and mappings at any depth, is no path."""
+    waiting = [value]
+    while waiting:
+        name = waiting.pop()
+        if isinstance(name, dict):
+            waiting += name.values()
+        elif isinstance(name, list):
+            waiting += name
+        elif isinstance(name, str) and ("/" in name or "\\" in name):
+            return False
+    return True
 
 
 def _is_no_file(value: Any) -> bool:

@@ -12,7 +12,16 @@ import pytest
 import spacy
 import torch
 from conftest import make_lm
-from helpers import LABELS, NAME, gold_examples, make_nlp, named, pipe_of, train
+from helpers import (
+    LABELS,
+    NAME,
+    gold_examples,
+    make_nlp,
+    model_folder,
+    named,
+    pipe_of,
+    train,
+)
 
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model, load_tokenizer
@@ -118,6 +127,11 @@ def test_gguf_files_beside_it_are_not_read(tmp_path: Path) -> None:
     assert (
         load_model(str(file)).tokenizer(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
     )
+
+
+def test_gguf_folder_of_such_a_name_is_a_model_folder(tmp_path: Path) -> None:
+    shutil.copytree(model_folder(), tmp_path / "model.gguf")
+    assert load_model(str(tmp_path / "model.gguf")).model.config.model_type == "qwen3"
 
 
 def test_gguf_missing_file_is_an_error(tmp_path: Path) -> None:
