@@ -14,7 +14,7 @@ import torch
 from spacy import util
 from spacy.language import Language
 
-from spacy_padellm.annotate.files import AnnotateError
+from spacy_padellm.annotate.files import AnnotateError, LocalFiles
 from spacy_padellm.errors import Errors, logger
 from spacy_padellm.lm.devices.memory import limit_kernel_caches
 from spacy_padellm.lm.files.bundled import BUNDLED
@@ -61,16 +61,24 @@ def fingerprint(folder: Path) -> str:
     folder (Path): The folder.
     """
     total = hashlib.sha256()
-    places = [folder]
-    for adapter in sorted(folder.rglob(ADAPTER)):
-        places += base_models(adapter.parent)
-    for place in places:
-        files = sorted(place.rglob("*")) if place.is_dir() else [place]
-        for path in files:
-            if path.is_file() and "__pycache__" not in path.parts:
-                name = path.relative_to(place).as_posix()
-                total.update(f"{name} {_hash(path)}\n".encode())
+    files = _files(folder)
+    adapters = [path.parent for path in files if path.name == ADAPTER]
+    bases = [base for adapter in adapters for base in base_models(adapter)]
+    for place in [folder, *bases]:
+        for path in _files(place):
+            name = path.relative_to(place).as_posix()
+            total.update(f"{name} {_hash(path)}\n".encode())
     return total.hexdigest()
+
+
+def _files(place: Path) -> list[Path]:
+    """List the files of a folder, also of links to folders, or the file itself."""
+    if place.is_file():
+        return [place]
+    found = map(Path, LocalFiles().find(str(place)))
+    return sorted(
+        path for path in found if path.is_file() and "__pycache__" not in path.parts
+    )
 
 
 def _hash(path: Path) -> str:

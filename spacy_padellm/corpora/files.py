@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -85,8 +86,10 @@ def read_start(path: Path) -> bytes:
 def _read_bytes(path: Path, size: int = -1) -> bytes:
     """Read a file; ConversionError if that fails."""
     compression = COMPRESSIONS.get(path.suffix.lower())
+    # else fsspec takes the start of a name such as 'file:x' for a protocol
+    name = os.path.abspath(path)
     try:
-        with OpenFile(LocalFileSystem(), str(path), compression=compression) as file:
+        with OpenFile(LocalFileSystem(), name, compression=compression) as file:
             return bytes(file.read(size))
     except UNREADABLE as error:
         reason = str(error) or type(error).__name__

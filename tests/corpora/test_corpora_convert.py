@@ -5,6 +5,7 @@ import gzip
 import json
 import lzma
 import random
+from pathlib import Path
 
 import pytest
 import spacy
@@ -191,6 +192,17 @@ def test_corpora_reads_compressed_file(tmp_path, suffix, pack):
     packed = tmp_path / f"a.jsonl.{suffix}"
     packed.write_bytes(pack.compress(plain.read_bytes()))
     report, _ = run(packed)
+    assert report.labels == {"PER": 1}
+
+
+@pytest.mark.parametrize("name", ["file:a.jsonl", "~root/a.jsonl", "local:a.jsonl.gz"])
+def test_corpora_name_like_that_of_another_file_is_plain(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path("~root").mkdir()
+    lines = jsonl(tmp_path / "lines", [("Bo", [[0, 2, "PER"]])]).read_bytes()
+    Path(name).write_bytes(gzip.compress(lines) if name.endswith("gz") else lines)
+    jsonl(Path("a.jsonl"), [("Ann", [[0, 3, "LOC"]])])
+    report, _ = run(Path(name))
     assert report.labels == {"PER": 1}
 
 

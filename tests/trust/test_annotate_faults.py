@@ -547,6 +547,20 @@ def test_pipeline_whose_base_model_is_replaced_is_another(
     fails(*command, saying="it was annotated by another pipeline")
 
 
+def test_pipeline_whose_part_is_a_link_is_another_when_that_changes(
+    pipeline: Path, source: Path, output: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(pipeline, tmp_path / "nlp")
+    part = tmp_path / "nlp" / "padellm_ner"
+    part.rename(tmp_path / "part")
+    part.symlink_to(tmp_path / "part")
+    command = (tmp_path / "nlp", source, "-o", output)
+    assert annotate(*command)[0] == 0
+    settings = tmp_path / "part" / "cfg"
+    settings.write_text(settings.read_text() + " ")
+    fails(*command, saying="it was annotated by another pipeline")
+
+
 @pytest.mark.parametrize("inside", ["out", "padellm_ner/out"])
 def test_pipeline_is_no_place_for_its_output(
     pipeline: Path, source: Path, tmp_path: Path, inside: str
