@@ -188,6 +188,13 @@ def test_config_of_a_model_without_numbers_is_told(
         load_model(str(model))
 
 
+def test_config_of_a_model_is_not_quoted_at_length(model: Path) -> None:
+    change(model / "config.json", model_type="\x1b[2J" + "x" * 100_000)
+    with pytest.raises(ValueError, match=r"model type ` \[2Jxxx") as caught:
+        load_model(str(model))
+    assert len(str(caught.value)) < 3000
+
+
 def test_config_of_a_model_may_have_several_end_tokens(model: Path) -> None:
     change(model / "config.json", eos_token_id=[1, 2])
     load_model(str(model))

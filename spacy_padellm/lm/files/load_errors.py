@@ -14,6 +14,8 @@ from spacy_padellm.compat import is_panic
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.files.bundled import NAMES
 
+_LONGEST = 2000  # characters of another library's error
+
 
 @contextmanager
 def as_load_errors(source: Path | str) -> Iterator[None]:
@@ -25,19 +27,25 @@ def as_load_errors(source: Path | str) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise ValueError(Errors.P115.format(name=source, error=error)) from error
+        message = Errors.P115.format(name=source, error=_words(error))
+        raise ValueError(message) from error
     except BaseException as error:
         if _is_out_of_memory(error):
-            reason = str(error).strip().removesuffix(".") or type(error).__name__
-            message = Errors.P708.format(name=source, error=reason)
+            message = Errors.P708.format(name=source, error=_words(error))
             raise ValueError(message) from error
         # transformers and peft raise any kind of error for a broken file
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         template = Errors.P116 if isinstance(source, Path) else Errors.P245
-        reason = str(error).strip().removesuffix(".")
-        message = template.format(name=source, error=reason, known=NAMES)
+        message = template.format(name=source, error=_words(error), known=NAMES)
         raise ValueError(message) from error
+
+
+def _words(error: BaseException) -> str:
+    """The words of an error, which may quote a file of a stranger at length."""
+    words = str(error).strip().removesuffix(".")[:_LONGEST] or type(error).__name__
+    # control characters could change what a terminal shows
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in words)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
