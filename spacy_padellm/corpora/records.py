@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 CharSpan = tuple[int, int, str]
 """Start and end (in characters, end exclusive) and label of a mention."""
@@ -66,9 +68,11 @@ def span_problem(text: str, span: CharSpan) -> str | None:
     RETURNS (str | None): What is wrong with it, or None.
     """
     start, end, label = span
+    if start >= end:
+        return f"mention {start}-{end} is empty or ends before it starts"
     if not 0 <= start < end <= len(text):
         return f"mention {start}-{end} is not within the {len(text)} characters"
-    if not label:
+    if not label.strip():
         return f"mention {start}-{end} has an empty label"
     if _has_half_pair(label):
         return f"the label of mention {start}-{end} contains half of a surrogate pair"
@@ -105,3 +109,16 @@ def is_int(value: object) -> bool:
     RETURNS (bool): Whether it is an int, and not a bool.
     """
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def as_int(value: Any) -> Any:
+    """Read an offset that is written in another way, as tables do: 5.0, "5".
+
+    value (Any): A value from JSON or a table.
+    RETURNS (Any): The int that it stands for, or else the value itself.
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.0+)?", value.strip()):
+        return int(value.strip().partition(".")[0])
+    return value

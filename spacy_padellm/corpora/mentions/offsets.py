@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import unescape
 
 from spacy_padellm.corpora.records import CharSpan, span_problem
 from spacy_padellm.errors import Warnings
 
 BOM = "\ufeff"
+_ESCAPED_BREAK = re.compile(r"\\[nrt]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,19 @@ def char_spans(
 
 
 def same_string(first: str, second: str) -> bool:
-    """Compare strings without regard to the number and kind of blanks.
+    """Compare a text with a mention's string in its file.
 
-    first (str), second (str): The strings.
+    The number and kind of blanks makes no difference, nor that tools write line breaks
+    as "\\n" and "&" as "&amp;".
+
+    first (str): The text.
+    second (str): The string.
     RETURNS (bool): Whether they are the same.
     """
-    return first.split() == second.split()
+    if first.split() == second.split():
+        return True
+    unescaped = unescape(_ESCAPED_BREAK.sub(" ", second))
+    return first.split() == unescaped.split()
 
 
 def _countings(text: str) -> Iterator[tuple[str, list[int]]]:

@@ -1,4 +1,4 @@
-"""Blanks at the edges of mentions, which are no part of a name."""
+"""Blanks at the edges of mentions and labels, which are no part of them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,9 @@ def trim_spans(record: CorpusRecord) -> CorpusRecord:
         first = start + len(string) - len(string.lstrip())
         last = start + len(string.rstrip())
         if first < last:
-            spans.append((first, last, label))
+            spans.append((first, last, label.strip()))
         if first >= last:
             notes.append(Warnings.W202)
         elif (first, last) != (start, end):
             notes.append(Warnings.W201)
-    if not notes:
-        return record
     return replace(record, spans=tuple(spans), notes=(*record.notes, *notes))

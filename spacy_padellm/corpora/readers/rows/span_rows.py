@@ -11,7 +11,7 @@ from spacy_padellm.corpora.mentions.offsets import (
     char_spans,
     same_string,
 )
-from spacy_padellm.corpora.records import CorpusRecord, is_int
+from spacy_padellm.corpora.records import CorpusRecord, as_int, is_int
 from spacy_padellm.errors import Warnings
 
 TEXT_KEYS = ("text", "data", "content", "sentence", "document")
@@ -34,6 +34,17 @@ LABEL_KEYS = ("label", "labels", "type", "tag", "entity", "entity_type", "entity
 STRING_KEYS = ("text", "mention", "string")
 
 MENTION = "a mention is neither {start, end, label} nor [start, end, label]"
+
+BINARY_VIEW = "ner"
+"""Prodigy's interface that asks about one span of a text."""
+
+MANUAL_VIEWS = ("ner_manual", "spans_manual")
+"""Its interfaces to mark all spans; texts without any may have no list of them."""
+
+WITHOUT_OFFSETS = (
+    "a mention has no start and end. Strings alone do not say where they are: add the "
+    "offsets of each (text.find in Python)"
+)
 
 
 def is_span_row(row: dict[str, Any]) -> bool:
@@ -68,12 +79,20 @@ def read_span_row(row: dict[str, Any], line: int) -> CorpusRecord:
     answer = row.get("answer", "accept")
     if answer != "accept":
         raise ValueError(f'its "answer" is {answer!r}, not "accept"')
+    if row.get("_view_id") == BINARY_VIEW:
+        raise ValueError(
+            "it answers a question about one span (Prodigy's ner.teach), so other "
+            "mentions in the text are not known. Annotate it with ner.manual"
+        )
     made: list[tuple[Any, list[SourceMention]]] = []
     rejected = 0
     for mention in _mentions(row):
         if isinstance(mention, dict) and mention.get("answer", "accept") != "accept":
             if mention["answer"] != "reject":
-                raise ValueError(f'the "answer" of a span is {mention["answer"]!r}')
+                raise ValueError(
+                    f'the "answer" of a span is {mention["answer"]!r}. Accept or '
+                    "reject it"
+                )
             rejected += 1
         else:
             made.append((mention, [*read_mention(mention, text)]))
@@ -91,6 +110,8 @@ def _mentions(row: dict[str, Any]) -> list[Any]:
     classes = [key for key in lists if lists[key] and _all_strings(lists[key])]
     for key in classes:
         del lists[key]
+    if not lists and row.get("_view_id") in MANUAL_VIEWS:
+        return []
     if not lists and classes:
         raise ValueError(
             f'"{classes[0]}" holds strings: classes of the whole text, or tags '
@@ -155,6 +176,9 @@ def read_mention(mention: Any, text: str) -> Iterator[SourceMention]:
             "text labels)"
         )
     labels = [labels] if isinstance(labels, str) else labels
+    start, end = as_int(start), as_int(end)
+    if start is None and end is None:
+        raise ValueError(WITHOUT_OFFSETS)
     if not (is_int(start) and is_int(end) and isinstance(labels, list) and labels):
         raise ValueError(MENTION)
     if not _all_strings(labels):
@@ -177,11 +201,11 @@ def _from_object(mention: dict[str, Any]) -> tuple[Any, Any, Any, str | None]:
 
 def _from_list(mention: list[Any], text: str) -> tuple[Any, Any, Any, str | None]:
     """Start, end, label and string of a list."""
-    if len(mention) == 3 and isinstance(mention[0], str):
+    if len(mention) == 3 and isinstance(as_int(mention[0]), str):
         mention = [*mention[1:], mention[0]]
     if len(mention) not in (3, 4):
         raise ValueError(MENTION)
-    start, end, label, *rest = mention
+    start, end, label, *rest = *map(as_int, mention[:2]), *mention[2:]
     other = rest[0] if rest and isinstance(rest[0], str) else None
     if other is None or not (is_int(start) and is_int(end)):
         return start, end, label, None
