@@ -633,6 +633,10 @@ class Errors:
         "Could not read {path}: {reason}. Give a UTF-8 text file, plain or "
         "compressed as .gz, .bz2 or .xz, or a whole Parquet file."
     )
+    P800 = (
+        "{path} is not text in UTF-8: {reason}. Save it as UTF-8. If it is from "
+        "Windows, 'iconv -f cp1252 -t utf-8 OLD > NEW' does that."
+    )
     P208 = (
         "{path}: the offsets of at most {agree} of {rows} rows agree with their "
         "mention strings, whether counted in words or characters, with exclusive or "

@@ -14,7 +14,7 @@ from spacy.tokens import Doc, DocBin
 from spacy_padellm.corpora.files import source_files
 from spacy_padellm.corpora.mentions.annotators import FileItem, merge_annotators
 from spacy_padellm.corpora.mentions.trim import trim_spans
-from spacy_padellm.corpora.readers.brat import read_brat
+from spacy_padellm.corpora.readers.brat import brat_text, read_brat
 from spacy_padellm.corpora.readers.cluener import read_cluener
 from spacy_padellm.corpora.readers.conll.conll import read_conll
 from spacy_padellm.corpora.readers.jsonl import read_jsonl
@@ -121,14 +121,19 @@ def convert(
         raise ConversionError(Errors.P728)
     nlp = blank_pipeline(lang)
     readers = _readers(lang=lang, tag_column=tag_column, token_column=token_column)
-    formats = _formats(source, data_format)
+    report = ConversionReport()
+    formats = _formats(source, data_format, report.bad)
+    report.files = len(formats)
     if (tag_column, token_column) != (None, None) and "conll" not in formats.values():
         names = ", ".join(sorted(set(formats.values())))
         raise ConversionError(Errors.P212.format(path=source, formats=names))
-    report = ConversionReport(files=len(formats))
-    read = ((path, item) for path in formats for item in readers[formats[path]](path))
     key = None if flat else spans_key
-    docs = list(_make_docs(nlp, [*count_progress(read)], key=key, report=report))
+    items = (
+        (path, item)
+        for path, name in formats.items()
+        for item in _items(path, readers[name], alone=path == source)
+    )
+    docs = list(_make_docs(nlp, [*count_progress(items)], key=key, report=report))
     if not report.docs:
         for path in formats:
             check_known(path)
@@ -169,19 +174,48 @@ def _write(docs: list[Doc], target: Path, *, store_user_data: bool) -> None:
         raise ConversionError(Errors.P213.format(path=target, error=error)) from error
 
 
-def _formats(source: Path, data_format: str) -> dict[Path, str]:
-    """The files to read and the format of each; check the format."""
+def _formats(source: Path, data_format: str, bad: list[BadLine]) -> dict[Path, str]:
+    """The files to read and the format of each; check the format.
+
+    A file of a folder that is of no format goes to `bad`.
+    """
     if data_format not in FORMATS:
         raise ConversionError(
             Errors.P200.format(format=data_format, formats=", ".join(FORMATS))
         )
     if data_format == AUTO and is_brat_folder(source):
         data_format = "brat"
+    source = brat_text(source)
     suffixes = SUFFIXES.get(data_format, set().union(*SUFFIXES.values()))
     files = source_files(source, data_format=data_format, suffixes=suffixes)
-    if data_format == AUTO:
-        return {path: recognize(path) for path in files}
-    return dict.fromkeys(files, data_format)
+    if data_format != AUTO:
+        return dict.fromkeys(files, data_format)
+    formats: dict[Path, str] = {}
+    for path in files:
+        try:
+            formats[path] = recognize(path)
+        except ConversionError as error:
+            if path == source:
+                raise
+            bad.append(_bad_file(path, error))
+    return formats
+
+
+def _items(
+    path: Path, reader: Reader, *, alone: bool
+) -> Iterator[CorpusRecord | BadLine]:
+    """Read a file; unless it is alone, it is bad as a whole if it cannot be read."""
+    try:
+        yield from reader(path)
+    except ConversionError as error:
+        if alone:
+            raise
+        yield _bad_file(path, error)
+
+
+def _bad_file(path: Path, error: ConversionError) -> BadLine:
+    reason = str(error).removeprefix(str(path)).lstrip(": ").removeprefix("is ")
+    return BadLine(path, 0, reason)
 
 
 def _readers(

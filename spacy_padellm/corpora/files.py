@@ -21,6 +21,7 @@ from spacy_padellm.errors import Errors
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 """Suffix -> its name in fsspec."""
 
+BETWEEN_VALUES = re.compile(r"[\s,]*")
 BOM = "\ufeff"
 # a small compressed file may be larger than the memory
 UNREADABLE = (OSError, EOFError, MemoryError, lzma.LZMAError, zlib.error)
@@ -70,7 +71,7 @@ def read_text(path: Path) -> str:
     try:
         return str(_read_bytes(path), "utf-8")
     except UnicodeDecodeError as error:
-        raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
+        raise ConversionError(Errors.P800.format(path=path, reason=error)) from error
 
 
 def read_start(path: Path) -> bytes:
@@ -109,7 +110,8 @@ def read_lines(path: Path) -> list[str]:
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadLine]:
     """Read a file with one JSON value per line; empty lines are skipped.
 
-    A file that is one list of lists or objects is read as if each were on a line.
+    A file that is one list of lists or objects is read as if each were on a line. So
+    are values that each take several lines, or have commas between them.
 
     path (Path): The file.
     YIELDS (tuple[int, Any] | BadLine): The number of the line or item, from 1, and the
@@ -120,9 +122,12 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadLine]:
     first = _parse(filled[0][1]) if filled else None
     # one line may be a list of items; many lines that are no values are one value
     if len(filled) == 1 or isinstance(first, ValueError | RecursionError):
-        whole = _parse("\n".join(lines))
-        if not isinstance(whole, ValueError | RecursionError):
-            yield from enumerate(_items(whole), start=1)
+        text = "\n".join(lines)
+        whole = _parse(text)
+        is_one = not isinstance(whole, ValueError | RecursionError)
+        items = _items(whole) if is_one else _parse_stream(text)
+        if is_one or items:
+            yield from enumerate(items, start=1)
             return
         if not any(isinstance(_parse(line), dict) for _, line in filled):
             yield BadLine(path, 0, f"not JSON: {whole}")
@@ -140,6 +145,27 @@ def _items(whole: Any) -> list[Any]:
     if isinstance(whole, list) and all(isinstance(x, dict | list) for x in whole):
         return whole
     return [whole]
+
+
+def _parse_stream(text: str) -> list[Any]:
+    """Parse JSON values with blanks or commas between them; none, if one is broken."""
+    decoder = json.JSONDecoder()
+    values: list[Any] = []
+    place = _skipped(text, 0)
+    try:
+        while place < len(text):
+            value, end = decoder.raw_decode(text, place)
+            values.append(value)
+            place = _skipped(text, end)
+    except (ValueError, RecursionError):
+        return []
+    return values
+
+
+def _skipped(text: str, place: int) -> int:
+    """The place after blanks and commas."""
+    match = BETWEEN_VALUES.match(text, place)
+    return match.end() if match else place
 
 
 def _parse(text: str) -> Any:

@@ -104,6 +104,13 @@ MAGIC: tuple[tuple[bytes, str, str], ...] = (
     ),
     (b"\xff\xff\xff\xff", "an Arrow stream", "Write it with dataset.to_parquet."),
     (b"\xd0\xcf\x11\xe0", "an Office file", "Save it as CSV."),
+    (b"\x1f\x8b", "compressed with gzip", "Let its name end in .gz."),
+    (b"BZh9", "compressed with bzip2", "Let its name end in .bz2."),
+    (b"\xfd7zXZ", "compressed with xz", "Let its name end in .xz."),
+    *(
+        (b"\x80" + bytes([n]), "a pickle", "Write the data as JSON or Parquet.")
+        for n in range(2, 6)
+    ),
     (b"%PDF", "a PDF", "Annotate its text with a tool that exports spans."),
     (b"\xff\xfe", "text in UTF-16", "Save it as UTF-8."),
     (b"\xfe\xff", "text in UTF-16", "Save it as UTF-8."),
@@ -134,7 +141,8 @@ TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     ),
     (
         re.compile(
-            r"\s*([A-Za-z_]\w* *= *[\[({]|import (?!O\n)[\w.]+( as \w+)?\n"
+            r"(\s*#[^\n]*\n)*\s*([A-Za-z_]\w* *= *[\[({]"
+            r"|import (?!O\n)[\w.]+( as \w+)?\n"
             r"|from [\w.]+ import \w|\[\s*\(|[\[\s]*\{\s*')"
         ),
         "Python code",

@@ -1,5 +1,6 @@
 """Files of common tools in tests/cases/convert: what is read, told or refused."""
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ def run(case, tmp_path):
     folder.mkdir()
     for name, content in case["files"].items():
         (folder / name).write_bytes(content.encode())
-    first = folder / next(iter(case["files"]))
+    for name, content in case.get("binary", {}).items():
+        (folder / name).write_bytes(base64.b64decode(content))
+    first = folder / next(iter({**case["files"], **case.get("binary", {})}))
     options = case.get("options", {})
     target = tmp_path / "gold.spacy"
     report = convert(

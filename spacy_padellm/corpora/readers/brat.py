@@ -12,6 +12,9 @@ from spacy_padellm.corpora.records import BadLine, CorpusRecord
 
 OFFSETS = re.compile(r"(\S+) (\d+) (\d+(?:;\d+ \d+)*)")
 
+BEGINNING = re.compile(r"[A-Z#]\d+(?:\s|$)|[#*]\t")
+"""How a line of an annotation begins."""
+
 LEFT_OUT = "its text is left out, so that nothing in it is learnt as absent"
 
 
@@ -52,6 +55,16 @@ def brat_partner(path: Path) -> Path | None:
     return next((name for name in names if name.is_file()), None)
 
 
+def brat_text(path: Path) -> Path:
+    """Find the text of an .ann file.
+
+    path (Path): A file or folder.
+    RETURNS (Path): The .txt file, if the path is an .ann file with one; else the path.
+    """
+    is_ann = path.is_file() and plain_name(path).suffix.lower() == ".ann"
+    return brat_partner(path) or path if is_ann else path
+
+
 def _cases(suffix: str) -> tuple[str, str, str]:
     """A suffix in small letters, in capitals, and with one capital."""
     return suffix, suffix.upper(), f".{suffix[1:].capitalize()}"
@@ -62,8 +75,7 @@ def _read_pair(text_path: Path, ann_path: Path) -> Iterator[CorpusRecord | BadLi
     text = read_text(text_path)
     mentions: list[SourceMention] = []
     bad: list[BadLine] = []
-    lines = [*enumerate(read_lines(ann_path), start=1)]
-    lines = [(number, line) for number, line in lines if line.startswith("T")]
+    lines = _text_bound(read_lines(ann_path))
     for number, line in lines:
         try:
             mentions.append(_mention(line))
@@ -78,6 +90,20 @@ def _read_pair(text_path: Path, ann_path: Path) -> Iterator[CorpusRecord | BadLi
         yield from sorted(bad, key=lambda each: each.line)
     else:
         yield CorpusRecord(text, spans, line=1, notes=notes)
+
+
+def _text_bound(lines: list[str]) -> list[tuple[int, str]]:
+    """The text-bound annotations, with their line numbers.
+
+    Some tools write a string with its line break, so that it goes on in the next line.
+    """
+    joined: list[tuple[int, str]] = []
+    for number, line in enumerate(lines, start=1):
+        if joined and line and not BEGINNING.match(line):
+            joined[-1] = joined[-1][0], f"{joined[-1][1]}\n{line}"
+        else:
+            joined.append((number, line))
+    return [(number, line) for number, line in joined if line.startswith("T")]
 
 
 def _disagreements(
