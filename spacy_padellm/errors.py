@@ -637,6 +637,10 @@ class Errors:
         "{path} is not text in UTF-8: {reason}. Save it as UTF-8. If it is from "
         "Windows, 'iconv -f cp1252 -t utf-8 OLD > NEW' does that."
     )
+    P801 = (
+        "{path}: the first line, {line!r}, holds a word and its tag, not the names of "
+        "the columns. Write 'word,tag' above it."
+    )
     P208 = (
         "{path}: the offsets of at most {agree} of {rows} rows agree with their "
         "mention strings, whether counted in words or characters, with exclusive or "

@@ -13,6 +13,7 @@ _COMPREHEND = (
     "this is Amazon Comprehend, whose texts are in other files; write each text with "
     "its spans"
 )
+_CHAT = "this is data for a chat model; write each text with its spans"
 # keys that all are in a row -> what the row is, and what to do
 ROWS: tuple[tuple[frozenset[str], str], ...] = (
     (
@@ -83,6 +84,27 @@ ROWS: tuple[tuple[frozenset[str], str], ...] = (
         "this is GLiNER's data, which counts words; write tokens and ner_tags "
         "(B-, I-, O)",
     ),
+    (
+        frozenset({"messages"}),
+        _CHAT,
+    ),
+    (
+        frozenset({"conversations"}),
+        _CHAT,
+    ),
+    (
+        frozenset({"instruction", "output"}),
+        _CHAT,
+    ),
+    (
+        frozenset({"documents", "source"}),
+        "this is BioC; write each passage with its spans, less the passage's offset",
+    ),
+    (
+        frozenset({"passages", "entities"}),
+        "this is BigBio's knowledge base; write each passage with its spans, less the "
+        "passage's offset",
+    ),
 )
 
 # keys of a table, whose values hold one column each
@@ -122,6 +144,11 @@ TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = (
         re.compile(r"#FORMAT=WebAnno"),
         "WebAnno TSV",
         "Export as CoNLL 2002 or CoNLL 2003 from WebAnno or INCEpTION.",
+    ),
+    (
+        re.compile(r"\d+\|t\|"),
+        "PubTator",
+        "Convert it to JSON with spans.",
     ),
     (
         re.compile(r"<START(:\w+)?> |[^\n]*\S <START(:\w+)?> "),
@@ -164,6 +191,8 @@ def row_name(row: Mapping[str, Any]) -> str | None:
         return (
             "this is SageMaker Ground Truth; write each text with start, end and label"
         )
+    if any(key.endswith(".responses") for key in row):
+        return "this is Argilla; write each text with the spans of a response"
     columns = [row[key] for key in COLUMNS & row.keys()]
     if len(columns) > 1 and all(map(_is_column, columns)):
         return (

@@ -17,6 +17,7 @@ USER_KEYS = ("user", "annotator", "created_by")
 
 HASH = "_input_hash"  # of Prodigy: sessions of several annotators are in one file
 NUMBER = "id"  # of doccano, which writes a file for each annotator
+TASK = "task"  # of Label Studio, which writes a row for each annotator
 
 FileItem = tuple[Path, CorpusRecord | BadLine]
 
@@ -71,7 +72,7 @@ def merge_annotators(items: Sequence[FileItem]) -> list[FileItem]:
             group = groups.setdefault((item.example, item.text), [])
             group.append((index, path, item))
     for (example, _), group in groups.items():
-        several = example[0] == HASH or len({path for _, path, _ in group}) > 1
+        several = example[0] != NUMBER or len({path for _, path, _ in group}) > 1
         if len(group) > 1 and several:
             merged = _merge_group(group)
             for index, _, _ in group:
@@ -83,7 +84,9 @@ def _merge_group(
     group: Sequence[tuple[int, Path, CorpusRecord]],
 ) -> dict[int, FileItem]:
     """The items of one example that are kept, by their index."""
-    filled = [each for each in group if each[2].spans]
+    # doccano's texts without mentions may be those that nobody worked on
+    is_doccano = any(r.example and r.example[0] == NUMBER for _, _, r in group)
+    filled = [each for each in group if each[2].spans or not is_doccano]
     if len({frozenset(record.spans) for _, _, record in filled}) < 2:
         index, path, record = (filled or group)[0]
         notes = [*record.notes, *[Warnings.W727] * (len(group) - 1)]

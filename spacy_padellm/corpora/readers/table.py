@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from spacy_padellm.corpora.files import BOM, read_start, read_text
+from spacy_padellm.corpora.readers.cells import cell_value
 from spacy_padellm.corpora.readers.rows.rows import read_row
 from spacy_padellm.corpora.readers.rows.span_rows import TEXT_KEYS
 from spacy_padellm.corpora.records import (
@@ -20,6 +20,7 @@ from spacy_padellm.corpora.records import (
     CorpusRecord,
     is_int,
 )
+from spacy_padellm.corpora.tokens.tags import TAG
 from spacy_padellm.errors import Errors
 
 DELIMITERS = (",", ";", "\t")
@@ -31,9 +32,11 @@ PARQUET = b"PAR1"
 """The first bytes of a Parquet file."""
 
 WORDS = ("word", "token", "form")
-TAGS = ("tag", "ner", "ner_tag", "label", "iob")
+MORE_WORDS = ("text", "words", "tokens")
+TAGS = ("tag", "ner", "ner_tag", "label", "iob", "tags", "labels", "ner_tags")
 SENTENCES = ("sentence #", "sentence", "sentence_id", "sent_id", "sentence_idx")
-"""Names of the columns in a table of one token a row."""
+"""Names of the columns in a table of one token a row. `MORE_WORDS` are those of whole
+texts, too."""
 
 
 def read_table(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
@@ -46,91 +49,86 @@ def read_table(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
     RAISES (ConversionError): If it cannot be read.
     """
     is_parquet = read_start(path).startswith(PARQUET)
-    cells = _parquet_rows(path) if is_parquet else csv_rows(read_text(path))
-    rows = ({name: _value(name, cell) for name, cell in row.items()} for row in cells)
-    number = 0
+    cells = _parquet_rows(path) if is_parquet else csv_rows(path)
+    rows = []
+    bad: list[BadLine] = []
     try:
-        for number, row in sentences(rows):
-            try:
-                yield read_row(row, number, joiner=joiner)
-            except ValueError as error:
-                yield BadLine(path, number, str(error))
+        for row in cells:
+            rows.append(
+                {k: x if k in TEXT_KEYS else cell_value(x) for k, x in row.items()}
+            )
     except csv.Error as error:
-        yield BadLine(path, number + 1, f"not CSV, the rest is left out: {error}")
+        reason = f"not CSV, the rest is left out: {error}"
+        bad.append(BadLine(path, len(rows) + 1, reason))
+    for number, row in sentences(rows):
+        try:
+            yield read_row(row, number, joiner=joiner)
+        except ValueError as error:
+            yield BadLine(path, number, str(error))
+    yield from bad
 
 
-def sentences(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+def sentences(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Group rows of one token each into rows of sentences; leave others as they are.
 
-    rows (Iterable[dict[str, Any]]): The rows of a table.
+    rows (Sequence[dict[str, Any]]): The rows of a table; empty ones end a sentence.
     YIELDS (tuple[int, dict[str, Any]]): The number of the row, from 1, and the row.
     """
+    names = (WORDS, TAGS, SENTENCES)
+    if all(map(_is_tagged, filter(None, rows))):
+        names = (WORDS + MORE_WORDS, TAGS, SENTENCES)
     start, current = 0, ""
     tokens: list[Any] = []
     tags: list[Any] = []
     for number, row in enumerate(rows, start=1):
         word, tag, sentence = (
-            next((row[name] for name in known if name in row), None)
-            for known in (WORDS, TAGS, SENTENCES)
+            next((row[name] for name in known if name in row), None) for known in names
         )
-        if not (isinstance(word, str) and isinstance(tag, str)):
-            yield number, row
-            continue
+        is_token = isinstance(word, str) and isinstance(tag, str)
         # the name of a sentence may be in its first row alone
-        if tokens and (not word or sentence not in ("", None, current)):
+        is_new = not is_token or not word or sentence not in ("", None, current)
+        if tokens and is_new:
             yield start, {"tokens": tokens, "tags": tags}
             tokens, tags = [], []
-        if word:
+        if is_token and word:
             start = start if tokens else number
             current = sentence or current
             tokens.append(word)
             tags.append(tag)
+        elif row and not is_token:
+            yield number, row
     if tokens:
         yield start, {"tokens": tokens, "tags": tags}
 
 
-def csv_rows(text: str) -> Iterator[dict[str, Any]]:
+def _is_tagged(row: dict[str, Any]) -> bool:
+    """Whether a row has a single word as its text, and its tag."""
+    text, tag = (
+        next((row[name] for name in known if name in row), None)
+        for known in (MORE_WORDS, TAGS)
+    )
+    strings = isinstance(text, str) and isinstance(tag, str)
+    return strings and not text.split()[1:] and TAG.fullmatch(tag.strip()) is not None
+
+
+def csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Read the rows of CSV.
 
-    text (str): CSV with a first line of names, with commas, semicolons or tabs.
-    YIELDS (dict[str, Any]): Name, in small letters -> cell.
+    path (Path): CSV with a first line of names, with commas, semicolons or tabs.
+    YIELDS (dict[str, Any]): Name, in small letters -> cell; empty for an empty line.
     RAISES (csv.Error): If it is no CSV.
+    RAISES (ConversionError): If its first line holds no names.
     """
-    text = EXCEL_LINE.sub("", text.removeprefix(BOM), count=1)
+    text = EXCEL_LINE.sub("", read_text(path).removeprefix(BOM), count=1)
     # whole documents are longer than the limit
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     head = text.partition("\n")[0]
     delimiter = max(DELIMITERS, key=head.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    for row in reader:
-        yield {
-            name.strip().lower(): cell
-            for name, cell in row.items()
-            if isinstance(name, str) and isinstance(cell, str)
-        }
-
-
-def _value(name: str, cell: Any) -> Any:
-    """A list or object that was written into a cell; else the cell itself."""
-    is_value = isinstance(cell, str) and cell.startswith(("[", "{"))
-    if name in TEXT_KEYS or not is_value:
-        return cell
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            value = parse(cell)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        return _plain(value)
-    return cell
-
-
-def _plain(value: Any) -> Any:
-    """Python's tuples as JSON's lists."""
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    names = [name.strip().lower() for name in next(lines, [])]
+    if any(map(TAG.fullmatch, head.strip().split(delimiter)[1:])):
+        raise ConversionError(Errors.P801.format(path=path, line=head.strip()))
+    yield from (dict(zip(names, cells, strict=False)) for cells in lines)
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

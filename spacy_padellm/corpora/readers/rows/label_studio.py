@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from spacy_padellm.corpora.mentions.annotators import TASK
 from spacy_padellm.corpora.mentions.offsets import SourceMention, char_spans
 from spacy_padellm.corpora.readers.rows.span_rows import TEXT_KEYS, read_mention
 from spacy_padellm.corpora.records import CorpusRecord
 
 # labels of text; "hypertextlabels" are of HTML, whose offsets are those of its text
 KINDS = ("labels", "hypertextlabels")
+
+# what else is asked about a part of a text
+OTHERS = {"choices", "rating", "number", "taxonomy", "datetime"}
 
 MIN_KEYS = {"annotation_id", "annotator", "lead_time"}
 
@@ -20,8 +25,15 @@ def is_task(row: dict[str, Any]) -> bool:
     row (dict[str, Any]): A JSON object.
     RETURNS (bool): Whether it is.
     """
+    row = _unwrapped(row)
     answers = ("annotations", "completions", "predictions")
     return isinstance(row.get("data"), dict) and any(key in row for key in answers)
+
+
+def _unwrapped(row: dict[str, Any]) -> dict[str, Any]:
+    """A task, from an annotation that holds it, as target storages have them."""
+    task = row.get("task")
+    return {**task, "annotations": [row]} if isinstance(task, dict) else row
 
 
 def is_min_row(row: dict[str, Any]) -> bool:
@@ -42,6 +54,7 @@ def read_task(row: dict[str, Any], line: int) -> CorpusRecord:
     RAISES (ValueError): If it is malformed, not annotated, or its annotations differ;
         with the reason.
     """
+    row = _unwrapped(row)
     annotations = row.get("annotations", row.get("completions"))
     if not isinstance(annotations, list):
         raise ValueError("no annotation: predictions are none")
@@ -76,7 +89,10 @@ def read_min_row(row: dict[str, Any], line: int) -> CorpusRecord:
         if isinstance(region, dict) and "start" in region
         for mention in _region(region)
     ]
-    return _record(row, mentions, line)
+    record = _record(row, mentions, line)
+    task = row.get("id")
+    is_numbered = isinstance(task, str | int)
+    return replace(record, example=(TASK, task)) if is_numbered else record
 
 
 def _results(results: Any) -> list[SourceMention]:
@@ -97,8 +113,13 @@ def _results(results: Any) -> list[SourceMention]:
 def _region(value: dict[str, Any]) -> list[SourceMention]:
     """The mentions of a region, one for each of its labels."""
     labels = next((value[kind] for kind in KINDS if kind in value), None)
+    if labels is None and (OTHERS & value.keys() or _is_note(value)):
+        return []
+    kind = next((key for key in value if key.endswith("labels")), None)
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f'regions of {kind} are not read, only those of "labels"')
     if not labels:
-        raise ValueError("a region has no label of a text")
+        raise ValueError("a region has no label; give it one, or delete it")
     offsets = value.get("globalOffsets")
     span = offsets if isinstance(offsets, dict) else value
     mention = {
@@ -108,6 +129,11 @@ def _region(value: dict[str, Any]) -> list[SourceMention]:
         "text": value.get("text"),
     }
     return list(read_mention(mention, ""))
+
+
+def _is_note(value: dict[str, Any]) -> bool:
+    """Whether a region is a text that an annotator wrote about it."""
+    return isinstance(value.get("text"), list)
 
 
 def _record(
@@ -127,6 +153,8 @@ def _record(
             spans, notes = char_spans(text, mentions)
         except ValueError as error:
             problem = problem if problem.startswith("the text at") else str(error)
+            if text.lstrip().startswith("<"):
+                problem += ". It is HTML, of which the offsets count what is shown"
         else:
             return CorpusRecord(text, spans, line, notes=notes)
     raise ValueError(problem)

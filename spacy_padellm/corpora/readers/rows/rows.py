@@ -73,10 +73,11 @@ def read_row(value: Any, line: int, *, joiner: str) -> CorpusRecord:
     if is_dataturks(row):
         return read_dataturks(row, line)
     has_tokens = is_token_row(row)
-    if is_span_row(row) and (has_spans(row) or not has_tokens):
-        return read_span_row(row, line)
-    if name := row_name(row):
+    is_annotated = is_span_row(row) and has_spans(row)
+    if not is_annotated and (name := row_name(row)):
         raise ValueError(name)
+    if is_annotated or (is_span_row(row) and not has_tokens):
+        return read_span_row(row, line)
     if has_tokens:
         return read_token_row(row, line, joiner=joiner)
     raise ValueError(

@@ -14,11 +14,18 @@ from spacy_padellm.corpora.mentions.offsets import (
 from spacy_padellm.corpora.records import CorpusRecord, as_int, is_int
 from spacy_padellm.errors import Warnings
 
-TEXT_KEYS = ("text", "data", "content", "sentence", "document")
-"""Keys of the text in most tools, in early doccano, and in others."""
+TEXT_KEYS = (
+    *("text", "data", "content", "sentence", "document"),
+    *("full_text", "source_text"),
+)
+"""Keys of the text in most tools, in early doccano, in others, and in data sets."""
 
-KEYS = ("spans", "entities", "ents", "label", "labels", "annotations", "annotation")
-"""Keys of the list of mentions in Prodigy, doccano and spaCy, displaCy, doccano."""
+KEYS = (
+    *("spans", "entities", "ents", "label", "labels", "annotations", "annotation"),
+    "privacy_mask",
+)
+"""Keys of the list of mentions in Prodigy, doccano and spaCy, displaCy, doccano, and in
+ai4privacy's data sets."""
 
 FIELDS = (
     ("start", "end"),
@@ -29,7 +36,10 @@ FIELDS = (
 )
 """Keys of the offsets of a mention in Prodigy and spaCy, in doccano, and in others."""
 
-LABEL_KEYS = ("label", "labels", "type", "tag", "entity", "entity_type", "entity_group")
+LABEL_KEYS = (
+    *("label", "labels", "type", "tag", "entity", "entity_type", "entity_group"),
+    "category",
+)
 
 STRING_KEYS = ("text", "mention", "string")
 
@@ -123,6 +133,9 @@ def _mentions(row: dict[str, Any]) -> list[Any]:
             "its spans"
         )
     if not lists:
+        written = [key for key in KEYS if str(row.get(key)).startswith(("[", "{"))]
+        if written and isinstance(row[written[0]], str):
+            raise ValueError(f'"{written[0]}" is a string, not a list of mentions')
         raise ValueError(f"no annotation: none of {', '.join(KEYS)} is a list")
     filled = [key for key in lists if lists[key]]
     if len(filled) > 1:
@@ -135,6 +148,8 @@ def _as_list(value: Any) -> list[Any] | None:
     if not isinstance(value, dict):
         return value if isinstance(value, list) else None
     columns = list(value.values())
+    if columns and all(isinstance(x, list) and x and _all_strings(x) for x in columns):
+        raise ValueError(WITHOUT_OFFSETS)
     if not columns or not all(isinstance(column, list) for column in columns):
         return None
     # Hugging Face's datasets make an object of lists of a list of objects

@@ -42,6 +42,7 @@ def read_token_row(row: dict[str, Any], line: int, *, joiner: str) -> CorpusReco
     RETURNS (CorpusRecord): The record. Several lists of tags are nested mentions.
     RAISES (ValueError): If it is malformed or has no tags; with the reason.
     """
+    row = _with_lists(row)
     tokens = _tokens(row)
     if not tokens or not all(tokens):
         raise ValueError("a token is empty, or there is none")
@@ -67,19 +68,25 @@ def read_token_row(row: dict[str, Any], line: int, *, joiner: str) -> CorpusReco
     if not names:
         raise ValueError(_without_tags(row, columns))
     mentions = [mention for tags in names for mention in decode_tags(tags)]
-    text = row.get("text")
+    texts = (row[key] for key in TEXT_KEYS if isinstance(row.get(key), str))
     return join_words(
-        tokens,
-        mentions,
-        line=line,
-        joiner=joiner,
-        text=text if isinstance(text, str) else "",
-        notes=notes,
+        tokens, mentions, line=line, joiner=joiner, text=next(texts, ""), notes=notes
     )
+
+
+def _with_lists(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with strings of tags as lists: "B-PER O O"."""
+    words = {
+        key: value.split()
+        for key, value in row.items()
+        if key not in (*TEXT_KEYS, *TOKEN_KEYS) and isinstance(value, str)
+    }
+    return {**row, **{k: tags for k, tags in words.items() if tags and _is_tags(tags)}}
 
 
 def _tokens(row: dict[str, Any]) -> list[str] | None:
     """The tokens of a row, or the words of its text if each has a tag."""
+    row = _with_lists(row)
     lists = (row.get(key) for key in TOKEN_KEYS)
     tokens = next((x for x in lists if isinstance(x, list) and _strings(x)), None)
     texts = (row[key] for key in TEXT_KEYS if isinstance(row.get(key), str))
