@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-TAG = re.compile(r"O|[BIESLUM][-_:]\S.*")
-"""The tags of IOB1, IOB2, BIOES, BILUO and BMES."""
+TAG = re.compile(r"(?:O[|,;/#+])*(?:O|[BIESLUM][-_:]\S.*)")
+"""The tags of IOB1, IOB2, BIOES, BILUO and BMES, also several: B-ORG|B-GPE, O|B-GPE."""
 
 LABEL = re.compile(r"[^\W\d_][\w.-]*")
 """A tag of IO, which is the label alone, as Stanford's tools write it."""
@@ -48,7 +48,7 @@ def split_tag(tag: str) -> list[str]:
     tag (str): The tag.
     RETURNS (list[str]): The tags in it.
     """
-    parts = re.split(r"[|,;/]", tag)
+    parts = re.split(r"[|,;/#+]", tag)
     return parts if all(map(TAG.fullmatch, parts)) else [tag]
 
 

@@ -35,6 +35,7 @@ class ColumnLayout:
     bare (bool): Whether the tags are labels without B- and I-.
     outside (str): The tag of a token outside mentions.
     small (bool): Whether the tags are written in small letters, as b-per.
+    language (str): What all tokens begin with, as WikiANN's "en:"; else "".
     """
 
     tabs: bool
@@ -46,6 +47,7 @@ class ColumnLayout:
     bare: bool = False
     outside: str = "O"
     small: bool = False
+    language: str = ""
 
     def problem(self, row: list[str]) -> str | None:
         """Check a line.
@@ -59,11 +61,19 @@ class ColumnLayout:
                 f"{len(row)} column(s) separated by {separators}, "
                 f"{self.width} in the rest of the file"
             )
-        if not row[self.token]:
+        if not self.word(row):
             return "the token is empty"
         tags = [self.tag(row, column) for column in self.tags]
         wrong = (tag for tag in tags if not TAG.fullmatch(tag))
         return next((f"{tag!r} is not a tag" for tag in wrong), None)
+
+    def word(self, row: list[str]) -> str:
+        """The token of a line.
+
+        row (list[str]): The columns of the line.
+        RETURNS (str): The token.
+        """
+        return row[self.token].removeprefix(self.language)
 
     def tag(self, row: list[str], column: int) -> str:
         """The tag of a token.

@@ -133,7 +133,7 @@ def _record(sentence: Sentence, layout: ColumnLayout, joiner: str) -> CorpusReco
         for mention in decode_tags([layout.tag(row, column) for row in rows])
     ]
     return join_words(
-        [row[layout.token] for row in rows],
+        [layout.word(row) for row in rows],
         mentions,
         line=sentence.rows[0][0],
         joiner=joiner,

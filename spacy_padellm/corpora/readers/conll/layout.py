@@ -30,6 +30,8 @@ from spacy_padellm.errors import Errors
 
 NUMBER = re.compile(r"\d+(-\d+|\.\d+)?")
 
+LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[a-z-]+)?:")
+
 BRACKETS = re.compile(r"(\([\w-]+)*\*\)*|\([\w-]+\)")
 """A tag of CoNLL-2012, or a part of its parse."""
 
@@ -96,7 +98,15 @@ def find_layout(
         bare=bare,
         outside=outside,
         small=not small.isdisjoint(tag_columns),
+        language=_language(columns[token]),
     )
+
+
+def _language(tokens: Sequence[str]) -> str:
+    """What all tokens begin with, if it is a language: WikiANN's "en:"."""
+    first = LANGUAGE.match(tokens[0]) if len(tokens) > 1 else None
+    language = first.group() if first else ""
+    return language if all(token.startswith(language) for token in tokens) else ""
 
 
 def _check_columns(path: Path, *, tag: int, token: int, width: int) -> None:
