@@ -25,6 +25,8 @@ _ANYTHING = re.compile(r".+")
 _BULLET = re.compile(r"(?:[-*+•‣◦▪●–—>|#]+|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s")
 _FIELD = re.compile(r"[^\s:][^:\n]{0,30}:(?:\s|$)")
 _MOST_FIELD_WORDS = 4
+_FEWEST_NUMBERS = 4
+_SHORTEST_HASH = 32  # characters, as those of MD5
 _MOST_ITEM_WORDS = 5
 _LONGEST_ITEM = 40  # characters
 _EARLY = 0.6  # share of the paragraph's width at which a line ends early
@@ -35,9 +37,9 @@ def layout_breaks(text: str) -> list[tuple[int, int]]:
     """Find the whitespace at which the layout of a text splits it.
 
     These are blank lines, tabs, runs of three spaces, and line breaks before bullets
-    and fields, between the lines of a list, and after lines that end early. All other
-    line breaks are those of wrapped prose. Words that are repeated over and over are a
-    list, too.
+    and fields, around rows of numbers and hashes, between the lines of a list, and
+    after lines that end early. All other line breaks are those of wrapped prose. Words
+    that are repeated over and over are a list, too.
 
     text (str): The text.
     RETURNS (list[tuple[int, int]]): Start and end of each, in text order.
@@ -105,7 +107,7 @@ def _parts(line: str, follows: str, width: int) -> bool:
     """
     if not line or not follows:
         return True
-    if _BULLET.match(follows):
+    if _BULLET.match(follows) or _is_data(line) or _is_data(follows):
         return True
     if _is_field(follows) and (not follows[0].islower() or _is_field(line)):
         return True
@@ -121,6 +123,14 @@ def _is_field(line: str) -> bool:
     """Whether a line begins as `Name: ...`."""
     match = _FIELD.match(line)
     return match is not None and len(match.group().split()) <= _MOST_FIELD_WORDS
+
+
+def _is_data(line: str) -> bool:
+    """Whether a line holds hashes, encoded data, or a row of numbers."""
+    words = line.split()
+    numbers = [word for word in words if any(map(str.isdigit, word))]
+    is_row = len(words) >= _FEWEST_NUMBERS and 5 * len(numbers) >= 4 * len(words)
+    return is_row or any(len(word) >= _SHORTEST_HASH for word in numbers)
 
 
 def _is_item(line: str) -> bool:

@@ -25,6 +25,9 @@ def parts(text: str) -> list[str]:
     return [part for part in (*found, text[start:]) if part.strip()]
 
 
+HASH = "9f86d081884c7d659a2feaa0c55ad015"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -33,6 +36,15 @@ def parts(text: str) -> list[str]:
         ("Anna Smith\n \t\nBob Jones", ["Anna Smith", "Bob Jones"]),
         ("Anna Smith\tOslo\tSiemens", ["Anna Smith", "Oslo", "Siemens"]),
         ("Anna Smith   Oslo", ["Anna Smith", "Oslo"]),
+        (
+            f"Anna Smith. See {HASH}\n{HASH}\nBob",
+            [f"Anna Smith. See {HASH}", HASH, "Bob"],
+        ),
+        ("met Anna\n12 7.5 300 4\nin Oslo", ["met Anna", "12 7.5 300 4", "in Oslo"]),
+        (
+            "from 10 to 12 and 14\nto 16 in Oslo",
+            ["from 10 to 12 and 14\nto 16 in Oslo"],
+        ),
         ("Anna Smith  Oslo", ["Anna Smith  Oslo"]),
         (
             "Anna Smith\nBob Jones\nCarla Ruiz",
