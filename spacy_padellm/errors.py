@@ -736,6 +736,10 @@ class Errors:
         "{path} has no column '{column}'. Its columns: {known}. Give the column of the "
         "text with --text-column, and columns to keep with --keep-columns."
     )
+    P802 = (
+        "{path} has no JSON object on a line of its own. Write each text as an object "
+        "on one line, e.g. with: jq -c '.[]' OLD > NEW"
+    )
     P406 = (
         "The column '{column}' of {path} contains {kind}, not text. Give the column of "
         "the text with --text-column."

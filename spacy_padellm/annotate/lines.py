@@ -92,6 +92,8 @@ def _sample_columns(
     if len(lines) < SAMPLE_LINES and not any(map(_has_text, lines)):
         return None
     values = [value for line in lines if isinstance(value := _parse(line), dict)]
+    if not values:
+        raise AnnotateError(Errors.P802.format(path=path))
     known = dict.fromkeys(key for value in values for key in value)
     for name in (text_column, *keep):
         if name not in known:
@@ -111,13 +113,13 @@ def _sample_columns(
 def _column_type(values: Sequence[Any]) -> pa.DataType:
     """Infer the type of a column: that of most values, if they differ.
 
-    Numbers and strings, as in ids, are strings.
+    Numbers and strings, as in ids, are strings, and so are numbers of more than 64 bits.
     """
     try:
         return pa.array(values).type
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
         types = Counter(type(value) for value in values if value is not None)
-        if str in types and types.keys() <= {str, int, float}:
+        if types.keys() <= {str, int, float, bool}:
             return pa.string()
         common = types.most_common(1)[0][0]
         for value in values:
@@ -195,7 +197,7 @@ def read_jsonl_records(
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = _load(line)
             if not isinstance(value, dict):
                 raise ValueError("not a JSON object")
             text = value.get(text_column)
@@ -208,12 +210,20 @@ def read_jsonl_records(
             yield BadRecord(row, str(error), line.decode("utf8", "replace"))
 
 
+def _load(line: bytes) -> Any:
+    """Parse a line; ValueError if it is not JSON."""
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from error
+
+
 def _scalar(value: Any, field: pa.Field) -> pa.Scalar:
     """Convert a value of a kept column; ValueError if it does not fit its type."""
     if value is None:
         return pa.scalar(value, field.type)
-    if pa.types.is_string(field.type) and type(value) in (int, float):
-        value = str(value)
+    if pa.types.is_string(field.type) and isinstance(value, int | float):
+        value = json.dumps(value)
     if pa.types.is_nested(field.type):
         # Arrow truncates numbers and drops unknown keys
         scalar = pa.scalar(value, field.type)

@@ -372,16 +372,24 @@ def test_annotate_bad_lines_are_rejected(pipeline: Path, tmp_path: Path) -> None
     assert bad[6]["content"] == {"text": "B\ud800b", "id": 8}
 
 
-def test_annotate_keeps_a_column_of_numbers_and_strings(
-    pipeline: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([0, "one"], ["0", "one"]),
+        ([10**22, 1], ["10000000000000000000000", "1"]),
+        ([1, 1.5, True], ["1", "1.5", "true"]),
+    ],
+)
+def test_annotate_keeps_a_column_of_several_types_as_strings(
+    pipeline: Path, tmp_path: Path, ids: list[object], expected: list[str]
 ) -> None:
     source = tmp_path / "in.jsonl"
-    lines = [b'{"id": 0, "text": "Bob"}', b'{"id": "one", "text": "Anna"}']
-    source.write_bytes(b"\n".join(lines))
+    lines = [json.dumps({"id": each, "text": "Bob"}) for each in ids]
+    source.write_text("\n".join(lines))
     output = tmp_path / "out"
     code, _ = annotate(pipeline, source, "-o", output, "--keep-columns", "id")
     assert code == 0
-    assert [row["id"] for row in rows(output)] == ["0", "one"]
+    assert [row["id"] for row in rows(output)] == expected
 
 
 def test_annotate_null_of_parquet_is_rejected(pipeline: Path, tmp_path: Path) -> None:

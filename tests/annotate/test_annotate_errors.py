@@ -145,6 +145,16 @@ def test_annotate_errors_column_that_is_missing(
     fails(pipeline, path, "-o", output, *options, saying=saying)
 
 
+@pytest.mark.parametrize("content", ['[{"text": "Bob"}]', '[\n {"text":\n "Bob"}\n]\n'])
+def test_annotate_errors_json_that_is_not_a_line_each(
+    pipeline: Path, output: Path, tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(content)
+    saying = f"{path} has no JSON object on a line of its own. Write each text as an"
+    fails(pipeline, path, "-o", output, saying=saying)
+
+
 @pytest.mark.parametrize("suffix", ["txt", "spacy"])
 def test_annotate_errors_columns_of_files_without_columns(
     pipeline: Path, output: Path, tmp_path: Path, suffix: str
