@@ -113,12 +113,14 @@ def _sample_columns(
 def _column_type(values: Sequence[Any]) -> pa.DataType:
     """Infer the type of a column: that of most values, if they differ.
 
-    Numbers and strings, as in ids, are strings, and so are numbers of more than 64 bits.
+    Numbers and strings, as in ids, are strings, and so are numbers beyond 64 bits.
     """
+    types = Counter(type(value) for value in values if value is not None)
     try:
-        return pa.array(values).type
+        found = pa.array(values).type
+        # Arrow takes true for 1.0 here, but not in a single value
+        return pa.string() if bool in types and found == pa.float64() else found
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-        types = Counter(type(value) for value in values if value is not None)
         if types.keys() <= {str, int, float, bool}:
             return pa.string()
         common = types.most_common(1)[0][0]
