@@ -74,7 +74,7 @@ def sentences(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, A
     rows (Sequence[dict[str, Any]]): The rows of a table; empty ones end a sentence.
     YIELDS (tuple[int, dict[str, Any]]): The number of the row, from 1, and the row.
     """
-    names = (WORDS, TAGS, SENTENCES)
+    names: tuple[tuple[str, ...], ...] = (WORDS, TAGS, SENTENCES)
     if all(map(_is_tagged, filter(None, rows))):
         names = (WORDS + MORE_WORDS, TAGS, SENTENCES)
     start, current = 0, ""
@@ -107,8 +107,9 @@ def _is_tagged(row: dict[str, Any]) -> bool:
         next((row[name] for name in known if name in row), None)
         for known in (MORE_WORDS, TAGS)
     )
-    strings = isinstance(text, str) and isinstance(tag, str)
-    return strings and not text.split()[1:] and TAG.fullmatch(tag.strip()) is not None
+    if not (isinstance(text, str) and isinstance(tag, str)):
+        return False
+    return not text.split()[1:] and TAG.fullmatch(tag.strip()) is not None
 
 
 def csv_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -91,8 +91,9 @@ def read_min_row(row: dict[str, Any], line: int) -> CorpusRecord:
     ]
     record = _record(row, mentions, line)
     task = row.get("id")
-    is_numbered = isinstance(task, str | int)
-    return replace(record, example=(TASK, task)) if is_numbered else record
+    if not isinstance(task, str | int):
+        return record
+    return replace(record, example=(TASK, task))
 
 
 def _results(results: Any) -> list[SourceMention]:
