@@ -148,19 +148,21 @@ def test_promise_of_precision_counts_the_docs_where_its_test_starts() -> None:
         [*[sure] * 60, *draw_found(400, right=True), *draw_found(400, right=False)],
         nested=False,
     )
-    lack = check([corpus], "precision", 0.6).lack
-    assert lack is not None
-    assert lack.docs is None
-    assert lack.reached < 0.6
+    shortfall = check([corpus], "precision", 0.6).shortfall
+    assert shortfall is not None
+    assert shortfall.docs is None
+    assert shortfall.reached < 0.6
 
 
 def test_promise_of_precision_is_made_with_the_docs_that_were_missing() -> None:
     few = draw(60)
     for rate in (0.75, 0.8):
-        lack = check([few], "precision", rate).lack
-        assert lack is not None
-        assert lack.docs is not None
-        more = CandidateCorpus([*few.texts] * math.ceil(lack.docs / 60), nested=False)
+        shortfall = check([few], "precision", rate).shortfall
+        assert shortfall is not None
+        assert shortfall.docs is not None
+        more = CandidateCorpus(
+            [*few.texts] * math.ceil(shortfall.docs / 60), nested=False
+        )
         assert check([more], "precision", rate).threshold is not None
 
 
@@ -168,9 +170,9 @@ def test_promise_of_precision_is_made_with_the_docs_that_were_missing() -> None:
 def test_promise_of_a_model_that_finds_nothing_is_refused(measure: str) -> None:
     gold = frozenset({GoldMention(0, 5, "A")})
     corpus = CandidateCorpus([Candidates(gold, [])] * 9, nested=False)
-    lack = check([corpus], measure, 0.5).lack
-    assert lack is not None
-    assert (lack.reached, lack.provable, lack.docs) == (0.0, None, None)
+    shortfall = check([corpus], measure, 0.5).shortfall
+    assert shortfall is not None
+    assert (shortfall.reached, shortfall.provable, shortfall.docs) == (0.0, None, None)
 
 
 def test_promise_is_added_to_a_tuning() -> None:
