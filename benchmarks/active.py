@@ -1,7 +1,7 @@
 """Active learning, simulated: texts chosen by `padellm suggest` against random ones.
 
     python -m benchmarks.active corpus/conll03_train.spacy corpus/conll03_dev.spacy \
-        --model MODEL --sizes 200,500,1000 --seeds 3 --json OUT.json
+        --model MODEL --sizes 200,500,1000 --seeds 3 --steps 200 --json OUT.json
 
 MODEL is a language model that was not trained on the corpus. It is fine-tuned as the
 method `muon` of benchmarks.compare. The first texts are random, half of the smallest
