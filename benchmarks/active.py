@@ -66,7 +66,9 @@ def main() -> None:
                     left = best_first(nlp, pool, left, missing)
                 selection = selection + left[:missing]
                 nlp = trained(args, [pool[i] for i in selection], seed)
-                row = {"choice": choice, "seed": seed, "texts": len(selection)}
+                row: dict[str, Any] = {"choice": choice, "seed": seed}
+                row["texts"] = len(selection)
+                row["words"] = sum(len(pool[i]) for i in selection)
                 figures.append({**row, "ents_f": score(nlp, dev)})
                 msg.info(str(figures[-1]))
                 if args.json:
