@@ -183,17 +183,17 @@ def _choose(
 def _peers(settings: BenchmarkSettings, golds: list[GoldText]) -> dict[str, Any]:
     if not settings.peers:
         return {}
-    from spacy_padellm.benchmark.peers.spacy_pipes import small_ner, transformer_ner
+    from spacy_padellm.benchmark.peers.spacy_pipes import make_peer
 
-    makers = {"ner": small_ner, "transformer": transformer_ner}
     return {
-        kind: makers[kind](
+        name: make_peer(
+            name,
             golds,
             lang=settings.lang,
             steps=settings.train_peers,
             seed=settings.seed,
         )
-        for kind in settings.peers
+        for name in settings.peers
     }
 
 

@@ -99,7 +99,8 @@ def _add_decoders_and_peers(parser: argparse.ArgumentParser) -> None:
     add(
         "--peers",
         default=",".join(_available_peers()),
-        help="spaCy's pipes; default: %(default)s; '' for none",
+        help="spaCy's pipes, or pipelines (en_core_web_sm, a folder), of which `ner` "
+        "runs; default: %(default)s; '' for none",
     )
     add(
         "--train-peers",
@@ -150,6 +151,15 @@ def _available_peers() -> tuple[str, ...]:
     return tuple(name for name in PEERS if name != "transformer")
 
 
+def _is_pipeline(name: str) -> bool:
+    """Whether a name is the folder or the package of a spaCy pipeline."""
+    if (Path(name) / "config.cfg").is_file():
+        return True
+    package = find_spec(name) if name.isidentifier() else None
+    folders = (package and package.submodule_search_locations) or []
+    return any((Path(folder) / "meta.json").is_file() for folder in folders)
+
+
 def parse(arguments: Sequence[str], *, prog: str) -> BenchmarkSettings:
     """Parse the command line.
 
@@ -160,14 +170,18 @@ def parse(arguments: Sequence[str], *, prog: str) -> BenchmarkSettings:
     """
     options = vars(make_parser(prog).parse_args(list(arguments)))
     options["models"] = tuple(options["models"])
-    for option, known in (("decoders", tuple(DECODERS)), ("peers", PEERS)):
+    for option, known in (
+        ("decoders", tuple(DECODERS)),
+        ("peers", (*PEERS, "the package or folder of a spaCy pipeline")),
+    ):
         names = tuple(name for name in options[option].split(",") if name)
         for name in names:
-            if name not in known:
+            own = option == "peers" and _is_pipeline(name)
+            if name not in known and not own:
                 raise ValueError(
                     Errors.P161.format(option=option, name=name, known=", ".join(known))
                 )
-        if option == "peers" and not set(names) <= {*_available_peers()}:
+        if option == "peers" and "transformer" in {*names} - {*_available_peers()}:
             raise ValueError(Errors.P182)
         options[option] = names
     for option in ("texts", "labels", "long", "threads", "repeats"):

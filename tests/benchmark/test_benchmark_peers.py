@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from spacy_padellm.benchmark import settings
-from spacy_padellm.benchmark.peers.spacy_pipes import small_ner, transformer_ner
+from spacy_padellm.benchmark.peers.spacy_pipes import (
+    make_peer,
+    small_ner,
+    transformer_ner,
+)
 from spacy_padellm.benchmark.peers.vllm_peer import measure_vllm, rounds
 from spacy_padellm.benchmark.settings import parse
 from spacy_padellm.benchmark.subjects.pipelines import score, search_mentions
@@ -76,6 +81,22 @@ def test_benchmark_peers_train_spacys_ner() -> None:
     nlp = small_ner(GOLD, lang="en", steps=60, seed=0)
     docs = [search_mentions(nlp, gold) for gold in GOLD]
     assert score(nlp, docs)["ents_f"] == 1.0
+
+
+def test_benchmark_peers_run_the_ner_of_a_pipeline(tmp_path: Path) -> None:
+    nlp = small_ner(GOLD, lang="en", steps=1, seed=0)
+    nlp.add_pipe("sentencizer", first=True)
+    nlp.to_disk(tmp_path)
+    command = ["gold.jsonl", "--forced", "--peers", f"ner,{tmp_path}"]
+    assert parse(command, prog="benchmark").peers == ("ner", str(tmp_path))
+    peer = make_peer(str(tmp_path), GOLD, lang="en", steps=0, seed=0)
+    assert peer.pipe_names == ["tok2vec", "ner"]
+    texts = [gold.text for gold in GOLD]
+    found = [
+        [doc.to_array("ENT_TYPE").tolist() for doc in n.pipe(texts)]
+        for n in (nlp, peer)
+    ]
+    assert found[0] == found[1]
 
 
 def test_benchmark_peers_make_a_transformer_without_a_hub() -> None:

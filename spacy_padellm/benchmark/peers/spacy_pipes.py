@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import spacy
 from spacy import registry
 from spacy.cli.init_config import init_config
 from spacy.language import Language
@@ -27,6 +28,32 @@ ROBERTA_BASE: dict[str, Any] = {
     "max_position_embeddings": 514,
     "type_vocab_size": 1,
 }
+
+
+def make_peer(
+    name: str, golds: Sequence[GoldText], *, lang: str, steps: int, seed: int
+) -> Language:
+    """Make one of spaCy's pipes, or load a pipeline.
+
+    name (str): "ner", "transformer", or the package or folder of a pipeline.
+    golds, lang, steps, seed: See `small_ner`.
+    """
+    makers = {"ner": small_ner, "transformer": transformer_ner}
+    if name not in makers:
+        return _only_ner(spacy.load(name))
+    return makers[name](golds, lang=lang, steps=steps, seed=seed)
+
+
+def _only_ner(nlp: Language) -> Language:
+    """Let a pipeline run its `ner`, and the embeddings that it shares with others."""
+    if "ner" in nlp.pipe_names:
+        shared = [
+            name
+            for name, pipe in nlp.pipeline
+            if "ner" in getattr(pipe, "listening_components", ())
+        ]
+        nlp.select_pipes(enable=[*shared, "ner"])
+    return nlp
 
 
 def small_ner(
