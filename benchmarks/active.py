@@ -80,7 +80,7 @@ def best_first(
 ) -> list[int]:
     """The indexes of the texts that a pipeline suggests."""
     texts = [SourceText(pool[i].text, {"index": i}) for i in left]
-    return [s.meta["index"] for s in suggest(nlp, texts, n).chosen]
+    return [s.meta["index"] for s in suggest(nlp, texts, n=n).chosen]
 
 
 def trained(args: argparse.Namespace, docs: Sequence[Doc], seed: int) -> Language:

@@ -50,7 +50,7 @@ def suggest_cli(
         make_writable(output, inputs=[texts])
         nlp, _ = load_for_analysis(model)
         source = read_texts(texts, text_column=text_column, longest=nlp.max_length)
-        found = suggest(nlp, source, n)
+        found = suggest(nlp, source, n=n)
         if not found.read:
             reasons = [*map(str, found.failed), *map(str, found.bad), "it has none"]
             raise ValueError(Errors.P230.format(path=texts, reason=reasons[0]))

@@ -40,13 +40,15 @@ class Suggestions:
 
 
 def suggest(
-    nlp: Language, texts: Iterable[SourceText | BadLine], n: int
+    nlp: Language, texts: Iterable[SourceText | BadLine], *, n: int
 ) -> Suggestions:
     """Choose texts that are useful to annotate, and not alike.
 
     nlp (Language): A pipeline with a `padellm_ner`. Its error handler is replaced.
-    texts (Iterable[SourceText | BadLine]): The texts.
+    texts (Iterable[SourceText | BadLine]): The texts, and lines that hold none.
     n (int): How many to choose at most.
+    RETURNS (Suggestions): The chosen texts, and what was read. A text that is repeated
+        is chosen once.
     """
     result = Suggestions()
 
@@ -78,7 +80,7 @@ def suggest(
     result.mean = total / max(result.read, 1)
     pool.sort(key=lambda entry: -entry[1])  # as in the corpus
     found = [suggestion for _, _, suggestion in pool]
-    order = choose_spread([s.text for s in found], [s.score for s in found], n)
+    order = choose_spread([s.text for s in found], [s.score for s in found], n=n)
     result.chosen = [found[index] for index in order]
     return result
 

@@ -14,7 +14,9 @@ _WORDS = re.compile(r"\w+")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")
 
 
-def choose_spread(texts: Sequence[str], scores: Sequence[float], n: int) -> list[int]:
+def choose_spread(
+    texts: Sequence[str], scores: Sequence[float], *, n: int
+) -> list[int]:
     """Choose texts one by one: the most useful one, the less it is like those before.
 
     The likeness of two texts is the cosine of their words' tf-idf weights. A text's

@@ -39,27 +39,27 @@ AS_IT_IS: dict[str, Any] = {
 
 def test_spread_takes_the_most_useful_of_different_texts_first() -> None:
     texts = ["one apple", "two pears", "three plums"]
-    assert choose_spread(texts, [0.2, 0.9, 0.5], 2) == [1, 2]
+    assert choose_spread(texts, [0.2, 0.9, 0.5], n=2) == [1, 2]
 
 
 def test_spread_prefers_a_different_text_to_a_slightly_more_useful_one() -> None:
     texts = ["Ajax beat Real 3 - 1", "Ajax beat Inter 2 - 1", "Oil prices fell"]
-    assert choose_spread(texts, [0.9, 0.8, 0.7], 2) == [0, 2]
+    assert choose_spread(texts, [0.9, 0.8, 0.7], n=2) == [0, 2]
 
 
 def test_spread_takes_a_repeated_text_once() -> None:
     texts = ["Ajax won", "Ajax won", "Ajax lost"]
-    assert choose_spread(texts, [0.9, 0.9, 0.1], 3) == [0, 2]
+    assert choose_spread(texts, [0.9, 0.9, 0.1], n=3) == [0, 2]
 
 
 @pytest.mark.parametrize("texts", [[], ["..."], ["a", "b"], ["北京大学", "北京"]])
 def test_spread_of_fewer_texts_than_requested_is_all(texts: list[str]) -> None:
-    assert sorted(choose_spread(texts, [0.0] * len(texts), 5)) == [*range(len(texts))]
+    assert sorted(choose_spread(texts, [0.0] * len(texts), n=5)) == [*range(len(texts))]
 
 
 def test_spread_compares_text_without_blanks_by_characters() -> None:
     texts = ["他在北京大学", "她在北京大学", "油价下跌"]
-    assert choose_spread(texts, [0.9, 0.8, 0.7], 2) == [0, 2]
+    assert choose_spread(texts, [0.9, 0.8, 0.7], n=2) == [0, 2]
 
 
 def test_spread_covers_topics() -> None:
@@ -68,7 +68,7 @@ def test_spread_covers_topics() -> None:
     # the first topic has nine tenths of the texts
     texts = [" ".join(rng.choices(topics[0], k=8)) for _ in range(270)]
     texts += [" ".join(rng.choices(t, k=8)) for t in topics[1:] for _ in range(10)]
-    selection = choose_spread(texts, [0.5] * len(texts), 20)
+    selection = choose_spread(texts, [0.5] * len(texts), n=20)
     assert all(sum(texts[i][0] == topic for i in selection) >= 2 for topic in "abcd")
 
 
@@ -276,7 +276,7 @@ def test_suggest_chooses_the_texts_that_the_model_is_not_sure_of() -> None:
     nlp = trained()
     new = ["Xylo flurbed Quonk near Zarbimont with Ploomy .", "Unseen Words Here ."]
     texts = [SourceText(text) for text in (*GOLD, *new)]
-    found = suggest(nlp, texts, 2)
+    found = suggest(nlp, texts, n=2)
     assert found.read == len(texts)
     assert {s.text for s in found.chosen} & set(new)
     assert found.chosen[0].score > found.mean
@@ -292,7 +292,7 @@ def test_suggest_leaves_out_a_text_that_fails() -> None:
         return doc
 
     nlp.add_pipe("fails_at_bob")
-    found = suggest(nlp, [SourceText("Bob"), SourceText("Oslo")], 2)
+    found = suggest(nlp, [SourceText("Bob"), SourceText("Oslo")], n=2)
     assert [s.text for s in found.chosen] == ["Oslo"]
     assert [str(error) for error in found.failed] == ["no Bob"]
 
