@@ -29,7 +29,9 @@ def explain_cli(
     """Show how a text was decoded.
 
     Prints the forward passes, the count of each label, its mentions, and how many
-    drafts were accepted; with --output it draws them as a token tree.
+    drafts were accepted; with --output it draws them as a token tree. The scores are
+    the decoder's own: those of doc.ents are calibrated, where the model has a
+    calibration, and can differ.
     """
     # imported here because spaCy imports this module for every command
     from spacy_padellm.analysis.inputs import load_for_analysis
