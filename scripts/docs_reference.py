@@ -64,7 +64,7 @@ def _row(parameter: Any) -> str:
     default = getattr(parameter.default, "value", parameter.default)
     if parameter.required:
         default = "required"
-    elif default in (None, "", False) or callable(default):
+    elif default is False or default in (None, "") or callable(default):
         default = ""
     else:
         default = f"`{default}`"

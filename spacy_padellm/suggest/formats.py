@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Tool(str, Enum):
-    """The tool that will read the suggestions."""
+    """The tool that will read the suggestions: prodigy, label_studio or doccano."""
 
     prodigy = "prodigy"
     label_studio = "label-studio"
