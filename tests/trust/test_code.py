@@ -6,6 +6,7 @@ import builtins
 import json
 import pickle
 import shutil
+from importlib.machinery import all_suffixes
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from spacy_padellm.lm.loading import load_model, load_tokenizer
 from spacy_padellm.lm.lora import with_lora
 from spacy_padellm.lm.saving.folder import copy_model_folder
 from spacy_padellm.lm.task.config import TaskSettings
-from spacy_padellm.lm.trust.code import check_code
+from spacy_padellm.lm.trust.code import _CODE, check_code
 from spacy_padellm.prompt.template import PRESETS
 
 UNTRUSTED = "files outside it, which are not trusted, in {file}: {found}.*_CODE=1"
@@ -83,6 +84,35 @@ def test_trust_custom_generate_of_an_adapters_base_is_refused(
 def test_trust_module_is_refused(model: Path, trace: Path, file: str) -> None:
     write_code(model / file, trace)
     assert refuses(model, file, "code")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "modeling.pyc",
+        "__pycache__/modeling.cpython-312.pyc",
+        "modeling.pyo",
+        "modeling.pyw",
+        "modeling.so",
+        "modeling.cpython-312-x86_64-linux-gnu.so",
+        "Modeling.PYD",
+    ],
+)
+def test_trust_other_files_that_python_imports_are_neither_loaded_nor_copied(
+    model: Path, tmp_path: Path, file: str
+) -> None:
+    (model / file).parent.mkdir(exist_ok=True)
+    (model / file).write_bytes(b"")
+    assert refuses(model, file, "code")
+    settings = TaskSettings({"PER": "person"}, PRESETS["paper-en"])
+    with pytest.raises(ValueError, match=UNTRUSTED.format(file=file, found="code")):
+        copy_model_folder(model, tmp_path / "copy", settings, trusted=False)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_trust_all_files_that_this_python_imports_are_code() -> None:
+    suffixes = {f".{s.rpartition('.')[2]}" for s in all_suffixes()}
+    assert suffixes <= _CODE
 
 
 def test_trust_module_of_an_adapter_is_refused(

@@ -42,6 +42,9 @@ _SUFFIXES = {
     *(".md", ".py"),
 }
 
+# of files that Python imports on any system, compiled ones too
+_CODE = {".py", ".pyw", ".pyc", ".pyo", ".pyd", ".so"}
+
 _SHOWN = 200  # characters of a value in a message
 _LONGEST_NAME = 200  # bytes
 _SEPARATORS = set("/\\:\0")
@@ -76,7 +79,7 @@ def check_code(folder: Path, *, trusted: bool) -> None:
     check_links(folder)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.suffix.lower() == ".py" or path.name.lower() == "custom_generate":
+        if path.suffix.lower() in _CODE or path.name.lower() == "custom_generate":
             raise ValueError(Errors.P502.format(path=folder, file=name, found="code"))
         if path.is_file():
             check_settings_file(path, folder=folder)
