@@ -254,6 +254,11 @@ class Errors:
         "Cannot save to {path}: it is in the model folder {source}, which would be "
         "copied into itself. Save the pipeline in another folder."
     )
+    P850 = (
+        "The component '{name}' cannot be saved to {path}: {error}. Its old copy, if "
+        "there is one, is unchanged. Make room on the disk, or see that you may write "
+        "to the folder, and save again, or save in another folder."
+    )
     P242 = (
         "The model folder {path} was changed or deleted after the pipeline was made "
         "with it, and before its weights were read. Make the pipeline again, or put "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
     An error, a full disk or a killed process leaves the old folder.
 
     RAISES (ValueError): If saving there would harm the model's own folder.
+    RAISES (OSError): If it cannot be written.
     """
     target = Path(path).resolve()
     exclude = set(exclude)
@@ -77,11 +79,12 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
         writers["model"] = lambda p: parts.handle.save(
             p, task, weights=parts.weights, target=target / "model"
         )
-    with suppress(ValueError):  # it cannot be mended, but may be replaced
-        recover_folder(target, _PARTS)
     written = [name for name in writers if name not in exclude]
-    with replaced_folder(target, written) as folder:
-        util.to_disk(folder, writers, exclude)
+    with _as_save_errors(parts.name, target):
+        with suppress(ValueError):  # it cannot be mended, but may be replaced
+            recover_folder(target, _PARTS)
+        with replaced_folder(target, written) as folder:
+            util.to_disk(folder, writers, exclude)
 
 
 def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> LoadedParts:
@@ -161,6 +164,28 @@ def _check_types(cfg: Any) -> dict[str, Any]:
     if "spans_key" in checked:
         checked["spans_key"] = as_text(checked["spans_key"], "spans_key")
     return checked
+
+
+@contextmanager
+def _as_save_errors(name: str, target: Path) -> Iterator[None]:
+    """Turn the system's errors, as several libraries raise them, into one message."""
+    try:
+        yield
+    except Exception as error:
+        found = _system_error(error)
+        if found is None:
+            raise
+        message = Errors.P850.format(name=name, path=target, error=found)
+        raise OSError(message) from error
+
+
+def _system_error(error: Exception) -> str | None:
+    """The words of an error of the system; None for other errors."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        return str(error.args[0][0][2])  # of the first of many files
+    # safetensors and tokenizers raise errors of their own
+    is_of_system = isinstance(error, OSError) or "(os error " in str(error)
+    return str(error) if is_of_system else None
 
 
 @contextmanager

@@ -17,6 +17,11 @@ from helpers import NAME, model_folder, named, pipe_of, train, trained, trained_
 from spacy_padellm import replacing
 from spacy_padellm.lm.saving import folder as lm_folder
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
 
@@ -59,6 +64,38 @@ def test_saving_on_a_full_disk_leaves_the_old_copy(
     with pytest.raises(OSError, match="No space left"):
         pipe_of(nlp).to_disk(folder / NAME)
     assert contents(folder) == before
+
+
+@pytest.mark.skipif(resource is None, reason="the system has no limits of files")
+@pytest.mark.parametrize("saved", ["component", "pipeline"])
+@pytest.mark.parametrize("weights", ["trained", "copied"])
+def test_saving_without_room_for_the_weights_is_one_message_with_the_remedy(
+    folder: Path, weights: str, saved: str
+) -> None:
+    nlp = changed(folder) if weights == "trained" else spacy.load(trained_folder())
+    before = contents(folder / NAME)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            if saved == "component":
+                pipe_of(nlp).to_disk(folder / NAME)
+            else:
+                nlp.to_disk(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    message = str(caught.value)
+    assert message.startswith(f"The component '{NAME}' cannot be saved to {folder}/")
+    assert "Its old copy, if there is one, is unchanged. Make room" in message
+    assert message.count("too large") == 1
+    assert contents(folder / NAME) == before
+
+
+def test_saving_to_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match="cannot be saved to .*/file/new: .*may write"):
+        pipe_of(trained()).to_disk(tmp_path / "file" / "new")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_saving_on_a_full_disk_leaves_nothing_new(
