@@ -252,7 +252,9 @@ class Errors:
     )
     P241 = (
         "Cannot save to {path}: it is in the model folder {source}, which would be "
-        "copied into itself. Save the pipeline in another folder."
+        "copied into itself. Save the pipeline in another folder. nlp.to_disk writes "
+        "spaCy's tokenizer, meta.json and config.cfg first: delete them where they do "
+        "not belong."
     )
     P850 = (
         "The component '{name}' cannot be saved to {path}: {error}. Its old copy, if "

@@ -99,7 +99,9 @@ def check_files(source: Path | str) -> None:
 
 
 def _check_no_pipeline(folder: Path) -> None:
-    if (folder / "config.cfg").is_file():
+    # a pipeline that could not be saved in a model folder leaves its config there
+    is_model = any((folder / file).is_file() for file in _SETTINGS)
+    if (folder / "config.cfg").is_file() and not is_model:
         default = folder / "padellm_ner" / "model"
         model = next(folder.glob("*/model/config.json"), default / "config.json").parent
         raise ValueError(Errors.P136.format(path=folder, model=model))

@@ -12,7 +12,17 @@ from typing import Any
 
 import pytest
 import spacy
-from helpers import NAME, model_folder, named, pipe_of, train, trained, trained_folder
+from helpers import (
+    NAME,
+    found,
+    make_nlp,
+    model_folder,
+    named,
+    pipe_of,
+    train,
+    trained,
+    trained_folder,
+)
 
 from spacy_padellm import replacing
 from spacy_padellm.lm.saving import folder as lm_folder
@@ -23,6 +33,9 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
+
+TEXT = "Angela Merkel met Macron in Berlin"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -76,12 +89,11 @@ def test_saving_without_room_for_the_weights_is_one_message_with_the_remedy(
     before = contents(folder / NAME)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    whole = saved == "pipeline"
+    save: Any = nlp.to_disk if whole else pipe_of(nlp).to_disk
     try:
         with pytest.raises(OSError, match="too large") as caught:
-            if saved == "component":
-                pipe_of(nlp).to_disk(folder / NAME)
-            else:
-                nlp.to_disk(folder)
+            save(folder if whole else folder / NAME)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     message = str(caught.value)
@@ -93,7 +105,7 @@ def test_saving_without_room_for_the_weights_is_one_message_with_the_remedy(
 
 def test_saving_to_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OSError, match="cannot be saved to .*/file/new: .*may write"):
+    with pytest.raises(OSError, match=r"saved to .*/file/new: .*may write"):
         pipe_of(trained()).to_disk(tmp_path / "file" / "new")
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -332,6 +344,23 @@ def test_saving_inside_the_source_is_refused(tmp_path: Path, inside: str) -> Non
     with pytest.raises(ValueError, match=r"it is in the model folder .*base"):
         pipe.to_disk(tmp_path / "base" / inside)
     assert contents(tmp_path) == before
+
+
+def test_saving_a_pipeline_over_its_source_is_refused_and_leaves_the_model(
+    tmp_path: Path,
+) -> None:
+    base = shutil.copytree(model_folder(), tmp_path / "base")
+    nlp = make_nlp(model=named(base))
+    remedy = (
+        r"it is in the model folder .*/base, .* meta.json and config.cfg first: del"
+    )
+    with pytest.raises(ValueError, match=remedy):
+        nlp.to_disk(base)
+    assert found([make_nlp(model=named(base))(TEXT)]) == found([trained()(TEXT)])
+    for name in ("tokenizer", "meta.json", "config.cfg"):
+        (base / name).unlink()
+    nlp.to_disk(tmp_path / "other")
+    assert contents(base) == contents(model_folder())
 
 
 @pytest.mark.parametrize("source", ["base", "model/base", "vocab/base"])
