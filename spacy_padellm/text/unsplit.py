@@ -8,11 +8,16 @@ from spacy.tokens import Doc
 
 from spacy_padellm.errors import Warnings, logger
 
-# ten Han or kana, or twenty characters of Thai, Lao, Tibetan, Burmese, Khmer or Tai
-_RUN = re.compile(
+_HAN_OR_KANA = (
     "[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff]{10,}"
+    "\U00020000-\U0003ffff]"
+)
+# ten Han or kana, or twenty characters of Thai, Lao, Tibetan, Burmese, Khmer or Tai, or
+# Han or kana between two words in Latin letters
+_RUN = re.compile(
+    f"{_HAN_OR_KANA}{{10,}}"
     "|[\u0e00-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf]{20,}"
+    f"|(?P<between>[A-Za-zÀ-ɏ]{{2}}{_HAN_OR_KANA}{{1,9}}[A-Za-zÀ-ɏ]{{2}})"
 )
 _SHOWN = 20  # characters in a message
 warned: set[str] = set()  # languages
@@ -31,5 +36,5 @@ def warn_of_unsplit(doc: Doc, text: str) -> None:
     span = doc.char_span(*run.span(), alignment_mode="expand")
     if span is not None and len(span) == 1:
         warned.add(doc.lang_)
-        passage = run.group()[:_SHOWN]
+        passage = (span.text if run["between"] else run.group())[:_SHOWN]
         logger.warning(Warnings.W765.format(text=passage, lang=doc.lang_))
