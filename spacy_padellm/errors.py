@@ -1083,6 +1083,12 @@ class Warnings:
         "pipeline is for '{language}'. Train a model on texts in that language, or "
         "give one that was, in the name of [components.{name}.model]."
     )
+    W785 = (
+        "The component '{merging}' merges or splits tokens after '{name}', and spaCy "
+        "does not move the spans in doc.spans['{key}']: they hold other words, or "
+        "saving the Doc fails (E035). Add "
+        "nlp.add_pipe('padellm_move_spans', after='{merging}')."
+    )
     W124 = (
         "revision = '{revision}' has no effect: only models on the hub have revisions, "
         "and '{name}' is on this machine. Remove the setting, or correct the name."

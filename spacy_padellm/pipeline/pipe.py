@@ -28,6 +28,7 @@ from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.pipeline.annotate_docs import find_mentions
 from spacy_padellm.pipeline.initialize import initialize_task
+from spacy_padellm.pipeline.merging import warn_of_merging
 from spacy_padellm.pipeline.notices import Notices
 from spacy_padellm.pipeline.saving import (
     LoadedParts,
@@ -348,6 +349,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             )
 
     def _annotate(self, docs: Iterable[Doc]) -> Iterator[Doc]:
+        warn_of_merging(self, name=self.name, spans_key=self.cfg["spans_key"])
         for doc, result in self._find(docs):
             try:
                 if isinstance(result, Exception):

@@ -1,0 +1,59 @@
+"""The warning of later components that merge or split tokens."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import NAME, TEXT, trained
+
+MOVE = "padellm_move_spans"
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    messages = [record.getMessage() for record in caplog.records]
+    return [message for message in messages if MOVE in message]
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_merging_without_moved_spans_is_told_once_with_the_remedy(
+    first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    nlp = trained()
+    if first:  # as in a notebook: it is added after the first text
+        nlp(TEXT)
+    nlp.add_pipe("merge_entities", name="merging")
+    nlp(TEXT)
+    list(nlp.pipe([TEXT] * 2))
+    (message,) = told(caplog)
+    assert f"The component 'merging' merges or splits tokens after '{NAME}'" in message
+    assert "doc.spans['padellm']" in message
+    assert "E035" in message
+    assert message.endswith(f"Add nlp.add_pipe('{MOVE}', after='merging').")
+
+
+def test_merging_of_several_components_names_the_last_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nlp = trained()
+    nlp.add_pipe("merge_entities")
+    nlp.add_pipe(MOVE)
+    nlp.add_pipe("token_splitter")
+    nlp(TEXT)
+    assert len(told(caplog)) == 1
+    assert "after='token_splitter'" in told(caplog)[0]
+
+
+@pytest.mark.parametrize("change", ["moved", "disabled", "before", "other"])
+def test_merging_that_leaves_no_spans_behind_is_not_told(
+    change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    nlp = trained()
+    if change == "other":
+        nlp.add_pipe("sentencizer")
+    else:
+        nlp.add_pipe("merge_entities", first=change == "before" or None)
+    if change == "moved":
+        nlp.add_pipe(MOVE)
+    if change == "disabled":
+        nlp.disable_pipe("merge_entities")
+    nlp(TEXT)
+    assert not told(caplog)
