@@ -3,9 +3,9 @@
     python -m benchmarks.blanks corpus/conll03_dev.spacy
 
 Sentences of more than ten words with several entities get other whitespace between
-their words: lines wrapped at 40 columns, double spaces, no-break spaces. Their entities
-also come without sentences: as a list, as a form and as a table. All of it is read with
-both values of the setting `layout`.
+their words: lines wrapped at 40 columns, also quoted with `> `, double spaces, no-break
+spaces. Their entities also come without sentences: as a list, as a form and as a table.
+All of it is read with both values of the setting `layout`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ WHITESPACE = {
     "single spaces": (" ", " "),
     "lines of 40 columns": (" ", "\n"),
     "the same with CR LF": (" ", "\r\n"),
+    "the same as quoted mail": (" ", "\n> "),
     "double spaces": ("  ", "  "),
     "no-break spaces": ("\u00a0", "\u00a0"),
 }
@@ -46,7 +47,7 @@ Offsets = tuple[int, int, str]
 
 def spaced(gold: Doc, between: str, line: str) -> tuple[str, set[Offsets]]:
     """The words with other whitespace, and the entities' character offsets."""
-    text, column = "", 0
+    text, column = line.partition("\n")[2], 0
     offsets = []
     for token in gold:
         wraps = column + len(token.text) > WIDTH

@@ -22,7 +22,11 @@ _APART = (
 _REPEATED = re.compile(rf"{_ITEM}(?:(?:\s+\1(?!\S)){{3,}}|{_APART}(?:\1\2)+\1(?!\w))")
 _SPACES = re.compile(r"\s+")
 _ANYTHING = re.compile(r".+")
-_BULLET = re.compile(r"(?:[-*+•‣◦▪●–—>|#]+|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s")
+_BULLET = re.compile(r"(?:[-*+•‣◦▪●–—|#]+|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s")
+# the marks of quoted mail at the start of a line
+_QUOTE_MARKS = re.compile(
+    r"(?<![^\n\r\v\f\u0085\u2028\u2029])[ \t]*>(?:[ \t]?>)*(?!\S)"
+)
 _FIELD = re.compile(r"[^\s:][^:\n]{0,30}:(?:\s|$)")
 _MOST_FIELD_WORDS = 4
 _FEWEST_NUMBERS = 4
@@ -38,13 +42,29 @@ def layout_breaks(text: str) -> list[tuple[int, int]]:
 
     These are blank lines, tabs, runs of three spaces, and line breaks before bullets
     and fields, around rows of numbers and hashes, between the lines of a list, and
-    after lines that end early. All other line breaks are those of wrapped prose. Words
-    that are repeated over and over are a list, too.
+    after lines that end early, and where a quotation (`> `) begins or ends. All other
+    line breaks are those of wrapped prose. Words that are repeated over and over are a
+    list, too.
 
     text (str): The text.
-    RETURNS (list[tuple[int, int]]): Start and end of each, in text order.
+    RETURNS (list[tuple[int, int]]): Start and end of each, in text order. The marks of
+        quoted lines are taken for whitespace.
     """
-    return sorted({*_line_breaks(text), *_between_repeated(text)})
+    plain = without_quote_marks(text)
+    return sorted({*_line_breaks(text, plain), *_between_repeated(plain)})
+
+
+def without_quote_marks(text: str) -> str:
+    """Replace the marks of quoted mail (`> ` at the start of a line) by spaces.
+
+    A name may run over two quoted lines, as over other wrapped lines.
+
+    text (str): The text.
+    RETURNS (str): A text of the same length.
+    """
+    if ">" not in text:
+        return text
+    return _QUOTE_MARKS.sub(lambda marks: marks.group().replace(">", " "), text)
 
 
 def _between_repeated(text: str) -> Iterator[tuple[int, int]]:
@@ -65,14 +85,18 @@ def _run_of_spaces(text: str, start: int) -> int:
     return len(run.group()) if run else 0
 
 
-def _line_breaks(text: str) -> list[tuple[int, int]]:
-    gaps = [gap.span() for gap in _GAP.finditer(text)]
+def _line_breaks(text: str, plain: str) -> list[tuple[int, int]]:
+    """The breaks between lines and cells; `plain` is without the marks of quotes."""
+    gaps = [gap.span() for gap in _GAP.finditer(plain)]
+    marks = _QUOTE_MARKS.match(text)
+    depths = [marks.group().count(">") if marks else 0]  # of the quotes after each gap
+    depths += [_LINE_BREAK.split(text[a:b])[-1].count(">") for a, b in gaps]
     breaks = []
-    for first, end in _paragraphs(text, gaps):
+    for first, end in _paragraphs(plain, gaps, depths):
         inside = gaps[first:end]
         edges = [gaps[first - 1][1] if first else 0, *(b for _, b in inside)]
         ends = [*(a for a, _ in inside), gaps[end][0] if end < len(gaps) else len(text)]
-        lines = [text[a:b].strip() for a, b in zip(edges, ends, strict=True)]
+        lines = [plain[a:b].strip() for a, b in zip(edges, ends, strict=True)]
         width = max(map(len, lines))
         breaks += [
             gap
@@ -84,11 +108,17 @@ def _line_breaks(text: str) -> list[tuple[int, int]]:
     return breaks
 
 
-def _paragraphs(text: str, gaps: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Ranges of gaps that are single line breaks, each ended by a gap that parts."""
+def _paragraphs(
+    text: str, gaps: list[tuple[int, int]], depths: list[int]
+) -> Iterator[tuple[int, int]]:
+    """Ranges of gaps that are single line breaks, each ended by a gap that parts.
+
+    depths (list[int]): The depth of the quotation before and after each gap.
+    """
     first = 0
     for number, (start, end) in enumerate(gaps):
-        if _parts_always(text[start:end]):
+        changes = depths[number] != depths[number + 1]
+        if changes or _parts_always(text[start:end]):
             yield first, number
             first = number + 1
     yield first, len(gaps)

@@ -14,7 +14,7 @@ from spacy.tokens import Doc, Span
 
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.text import unsplit
-from spacy_padellm.text.layout import layout_breaks
+from spacy_padellm.text.layout import layout_breaks, without_quote_marks
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import SpanGetter
 
@@ -34,7 +34,8 @@ class Window:
 
     doc (int): Index of the Doc in the batch.
     span (Span): The piece.
-    text (str): Its text, which is more than whitespace.
+    text (str): Its text, which is more than whitespace. The marks of quoted lines are
+        spaces if the layout splits.
     start (int): Offset of its first character in the Doc.
     start_range (tuple[int, int]): Offsets in the Doc, the second one exclusive: only
         mentions that start there are kept. Two windows share their overlap equally.
@@ -90,10 +91,9 @@ def make_windows(
                 for piece in _fitting(short, fits):
                     # not piece.text, which begins anew after each token
                     text = section.text[piece.start_char : piece.end_char]
-                    window = Window(
-                        section.index, piece, text, piece.start_char, (start, end)
-                    )
-                    windows.append(window)
+                    if text.strip():
+                        place = piece.start_char, (start, end)
+                        windows.append(Window(section.index, piece, text, *place))
             start = end
     return windows
 
@@ -104,7 +104,7 @@ class _Section:
 
     index (int): Index of the Doc in the batch.
     doc (Doc): The Doc.
-    text (str): The Doc's text; spaCy builds it anew each time.
+    text (str): The Doc's text, as windows have it.
     tokens (slice): The section's tokens.
     chars (slice): Its characters, up to the next section.
     own_doc (Doc): The section as a Doc.
@@ -123,7 +123,10 @@ def _sections(index: int, doc: Doc, layout: Layout) -> Iterator[_Section]:
     text = doc.text
     unsplit.warn_of_unsplit(doc, text)
     offsets = doc.to_array([IDX]).ravel()
-    breaks = _breaks(text, offsets) if layout == "split" else []
+    breaks: list[tuple[int, int]] = []
+    if layout == "split":
+        breaks = _breaks(text, offsets)
+        text = without_quote_marks(text)
     if not breaks:
         if text.strip():
             whole = slice(0, len(doc)), slice(0, len(text))
@@ -145,14 +148,14 @@ def _breaks(text: str, offsets: np.ndarray) -> list[tuple[int, int]]:
 
     offsets (np.ndarray): The offsets at which tokens start; shape (tokens,).
     """
-    breaks = layout_breaks(text)
-    if all(text[start:end].isspace() for start, end in breaks):
+    breaks, plain = layout_breaks(text), without_quote_marks(text)
+    if all(plain[start:end].isspace() for start, end in breaks):
         return breaks
     starts = set(offsets.tolist())
     return [
         (start, end)
         for start, end in breaks
-        if text[start:end].isspace() or (start in starts and end in starts)
+        if plain[start:end].isspace() or (start in starts and end in starts)
     ]
 
 

@@ -85,3 +85,13 @@ def test_gold_mentions_do_not_depend_on_spaces(
     gold = gold_of(Example(predicted, reference))
     assert gold.mentions == {"LOC": ["Paris", "France", "Rome"]}
     assert places(gold) == [("Paris", "LOC"), ("France", "LOC"), ("Rome", "LOC")]
+
+
+def test_gold_mentions_over_quoted_lines_are_without_the_marks() -> None:
+    doc = NLP.make_doc("> met him in New\n> York with Anna")
+    span = doc.char_span(13, 23, label="LOC")
+    gold = doc.copy()
+    gold.set_ents([span])
+    found = gold_of(Example(doc, gold))
+    assert found.mentions == {"LOC": ["New York"]}
+    assert places(found) == [("New York", "LOC")]

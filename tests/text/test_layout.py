@@ -59,6 +59,22 @@ HASH = "9f86d081884c7d659a2feaa0c55ad015"
             "Guests were\n- Anna Smith\n- Bob Jones",
             ["Guests were", "- Anna Smith", "- Bob Jones"],
         ),
+        # a bullet's text that is wrapped, and quoted mail
+        (
+            "- Anna of the Bank of\n  England came\n- Bob of New\n  York left",
+            ["- Anna of the Bank of\n  England came", "- Bob of New\n  York left"],
+        ),
+        ("> met Anna in New\n> York yesterday", None),
+        (">> She met them in New\n>> York\n", ["She met them in New\n>> York"]),
+        ("> > She met Anna\r\n> > Smith there", ["She met Anna\r\n> > Smith there"]),
+        (
+            "Hi Anna\n> Bob wrote to me\n> > that he met\n> > Carla\nSmith is here",
+            ["Hi Anna", "Bob wrote to me", "that he met\n> > Carla", "Smith is here"],
+        ),
+        ("> Anna Smith\n> Bob Jones", ["> Anna Smith", "Bob Jones"]),
+        ("> - Anna Smith\n> - Bob Jones", ["> - Anna Smith", "- Bob Jones"]),
+        ("> met Anna\n>\n> Bob left", ["> met Anna", "Bob left"]),
+        ("a growth of\n>5 percent in New York", None),
         ("1. Anna Smith\n2. Bob Jones", ["1. Anna Smith", "2. Bob Jones"]),
         (
             "REUTERS\nAnna Smith flew to Oslo on Monday.",
@@ -93,10 +109,11 @@ def test_layout_breaks_part_lines_of_lists_and_forms_alone(
 
 
 @pytest.mark.parametrize("width", range(24, 100))
-@pytest.mark.parametrize("indent", ["", "    "])
+@pytest.mark.parametrize("indent", ["", "    ", "> ", ">> "])
 def test_layout_breaks_of_wrapped_prose_part_nothing(width: int, indent: str) -> None:
     lines = textwrap.wrap(PROSE, width, break_on_hyphens=False)
-    assert layout_breaks(f"\n{indent}".join(lines)) == []
+    breaks = layout_breaks(indent + f"\n{indent}".join(lines))
+    assert [start for start, _ in breaks if start > 0] == []
 
 
 @pytest.mark.parametrize("text", ["USA " * 500, "a b " * 500, "a" * 5000, "ab " * 999])
@@ -105,7 +122,7 @@ def test_layout_breaks_of_repetitions_are_between_them(text: str) -> None:
     assert " ".join(parts(text)).split() == words
 
 
-@given(st.text(alphabet="aA :-\n\t1.,王", max_size=60))
+@given(st.text(alphabet="aA :->\n\t1.,王", max_size=60))
 def test_layout_breaks_hold_no_letter_and_are_in_text_order(text: str) -> None:
     last = 0
     for start, end in layout_breaks(text):

@@ -270,3 +270,27 @@ def test_windows_long_words_may_be_names(name: str) -> None:
     doc = NLP.make_doc(f"He works for {name} in Oslo and has done so for many years.")
     (window,) = make_windows([doc], make_doc_spans(), name="ner")
     assert name in window.text
+
+
+def test_windows_marks_of_quoted_lines_are_spaces_at_the_same_offsets() -> None:
+    text = "She wrote to Bob Jones on Monday:\n> I visited him in New\n> York\n>\n> Bob"
+    windows = make_windows([NLP.make_doc(text)], make_doc_spans(), name="ner")
+    read = [normalize_text(window.text) for window in windows]
+    assert read == [
+        "She wrote to Bob Jones on Monday:",
+        "I visited him in New York",
+        "Bob",
+    ]
+    place = text.index("New")
+    assert windows[1].text[place - windows[1].start :] == "New\n  York"
+
+
+def test_windows_marks_of_quoted_lines_alone_are_no_window() -> None:
+    (window,) = strided(NLP.make_doc("> Anna"), 1, 1)
+    assert (window.text, window.start) == ("Anna", 2)
+
+
+def test_windows_marks_of_quoted_lines_are_kept_if_the_layout_is_ignored() -> None:
+    doc = NLP.make_doc("> Anna\n> Smith")
+    (window,) = make_windows([doc], make_doc_spans(), name="ner", layout="ignore")
+    assert window.text == doc.text
