@@ -14,6 +14,7 @@ from spacy.util import registry
 from wasabi import msg
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.text.corpus_files import corpus_suffixes
 from spacy_padellm.text.labels import LABELS_KEY
 from spacy_padellm.text.spans import gold_spans
 
@@ -93,9 +94,8 @@ def _rehearse(nlp: Language, pipe: Any, texts: list[str]) -> Iterator[Doc]:
 
 
 def _read_texts(nlp: Language, path: Path) -> list[str]:
-    files = [path] if path.is_file() else path.rglob("*.*")
-    suffixes = {file.suffix for file in files}
     try:
+        suffixes = corpus_suffixes(path) if path.exists() else set()
         texts = [
             example.reference.text
             for suffix, reader in _READERS.items()

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 import spacy
-from helpers import EMPTY, GOLD, NAME, TEXT, entities, gold_doc, pipe_of, trained
+from helpers import (
+    EMPTY,
+    GOLD,
+    NAME,
+    NESTED,
+    TEXT,
+    entities,
+    gold_doc,
+    pipe_of,
+    trained,
+)
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
@@ -80,6 +90,17 @@ def test_corpus_old_texts_have_the_pipes_mentions(tmp_path: Path, suffix: str) -
     assert rehearsed.text == TEXT
     assert entities(rehearsed) == GOLD[TEXT]
     assert LABELS_KEY not in rehearsed.user_data  # so that none of it is a DRUG
+
+
+def test_corpus_old_texts_of_linked_folders_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "gold.spacy", {})
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.jsonl").write_text(json.dumps({"text": NESTED}))
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "a.txt").write_text(TEXT, "utf8")
+    (tmp_path / "old" / "linked").symlink_to(tmp_path / "elsewhere")
+    found = read(trained(), path, old_texts=tmp_path / "old")
+    assert [doc.text for doc in found] == [TEXT, NESTED]
 
 
 def test_corpus_without_old_texts_is_an_error(tmp_path: Path) -> None:

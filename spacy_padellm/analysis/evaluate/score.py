@@ -14,6 +14,7 @@ from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.errors import Errors
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.progress import count_progress
+from spacy_padellm.text.corpus_files import corpus_suffixes
 from spacy_padellm.text.spans import gold_spans
 
 
@@ -30,9 +31,6 @@ def score_corpus(
         labels than the component.
     RAISES (Exception): Any error of the pipeline for a text.
     """
-    files = path.rglob("*.spacy") if path.is_dir() else [path]
-    if not any(file.suffix == ".spacy" for file in files):
-        raise AnalysisError(Errors.P724.format(path=path))
     examples = _read(nlp, path)
     key = pipe.cfg["spans_key"]
     golds = [gold_spans(example.reference, key) for example in examples]
@@ -53,6 +51,10 @@ def score_corpus(
 
 def _read(nlp: Language, path: Path) -> list[Example]:
     try:
-        return list(Corpus(path)(nlp))
+        found = corpus_suffixes(path)
+        examples = list(Corpus(path)(nlp)) if ".spacy" in found else []
     except Exception as error:  # a broken file can raise errors of many libraries
         raise AnalysisError(Errors.P192.format(path=path, error=error)) from error
+    if ".spacy" not in found:
+        raise AnalysisError(Errors.P724.format(path=path))
+    return examples

@@ -50,6 +50,15 @@ def test_evaluate_command_prints_all_scores(model: str, tmp_path: Path) -> None:
     assert "100.00" in words
 
 
+def test_evaluate_command_reads_linked_folders(model: str, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path / "elsewhere" / "a.spacy", {TEXT: GOLD[TEXT]})
+    (tmp_path / "gold").mkdir()
+    (tmp_path / "gold" / "linked").symlink_to(tmp_path / "elsewhere")
+    code, words = evaluate(model, tmp_path / "gold")
+    assert code == 0, words
+
+
 def test_evaluate_command_takes_a_folder(model: str, tmp_path: Path) -> None:
     for number in range(2):
         write(tmp_path / f"{number}.spacy", {TEXT: GOLD[TEXT]})
