@@ -18,7 +18,7 @@ from server_faults import BAD, TEXTS, always, is_of, stream
 from small_server import Reply, SmallServer
 
 from spacy_padellm.decoding.base import DecodeJob, DecodeResult
-from spacy_padellm.decoding.server import connection
+from spacy_padellm.decoding.server import connection, transport
 from spacy_padellm.decoding.server.answers import (
     CompletionRequest,
     MalformedAnswer,
@@ -94,6 +94,29 @@ def test_hostile_server_answer_of_another_model_is_told(
     only(server, prompt, lambda right: (200, {}, b'{"model": "large",' + right[1:]))
     found = list(stream(server, prompt, max_retries=3))
     told(found, expected, saying="comes from another model, large")
+
+
+@pytest.mark.parametrize(
+    ("change", "saying"),
+    [
+        ((b"{", b'{"model": "large",'), "another model, large"),
+        ((b'"logprobs"', b'"unknown"'), "no log-probabilities"),
+    ],
+)
+def test_hostile_server_behind_a_proxy_is_told_so(
+    change: tuple[bytes, bytes],
+    saying: str,
+    server: SmallServer,
+    prompt: PromptTokens,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "proxy_note", lambda url: " Through a proxy.")
+    only(server, prompt, lambda right: (200, {}, right.replace(*change, 1)))
+    errors = [e for e in stream(server, prompt) if isinstance(e, Exception)]
+    assert errors
+    assert all(
+        str(e).endswith(" Through a proxy.") and saying in str(e) for e in errors
+    )
 
 
 def test_hostile_server_may_have_several_names_for_one_model(

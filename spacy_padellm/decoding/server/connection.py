@@ -174,10 +174,11 @@ class Connection:
                 template, reason = Errors.P173, str(error)
                 wait = error.wait or wait
             except UnusableAnswer as error:
-                raise ValueError(Errors.P177.format(url=url, found=error)) from None
+                message = Errors.P177.format(url=url, found=error)
+                raise ValueError(message + self._transport.proxy_note) from None
             except OtherModel as error:
                 message = Errors.P183.format(url=url, found=self.plain(str(error)))
-                raise ValueError(message) from None
+                raise ValueError(message + self._transport.proxy_note) from None
             except (MalformedAnswer, ValueError, RecursionError) as error:
                 reason = self.plain(str(error))
             if attempt + 1 < tries:
