@@ -99,7 +99,6 @@ def make_padellm_ner(
     document_memory: Any,
 ) -> PaDeLLMNER:
     """Make the component; see `PaDeLLMNER`, which checks the settings."""
-    labels = {} if labels is None else labels
     check_blocks(
         name,
         model=model,
@@ -109,7 +108,7 @@ def make_padellm_ner(
         training=training,
         scorer=scorer,
     )
-    check_config_labels(name, labels=labels, threshold=threshold)
+    labels = check_config_labels(name, labels=labels, threshold=threshold)
     pipe = PaDeLLMNER(
         nlp.vocab,
         model,
@@ -129,5 +128,4 @@ def make_padellm_ner(
         alternatives=alternatives,
         document_memory=document_memory,
     )
-    note_pipeline(pipe, nlp)
-    return pipe
+    return note_pipeline(pipe, nlp)

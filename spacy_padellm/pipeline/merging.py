@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from spacy.language import Language
@@ -14,17 +14,20 @@ from spacy_padellm.errors import Warnings, logger
 _MERGE = {"merge_entities", "merge_noun_chunks", "merge_subtokens", "token_splitter"}
 _MOVE = "padellm_move_spans"
 _Pipe: TypeAlias = Callable[[Doc], Doc]
+_P = TypeVar("_P", bound=_Pipe)
 # of components that were not warned of; not in them, as they are pickled and copied
 _pipelines: WeakKeyDictionary[_Pipe, ReferenceType[Language]] = WeakKeyDictionary()
 
 
-def note_pipeline(pipe: _Pipe, nlp: Language) -> None:
+def note_pipeline(pipe: _P, nlp: Language) -> _P:
     """Note the pipeline of a component for `warn_of_merging`.
 
     pipe (Callable[[Doc], Doc]): The component.
     nlp (Language): The pipeline that it is made for.
+    RETURNS (Callable[[Doc], Doc]): The same component.
     """
     _pipelines[pipe] = ref(nlp)
+    return pipe
 
 
 def warn_of_merging(pipe: _Pipe, *, name: str, spans_key: str) -> None:

@@ -73,14 +73,16 @@ def check_threshold(name: str, threshold: Any) -> None:
         raise ValueError(Errors.P149.format(name=name, value=threshold))
 
 
-def check_config_labels(name: str, *, labels: Any, threshold: Any) -> None:
+def check_config_labels(name: str, *, labels: Any, threshold: Any) -> Mapping[str, Any]:
     """Check that a config file can store the labels.
 
     name (str): The component's name, for the error message.
     labels (Any): The setting: label -> name, or name and description.
     threshold (Any): The setting.
+    RETURNS (Mapping[str, Any]): The labels; none for None.
     RAISES (ValueError): If it cannot.
     """
+    labels = {} if labels is None else labels
     if not isinstance(labels, Mapping):
         raise ValueError(Errors.P247.format(name=name, value=labels))
     settings: dict[str, Any] = {"labels": labels, "threshold": threshold}
@@ -94,6 +96,7 @@ def check_config_labels(name: str, *, labels: Any, threshold: Any) -> None:
             if is_section or has_variable or not _KEY.fullmatch(label):
                 message = Errors.P158.format(name=name, label=label, setting=setting)
                 raise ValueError(message)
+    return labels
 
 
 def _is_threshold(value: Any) -> bool:
