@@ -8,6 +8,7 @@ import lzma
 import platform
 import random
 import shutil
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from gzip import compress as gzip
@@ -294,6 +295,7 @@ def convert(folder: Path, chance: random.Random) -> Attempt:
     ]
     sources = [
         {name: content.encode() for name, content in case["files"].items()}
+        | {name: b64decode(data) for name, data in case.get("binary", {}).items()}
         for case in cases
     ]
     sources += list(_others(folder))
