@@ -77,7 +77,16 @@ run() {
         # shellcheck disable=SC2086
         part bundled 60 "$PYTHON" -m spacy_padellm.benchmark "$CORPUS" \
             $models --device "$DEVICE" --texts 400 --repeats 1 \
-            --decoders "tree,${graphs%,}" --peers ner --json "$OUT/bundled.json"
+            --decoders "tree,${graphs%,}" --peers ner,token-classifier \
+            --json "$OUT/bundled.json"
+        ;;
+    batches)
+        for size in 64 1024; do
+            part "batches-$size" 40 "$PYTHON" -m spacy_padellm.benchmark "$CORPUS" \
+                --model bundled-en-sm --device "$DEVICE" --texts 1024 --repeats 1 \
+                --batch-size "$size" --decoders tree --peers '' \
+                --json "$OUT/batches-$size.json"
+        done
         ;;
     profile)
         for shape in $SHAPES; do
@@ -106,7 +115,7 @@ run() {
 }
 
 if [ $# -eq 0 ]; then
-    set -- tests shapes streams bundled training profile
+    set -- tests shapes streams bundled training profile batches
 fi
 for name in "$@"; do
     run "$name"

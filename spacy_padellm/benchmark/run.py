@@ -37,7 +37,7 @@ from spacy_padellm.benchmark.results.report import (
     share_table,
     to_json,
 )
-from spacy_padellm.benchmark.settings import BenchmarkSettings, parse
+from spacy_padellm.benchmark.settings import CLASSIFIER, BenchmarkSettings, parse
 from spacy_padellm.benchmark.subjects.shapes import make_shaped
 from spacy_padellm.benchmark.subjects.subjects import (
     Subject,
@@ -98,7 +98,13 @@ def run(settings: BenchmarkSettings, *, command: str) -> None:
     if settings.forced and MULTI in settings.decoders:
         entries.append(multi_entry(subjects[0], golds))
     peers = _peers(settings, golds) if lang else {}
-    entries += [_peer_entry(kind, nlp) for kind, nlp in peers.items()]
+    if settings.batch_size is not None:
+        for nlp in (*(subject.nlp for subject in subjects), *peers.values()):
+            if nlp is not None:
+                nlp.batch_size = settings.batch_size
+    entries += [_peer_entry(f"spaCy {kind}", kind, nlp) for kind, nlp in peers.items()]
+    if CLASSIFIER in settings.peers:
+        entries.append(_classifier_entry(settings, golds, subjects[0].lm))
     texts = [gold.text for gold in golds]
     words = _words(texts, lang)
     outside = _vllm(settings, subjects[0], golds, words) if settings.vllm else None
@@ -181,7 +187,9 @@ def _choose(
 
 
 def _peers(settings: BenchmarkSettings, golds: list[GoldText]) -> dict[str, Any]:
-    if not settings.peers:
+    """spaCy's pipes by name."""
+    names = [name for name in settings.peers if name != CLASSIFIER]
+    if not names:
         return {}
     from spacy_padellm.benchmark.peers.spacy_pipes import make_peer
 
@@ -193,16 +201,32 @@ def _peers(settings: BenchmarkSettings, golds: list[GoldText]) -> dict[str, Any]
             steps=settings.train_peers,
             seed=settings.seed,
         )
-        for name in settings.peers
+        for name in names
     }
 
 
-def _peer_entry(kind: str, nlp: Any) -> Entry:
+def _peer_entry(name: str, kind: str, nlp: Any) -> Entry:
     def stream(texts: Sequence[str]) -> None:
         for _ in nlp.pipe(texts):
             pass
 
-    return Entry(f"spaCy {kind}", kind, nlp, stream)
+    return Entry(name, kind, nlp, stream)
+
+
+def _classifier_entry(
+    settings: BenchmarkSettings, golds: list[GoldText], lm: LanguageModel
+) -> Entry:
+    """A token classifier on the device of a model."""
+    from spacy_padellm.benchmark.peers.token_classifier import TokenClassifier
+
+    classifier = TokenClassifier(
+        [gold.text for gold in golds],
+        len(names_of(golds)),
+        device=lm.device,
+        dtype=lm.dtype,
+        seed=settings.seed,
+    )
+    return _peer_entry("token classifier", CLASSIFIER, classifier)
 
 
 def _words(texts: list[str], lang: str | None) -> int:

@@ -13,7 +13,8 @@ from spacy_padellm.benchmark.subjects.shapes import SHAPES
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.template import PRESETS
 
-PEERS = ("ner", "transformer")
+CLASSIFIER = "token-classifier"
+SPACY_PIPES = ("ner", "transformer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class BenchmarkSettings:
     device: str | None
     dtype: str | None
     threads: int | None
+    batch_size: int | None
     repeats: int
     seed: int
     lang: str
@@ -99,8 +101,9 @@ def _add_decoders_and_peers(parser: argparse.ArgumentParser) -> None:
     add(
         "--peers",
         default=",".join(_available_peers()),
-        help="spaCy's pipes, or pipelines (en_core_web_sm, a folder), of which `ner` "
-        "runs; default: %(default)s; '' for none",
+        help="spaCy's pipes, pipelines (en_core_web_sm, a folder), of which `ner` "
+        "runs, or token-classifier, an encoder of roberta-base's shape on the model's "
+        "device; default: %(default)s; '' for none",
     )
     add(
         "--train-peers",
@@ -121,6 +124,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     add("--dtype", help="auto, float32, bfloat16, float16; default: as --device")
     add("--threads", type=int, help="torch's threads on the CPU")
+    add("--batch-size", type=int, help="texts of a batch of nlp.pipe; default: 256")
     add(
         "--repeats",
         type=int,
@@ -145,10 +149,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _available_peers() -> tuple[str, ...]:
-    """The peers that can be made here."""
+    """spaCy's pipes that can be made here."""
     if find_spec("spacy_transformers"):
-        return PEERS
-    return tuple(name for name in PEERS if name != "transformer")
+        return SPACY_PIPES
+    return tuple(name for name in SPACY_PIPES if name != "transformer")
 
 
 def _is_pipeline(name: str) -> bool:
@@ -172,7 +176,10 @@ def parse(arguments: Sequence[str], *, prog: str) -> BenchmarkSettings:
     options["models"] = tuple(options["models"])
     for option, known in (
         ("decoders", tuple(DECODERS)),
-        ("peers", (*PEERS, "the package or folder of a spaCy pipeline")),
+        (
+            "peers",
+            (*SPACY_PIPES, CLASSIFIER, "the package or folder of a pipeline"),
+        ),
     ):
         names = tuple(name for name in options[option].split(",") if name)
         for name in names:
@@ -184,7 +191,7 @@ def parse(arguments: Sequence[str], *, prog: str) -> BenchmarkSettings:
         if option == "peers" and "transformer" in {*names} - {*_available_peers()}:
             raise ValueError(Errors.P182)
         options[option] = names
-    for option in ("texts", "labels", "long", "threads", "repeats"):
+    for option in ("texts", "labels", "long", "threads", "batch_size", "repeats"):
         if options[option] is not None and options[option] < 1:
             raise ValueError(Errors.P162.format(option=option, value=options[option]))
     settings = BenchmarkSettings(**options)

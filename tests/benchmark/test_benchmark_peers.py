@@ -12,6 +12,11 @@ from spacy_padellm.benchmark.peers.spacy_pipes import (
     small_ner,
     transformer_ner,
 )
+from spacy_padellm.benchmark.peers.token_classifier import (
+    PASS_TOKENS,
+    TokenClassifier,
+    in_passes,
+)
 from spacy_padellm.benchmark.peers.vllm_peer import measure_vllm, rounds
 from spacy_padellm.benchmark.settings import parse
 from spacy_padellm.benchmark.subjects.pipelines import score, search_mentions
@@ -28,6 +33,9 @@ GOLD = [
     GoldText("Bo saw Al in New York .", {"PER": ["Bo", "Al"], "LOC": ["New York"]}),
     GoldText("Al met Al .", {"PER": ["Al", "Al"]}),
 ]
+
+SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+SIZES |= {"intermediate_size": 16, "vocab_size": 400}
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +109,7 @@ def test_benchmark_peers_run_the_ner_of_a_pipeline(tmp_path: Path) -> None:
 
 def test_benchmark_peers_make_a_transformer_without_a_hub() -> None:
     pytest.importorskip("spacy_transformers")
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    sizes |= {"intermediate_size": 16, "vocab_size": 400}
-    nlp = transformer_ner(GOLD, lang="en", steps=1, seed=0, sizes=sizes)
+    nlp = transformer_ner(GOLD, lang="en", steps=1, seed=0, sizes=SIZES)
     docs = list(nlp.pipe([gold.text for gold in GOLD]))
     assert docs[0]._.trf_data.model_output.last_hidden_state.shape[-1] == 16
 
@@ -116,3 +122,28 @@ def test_benchmark_peers_transformer_needs_spacy_transformers(
     assert parse(command, prog="benchmark").peers == ("ner",)
     with pytest.raises(ValueError, match="pip install spacy-transformers"):
         parse([*command, "--peers", "transformer"], prog="benchmark")
+
+
+def test_benchmark_peers_classify_each_token_alone_as_in_a_batch() -> None:
+    texts = [gold.text for gold in GOLD]
+    classifier = TokenClassifier(
+        texts,
+        labels=2,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        seed=0,
+        sizes=SIZES,
+    )
+    tags = list(classifier.pipe(texts))
+    assert tags == [classifier(GOLD[1].text), classifier(GOLD[0].text)]  # by length
+    encoded = classifier.tokenizer.encode(GOLD[0].text).ids
+    assert len(tags[1]) == len(encoded)
+    assert {tag for row in tags for tag in row} <= set(range(5))
+
+
+def test_benchmark_peers_classify_in_passes_of_limited_size() -> None:
+    rows = [[0] * length for length in range(1, 500)]
+    passes = list(in_passes(rows))
+    assert [row for rows in passes for row in rows] == rows
+    assert all(len(batch) * len(batch[-1]) <= PASS_TOKENS for batch in passes)
+    assert len(passes) < 12

@@ -15,19 +15,16 @@ from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
 from spacy.training import Example
 from spacy.util import load_model_from_config
-from tokenizers import ByteLevelBPETokenizer
 from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
+from spacy_padellm.benchmark.peers.token_classifier import (
+    ROBERTA_BASE,
+    learn_tokenizer,
+)
 from spacy_padellm.benchmark.subjects.pipelines import search_mentions
 from spacy_padellm.mention.gold import GoldText
 
 BATCH_TEXTS = 32
-SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-ROBERTA_BASE: dict[str, Any] = {
-    "vocab_size": 50_265,
-    "max_position_embeddings": 514,
-    "type_vocab_size": 1,
-}
 
 
 def make_peer(
@@ -96,14 +93,7 @@ def transformer_ner(
 
 def _save_roberta(folder: Path, texts: list[str], sizes: dict[str, Any]) -> None:
     """Write a model folder for spacy-transformers, with a tokenizer for the texts."""
-    learnt = ByteLevelBPETokenizer()
-    learnt.train_from_iterator(
-        texts,
-        vocab_size=sizes["vocab_size"],
-        special_tokens=SPECIAL_TOKENS,
-        show_progress=False,
-    )
-    learnt.save_model(str(folder))
+    learn_tokenizer(texts, sizes["vocab_size"]).save_model(str(folder))
     files = [str(folder / name) for name in ("vocab.json", "merges.txt")]
     RobertaTokenizerFast(*files).save_pretrained(folder)
     RobertaModel(RobertaConfig(**sizes)).save_pretrained(folder)
