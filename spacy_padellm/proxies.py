@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -25,6 +26,6 @@ def proxy_note(url: str) -> str:
     names = (f"{kind}_proxy", f"{kind.upper()}_PROXY")
     variable = next((name for name in names if os.environ.get(name)), None)
     origin = f"{variable} in the environment" if variable else "the system's settings"
-    # without its password
-    proxy = proxies[kind].rpartition("@")[2].rpartition("//")[2]
+    # without its password, and what else may be secret
+    proxy = re.split("[/?#]", proxies[kind].rpartition("@")[2].rpartition("//")[2])[0]
     return " " + Errors.P249.format(proxy=proxy, origin=origin, host=host)

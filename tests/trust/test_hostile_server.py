@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -265,6 +266,35 @@ def test_hostile_server_key_in_the_name_of_a_model_is_not_shown(
     server.fault = lambda path, body: (200, {}, names)
     with pytest.raises(ValueError, match=r"serves: \*\*\*"):
         list(stream(server, prompt, api_key_env="NER_KEY", model="small"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("NER_KEY", "a\\sk-0123"),
+        ("NER_KEY", "a'sk-0123\"b"),
+        ("NER_KEY", "sk-0123+/="),
+        ("OPENAI_ORG_ID", "sk-0123"),
+        ("OPENAI_CUSTOM_HEADERS", "X-Other: a\nX-Key: sk-0123"),
+    ],
+)
+def test_hostile_server_secret_in_another_form_is_not_shown(
+    server: SmallServer,
+    prompt: PromptTokens,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv("NER_KEY", "sk-0123456789")
+    monkeypatch.setenv(variable, value)
+    secret = value.rpartition(": ")[2]
+    words = f"{secret!r} {json.dumps(secret)} {quote(secret)} {quote(secret, safe='')}"
+    answer = json.dumps({"error": {"message": words}}).encode()
+    server.fault = always(prompt, (400, {}, answer))
+    server_decoder = ServerDecoder(server.url, api_key_env="NER_KEY", max_retries=0)
+    (error,) = server_decoder.stream(DecodeJob(prompt, LABELS), [BAD])
+    assert "***" in str(error)
+    assert "sk-0123" not in str(error)
 
 
 # Servers that die

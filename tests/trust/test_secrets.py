@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from helpers import LABELS, TEXT, make_nlp, named
 from trust_helpers import write_model
 
 from spacy_padellm.decoding.server.connection import Connection
-from spacy_padellm.decoding.server.settings import ServerSettings
+from spacy_padellm.decoding.server.secrets import find_secrets, hide
+from spacy_padellm.decoding.server.settings import ServerSettings, check_url
+from spacy_padellm.proxies import proxy_note
 
 HOST = "ner.example.com"
 PROMPT = {"@misc": "spacy-padellm.Prompt.v1", "preset": "paper-en"}
@@ -167,3 +170,42 @@ def test_secrets_do_not_go_to_hosts_with_longer_names_than_those_named(
 
 def test_secrets_are_not_needed_by_a_server_without_a_key() -> None:
     assert connect(f"http://{HOST}/v1")
+
+
+# What error messages show
+
+
+@pytest.mark.parametrize("url", ["ab:secret@h/v1", "http:ab:secret@h", "//secret@h"])
+def test_secrets_in_an_address_without_slashes_are_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match="cannot be used") as caught:
+        check_url(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_secrets_of_a_proxy_that_cannot_be_read_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://ab:hunter2/word@proxy:80")
+    with pytest.raises(ValueError, match="proxies") as caught:
+        connect(f"https://{HOST}/v1")
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "***" in shown
+    assert "hunter2" not in shown
+
+
+def test_secrets_in_the_path_of_a_proxy_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://ab:pass@proxy:80/secret?secret#secret")
+    note = proxy_note(f"https://{HOST}/v1")
+    assert "proxy:80," in note
+    assert "secret" not in note
+
+
+def test_secrets_that_are_short_do_not_spoil_messages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Debug: 1")
+    monkeypatch.setenv("NER_KEY", "sk-0123")
+    words = "status 401: sk-0123 is unknown"
+    assert hide(words, find_secrets("NER_KEY")) == "status 401: *** is unknown"

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import quote, quote_plus
+from urllib.request import getproxies
 
 from spacy_padellm.errors import Errors
 
 DEFAULT_KEY = "OPENAI_API_KEY"
 HOSTS = "PADELLM_API_KEY_HOSTS"
 _OPENAI = "api.openai.com"
+_SHORTEST = 4  # characters; to cut out shorter ones would spoil a message
 # sent by the openai package itself, to any server
 _OPENAI_VARIABLES = (
     DEFAULT_KEY,
@@ -59,6 +65,48 @@ def check_secrets(url: Any, key_variable: str, *, proxy_note: str) -> None:
         if os.environ.get(variable, "").strip() and not is_openais:
             message = Errors.P505.format(variable=variable, host=host)
             raise ValueError(message + proxy_note)
+
+
+def find_secrets(key_variable: str) -> list[str]:
+    """Find the secrets that requests hold, as error messages may show them.
+
+    key_variable (str): The environment variable with the API key.
+    RETURNS (list[str]): The API key, what the openai package sends by itself, and the
+        passwords of proxies: as they are, escaped, and quoted, the longest first.
+    """
+    found = [os.environ.get(name, "") for name in (key_variable, *_OPENAI_VARIABLES)]
+    headers = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
+    found += [header.partition(":")[2] for header in headers]
+    found += _proxy_secrets()
+    found = [secret.strip() for secret in found]
+    forms = {f for secret in found if len(secret) >= _SHORTEST for f in _forms(secret)}
+    return sorted(forms, key=len, reverse=True)
+
+
+def hide(words: str, secrets: Sequence[str]) -> str:
+    """Cut secrets out of words.
+
+    words (str): The words.
+    secrets (Sequence[str]): What `find_secrets` returned.
+    """
+    for secret in secrets:
+        words = words.replace(secret, "***")
+    return words
+
+
+def _proxy_secrets() -> Iterator[str]:
+    for proxy in getproxies().values():
+        user = proxy.rpartition("@")[0]
+        name, _, password = user.partition("//")[2].partition(":")
+        secret = password or name
+        # of an address that cannot be read, errors show parts
+        yield from (secret, *re.split("[/?#]", secret))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """A secret, and how Python, JSON and addresses write it."""
+    yield from (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1])
+    yield from (quote(secret), quote(secret, safe=""), quote_plus(secret))
 
 
 def _named_hosts() -> set[str]:

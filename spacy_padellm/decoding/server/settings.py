@@ -34,7 +34,8 @@ def check_url(url: str) -> None:
     """
     if not _is_address(url) or url != url.strip():
         # without what may be secret
-        shown = re.sub(r"[?#].*", "", re.sub(r"//.*@", "//", url), flags=re.DOTALL)
+        shown = re.sub(r"^(\w+:/*)?.*@", r"\1", url, flags=re.DOTALL)
+        shown = re.sub(r"[?#].*", "", shown, flags=re.DOTALL)
         raise ValueError(Errors.P171.format(url=shown))
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spacy_padellm.decoding.server.answers import MalformedAnswer
 from spacy_padellm.decoding.server.bounded import make_http_client, most_bytes
-from spacy_padellm.decoding.server.secrets import check_secrets, read_key
+from spacy_padellm.decoding.server.secrets import (
+    check_secrets,
+    find_secrets,
+    hide,
+    read_key,
+)
 from spacy_padellm.decoding.server.settings import ServerSettings
 from spacy_padellm.errors import Errors
 from spacy_padellm.proxies import proxy_note
@@ -31,8 +36,9 @@ class Transport:
         """
         self._url = settings.base_url
         self._timeout = settings.timeout
-        self._key = read_key(settings.api_key_env)
-        self._client = _make_client(settings, self._key)
+        key = read_key(settings.api_key_env)
+        self._secrets = find_secrets(settings.api_key_env)
+        self._client = _make_client(settings, key, self._secrets)
         # the client has read the environment
         self.proxy_note = note = proxy_note(settings.base_url)
         variable = settings.api_key_env
@@ -99,12 +105,11 @@ class Transport:
         return refused
 
     def plain(self, words: str) -> str:
-        """Words of a server for a message: without the API key, and shortened.
+        """Words of a server for a message: without secrets, and shortened.
 
         words (str): The words.
         """
-        if self._key:
-            words = words.replace(self._key, "***")
+        words = hide(words, self._secrets)
         return "".join(char if char.isprintable() else " " for char in words[:_MESSAGE])
 
     def _words(self, error: Exception) -> str:
@@ -144,7 +149,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return seconds if 0 < seconds <= _LONGEST_RETRY_AFTER else None
 
 
-def _make_client(settings: ServerSettings, key: str) -> Any:
+def _make_client(settings: ServerSettings, key: str, secrets: Sequence[str]) -> Any:
     try:
         import openai
     except ImportError as error:
@@ -159,5 +164,6 @@ def _make_client(settings: ServerSettings, key: str) -> Any:
         )
     except Exception as error:
         # httpx raises any kind for an address, a proxy or certificates
-        url, found = settings.base_url[:_MESSAGE], str(error)[:_MESSAGE]
-        raise ValueError(Errors.P742.format(url=url, error=found)) from error
+        url, found = settings.base_url[:_MESSAGE], hide(str(error), secrets)[:_MESSAGE]
+        # its traceback would show what was cut out
+        raise ValueError(Errors.P742.format(url=url, error=found)) from None
