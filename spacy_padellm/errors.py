@@ -1015,6 +1015,10 @@ class Errors:
         "This kind of quantized model cannot be copied or pickled: {error}. Use one "
         "process and one device, or another method, such as bitsandbytes."
     )
+    P895 = (
+        "The files of the folder {folder} cannot be listed, so they cannot be checked "
+        "for code. Allow to read it (on Linux and macOS: chmod -R u+rX), or remove it."
+    )
 
 
 class Warnings:

@@ -251,7 +251,7 @@ def _check_hub(name: str, revision: str | None) -> Path | None:
     for file in _HUB_SETTINGS:
         path = fetch_optional_file(name, file, revision=revision)
         if path is not None:
-            check_settings_file(path, folder=path.parent, auto_map=False)
+            check_settings_file(path, folder=path.parent, on_hub=True)
             adapter = path.parent if file == ADAPTER else None
     return adapter
 

@@ -328,3 +328,17 @@ def test_trust_gguf_header_is_read_to_its_end(tmp_path: Path) -> None:
     check_gguf(write_gguf(tmp_path / "good.gguf", *fields[:-1]))
     with pytest.raises(ValueError, match="block_count"):
         check_gguf(write_gguf(tmp_path / "wrong.gguf", *fields))
+
+
+@pytest.mark.parametrize("key", ["extra_ids", "offset", "any_other"])
+def test_trust_tokenizer_with_too_many_tokens_of_its_own_is_refused(
+    model: Path, key: str
+) -> None:
+    change(model / "tokenizer_config.json", tokenizer_class="ByT5Tokenizer")
+    change(model / "tokenizer_config.json", **{key: 10**9})
+    assert refuses(model, Errors.P770, f"{key} = 1000000000")
+
+
+def test_trust_tokenizer_may_take_texts_of_any_length(model: Path) -> None:
+    change(model / "tokenizer_config.json", model_max_length=10**30, extra_ids=125)
+    assert load_model(str(model)).tokenizer is not None

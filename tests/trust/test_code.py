@@ -110,6 +110,27 @@ def test_trust_other_files_that_python_imports_are_neither_loaded_nor_copied(
     assert not (tmp_path / "copy").exists()
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        "custom_generate",
+        "cu\u017ftom_generate",
+        "custom\u200c_generate",
+        "modeling.\u017fo",
+    ],
+)
+def test_trust_names_that_some_systems_take_for_code_are_refused(
+    model: Path, file: str
+) -> None:
+    (model / file).write_bytes(b"")
+    assert refuses(model, file, "code")
+
+
+def test_trust_settings_that_some_systems_find_are_checked(model: Path) -> None:
+    change(model / "config.4.0.0.j\u017fon", auto_map={"AutoConfig": "c.C"})
+    assert refuses(model, "config.4.0.0.j\u017fon", "auto_map")
+
+
 def test_trust_all_files_that_this_python_imports_are_code() -> None:
     suffixes = {f".{s.rpartition('.')[2]}" for s in all_suffixes()}
     assert suffixes <= _CODE
@@ -467,6 +488,14 @@ def test_trust_hub_model_that_transformers_knows_runs_without_its_code(
 def test_trust_hub_model_that_names_a_kernel_is_refused(hub: Path) -> None:
     change(hub / "config.json", _attn_implementation="some-one/kernel")
     with pytest.raises(ValueError, match=r"in config\.json: _attn_implementation"):
+        load_model("some-one/some-model")
+
+
+def test_trust_hub_model_that_names_other_settings_is_refused(hub: Path) -> None:
+    # transformers would fetch them unchecked
+    change(hub / "config.json", configuration_files=["config.4.0.0.json"])
+    change(hub / "config.4.0.0.json", _attn_implementation="some-one/kernel")
+    with pytest.raises(ValueError, match=r"in config\.json: configuration_files"):
         load_model("some-one/some-model")
 
 

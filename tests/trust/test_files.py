@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -432,3 +433,18 @@ def test_files_of_code_come_back_from_bytes_if_they_are_trusted(
     config = named(model, model={"trust_remote_code": True})
     data = pipe_of(make_nlp(model=config, labels=LABELS, prompt=PROMPT)).to_bytes()
     assert pipe_of(make_nlp(model=config)).from_bytes(data).handle.lm()
+
+
+@pytest.mark.parametrize("part", [".", "sub/deeper"])
+def test_files_of_a_folder_that_cannot_be_listed_are_not_loaded(
+    model: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model / part
+    folder.mkdir(parents=True, exist_ok=True)
+    mode = folder.stat().st_mode
+    folder.chmod(0o311)
+    # as for the owner, also where the tests run as root
+    monkeypatch.setattr(os, "access", lambda p, _: os.stat(p).st_mode & stat.S_IRUSR)
+    with pytest.raises(ValueError, match="cannot be listed"):
+        load_model(str(model))
+    folder.chmod(mode)

@@ -16,6 +16,9 @@ from spacy_padellm.errors import Errors
 _COUNTS = re.compile(r"(?!.*(?:max|size)).*(?:layer|block|depth|label|types)")
 _HARMLESS = re.compile(r".*(?:theta|base|max|length|window|seed|param)")
 _MOST_COUNTED = 10_000
+# tokens that a tokenizer adds, in time that grows with the square of their number
+_ADDED = ("extra_ids", "offset")
+_MOST_ADDED = 1000
 _MOST = 1 << 24
 _MOST_ENTRIES = 50_000  # of a list or an object
 _MOST_REPLICATIONS = 100  # peft copies ranges of layers
@@ -59,6 +62,8 @@ def _most(field: str) -> float:
     """The largest whole number that a setting may have."""
     if field == "loftq_iter":
         return _MOST_STEPS
+    if field in _ADDED:
+        return _MOST_ADDED
     if _COUNTS.match(field):
         return _MOST_COUNTED
     return math.inf if _HARMLESS.match(field) else _MOST

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ _TOKENIZERS = (
     "MistralCommonBackend",
 )
 _TOKENIZER = "tokenizer.json"
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 _VOCABULARIES = (_TOKENIZER, "vocab.json")  # large, and never read as settings
 # names of settings that hold the path of a file
 _FILE_ENDINGS = ("_file", "_spm", "_path", "vocab", "merges")
@@ -79,24 +81,35 @@ def check_code(folder: Path, *, trusted: bool) -> None:
     check_links(folder)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.suffix.lower() in _CODE or path.name.lower() == "custom_generate":
+        found = _found_as(path)
+        if Path(found).suffix in _CODE or found == "custom_generate":
             raise ValueError(Errors.P502.format(path=folder, file=name, found="code"))
         if path.is_file():
             check_settings_file(path, folder=folder)
 
 
-def check_settings_file(path: Path, *, folder: Path, auto_map: bool = True) -> None:
+def _found_as(path: Path) -> str:
+    """A name by which a file may be found where names differ by less than their case.
+
+    Some systems ignore joiners, and take the long s for an s.
+    """
+    name = path.name.casefold()
+    return "".join(char for char in name if unicodedata.category(char) != "Cf")
+
+
+def check_settings_file(path: Path, *, folder: Path, on_hub: bool = False) -> None:
     """Check that a file of settings names no code and no files elsewhere.
 
     Nor may it hold a pattern that may take very long, or numbers that no model has.
 
     path (Path): The file; files other than settings in JSON are passed over.
     folder (Path): The model folder, for the error message.
-    auto_map (bool): Whether to refuse `auto_map`, too. transformers does not read it
-        from a model on the hub that is not trusted.
+    on_hub (bool): Whether the file is a model's on the hub. transformers does not read
+        `auto_map` there if it is not trusted, but it fetches settings that were not
+        checked if `configuration_files` names any.
     RAISES (ValueError): If it does.
     """
-    name = path.name.lower()
+    name = _found_as(path)
     is_vocabulary = name in _VOCABULARIES
     if not name.endswith(".json") or (is_vocabulary and name != _TOKENIZER):
         return
@@ -114,7 +127,7 @@ def check_settings_file(path: Path, *, folder: Path, auto_map: bool = True) -> N
         _check_amounts(settings, source=path)
         if is_vocabulary:
             return
-        found = next(named_code(settings, auto_map=auto_map), None)
+        found = next(named_code(settings, on_hub=on_hub), None)
         if found is None and name == _ADAPTER:
             found = adapter_code(settings)
         check_patterns(settings, source=path)
@@ -130,10 +143,10 @@ def _check_amounts(settings: Any, *, source: Path) -> None:
     source (Path): The file.
     RAISES (ValueError): If there is.
     """
-    name = source.name.lower()
+    name = _found_as(source)
     if name.startswith("tokenizer."):
         check_growth(settings, source=source)
-    elif name == _ADAPTER or name.startswith("config."):
+    elif name in (_ADAPTER, _TOKENIZER_CONFIG) or name.startswith("config."):
         check_announced(settings, source=source)
 
 
@@ -177,17 +190,18 @@ def _is_transformers(mapping: Any) -> bool:
     return isinstance(library, str) and library.startswith("transformers.")
 
 
-def named_code(settings: Any, *, auto_map: bool = True) -> Iterator[str]:
+def named_code(settings: Any, *, on_hub: bool = False) -> Iterator[str]:
     """Find settings, at any depth, that name code or files elsewhere.
 
     settings (Any): Settings as in JSON.
-    auto_map (bool): See `check_settings_file`.
+    on_hub (bool): See `check_settings_file`.
     YIELDS (str): The key and its value.
     """
     for key, content in _items(settings):
-        if key == "auto_map" and not auto_map:
+        if key == "auto_map" and on_hub:
             continue
-        if not _rule(key)(content):
+        fetches = on_hub and key == "configuration_files" and not _is_empty(content)
+        if fetches or not _rule(key)(content):
             yield f"{key} = {repr(content)[:_SHOWN]}"
 
 

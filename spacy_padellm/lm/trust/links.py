@@ -15,9 +15,14 @@ def check_links(folder: Path) -> None:
 
     folder (Path): The model folder.
     RAISES (ValueError): If a link leads elsewhere, or to no file, or if there is a pipe
-        or a device.
+        or a device, or a folder whose files cannot be listed.
     """
-    for path in folder.rglob("*"):
+    for path in (folder, *folder.rglob("*")):
+        # files that are not listed may still be opened by their names
+        if path.is_dir() and not os.access(path, os.R_OK):
+            raise ValueError(Errors.P895.format(folder=path))
+        if path == folder:
+            continue
         check_link(path, folder)
         # to read a pipe would wait for ever
         if not (path.is_file() or path.is_dir()):
