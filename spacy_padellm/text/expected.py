@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,8 +58,14 @@ def expect_mentions(
     count = {s.label: float(kept[s.label]) for s in spans}
     found = {s.label: 1.0 for s in spans}  # probability that none was missed
     known = set()
+    # a text of many lines has as many windows as mentions
+    spans = sorted(spans, key=lambda span: span.start)
+    starts = [span.start for span in spans]
     for window in windows:
-        inside = [s for s in spans if window.start <= s.start < window.end]
+        first, end = (
+            bisect_left(starts, place) for place in (window.start, window.end)
+        )
+        inside = spans[first:end]
         for label, at_least in window.at_least.items():
             known.add(label)
             scores = [s.score for s in inside if s.label == label]

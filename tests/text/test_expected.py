@@ -121,3 +121,26 @@ def test_expected_scores_are_calibrated() -> None:
 
 def test_expected_of_a_doc_that_no_component_read_is_empty() -> None:
     assert NLP.make_doc("Bob")._.padellm_expected == {}
+
+
+def test_expected_of_many_windows_looks_at_each_span_few_times() -> None:
+    reads = 0
+
+    class Counted:
+        label, score = "A", 0.8
+
+        def __init__(self, start: int) -> None:
+            self._start = start
+
+        @property
+        def start(self) -> int:
+            nonlocal reads
+            reads += 1
+            return self._start
+
+    number = 200
+    windows = [window(10 * n, 10 * n + 10, A=[0.9, 0.2]) for n in range(number)]
+    spans = [Counted(10 * n) for n in reversed(range(number))]
+    found = expect_mentions(windows, spans, lambda label: THRESHOLD)  # type: ignore[arg-type]
+    assert found["A"] == pytest.approx([1.1 * number, 1 - 0.8**number])
+    assert reads < 10 * number
