@@ -21,6 +21,7 @@ from spacy_padellm.lm.files.bundled import BUNDLED
 from spacy_padellm.lm.handle.stamp import base_models
 from spacy_padellm.lm.lora import ADAPTER
 from spacy_padellm.pipeline.bundled import load_pipeline
+from spacy_padellm.pipeline.merging import forget_pipeline
 
 FACTORY = "padellm_ner"
 PROBE = "Ada Lovelace was born in London."
@@ -99,6 +100,8 @@ def load_checked(name: str) -> Language:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
     try:
         nlp = load_pipeline(name)
+        # a DocBin is written with moved spans, and Parquet without spans
+        forget_pipeline(nlp)
         nlp(PROBE)
     except Exception as error:  # components may raise anything
         raise AnnotateError(Errors.P408.format(name=name, error=error)) from error

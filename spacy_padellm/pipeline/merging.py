@@ -30,6 +30,15 @@ def note_pipeline(pipe: _P, nlp: Language) -> _P:
     return pipe
 
 
+def forget_pipeline(nlp: Language) -> None:
+    """Let no component of a pipeline be warned of: its spans are moved, or not read.
+
+    nlp (Language): The pipeline.
+    """
+    for pipe in [pipe for pipe, noted in _pipelines.items() if noted() is nlp]:
+        del _pipelines[pipe]
+
+
 def warn_of_merging(pipe: _Pipe, *, name: str, spans_key: str) -> None:
     """Warn once of a later component that leaves a component's spans behind.
 

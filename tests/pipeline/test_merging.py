@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from helpers import NAME, TEXT, trained
+
+from spacy_padellm.annotate.pipeline import load_checked
 
 MOVE = "padellm_move_spans"
 
@@ -57,3 +61,17 @@ def test_merging_that_leaves_no_spans_behind_is_not_told(
         nlp.disable_pipe("merge_entities")
     nlp(TEXT)
     assert not told(caplog)
+
+
+def test_merging_is_not_told_where_annotate_moves_the_spans(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    nlp = trained()
+    nlp.add_pipe("merge_entities")
+    nlp.to_disk(tmp_path)
+    loaded = load_checked(str(tmp_path))
+    loaded(TEXT)
+    assert not told(caplog)
+    # the others still are
+    nlp(TEXT)
+    assert len(told(caplog)) == 1
