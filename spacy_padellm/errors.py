@@ -1007,9 +1007,9 @@ class Errors:
     P708 = (
         "The model '{name}' does not fit the memory of its device: {error}. Load its "
         'weights in few bits with quantization_config = {{"load_in_4bit": true}}, or '
-        'with dtype = "bfloat16"; use a smaller model; or let a server run it on '
-        "several GPUs, with spacy-padellm.ServerDecoder.v1. Without a server, a model "
-        "is never split between devices."
+        'with dtype = "bfloat16"; split it over several GPUs with device_map = "auto"; '
+        "use a smaller model; or let a server run it, with "
+        "spacy-padellm.ServerDecoder.v1."
     )
     P709 = (
         "This kind of quantized model cannot be copied or pickled: {error}. Use one "
@@ -1018,6 +1018,57 @@ class Errors:
     P895 = (
         "The files of the folder {folder} cannot be listed, so they cannot be checked "
         "for code. Allow to read it (on Linux and macOS: chmod -R u+rX), or remove it."
+    )
+
+    # Models over several GPUs
+    P880 = (
+        "device = {device!r} and device_map = {device_map!r} are both set in the "
+        "component's model block. Set device for a model on one device, or device_map "
+        "for a model over several GPUs, and leave the other out."
+    )
+    P881 = (
+        "device_map is {value!r}. Set it to null for a model on one device, to one of "
+        "{known} for a model over several GPUs, or to the device of each part of the "
+        'model, e.g. {{"model.embed_tokens": 0, "model.layers": 1, ...}}.'
+    )
+    P882 = (
+        "device_map has parts of the model on {devices}. Parts on the CPU or the disk "
+        "would be copied to a GPU in each pass. Give all parts a GPU. If they are too "
+        'small, load the weights in few bits with quantization_config = {{"load_in_4bit'
+        '": true}}.'
+    )
+    P883 = (
+        "device_map needs accelerate, which is not installed. Install it with: pip "
+        "install accelerate. Or set device_map = null for a model on one device."
+    )
+    P884 = (
+        "The model '{name}' does not fit the memory of the GPUs together: parts of it "
+        "would be left on the CPU or the disk, and copied to a GPU in each pass. Load "
+        'its weights in few bits with quantization_config = {{"load_in_4bit": true}}, '
+        "or use a smaller model."
+    )
+    P885 = (
+        "The decoder's devices are {devices}, but the model is split over several GPUs "
+        "by device_map, and has no copies. Set devices = [] in the decoder, or "
+        "device_map = null in the model block."
+    )
+    P886 = (
+        "A model with a device_map is not trained, nor is its loss computed: it only "
+        "annotates. Set device_map = null. If the model is too large for one GPU then, "
+        'train adapters on weights in few bits, with quantization_config = {{"load_in_'
+        '4bit": true}} and lora, or a smaller model.'
+    )
+    P887 = (
+        "device_map names the device {device!r}, and torch sees {count} CUDA "
+        "device(s). Name those that are there, from 0, or let them be chosen with "
+        'device_map = "auto", for a saved pipeline with spacy.load(path, config={{'
+        '"components.padellm_ner.model.device_map": "auto"}}).'
+    )
+    P888 = (
+        "device_map does not fit the model '{name}': {error}. It must have a device "
+        "for each part of the model. Those of a Llama are model.embed_tokens, "
+        "model.rotary_emb, model.layers, model.norm and lm_head. Or set device_map = "
+        '"auto".'
     )
 
 

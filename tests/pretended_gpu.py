@@ -157,22 +157,27 @@ class PretendedGPUs(TorchFunctionMode):
 
     waits (list[str]): The operations for which Python waited for a GPU.
     pageable (list[str]): Transfers to a GPU from memory that is not pinned.
+    moves (list[str]): Transfers from one GPU to another.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.waits: list[str] = []
         self.pageable: list[str] = []
+        self.moves: list[str] = []
 
     def forget(self) -> None:
         """Forget what was noted so far."""
         self.waits.clear()
         self.pageable.clear()
+        self.moves.clear()
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = dict(kwargs or {})
+        if func in (torch.device, torch._C._nn._parse_to) and type(args[0]) is int:
+            args = (f"cuda:{args[0]}", *args[1:])
         special = _SPECIAL.get(func)
         if special is not None:
             return special(self, *args, **kwargs)
@@ -205,11 +210,15 @@ class PretendedGPUs(TorchFunctionMode):
                 device = device if argument is None else argument
         copy = kwargs.get("copy", flags[1] if len(flags) > 1 else False)
         before, dtype = tensor.device, dtype or tensor.dtype
+        if "meta" in (before.type, str(device)):
+            return tensor.to(*args, **kwargs)
         after = before if device is None else _gpu(device) or torch.device(device)
         if before == after:
             return tensor.to(dtype, copy=copy)
         if after.type == "cpu":
             return self.cpu(tensor).to(dtype)
+        if before.type == "cuda":
+            self.moves.append(_caller("to"))
         if before.type == "cpu" and tensor.numel() and not hasattr(tensor, "pinned"):
             self.pageable.append(_caller("to"))
         return GPUTensor(_numbers(tensor).to(dtype, copy=True), after, self)

@@ -16,6 +16,7 @@ import torch
 
 from spacy_padellm.compat import tensor_version
 from spacy_padellm.decoding.base import DecodeJob
+from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.choose import choose_device, on_device
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.quantization.compute import is_quantized
@@ -84,8 +85,11 @@ def make_replicas(
     devices (Sequence[str]): Device names. A device that is listed twice gets two
         replicas. An empty list means the model's own device.
     RETURNS (list[Replica]): In the order of `devices`.
-    RAISES (ValueError): If a device is unknown or not available.
+    RAISES (ValueError): If a device is unknown or not available, or the model is on
+        several already.
     """
+    if devices and lm.shares:
+        raise ValueError(Errors.P885.format(devices=list(devices)))
     home = _numbered(lm.device)
     targets = [_numbered(choose_device(device)) for device in devices] or [home]
     if targets == [home]:

@@ -247,10 +247,10 @@ def borrow_graph_runner(lm: LanguageModel) -> Iterator[GraphRunner | None]:
     """Borrow the captured passes of a model, for one text at a time.
 
     lm (LanguageModel): The model.
-    YIELDS (GraphRunner | None): None on a CPU, while another thread has borrowed the
-        runner, and if the model cannot be captured.
+    YIELDS (GraphRunner | None): None on a CPU and on several GPUs, while another thread
+        has borrowed the runner, and if the model cannot be captured.
     """
-    if lm.device.type != "cuda":
+    if lm.device.type != "cuda" or lm.shares:
         yield None
         return
     weights = tuple(parameter.data_ptr() for parameter in lm.model.parameters())

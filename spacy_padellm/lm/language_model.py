@@ -20,6 +20,8 @@ from spacy_padellm.lm.attention.cascade import (
 from spacy_padellm.lm.attention.interface import used_by
 from spacy_padellm.lm.attention.packed import PackedAttention, packed_attention
 from spacy_padellm.lm.attention.padded import PaddedAttention, training_attention
+from spacy_padellm.lm.attention.split import SplitAttention, TreeAttention
+from spacy_padellm.lm.devices.split import weight_shares
 from spacy_padellm.lm.devices.upload import send, upload
 from spacy_padellm.lm.layers.buckets import bucket, fill_bucket
 from spacy_padellm.lm.layers.fused import Layers, read_layers
@@ -38,7 +40,10 @@ from spacy_padellm.tree.token_tree import TreeBatch
 
 
 class LanguageModel:
-    """A causal LM with its tokenizer, ready to run on token trees."""
+    """A causal LM with its tokenizer, ready to run on token trees.
+
+    shares (dict[torch.device, float]): See `weight_shares`: empty on one device.
+    """
 
     def __init__(
         self,
@@ -50,7 +55,8 @@ class LanguageModel:
     ) -> None:
         """Wrap a model and its tokenizer.
 
-        model (transformers.PreTrainedModel): The model, on its device.
+        model (transformers.PreTrainedModel): The model, on its device, or split over
+            several by `split`.
         tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
         tags (TaughtTags | None): The tags that the model was trained to give the tokens
             of its texts.
@@ -60,6 +66,7 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self.tags = TaughtTags() if tags is None else tags
         self.quantized = quantized
+        self.shares = weight_shares(model)
         self._prompts: dict[Prompt, PromptTokens] = {}
         self._head = VocabularyHead(model)
         self._layers: Layers | None = None
@@ -142,8 +149,14 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """The model's device."""
+        """The model's device, or that of its inputs."""
         return self._embeddings.device
+
+    @property
+    def output_device(self) -> torch.device:
+        """The device of the logits: another than `device` if the model is split."""
+        device: torch.device = self.model.get_output_embeddings().weight.device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -285,11 +298,10 @@ class LanguageModel:
             ],
             self.device,
         )
-        attention: PackedAttention | CascadeAttention
-        if cascade and can_cascade(self.model):
-            attention = cascade_attention(packed, cache, slots)
-        else:
-            attention = packed_attention(packed, cache, slots, dtype=self.dtype)
+        logits_at, tags_at, names = (
+            part.to(self.output_device) for part in (logits_at, tags_at, names)
+        )
+        attention = self._attention(packed, cache, slots, cascade=cascade)
         with self.lock:
             # texts may be decoded while the model is trained
             self.set_training(False)
@@ -297,23 +309,43 @@ class LanguageModel:
             tag_logits = self.project(hidden, tags_at, names)
         return logits[: len(logit_positions)], tag_logits[: len(tag_positions)]
 
+    def _attention(
+        self,
+        packed: PackedBatch,
+        cache: TreeKVCache,
+        slots: torch.Tensor,
+        *,
+        cascade: bool,
+    ) -> TreeAttention:
+        """Prepare the attention of a pass, on each device that has layers."""
+
+        def prepare(slots: torch.Tensor) -> PackedAttention | CascadeAttention:
+            if cascade and can_cascade(self.model):
+                return cascade_attention(packed, cache, slots)
+            return packed_attention(packed, cache, slots, dtype=self.dtype)
+
+        if not self.shares:
+            return prepare(slots)
+        return SplitAttention({on: prepare(slots.to(on)) for on in self.shares})
+
     def packed_forward(
         self,
         ids: torch.Tensor,
         positions: torch.Tensor,
-        attention: PackedAttention | CascadeAttention,
+        attention: TreeAttention,
         logit_positions: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run the model over packed tokens. The caller must hold `lock`.
 
         ids, positions (int64): (tokens,), token ids and position ids.
-        attention (PackedAttention | CascadeAttention): The attention of the pass.
-        logit_positions (int64): The tokens whose next-token logits are computed.
+        attention (TreeAttention): The attention of the pass.
+        logit_positions (int64): The tokens whose next-token logits are computed, on
+            the `output_device`.
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (logit_positions,
             vocabulary), and the last hidden states of all tokens (tokens, size).
         """
         if self.layers is not None:
-            hidden = self.layers(ids, positions, attention)
+            hidden = self.layers(ids, positions, attention).to(self.output_device)
             return self._head_logits(hidden, logit_positions), hidden
         # a mask of the smallest size: `attend` uses its own masks
         mask = torch.zeros(1, 1, 1, 1, dtype=self.dtype, device=self.device)
@@ -327,7 +359,7 @@ class LanguageModel:
         inputs (Any): Arguments of the model's forward function.
         """
         # project a single token; its logits are not used
-        with self._head.at(torch.zeros(1, dtype=torch.long, device=self.device)):
+        with self._head.at(torch.zeros(1, dtype=torch.long, device=self.output_device)):
             self.model(**inputs, **{cache_argument(self.model): cache}, use_cache=True)
 
     @property
@@ -365,7 +397,7 @@ class LanguageModel:
         inputs = {"input_ids": self._index(ids)}
         if positions is not None:
             inputs["position_ids"] = self._index(positions)
-        with self._head.at(self._index(logit_positions)):
+        with self._head.at(self._index(logit_positions).to(self.output_device)):
             output = self.model(**inputs, attention_mask=mask, use_cache=False)
             logits: torch.Tensor = output.logits[0]
             return logits, self._head.hidden

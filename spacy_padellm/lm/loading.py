@@ -12,6 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from spacy_padellm.compat import dtype_option, no_questions
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.devices.device_map import DeviceMap, map_option
+from spacy_padellm.lm.devices.split import split
 from spacy_padellm.lm.files.build import build_model
 from spacy_padellm.lm.files.gguf import is_gguf, read_gguf, read_gguf_tokenizer
 from spacy_padellm.lm.files.hub import fetch_file, fetch_optional_file, why_offline
@@ -58,6 +60,7 @@ def load_model(
     device: torch.device | None = None,
     trust_remote_code: bool = False,
     quantization: Mapping[str, Any] | None = None,
+    device_map: DeviceMap | None = None,
 ) -> LanguageModel:
     """Load a model that is not shared.
 
@@ -67,11 +70,12 @@ def load_model(
     device (torch.device | None): The model's device; None is the CPU.
     trust_remote_code (bool): Whether code in the model's repository may run.
     quantization (Mapping[str, Any] | None): `quantization_config` of the config.
+    device_map (DeviceMap | None): Splits the model over several devices.
     RETURNS (LanguageModel): In evaluation mode.
     RAISES (ValueError): If the model is missing, corrupt or incomplete, its
         architecture is not known, it has code that is not trusted, it is quantized in
         another way, its settings announce more than it has, or it does not fit the
-        device.
+        device, or accelerate is needed and missing.
     """
     device = device or torch.device("cpu")
     source = find_model(name)
@@ -79,7 +83,11 @@ def load_model(
     _check_code(source, revision, trusted=trust_remote_code)
     if isinstance(source, Path) and is_gguf(source):
         model, tokenizer = read_gguf(
-            source, dtype=dtype, device=device, quantization=quantization
+            source,
+            dtype=dtype,
+            device=device,
+            quantization=quantization,
+            device_map=device_map,
         )
         return LanguageModel(model.eval(), tokenizer)
     options: dict[str, Any] = {
@@ -87,6 +95,7 @@ def load_model(
         "device": device,
         "trust_remote_code": trust_remote_code,
         "quantization": quantization,
+        "device_map": device_map,
     }
     if isinstance(source, Path) and (source / ADAPTER).is_file():
         return _load_adapted(source, **options)
@@ -101,6 +110,7 @@ def _load_plain(
     device: torch.device,
     trust_remote_code: bool,
     quantization: Mapping[str, Any] | None,
+    device_map: DeviceMap | None,
 ) -> LanguageModel:
     """Load a model of a folder or the hub that is no adapter."""
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
@@ -116,14 +126,17 @@ def _load_plain(
     with _loading():
         check_size(config, limits, source)
     few_bits = loading_options(config, quantization, dtype=dtype, device=device)
+    placing = few_bits | map_option(device_map)
     with _loading(), limited(limits, source), as_load_errors(source):
         model, missing = _read_weights(
-            source, config, dtype=dtype, options=options, few_bits=few_bits
+            source, config, dtype=dtype, options=options, placing=placing
         )
     check_complete(source, missing)
+    if device_map is not None:
+        split(model, str(source))
     with as_load_errors(source):
         # straight from the file to a GPU, without a copy in the machine's memory
-        model = on_its_device(model, device).eval()
+        model = on_its_device(model, None if device_map else device).eval()
         if isinstance(source, Path):
             model = _leave_file(model)
     quantized = _is_in_few_bits(source) and not few_bits
@@ -137,6 +150,7 @@ def _load_adapted(
     device: torch.device,
     trust_remote_code: bool,
     quantization: Mapping[str, Any] | None,
+    device_map: DeviceMap | None,
 ) -> LanguageModel:
     """Load a LoRA adapter with its base model."""
     with _loading():
@@ -150,6 +164,7 @@ def _load_adapted(
             device=device,
             trust_remote_code=trust_remote_code,
             quantization=quantization,
+            device_map=device_map,
         )
     except ValueError as error:
         message = Errors.P722.format(path=folder, name=base_name, error=error)
@@ -168,19 +183,19 @@ def _read_weights(
     *,
     dtype: torch.dtype,
     options: Mapping[str, Any],
-    few_bits: Mapping[str, Any],
+    placing: Mapping[str, Any],
 ) -> tuple[Any, list[str]]:
     """The model, and the names of missing weights."""
     if isinstance(source, Path) and _is_in_few_bits(source):
         weights = read_quantized(source, dtype=dtype)
-        return build_model(config, weights, dtype=dtype, options=few_bits)
+        return build_model(config, weights, dtype=dtype, options=placing)
     model, report = AutoModelForCausalLM.from_pretrained(
         source,
         config=config,
         output_loading_info=True,
         **dtype_option(dtype),
         **options,
-        **few_bits,
+        **placing,
     )
     return model, report["missing_keys"]
 

@@ -34,17 +34,18 @@ class VocabularyHead:
             self._hook.remove()
         self._hook = hook_vocabulary_head(model, self)
 
-    def __call__(self, module: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def __call__(self, module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Keep the hidden states, and return those at the positions: torch's hook.
 
         module (torch.nn.Module): The vocabulary head.
         args (tuple): The hidden states, (rows, width, size).
-        RETURNS (tuple | None): The hidden states (1, positions, size) to project; None
-            keeps all.
+        RETURNS (tuple): The hidden states to project, on the head's device:
+            (1, positions, size), or all.
         """
+        hidden = args[0].to(module.weight.device)
         if self._positions is None:
-            return None
-        self._hidden = args[0].flatten(0, 1)
+            return (hidden,)
+        self._hidden = hidden.flatten(0, 1)
         return (self._hidden[self._positions][None],)
 
     @contextmanager

@@ -36,6 +36,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
         "trust_remote_code": False,
         "lora": None,
         "quantization_config": None,
+        "device_map": None,
     },
     "labels": None,  # or keys that are no strings would be an error of confection
     "prompt": None,

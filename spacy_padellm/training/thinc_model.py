@@ -12,6 +12,7 @@ from thinc.api import Model, serialize_attr
 from spacy_padellm.compat import is_made_from_config
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.devices.choose import check_device, check_dtype
+from spacy_padellm.lm.devices.device_map import check_accelerate, check_device_map
 from spacy_padellm.lm.handle.handle import ModelHandle
 from spacy_padellm.lm.handle.source import ModelSource
 from spacy_padellm.lm.model_names import check_name, is_here
@@ -34,6 +35,7 @@ def make_causal_lm(
     trust_remote_code: bool = False,
     lora: dict[str, Any] | None = None,
     quantization_config: dict[str, Any] | None = None,
+    device_map: str | dict[str, Any] | None = None,
 ) -> TreeModel:
     """`spacy-padellm.CausalLM.v1`: any causal LM of Hugging Face.
 
@@ -52,25 +54,31 @@ def make_causal_lm(
     quantization_config (dict[str, Any] | None): Settings of one of transformers'
         quantization methods, to load the weights in few bits, e.g. `{"load_in_4bit":
         True}`.
+    device_map (str | dict[str, Any] | None): Splits a model that is too large for one
+        GPU over several: "auto", "balanced", "balanced_low_0" or "sequential", or the
+        device of each part. Such a model only decodes.
     RAISES (ValueError): If only the config trusts the model's code, or a setting cannot
         be right.
     """
     check_request(trust_remote_code)
     check_quantization(quantization_config)
+    check_device_map(device_map, device)
     # a pipeline that is made from its config may bring the model later
     if not is_made_from_config():
         check_name(name)
         check_packages(quantization_config)
+        check_accelerate(device_map)
     if revision is not None and is_here(name):
         _warn_of_revision(name, revision)
     source = ModelSource(
         name=name,
         revision=revision,
         dtype=check_dtype(dtype),
-        device=check_device(resolve_device(device)),
+        device=device if device_map else check_device(resolve_device(device)),
         trust_remote_code=trust_remote_code,
         lora=lora,
         quantization=quantization_config,
+        device_map=device_map,
     )
     return _wrap(ModelHandle(source))
 
@@ -139,6 +147,8 @@ def _forward(
 ) -> tuple[Any, Callable[[float], list[Any]]]:
     """The summed loss of the trees; `backprop` takes the gradient of that sum."""
     lm = get_handle(model).lm()
+    if lm.shares:
+        raise ValueError(Errors.P886)
     # another thread may decode with the model between the two
     with lm.lock, torch.set_grad_enabled(is_train):
         lm.set_training(is_train)

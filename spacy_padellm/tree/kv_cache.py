@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ class TreeKVCache:
     """The keys and values of all layers of a model, for several trees.
 
     Each tree has a row, numbered from 0. A tree's slots are those of its `TokenTree`.
+    The keys and values of a layer are on the layer's device.
 
     rows, slots (int): The allocated size.
     """
@@ -127,9 +128,9 @@ class TreeKVCache:
 
 
 def _grouped(stores: Sequence[_Store]) -> list[list[_Store]]:
-    """Group stores whose buffers have the same shape and dtype."""
-    groups: dict[tuple[torch.Size, torch.dtype], list[_Store]] = {}
+    """Group stores whose buffers have the same shape, dtype and device."""
+    groups: dict[tuple[Any, ...], list[_Store]] = {}
     for store in stores:
-        kind = store.tensor.shape[3:], store.tensor.dtype
+        kind = store.tensor.shape[3:], store.tensor.dtype, store.tensor.device
         groups.setdefault(kind, []).append(store)
     return list(groups.values())

@@ -20,12 +20,21 @@ def pass_tokens(lm: LanguageModel) -> int:
     """
     if lm.device.type != "cuda":
         return CPU_TOKENS
-    free, _ = torch.cuda.mem_get_info(lm.device)
-    # torch keeps the memory of earlier passes, to use it again
-    free += torch.cuda.memory_reserved(lm.device)
-    free -= torch.cuda.memory_allocated(lm.device)
-    fitting = free // _MEMORY_SHARE // (CACHE_SHARE * slot_bytes(lm))
+    bytes_of_token = CACHE_SHARE * slot_bytes(lm)
+    # a device holds the keys and values of its layers
+    shares = lm.shares or {lm.device: 1.0}
+    fitting = min(
+        int(_free_memory(device) // _MEMORY_SHARE / (bytes_of_token * share))
+        for device, share in shares.items()
+    )
     return max(CPU_TOKENS, min(_MOST_GPU_TOKENS, fitting))
+
+
+def _free_memory(device: torch.device) -> int:
+    free, _ = torch.cuda.mem_get_info(device)
+    # torch keeps the memory of earlier passes, to use it again
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free
 
 
 def slot_bytes(lm: LanguageModel) -> int:

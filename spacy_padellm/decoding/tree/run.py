@@ -154,7 +154,7 @@ class TreeRun:
             tagged += [start - first + slot for slot in request.tagged]
         with torch.inference_mode(), on_device(self._lm.device):
             # a transfer to the device after the pass would wait for its end
-            (sent_pairs,) = upload([np.reshape(pairs, (-1, 2))], self._lm.device)
+            (sent_pairs,) = upload([np.reshape(pairs, (-1, 2))], self._lm.output_device)
             logits, tag_logits = self._forward(packed, logit_positions, tagged)
             return logits, read_outputs(logits, sent_pairs, tag_logits)
 

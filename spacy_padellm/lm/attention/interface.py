@@ -15,22 +15,19 @@ import torch
 from transformers import AttentionInterface
 
 from spacy_padellm.compat import attention_name, swapped_attention
-from spacy_padellm.lm.attention.cascade import CascadeAttention
-from spacy_padellm.lm.attention.packed import PackedAttention
 from spacy_padellm.lm.attention.products import QKV
+from spacy_padellm.lm.attention.split import TreeAttention
 
 NAME = "padellm_tree"
 _running = threading.local()
 
 
 @contextmanager
-def used_by(
-    config: Any, attention: PackedAttention | CascadeAttention
-) -> Iterator[None]:
+def used_by(config: Any, attention: TreeAttention) -> Iterator[None]:
     """Let a model of transformers attend to the rows of a cache.
 
     config (transformers.PretrainedConfig): The model's config.
-    attention (PackedAttention | CascadeAttention): The attention.
+    attention (TreeAttention): The attention.
     """
     # the sdpa attention of transformers ignores soft-capping
     _running.attention = attention

@@ -25,6 +25,8 @@ from transformers import (
 
 from spacy_padellm.compat import dtype_option
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.devices.device_map import DeviceMap, map_option
+from spacy_padellm.lm.devices.split import split
 from spacy_padellm.lm.files.build import build_model
 from spacy_padellm.lm.files.load_errors import as_load_errors
 from spacy_padellm.lm.files.tokenizer import check_tokenizer
@@ -62,6 +64,7 @@ def read_gguf(
     dtype: torch.dtype,
     device: torch.device,
     quantization: Mapping[str, Any] | None = None,
+    device_map: DeviceMap | None = None,
 ) -> tuple[Any, Any]:
     """Read a model and its tokenizer. Quantized weights are dequantized.
 
@@ -69,6 +72,7 @@ def read_gguf(
     dtype (torch.dtype): The dtype of the weights.
     device (torch.device): The model's device.
     quantization (Mapping[str, Any] | None): How the weights are quantized again.
+    device_map (DeviceMap | None): Splits the model over several devices.
     RETURNS (tuple[Any, Any]): A PreTrainedModel and a PreTrainedTokenizerBase.
     RAISES (ValueError): If gguf is not installed, the file cannot be read, or there is
         no rule for its tokenizer, or it announces more than it holds.
@@ -87,9 +91,12 @@ def read_gguf(
             )
         # transformers 5 saves no model that it read from a GGUF file
     options = loading_options(plain, quantization, dtype=dtype, device=device)
+    options |= map_option(device_map)
     with as_load_errors(file):
         model, _ = build_model(plain, read.state_dict(), dtype=dtype, options=options)
-        model = on_its_device(model, device)
+        model = on_its_device(model, None if device_map else device)
+    if device_map is not None:
+        split(model, str(file))
     model.config.name_or_path = ""  # the folder is gone
     return model, tokenizer
 

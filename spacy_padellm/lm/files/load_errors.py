@@ -37,6 +37,8 @@ def as_load_errors(source: Path | str) -> Iterator[None]:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         template = Errors.P116 if isinstance(source, Path) else Errors.P245
+        if "device_map" in str(error):
+            template = Errors.P888
         message = template.format(name=source, error=_words(error), known=NAMES)
         raise ValueError(message) from error
 

@@ -163,6 +163,7 @@ class ModelHandle:
                 device=device,
                 trust_remote_code=self.source.trust_remote_code,
                 quantization=self.source.quantization,
+                device_map=self.source.device_map,
             )
         return self._state.lm
 
@@ -202,9 +203,11 @@ class ModelHandle:
 
         special_tokens (Sequence[str]): The prompt's special tokens; missing ones are
             added to the tokenizer.
-        RAISES (ValueError): If the model cannot be loaded, or all its weights would be
-            trained, and they are quantized.
+        RAISES (ValueError): If the model cannot be loaded, is split over several
+            devices, or all its weights would be trained, and they are quantized.
         """
+        if self.source.device_map is not None:
+            raise ValueError(Errors.P886)
         if isinstance(self._state, InMemory) and self._state.trains:
             return self._state.lm
         state = self._state

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from spacy_padellm.lm.devices.device_map import DeviceMap
 from spacy_padellm.lm.handle.stamp import stamp_of
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
@@ -30,15 +31,17 @@ def load_shared(
     device: torch.device,
     trust_remote_code: bool,
     quantization: Mapping[str, Any] | None = None,
+    device_map: DeviceMap | None = None,
 ) -> LanguageModel:
     """Get a model that all pipes of the process share; it must not be changed.
 
-    name, revision, dtype, device, trust_remote_code, quantization: See `load_model`.
+    name, revision, dtype, device, trust_remote_code, quantization, device_map: See
+        `load_model`.
     """
     source = find_model(name)
     stamp = stamp_of(source) if isinstance(source, Path) else None
-    few_bits = json.dumps(quantization, sort_keys=True)
-    key = (str(source), revision, dtype, device, trust_remote_code, few_bits, stamp)
+    loading = json.dumps([quantization, device_map], sort_keys=True)
+    key = (str(source), revision, dtype, device, trust_remote_code, loading, stamp)
     with _sharing_lock:
         lm = _loaded.get(key)
         if lm is None:
@@ -49,6 +52,7 @@ def load_shared(
                 device=device,
                 trust_remote_code=trust_remote_code,
                 quantization=quantization,
+                device_map=device_map,
             )
             lm.pack_weights()
             _loaded[key] = lm

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from spacy_padellm.lm.devices.device_map import DeviceMap
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
@@ -15,6 +17,7 @@ class ModelSource:
         from scratch.
     revision (str | None): Branch, tag or commit of a hub model.
     dtype, device (str): As in the config.
+    device_map (DeviceMap | None): As in the config; None for a model on one device.
     trust_remote_code (bool): Whether code in the model's repository may run.
     lora (Mapping[str, Any] | None): Settings of peft's LoraConfig; None trains all
         weights.
@@ -29,3 +32,4 @@ class ModelSource:
     trust_remote_code: bool = False
     lora: Mapping[str, Any] | None = None
     quantization: Mapping[str, Any] | None = None
+    device_map: DeviceMap | None = None

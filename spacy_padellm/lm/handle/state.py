@@ -176,5 +176,6 @@ def state_of_files(
             device=device,
             trust_remote_code=code,
             quantization=source.quantization,
+            device_map=source.device_map,
         )
         return InMemory(lm, settings)

@@ -43,6 +43,11 @@ class _Norm:
         module = self.module
         return rms_norm(x, module.weight, module.variance_epsilon)
 
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.module.weight.device
+        return device
+
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
@@ -57,6 +62,11 @@ class _Layer:
     up: Projection
     down: Projection
 
+    @property
+    def device(self) -> torch.device:
+        """The layer's device."""
+        return self.norm.device
+
 
 @dataclass(frozen=True, slots=True)
 class Layers:
@@ -64,6 +74,7 @@ class Layers:
 
     heads, shared (int): Query heads, and heads of keys and values.
     size (int): The size of a head.
+    is_split (bool): Whether the layers are on several devices.
     """
 
     model: Any
@@ -72,6 +83,7 @@ class Layers:
     heads: int
     shared: int
     size: int
+    is_split: bool
 
     def __call__(
         self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend
@@ -89,6 +101,8 @@ class Layers:
         turned = self.heads + self.shared
         scale = self.size**-0.5
         for index, layer in enumerate(self.layers):
+            if self.is_split:
+                x, cos, sin = (part.to(layer.device) for part in (x, cos, sin))
             qkv = layer.qkv(layer.norm(x)).view(len(x), -1, self.size)
             qk = qkv[:, :turned]
             if layer.head_norms is not None:
@@ -98,7 +112,7 @@ class Layers:
             x = x + layer.out(attended.reshape(len(x), -1))
             hidden = layer.mlp_norm(x)
             x = x + layer.down(F.silu(layer.gate(hidden)) * layer.up(hidden))
-        return self.norm(x)
+        return self.norm(x.to(self.norm.device) if self.is_split else x)
 
     def _norm_heads(self, qk: torch.Tensor, norms: tuple[_Norm, _Norm]) -> torch.Tensor:
         parts = qk.split([self.heads, self.shared], 1)
@@ -150,4 +164,6 @@ def read_layers(model: Any, *, packed: bool = False) -> Layers | None:
         )
     size = inner.layers[0].self_attn.head_dim
     heads = config.num_attention_heads, config.num_key_value_heads
-    return Layers(inner, layers, _Norm(inner.norm), *heads, size)
+    norm = _Norm(inner.norm)
+    devices = {part.device for part in (*layers, norm, inner.embed_tokens.weight)}
+    return Layers(inner, layers, norm, *heads, size, is_split=len(devices) > 1)

@@ -140,15 +140,15 @@ def is_stored_quantized(folder: Path) -> bool:
     return isinstance(config, dict) and bool(config.get("quantization_config"))
 
 
-def on_its_device(model: Any, device: torch.device) -> Any:
+def on_its_device(model: Any, device: torch.device | None) -> Any:
     """Move a model that was loaded to a device; a quantized one is there already.
 
     model (transformers.PreTrainedModel): The model.
-    device (torch.device): The device.
+    device (torch.device | None): The device; None leaves the weights where they are.
     RETURNS (transformers.PreTrainedModel): The model.
     """
     if not is_quantized(model):
-        return model.to(device)
+        return model if device is None else model.to(device)
     for module in model.modules():
         # bitsandbytes changes 4-bit weights for CPUs with AVX-512 at their first use:
         # then they have no gradient, are saved with errors, and some widths fail
