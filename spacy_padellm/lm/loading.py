@@ -133,7 +133,7 @@ def _load_plain(
         )
     check_complete(source, missing)
     if device_map is not None:
-        split(model, str(source))
+        split(model, device_map, name=str(source))
     with as_load_errors(source):
         # straight from the file to a GPU, without a copy in the machine's memory
         model = on_its_device(model, None if device_map else device).eval()

@@ -16,18 +16,23 @@ import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.devices.device_map import DeviceMap
 
 
-def split(model: Any, name: str) -> None:
+def split(model: Any, device_map: DeviceMap, *, name: str) -> None:
     """Let a model run on the devices that its weights were loaded to.
 
-    model (transformers.PreTrainedModel): The model, loaded with a `device_map`.
+    model (transformers.PreTrainedModel): The model.
+    device_map (DeviceMap): The setting that it was loaded with.
     name (str): Its name in messages.
     RAISES (ValueError): If weights are not on their device because it has no room.
     """
     from accelerate.hooks import remove_hook_from_module
 
-    if any(parameter.device.type == "meta" for parameter in model.parameters()):
+    kinds = {parameter.device.type for parameter in model.parameters()}
+    wants_gpus = isinstance(device_map, str) and torch.cuda.is_available()
+    # weights that are copied to a GPU in each pass are "meta" between them
+    if "meta" in kinds or (wants_gpus and "cpu" in kinds):
         raise ValueError(Errors.P884.format(name=name))
     remove_hook_from_module(model, recurse=True)
     # peft and transformers would take it for a model with such hooks

@@ -96,7 +96,7 @@ def read_gguf(
         model, _ = build_model(plain, read.state_dict(), dtype=dtype, options=options)
         model = on_its_device(model, None if device_map else device)
     if device_map is not None:
-        split(model, str(file))
+        split(model, device_map, name=str(file))
     model.config.name_or_path = ""  # the folder is gone
     return model, tokenizer
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import LABELS, LIMITS, prepare, random_texts, same
+from conftest import LABELS, LIMITS, make_lm, on_cuda, prepare, random_texts, same
 from pretended_gpu import PretendedGPUs
 
 from spacy_padellm.decoding.base import decode
@@ -17,9 +17,12 @@ from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
+from spacy_padellm.lm.lora import with_lora
+from spacy_padellm.lm.saving.folder import write_model_folder
+from spacy_padellm.lm.task.config import TaskSettings
 
 pytestmark = pytest.mark.usefixtures("quiet")
-CPU = torch.device("cpu")
+MakeFolder = Callable[[LanguageModel], str]
 TEXTS = random_texts(seed=7, count=4)
 LLAMA = {
     "model.embed_tokens": 0,
@@ -48,23 +51,21 @@ MAPS: dict[str, tuple[str, Any]] = {
 
 
 @pytest.fixture
-def make_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[LanguageModel], str]:
+def make_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeFolder:
     # transformers 5 loads in threads, in which no GPUs are pretended
     monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "1")
 
     def save(lm: LanguageModel) -> str:
-        lm.model.save_pretrained(tmp_path)
-        lm.tokenizer.save_pretrained(tmp_path)
-        return str(tmp_path)
+        lm.model.save_pretrained(tmp_path / "base")
+        lm.tokenizer.save_pretrained(tmp_path / "base")
+        return str(tmp_path / "base")
 
     return save
 
 
 @pytest.mark.parametrize("case", MAPS)
 def test_split_loaded_model_finds_what_it_finds_on_one_device(
-    case: str, gpus: PretendedGPUs, make_folder: Callable[[LanguageModel], str]
+    case: str, gpus: PretendedGPUs, make_folder: MakeFolder
 ) -> None:
     kind, device_map = MAPS[case]
     lm, prompt = prepare(kind, "compact")
@@ -78,3 +79,95 @@ def test_split_loaded_model_finds_what_it_finds_on_one_device(
         assert same(decode(decoder, found, prompt, TEXTS, LABELS), expected)
     other = copy.deepcopy(found)
     assert same(decode(TreeDecoder(**LIMITS), other, prompt, TEXTS, LABELS), expected)
+
+
+@pytest.mark.parametrize("case", ["adapter", "few bits"])
+def test_split_model_of_another_form_finds_the_same(
+    case: str,
+    gpus: PretendedGPUs,
+    make_folder: MakeFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base, prompt = prepare("llama", "compact")
+    name = make_folder(base)
+    if case == "adapter":
+        pytest.importorskip("peft")
+        # peft reads an adapter to the first GPU, by ways that are not pretended
+        monkeypatch.setattr("peft.peft_model.infer_device", lambda: "cpu")
+        lm = load_model(name)
+        lm.add_special_tokens(["<new>"])  # makes the head another module
+        lm = with_lora(lm, {"r": 2}, name=name, revision=None, new_tokens=[])
+    else:
+        lm = LanguageModel(base.model, base.tokenizer, quantized=True)
+    settings = TaskSettings(prompt=prompt.prompt, labels=LABELS)
+    write_model_folder(tmp_path / "model", lm, settings, dtype=torch.float32)
+    expected = load_model(str(tmp_path / "model"))
+    device_map = {**LLAMA, "lm_head": 0}
+    found = load_model(str(tmp_path / "model"), device_map=device_map)
+    assert found.output_device == torch.device("cuda:0")
+    assert len(found.shares) == 2
+    assert found.quantized == (case == "few bits")
+    for decoder in (TreeDecoder(**LIMITS), BatchDecoder(**LIMITS)):
+        mentions = decode(decoder, expected, prompt, TEXTS, LABELS)
+        assert same(decode(decoder, found, prompt, TEXTS, LABELS), mentions)
+
+
+def test_split_model_has_no_hooks_of_accelerate(
+    gpus: PretendedGPUs, make_folder: MakeFolder
+) -> None:
+    model = load_model(make_folder(make_lm("llama")), device_map=LLAMA).model
+    assert not any(hasattr(module, "_hf_hook") for module in model.modules())
+    assert "to" not in vars(model)
+    assert not hasattr(model, "hf_device_map")
+
+
+@pytest.mark.filterwarnings("ignore:Current model requires")
+@pytest.mark.parametrize("room", [0, 60_000])
+def test_split_model_that_does_not_fit_is_an_error(
+    room: int,
+    gpus: PretendedGPUs,
+    make_folder: MakeFolder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = make_folder(make_lm("llama"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (room, room))
+    with pytest.raises(ValueError, match=r"does not fit .* together.*load_in_4bit"):
+        load_model(name, device_map="auto")
+
+
+@pytest.mark.parametrize("device_map", ["auto", {"model": 1, "lm_head": "cuda:1"}])
+def test_split_model_on_one_device_is_a_plain_one(
+    device_map: Any,
+    gpus: PretendedGPUs,
+    make_folder: MakeFolder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if device_map == "auto":
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    lm, prompt = prepare("llama", "compact")
+    expected = decode(TreeDecoder(**LIMITS), lm, prompt, TEXTS, LABELS)
+    found = load_model(make_folder(lm), device_map=device_map)
+    assert found.shares == {}
+    assert found.device == torch.device("cuda", 0 if device_map == "auto" else 1)
+    assert same(decode(TreeDecoder(**LIMITS), found, prompt, TEXTS, LABELS), expected)
+
+
+# On real GPUs
+
+
+@on_cuda
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.parametrize("device_map", ["balanced", LLAMA])
+def test_split_on_cuda_finds_what_a_cpu_finds(
+    device_map: Any, make_folder: MakeFolder
+) -> None:
+    lm, prompt = prepare("llama", "compact")
+    found = load_model(make_folder(lm), device_map=device_map)
+    assert len(found.shares) == 2
+    for decoder in (TreeDecoder(**LIMITS), BatchDecoder(**LIMITS)):
+        expected = decode(decoder, lm, prompt, TEXTS, LABELS)
+        mentions = decode(decoder, found, prompt, TEXTS, LABELS)
+        assert [[m.text for m in text] for text in mentions] == [
+            [m.text for m in text] for text in expected
+        ]

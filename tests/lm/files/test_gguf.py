@@ -22,6 +22,7 @@ from helpers import (
     pipe_of,
     train,
 )
+from pretended_gpu import PretendedGPUs
 
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model, load_tokenizer
@@ -101,6 +102,20 @@ def test_gguf_tokenizer_splits_digits_as_its_model_did(tmp_path: Path) -> None:
         backend = load_tokenizer(str(file)).backend_tokenizer
         words = backend.pre_tokenizer.pre_tokenize_str("1954")
         assert [word for word, _ in words] == expected
+
+
+def test_gguf_model_is_split_over_gpus(
+    tmp_path: Path, gpus: PretendedGPUs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # transformers 5 loads in threads, in which no GPUs are pretended
+    monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "1")
+    file = str(write_gguf(make_lm("llama"), tmp_path / "model.gguf"))
+    lm, split = load_model(file), load_model(file, device_map="auto")
+    assert len(split.shares) == 2
+    for weight, other in zip(
+        lm.model.parameters(), split.model.parameters(), strict=True
+    ):
+        assert torch.equal(weight, other.detach().cpu())
 
 
 def test_gguf_unknown_tokenizer_is_an_error_that_names_the_remedy(
