@@ -19,8 +19,8 @@ MAP = {**{f"model.{part}": "cpu" for part in PARTS}, "lm_head": "cpu"}
 AT = f"components.{NAME}.model"
 
 
-def mapped(device_map: Any = "auto") -> Language:
-    model = {"device_map": device_map, "device": "auto"}
+def mapped(device_map: Any = "auto", **settings: Any) -> Language:
+    model = {"device_map": device_map, "device": "auto", **settings}
     return trained(model=named(model_folder(), model=model))
 
 
@@ -33,6 +33,17 @@ def test_component_device_map_is_off_by_default() -> None:
 @pytest.mark.parametrize("device_map", ["auto", "sequential", MAP])
 def test_component_device_map_finds_the_same(device_map: Any) -> None:
     assert predictions(mapped(device_map)) == predictions(trained())
+
+
+def test_component_device_map_goes_together_with_few_bits() -> None:
+    pytest.importorskip("bitsandbytes")
+    nf4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    plain = mapped(None, quantization_config=nf4)
+    assert predictions(plain) != predictions(trained())
+    nlp = mapped(quantization_config=nf4)
+    assert pipe_of(nlp).handle.lm() is not pipe_of(plain).handle.lm()
+    assert predictions(nlp) == predictions(plain)
+    assert predictions(pickle.loads(pickle.dumps(nlp))) == predictions(plain)
 
 
 @pytest.mark.parametrize("device_map", ["auto", MAP])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import LABELS, LIMITS, make_lm, on_cuda, prepare, random_texts, same
-from pretended_gpu import PretendedGPUs
+from pretended_gpu import MEMORY, PretendedGPUs
 
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
@@ -52,6 +52,7 @@ MAPS: dict[str, tuple[str, Any]] = {
 
 @pytest.fixture
 def make_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeFolder:
+    pytest.importorskip("accelerate")
     # transformers 5 loads in threads, in which no GPUs are pretended
     monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "1")
 
@@ -131,7 +132,7 @@ def test_split_model_that_does_not_fit_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name = make_folder(make_lm("llama"))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (room, room))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (room, MEMORY))
     with pytest.raises(ValueError, match=r"does not fit .* together.*load_in_4bit"):
         load_model(name, device_map="auto")
 
