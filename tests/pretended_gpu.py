@@ -176,7 +176,8 @@ class PretendedGPUs(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if func in (torch.device, torch._C._nn._parse_to) and type(args[0]) is int:
+        by_number = bool(args) and type(args[0]) is int
+        if by_number and func in (torch.device, torch._C._nn._parse_to):
             args = (f"cuda:{args[0]}", *args[1:])
         special = _SPECIAL.get(func)
         if special is not None:
