@@ -59,9 +59,7 @@ class Fits:
 
 def _measure_room(job: DecodeJob, context: int) -> int:
     """The most tokens that a text may have in a context."""
-    (branches,) = job.prompt.count_branches(["a"], list(job.labels.values()))
-    start, end = branches.text
-    prompts = len(branches.root) - (end - start) + max(map(len, branches.labels))
+    prompts = job.prompt.longest_count_prompt(tuple(job.labels.values()))
     mention = min(_MENTION_TOKENS, context // 8)
     # at least a token, so that prompts that do not fit are reported as such
     return max(1, context - prompts - 2 * MAX_COUNT_TOKENS - mention)

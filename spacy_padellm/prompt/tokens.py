@@ -18,6 +18,7 @@ from spacy_padellm.prompt.token_strings import TokenStrings
 from spacy_padellm.prompt.whole import WholePrompt
 
 _MOST_DRAFTS = 1 << 14  # names of a corpus that are kept
+_MOST_LABEL_SETS = 1 << 10
 MAX_COUNT_TOKENS = 6  # the longest answer to a count prompt: space, digits, end
 
 
@@ -45,6 +46,7 @@ class PromptTokens:
         if prompt.whole:
             self._mode = WholePrompt(prompt, self.strings)
         self._draft = lru_cache(maxsize=_MOST_DRAFTS)(self._make_draft)
+        self._longest = lru_cache(maxsize=_MOST_LABEL_SETS)(self._measure_longest)
 
     # Counts
 
@@ -58,6 +60,18 @@ class PromptTokens:
         RETURNS (list[CountBranches]): One for each text.
         """
         return self._mode.count_branches(texts, names)
+
+    def longest_count_prompt(self, names: tuple[str, ...]) -> int:
+        """Tokens of the longest count prompt, without those of the text.
+
+        names (tuple[str, ...]): The labels' names in the prompt, at least one.
+        """
+        return self._longest(names)
+
+    def _measure_longest(self, names: tuple[str, ...]) -> int:
+        (branches,) = self.count_branches(["a"], names)
+        start, end = branches.text
+        return len(branches.root) - (end - start) + max(map(len, branches.labels))
 
     def text_branches(self, texts: Sequence[str]) -> list[CountBranches]:
         """Prompts of the text's template only, which end with at least a line break.

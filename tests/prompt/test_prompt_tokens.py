@@ -40,6 +40,17 @@ def test_prompt_count_branches_render_the_template(tokens: PromptTokens) -> None
         assert rendered(tokens, branches.root + ids) == expected
 
 
+def test_prompt_longest_count_prompt_is_measured_without_the_text(
+    tokens: PromptTokens,
+) -> None:
+    names = ("person", "very long location")
+    (branches,) = tokens.count_branches(["Paris , France"], names)
+    text = branches.text[1] - branches.text[0]
+    expected = max(len(branches.root + ids) for ids in branches.labels) - text
+    assert tokens.longest_count_prompt(names) == expected
+    assert tokens.longest_count_prompt(names[:1]) < expected
+
+
 @pytest.mark.parametrize("count", [1, 3, 12])
 def test_prompt_mention_branches_render_the_template(
     tokens: PromptTokens, count: int
