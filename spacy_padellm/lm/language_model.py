@@ -301,7 +301,9 @@ class LanguageModel:
         logits_at, tags_at, names = (
             part.to(self.output_device) for part in (logits_at, tags_at, names)
         )
-        attention = self._attention(packed, cache, slots, cascade=cascade)
+        attention = self._attention(
+            packed, cache, slots, tokens=len(ids), cascade=cascade
+        )
         with self.lock:
             # texts may be decoded while the model is trained
             self.set_training(False)
@@ -315,14 +317,20 @@ class LanguageModel:
         cache: TreeKVCache,
         slots: torch.Tensor,
         *,
+        tokens: int,
         cascade: bool,
     ) -> TreeAttention:
-        """Prepare the attention of a pass, on each device that has layers."""
+        """Prepare the attention of a pass, on each device that has layers.
+
+        tokens (int): The tokens of the pass, with its padding.
+        """
 
         def prepare(slots: torch.Tensor) -> PackedAttention | CascadeAttention:
             if cascade and can_cascade(self.model):
                 return cascade_attention(packed, cache, slots)
-            return packed_attention(packed, cache, slots, dtype=self.dtype)
+            return packed_attention(
+                packed, cache, slots, dtype=self.dtype, tokens=tokens
+            )
 
         if not self.shares:
             return prepare(slots)
@@ -346,6 +354,8 @@ class LanguageModel:
         """
         if self.layers is not None:
             hidden = self.layers(ids, positions, attention).to(self.output_device)
+            if not len(logit_positions):  # the pass of a text's tags
+                return hidden.new_empty(0, len(self._embeddings)), hidden
             return self._head_logits(hidden, logit_positions), hidden
         # a mask of the smallest size: `attend` uses its own masks
         mask = torch.zeros(1, 1, 1, 1, dtype=self.dtype, device=self.device)

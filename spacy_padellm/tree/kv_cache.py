@@ -41,6 +41,8 @@ class TreeKVCache:
         self._stores: list[_Store] = []
         # their parts, each (rows, slots, heads, head size)
         self._buffers: dict[tuple[int, int], torch.Tensor] = {}
+        # the same, each (rows * slots, heads, head size)
+        self._flat: dict[tuple[int, int], torch.Tensor] = {}
 
     def reserve(self, rows: int, slots: int) -> None:
         """Allocate rows and slots, and free memory if much more was allocated.
@@ -70,7 +72,8 @@ class TreeKVCache:
     def _add(self, store: _Store) -> None:
         self._stores.append(store)
         for number, index in enumerate(store.indexes):
-            self._buffers[index] = store.tensor[number]
+            buffer = self._buffers[index] = store.tensor[number]
+            self._flat[index] = buffer.flatten(0, 1)
 
     def slot_mapping(
         self, rows: npt.NDArray[np.int64], slots: npt.NDArray[np.int64]
@@ -97,14 +100,12 @@ class TreeKVCache:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): All keys and values, each
             (rows, slots, heads, head size).
         """
-        for kind, new in enumerate((key, value)):
-            heads, size = new.shape[1:]
-            index = layer, kind
-            if index not in self._buffers:
-                empty = new.new_zeros(1, self.rows, self.slots, heads, size)
-                self._add(_Store(empty, [index]))
-            flat = self._buffers[index].view(self.rows * self.slots, heads, size)
-            flat.index_copy_(0, slot_mapping, new)
+        if (layer, 0) not in self._buffers:
+            for kind, new in enumerate((key, value)):
+                shape = 1, self.rows, self.slots, *new.shape[1:]
+                self._add(_Store(new.new_zeros(shape), [(layer, kind)]))
+        self._flat[layer, 0].index_copy_(0, slot_mapping, key)
+        self._flat[layer, 1].index_copy_(0, slot_mapping, value)
         return self._buffers[layer, 0], self._buffers[layer, 1]
 
     def clear(self, row: int, slots: int) -> None:

@@ -44,16 +44,19 @@ def read_outputs(
     tag_logits (torch.Tensor): (tokens, tags).
     RETURNS (Outputs): The outputs.
     """
-    tokens, scores = likeliest(logits)
-    parts = [tokens.double(), scores.double()]
+    count = len(logits)
+    parts = []
+    if count:
+        tokens, scores = likeliest(logits)
+        parts += [tokens.double(), scores.double()]
     if len(pairs):
         rows, token_ids = pairs.T
         best = logits[rows, tokens[rows]].double()
         # relative to the most likely token, whose probability is known
         parts.append(scores[rows].double() + logits[rows, token_ids].double() - best)
-    parts.append(tag_logits.double().log_softmax(dim=-1).flatten())
+    if len(tag_logits) or not count:
+        parts.append(tag_logits.double().log_softmax(dim=-1).flatten())
     flat = torch.cat(parts).cpu().numpy()
-    count = len(tokens)
     end = 2 * count + len(pairs)
     return Outputs(
         tokens=flat[:count].astype(np.int64).tolist(),

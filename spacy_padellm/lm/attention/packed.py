@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -86,7 +87,7 @@ class PackedAttention:
             _attend_block(cached, block, scale, softcap) for block in self.blocks
         ]
         output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-        extra = len(query) - count
+        extra = len(query) - len(output)
         return F.pad(output, (0, 0, 0, 0, 0, extra)) if extra else output
 
 
@@ -96,6 +97,7 @@ def packed_attention(
     slot_mapping: torch.Tensor,
     *,
     dtype: torch.dtype,
+    tokens: int,
 ) -> PackedAttention:
     """Prepare the attention of a pass over a packed batch.
 
@@ -104,8 +106,15 @@ def packed_attention(
     slot_mapping (torch.Tensor): The index in the cache of each token of the pass, on
         the model's device.
     dtype (torch.dtype): The dtype of the attention mask.
+    tokens (int): The tokens of the pass, with its padding.
     """
     device, groups = slot_mapping.device, packed.groups
+    if len(packed.starts) == 1:
+        visible = _with_padding(groups[0].visible, tokens)
+        mask = additive_mask(send(torch.from_numpy(visible), device), dtype)[:, None]
+        all_tokens = slice(tokens)
+        block = AttentionBlock(slice(1), all_tokens, tokens, groups[0].slots, mask)
+        return PackedAttention(cache, slot_mapping, [block])
     # two transfers for all groups
     visible = np.concatenate([group.visible.ravel() for group in groups])
     masks = send(torch.from_numpy(visible), device).split(
@@ -128,6 +137,20 @@ def packed_attention(
             )
         )
     return PackedAttention(cache, slot_mapping, blocks)
+
+
+def _with_padding(visible: npt.NDArray[np.bool_], tokens: int) -> npt.NDArray[np.bool_]:
+    """Let the padding of a single tree attend to all slots.
+
+    So each layer computes it, and need not append it to the output.
+
+    visible (bool, (1, width, slots)): Which slots each token attends to.
+    tokens (int): Tokens with padding, at least `width`.
+    RETURNS (bool, (1, tokens, slots)): The same with the padding.
+    """
+    padded = np.ones((1, tokens, visible.shape[2]), dtype=np.bool_)
+    padded[:, : visible.shape[1]] = visible
+    return padded
 
 
 def _attend_block(

@@ -34,7 +34,8 @@ def repeated_mask(
     RETURNS (torch.Tensor): (rows, 1, times * width, slots).
     """
     if times not in masks:
-        masks[times] = aligned(mask.repeat(1, 1, times, 1))
+        repeated = mask if times == 1 else mask.repeat(1, 1, times, 1)
+        masks[times] = aligned(repeated)
     return masks[times]
 
 
@@ -84,12 +85,18 @@ def _fold(qkv: QKV) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     query, keys, values = qkv
     rows, shared = keys.shape[0], keys.shape[2]
     heads, size = query.shape[1:]
-    q = query.reshape(rows, -1, shared, heads // shared, size).permute(0, 2, 3, 1, 4)
-    return q.flatten(2, 3), keys.transpose(1, 2), values.transpose(1, 2)
+    if heads == shared:  # fewer operations
+        q = query.reshape(rows, -1, heads, size).transpose(1, 2)
+    else:
+        q = query.reshape(rows, -1, shared, heads // shared, size)
+        q = q.permute(0, 2, 3, 1, 4).flatten(2, 3)
+    return q, keys.transpose(1, 2), values.transpose(1, 2)
 
 
 def _unfold(output: torch.Tensor, heads: int) -> torch.Tensor:
     """Undo `_fold`: (rows * width, heads, head size)."""
     rows, shared, _, size = output.shape
+    if heads == shared:
+        return output.transpose(1, 2).reshape(-1, heads, size)
     out = output.view(rows, shared, heads // shared, -1, size).permute(0, 3, 1, 2, 4)
     return out.reshape(-1, heads, size)

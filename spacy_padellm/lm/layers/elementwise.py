@@ -6,6 +6,7 @@ longer than the products.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,6 +29,32 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     return _normalize(x, _mean_square(x), eps).mul_(weight)
 
 
+def rms_norm_heads(
+    x: torch.Tensor,
+    weights: Sequence[torch.Tensor],
+    heads: Sequence[int],
+    eps: float,
+) -> torch.Tensor:
+    """Normalize groups of heads, each with a weight of its own; see `rms_norm`.
+
+    x (torch.Tensor): (tokens, heads, size).
+    weights (Sequence[torch.Tensor]): The weight of each group, (size,).
+    heads (Sequence[int]): The number of heads of each group.
+    eps (float): Added to the mean square.
+    RETURNS (torch.Tensor): (tokens, heads, size).
+    """
+    size = x.shape[-1]
+    if x.device.type == "cpu" and not torch.is_grad_enabled():
+        rows = x.reshape(-1, size)
+        normed = _normalize(rows, _mean_square(rows), eps).view(x.shape)
+        pairs = zip(weights, heads, strict=True)
+        return normed.mul_(torch.cat([w.expand(count, size) for w, count in pairs]))
+    groups = zip(x.split(list(heads), 1), weights, strict=True)
+    return torch.cat(
+        [rms_norm(g.reshape(-1, size), w, eps).view(g.shape) for g, w in groups], 1
+    )
+
+
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Apply rotary position embeddings (Su et al., 2021).
 
@@ -40,13 +67,16 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 def _mean_square(x: torch.Tensor) -> torch.Tensor:
     norm: torch.Tensor = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float32)
-    return norm.square_().div_(x.shape[-1])
+    # one operation fewer than a square and a division
+    return torch.addcmul(torch.zeros_like(norm), norm, norm, value=1 / x.shape[-1])
 
 
 def _normalize(x: torch.Tensor, mean_square: torch.Tensor, eps: float) -> torch.Tensor:
     # batch normalization with the rows as channels: one kernel, computed in float32
     zeros = torch.zeros_like(mean_square)
-    return F.batch_norm(x[None], zeros, mean_square, eps=eps)[0]
+    return torch.batch_norm(
+        x[None], None, None, zeros, mean_square, False, 0.0, eps, False
+    )[0]
 
 
 class _RMSNorm(torch.autograd.Function):

@@ -21,13 +21,14 @@ from transformers import (
 )
 
 from spacy_padellm.lm.attention.products import QKV
-from spacy_padellm.lm.layers.elementwise import rms_norm, rotate
+from spacy_padellm.lm.layers.elementwise import rms_norm, rms_norm_heads, rotate
 from spacy_padellm.lm.layers.onednn import is_packable
 from spacy_padellm.lm.layers.projection import (
     ModuleProjection,
     PackedProjection,
     Projection,
 )
+from spacy_padellm.lm.layers.rotary import Rotary
 
 _KINDS = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 
@@ -80,6 +81,7 @@ class Layers:
     model: Any
     layers: Sequence[_Layer]
     norm: _Norm
+    rotary: Rotary
     heads: int
     shared: int
     size: int
@@ -95,9 +97,7 @@ class Layers:
         RETURNS (torch.Tensor): The last hidden states, (tokens, hidden size).
         """
         x = self.model.embed_tokens(ids)
-        cos, sin = self.model.rotary_emb(x[None], positions[None])
-        cos, sin = cos[0, :, None], sin[0, :, None].clone()
-        sin[..., : self.size // 2].neg_()
+        cos, sin = self.rotary(x, positions)
         turned = self.heads + self.shared
         scale = self.size**-0.5
         for index, layer in enumerate(self.layers):
@@ -115,12 +115,9 @@ class Layers:
         return self.norm(x.to(self.norm.device) if self.is_split else x)
 
     def _norm_heads(self, qk: torch.Tensor, norms: tuple[_Norm, _Norm]) -> torch.Tensor:
-        parts = qk.split([self.heads, self.shared], 1)
-        normed = [
-            norm(part.reshape(-1, self.size)).view(part.shape)
-            for norm, part in zip(norms, parts, strict=True)
-        ]
-        return torch.cat(normed, 1)
+        weights = [norm.module.weight for norm in norms]
+        eps = norms[0].module.variance_epsilon
+        return rms_norm_heads(qk, weights, [self.heads, self.shared], eps)
 
 
 def read_layers(model: Any, *, packed: bool = False) -> Layers | None:
@@ -164,6 +161,6 @@ def read_layers(model: Any, *, packed: bool = False) -> Layers | None:
         )
     size = inner.layers[0].self_attn.head_dim
     heads = config.num_attention_heads, config.num_key_value_heads
-    norm = _Norm(inner.norm)
+    norm, rotary = _Norm(inner.norm), Rotary(inner.rotary_emb)
     devices = {part.device for part in (*layers, norm, inner.embed_tokens.weight)}
-    return Layers(inner, layers, norm, *heads, size, is_split=len(devices) > 1)
+    return Layers(inner, layers, norm, rotary, *heads, size, len(devices) > 1)

@@ -125,7 +125,7 @@ def test_cascade_output_equals_attention_under_a_mask(
             cache.reserve(*packed.used)
         slots = torch.from_numpy(caches[0].slot_mapping(packed.rows, packed.slots))
         for attention in (
-            packed_attention(packed, caches[0], slots, dtype=dtype),
+            packed_attention(packed, caches[0], slots, dtype=dtype, tokens=len(slots)),
             cascade_attention(packed, caches[1], slots),
         ):
             outputs.append(attention(0, QKV(query, keys, values), SIZE**-0.5))

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from spacy_padellm.lm.layers.elementwise import rms_norm, rotate
+from spacy_padellm.lm.layers.elementwise import rms_norm, rms_norm_heads, rotate
 
 
 @pytest.mark.parametrize("rows", [1, 7])
@@ -42,6 +42,19 @@ def test_elementwise_rms_norm_of_frozen_weight_has_no_gradient() -> None:
     rms_norm(x, weight, 1e-5).sum().backward()
     assert x.grad is not None
     assert weight.grad is None
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_elementwise_rms_norm_heads_normalizes_each_group_by_its_weight(
+    trains: bool,
+) -> None:
+    torch.manual_seed(0)
+    x, weights = torch.randn(5, 7, 16), list(torch.rand(2, 16))
+    with torch.set_grad_enabled(trains):
+        found = rms_norm_heads(x[:, 1:], weights, [4, 2], 1e-5)
+    for group, weight in zip(x[:, 1:].split([4, 2], 1), weights, strict=True):
+        part, found = found.split([group.shape[1], found.shape[1] - group.shape[1]], 1)
+        torch.testing.assert_close(part, F.rms_norm(group, (16,), weight, 1e-5))
 
 
 def test_elementwise_rotate_equals_transformers() -> None:
