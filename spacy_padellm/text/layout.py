@@ -7,6 +7,7 @@ see them. Line breaks of wrapped prose split nothing.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 # whitespace that may part a text: with a line break or a tab, or of three characters
@@ -20,6 +21,7 @@ _APART = (
 )
 # repeated over and over: four times in a row, or three times with something between
 _REPEATED = re.compile(rf"{_ITEM}(?:(?:\s+\1(?!\S)){{3,}}|{_APART}(?:\1\2)+\1(?!\w))")
+_WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
 _SPACES = re.compile(r"\s+")
 _ANYTHING = re.compile(r".+")
 _BULLET = re.compile(r"(?:[-*+•‣◦▪●–—|#]+|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s")
@@ -28,6 +30,7 @@ _QUOTE_MARKS = re.compile(
     r"(?<![^\n\r\v\f\u0085\u2028\u2029])[ \t]*>(?:[ \t]?>)*(?!\S)"
 )
 _FIELD = re.compile(r"[^\s:][^:\n]{0,30}:(?:\s|$)")
+_FEWEST_REPEATS = 3  # of the words and marks of what is repeated
 _MOST_FIELD_WORDS = 4
 _FEWEST_NUMBERS = 4
 _SHORTEST_HASH = 32  # characters, as those of MD5
@@ -69,6 +72,9 @@ def without_quote_marks(text: str) -> str:
 
 def _between_repeated(text: str) -> Iterator[tuple[int, int]]:
     """The whitespace, else the punctuation, between words repeated over and over."""
+    # saves time: in most short texts nothing occurs so often
+    if max(Counter(_WORD_OR_MARK.findall(text)).values(), default=0) < _FEWEST_REPEATS:
+        return
     for run in _REPEATED.finditer(text):
         item, apart = run.groups(default="")
         between = _SPACES if not apart or _SPACES.search(apart) else _ANYTHING

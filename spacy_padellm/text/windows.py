@@ -88,12 +88,9 @@ def make_windows(
                 next_start = spans[number + 1].start
                 end = doc[(next_start + max(span.end, next_start)) // 2].idx
             for short in _without_long_tokens(span):
-                for piece in _fitting(short, fits):
-                    # not piece.text, which begins anew after each token
-                    text = section.text[piece.start_char : piece.end_char]
-                    if text.strip():
-                        place = piece.start_char, (start, end)
-                        windows.append(Window(section.index, piece, text, *place))
+                for piece, text in _fitting(short, section.text, fits):
+                    place = piece.start_char, (start, end)
+                    windows.append(Window(section.index, piece, text, *place))
             start = end
     return windows
 
@@ -200,18 +197,24 @@ def _without_long_tokens(span: Span) -> Iterator[Span]:
     yield span.doc[start : span.end]
 
 
-def _fitting(span: Span, fits: FitsModel) -> Iterator[Span]:
-    """The pieces of a span that fit the model; not those that are whitespace."""
-    if not span.text.strip():
+def _fitting(span: Span, doc_text: str, fits: FitsModel) -> Iterator[tuple[Span, str]]:
+    """The pieces of a span that fit the model, with their texts; not those that are
+    whitespace.
+
+    doc_text (str): The text of the whole Doc, as windows have it.
+    """
+    # not span.text, which begins anew after each token
+    text = doc_text[span.start_char : span.end_char]
+    if not text.strip():
         return
-    if fits(normalize_text(span.text)):
-        yield span
+    if fits(normalize_text(text)):
+        yield span, text
     elif len(span) == 1:
-        _warn_of_token(span.doc.lang_, len(span.text))
+        _warn_of_token(span.doc.lang_, len(text))
     else:
         middle = _best_cut(span)
-        yield from _fitting(span.doc[span.start : middle], fits)
-        yield from _fitting(span.doc[middle : span.end], fits)
+        yield from _fitting(span.doc[span.start : middle], doc_text, fits)
+        yield from _fitting(span.doc[middle : span.end], doc_text, fits)
 
 
 def _best_cut(span: Span) -> int:
