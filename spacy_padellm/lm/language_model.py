@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -291,8 +291,10 @@ class LanguageModel:
         cache.reserve(*packed.used)
         ids, positions, logits_at, tags_at, slots, names = upload(
             [
-                *map(self._fill, (packed.ids, packed.positions)),
-                *map(self._fill, (logit_positions, tag_positions)),
+                *map(
+                    self._fill,
+                    (packed.ids, packed.positions, logit_positions, tag_positions),
+                ),
                 cache.slot_mapping(packed.rows, packed.slots),
                 tag_ids,
             ],
@@ -377,9 +379,10 @@ class LanguageModel:
         """Whether products are compiled for each size."""
         return self.device.type == "cpu" and self.dtype == torch.bfloat16
 
-    def _fill(self, numbers: Any) -> npt.NDArray[np.int64]:
-        """Append zeros up to a size that has compiled products already."""
-        return fill_bucket(numbers) if self._compiles else np.asarray(numbers)
+    @property
+    def _fill(self) -> Callable[[Any], npt.NDArray[np.int64]]:
+        """Appends zeros up to a size that has compiled products already."""
+        return fill_bucket if self._compiles else np.asarray
 
     def _index(self, numbers: Any) -> torch.Tensor:
         """Put numbers on the device; after a pass this would wait for the pass."""

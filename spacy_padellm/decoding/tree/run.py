@@ -203,6 +203,8 @@ class TreeRun:
                 misfits.append((start + output, allowed))
                 pick_targets.append((picks[-1], output))
             start = end
+        if not misfits:
+            return picks
         with torch.inference_mode(), on_device(self._lm.device):
             picked = pick(logits, misfits)
         for (its_picks, output), token in zip(pick_targets, picked, strict=True):

@@ -78,7 +78,7 @@ class PackedAttention:
         RETURNS (torch.Tensor): (tokens, heads, head size).
         """
         query, new_keys, new_values = qkv
-        count = len(self.slot_mapping)
+        count = self.slot_mapping.shape[0]
         keys, values = self.cache.write(
             layer, new_keys[:count], new_values[:count], self.slot_mapping
         )
@@ -87,7 +87,7 @@ class PackedAttention:
             _attend_block(cached, block, scale, softcap) for block in self.blocks
         ]
         output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-        extra = len(query) - len(output)
+        extra = query.shape[0] - output.shape[0]
         return F.pad(output, (0, 0, 0, 0, 0, extra)) if extra else output
 
 

@@ -26,5 +26,7 @@ def fill_bucket(
     numbers (int64, (count,)): The numbers.
     RETURNS (int64, (size,)): The numbers, and zeros.
     """
-    array = np.asarray(numbers, dtype=np.int64)
-    return np.pad(array, (0, bucket(len(array)) - len(array)))
+    count = len(numbers)
+    filled = np.zeros(bucket(count), dtype=np.int64)  # np.pad takes ten times as long
+    filled[:count] = numbers
+    return filled

@@ -98,18 +98,19 @@ class Layers:
         """
         x = self.model.embed_tokens(ids)
         cos, sin = self.rotary(x, positions)
-        turned = self.heads + self.shared
+        tokens, turned = x.shape[0], self.heads + self.shared
         scale = self.size**-0.5
         for index, layer in enumerate(self.layers):
             if self.is_split:
                 x, cos, sin = (part.to(layer.device) for part in (x, cos, sin))
-            qkv = layer.qkv(layer.norm(x)).view(len(x), -1, self.size)
+            qkv = layer.qkv(layer.norm(x)).view(tokens, -1, self.size)
             qk = qkv[:, :turned]
             if layer.head_norms is not None:
                 qk = self._norm_heads(qk, layer.head_norms)
-            query, key = rotate(qk, cos, sin).split([self.heads, self.shared], 1)
+            query_key = rotate(qk, cos, sin)
+            query, key = query_key[:, : self.heads], query_key[:, self.heads :]
             attended = attend(index, QKV(query, key, qkv[:, turned:]), scale)
-            x = x + layer.out(attended.reshape(len(x), -1))
+            x = x + layer.out(attended.reshape(tokens, -1))
             hidden = layer.mlp_norm(x)
             x = x + layer.down(F.silu(layer.gate(hidden)) * layer.up(hidden))
         return self.norm(x.to(self.norm.device) if self.is_split else x)
