@@ -131,7 +131,7 @@ def read_text_tags(
     tags = probabilities.argmax(axis=1)
     begin = begin_share[starts, tags]
     # a word with another tag than the one before begins a mention in any case
-    begin[(tags != np.roll(tags, 1)) | (words == 0)] = 1.0
+    begin[np.append(True, tags[1:] != tags[:-1])] = 1.0
     probabilities[words, tags] *= np.maximum(begin, 1 - begin)
     scores = probabilities[words, tags]
     mentions: dict[str, list[TaggedMention]] = {label: [] for label in labels if label}
