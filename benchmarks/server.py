@@ -6,7 +6,8 @@ Both run the same prompts with the same settings, in turns, each with an empty c
 its start. Offline, `LLM.generate` gets all count prompts at once, then all mention
 prompts. The server gets the requests of the decoder. The model is one of this package
 with causal attention. With --shape it is embedded in a larger shape: it gives the same
-answers with the work of a model of that shape.
+answers with the work of a model of that shape. `as_tree` is the share of the texts in
+which the server's mentions are those of the local tree decoder with the same model.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ from spacy_padellm.benchmark.subjects.shapes import SHAPES
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server.check import count_ends
 from spacy_padellm.decoding.server.decoder import ServerDecoder
+from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.lm.files.bundled import BUNDLED
-from spacy_padellm.lm.loading import load_tokenizer
+from spacy_padellm.lm.loading import load_model, load_tokenizer
 from spacy_padellm.lm.task.config import read_settings
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
@@ -110,6 +112,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "texts": len(workload.texts),
         "mentions": sum(map(len, found)),
+        "as_tree": share_as_tree(found, folder / "model", workload, dtype=args.dtype),
         "model": Path(args.model).name,
         "shape": args.shape,
         "dtype": args.dtype,
@@ -145,6 +148,24 @@ def save_model(source: Path, folder: Path, *, shape: str | None, dtype: str) -> 
         model = widened(model, SHAPES[shape])
     model.save_pretrained(folder)
     load_tokenizer(str(source)).save_pretrained(folder)
+
+
+def share_as_tree(
+    found: Sequence[Sequence[Mention]], model: Path, workload: Workload, *, dtype: str
+) -> float:
+    """The share of the texts with the mentions of the local tree decoder.
+
+    Counts are the most likely ones, and any token may be generated, as on the server.
+    """
+    lm = load_model(str(model), dtype=getattr(torch, dtype))
+    tree = TreeDecoder(min_count_probability=None, from_text=False)
+    local = decode(tree, lm, workload.prompt, workload.texts, workload.labels)
+    same = [strings(a) == strings(b) for a, b in zip(found, local, strict=True)]
+    return sum(same) / len(same)
+
+
+def strings(mentions: Sequence[Mention]) -> list[tuple[str, int, str]]:
+    return [(mention.label, mention.index, mention.text) for mention in mentions]
 
 
 def take_turns(

@@ -13,7 +13,7 @@ pytest.importorskip("openai")
 from helpers import GOLD, model_folder
 from small_server import SmallServer
 
-from benchmarks.server import Workload, processor, rounds
+from benchmarks.server import Workload, processor, rounds, share_as_tree
 from benchmarks.vllm_processes import Process
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server.decoder import ServerDecoder
@@ -41,6 +41,23 @@ def test_benchmark_server_asks_the_same_prompts_offline() -> None:
         assert sorted(offline["prompts"]) == sorted(sent)
         for body in bodies:
             assert body["stop_token_ids"] == sorted(set(offline["stop"]))
+
+
+def test_benchmark_server_compares_the_answers_with_the_tree_decoder() -> None:
+    lm = load_model(str(model_folder()))
+    settings = read_settings(model_folder())
+    assert settings is not None
+    assert settings.prompt is not None
+    workload = Workload(
+        lm.tokens_of(settings.prompt), dict(settings.labels), list(GOLD)
+    )
+    with SmallServer(lm) as server:
+        decoder = ServerDecoder(server.url)
+        found = decode(decoder, None, workload.prompt, workload.texts, workload.labels)
+    assert share_as_tree(found, model_folder(), workload, dtype="float32") == 1
+    found[0] = found[0][1:]
+    share = share_as_tree(found, model_folder(), workload, dtype="float32")
+    assert share == 1 - 1 / len(GOLD)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
