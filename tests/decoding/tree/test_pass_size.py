@@ -15,7 +15,7 @@ LLAMA_7B = LlamaConfig()
 def lm_of(config: Any, device: str = "cuda") -> Any:
     model = SimpleNamespace(config=config)
     return SimpleNamespace(
-        model=model, device=torch.device(device), dtype=torch.bfloat16
+        model=model, device=torch.device(device), dtype=torch.bfloat16, shares={}
     )
 
 
@@ -43,6 +43,19 @@ def test_pass_size_counts_memory_that_torch_keeps(
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 70 << 30)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 10 << 30)
     assert pass_tokens(lm_of(LLAMA_7B)) == 4096
+
+
+def test_pass_size_of_a_split_model_follows_the_tightest_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = torch.device("cuda:0"), torch.device("cuda:1")
+    free = {first: 64 << 30, second: 16 << 30}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device], 0))
+    lm = lm_of(LLAMA_7B)
+    lm.shares = {first: 0.5, second: 0.5}
+    assert pass_tokens(lm) == 2048
+    lm.shares = {first: 0.75, second: 0.25}
+    assert pass_tokens(lm) == 4096
 
 
 def test_pass_size_of_a_cpu_is_small() -> None:
