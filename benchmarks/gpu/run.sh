@@ -13,7 +13,7 @@ set -uo pipefail
 : "${OUT:?a folder for the results}" "${DEVICE:=cuda}" "${PYTHON:=python3}"
 : "${CORPUS:=gpu-bundle/conll03_dev.spacy}" "${SITE:=gpu-bundle/site.tar.xz}"
 : "${BASE:=gpu-bundle/base}" "${SHAPES:=7B 0.6B 135M}" "${TEXTS:=12}"
-: "${BUDGET:=480}" "${TRAIN_SHAPES:=135M 0.6B}" "${TRAIN_SECONDS:=12}"
+: "${BUNDLED_TEXTS:=400}" "${BUDGET:=480}" "${TRAIN_SHAPES:=135M 0.6B}" "${TRAIN_SECONDS:=12}"
 mkdir -p "$OUT"
 if [ -f "$SITE" ]; then
     site=$(mktemp -d)
@@ -76,14 +76,14 @@ run() {
         fi
         # shellcheck disable=SC2086
         part bundled 60 "$PYTHON" -m spacy_padellm.benchmark "$CORPUS" \
-            $models --device "$DEVICE" --texts 400 --repeats 1 \
+            $models --device "$DEVICE" --texts "$BUNDLED_TEXTS" --repeats 1 \
             --decoders "tree,${graphs%,}" --peers ner,token-classifier \
             --json "$OUT/bundled.json"
         ;;
     batches)
         for size in 64 1024; do
             part "batches-$size" 40 "$PYTHON" -m spacy_padellm.benchmark "$CORPUS" \
-                --model bundled-en-sm --device "$DEVICE" --texts 1024 --repeats 1 \
+                --model bundled-en-sm --device "$DEVICE" --texts "$BUNDLED_TEXTS" --repeats 1 \
                 --batch-size "$size" --decoders tree --peers '' \
                 --json "$OUT/batches-$size.json"
         done
