@@ -1016,8 +1016,9 @@ class Errors:
         "process and one device, or another method, such as bitsandbytes."
     )
     P895 = (
-        "The files of the folder {folder} cannot be listed, so they cannot be checked "
-        "for code. Allow to read it (on Linux and macOS: chmod -R u+rX), or remove it."
+        "The files of the folder {folder} cannot be listed and opened, so they cannot "
+        "be checked for code. Allow to read it (on Linux and macOS: chmod -R u+rX), or "
+        "remove it."
     )
 
     # Models over several GPUs

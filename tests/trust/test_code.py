@@ -499,6 +499,13 @@ def test_trust_hub_model_that_names_other_settings_is_refused(hub: Path) -> None
         load_model("some-one/some-model")
 
 
+def test_trust_hub_model_that_names_other_tokenizers_is_refused(hub: Path) -> None:
+    file = hub / "tokenizer_config.json"
+    change(file, fast_tokenizer_files=["tokenizer.4.0.0.json"])
+    with pytest.raises(ValueError, match=r"_config\.json: fast_tokenizer_files"):
+        load_model("some-one/some-model")
+
+
 def test_trust_hub_adapter_that_names_code_is_refused(hub: Path) -> None:
     (hub / "adapter_config.json").write_text(
         json.dumps({"peft_type": "PROMPT_TUNING"}), "utf8"

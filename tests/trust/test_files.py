@@ -436,15 +436,20 @@ def test_files_of_code_come_back_from_bytes_if_they_are_trusted(
 
 
 @pytest.mark.parametrize("part", [".", "sub/deeper"])
+@pytest.mark.parametrize("rights", [0o311, 0o644])
 def test_files_of_a_folder_that_cannot_be_listed_are_not_loaded(
-    model: Path, part: str, monkeypatch: pytest.MonkeyPatch
+    model: Path, part: str, rights: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = model / part
     folder.mkdir(parents=True, exist_ok=True)
     mode = folder.stat().st_mode
-    folder.chmod(0o311)
-    # as for the owner, also where the tests run as root
-    monkeypatch.setattr(os, "access", lambda p, _: os.stat(p).st_mode & stat.S_IRUSR)
+    folder.chmod(rights)
+
+    def access(path: str | Path, asked: int) -> bool:
+        """As for the owner, also where the tests run as root."""
+        return (stat.S_IMODE(os.stat(path).st_mode) >> 6) & asked == asked
+
+    monkeypatch.setattr(os, "access", access)
     with pytest.raises(ValueError, match="cannot be listed"):
         load_model(str(model))
     folder.chmod(mode)

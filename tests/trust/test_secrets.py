@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import traceback
 from pathlib import Path
 
@@ -209,3 +211,34 @@ def test_secrets_that_are_short_do_not_spoil_messages(
     monkeypatch.setenv("NER_KEY", "sk-0123")
     words = "status 401: sk-0123 is unknown"
     assert hide(words, find_secrets("NER_KEY")) == "status 401: *** is unknown"
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "pa%20ss%2Fword",
+        "pa ss/word",
+        base64.b64encode(b"anna:pa ss/word").decode(),
+    ],
+)
+def test_secrets_of_a_proxy_are_hidden_as_it_is_sent_them(
+    quoted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://anna:pa%20ss%2Fword@proxy:80")
+    words = f"status 407: {quoted} is wrong"
+    assert hide(words, find_secrets("NER_KEY")) == "status 407: *** is wrong"
+
+
+def test_secrets_are_no_part_of_a_proxy_without_a_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:80")
+    assert find_secrets("NER_KEY") == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the environment is text there")
+def test_secrets_that_are_not_utf8_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = os.fsdecode(b"caf\xe9-word")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://anna:{secret}@proxy:80")
+    found = find_secrets("NER_KEY")
+    assert hide(f"{secret} caf%E9-word", found) == "*** ***"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 from urllib.request import getproxies
 
 from spacy_padellm.errors import Errors
@@ -16,6 +17,7 @@ from spacy_padellm.errors import Errors
 DEFAULT_KEY = "OPENAI_API_KEY"
 HOSTS = "PADELLM_API_KEY_HOSTS"
 _OPENAI = "api.openai.com"
+_BYTES = "surrogateescape"  # how the environment holds bytes that are not UTF-8
 _SHORTEST = 4  # characters; to cut out shorter ones would spoil a message
 # sent by the openai package itself, to any server
 _OPENAI_VARIABLES = (
@@ -72,7 +74,8 @@ def find_secrets(key_variable: str) -> list[str]:
 
     key_variable (str): The environment variable with the API key.
     RETURNS (list[str]): The API key, what the openai package sends by itself, and the
-        passwords of proxies: as they are, escaped, and quoted, the longest first.
+        passwords of proxies: as they are, as they are sent, escaped, and quoted, the
+        longest first.
     """
     found = [os.environ.get(name, "") for name in (key_variable, *_OPENAI_VARIABLES)]
     headers = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
@@ -96,17 +99,24 @@ def hide(words: str, secrets: Sequence[str]) -> str:
 
 def _proxy_secrets() -> Iterator[str]:
     for proxy in getproxies().values():
-        user = proxy.rpartition("@")[0]
+        user, at, _ = proxy.rpartition("@")
+        if not at:
+            continue
         name, _, password = user.partition("//")[2].partition(":")
         secret = password or name
         # of an address that cannot be read, errors show parts
         yield from (secret, *re.split("[/?#]", secret))
+        # what proxies are sent, and may quote
+        yield unquote(secret)
+        basic = f"{unquote(name)}:{unquote(password)}"
+        yield b64encode(basic.encode(errors=_BYTES)).decode()
 
 
 def _forms(secret: str) -> Iterator[str]:
     """A secret, and how Python, JSON and addresses write it."""
     yield from (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1])
-    yield from (quote(secret), quote(secret, safe=""), quote_plus(secret))
+    for write, safe in ((quote, "/"), (quote, ""), (quote_plus, "")):
+        yield write(secret, safe=safe, errors=_BYTES)
 
 
 def _named_hosts() -> set[str]:

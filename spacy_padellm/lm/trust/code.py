@@ -33,6 +33,8 @@ _TOKENIZERS = (
 )
 _TOKENIZER = "tokenizer.json"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
+# settings that name the files of each version of transformers
+_VERSIONS = ("configuration_files", "fast_tokenizer_files")
 _VOCABULARIES = (_TOKENIZER, "vocab.json")  # large, and never read as settings
 # names of settings that hold the path of a file
 _FILE_ENDINGS = ("_file", "_spm", "_path", "vocab", "merges")
@@ -105,8 +107,8 @@ def check_settings_file(path: Path, *, folder: Path, on_hub: bool = False) -> No
     path (Path): The file; files other than settings in JSON are passed over.
     folder (Path): The model folder, for the error message.
     on_hub (bool): Whether the file is a model's on the hub. transformers does not read
-        `auto_map` there if it is not trusted, but it fetches settings that were not
-        checked if `configuration_files` names any.
+        `auto_map` there if it is not trusted, but it fetches files that were not
+        checked if `configuration_files` or `fast_tokenizer_files` names any.
     RAISES (ValueError): If it does.
     """
     name = _found_as(path)
@@ -200,7 +202,7 @@ def named_code(settings: Any, *, on_hub: bool = False) -> Iterator[str]:
     for key, content in _items(settings):
         if key == "auto_map" and on_hub:
             continue
-        fetches = on_hub and key == "configuration_files" and not _is_empty(content)
+        fetches = on_hub and key in _VERSIONS and not _is_empty(content)
         if fetches or not _rule(key)(content):
             yield f"{key} = {repr(content)[:_SHOWN]}"
 

@@ -15,11 +15,12 @@ def check_links(folder: Path) -> None:
 
     folder (Path): The model folder.
     RAISES (ValueError): If a link leads elsewhere, or to no file, or if there is a pipe
-        or a device, or a folder whose files cannot be listed.
+        or a device, or a folder whose files cannot be listed and opened.
     """
     for path in (folder, *folder.rglob("*")):
-        # files that are not listed may still be opened by their names
-        if path.is_dir() and not os.access(path, os.R_OK):
+        # files that are not listed may still be opened by their names; without the
+        # right to search, they are listed and cannot be looked at
+        if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
             raise ValueError(Errors.P895.format(folder=path))
         if path == folder:
             continue
