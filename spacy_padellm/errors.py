@@ -1071,6 +1071,10 @@ class Errors:
         "model.rotary_emb, model.layers, model.norm and lm_head. Or set device_map = "
         '"auto".'
     )
+    P896 = (
+        "device_map puts parts of {part} of the model '{name}' on several devices: "
+        '{devices}. Give each layer one device, or set device_map = "auto".'
+    )
 
 
 class Warnings:

@@ -127,7 +127,8 @@ def _load_plain(
         check_size(config, limits, source)
     few_bits = loading_options(config, quantization, dtype=dtype, device=device)
     placing = few_bits | map_option(device_map)
-    with _loading(), limited(limits, source), as_load_errors(source):
+    errors = as_load_errors(source, device_map=device_map)
+    with _loading(), limited(limits, source), errors:
         model, missing = _read_weights(
             source, config, dtype=dtype, options=options, placing=placing
         )

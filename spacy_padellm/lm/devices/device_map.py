@@ -76,9 +76,14 @@ def _is_map(device_map: Mapping[Any, Any]) -> bool:
     """Whether a mapping gives parts of a model their devices."""
     # a config file cannot hold an empty name
     return bool(device_map) and all(
-        isinstance(part, str) and part and (isinstance(device, str) or is_whole(device))
+        isinstance(part, str) and part and _may_name(device)
         for part, device in device_map.items()
     )
+
+
+def _may_name(device: Any) -> bool:
+    """Whether a value may name one device."""
+    return device != "auto" if isinstance(device, str) else is_whole(device)
 
 
 def _device_name(device: str | int) -> str:

@@ -25,7 +25,8 @@ def split(model: Any, device_map: DeviceMap, *, name: str) -> None:
     model (transformers.PreTrainedModel): The model.
     device_map (DeviceMap): The setting that it was loaded with.
     name (str): Its name in messages.
-    RAISES (ValueError): If weights are not on their device because it has no room.
+    RAISES (ValueError): If weights are not on their device because it has no room, or
+        a layer is on several devices.
     """
     from accelerate.hooks import remove_hook_from_module
 
@@ -34,10 +35,21 @@ def split(model: Any, device_map: DeviceMap, *, name: str) -> None:
     # weights that are copied to a GPU in each pass are "meta" between them
     if "meta" in kinds or (wants_gpus and "cpu" in kinds):
         raise ValueError(Errors.P884.format(name=name))
+    _check_whole(model, name=name)
     remove_hook_from_module(model, recurse=True)
     # peft and transformers would take it for a model with such hooks
     vars(model).pop("hf_device_map", None)
     move_inputs(model)
+
+
+def _check_whole(model: Any, *, name: str) -> None:
+    """Check that each layer is on one device: it adds what its parts compute."""
+    kinds = set(getattr(model, "_no_split_modules", None) or ())
+    for part, module in model.named_modules():
+        devices = sorted({str(weight.device) for weight in module.parameters()})
+        if type(module).__name__ in kinds and len(devices) > 1:
+            message = Errors.P896.format(part=part, name=name, devices=devices)
+            raise ValueError(message)
 
 
 def move_inputs(model: Any) -> None:

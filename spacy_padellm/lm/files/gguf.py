@@ -92,7 +92,7 @@ def read_gguf(
         # transformers 5 saves no model that it read from a GGUF file
     options = loading_options(plain, quantization, dtype=dtype, device=device)
     options |= map_option(device_map)
-    with as_load_errors(file):
+    with as_load_errors(file, device_map=device_map):
         model, _ = build_model(plain, read.state_dict(), dtype=dtype, options=options)
         model = on_its_device(model, None if device_map else device)
     if device_map is not None:

@@ -12,23 +12,27 @@ from safetensors import SafetensorError
 
 from spacy_padellm.compat import is_panic
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.devices.device_map import DeviceMap
 from spacy_padellm.lm.files.bundled import NAMES
 
 _LONGEST = 2000  # characters of another library's error
+# words of transformers and accelerate for GPUs without room, and for wrong maps
+_NO_ROOM = ("on the CPU or the disk", "offload", "device disk")
+_MISFIT = ("device_map", "have any device set")
 
 
 @contextmanager
-def as_load_errors(source: Path | str) -> Iterator[None]:
+def as_load_errors(
+    source: Path | str, *, device_map: DeviceMap | None = None
+) -> Iterator[None]:
     """Replace the many errors of loading by a few messages.
 
     source (Path | str): The model's folder or hub name.
+    device_map (DeviceMap | None): The setting, if weights are loaded with it.
     RAISES (ValueError): If the code inside the block fails.
     """
     try:
         yield
-    except SafetensorError as error:
-        message = Errors.P115.format(name=source, error=_words(error))
-        raise ValueError(message) from error
     except BaseException as error:
         if _is_out_of_memory(error):
             message = Errors.P708.format(name=source, error=_words(error))
@@ -37,10 +41,20 @@ def as_load_errors(source: Path | str) -> Iterator[None]:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         template = Errors.P116 if isinstance(source, Path) else Errors.P245
-        if "device_map" in str(error):
-            template = Errors.P888
+        if isinstance(error, SafetensorError):
+            template = Errors.P115
+        if device_map is not None:
+            own_words = str(error).replace(str(source), "")
+            template = _map_template(own_words) or template
         message = template.format(name=source, error=_words(error), known=NAMES)
         raise ValueError(message) from error
+
+
+def _map_template(words: str) -> str | None:
+    """The message for an error about a model's devices; None for other errors."""
+    if any(part in words for part in _NO_ROOM):
+        return Errors.P884
+    return Errors.P888 if any(part in words for part in _MISFIT) else None
 
 
 def _words(error: BaseException) -> str:

@@ -43,6 +43,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "CPU": ({"model": 0, "lm_head": "cpu"}, "on cpu, cuda:0"),
     "absent": ({"model": 0, "lm_head": 2}, "'cuda:2', and torch sees 2"),
     "negative": ({"model": -1}, "'cuda:-1'"),
+    "auto": ({"model": "auto", "lm_head": 1}, "'model': 'auto'"),
     "unknown": ({"model": "gpu"}, "'gpu'"),
     "disk alone": ({"model": "disk"}, "'disk'"),
 }

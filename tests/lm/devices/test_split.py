@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,6 +136,67 @@ def test_split_model_that_does_not_fit_is_an_error(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (room, MEMORY))
     with pytest.raises(ValueError, match=r"does not fit .* together.*load_in_4bit"):
         load_model(name, device_map="auto")
+
+
+@pytest.mark.filterwarnings("ignore:Current model requires")
+@pytest.mark.parametrize("bits", [None, 4, 8])
+def test_split_model_that_is_too_large_for_the_machine_is_an_error(
+    bits: int | None,
+    gpus: PretendedGPUs,
+    make_folder: MakeFolder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    name = make_folder(make_lm("llama"))
+    none = SimpleNamespace(available=0, total=0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, MEMORY))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: none)
+    few_bits = {f"load_in_{bits}bit": True} if bits else None
+    with pytest.raises(ValueError, match="does not fit the memory of the GPUs"):
+        load_model(name, device_map="auto", quantization=few_bits)
+
+
+def test_split_by_a_wrong_name_is_an_error(
+    gpus: PretendedGPUs, make_folder: MakeFolder
+) -> None:
+    with pytest.raises(ValueError, match=r"device_map does not fit .* any device set"):
+        load_model(
+            make_folder(make_lm("llama")), device_map={" model": 0, "lm_head": 1}
+        )
+
+
+INSIDE = {
+    "layer": {
+        "self_attn": 0,
+        "mlp": 1,
+        "input_layernorm": 0,
+        "post_attention_layernorm": 1,
+    },
+    "norms": {
+        "self_attn": 1,
+        "mlp": 1,
+        "input_layernorm": 0,
+        "post_attention_layernorm": 0,
+    },
+    "attention": {
+        **{f"self_attn.{kind}_proj": kind in "qk" for kind in "qkvo"},
+        "mlp": 0,
+        "input_layernorm": 0,
+        "post_attention_layernorm": 0,
+    },
+}
+
+
+@pytest.mark.parametrize("case", INSIDE)
+def test_split_layer_is_an_error(
+    case: str, gpus: PretendedGPUs, make_folder: MakeFolder
+) -> None:
+    device_map = {part: on for part, on in LLAMA.items() if part != "model.layers.0"}
+    for part, device in INSIDE[case].items():
+        device_map[f"model.layers.0.{part}"] = int(device)
+    message = r"model\.layers\.0 of .* \['cuda:0', 'cuda:1'\]"
+    with pytest.raises(ValueError, match=message):
+        load_model(make_folder(make_lm("llama")), device_map=device_map)
 
 
 @pytest.mark.parametrize("device_map", ["auto", {"model": 1, "lm_head": "cuda:1"}])
