@@ -7,6 +7,7 @@ import textwrap
 import pytest
 from hypothesis import given, strategies as st
 
+from spacy_padellm.text import layout
 from spacy_padellm.text.layout import layout_breaks
 
 PROSE = (
@@ -129,3 +130,22 @@ def test_layout_breaks_hold_no_letter_and_are_in_text_order(text: str) -> None:
         assert last <= start < end
         assert not any(char.isalnum() for char in text[start:end])
         last = end
+
+
+CHARACTERS = st.sampled_from([*"ab1_é\u0301\u200d😀北ß²ा-,.([<:/& \t\n\u00a0·"])
+
+
+@given(
+    st.text(CHARACTERS, min_size=1, max_size=4),
+    st.text(CHARACTERS, min_size=1, max_size=3),
+    st.integers(2, 5),
+    st.text(CHARACTERS, max_size=3),
+)
+def test_layout_counting_of_words_hides_nothing_repeated(
+    item: str, apart: str, times: int, around: str
+) -> None:
+    text = around + apart.join([item] * times) + around
+    found = layout_breaks(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "_FEWEST_REPEATS", 0)
+        assert found == layout_breaks(text)

@@ -213,6 +213,7 @@ def test_secrets_that_are_short_do_not_spoil_messages(
     assert hide(words, find_secrets("NER_KEY")) == "status 401: *** is unknown"
 
 
+@pytest.mark.parametrize("proxy", ["http://anna:{}@proxy:80", "anna:{}@proxy:80"])
 @pytest.mark.parametrize(
     "quoted",
     [
@@ -222,9 +223,9 @@ def test_secrets_that_are_short_do_not_spoil_messages(
     ],
 )
 def test_secrets_of_a_proxy_are_hidden_as_it_is_sent_them(
-    quoted: str, monkeypatch: pytest.MonkeyPatch
+    proxy: str, quoted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://anna:pa%20ss%2Fword@proxy:80")
+    monkeypatch.setenv("HTTPS_PROXY", proxy.format("pa%20ss%2Fword"))
     words = f"status 407: {quoted} is wrong"
     assert hide(words, find_secrets("NER_KEY")) == "status 407: *** is wrong"
 

@@ -102,7 +102,9 @@ def _proxy_secrets() -> Iterator[str]:
         user, at, _ = proxy.rpartition("@")
         if not at:
             continue
-        name, _, password = user.partition("//")[2].partition(":")
+        # httpx adds a scheme to an address without one
+        sent = user.partition("://")[2] or user
+        name, _, password = sent.partition(":")
         secret = password or name
         # of an address that cannot be read, errors show parts
         yield from (secret, *re.split("[/?#]", secret))
