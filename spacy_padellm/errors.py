@@ -1056,8 +1056,8 @@ class Errors:
     P886 = (
         "A model with a device_map is not trained, nor is its loss computed: it only "
         "annotates. Set device_map = null. If the model is too large for one GPU then, "
-        'train adapters on weights in few bits, with quantization_config = {{"load_in_'
-        '4bit": true}} and lora, or a smaller model.'
+        'train adapters on weights in few bits, with quantization_config = {"load_in_'
+        '4bit": true} and lora, or a smaller model.'
     )
     P887 = (
         "device_map names the device {device!r}, and torch sees {count} CUDA "
