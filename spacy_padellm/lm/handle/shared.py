@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.lm.devices.device_map import DeviceMap
+from spacy_padellm.lm.devices.device_map import DeviceMap, map_option
 from spacy_padellm.lm.handle.stamp import stamp_of
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
@@ -40,7 +40,7 @@ def load_shared(
     """
     source = find_model(name)
     stamp = stamp_of(source) if isinstance(source, Path) else None
-    loading = json.dumps([quantization, device_map], sort_keys=True)
+    loading = json.dumps([quantization, map_option(device_map)], sort_keys=True)
     key = (str(source), revision, dtype, device, trust_remote_code, loading, stamp)
     with _sharing_lock:
         lm = _loaded.get(key)

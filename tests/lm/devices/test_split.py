@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from pretended_gpu import MEMORY, PretendedGPUs
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
+from spacy_padellm.lm.handle.shared import load_shared
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.lora import with_lora
@@ -113,6 +114,25 @@ def test_split_model_of_another_form_finds_the_same(
     for decoder in (TreeDecoder(**LIMITS), BatchDecoder(**LIMITS)):
         mentions = decode(decoder, expected, prompt, TEXTS, LABELS)
         assert same(decode(decoder, found, prompt, TEXTS, LABELS), mentions)
+
+
+def test_split_model_is_shared_by_maps_that_write_devices_in_other_ways(
+    gpus: PretendedGPUs, make_folder: MakeFolder
+) -> None:
+    name = make_folder(make_lm("llama"))
+    options: dict[str, Any] = {
+        "revision": None,
+        "dtype": torch.float32,
+        "device": torch.device("cuda"),
+        "trust_remote_code": False,
+    }
+    numbers = {"model": 0, "lm_head": 1}
+    names = MappingProxyType({"lm_head": "cuda:1", "model": "cuda:0"})
+    first = load_shared(name, device_map=numbers, **options)
+    assert load_shared(name, device_map=names, **options) is first
+    assert (
+        load_shared(name, device_map={**numbers, "lm_head": 0}, **options).shares == {}
+    )
 
 
 def test_split_model_has_no_hooks_of_accelerate(
