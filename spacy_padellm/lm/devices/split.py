@@ -9,7 +9,7 @@ weights alone. So tied weights are used where they are.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -25,11 +25,13 @@ def split(model: Any, device_map: DeviceMap, *, name: str) -> None:
     model (transformers.PreTrainedModel): The model.
     device_map (DeviceMap): The setting that it was loaded with.
     name (str): Its name in messages.
-    RAISES (ValueError): If weights are not on their device because it has no room, or
-        a layer is on several devices.
+    RAISES (ValueError): If a mapping leaves parts out, weights are not on their device
+        because it has no room, or a layer is on several devices.
     """
     from accelerate.hooks import remove_hook_from_module
 
+    if not isinstance(device_map, str):
+        _check_parts(model, device_map, name=name)
     kinds = {parameter.device.type for parameter in model.parameters()}
     wants_gpus = isinstance(device_map, str) and torch.cuda.is_available()
     # weights that are copied to a GPU in each pass are "meta" between them
@@ -40,6 +42,14 @@ def split(model: Any, device_map: DeviceMap, *, name: str) -> None:
     # peft and transformers would take it for a model with such hooks
     vars(model).pop("hf_device_map", None)
     move_inputs(model)
+
+
+def _check_parts(model: Any, device_map: Mapping[str, Any], *, name: str) -> None:
+    """Check that a mapping has all weights: transformers 5 loads others to the CPU."""
+    for weight, _ in model.named_parameters():
+        if not any(f"{weight}.".startswith(f"{part}.") for part in device_map):
+            error = f"it has no device for {weight}"
+            raise ValueError(Errors.P888.format(name=name, error=error))
 
 
 def _check_whole(model: Any, *, name: str) -> None:

@@ -52,6 +52,13 @@ MAPS: dict[str, tuple[str, Any]] = {
 }
 
 
+LAYOUTS: dict[str, list[set[str]]] = {
+    "sequential": [set()],  # all fits the first GPU
+    # transformers 5.24 leaves a small model with tied weights on one GPU
+    "auto, tied": [set(), {"cuda:0", "cuda:1"}],
+}
+
+
 @pytest.fixture
 def make_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeFolder:
     pytest.importorskip("accelerate")
@@ -76,7 +83,7 @@ def test_split_loaded_model_finds_what_it_finds_on_one_device(
     assert any(expected)
     found = load_model(make_folder(lm), device_map=device_map)
     devices = {str(device) for device in found.shares}
-    assert devices == (set() if case == "sequential" else {"cuda:0", "cuda:1"})
+    assert devices in LAYOUTS.get(case, [{"cuda:0", "cuda:1"}])
     assert sum(found.shares.values()) == pytest.approx(1 if found.shares else 0)
     for decoder in (TreeDecoder(**LIMITS), BatchDecoder(**LIMITS)):
         assert same(decode(decoder, found, prompt, TEXTS, LABELS), expected)
@@ -179,10 +186,18 @@ def test_split_model_that_is_too_large_for_the_machine_is_an_error(
 def test_split_by_a_wrong_name_is_an_error(
     gpus: PretendedGPUs, make_folder: MakeFolder
 ) -> None:
-    with pytest.raises(ValueError, match=r"device_map does not fit .* any device set"):
+    with pytest.raises(ValueError, match=r"device_map does not fit .* and lm_head"):
         load_model(
             make_folder(make_lm("llama")), device_map={" model": 0, "lm_head": 1}
         )
+
+
+def test_split_map_without_the_last_layers_is_an_error(
+    gpus: PretendedGPUs, make_folder: MakeFolder
+) -> None:
+    some = {part: device for part, device in LLAMA.items() if part != "model.layers.1"}
+    with pytest.raises(ValueError, match=r"device_map does not fit .*model.layers.1"):
+        load_model(make_folder(make_lm("llama")), device_map=some)
 
 
 INSIDE = {
