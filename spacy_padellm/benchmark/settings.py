@@ -124,7 +124,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     add("--dtype", help="auto, float32, bfloat16, float16; default: as --device")
     add("--threads", type=int, help="torch's threads on the CPU")
-    add("--batch-size", type=int, help="texts of a batch of nlp.pipe; default: 256")
+    add("--batch-size", type=int, help="texts of a batch; default: the pipeline's")
     add(
         "--repeats",
         type=int,

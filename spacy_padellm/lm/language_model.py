@@ -12,15 +12,10 @@ import torch
 import torch.nn.functional as F
 
 from spacy_padellm.lm.attention.cache_argument import cache_argument
-from spacy_padellm.lm.attention.cascade import (
-    CascadeAttention,
-    can_cascade,
-    cascade_attention,
-)
+from spacy_padellm.lm.attention.cascade import can_cascade
 from spacy_padellm.lm.attention.interface import used_by
-from spacy_padellm.lm.attention.packed import PackedAttention, packed_attention
 from spacy_padellm.lm.attention.padded import PaddedAttention, training_attention
-from spacy_padellm.lm.attention.split import SplitAttention, TreeAttention
+from spacy_padellm.lm.attention.split import TreeAttention, tree_attention
 from spacy_padellm.lm.devices.split import weight_shares
 from spacy_padellm.lm.devices.upload import send, upload
 from spacy_padellm.lm.layers.buckets import bucket, fill_bucket
@@ -303,8 +298,14 @@ class LanguageModel:
         logits_at, tags_at, names = (
             part.to(self.output_device) for part in (logits_at, tags_at, names)
         )
-        attention = self._attention(
-            packed, cache, slots, tokens=len(ids), cascade=cascade
+        attention = tree_attention(
+            packed,
+            cache,
+            slots,
+            dtype=self.dtype,
+            tokens=len(ids),
+            cascade=cascade and can_cascade(self.model),
+            devices=self.shares,
         )
         with self.lock:
             # texts may be decoded while the model is trained
@@ -312,31 +313,6 @@ class LanguageModel:
             logits, hidden = self.packed_forward(ids, positions, attention, logits_at)
             tag_logits = self.project(hidden, tags_at, names)
         return logits[: len(logit_positions)], tag_logits[: len(tag_positions)]
-
-    def _attention(
-        self,
-        packed: PackedBatch,
-        cache: TreeKVCache,
-        slots: torch.Tensor,
-        *,
-        tokens: int,
-        cascade: bool,
-    ) -> TreeAttention:
-        """Prepare the attention of a pass, on each device that has layers.
-
-        tokens (int): The tokens of the pass, with its padding.
-        """
-
-        def prepare(slots: torch.Tensor) -> PackedAttention | CascadeAttention:
-            if cascade and can_cascade(self.model):
-                return cascade_attention(packed, cache, slots)
-            return packed_attention(
-                packed, cache, slots, dtype=self.dtype, tokens=tokens
-            )
-
-        if not self.shares:
-            return prepare(slots)
-        return SplitAttention({on: prepare(slots.to(on)) for on in self.shares})
 
     def packed_forward(
         self,

@@ -17,18 +17,25 @@ from benchmarks.server import Workload, processor, rounds, share_as_tree
 from benchmarks.vllm_processes import Process
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.server.decoder import ServerDecoder
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.task.config import read_settings
 
 
-def test_benchmark_server_asks_the_same_prompts_offline() -> None:
-    lm = load_model(str(model_folder()))
+@pytest.fixture(scope="module")
+def lm() -> LanguageModel:
+    return load_model(str(model_folder()))
+
+
+def make_workload(lm: LanguageModel) -> Workload:
     settings = read_settings(model_folder())
     assert settings is not None
     assert settings.prompt is not None
-    workload = Workload(
-        lm.tokens_of(settings.prompt), dict(settings.labels), list(GOLD)
-    )
+    return Workload(lm.tokens_of(settings.prompt), dict(settings.labels), list(GOLD))
+
+
+def test_benchmark_server_asks_the_same_prompts_offline(lm: LanguageModel) -> None:
+    workload = make_workload(lm)
     with SmallServer(lm) as server:
         decoder = ServerDecoder(server.url)
         found = decode(decoder, None, workload.prompt, workload.texts, workload.labels)
@@ -43,14 +50,10 @@ def test_benchmark_server_asks_the_same_prompts_offline() -> None:
             assert body["stop_token_ids"] == sorted(set(offline["stop"]))
 
 
-def test_benchmark_server_compares_the_answers_with_the_tree_decoder() -> None:
-    lm = load_model(str(model_folder()))
-    settings = read_settings(model_folder())
-    assert settings is not None
-    assert settings.prompt is not None
-    workload = Workload(
-        lm.tokens_of(settings.prompt), dict(settings.labels), list(GOLD)
-    )
+def test_benchmark_server_compares_the_answers_with_the_tree_decoder(
+    lm: LanguageModel,
+) -> None:
+    workload = make_workload(lm)
     with SmallServer(lm) as server:
         decoder = ServerDecoder(server.url)
         found = decode(decoder, None, workload.prompt, workload.texts, workload.labels)

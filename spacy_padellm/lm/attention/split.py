@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import torch
 
-from spacy_padellm.lm.attention.cascade import CascadeAttention
-from spacy_padellm.lm.attention.packed import PackedAttention
+from spacy_padellm.lm.attention.cascade import CascadeAttention, cascade_attention
+from spacy_padellm.lm.attention.packed import PackedAttention, packed_attention
 from spacy_padellm.lm.attention.products import QKV
+from spacy_padellm.tree.kv_cache import TreeKVCache
+from spacy_padellm.tree.packing import PackedBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +32,34 @@ class SplitAttention:
 
 
 TreeAttention = PackedAttention | CascadeAttention | SplitAttention
+
+
+def tree_attention(
+    packed: PackedBatch,
+    cache: TreeKVCache,
+    slots: torch.Tensor,
+    *,
+    dtype: torch.dtype,
+    tokens: int,
+    cascade: bool,
+    devices: Collection[torch.device],
+) -> TreeAttention:
+    """Prepare the attention of a pass, on each device that has layers.
+
+    packed (PackedBatch): The pass.
+    cache (TreeKVCache): The KV cache of its rows.
+    slots (int64): (tokens without padding,), the slot of each token in the cache.
+    dtype (torch.dtype): The dtype of the attention masks.
+    tokens (int): The tokens of the pass, with its padding.
+    cascade (bool): Whether the text and the branches are attended to apart.
+    devices (Collection[torch.device]): Those of a model on several; empty on one.
+    """
+
+    def prepare(slots: torch.Tensor) -> PackedAttention | CascadeAttention:
+        if cascade:
+            return cascade_attention(packed, cache, slots)
+        return packed_attention(packed, cache, slots, dtype=dtype, tokens=tokens)
+
+    if not devices:
+        return prepare(slots)
+    return SplitAttention({on: prepare(slots.to(on)) for on in devices})
