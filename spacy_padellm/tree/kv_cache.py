@@ -59,6 +59,7 @@ class TreeKVCache:
         self.slots = -(-(slots + slots // 4) // _STEP) * _STEP
         old, self._stores = self._stores, []
         self._buffers.clear()
+        self._flat.clear()
         for alike in _grouped(old):
             indexes = [index for store in alike for index in store.indexes]
             shape = len(indexes), self.rows, self.slots, *alike[0].tensor.shape[3:]
