@@ -249,6 +249,54 @@ def onednn_linear(
     return product
 
 
+def onednn_has_int8() -> bool:
+    """Whether torch has oneDNN, and the processor has 8-bit products (VNNI or AMX).
+
+    Seen on torch 2.13.0. Without such instructions sums of two products overflow.
+    """
+    checks = ("_is_vnni_supported", "_is_amx_tile_supported")
+    has = any(getattr(torch.cpu, check, bool)() for check in checks)
+    available = bool(torch.backends.mkldnn.is_available())
+    return has and available and hasattr(torch.ops.onednn, "qlinear_pointwise")
+
+
+def onednn_pack_int8(weight: torch.Tensor, rows: int) -> torch.Tensor:
+    """Copy an 8-bit weight into the layout of oneDNN's kernels.
+
+    Seen on torch 2.13.0.
+
+    weight (int8): (outputs, inputs), on the CPU.
+    rows (int): Rows of the inputs that the layout is best for.
+    RETURNS (torch.Tensor): For `onednn_linear_int8` only.
+    """
+    shape = [rows, weight.shape[1]]
+    packed: torch.Tensor = torch.ops.onednn.qlinear_prepack(weight, shape)
+    return packed
+
+
+def onednn_linear_int8(
+    codes: torch.Tensor,
+    packed: torch.Tensor,
+    scales: torch.Tensor,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Multiply 8-bit rows with a weight packed by `onednn_pack_int8`.
+
+    Seen on torch 2.13.0.
+
+    codes (uint8): (rows, inputs); 128 stands for zero.
+    packed (torch.Tensor): The packed weight.
+    scales (float32): (outputs,), the scale of each row of the weight.
+    dtype (torch.dtype): Of the outputs: float32 or bfloat16.
+    RETURNS (torch.Tensor): (rows, outputs).
+    """
+    zeros = torch.zeros(len(scales), dtype=torch.int32)
+    product: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
+        codes, 1.0, 128, packed, scales, zeros, None, 1.0, 0, dtype, "none", [], ""
+    )
+    return product
+
+
 def tensor_version(tensor: torch.Tensor) -> int:
     """A number that grows each time a tensor is changed in place.
 

@@ -1149,6 +1149,10 @@ class Warnings:
         "saving the Doc fails (E035). Add "
         "nlp.add_pipe('padellm_move_spans', after='{merging}')."
     )
+    W790 = (
+        'dtype is "int8", but this model cannot compute with 8-bit numbers: {reason}. '
+        'It computes as with dtype = "auto".'
+    )
     W124 = (
         "revision = '{revision}' has no effect: only models on the hub have revisions, "
         "and '{name}' is on this machine. Remove the setting, or correct the name."

@@ -122,7 +122,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--device",
         help="auto, cpu, cuda, cuda:1, ...; default: that of the pipeline, or auto",
     )
-    add("--dtype", help="auto, float32, bfloat16, float16; default: as --device")
+    add("--dtype", help="auto, float32, bfloat16, float16, int8; default: as --device")
     add("--threads", type=int, help="torch's threads on the CPU")
     add("--batch-size", type=int, help="texts of a batch; default: the pipeline's")
     add(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.attention.cache_argument import cache_argument
 from spacy_padellm.lm.attention.cascade import can_cascade
 from spacy_padellm.lm.attention.interface import used_by
@@ -19,7 +20,12 @@ from spacy_padellm.lm.attention.split import TreeAttention, tree_attention
 from spacy_padellm.lm.devices.split import weight_shares
 from spacy_padellm.lm.devices.upload import send, upload
 from spacy_padellm.lm.layers.buckets import bucket, fill_bucket
-from spacy_padellm.lm.layers.fused import Layers, read_layers
+from spacy_padellm.lm.layers.fused import (
+    Layers,
+    read_int8_layers,
+    read_layers,
+    why_no_int8_layers,
+)
 from spacy_padellm.lm.layers.onednn import can_pack, prepack, unpack
 from spacy_padellm.lm.quantization.compute import is_quantized
 from spacy_padellm.lm.quantization.copies import copied, dumps
@@ -66,6 +72,7 @@ class LanguageModel:
         self._head = VocabularyHead(model)
         self._layers: Layers | None = None
         self._packs = False
+        self.int8 = False  # whether token trees are run with 8-bit products
         self.cuda_graphs: Any = None  # kept here by `borrow_graph_runner`
         # to be held while the model runs: a pass swaps its attention and its head
         self.lock = make_lock()
@@ -95,24 +102,34 @@ class LanguageModel:
         other.__setstate__(copied(state, device=device, shared=[self.tokenizer]))
         return other
 
-    def pack_weights(self) -> None:
+    def pack_weights(self, *, int8: bool = False) -> None:
         """Let the CPU's fastest kernels run a model that is no longer trained.
 
         They take a copy of the weights in a layout of their own.
+
+        int8 (bool): Whether to multiply 8-bit numbers in token trees, where the model
+            and the processor can.
         """
         prepack(self.model)
         self._packs = True
+        self._layers = None
+        self.int8 = int8
+        if int8 and (reason := why_no_int8_layers(self.model)):
+            self.int8 = False
+            logger.warning(Warnings.W790.format(reason=reason))
 
     def unpack_weights(self) -> None:
         """Use the plain weights again, as a model must that will be trained."""
         unpack(self.model)
-        self._packs = False
+        self._packs = self.int8 = False
         self._layers = None
 
     @property
     def layers(self) -> Layers | None:
         """The model's layers, if it is of a well-known kind."""
-        if self._layers is None:
+        if self._layers is None and self.int8:
+            self._layers = read_int8_layers(self.model, self.tokenizer)
+        elif self._layers is None:
             packs = self._packs and can_pack(self.model)
             self._layers = read_layers(self.model, packed=packs)
         return self._layers
@@ -353,7 +370,8 @@ class LanguageModel:
     @property
     def _compiles(self) -> bool:
         """Whether products are compiled for each size."""
-        return self.device.type == "cpu" and self.dtype == torch.bfloat16
+        compiles = self.dtype == torch.bfloat16 or self.int8
+        return self.device.type == "cpu" and compiles
 
     @property
     def _fill(self) -> Callable[[Any], npt.NDArray[np.int64]]:

@@ -47,6 +47,7 @@ def add_figures(
         "name": subject.name,
         "parameters": sum(p.numel() for p in subject.lm.model.parameters()),
         "dtype": str(subject.lm.dtype).removeprefix("torch."),
+        "int8": subject.lm.int8,
         "labels": dict(subject.labels),
         "weights": asdict(weights),
         "speeds": asdict(speed),

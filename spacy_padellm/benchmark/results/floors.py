@@ -11,6 +11,7 @@ import torch
 from spacy_padellm.benchmark.measuring.measure import wait
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.layers.int8 import Int8Projection, quantize
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 from spacy_padellm.training.targets import make_trees
@@ -41,8 +42,8 @@ class Speeds:
 
     read_seconds (float): Seconds to read the weights once.
     bandwidth (float): Bytes read in a second.
-    product_rate (float): Operations of a large matrix product in a second, in the
-        model's dtype.
+    product_rate (float): Operations of a large matrix product in a second, as the
+        model's layers compute it.
     """
 
     read_seconds: float
@@ -77,6 +78,8 @@ def sizes(lm: LanguageModel) -> Weights:
     if table is not head:
         inner -= table.numel()
         read -= table.numel() * table.element_size()
+    if lm.int8:
+        read -= inner * (table.element_size() - 1)
     return Weights(read, inner, head.numel())
 
 
@@ -104,12 +107,19 @@ def speeds(lm: LanguageModel) -> Speeds:
             if p.dim() == 2 and all(p is not table.weight for table in tables)
         ]
         matrix = max(inner, key=lambda p: p.numel())
-        rows = torch.randn(
-            PRODUCT_ROWS, matrix.shape[1], dtype=matrix.dtype, device=device
-        )
-        seconds = _best(lambda: torch.nn.functional.linear(rows, matrix), device)
+        seconds = _best(_product(lm, matrix), device)
     rate = 2 * PRODUCT_ROWS * matrix.numel() / seconds
     return Speeds(weights.read / bandwidth, bandwidth, rate)
+
+
+def _product(lm: LanguageModel, matrix: torch.Tensor) -> Callable[[], object]:
+    """A product of PRODUCT_ROWS rows by a matrix of the model."""
+    shape = PRODUCT_ROWS, matrix.shape[1]
+    rows = torch.randn(shape, dtype=matrix.dtype, device=matrix.device)
+    if lm.int8:
+        projection, codes = Int8Projection(matrix), quantize(rows)
+        return lambda: projection(codes, rows.dtype)
+    return lambda: torch.nn.functional.linear(rows, matrix)
 
 
 def _best(run: Callable[[], object], device: torch.device) -> float:

@@ -126,9 +126,11 @@ def model_line(model: Mapping[str, Any]) -> str:
     model (Mapping[str, Any]): The facts from `figures.add_figures`.
     """
     speeds = model["speeds"]
+    products = " with 8-bit products" if model["int8"] else ""
     return (
         f"{model['name']}: {model['parameters'] / 1e6:.1f} M parameters, "
-        f"{model['dtype']}; at least {model['fewest_passes_a_text']:.2f} passes and "
+        f"{model['dtype']}{products}; at least "
+        f"{model['fewest_passes_a_text']:.2f} passes and "
         f"{model['tree_tokens_a_text']:.1f} tokens a text; weights read once in "
         f"{1000 * speeds['read_seconds']:.3g} ms ({speeds['bandwidth'] / 1e9:.3g} GB/s)"
         f", products at {speeds['product_rate'] / 1e12:.3g} Tflop/s; floor "

@@ -22,7 +22,7 @@ from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices.choose import choose_device, choose_dtype
+from spacy_padellm.lm.devices.choose import INT8, choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.model_names import find_model
@@ -217,6 +217,7 @@ def trained_subject(
         lm = load_model(
             name, device=placed, dtype=choose_dtype(dtype or "auto", placed)
         )
+        lm.pack_weights(int8=dtype == INT8)
         labels, prompt, decoder = settings.labels, settings.prompt, TreeDecoder()
     decoder_of = decoders_for(decoder, decoders)
     recorders = {kind: Recorder(decoder) for kind, decoder in decoder_of.items()}

@@ -13,6 +13,7 @@ import torch
 from spacy_padellm.compat import cpu_is_fast_in_bf16, is_bad_fork
 from spacy_padellm.errors import Errors
 
+INT8 = "int8"  # of products in decoding, on the CPU
 _DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -81,14 +82,14 @@ def fast_bf16(device: torch.device) -> bool:
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Get the torch dtype for "auto", "float32", "bfloat16", "float16".
+    """Get the torch dtype for "auto", "float32", "bfloat16", "float16", "int8".
 
     "auto" is bfloat16 if the hardware is fast at it, else float16 on CUDA and float32
-    on the CPU.
+    on the CPU. So is "int8", whose products are made of these weights.
 
     RAISES (ValueError): If the dtype is unknown.
     """
-    if check_dtype(dtype) == "auto":
+    if check_dtype(dtype) in ("auto", INT8):
         if fast_bf16(device):
             return torch.bfloat16
         return torch.float16 if device.type == "cuda" else torch.float32
@@ -101,8 +102,9 @@ def check_dtype(dtype: str) -> str:
     RETURNS (str): The name.
     RAISES (ValueError): If it is unknown.
     """
-    if dtype != "auto" and dtype not in _DTYPES:
-        raise ValueError(Errors.P112.format(dtype=dtype, known=", ".join(_DTYPES)))
+    known = [*_DTYPES, INT8]
+    if dtype != "auto" and dtype not in known:
+        raise ValueError(Errors.P112.format(dtype=dtype, known=", ".join(known)))
     return dtype
 
 

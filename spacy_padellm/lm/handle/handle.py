@@ -14,6 +14,7 @@ import torch
 from spacy_padellm.compat import is_starting_process
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.choose import (
+    INT8,
     choose_device,
     choose_dtype,
     enter_process,
@@ -160,6 +161,7 @@ class ModelHandle:
                 self.source.name,
                 revision=self.source.revision,
                 dtype=choose_dtype(self.source.dtype, device),
+                int8=self.source.dtype == INT8,
                 device=device,
                 trust_remote_code=self.source.trust_remote_code,
                 quantization=self.source.quantization,
@@ -216,6 +218,7 @@ class ModelHandle:
             if isinstance(state, InMemory)
             else load_unshared(self.source, state)
         )
+        lm.unpack_weights()
         lm = make_trainable(lm, self.source, special_tokens)
         self._state = InMemory(lm, self._state.settings, trains=True)
         return lm

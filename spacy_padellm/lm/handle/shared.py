@@ -28,6 +28,7 @@ def load_shared(
     *,
     revision: str | None,
     dtype: torch.dtype,
+    int8: bool = False,
     device: torch.device,
     trust_remote_code: bool,
     quantization: Mapping[str, Any] | None = None,
@@ -37,11 +38,13 @@ def load_shared(
 
     name, revision, dtype, device, trust_remote_code, quantization, device_map: See
         `load_model`.
+    int8 (bool): See `LanguageModel.pack_weights`.
     """
     source = find_model(name)
     stamp = stamp_of(source) if isinstance(source, Path) else None
     loading = json.dumps([quantization, map_option(device_map)], sort_keys=True)
-    key = (str(source), revision, dtype, device, trust_remote_code, loading, stamp)
+    weights = dtype, int8, device
+    key = (str(source), revision, weights, trust_remote_code, loading, stamp)
     with _sharing_lock:
         lm = _loaded.get(key)
         if lm is None:
@@ -54,6 +57,6 @@ def load_shared(
                 quantization=quantization,
                 device_map=device_map,
             )
-            lm.pack_weights()
+            lm.pack_weights(int8=int8)
             _loaded[key] = lm
     return lm

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices.choose import choose_device, choose_dtype
+from spacy_padellm.lm.devices.choose import INT8, choose_device, choose_dtype
 from spacy_padellm.lm.files.bundled import BUNDLED
 from spacy_padellm.lm.files.model_files import write_model_files
 from spacy_padellm.lm.handle.source import ModelSource
@@ -178,4 +178,5 @@ def state_of_files(
             quantization=source.quantization,
             device_map=source.device_map,
         )
+        lm.pack_weights(int8=source.dtype == INT8)
         return InMemory(lm, settings)

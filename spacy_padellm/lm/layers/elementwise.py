@@ -26,7 +26,7 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     if torch.is_grad_enabled():
         output: torch.Tensor = _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
         return output
-    return _normalize(x, _mean_square(x), eps).mul_(weight)
+    return _normalize(x, mean_square(x), eps).mul_(weight)
 
 
 def rms_norm_heads(
@@ -46,13 +46,24 @@ def rms_norm_heads(
     size = x.shape[-1]
     if x.device.type == "cpu" and not torch.is_grad_enabled():
         rows = x.reshape(-1, size)
-        normed = _normalize(rows, _mean_square(rows), eps).view(x.shape)
+        normed = _normalize(rows, mean_square(rows), eps).view(x.shape)
         pairs = zip(weights, heads, strict=True)
         return normed.mul_(torch.cat([w.expand(count, size) for w, count in pairs]))
     groups = zip(x.split(list(heads), 1), weights, strict=True)
     return torch.cat(
         [rms_norm(g.reshape(-1, size), w, eps).view(g.shape) for g, w in groups], 1
     )
+
+
+def mean_square(x: torch.Tensor) -> torch.Tensor:
+    """Compute the mean of the squares of each vector, in float32.
+
+    x (torch.Tensor): (..., size).
+    RETURNS (float32): (...).
+    """
+    norm: torch.Tensor = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float32)
+    # one operation fewer than a square and a division
+    return torch.addcmul(torch.zeros_like(norm), norm, norm, value=1 / x.shape[-1])
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -65,17 +76,11 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
-def _mean_square(x: torch.Tensor) -> torch.Tensor:
-    norm: torch.Tensor = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float32)
-    # one operation fewer than a square and a division
-    return torch.addcmul(torch.zeros_like(norm), norm, norm, value=1 / x.shape[-1])
-
-
-def _normalize(x: torch.Tensor, mean_square: torch.Tensor, eps: float) -> torch.Tensor:
+def _normalize(x: torch.Tensor, squares: torch.Tensor, eps: float) -> torch.Tensor:
     # batch normalization with the rows as channels: one kernel, computed in float32
-    zeros = torch.zeros_like(mean_square)
+    zeros = torch.zeros_like(squares)
     return torch.batch_norm(
-        x[None], None, None, zeros, mean_square, False, 0.0, eps, False
+        x[None], None, None, zeros, squares, False, 0.0, eps, False
     )[0]
 
 
@@ -84,18 +89,18 @@ class _RMSNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float
     ) -> torch.Tensor:
-        mean_square = _mean_square(x)
-        ctx.save_for_backward(x, weight, mean_square)
+        squares = mean_square(x)
+        ctx.save_for_backward(x, weight, squares)
         ctx.eps = eps
-        return _normalize(x, mean_square, eps).mul_(weight)
+        return _normalize(x, squares, eps).mul_(weight)
 
     @staticmethod
     def backward(
         ctx: Any, gradient: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
-        x, weight, mean_square = ctx.saved_tensors
+        x, weight, squares = ctx.saved_tensors
         size = x.shape[-1]
-        scale = mean_square.add(ctx.eps).rsqrt_()[:, None]
+        scale = squares.add(ctx.eps).rsqrt_()[:, None]
         # the backward pass of layer normalization around a mean of zero
         dx, dw, _ = torch.ops.aten.native_layer_norm_backward(
             gradient,

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from transformers import (
     LlamaForCausalLM,
     MistralForCausalLM,
@@ -21,7 +20,9 @@ from transformers import (
 )
 
 from spacy_padellm.lm.attention.products import QKV
-from spacy_padellm.lm.layers.elementwise import rms_norm, rms_norm_heads, rotate
+from spacy_padellm.lm.layers.elementwise import rms_norm_heads, rotate
+from spacy_padellm.lm.layers.int8 import Int8Layer, why_no_int8
+from spacy_padellm.lm.layers.layer import FloatLayer, HeadNorms, Layer, Norm
 from spacy_padellm.lm.layers.onednn import is_packable
 from spacy_padellm.lm.layers.projection import (
     ModuleProjection,
@@ -29,44 +30,12 @@ from spacy_padellm.lm.layers.projection import (
     Projection,
 )
 from spacy_padellm.lm.layers.rotary import Rotary
+from spacy_padellm.lm.layers.smoothing import input_ranges
 
 _KINDS = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 
 # layer, queries with keys and values, scale -> output (tokens, heads, head size)
 Attend = Callable[[int, QKV, float], torch.Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class _Norm:
-    module: Any
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        module = self.module
-        return rms_norm(x, module.weight, module.variance_epsilon)
-
-    @property
-    def device(self) -> torch.device:
-        device: torch.device = self.module.weight.device
-        return device
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """The parts of a layer; `head_norms` are those of Qwen3's queries and keys."""
-
-    norm: _Norm
-    qkv: Projection
-    head_norms: tuple[_Norm, _Norm] | None
-    out: Projection
-    mlp_norm: _Norm
-    gate: Projection
-    up: Projection
-    down: Projection
-
-    @property
-    def device(self) -> torch.device:
-        """The layer's device."""
-        return self.norm.device
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +48,8 @@ class Layers:
     """
 
     model: Any
-    layers: Sequence[_Layer]
-    norm: _Norm
+    layers: Sequence[Layer]
+    norm: Norm
     rotary: Rotary
     heads: int
     shared: int
@@ -103,22 +72,20 @@ class Layers:
         for index, layer in enumerate(self.layers):
             if self.is_split:
                 x, cos, sin = (part.to(layer.device) for part in (x, cos, sin))
-            qkv = layer.qkv(layer.norm(x)).view(tokens, -1, self.size)
+            qkv = layer.qkv(x).view(tokens, -1, self.size)
             qk = qkv[:, :turned]
             if layer.head_norms is not None:
                 qk = self._norm_heads(qk, layer.head_norms)
             query_key = rotate(qk, cos, sin)
             query, key = query_key[:, : self.heads], query_key[:, self.heads :]
             attended = attend(index, QKV(query, key, qkv[:, turned:]), scale)
-            x = x + layer.out(attended.reshape(tokens, -1))
-            hidden = layer.mlp_norm(x)
-            x = x + layer.down(F.silu(layer.gate(hidden)) * layer.up(hidden))
-        return self.norm(x.to(self.norm.device) if self.is_split else x)
+            x = layer.add_attention(x, attended.reshape(tokens, -1))
+            x = layer.add_mlp(x)
+        return self.norm(x.to(self.norm.weight.device) if self.is_split else x)
 
-    def _norm_heads(self, qk: torch.Tensor, norms: tuple[_Norm, _Norm]) -> torch.Tensor:
-        weights = [norm.module.weight for norm in norms]
-        eps = norms[0].module.variance_epsilon
-        return rms_norm_heads(qk, weights, [self.heads, self.shared], eps)
+    def _norm_heads(self, qk: torch.Tensor, norms: HeadNorms) -> torch.Tensor:
+        weights = [norm.weight for norm in norms]
+        return rms_norm_heads(qk, weights, [self.heads, self.shared], norms[0].eps)
 
 
 def read_layers(model: Any, *, packed: bool = False) -> Layers | None:
@@ -128,40 +95,97 @@ def read_layers(model: Any, *, packed: bool = False) -> Layers | None:
     packed (bool): Whether to compute with packed copies of the weights.
     RETURNS (Layers | None): None if the model is not of a known kind.
     """
-    base = model.get_base_model() if hasattr(model, "peft_config") else model
-    config = base.config
-    if (
-        type(base) not in _KINDS
-        or config.hidden_act not in ("silu", "swish")
-        or config.attention_dropout
-    ):
+    inner = _find_layers(model)
+    if inner is None:
         return None
-    inner = base.model
-    layers = []
 
     def project(*modules: Any) -> Projection:
         packs = packed and all(is_packable(module) for module in modules)
         return (PackedProjection if packs else ModuleProjection)(*modules)
 
+    layers = []
     for layer in inner.layers:
         attention, mlp = layer.self_attn, layer.mlp
-        norms = None
-        if hasattr(attention, "q_norm"):
-            norms = _Norm(attention.q_norm), _Norm(attention.k_norm)
         layers.append(
-            _Layer(
-                _Norm(layer.input_layernorm),
+            FloatLayer(
+                Norm(layer.input_layernorm),
                 project(attention.q_proj, attention.k_proj, attention.v_proj),
-                norms,
+                _head_norms(attention),
                 project(attention.o_proj),
-                _Norm(layer.post_attention_layernorm),
+                Norm(layer.post_attention_layernorm),
                 project(mlp.gate_proj),
                 project(mlp.up_proj),
                 project(mlp.down_proj),
             )
         )
-    size = inner.layers[0].self_attn.head_dim
-    heads = config.num_attention_heads, config.num_key_value_heads
-    norm, rotary = _Norm(inner.norm), Rotary(inner.rotary_emb)
-    devices = {part.device for part in (*layers, norm, inner.embed_tokens.weight)}
-    return Layers(inner, layers, norm, rotary, *heads, size, len(devices) > 1)
+    return _join(inner, layers)
+
+
+def why_no_int8_layers(model: Any) -> str | None:
+    """Why the products of a model's layers cannot be of 8-bit numbers.
+
+    model (transformers.PreTrainedModel): The model.
+    RETURNS (str | None): The reason, as part of a sentence; None if they can.
+    """
+    inner = _find_layers(model)
+    if inner is None:
+        return (
+            f"models of its kind ({model.config.model_type}) have no such layers here"
+        )
+    return why_no_int8(inner.layers)
+
+
+def read_int8_layers(model: Any, tokenizer: Any) -> Layers:
+    """Get the layers of a model with 8-bit copies of their weights.
+
+    model (transformers.PreTrainedModel): A model for which `why_no_int8_layers` gives
+        no reason, in evaluation mode.
+    tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
+    """
+    inner = model.model
+    firsts = [(layer.self_attn.q_proj, layer.mlp.gate_proj) for layer in inner.layers]
+    ranges = input_ranges(model, tokenizer, [part for pair in firsts for part in pair])
+    layers = [
+        Int8Layer(
+            layer,
+            head_norms=_head_norms(layer.self_attn),
+            attention_inputs=ranges[query],
+            mlp_inputs=ranges[gate],
+        )
+        for layer, (query, gate) in zip(inner.layers, firsts, strict=True)
+    ]
+    return _join(inner, layers)
+
+
+def _find_layers(model: Any) -> Any:
+    """The part of a model that holds its layers; None if it is not of a known kind."""
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    config = base.config
+    known = (
+        type(base) in _KINDS
+        and config.hidden_act in ("silu", "swish")
+        and not config.attention_dropout
+    )
+    return base.model if known else None
+
+
+def _head_norms(attention: Any) -> HeadNorms | None:
+    if not hasattr(attention, "q_norm"):
+        return None
+    return Norm(attention.q_norm), Norm(attention.k_norm)
+
+
+def _join(inner: Any, layers: Sequence[Layer]) -> Layers:
+    config = inner.config
+    norm, embedded = Norm(inner.norm), inner.embed_tokens.weight.device
+    devices = {*(layer.device for layer in layers), norm.weight.device, embedded}
+    return Layers(
+        inner,
+        layers,
+        norm,
+        Rotary(inner.rotary_emb),
+        config.num_attention_heads,
+        config.num_key_value_heads,
+        inner.layers[0].self_attn.head_dim,
+        len(devices) > 1,
+    )

@@ -102,6 +102,7 @@ def test_handle_dtype_of_the_weights(dtype: str) -> None:
 
 def test_handle_dtypes_are_not_shared() -> None:
     assert make_handle().lm() is not make_handle(dtype="bfloat16").lm()
+    assert make_handle(dtype="auto").lm() is not make_handle(dtype="int8").lm()
 
 
 def test_handle_model_that_changed_is_loaded_again(

@@ -158,7 +158,7 @@ def test_layers_without_adapters_are_packed_beside_layers_with_adapters() -> Non
     assert adapted.layers is not None
     layer = adapted.layers.layers[0]
     assert isinstance(layer.up, PackedProjection)
-    assert isinstance(layer.qkv, ModuleProjection)
+    assert isinstance(layer.qkv_projection, ModuleProjection)
 
 
 def test_layers_other_models_are_left_to_transformers() -> None:

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_tokenizer
+from hypothesis import given, strategies as st
+from hypothesis.extra.numpy import arrays
+from test_layers import KINDS, SIZES, make, run_packed
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from spacy_padellm.compat import onednn_has_int8
+from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.layers import fused, int8
+from spacy_padellm.lm.layers.int8 import (
+    Int8Layer,
+    Int8Projection,
+    SmoothProjection,
+    quantize,
+)
+from spacy_padellm.lm.layers.layer import FloatLayer, Norm
+
+needs_int8 = pytest.mark.skipif(
+    not onednn_has_int8(), reason="the processor has no 8-bit products"
+)
+HAVE_NO_BIASES = sorted(set(KINDS) - {"llama-biases"})
+ERROR = 0.05  # of logits, relative
+
+
+def make_int8(kind: str, dtype: torch.dtype = torch.float32) -> LanguageModel:
+    model, tokenizer = make(kind, dtype).model, make_tokenizer()
+    model.resize_token_embeddings(max(64, len(tokenizer)), mean_resizing=False)
+    return LanguageModel(model, tokenizer)
+
+
+def first_layer(lm: LanguageModel) -> Any:
+    assert lm.layers is not None
+    return lm.layers.layers[0]
+
+
+numbers = st.floats(-1e4, 1e4, width=32, allow_nan=False)
+
+
+@given(arrays(np.float32, (3, 8), elements=numbers))
+def test_int8_codes_are_the_nearest_steps_of_a_row(rows: np.ndarray[Any, Any]) -> None:
+    x = torch.from_numpy(rows)
+    codes = quantize(x)
+    steps = codes.scale / 126.4
+    restored = (codes.values.float() - 128) * steps
+    assert ((restored - x).abs() <= steps * 0.501).all()
+
+
+@given(arrays(np.float32, (2, 8), elements=numbers), st.floats(0.01, 100))
+def test_int8_codes_are_the_same_for_a_row_of_another_length(
+    rows: np.ndarray[Any, Any], length: float
+) -> None:
+    x = torch.from_numpy(rows)
+    codes, longer = quantize(x), quantize(x * length)
+    difference = codes.values.short() - longer.values.short()
+    assert difference.abs().max() <= 1  # where the rounding differs
+
+
+@needs_int8
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1, 32, 48), (130, 576, 960)])
+def test_int8_products_are_near_those_of_floats(
+    rows: int, inputs: int, outputs: int, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(rows, inputs), torch.randn(outputs, inputs)
+    codes = quantize(x.to(dtype))
+    with torch.inference_mode():
+        half = outputs // 2
+        projection = Int8Projection(weight[:half], weight[half:])
+        found = projection(codes, dtype) * codes.scale
+    expected = x @ weight.T
+    assert (found - expected).norm() < 0.015 * expected.norm()
+
+
+@needs_int8
+def test_int8_products_of_a_row_are_the_same_in_any_batch() -> None:
+    torch.manual_seed(0)
+    x, projection = torch.randn(64, 256), Int8Projection(torch.randn(128, 256))
+    together = projection(quantize(x), torch.float32)
+    alone = projection(quantize(x[7:8]), torch.float32)
+    assert torch.equal(together[7:8], alone)
+
+
+@needs_int8
+def test_int8_rows_that_are_no_numbers_have_outputs_that_are_none() -> None:
+    x = torch.ones(3, 32)
+    x[1, 5] = float("nan")
+    projection = Int8Projection(torch.ones(16, 32))
+    codes = quantize(x)
+    found = projection(codes, torch.float32) * codes.scale
+    assert found[1].isnan().all()
+    assert not found[[0, 2]].isnan().any()
+
+
+@needs_int8
+def test_int8_zeros_stay_zeros() -> None:
+    codes = quantize(torch.zeros(2, 32))
+    found = Int8Projection(torch.zeros(16, 32))(codes, torch.float32) * codes.scale
+    assert not found.any()
+
+
+@needs_int8
+def test_int8_large_channels_leave_the_others_their_range() -> None:
+    torch.manual_seed(0)
+    norm: Any = torch.nn.Module()
+    norm.weight, norm.variance_epsilon = torch.ones(256), 1e-6
+    linear = torch.nn.Linear(256, 64, bias=False).requires_grad_(False)
+    x = torch.randn(32, 256)
+    x[:, 3] *= 50
+    linear.weight[:, 3] *= 0.02  # as in LLMs, the others matter, too
+    expected = linear(torch.nn.functional.rms_norm(x, (256,), eps=1e-6))
+
+    def error(ranges: torch.Tensor) -> float:
+        with torch.inference_mode():
+            outputs, scale = SmoothProjection(Norm(norm), ranges, linear)(x)
+        return float((outputs * scale - expected).norm() / expected.norm())
+
+    weights = linear.weight.detach().abs().amax(0)
+    # ranges with which smoothing changes nothing
+    unsmoothed = error(weights ** ((1 - 0.65) / 0.65))
+    assert error(x.abs().amax(0)) < 0.4 * unsmoothed
+
+
+@needs_int8
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", HAVE_NO_BIASES)
+def test_int8_logits_are_near_those_of_floats(kind: str, dtype: torch.dtype) -> None:
+    lm = make_int8(kind, dtype)
+    expected = run_packed(lm).float()
+    lm = make_int8(kind, dtype)
+    lm.pack_weights(int8=True)
+    found = run_packed(lm).float()
+    assert isinstance(first_layer(lm), Int8Layer)
+    assert 0 < (found - expected).norm() < ERROR * expected.norm()
+
+
+@needs_int8
+def test_int8_weights_are_only_used_where_they_were_asked_for() -> None:
+    lm = make_int8("llama")
+    lm.pack_weights()
+    assert isinstance(first_layer(lm), FloatLayer)
+    lm.pack_weights(int8=True)
+    assert lm.int8
+    assert isinstance(first_layer(lm), Int8Layer)
+    lm.unpack_weights()
+    assert not lm.int8
+    assert isinstance(first_layer(lm), FloatLayer)
+
+
+@needs_int8
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda lm: pickle.loads(pickle.dumps(lm))]
+)
+def test_int8_copies_compute_the_same(copied: Any) -> None:
+    lm = make_int8("qwen3")
+    lm.pack_weights(int8=True)
+    expected = run_packed(lm)
+    other = copied(lm)
+    assert torch.equal(run_packed(other), expected)
+    assert isinstance(first_layer(other), Int8Layer)
+
+
+def without(lm: LanguageModel, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.clear()
+    lm.pack_weights(int8=True)
+    (message,) = caplog.messages
+    assert reason in message
+    assert 'as with dtype = "auto"' in message
+    assert lm.layers is None or isinstance(first_layer(lm), FloatLayer)
+
+
+@needs_int8
+def test_int8_models_that_cannot_are_said_to_compute_as_usual(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    without(make_int8("llama-biases"), "biases", caplog)
+    small = GPT2Config(vocab_size=64, n_embd=32, n_layer=1, n_head=2)
+    without(LanguageModel(GPT2LMHeadModel(small), None), "its kind (gpt2)", caplog)
+    peft = pytest.importorskip("peft")
+    settings = peft.LoraConfig(target_modules=["v_proj"])
+    adapted = peft.get_peft_model(LlamaForCausalLM(LlamaConfig(**SIZES)), settings)
+    without(LanguageModel(adapted, None), "adapters", caplog)
+    there = LanguageModel(LlamaForCausalLM(LlamaConfig(**SIZES)).to("meta"), None)
+    without(there, "on a GPU", caplog)
+
+
+def test_int8_processors_without_such_products_compute_as_usual(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(int8, "onednn_has_int8", lambda: False)
+    without(make_int8("llama"), "VNNI", caplog)
+
+
+def test_int8_reasons_are_of_known_kinds_alone() -> None:
+    gelu = LlamaForCausalLM(LlamaConfig(**SIZES, hidden_act="gelu"))
+    assert "its kind (llama)" in (fused.why_no_int8_layers(gelu) or "")
