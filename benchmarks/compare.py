@@ -8,8 +8,14 @@ sets in the same number of steps. Each text has the labels of its own set. The m
 are scored on the development part of each set. `--jobs` methods at a time share the
 processors; all methods are timed together at the end. Trained pipelines are kept in the
 output folder with their scores, so a second run only does what is missing (delete
-scores.json to score again). The corpora are converted with --own-labels:
-CORPORA/train/SET.spacy and CORPORA/dev/SET.spacy.
+scores.json to score again), and continues a training that was cut off. Each seed, base,
+config, and choice of sets needs an output folder of its own. The corpora are converted
+with --own-labels: CORPORA/train/SET.spacy and CORPORA/dev/SET.spacy.
+
+The same with a real LLM, on one of the sets:
+
+    python -m benchmarks.compare LLM --sets conll03 --config configs/compare-llm.cfg \
+        --methods padellm,onestep,struct,aug --steps 440 --output training/compare-llm
 """
 
 from __future__ import annotations
@@ -18,11 +24,12 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,6 +55,8 @@ from spacy_padellm.benchmark.subjects.pipelines import (
     gold_text_of,
     read_corpus,
 )
+from spacy_padellm.decoding.base import Decoder
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.pipeline.scorer import ner_score
 from spacy_padellm.text.labels import LABELS_KEY
@@ -81,11 +90,41 @@ class DecodingMode:
     dedup (str): The component's setting.
     thresholds (bool): Whether each half of the texts is annotated with thresholds by
         label that were learnt on the other half.
+    make (Callable[[], Decoder] | None): Makes another decoder than the pipeline's.
     """
 
     decoder: Mapping[str, Any] = field(default_factory=dict)
     dedup: str = "on"
     thresholds: bool = False
+    make: Callable[[], Decoder] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is compared: a pretrained model, its training, and the texts.
+
+    base (Path): The pretrained model's folder.
+    config (Path): The config of the trainings.
+    corpora (Path): The folder of the corpora.
+    output (Path): The folder of the trained pipelines.
+    sets (Sequence[str]): Names of the data sets.
+    steps (int): Steps of a training.
+    seed (int): The trainings' seed.
+    limit (int | None): Texts of each set to score; None scores all.
+    """
+
+    base: Path
+    config: Path
+    corpora: Path
+    output: Path
+    sets: Sequence[str]
+    steps: int
+    seed: int
+    limit: int | None
+
+    def dev(self, name: str) -> Path:
+        """The development part of a set."""
+        return self.corpora / "dev" / f"{name}.spacy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +168,7 @@ METHODS = {
         {},
         {
             "PaDeLLM": DecodingMode(PLAIN),
+            "PaDeLLM, batch decoder": DecodingMode(make=BatchDecoder),
             "PaDeLLM, de-duplication off": DecodingMode(PLAIN, "off"),
             "PaDeLLM, de-duplication reversed": DecodingMode(PLAIN, "reversed"),
             "PaDeLLM, from the text": DecodingMode({**PLAIN, "from_text": True}),
@@ -152,50 +192,73 @@ METHODS = {
 }
 
 
-def train(
-    base: Path, folder: Path, method: Method, *, corpora: Path, steps: int
-) -> float:
-    """Fine-tune the model in a separate process.
+def train(run: Run, folder: Path, method: Method) -> float | None:
+    """Fine-tune the model in a separate process; continue if that was cut off.
 
-    RETURNS (float): The seconds it took.
+    RETURNS (float | None): The seconds it took; None if it was continued.
     RAISES (subprocess.CalledProcessError): If it fails.
     """
+    checkpoint = folder / "checkpoint"
+    continued = checkpoint.is_dir()
+    write_corpora(run, folder)
     command = [
-        *(sys.executable, "-m", "spacy", "train", "configs/compare.cfg"),
-        *("--output", str(folder), "--paths.model", str(base)),
-        *("--paths.train", str(corpora / "train")),
-        *("--paths.dev", str(corpora / "few.spacy")),
-        *("--training.max_steps", str(steps)),
-        *("--training.optimizer.learn_rate.total_steps", str(steps)),
-        *("--training.eval_frequency", str(steps)),
+        *(sys.executable, "-m", "spacy", "train", str(run.config)),
+        *("--output", str(folder), "--paths.model", str(run.base)),
+        *("--paths.train", str(folder / "train.spacy")),
+        *("--paths.dev", str(folder / "few.spacy")),
+        *("--paths.checkpoint", str(checkpoint)),
+        *("--system.seed", str(run.seed)),
+        *("--training.max_steps", str(run.steps)),
+        *("--training.optimizer.learn_rate.total_steps", str(run.steps)),
+        *("--training.eval_frequency", str(run.steps)),
     ]
     for setting, value in method.settings.items():
         command += [f"--components.{FACTORY}.{setting}", value]
     start = time.monotonic()
     subprocess.run(command, check=True)
-    return time.monotonic() - start
+    taken = time.monotonic() - start
+    shutil.rmtree(checkpoint, ignore_errors=True)  # several times the model's size
+    return None if continued else taken
 
 
-def write_few(corpora: Path) -> None:
-    """Write a corpus of few texts, because `spacy train` requires one for scoring."""
+def write_corpora(run: Run, folder: Path) -> None:
+    """Write the texts of the sets, and few texts to score while training.
+
+    `spacy train` reads one path, and requires texts for scoring.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     vocab = spacy.blank("en").vocab
-    docs = read_corpus(corpora / "dev" / "conll03.spacy", vocab)
-    DocBin(docs=docs[:4]).to_disk(corpora / "few.spacy")
+    docs = [
+        doc
+        for name in sorted(run.sets)  # as spaCy reads a folder
+        for doc in read_corpus(run.corpora / "train" / f"{name}.spacy", vocab)
+    ]
+    few = read_corpus(run.dev(run.sets[0]), vocab)[:4]
+    for name, part in (("train", docs), ("few", few)):
+        corpus = DocBin(["ENT_IOB", "ENT_TYPE"], docs=part, store_user_data=True)
+        corpus.to_disk(folder / f"{name}.spacy")
 
 
-def load(folder: Path, corpus: Path, mode: DecodingMode) -> tuple[Language, list[Doc]]:
+def load(
+    folder: Path, corpus: Path, mode: DecodingMode, *, limit: int | None
+) -> tuple[Language, list[Doc]]:
     """Load a trained pipeline with the labels of a corpus, and the corpus's Docs."""
     nlp = spacy.load(folder)
     pipe: Any = nlp.get_pipe(FACTORY)
-    pipe.decoder = replace(pipe.decoder, **mode.decoder)
+    decoder: Any = mode.make() if mode.make else pipe.decoder
+    pipe.decoder = replace(decoder, **mode.decoder)
     pipe.cfg["dedup"] = mode.dedup
-    golds = read_corpus(corpus, nlp.vocab)
+    golds = read_corpus(corpus, nlp.vocab)[:limit]
     pipe.set_labels(golds[0].user_data[LABELS_KEY])
     return nlp, golds
 
 
 def score(
-    folder: Path, corpus: Path, modes: Mapping[str, DecodingMode]
+    folder: Path,
+    corpus: Path,
+    modes: Mapping[str, DecodingMode],
+    *,
+    limit: int | None = None,
 ) -> dict[str, dict[str, float]]:
     """Score a trained pipeline in several decoding modes.
 
@@ -207,7 +270,7 @@ def score(
         decoding = replace(mode, thresholds=False)
         if decoding != before:  # thresholds need no new decoding
             before = decoding
-            nlp, golds = load(folder, corpus, decoding)
+            nlp, golds = load(folder, corpus, decoding, limit=limit)
             pipe: Any = nlp.get_pipe(FACTORY)
             found = pipe.predict([_blank(gold) for gold in golds])
             prompt = pipe.handle.lm().tokens_of(pipe.prompt)
@@ -248,36 +311,35 @@ def _annotate(
             pipe.set_annotations(docs[half::2], found[half::2])
 
 
-def time_all(output: Path, corpora: Path) -> dict[str, dict[str, float]]:
-    """Time all trained pipelines side by side, one text at a time.
+def time_all(run: Run, results: Mapping[str, dict[str, Any]]) -> None:
+    """Time all scored pipelines side by side, one text at a time.
 
-    RETURNS (dict[str, dict[str, float]]): Set -> name of the mode -> mean milliseconds
-        of a text.
+    results (Mapping[str, dict[str, Any]]): Set -> name of the mode -> its figures, to
+        which the mean milliseconds of a text are added.
     """
-    trained = {
-        title: (output / key / "model-last", mode)
+    modes = {
+        title: (run.output / key / "model-last", mode)
         for key, method in METHODS.items()
-        if (output / key / "scores.json").is_file()
         for title, mode in method.modes.items()
         if not mode.thresholds  # they take no time
     }
-    results: dict[str, dict[str, float]] = {}
-    for name in SETS:
-        dev = corpora / "dev" / f"{name}.spacy"
+    for name, figures in results.items():
         pipelines = {
-            title: load(folder, dev, r) for title, (folder, r) in trained.items()
+            title: load(folder, run.dev(name), mode, limit=TIMED)
+            for title, (folder, mode) in modes.items()
+            if title in figures
         }
-        times: dict[str, list[float]] = {title: [] for title in trained}
+        times: dict[str, list[float]] = {title: [] for title in pipelines}
         for nlp, golds in pipelines.values():
             nlp(golds[0].text)  # loads the model
-        texts = [gold.text for gold in next(iter(pipelines.values()))[1][:TIMED]]
+        texts = [gold.text for gold in next(iter(pipelines.values()))[1]]
         for text in texts:
             for title, (nlp, _) in pipelines.items():
                 start = time.perf_counter()
                 nlp(text)
                 times[title].append(1000 * (time.perf_counter() - start))
-        results[name] = {title: statistics.fmean(ms) for title, ms in times.items()}
-    return results
+        for title, ms in times.items():
+            figures[title]["ms_a_text"] = statistics.fmean(ms)
 
 
 def _blank(gold: Doc) -> Doc:
@@ -331,73 +393,83 @@ def table(results: Mapping[str, Mapping[str, Any]], figure: str) -> list[list[st
     return rows
 
 
-def collect(output: Path) -> dict[str, dict[str, Any]]:
+def collect(run: Run) -> dict[str, dict[str, Any]]:
     """Collect the scores in the output folder: set -> name of the mode -> figures."""
-    results: dict[str, dict[str, Any]] = {name: {} for name in SETS}
+    results: dict[str, dict[str, Any]] = {name: {} for name in run.sets}
     for method in METHODS:
-        path = output / method / "scores.json"
+        path = run.output / method / "scores.json"
         if path.is_file():
-            for name, found in json.loads(path.read_text("utf8")).items():
-                results[name].update(found)
+            scores = json.loads(path.read_text("utf8"))
+            for name in run.sets:
+                results[name].update(scores.get(name, {}))
     return results
 
 
-def run_method(
-    key: str, folder: Path, base: Path, *, corpora: Path, steps: int, threads: int
-) -> None:
+def run_method(key: str, run: Run, *, threads: int) -> None:
     """Train a method and score it, unless its folder has the results already."""
+    folder = run.output / key
     if (folder / "scores.json").is_file():
         return
     os.environ["OMP_NUM_THREADS"] = str(threads)  # for the training's process
     torch.set_num_threads(threads)
     method, times = METHODS[key], folder / "training.json"
     if not times.is_file():
-        taken = train(base, folder, method, corpora=corpora, steps=steps)
+        taken = train(run, folder, method)
         times.write_text(json.dumps(taken), "utf8")
     seconds = json.loads(times.read_text("utf8"))
     scores: dict[str, dict[str, Any]] = {}
-    for name in SETS:
-        dev = corpora / "dev" / f"{name}.spacy"
-        scores[name] = score(folder / "model-last", dev, method.modes)
+    for name in run.sets:
+        scores[name] = score(
+            folder / "model-last", run.dev(name), method.modes, limit=run.limit
+        )
         for title, figures in scores[name].items():
             figures["training_seconds"] = seconds
             msg.info(f"{name}, {title}: string F1 {figures['string_f']:.3f}")
     (folder / "scores.json").write_text(json.dumps(scores, indent=2), "utf8")
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base", type=Path, help="the pretrained model's folder")
     parser.add_argument("--corpora", type=Path, default=Path("corpus/compare"))
     parser.add_argument("--output", type=Path, default=Path("training/compare"))
+    parser.add_argument("--config", type=Path, default=Path("configs/compare.cfg"))
+    parser.add_argument("--sets", default=",".join(SETS), help="comma-separated")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--steps", type=int, default=1800, help="of 32 texts")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, help="texts of a set to score")
     parser.add_argument("--jobs", type=int, default=1, help="methods at a time")
     parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    write_few(args.corpora)
+    return parser
+
+
+def main() -> None:
+    args = make_parser().parse_args()
+    run = Run(
+        base=args.base,
+        config=args.config,
+        corpora=args.corpora,
+        output=args.output,
+        sets=args.sets.split(","),
+        steps=args.steps,
+        seed=args.seed,
+        limit=args.limit,
+    )
+    # those that OMP_NUM_THREADS, or the cores of this process, allow
+    threads = max(1, torch.get_num_threads() // args.jobs)
     workers = ProcessPoolExecutor(
         args.jobs, mp_context=multiprocessing.get_context("spawn")
     )
     with workers:
         running = [
-            workers.submit(
-                run_method,
-                key,
-                args.output / key,
-                args.base,
-                corpora=args.corpora,
-                steps=args.steps,
-                threads=max(1, (os.cpu_count() or 1) // args.jobs),
-            )
+            workers.submit(run_method, key, run, threads=threads)
             for key in args.methods.split(",")
         ]
-    for run in running:
-        run.result()
-    results = collect(args.output)
-    for name, times in time_all(args.output, args.corpora).items():
-        for title, ms in times.items():
-            results[name][title]["ms_a_text"] = ms
+    for done in running:
+        done.result()
+    results = collect(run)
+    time_all(run, results)
     for figure in ("string_f", "span_f", "ms_a_text", "tokens_a_sequence"):
         msg.table(table(results, figure), header=[figure, *results, "mean"])
     if args.json:

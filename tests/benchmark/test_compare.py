@@ -10,6 +10,7 @@ import spacy
 from helpers import GOLD, gold_doc
 from new_process import run_python
 from spacy.tokens import DocBin
+from thinc.api import Config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 pytestmark = pytest.mark.slow
@@ -79,3 +80,30 @@ def test_compare_scores_each_set_and_runs_missing_methods(
         for figures in scores.values():
             assert all(figures[name].pop("ms_a_text") > 0 for name in names)
     assert again == first
+
+
+def test_compare_trains_on_some_sets_with_a_config_and_a_seed(
+    base: Path, corpora: Path, tmp_path: Path
+) -> None:
+    config = Config().from_disk(
+        REPOSITORY / "configs" / "compare-llm.cfg", interpolate=False
+    )
+    config["components"]["padellm_ner"]["prompt"]["preset"] = "compact"
+    config.to_disk(tmp_path / "my.cfg")
+    run(
+        *("-m", "benchmarks.compare", str(base), "--corpora", str(corpora)),
+        *("--output", str(tmp_path), "--methods", "padellm", "--steps", "2"),
+        *("--sets", "weibo,youku", "--config", str(tmp_path / "my.cfg")),
+        *("--seed", "7", "--limit", "2", "--json", str(tmp_path / "out.json")),
+    )
+    results = json.loads((tmp_path / "out.json").read_text("utf8"))
+    assert list(results) == ["weibo", "youku"]
+    for figures in results.values():
+        assert figures["PaDeLLM, batch decoder"]["ms_a_text"] > 0
+    folder = tmp_path / "padellm"
+    trained = spacy.load(folder / "model-last").config.interpolate()
+    assert trained["training"]["seed"] == 7
+    assert trained["components"]["padellm_ner"]["prompt"]["preset"] == "compact"
+    texts = DocBin().from_disk(folder / "train.spacy")
+    assert len(texts) == 2 * len(GOLD)
+    assert not (folder / "checkpoint").exists()
