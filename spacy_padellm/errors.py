@@ -670,6 +670,10 @@ class Errors:
         "read as '{formats}'. Drop them, or give --format conll."
     )
     P213 = "Cannot write {path}: {error}. Give a file in a folder that can be written."
+    P900 = (
+        "{path} has no mention of the labels {labels}, which --rename names. Its "
+        "labels are: {known}. Correct --rename."
+    )
     P214 = "{path} is {kind}, which is not read. {remedy}"
     P215 = (
         "{path}: tags such as '{tag}' are not read. Write B and I, each followed by "

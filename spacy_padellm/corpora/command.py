@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
+from spacy_padellm.analysis.arguments import RenameOption
+from spacy_padellm.analysis.options import AnalysisError, parse_names
 from spacy_padellm.corpora.convert import (
     AUTO,
     FORMATS,
@@ -55,6 +57,7 @@ def convert_cli(
             "train on inputs with different labels",
         ),
     ] = False,
+    rename: RenameOption = "",
     tag_column: Annotated[
         int | None,
         typer.Option(
@@ -84,10 +87,11 @@ def convert_cli(
             flat=flat,
             spans_key=spans_key,
             own_labels=own_labels,
+            names=parse_names(rename),
             tag_column=tag_column,
             token_column=token_column,
         )
-    except ConversionError as error:
+    except (ConversionError, AnalysisError) as error:
         msg.fail(str(error), exits=1)
     print_report(report, target)
     if report.bad and not skip_bad:

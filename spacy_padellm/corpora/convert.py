@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -97,6 +97,7 @@ def convert(
     flat: bool,
     spans_key: str,
     own_labels: bool = False,
+    names: Mapping[str, str] | None = None,
     tag_column: int | None = None,
     token_column: int | None = None,
 ) -> ConversionReport:
@@ -110,6 +111,7 @@ def convert(
     spans_key (str): The key of `doc.spans` for all mentions; the default if `flat`.
     own_labels (bool): Record in each Doc's user data which labels the source annotates,
         so that it can be combined in training with sources that annotate other labels.
+    names (Mapping[str, str] | None): Label of the source -> label to write.
     tag_column (int | None): conll only: the column of the tags; None to detect it.
     token_column (int | None): conll only: the column of the tokens; None to detect it.
     RETURNS (ConversionReport): The counts of what was written and left out.
@@ -133,7 +135,8 @@ def convert(
         for path, name in formats.items()
         for item in _items(path, readers[name], alone=path == source)
     )
-    docs = list(_make_docs(nlp, [*count_progress(items)], key=key, report=report))
+    read = list(_rename(count_progress(items), names or {}, source=source))
+    docs = list(_make_docs(nlp, read, key=key, report=report))
     if not report.docs:
         for path in formats:
             check_known(path)
@@ -143,6 +146,28 @@ def convert(
             doc.user_data[LABELS_KEY] = sorted(report.labels)
     _write(docs, target, store_user_data=own_labels)
     return report
+
+
+def _rename(
+    items: Iterable[FileItem], names: Mapping[str, str], *, source: Path
+) -> Iterator[FileItem]:
+    """Rename the labels of records; each label to rename must occur."""
+    found: set[str] = set()
+    for path, item in items:
+        if isinstance(item, CorpusRecord):
+            found.update(label for _, _, label in item.spans)
+            spans = tuple((s, e, names.get(label, label)) for s, e, label in item.spans)
+            item = replace(item, spans=spans)
+        yield path, item
+    missing = set(names) - found
+    if found and missing:
+        raise ConversionError(
+            Errors.P900.format(
+                path=source,
+                labels=", ".join(sorted(missing)),
+                known=", ".join(sorted(found)),
+            )
+        )
 
 
 def _make_docs(

@@ -81,6 +81,28 @@ def test_corpora_cli_own_labels(tmp_path):
     assert list(doc.user_data[LABELS_KEY]) == ["PER"]
 
 
+def test_corpora_cli_renames_labels(tmp_path):
+    code, output, target = invoke(
+        tmp_path, GOOD, "--own-labels", "--rename", "PER=a person"
+    )
+    (doc,) = DocBin().from_disk(target).get_docs(spacy.blank("en").vocab)
+    assert code == 0
+    assert "a person" in output
+    assert {span.label_ for span in doc.spans["padellm"]} == {"a person"}
+    assert list(doc.user_data[LABELS_KEY]) == ["a person"]
+
+
+@pytest.mark.parametrize(
+    ("rename", "message"),
+    [("PER", "old=new"), ("PRE=person", "no mention of the labels PRE")],
+)
+def test_corpora_cli_reports_a_wrong_rename(tmp_path, rename, message):
+    code, output, target = invoke(tmp_path, GOOD, "--rename", rename)
+    assert code == 1
+    assert message in " ".join(output.split())
+    assert not target.exists()
+
+
 def test_corpora_cli_counts_changes(tmp_path):
     code, output, _ = invoke(tmp_path, '{"text": "Bo ran", "spans": [[0, 3, "PER"]]}')
     assert code == 0

@@ -262,6 +262,14 @@ def test_corpora_own_labels_are_those_of_all_texts(tmp_path):
     assert [list(doc.user_data[LABELS_KEY]) for doc in docs] == [["LOC", "PER"]] * 3
 
 
+def test_corpora_labels_that_are_renamed_alike_are_merged(tmp_path):
+    rows = [("Bo ran", [(0, 2, "PER"), (0, 2, "HUM")]), ("Al", [(0, 2, "HUM")])]
+    names = {"PER": "person", "HUM": "person"}
+    report, docs = run(jsonl(tmp_path / "a.jsonl", rows), names=names)
+    assert [gold(doc) for doc in docs] == [[(0, 2, "person")]] * 2
+    assert report.labels == {"person": 2}
+
+
 def test_corpora_own_labels_are_left_out_by_default(tmp_path):
     _, docs = run(jsonl(tmp_path / "a.jsonl", [("Bo ran", [(0, 2, "PER")])]))
     assert LABELS_KEY not in docs[0].user_data
