@@ -127,8 +127,8 @@ def convert(
     formats = _formats(source, data_format, report.bad)
     report.files = len(formats)
     if (tag_column, token_column) != (None, None) and "conll" not in formats.values():
-        names = ", ".join(sorted(set(formats.values())))
-        raise ConversionError(Errors.P212.format(path=source, formats=names))
+        found = ", ".join(sorted(set(formats.values())))
+        raise ConversionError(Errors.P212.format(path=source, formats=found))
     key = None if flat else spans_key
     items = (
         (path, item)
