@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 def bucket(size: int) -> int:
     """Round up to one of at most eight sizes between two powers of two."""
-    step = max(8, 1 << max(0, size.bit_length() - 4))
+    step = max(4, 1 << max(0, size.bit_length() - 4))
     return -(-size // step) * step
 
 
