@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from conftest import make_lm
+from tokenizers import Regex, Tokenizer, models, normalizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from spacy_padellm.lm.layers.smoothing import input_ranges, smoothing
 
@@ -45,3 +48,28 @@ def test_smoothing_channels_that_are_never_used_are_finite() -> None:
     factor = smoothing(torch.zeros(8), torch.zeros(4, 8))
     assert factor.isfinite().all()
     assert (factor > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("left_out", "sentences"), [("[^x]", 3), ("..+", 1)], ids=["some", "all"]
+)
+def test_smoothing_tokenizers_may_have_no_tokens_for_sentences(
+    left_out: str, sentences: int
+) -> None:
+    words = Tokenizer(models.BPE({"<s>": 0, "x": 1, "y": 2}, []))
+    words.normalizer = normalizers.Replace(Regex(left_out), "")
+    words.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 0)]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>")
+    model = make_lm("llama").model
+    read: list[list[int]] = []
+    model.model.embed_tokens.register_forward_pre_hook(
+        lambda _, inputs: read.append(inputs[0][0].tolist())
+    )
+    module = model.model.layers[0].mlp.gate_proj
+    assert (input_ranges(model, tokenizer, [module])[module] > 0).all()
+    assert len(read) == sentences
+    for ids in read:
+        assert ids[0] == 0
+        assert len(ids) > 1
