@@ -85,6 +85,8 @@ class LanguageModel:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.lock = make_lock()
+        if self.int8:  # it may be on another machine or device now
+            self._use_int8()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         if is_quantized(self.model):
@@ -113,9 +115,15 @@ class LanguageModel:
         prepack(self.model)
         self._packs = True
         self._layers = None
-        self.int8 = int8
-        if int8 and (reason := why_no_int8_layers(self.model)):
-            self.int8 = False
+        self.int8 = False
+        if int8:
+            self._use_int8()
+
+    def _use_int8(self) -> None:
+        """Multiply 8-bit numbers, or say why that cannot be."""
+        reason = why_no_int8_layers(self.model)
+        self.int8 = reason is None
+        if reason is not None:
             logger.warning(Warnings.W790.format(reason=reason))
 
     def unpack_weights(self) -> None:
@@ -127,11 +135,13 @@ class LanguageModel:
     @property
     def layers(self) -> Layers | None:
         """The model's layers, if it is of a well-known kind."""
-        if self._layers is None and self.int8:
-            self._layers = read_int8_layers(self.model, self.tokenizer)
-        elif self._layers is None:
+        if self._layers is None:
             packs = self._packs and can_pack(self.model)
-            self._layers = read_layers(self.model, packed=packs)
+            self._layers = (
+                read_int8_layers(self.model, self.tokenizer, packed=packs)
+                if self.int8
+                else read_layers(self.model, packed=packs)
+            )
         return self._layers
 
     def tokens_of(self, prompt: Prompt) -> PromptTokens:

@@ -135,14 +135,15 @@ def why_no_int8_layers(model: Any) -> str | None:
     return why_no_int8(inner.layers)
 
 
-def read_int8_layers(model: Any, tokenizer: Any) -> Layers:
+def read_int8_layers(model: Any, tokenizer: Any, *, packed: bool = False) -> Layers:
     """Get the layers of a model with 8-bit copies of their weights.
 
     model (transformers.PreTrainedModel): A model for which `why_no_int8_layers` gives
         no reason, in evaluation mode.
     tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
+    packed (bool): Whether to compute the other products with packed copies.
     """
-    inner = model.model
+    inner = _find_layers(model)
     firsts = [(layer.self_attn.q_proj, layer.mlp.gate_proj) for layer in inner.layers]
     ranges = input_ranges(model, tokenizer, [part for pair in firsts for part in pair])
     layers = [
@@ -151,6 +152,7 @@ def read_int8_layers(model: Any, tokenizer: Any) -> Layers:
             head_norms=_head_norms(layer.self_attn),
             attention_inputs=ranges[query],
             mlp_inputs=ranges[gate],
+            packed=packed,
         )
         for layer, (query, gate) in zip(inner.layers, firsts, strict=True)
     ]

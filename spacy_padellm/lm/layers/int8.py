@@ -147,6 +147,7 @@ class Int8Layer:
         head_norms: HeadNorms | None,
         attention_inputs: torch.Tensor,
         mlp_inputs: torch.Tensor,
+        packed: bool,
     ) -> None:
         """Quantize the weights of a layer.
 
@@ -154,6 +155,7 @@ class Int8Layer:
         head_norms (HeadNorms | None): See `Layer`.
         attention_inputs, mlp_inputs (torch.Tensor): The largest absolute value of each
             channel of the normed hidden states, (hidden size,).
+        packed (bool): Whether to compute the last product with packed weights.
         """
         attention, mlp = layer.self_attn, layer.mlp
         self.head_norms = head_norms
@@ -171,7 +173,7 @@ class Int8Layer:
             mlp_inputs,
             *(mlp.gate_proj, mlp.up_proj),
         )
-        packs = is_packable(mlp.down_proj)
+        packs = packed and is_packable(mlp.down_proj)
         self._down = (PackedProjection if packs else ModuleProjection)(mlp.down_proj)
 
     def qkv(self, x: torch.Tensor) -> torch.Tensor:

@@ -10,12 +10,14 @@ import torch
 from conftest import make_tokenizer
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
+from pretended_gpu import PretendedGPUs
 from test_layers import KINDS, SIZES, make, run_packed
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from spacy_padellm.compat import onednn_has_int8
+from spacy_padellm.compat import onednn_has_bf16, onednn_has_int8
+from spacy_padellm.decoding.replicas import make_replicas
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.layers import fused, int8
+from spacy_padellm.lm.layers import fused, int8, onednn
 from spacy_padellm.lm.layers.int8 import (
     Int8Layer,
     Int8Projection,
@@ -23,6 +25,8 @@ from spacy_padellm.lm.layers.int8 import (
     quantize,
 )
 from spacy_padellm.lm.layers.layer import FloatLayer, Norm
+from spacy_padellm.lm.layers.projection import ModuleProjection, PackedProjection
+from spacy_padellm.prompt.template import make_prompt
 
 needs_int8 = pytest.mark.skipif(
     not onednn_has_int8(), reason="the processor has no 8-bit products"
@@ -191,6 +195,68 @@ def test_int8_models_that_cannot_are_said_to_compute_as_usual(
     without(LanguageModel(adapted, None), "adapters", caplog)
     there = LanguageModel(LlamaForCausalLM(LlamaConfig(**SIZES)).to("meta"), None)
     without(there, "on a GPU", caplog)
+
+
+def adapted_head() -> LanguageModel:
+    peft = pytest.importorskip("peft")
+    lm = make_int8("llama")
+    settings = peft.LoraConfig(target_modules=["lm_head"], init_lora_weights=False)
+    return LanguageModel(peft.get_peft_model(lm.model, settings).eval(), lm.tokenizer)
+
+
+@needs_int8
+def test_int8_models_may_have_adapters_outside_of_their_layers() -> None:
+    lm = adapted_head()
+    expected = run_packed(lm)
+    lm.pack_weights(int8=True)
+    found = run_packed(lm)
+    assert isinstance(first_layer(lm), Int8Layer)
+    assert 0 < (found - expected).norm() < ERROR * expected.norm()
+
+
+@needs_int8
+def test_int8_copies_elsewhere_compute_as_is_usual_there(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lm = make_int8("llama")
+    expected = run_packed(lm)
+    lm.pack_weights(int8=True)
+    pickled = pickle.dumps(lm)
+    monkeypatch.setattr(int8, "onednn_has_int8", lambda: False)
+    other = pickle.loads(pickled)
+    (message,) = caplog.messages
+    assert "VNNI" in message
+    assert torch.equal(run_packed(other), expected)
+    assert isinstance(first_layer(other), FloatLayer)
+    assert lm.int8
+
+
+@needs_int8
+def test_int8_copies_on_a_gpu_compute_in_floats(
+    gpus: PretendedGPUs, caplog: pytest.LogCaptureFixture
+) -> None:
+    lm = make_int8("llama")
+    lm.pack_weights(int8=True)
+    prompt = lm.tokens_of(make_prompt("compact"))
+    here, there = make_replicas(lm, prompt, ["cpu", "cuda:0"])
+    (message,) = caplog.messages
+    assert "on a GPU" in message
+    assert isinstance(first_layer(here.lm), Int8Layer)
+    assert isinstance(first_layer(there.lm), FloatLayer)
+
+
+@needs_int8
+@pytest.mark.skipif(not onednn_has_bf16(), reason="no bfloat16 products")
+@pytest.mark.parametrize(
+    ("most", "kind"), [(0, ModuleProjection), (1 << 30, PackedProjection)]
+)
+def test_int8_weights_in_floats_are_packed_up_to_the_limit(
+    most: int, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onednn, "MOST_BYTES", most)
+    lm = make_int8("llama", torch.bfloat16)
+    lm.pack_weights(int8=True)
+    assert type(first_layer(lm)._down) is kind
 
 
 def test_int8_processors_without_such_products_compute_as_usual(
