@@ -48,7 +48,7 @@ from spacy_padellm.benchmark.subjects.subjects import (
     trained_subject,
 )
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices.choose import choose_device, choose_dtype
+from spacy_padellm.lm.devices.choose import INT8, choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS
@@ -157,6 +157,7 @@ def _subjects(
         [gold.text for gold in corpus],
         device=device,
         dtype=choose_dtype(settings.dtype or "auto", device),
+        int8=settings.dtype == INT8,
         seed=settings.seed,
     )
     golds = _choose(settings, corpus, lm)

@@ -19,6 +19,7 @@ from spacy_padellm.benchmark.results import chart
 from spacy_padellm.benchmark.run import main
 from spacy_padellm.benchmark.settings import parse
 from spacy_padellm.cli.app import padellm_cli
+from spacy_padellm.compat import onednn_has_int8
 
 # the model that the helpers train knows these texts by heart
 TEXTS = dict(list(GOLD.items())[:3])
@@ -143,6 +144,21 @@ def test_benchmark_command_scores_a_trained_pipeline(
         assert result["scores"]["ents_f"] == 1.0
         assert result["scores"]["as_batch"] == 1.0
         assert result["emitted"] is None
+
+
+@pytest.mark.skipif(not onednn_has_int8(), reason="no 8-bit products")
+@pytest.mark.parametrize("forced", [True, False])
+def test_benchmark_command_measures_int8(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], forced: bool
+) -> None:
+    out = tmp_path / "out.json"
+    model = FORCED if forced else ["--model", str(trained_folder())]
+    options = [*model, "--dtype", "int8", "--device", "cpu", "--peers", ""]
+    options += ["--decoders", "tree", "--repeats", "1", "--json", str(out)]
+    assert main([str(corpus), *options], prog="benchmark") == 0
+    (found,) = json.loads(out.read_text("utf8"))["models"]
+    assert found["int8"] is True
+    assert "with 8-bit products" in capsys.readouterr().out
 
 
 def test_benchmark_command_joins_long_texts_with_many_labels(

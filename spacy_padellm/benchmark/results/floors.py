@@ -11,6 +11,7 @@ import torch
 from spacy_padellm.benchmark.measuring.measure import wait
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.layers.fused import count_int8
 from spacy_padellm.lm.layers.int8 import Int8Projection, quantize
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
@@ -79,7 +80,7 @@ def sizes(lm: LanguageModel) -> Weights:
         inner -= table.numel()
         read -= table.numel() * table.element_size()
     if lm.int8:
-        read -= inner * (table.element_size() - 1)
+        read -= count_int8(lm.model) * (table.element_size() - 1)
     return Weights(read, inner, head.numel())
 
 
@@ -88,7 +89,8 @@ def speeds(lm: LanguageModel) -> Speeds:
 
     Reading: the faster of a sum of integers and a sum of floats over a buffer of the
     size of the weights, so that weights that fit the caches are read from there.
-    Products: PRODUCT_ROWS rows by the model's largest inner matrix.
+    Products: PRODUCT_ROWS rows by the model's largest inner matrix; where some products
+    are of 8-bit numbers, the mean of both kinds.
 
     lm (LanguageModel): The model.
     """
@@ -107,19 +109,30 @@ def speeds(lm: LanguageModel) -> Speeds:
             if p.dim() == 2 and all(p is not table.weight for table in tables)
         ]
         matrix = max(inner, key=lambda p: p.numel())
-        seconds = _best(_product(lm, matrix), device)
+        seconds = _best(_float_product(matrix), device)
+        if lm.int8:
+            share = count_int8(lm.model) / weights.inner
+            fast = _best(_int8_product(matrix), device)
+            seconds = share * fast + (1 - share) * seconds
     rate = 2 * PRODUCT_ROWS * matrix.numel() / seconds
     return Speeds(weights.read / bandwidth, bandwidth, rate)
 
 
-def _product(lm: LanguageModel, matrix: torch.Tensor) -> Callable[[], object]:
-    """A product of PRODUCT_ROWS rows by a matrix of the model."""
-    shape = PRODUCT_ROWS, matrix.shape[1]
-    rows = torch.randn(shape, dtype=matrix.dtype, device=matrix.device)
-    if lm.int8:
-        projection, codes = Int8Projection(matrix), quantize(rows)
-        return lambda: projection(codes, rows.dtype)
+def _float_product(matrix: torch.Tensor) -> Callable[[], object]:
+    """A product of PRODUCT_ROWS rows by a matrix of a model."""
+    rows = _rows(matrix)
     return lambda: torch.nn.functional.linear(rows, matrix)
+
+
+def _int8_product(matrix: torch.Tensor) -> Callable[[], object]:
+    """The same with 8-bit numbers, of rows that are rounded already."""
+    projection, codes = Int8Projection(matrix), quantize(_rows(matrix))
+    return lambda: projection(codes, matrix.dtype)
+
+
+def _rows(matrix: torch.Tensor) -> torch.Tensor:
+    shape = PRODUCT_ROWS, matrix.shape[1]
+    return torch.randn(shape, dtype=matrix.dtype, device=matrix.device)
 
 
 def _best(run: Callable[[], object], device: torch.device) -> float:

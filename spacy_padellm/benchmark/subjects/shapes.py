@@ -71,6 +71,7 @@ def make_shaped(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    int8: bool = False,
     seed: int,
 ) -> LanguageModel:
     """Make a model with random weights.
@@ -79,6 +80,7 @@ def make_shaped(
     texts (Iterable[str]): Texts that the tokenizer is learnt from.
     device (torch.device): The device.
     dtype (torch.dtype): The dtype of the weights.
+    int8 (bool): See `LanguageModel.pack_weights`.
     seed (int): The seed of the weights.
     """
     shape = SHAPES[name]
@@ -108,5 +110,5 @@ def make_shaped(
             config, **{"torch_dtype" if old else "dtype": dtype}
         )
     lm = LanguageModel(model.eval(), tokenizer)
-    lm.pack_weights()  # as for loaded models
+    lm.pack_weights(int8=int8)  # as for loaded models
     return lm

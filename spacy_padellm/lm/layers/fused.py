@@ -21,7 +21,7 @@ from transformers import (
 
 from spacy_padellm.lm.attention.products import QKV
 from spacy_padellm.lm.layers.elementwise import rms_norm_heads, rotate
-from spacy_padellm.lm.layers.int8 import Int8Layer, why_no_int8
+from spacy_padellm.lm.layers.int8 import Int8Layer, count_int8_weights, why_no_int8
 from spacy_padellm.lm.layers.layer import FloatLayer, HeadNorms, Layer, Norm
 from spacy_padellm.lm.layers.onednn import is_packable
 from spacy_padellm.lm.layers.projection import (
@@ -133,6 +133,15 @@ def why_no_int8_layers(model: Any) -> str | None:
             f"models of its kind ({model.config.model_type}) have no such layers here"
         )
     return why_no_int8(inner.layers)
+
+
+def count_int8(model: Any) -> int:
+    """How many weights of a model have 8-bit copies.
+
+    model (transformers.PreTrainedModel): A model for which `why_no_int8_layers` gives
+        no reason.
+    """
+    return count_int8_weights(_find_layers(model).layers)
 
 
 def read_int8_layers(model: Any, tokenizer: Any, *, packed: bool = False) -> Layers:

@@ -53,6 +53,20 @@ def why_no_int8(layers: Iterable[Any]) -> str | None:
     return None
 
 
+def count_int8_weights(layers: Iterable[Any]) -> int:
+    """How many weights have 8-bit copies.
+
+    layers (Iterable[torch.nn.Module]): Layers for which `why_no_int8` gives no reason.
+    """
+    return sum(
+        module.weight.numel()
+        for layer in layers
+        for part in (layer.self_attn, layer.mlp)
+        for module in part.children()
+        if type(module) is torch.nn.Linear and module is not layer.mlp.down_proj
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Codes:
     """Rows of 8-bit numbers.

@@ -27,6 +27,7 @@ from spacy_padellm.benchmark.subjects.subjects import (
     share_found,
     string_f1,
 )
+from spacy_padellm.compat import onednn_has_int8
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
@@ -256,6 +257,19 @@ def test_benchmark_floors_leave_out_a_table_that_is_only_looked_up(
     assert weights.head == table
     assert weights.inner == total - 2 * table
     assert weights.read == 4 * (total - table)
+
+
+@pytest.mark.skipif(not onednn_has_int8(), reason="no 8-bit products")
+def test_benchmark_floors_of_int8_read_fewer_bytes() -> None:
+    lm = make_shaped("tiny", [], device=CPU, dtype=torch.float32, int8=True, seed=0)
+    weights = floors.sizes(lm)
+    table = lm.model.get_input_embeddings().weight.numel()
+    layers = lm.model.model.layers
+    others = sum(p.numel() for p in layers.parameters() if p.dim() == 1)
+    others += sum(layer.mlp.down_proj.weight.numel() for layer in layers)
+    others += lm.model.model.norm.weight.numel()
+    assert weights.read == 4 * (table + others) + (weights.inner - others)
+    assert floors.speeds(lm).product_rate > 0
 
 
 def test_benchmark_floors_measure_positive_speeds(lm: LanguageModel) -> None:
