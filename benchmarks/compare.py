@@ -9,8 +9,8 @@ are scored on the development part of each set. `--jobs` methods at a time share
 processors; all methods are timed together at the end. Trained pipelines are kept in the
 output folder with their scores, so a second run only does what is missing (delete
 scores.json to score again), and continues a training that was cut off. Each seed, base,
-config, and choice of sets needs an output folder of its own. The corpora are converted
-with --own-labels: CORPORA/train/SET.spacy and CORPORA/dev/SET.spacy.
+config, limit and choice of sets needs an output folder of its own. The corpora are
+converted with --own-labels: CORPORA/train/SET.spacy and CORPORA/dev/SET.spacy.
 
 The same with a real LLM, on one of the sets:
 
@@ -399,9 +399,8 @@ def collect(run: Run) -> dict[str, dict[str, Any]]:
     for method in METHODS:
         path = run.output / method / "scores.json"
         if path.is_file():
-            scores = json.loads(path.read_text("utf8"))
-            for name in run.sets:
-                results[name].update(scores.get(name, {}))
+            for name, found in json.loads(path.read_text("utf8")).items():
+                results[name].update(found)
     return results
 
 
@@ -444,8 +443,24 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def find_mistake(run: Run, methods: Sequence[str]) -> str | None:
+    """What is wrong with the choice of methods and sets; None if nothing is."""
+    if unknown := sorted(set(methods) - set(METHODS)):
+        return f"--methods {','.join(unknown)}: choose from {','.join(METHODS)}"
+    for method in METHODS:
+        path = run.output / method / "scores.json"
+        scores = json.loads(path.read_text("utf8")) if path.is_file() else None
+        if scores is not None and set(scores) != set(run.sets):
+            return f"{path} is of the sets {','.join(scores)}: give another --output"
+    parts = [run.corpora / "train" / f"{name}.spacy" for name in run.sets]
+    missing = [path for path in (*parts, *map(run.dev, run.sets)) if not path.is_file()]
+    return f"{missing[0]} is missing: correct --sets or --corpora" if missing else None
+
+
 def main() -> None:
-    args = make_parser().parse_args()
+    parser = make_parser()
+    args = parser.parse_args()
+    methods = args.methods.split(",")
     run = Run(
         base=args.base,
         config=args.config,
@@ -456,6 +471,8 @@ def main() -> None:
         seed=args.seed,
         limit=args.limit,
     )
+    if mistake := find_mistake(run, methods):
+        parser.error(mistake)
     # those that OMP_NUM_THREADS, or the cores of this process, allow
     threads = max(1, torch.get_num_threads() // args.jobs)
     workers = ProcessPoolExecutor(
@@ -463,8 +480,7 @@ def main() -> None:
     )
     with workers:
         running = [
-            workers.submit(run_method, key, run, threads=threads)
-            for key in args.methods.split(",")
+            workers.submit(run_method, key, run, threads=threads) for key in methods
         ]
     for done in running:
         done.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from new_process import run_python
 from spacy.tokens import DocBin
 from thinc.api import Config
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from benchmarks import compare
 
 pytestmark = pytest.mark.slow
 
@@ -106,4 +109,44 @@ def test_compare_trains_on_some_sets_with_a_config_and_a_seed(
     assert trained["components"]["padellm_ner"]["prompt"]["preset"] == "compact"
     texts = DocBin().from_disk(folder / "train.spacy")
     assert len(texts) == 2 * len(GOLD)
+    assert not (folder / "checkpoint").exists()
+
+
+def run_on(name: str, *, corpora: Path, output: Path) -> compare.Run:
+    return compare.Run(
+        base=output,
+        config=output,
+        corpora=corpora,
+        output=output,
+        sets=[name],
+        steps=2,
+        seed=0,
+        limit=None,
+    )
+
+
+def test_compare_tells_mistakes_before_it_trains(corpora: Path, tmp_path: Path) -> None:
+    def mistake(*methods: str, sets: str = "weibo") -> str | None:
+        return compare.find_mistake(
+            run_on(sets, corpora=corpora, output=tmp_path), methods
+        )
+
+    assert mistake("padellm", "aug") is None
+    assert "--methods best:" in (mistake("padellm", "best") or "")
+    assert "nowhere.spacy is missing" in (mistake("padellm", sets="nowhere") or "")
+    (tmp_path / "aug").mkdir()
+    (tmp_path / "aug" / "scores.json").write_text('{"weibo": {}}', "utf8")
+    assert mistake("padellm") is None
+    assert "sets weibo: give another --output" in (mistake("aug", sets="youku") or "")
+
+
+def test_compare_continued_trainings_have_no_time(
+    corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *args, **options: None)
+    run = run_on("weibo", corpora=corpora, output=tmp_path)
+    method, folder = compare.METHODS["padellm"], tmp_path / "padellm"
+    assert compare.train(run, folder, method) is not None
+    (folder / "checkpoint").mkdir()
+    assert compare.train(run, folder, method) is None
     assert not (folder / "checkpoint").exists()
