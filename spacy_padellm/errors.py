@@ -674,6 +674,10 @@ class Errors:
         "{path} has no mention of the labels {labels}, which --rename names. Its "
         "labels are: {known}. Correct --rename."
     )
+    P905 = (
+        "--rename gives the label {label!r} two names: {first!r} and {second!r}. Leave "
+        "one of them out."
+    )
     P214 = "{path} is {kind}, which is not read. {remedy}"
     P215 = (
         "{path}: tags such as '{tag}' are not read. Write B and I, each followed by "

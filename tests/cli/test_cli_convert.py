@@ -94,7 +94,11 @@ def test_corpora_cli_renames_labels(tmp_path):
 
 @pytest.mark.parametrize(
     ("rename", "message"),
-    [("PER", "old=new"), ("PRE=person", "no mention of the labels PRE")],
+    [
+        ("PER", "old=new"),
+        ("PRE=person", "no mention of the labels PRE"),
+        ("PER=person, PER=human", "'PER' two names: 'person' and 'human'"),
+    ],
 )
 def test_corpora_cli_reports_a_wrong_rename(tmp_path, rename, message):
     code, output, target = invoke(tmp_path, GOOD, "--rename", rename)
