@@ -17,6 +17,8 @@ from pathlib import Path
 import spacy
 from spacy.tokens import Doc, DocBin
 
+from spacy_padellm.text.labels import LABELS_KEY
+
 
 def sample(
     texts: Sequence[Doc], *, most: int, times: int, rng: random.Random
@@ -39,8 +41,13 @@ def main() -> None:
     rng = random.Random(options.seed)
     vocab = spacy.blank("en").vocab
     chosen: list[Doc] = []
-    for path in sorted(options.folder.glob("*.spacy")):
+    paths = sorted(options.folder.glob("*.spacy"))
+    if not paths:
+        parser.error(f"{options.folder} has no .spacy files: convert corpora to it")
+    for path in paths:
         texts = list(DocBin().from_disk(path).get_docs(vocab))
+        if not all(LABELS_KEY in doc.user_data for doc in texts):
+            parser.error(f"{path} has no labels of its own: convert with --own-labels")
         drawn = sample(texts, most=options.most, times=options.times, rng=rng)
         print(f"{path.stem}: {len(texts)} -> {len(drawn)}")
         chosen += drawn

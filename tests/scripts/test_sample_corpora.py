@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -38,3 +40,20 @@ def test_sample_corpora_cuts_large_ones_and_repeats_small_ones(tmp_path: Path) -
     assert labels != sorted(labels)
     large = [doc.text for doc in docs if doc.text.startswith("Oslo large")]
     assert len(set(large)) == 10
+
+
+def test_sample_corpora_needs_corpora_with_labels_of_their_own(tmp_path: Path) -> None:
+    output = tmp_path / "out" / "mixed.spacy"
+
+    def mistake() -> str:
+        command = [sys.executable, str(SCRIPT), str(output), str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert not output.exists()
+        return done.stderr
+
+    assert "no .spacy files" in mistake()
+    write(tmp_path / "good.spacy", "PER", texts=1)
+    doc = Doc(spacy.blank("en").vocab, ["Oslo"])
+    DocBin(docs=[doc]).to_disk(tmp_path / "plain.spacy")
+    assert "plain.spacy has no labels of its own" in mistake()
