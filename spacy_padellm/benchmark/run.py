@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str], *, prog: str) -> int:
     """
     try:
         settings = parse(arguments, prog=prog)
-        run(settings, command=" ".join([prog, *arguments]))
+        run(settings, command=f"{prog} {shlex.join(arguments)}")
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from new_process import run_python
 from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
+from spacy_padellm.benchmark import run
 from spacy_padellm.benchmark.decoders import MULTI, default_decoders
 from spacy_padellm.benchmark.results import chart
 from spacy_padellm.benchmark.run import main
@@ -172,6 +174,16 @@ def test_benchmark_command_joins_long_texts_with_many_labels(
     assert found["texts"] == 1
     assert len(found["models"][0]["labels"]) > 3
     assert {result["emitted"] for result in found["results"]} == {1.0}
+
+
+def test_benchmark_command_is_noted_as_a_shell_takes_it(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[str] = []
+    monkeypatch.setattr(run, "run", lambda _, command: noted.append(command))
+    arguments = [str(corpus), "--peers", "", *FORCED]
+    assert main(arguments, prog="padellm benchmark") == 0
+    assert shlex.split(noted[0]) == ["padellm", "benchmark", *arguments]
 
 
 def test_benchmark_command_passes_help_on() -> None:
