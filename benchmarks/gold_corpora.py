@@ -12,8 +12,8 @@ from spacy.language import Language
 from wasabi import msg
 
 from spacy_padellm.analysis.inputs import GoldCorpus, read_gold_corpus
-from spacy_padellm.analysis.options import parse_names
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
+from spacy_padellm.text.renaming import parse_renaming
 
 
 def corpora_parser(description: str | None) -> argparse.ArgumentParser:
@@ -35,7 +35,7 @@ def read_corpora(
     nlp (Language): The pipeline.
     pipe (PaDeLLMNER): Its pipe, whose labels are kept.
     """
-    names = parse_names(args.rename)
+    names = parse_renaming(args.rename)
     for corpus in args.corpora:
         name, _, path = corpus.partition("=")
         yield (

@@ -30,24 +30,6 @@ def parse_labels(option: str | None, known: Sequence[str]) -> list[str]:
     return [label for label in known if label in labels]
 
 
-def parse_names(option: str) -> dict[str, str]:
-    """Parse the label renamings.
-
-    option (str): Comma-separated pairs `old=new`.
-    RETURNS (dict[str, str]): Old name of a label -> its new name.
-    RAISES (AnalysisError): If a pair is incomplete, or a label gets two names.
-    """
-    names: dict[str, str] = {}
-    for pair in filter(None, option.split(",")):
-        old, _, new = (part.strip() for part in pair.partition("="))
-        if not old or not new:
-            raise AnalysisError(Errors.P195.format(pair=pair))
-        if names.setdefault(old, new) != new:
-            message = Errors.P905.format(label=old, first=names[old], second=new)
-            raise AnalysisError(message)
-    return names
-
-
 @dataclass(frozen=True, slots=True)
 class PromiseRequest:
     """What is to be promised.

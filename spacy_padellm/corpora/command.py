@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 from wasabi import msg
 
-from spacy_padellm.analysis.arguments import RenameOption
-from spacy_padellm.analysis.options import AnalysisError, parse_names
 from spacy_padellm.corpora.convert import (
     AUTO,
     FORMATS,
@@ -18,6 +16,7 @@ from spacy_padellm.corpora.convert import (
     convert,
 )
 from spacy_padellm.corpora.records import ConversionError
+from spacy_padellm.text.renaming import RenamingError, parse_renaming
 
 SHOWN_BAD_LINES = 10
 
@@ -57,7 +56,10 @@ def convert_cli(
             "train on inputs with different labels",
         ),
     ] = False,
-    rename: RenameOption = "",
+    rename: Annotated[
+        str,
+        typer.Option(help="Rename labels of the data: old=new, comma-separated"),
+    ] = "",
     tag_column: Annotated[
         int | None,
         typer.Option(
@@ -87,11 +89,11 @@ def convert_cli(
             flat=flat,
             spans_key=spans_key,
             own_labels=own_labels,
-            names=parse_names(rename),
+            names=parse_renaming(rename),
             tag_column=tag_column,
             token_column=token_column,
         )
-    except (ConversionError, AnalysisError) as error:
+    except (ConversionError, RenamingError) as error:
         msg.fail(str(error), exits=1)
     print_report(report, target)
     if report.bad and not skip_bad:

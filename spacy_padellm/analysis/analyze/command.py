@@ -10,9 +10,10 @@ import typer
 from wasabi import msg
 
 from spacy_padellm.analysis.arguments import JsonOption, ModelArgument, RenameOption
-from spacy_padellm.analysis.options import parse_labels, parse_names
+from spacy_padellm.analysis.options import parse_labels
 from spacy_padellm.errors import Warnings
 from spacy_padellm.progress import count_progress
+from spacy_padellm.text.renaming import parse_renaming
 from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def analyze_cli(
     )
 
     try:
-        names = parse_names(rename)
+        names = parse_renaming(rename)
         outputs = [path for path in (json_path, html_path) if path is not None]
         for path in outputs:
             make_writable(path, inputs=[data])

@@ -11,8 +11,9 @@ import typer
 from wasabi import msg
 
 from spacy_padellm.analysis.arguments import JsonOption, ModelArgument, RenameOption
-from spacy_padellm.analysis.options import AnalysisError, parse_names, parse_promise
+from spacy_padellm.analysis.options import AnalysisError, parse_promise
 from spacy_padellm.errors import Errors
+from spacy_padellm.text.renaming import parse_renaming
 from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def tune_cli(
     )
 
     try:
-        names = parse_names(rename)
+        names = parse_renaming(rename)
         check_output(output, replace=force)
         make_writable(output / "meta.json")
         if json_path is not None:
