@@ -278,6 +278,8 @@ def onednn_linear_int8(
     codes: torch.Tensor,
     packed: torch.Tensor,
     scales: torch.Tensor,
+    *,
+    zeros: torch.Tensor,
     dtype: torch.dtype,
 ) -> torch.Tensor:
     """Multiply 8-bit rows with a weight packed by `onednn_pack_int8`.
@@ -287,10 +289,10 @@ def onednn_linear_int8(
     codes (uint8): (rows, inputs); 128 stands for zero.
     packed (torch.Tensor): The packed weight.
     scales (float32): (outputs,), the scale of each row of the weight.
+    zeros (int32): (outputs,), the code that stands for zero in each row: all 0.
     dtype (torch.dtype): Of the outputs: float32 or bfloat16.
     RETURNS (torch.Tensor): (rows, outputs).
     """
-    zeros = torch.zeros(len(scales), dtype=torch.int32)
     product: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
         codes, 1.0, 128, packed, scales, zeros, None, 1.0, 0, dtype, "none", [], ""
     )

@@ -1159,7 +1159,7 @@ class Warnings:
     )
     W790 = (
         'dtype is "int8", but this model cannot compute with 8-bit numbers: {reason}. '
-        'It computes as with dtype = "auto".'
+        'It computes as with dtype = "auto"; set that to silence this warning.'
     )
     W124 = (
         "revision = '{revision}' has no effect: only models on the hub have revisions, "

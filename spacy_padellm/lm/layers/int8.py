@@ -27,7 +27,7 @@ from spacy_padellm.lm.layers.smoothing import smoothing
 
 _ROWS = 128  # of the inputs that the packed layout is best for
 _WEIGHT_LEVELS = 127.0
-# a bfloat16 scale may be 0.4 % too small, and codes must not pass 127
+# a little less than 127, so that no rounding passes it
 _LEVELS = 126.4
 _LEAST = 1e-30  # a scale that divides
 
@@ -107,6 +107,7 @@ class Int8Projection:
         codes = (weight / scales[:, None]).round_().to(torch.int8)
         self._weight = onednn_pack_int8(codes, _ROWS)
         self._scales = scales / _LEVELS
+        self._zeros = torch.zeros(len(scales), dtype=torch.int32)
 
     def __call__(self, codes: Codes, dtype: torch.dtype) -> torch.Tensor:
         """Compute the joined outputs, without the scales of the rows.
@@ -116,7 +117,9 @@ class Int8Projection:
         RETURNS (torch.Tensor): (rows, outputs of all layers); to be multiplied with
             `codes.scale`.
         """
-        return onednn_linear_int8(codes.values, self._weight, self._scales, dtype)
+        return onednn_linear_int8(
+            codes.values, self._weight, self._scales, zeros=self._zeros, dtype=dtype
+        )
 
 
 class SmoothProjection:

@@ -58,7 +58,10 @@ def test_int8_codes_are_the_nearest_steps_of_a_row(rows: np.ndarray[Any, Any]) -
     assert ((restored - x).abs() <= steps * 0.501).all()
 
 
-@given(arrays(np.float32, (2, 8), elements=numbers), st.floats(0.01, 100))
+# far above the least scale, where rows of all lengths have the same codes
+@given(
+    arrays(np.float32, (2, 8), elements=st.integers(-999, 999)), st.floats(0.01, 100)
+)
 def test_int8_codes_are_the_same_for_a_row_of_another_length(
     rows: np.ndarray[Any, Any], length: float
 ) -> None:
