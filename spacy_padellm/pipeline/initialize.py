@@ -40,6 +40,7 @@ def initialize_task(
         spans_key=spans_key,
         resolve_labels=task.resolve_labels,
     )
+    task.expect_labels(found_labels)
     if not task.labels:
         task.set_labels(dict(sorted(found_labels.items())))
     if get_handle(model).empty:

@@ -394,7 +394,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         return labels
 
     def _note_labels(self, labels: Iterable[str]) -> None:
-        known = self._task.trained_labels
+        known = self._task.known_labels
         self._notices.labels(labels, known=known, model=self.handle.origin)
 
     def make_windows(self, docs: Sequence[Doc]) -> list[Window]:

@@ -54,8 +54,9 @@ class Task:
         self._vocab = vocab
         self._hub_checked = False
         self._checked_decoder: Decoder | None = None  # the decoder that fits the model
-        # both label -> its name: of updates since loading, and of all labels so far
+        # label -> its name: of updates since loading, of the training data, all so far
         self._trained_labels: dict[str, str] = {}
+        self._expected_labels: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._set_model_settings(handle.settings)
         self.set_labels(labels)
@@ -168,6 +169,20 @@ class Task:
         self.set_labels(labels)
 
     # Training
+
+    def expect_labels(self, labels: Mapping[str, str]) -> None:
+        """Add labels of the training data, which updates are to teach.
+
+        labels (Mapping[str, str]): Label -> its name in the prompt.
+        """
+        self._expected_labels |= labels
+
+    @property
+    def known_labels(self) -> dict[str, str]:
+        """Label -> its name, for labels that were trained, and if any was, those that
+        are to be trained; empty if it is unknown what the model was trained for."""
+        trained = self.trained_labels
+        return {**self._expected_labels, **trained} if trained else {}
 
     def record_trained(self, labels: Mapping[str, str]) -> None:
         """Add the labels of an update to those that the model was trained on.

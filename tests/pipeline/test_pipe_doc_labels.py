@@ -289,3 +289,16 @@ def test_component_doc_labels_initialize_collects_them() -> None:
     examples = [*examples_with(nlp, ["PER", "X"]), *examples_with(nlp, ["LOC", "ORG"])]
     nlp.initialize(lambda: examples)
     assert pipe_of(nlp).labels == ("LOC", "ORG", "PER", "X")
+
+
+def test_component_doc_labels_between_updates_warn_of_none_to_come(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nlp = make_nlp()
+    first, second = examples_with(nlp, ["PER"]), examples_with(nlp, ["LOC", "ORG"])
+    nlp.initialize(lambda: [*first, *second])
+    nlp.update(first, sgd=adam())
+    nlp(TEXT)  # as spaCy evaluates after the first update
+    assert not caplog.records
+    nlp(doc_with(nlp, TEXT, ["NOPE"]))
+    assert "not trained on the labels NOPE" in caplog.text
