@@ -310,7 +310,7 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary) and
             (tag_positions, tag_ids), in the model's dtype.
         """
-        cache.reserve(*packed.used)
+        cache.reserve(*packed.used, kept=packed.kept)
         ids, positions, logits_at, tags_at, slots, names = upload(
             [
                 *map(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 _SMALL = 1024  # slots in all rows that are not worth freeing
+_SPARE = 4  # times the size that is needed, from which on memory is freed
 _STEP = 32  # slots; with few sizes, a GPU's memory is used again
 
 
@@ -19,10 +21,12 @@ class _Store(NamedTuple):
     tensor (torch.Tensor): (buffers, rows, slots, heads, head size).
     indexes (list[tuple[int, int]]): The layer of each buffer, and 0 for keys or 1 for
         values.
+    memory (torch.Tensor): (numbers,), whose first numbers are the tensor's.
     """
 
     tensor: torch.Tensor
     indexes: list[tuple[int, int]]
+    memory: torch.Tensor
 
 
 class TreeKVCache:
@@ -44,31 +48,36 @@ class TreeKVCache:
         # the same, each (rows * slots, heads, head size)
         self._flat: dict[tuple[int, int], torch.Tensor] = {}
 
-    def reserve(self, rows: int, slots: int) -> None:
-        """Allocate rows and slots, and free memory if much more was allocated.
+    def reserve(
+        self, rows: int, slots: int, *, kept: tuple[int, int] | None = None
+    ) -> None:
+        """Lay out rows and slots, and free memory if much more was allocated.
 
-        The content is kept.
+        Slots whose content is not kept hold any finite numbers.
 
         rows, slots (int): The numbers of rows and slots that are needed.
+        kept (tuple[int, int] | None): The numbers of first rows, and of first slots in
+            them, whose content is needed; None means all.
         """
         enough = rows <= self.rows and slots <= self.slots
-        if enough and self.rows * self.slots <= 4 * rows * slots + _SMALL:
+        if enough and self.rows * self.slots <= _SPARE * rows * slots + _SMALL:
             return
-        kept = slice(None), slice(min(rows, self.rows)), slice(min(slots, self.slots))
-        self.rows = rows + (rows // 4 if self.rows else 0)
-        self.slots = -(-(slots + slots // 4) // _STEP) * _STEP
-        old, self._stores = self._stores, []
+        kept_rows, kept_slots = kept or (min(rows, self.rows), min(slots, self.slots))
+        self.rows, self.slots = rows, -(-(slots + slots // 4) // _STEP) * _STEP
+        groups = _grouped(self._stores)
+        self._stores = []
         self._buffers.clear()
         self._flat.clear()
-        for alike in _grouped(old):
+        for alike in groups:
             indexes = [index for store in alike for index in store.indexes]
-            shape = len(indexes), self.rows, self.slots, *alike[0].tensor.shape[3:]
-            # zeros, as slots that no token sees must not hold NaN
-            tensor = alike[0].tensor.new_zeros(shape)
-            parts = tensor.split([len(store.indexes) for store in alike])
-            for part, store in zip(parts, alike, strict=True):
-                part[kept] = store.tensor[kept]
-            self._add(_Store(tensor, indexes))
+            content = torch.cat(
+                [store.tensor[:, :kept_rows, :kept_slots] for store in alike]
+            )
+            shape = len(indexes), self.rows, self.slots, *content.shape[3:]
+            memory = _memory(alike, prod(shape), like=content)
+            tensor = memory[: prod(shape)].view(shape)
+            tensor[:, :kept_rows, :kept_slots] = content
+            self._add(_Store(tensor, indexes, memory))
 
     def _add(self, store: _Store) -> None:
         self._stores.append(store)
@@ -104,7 +113,8 @@ class TreeKVCache:
         if (layer, 0) not in self._buffers:
             for kind, new in enumerate((key, value)):
                 shape = 1, self.rows, self.slots, *new.shape[1:]
-                self._add(_Store(new.new_zeros(shape), [(layer, kind)]))
+                memory = new.new_zeros(prod(shape))
+                self._add(_Store(memory.view(shape), [(layer, kind)], memory))
         self._flat[layer, 0].index_copy_(0, slot_mapping, key)
         self._flat[layer, 1].index_copy_(0, slot_mapping, value)
         return self._buffers[layer, 0], self._buffers[layer, 1]
@@ -127,6 +137,20 @@ class TreeKVCache:
         for store in self._stores:
             for source, target in zip(sources, targets, strict=True):
                 store.tensor[:, target, :slots] = store.tensor[:, source, :slots]
+
+
+def _memory(alike: list[_Store], count: int, *, like: torch.Tensor) -> torch.Tensor:
+    """The largest memory of stores if it fits, or else new one.
+
+    To use memory again is faster than to take new, whose pages the system must fill.
+    """
+    memory = max((store.memory for store in alike), key=torch.Tensor.numel)
+    if count <= memory.numel() <= _SPARE * count:
+        return memory
+    alike.clear()
+    del memory  # the old is freed before the new is taken
+    # zeros, as slots that no token sees must not hold NaN
+    return like.new_zeros(count)
 
 
 def _grouped(stores: Sequence[_Store]) -> list[list[_Store]]:

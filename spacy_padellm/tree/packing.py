@@ -68,6 +68,11 @@ class PackedBatch:
         """The numbers of rows and slots that the cache must have."""
         return self.groups[-1].rows.stop, max(group.slots for group in self.groups)
 
+    @property
+    def kept(self) -> tuple[int, int]:
+        """The numbers of rows and slots of the cache that hold earlier passes."""
+        return sum(map(bool, self.first_slots)), max(self.first_slots)
+
 
 def pack(trees: Sequence[TokenTree], old: int) -> PackedBatch:
     """Close the current pass of trees, and pack their new tokens.
