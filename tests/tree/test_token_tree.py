@@ -56,11 +56,13 @@ def test_tree_packed_mask_and_positions_equal_ancestors(rows: list) -> None:
     for place in range(max(map(len, rows))):
         # a new row joins in each pass, and each row has something new in it
         joined = min(len(rows), place + 1)
+        kept = max((tree.filled for tree in trees[:old]), default=0)
         new = []
         for row in range(joined):
             chains = rows[row][place % len(rows[row])] or [(0, 1)]
             new.append(grow(trees[row], parents[row], chains))
         packed = pack(trees[:joined], old)
+        assert packed.kept == (old, kept)
         old = joined
         assert packed.used[0] == joined
         token = 0
