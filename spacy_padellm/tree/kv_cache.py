@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 _SMALL = 1024  # slots in all rows that are not worth freeing
-_SPARE = 4  # times the size that is needed, from which on memory is freed
+_SPARE = 4  # memory of more than this many times the needed size is freed
 _STEP = 32  # slots; with few sizes, a GPU's memory is used again
 
 
@@ -57,7 +57,8 @@ class TreeKVCache:
 
         rows, slots (int): The numbers of rows and slots that are needed.
         kept (tuple[int, int] | None): The numbers of first rows, and of first slots in
-            them, whose content is needed; None means all.
+            them, whose content is needed, at most the old and the new size; None
+            means all.
         """
         enough = rows <= self.rows and slots <= self.slots
         if enough and self.rows * self.slots <= _SPARE * rows * slots + _SMALL:
@@ -140,9 +141,14 @@ class TreeKVCache:
 
 
 def _memory(alike: list[_Store], count: int, *, like: torch.Tensor) -> torch.Tensor:
-    """The largest memory of stores if it fits, or else new one.
+    """The largest memory of stores if it fits, or else new memory.
 
     To use memory again is faster than to take new, whose pages the system must fill.
+
+    alike (list[_Store]): At least one; emptied if the memory is new.
+    count (int): The numbers that it must hold.
+    like (torch.Tensor): Has the dtype and device.
+    RETURNS (torch.Tensor): (at least count,).
     """
     memory = max((store.memory for store in alike), key=torch.Tensor.numel)
     if count <= memory.numel() <= _SPARE * count:
