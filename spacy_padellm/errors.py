@@ -238,6 +238,10 @@ class Errors:
         "use_averages = true is not supported: averages would need a second copy of "
         "all weights. Set use_averages = false in [training.optimizer]."
     )
+    P941 = (
+        "Weights are trained with AdamW, but [training.optimizer] asks for {kind}. Set "
+        '@optimizers = "Adam.v1" and L2_is_weight_decay = true.'
+    )
     P131 = (
         "The model takes {size:.1f} GiB, but to_bytes can hold at most 4 GiB. Save it "
         'with nlp.to_disk, or leave it out with exclude=["model"].'
@@ -326,10 +330,19 @@ class Errors:
         ".spacy."
     )
 
-    P188 = "The checkpoint {path} is damaged. Delete it to train from the start."
+    P188 = (
+        "The checkpoint {path} is damaged, or was written by another version of this "
+        "package. Delete it to train from the start."
+    )
     P189 = (
-        "The checkpoint {path} belongs to another training config. Delete it to train "
-        "from the start, or train with the config that it belongs to."
+        "The checkpoint {path} belongs to another run. These settings or files were "
+        "others: {names}. Delete it to train from the start, or train with what it was "
+        "begun with."
+    )
+    P940 = (
+        "The checkpoint holds {done} steps. While they are skipped the scores stay the "
+        "same, so patience = {patience} would end the run before it continues. Set "
+        "--training.patience to 0, or to more than {done}."
     )
 
     # Settings of the component

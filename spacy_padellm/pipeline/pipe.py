@@ -22,6 +22,7 @@ from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.files.bundled import language_of
 from spacy_padellm.lm.handle.handle import ModelHandle
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.trust.fields import as_mapping, as_name
 from spacy_padellm.mention.calibration import Calibration, Promise, Tuning
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.gold import GoldText
@@ -561,31 +562,41 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         )
 
     def finish_update(self, sgd: Optimizer) -> None:
-        """Apply the mean gradient of the updates since the last step.
+        """Apply the gradient of the updates since the last step.
+
+        It is that of the mean loss over all their targets, as of a single batch.
 
         sgd (Optimizer): The optimizer.
         RAISES (ValueError): If `sgd` averages parameters.
         """
         tell_total(sgd.schedules, self._steps)
-        if self._updates.count:
+        if self._updates.weight:
             make_step(self._updates, self.handle.lm(), sgd, settings=self.training)
             # thresholds and calibration do not fit the new weights
             self._task.tuning = Tuning()
 
-    def get_training_state(self) -> dict[str, Any]:
-        """The float32 weights and the optimizer state, to be saved with `torch.save`.
+    def get_training_state(self) -> dict[str, Any] | None:
+        """The state of the training, to be saved with `torch.save`: float32 weights,
+        optimizers, tags, labels and random numbers.
 
         To be called between `finish_update` and the next `update`.
+
+        RETURNS (dict[str, Any] | None): None before the first step.
         """
-        return get_state(self._updates)
+        if not self._updates.optimizers:
+            return None
+        state = get_state(self._updates, self.handle.lm())
+        return {**state, "labels": self._task.taught_labels}
 
     def set_training_state(self, state: dict[str, Any]) -> None:
         """Continue training from a state that `get_training_state` returned.
 
         state (dict[str, Any]): The state.
-        RAISES (ValueError): If the model cannot be loaded.
+        RAISES (ValueError): If the model cannot be loaded, or a part of the state has
+            the wrong type.
         """
         set_state(self._updates, state, self._trainable(), settings=self.training)
+        self._task.record_trained(as_mapping(state["labels"], "labels", as_name))
 
     def _trainable(self) -> LanguageModel:
         return self.handle.trainable(self._task.require_prompt().special_tokens)

@@ -152,6 +152,11 @@ class Task:
         return {**(settings.labels if settings else {}), **self._trained_labels}
 
     @property
+    def taught_labels(self) -> dict[str, str]:
+        """Label -> its name, for the labels of all updates since loading."""
+        return dict(self._trained_labels)
+
+    @property
     def says_nothing(self) -> bool:
         """Whether it is unknown what the model was trained for."""
         published = (PRESETS["released-en"], PRESETS["released-zh"])

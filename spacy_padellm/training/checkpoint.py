@@ -6,7 +6,6 @@ skipped: the order of the texts and the learning rate are those of a run without
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -19,12 +18,10 @@ from wasabi import msg
 
 from spacy_padellm.checks import is_whole
 from spacy_padellm.errors import Errors
+from spacy_padellm.training.run_identity import Run, differences, run_of
 
 FILE_NAME = "training.pt"
-# settings of [training] that may change before a run is continued
-_FREE = {"max_steps", "max_epochs", "eval_frequency", "patience", "logger"}
-# settings of the component that decide what it is taught
-_TAUGHT = ("factory", "model", "labels", "prompt", "span_getter", "training", "layout")
+_SHOWN = 5  # differences in a message
 
 
 def make_checkpoints(
@@ -36,75 +33,79 @@ def make_checkpoints(
     minutes (float): Time between two checkpoints.
     component (str): The component's name.
     RETURNS (Callable): Called before each step. It continues from the checkpoint, and
-        raises a ValueError if that belongs to another config.
+        raises a ValueError if that belongs to another run, or is damaged.
     """
-    file = Path(path) / FILE_NAME
-    done = 0
-    started = saved = time.monotonic()
+    return _Checkpoints(Path(path) / FILE_NAME, 60 * minutes, component)
 
-    def before_update(nlp: Language, args: dict[str, Any]) -> None:
-        nonlocal done, saved, started
-        pipe: Any = nlp.get_pipe(component)
+
+class _Checkpoints:
+    """Continues a run, skips the updates of the checkpoint, and writes new ones."""
+
+    def __init__(self, file: Path, seconds: float, component: str) -> None:
+        self._file = file
+        self._seconds = seconds
+        self._component = component
+        self._run: Run = {}
+        self._done = 0  # steps of the checkpoint that the run continues from
+        self._started = self._saved = time.monotonic()
+
+    def __call__(self, nlp: Language, args: dict[str, Any]) -> None:
+        pipe: Any = nlp.get_pipe(self._component)
         step = args["step"]
-        if not step and file.is_file():
-            state = _read(file, _run_of(nlp))
-            try:
-                pipe.set_training_state(state["training"])
-            except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-                raise ValueError(Errors.P188.format(path=file)) from error
-            done = state["step"]
-            msg.info(f"Continues at step {done} from {file}")
-        if step == done:
-            started = time.monotonic()
-        pipe.skips_updates = step < done
-        if step > done and time.monotonic() - saved > 60 * minutes:
-            _write(file, step, _run_of(nlp), pipe.get_training_state())
-            saved = time.monotonic()
-            seconds = (saved - started) / (step - done)
-            msg.info(f"Checkpoint at step {step}, {seconds:.1f} s a step")
+        if not step:
+            # files may change while they are trained on
+            self._run = run_of(nlp)
+            if self._file.is_file():
+                self._continue(pipe)
+        if step == self._done:
+            self._started = time.monotonic()
+        pipe.skips_updates = step < self._done
+        is_due = time.monotonic() - self._saved > self._seconds
+        if step > self._done and is_due:
+            self._save(pipe, step)
 
-    return before_update
+    def _continue(self, pipe: Any) -> None:
+        state = _read(self._file, self._run)
+        patience = self._run["training"].get("patience") or 0
+        if 0 < patience <= state["step"]:
+            message = Errors.P940.format(patience=patience, done=state["step"])
+            raise ValueError(message)
+        try:
+            pipe.set_training_state(state["training"])
+        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise ValueError(Errors.P188.format(path=self._file)) from error
+        self._done = state["step"]
+        msg.info(f"Continues at step {self._done} from {self._file}")
 
-
-def _run_of(nlp: Language) -> str:
-    """The settings of a run."""
-    config = nlp.config.interpolate()
-    training = {k: v for k, v in config["training"].items() if k not in _FREE}
-    training.pop("before_update")
-    return json.dumps([config["components"], config["corpora"], training])
-
-
-def _shared(run: str) -> Any:
-    """The settings of a run that its continuation must share."""
-    components, corpora, training = json.loads(run)
-    for settings in components.values():
-        if settings.get("factory") == "padellm_ner":
-            # the decoder's settings change no update, but its kind does
-            decoder = (settings.get("decoder") or {}).get("@misc")
-            taught = {name: settings.get(name) for name in _TAUGHT}
-            settings.clear()
-            settings.update(taught, decoder=decoder)
-    return components, corpora, training
+    def _save(self, pipe: Any, step: int) -> None:
+        training = pipe.get_training_state()
+        if training is None:
+            return  # no text was annotated so far
+        _write(self._file, {"step": step, "run": self._run, "training": training})
+        self._saved = time.monotonic()
+        seconds = (self._saved - self._started) / (step - self._done)
+        msg.info(f"Checkpoint at step {step}, {seconds:.1f} s a step")
 
 
-def _read(file: Path, run: str) -> dict[str, Any]:
+def _read(file: Path, run: Run) -> dict[str, Any]:
     try:
         stored = torch.load(file, weights_only=True, map_location="cpu")
         state = {key: stored[key] for key in ("run", "step", "training")}
-        shared = _shared(state["run"])
+        different = differences(state["run"], run)
         is_step = is_whole(state["step"])
     except Exception as error:
         raise ValueError(Errors.P188.format(path=file)) from error
     if not is_step:
         raise ValueError(Errors.P188.format(path=file))
-    if shared != _shared(run):
-        raise ValueError(Errors.P189.format(path=file))
+    if different:
+        names = ", ".join(different[:_SHOWN])
+        raise ValueError(Errors.P189.format(path=file, names=names))
     return state
 
 
-def _write(file: Path, step: int, run: str, training: dict[str, Any]) -> None:
+def _write(file: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint; a stop while it is written leaves the one before."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
-    torch.save({"step": step, "run": run, "training": training}, part)
+    torch.save(state, part)
     os.replace(part, file)

@@ -43,6 +43,19 @@ def make_optimizers(
     return optimizers
 
 
+def _check(sgd: Any) -> None:
+    if sgd.averages is not None:
+        raise ValueError(Errors.P124)
+    kinds = {
+        "RAdam": sgd.use_radam,
+        "SGD": not (sgd.b1 or sgd.b2),
+        "L2 regularization in the gradient": sgd.L2 and not sgd.L2_is_weight_decay,
+    }
+    for kind, is_asked in kinds.items():
+        if is_asked:
+            raise ValueError(Errors.P941.format(kind=kind))
+
+
 def _names_of_matrices(model: nn.Module) -> set[str]:
     """The names of the linear layers' weights, except the output embeddings."""
     output: Any = model.get_output_embeddings()  # type: ignore[operator]
@@ -65,10 +78,9 @@ def apply_step(
     sgd (thinc.api.Optimizer): `[training.optimizer]`, at its current step. `grad_clip`
         limits the global norm. `beta1`, `beta2` and `eps` are used for AdamW only.
     scale (float): Factor of the gradients.
-    RAISES (ValueError): If `sgd` averages parameters.
+    RAISES (ValueError): If `sgd` averages parameters, or is no AdamW.
     """
-    if sgd.averages is not None:
-        raise ValueError(Errors.P124)
+    _check(sgd)
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     for group in groups:
         group["lr"] = float(sgd.learn_rate)

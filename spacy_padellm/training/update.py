@@ -31,12 +31,13 @@ Golds = Sequence[tuple[Mapping[str, str], Sequence[GoldText]]]
 class Updates:
     """The updates since the last step, and the optimizers.
 
-    count (int): The number of updates; their gradients are summed in the masters.
+    weight (float): The summed weight of the targets of these updates; the gradients of
+        their summed losses are in the masters. 0 if there were no updates.
     masters (MasterWeights | None): Created at the first update.
     optimizers (Sequence[torch.optim.Optimizer]): Created at the first step.
     """
 
-    count: int = 0
+    weight: float = 0.0
     masters: MasterWeights | None = None
     optimizers: Sequence[torch.optim.Optimizer] = ()
 
@@ -64,7 +65,7 @@ def add_update(
     prompt: Prompt,
     settings: TrainingSettings,
 ) -> float:
-    """Add the gradient of the mean loss of gold texts to the model's gradients.
+    """Add the gradient of the loss of gold texts to those of the updates before.
 
     updates (Updates): The updates since the last step; this one is added.
     golds (Golds): The gold texts by their labels.
@@ -89,19 +90,19 @@ def add_update(
     try:
         for batch in batches(trees, settings.max_batch_tokens):
             loss, backprop = model.begin_update(batch)
-            backprop(1 / total)
+            backprop(1.0)
             updates.masters.collect()
             losses.append(loss)
         mean = summed(losses) / total
     except Exception:
         # half of a batch's gradient must not be in the next step
         updates.masters.zero_grad()
-        updates.count = 0
+        updates.weight = 0.0
         raise
     if tags != lm.tags:
         # only now: decoding asks for the tags that a model was trained on
         lm.tags = tags
-    updates.count += 1
+    updates.weight += total
     return mean
 
 
@@ -160,9 +161,11 @@ def _make_trees(
 def make_step(
     updates: Updates, lm: LanguageModel, sgd: Any, *, settings: TrainingSettings
 ) -> None:
-    """Apply the mean gradient of the updates since the last step.
+    """Apply the gradient of the mean loss over all targets since the last step.
 
-    updates (Updates): At least one update; the count is set to 0.
+    So a batch that is cut in several updates makes the step of the whole batch.
+
+    updates (Updates): At least one update; they are forgotten.
     lm (LanguageModel): The model.
     sgd (thinc.api.Optimizer): `[training.optimizer]`, at its current step.
     settings (TrainingSettings): How the model is trained.
@@ -172,15 +175,17 @@ def make_step(
     if not updates.optimizers:
         _add_optimizers(updates, lm, settings)
     with lm.lock:  # another thread may decode with the model
-        apply_step(updates.optimizers, sgd, scale=1 / updates.count)
+        apply_step(updates.optimizers, sgd, scale=1 / updates.weight)
         updates.masters.publish()
-    updates.count = 0
+    updates.weight = 0.0
 
 
-def get_state(updates: Updates) -> dict[str, Any]:
-    """Get the float32 weights and the optimizers' state.
+def get_state(updates: Updates, lm: LanguageModel) -> dict[str, Any]:
+    """Get the float32 weights, the model's tags, and the state of the optimizers and of
+    the random numbers.
 
     updates (Updates): The updates, after a step.
+    lm (LanguageModel): The model.
     RETURNS (dict[str, Any]): For `set_state`, and to be saved with `torch.save`.
     """
     assert updates.masters is not None
@@ -188,6 +193,8 @@ def get_state(updates: Updates) -> dict[str, Any]:
     return {
         "weights": weights,
         "optimizers": [optimizer.state_dict() for optimizer in updates.optimizers],
+        "tags": lm.tags.to_dict(),
+        "random": _random_states(lm.device),
     }
 
 
@@ -211,6 +218,24 @@ def set_state(
     pairs = zip(updates.optimizers, state["optimizers"], strict=True)
     for optimizer, optimizer_state in pairs:
         optimizer.load_state_dict(optimizer_state)
+    lm.tags = TaughtTags.from_dict(state["tags"])
+    _set_random_states(lm.device, state["random"])
+
+
+def _random_states(device: torch.device) -> dict[str, torch.Tensor]:
+    """The states of torch's random numbers, which dropout draws."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _set_random_states(
+    device: torch.device, states: Mapping[str, torch.Tensor]
+) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def _make_masters(lm: LanguageModel, settings: TrainingSettings) -> MasterWeights:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from helpers import (
     without_settings,
 )
 from spacy.language import Language
-from spacy.tokens import DocBin
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as spacy_train
 from spacy.util import load_config
+from spacy.vocab import Vocab
 
 from spacy_padellm.training.checkpoint import FILE_NAME
 
@@ -39,7 +40,9 @@ def corpus(tmp_path: Path) -> Path:
     return path
 
 
-def run(corpus: Path, checkpoint: Path, *, steps: int, rate: float = 0.01) -> Language:
+def run(
+    corpus: Path, checkpoint: Path, *, steps: int, rate: float = 0.01, **more: Any
+) -> Language:
     """Train by the config; a checkpoint is written before each step but the first."""
     overrides = {
         "paths.train": str(corpus),
@@ -53,6 +56,7 @@ def run(corpus: Path, checkpoint: Path, *, steps: int, rate: float = 0.01) -> La
         "training.optimizer.learn_rate.initial_rate": rate,
         "training.batcher.size": 2,
         "training.before_update.minutes": 0,
+        **more,
     }
     nlp = init_nlp(load_config(CONFIG, overrides=overrides))
     spacy_train(nlp, None)
@@ -72,10 +76,86 @@ def test_checkpoint_stopped_run_is_the_run_without_a_stop(
     assert pipe_of(continued).handle.lm().tags == pipe_of(whole).handle.lm().tags
 
 
+def test_checkpoint_continued_run_keeps_the_tags_of_texts_before_the_stop(
+    corpus: Path, tmp_path: Path
+) -> None:
+    # each text has a label of its own, and both names begin with the same token
+    docs = [Doc(Vocab(), ["Anna", "met", "Bob"]) for _ in range(2)]
+    for doc, label in zip(docs, ("name a", "name b"), strict=True):
+        doc.set_ents([Span(doc, 0, 1, label)])
+        doc.user_data["padellm_labels"] = [label]
+    DocBin(docs=docs, store_user_data=True).to_disk(corpus)
+    settings = {"training.batcher.size": 1, "components.padellm_ner.labels": {}}
+    whole = run(corpus, tmp_path / "whole", steps=3, **settings)
+    run(corpus, tmp_path / "stopped", steps=2, **settings)
+    continued = run(corpus, tmp_path / "stopped", steps=3, **settings)
+    tags = pipe_of(whole).handle.lm().tags
+    assert len(tags.inside) == 2
+    assert pipe_of(continued).handle.lm().tags == tags
+    trained = [pipe_of(nlp)._task.trained_labels for nlp in (whole, continued)]
+    assert trained[0] == trained[1]
+
+
+def test_checkpoint_continued_run_draws_the_random_numbers_after_the_stop(
+    corpus: Path, tmp_path: Path
+) -> None:
+    pipe = pipe_of(run(corpus, tmp_path, steps=3))
+    state = pipe.get_training_state()
+    assert state is not None
+    expected = torch.rand(3)
+    pipe.set_training_state(state)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_checkpoint_of_another_config_is_an_error(corpus: Path, tmp_path: Path) -> None:
     run(corpus, tmp_path, steps=3)
-    with pytest.raises(ValueError, match="belongs to another training config"):
+    with pytest.raises(ValueError, match=r"others: .*learn_rate\.initial_rate\."):
         run(corpus, tmp_path, steps=3, rate=0.02)
+
+
+def test_checkpoint_of_other_texts_is_an_error(corpus: Path, tmp_path: Path) -> None:
+    run(corpus, tmp_path / "run", steps=3)
+    docs = list(DocBin().from_disk(corpus).get_docs(Vocab()))
+    DocBin(docs=docs[1:]).to_disk(corpus)
+    with pytest.raises(ValueError, match=r"others: .*corpus\.spacy\.content\."):
+        run(corpus, tmp_path / "run", steps=3)
+
+
+def test_checkpoint_of_another_base_model_is_an_error(
+    corpus: Path, tmp_path: Path
+) -> None:
+    run(corpus, tmp_path / "run", steps=3)
+    (corpus.parent / "base" / "README.md").write_text("Another model.")
+    with pytest.raises(ValueError, match=r"others: .*base\.content\."):
+        run(corpus, tmp_path / "run", steps=3)
+
+
+@pytest.mark.parametrize(("total", "fits"), [(10, True), (None, False)])
+def test_checkpoint_more_steps_fit_if_the_learning_rate_does_not_depend_on_them(
+    corpus: Path, tmp_path: Path, total: int | None, fits: bool
+) -> None:
+    settings = {"training.optimizer.learn_rate.total_steps": total}
+    run(corpus, tmp_path, steps=4, **settings)
+    with nullcontext() if fits else pytest.raises(ValueError, match="max_steps"):
+        run(corpus, tmp_path, steps=5, **settings)
+
+
+def test_checkpoint_patience_that_ends_before_the_steps_to_skip_is_an_error(
+    corpus: Path, tmp_path: Path
+) -> None:
+    run(corpus, tmp_path, steps=4)
+    with pytest.raises(
+        ValueError, match=r"--training\.patience to 0, or to more than 3"
+    ):
+        run(corpus, tmp_path, steps=5, **{"training.patience": 3})
+
+
+def test_checkpoint_is_not_written_before_the_first_annotated_text(
+    corpus: Path, tmp_path: Path
+) -> None:
+    DocBin(docs=[Doc(Vocab(), ["Anna"])] * 4).to_disk(corpus)
+    run(corpus, tmp_path / "run", steps=3)
+    assert not (tmp_path / "run").exists()
 
 
 def test_checkpoint_of_another_decoder_setting_is_continued(
@@ -84,10 +164,9 @@ def test_checkpoint_of_another_decoder_setting_is_continued(
     run(corpus, tmp_path, steps=3)
     file = tmp_path / FILE_NAME
     stored = torch.load(file, weights_only=True)
-    components, *others = json.loads(stored["run"])
-    components["padellm_ner"]["decoder"]["max_batch_tokens"] = 512
-    components["padellm_ner"]["of_another_version"] = True
-    stored["run"] = json.dumps([components, *others])
+    component = stored["run"]["components"]["padellm_ner"]
+    component["decoder"]["max_batch_tokens"] = 512
+    component["of_another_version"] = True
     torch.save(stored, file)
     run(corpus, tmp_path, steps=4)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import make_lm
-from thinc.api import Adam
+from thinc.api import SGD, Adam, Optimizer, RAdam
 from torch import nn
 
 from spacy_padellm.lm.language_model import LanguageModel
@@ -112,3 +112,21 @@ def test_optimizers_averages_are_an_error() -> None:
     lm = make_lm("llama")
     with pytest.raises(ValueError, match="Set use_averages = false"):
         apply_step(optimizers_of(lm), sgd(averages=True), scale=1)
+
+
+@pytest.mark.parametrize(
+    ("other", "kind"),
+    [
+        (SGD(0.01, use_averages=False), "SGD"),
+        (RAdam(0.01, use_averages=False), "RAdam"),
+        (
+            Adam(0.01, L2=0.1, L2_is_weight_decay=False, use_averages=False),
+            "L2 regularization in the gradient",
+        ),
+    ],
+)
+def test_optimizers_other_kinds_are_refused(other: Optimizer, kind: str) -> None:
+    lm = make_lm("llama")
+    with_gradients(lm)
+    with pytest.raises(ValueError, match=f"AdamW, but .* asks for {kind}"):
+        apply_step(optimizers_of(lm), other, scale=1.0)
