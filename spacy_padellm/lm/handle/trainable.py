@@ -82,8 +82,19 @@ def place_for_training(lm: LanguageModel, source: ModelSource) -> None:
     lm (LanguageModel): The model.
     source (ModelSource): The settings of its device and dtype.
     """
-    if not is_quantized(lm.model):
-        lm.model.to(device=choose_device(source.device), dtype=_training_dtype(source))
+    if is_quantized(lm.model):
+        return
+    device = choose_device(source.device)
+    # buffers keep their dtype, as when a model is loaded: rounded frequencies of rotary
+    # embeddings give wrong angles, the more so the longer a text is
+    buffers = [
+        (module, name, buffer)
+        for module in lm.model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    lm.model.to(device=device, dtype=_training_dtype(source))
+    for module, name, buffer in buffers:
+        setattr(module, name, buffer.to(device))
 
 
 def _training_dtype(source: ModelSource) -> torch.dtype:

@@ -444,6 +444,20 @@ def test_handle_trains_in_bfloat16_where_it_is_fast_else_in_float32(
     assert make_handle(dtype=setting).trainable([]).dtype == dtype
 
 
+def test_handle_trains_with_the_rotary_frequencies_that_it_decodes_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "spacy_padellm.lm.handle.trainable.fast_bf16", lambda device: True
+    )
+    used, trains = (make_handle(dtype="bfloat16") for _ in range(2))
+    buffers = [
+        dict(lm.model.named_buffers()) for lm in (used.lm(), trains.trainable([]))
+    ]
+    assert trains.lm().dtype == torch.bfloat16
+    assert same_weights(*buffers)
+
+
 def test_handle_tensors_of_the_same_memory_but_other_shapes_are_saved_apart() -> None:
     whole = torch.arange(6.0).view(3, 2)
     cast = _cast({"whole": whole, "tied": whole, "first": whole[:1]}, torch.bfloat16)
