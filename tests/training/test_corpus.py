@@ -137,7 +137,6 @@ def config(tmp_path: Path, golds: Golds, **labels: str) -> Any:
         "paths.model": str(tmp_path / "nlp" / NAME / "model"),
         "paths.train": path,
         "paths.dev": path,
-        "components.padellm_ner.training.tag_loss": 0.0,
         **{f"{new}{label}": name for label, name in labels.items()},
     }
     return load_config(CONFIG, overrides=overrides)
