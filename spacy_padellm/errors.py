@@ -184,6 +184,11 @@ class Errors:
         "'spacy-padellm[gguf]'"
     )
 
+    P930 = (
+        "The GGUF file {path} is one of {count} files that hold the model together. "
+        "Make one file of them: llama-gguf-split --merge FIRST_FILE MERGED_FILE."
+    )
+
     # Long texts
     P119 = (
         "The span getter leaves out some text, so no mentions could be found there: "

@@ -28,7 +28,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.device_map import DeviceMap, map_option
 from spacy_padellm.lm.devices.split import split
 from spacy_padellm.lm.files.build import build_model
-from spacy_padellm.lm.files.load_errors import as_load_errors
+from spacy_padellm.lm.files.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.files.tokenizer import check_tokenizer
 from spacy_padellm.lm.quantization.compute import loading_options, on_its_device
 from spacy_padellm.lm.trust.code import check_settings_file
@@ -74,11 +74,15 @@ def read_gguf(
     quantization (Mapping[str, Any] | None): How the weights are quantized again.
     device_map (DeviceMap | None): Splits the model over several devices.
     RETURNS (tuple[Any, Any]): A PreTrainedModel and a PreTrainedTokenizerBase.
-    RAISES (ValueError): If gguf is not installed, the file cannot be read, or there is
-        no rule for its tokenizer, or it announces more than it holds.
+    RAISES (ValueError): If gguf is not installed, the file cannot be read, lacks
+        weights or is one of several, or there is no rule for its tokenizer, or it
+        announces more than it holds.
     """
+    tensors, shards = check_gguf(file)
+    if shards > 1:
+        raise ValueError(Errors.P930.format(path=file, count=shards))
     tokenizer = read_gguf_tokenizer(file)
-    limits = size_limits_of_file(file.stat().st_size, tensors=check_gguf(file))
+    limits = size_limits_of_file(file.stat().st_size, tensors=tensors)
     with _apart(file) as folder:
         source = {"gguf_file": file.name}
         with as_load_errors(file):
@@ -86,10 +90,15 @@ def read_gguf(
         plain = copy.deepcopy(config)
         check_size(config, limits, file)
         with limited(limits, file), as_load_errors(file):
-            read = AutoModelForCausalLM.from_pretrained(
-                folder, config=config, **dtype_option(dtype), **source
+            read, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                output_loading_info=True,
+                **dtype_option(dtype),
+                **source,
             )
-        # transformers 5 saves no model that it read from a GGUF file
+        check_complete(file, report["missing_keys"])
+    # transformers 5 saves no model that it read from a GGUF file
     options = loading_options(plain, quantization, dtype=dtype, device=device)
     options |= map_option(device_map)
     with as_load_errors(file, device_map=device_map):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.trust.announced import check_announced
@@ -71,35 +72,49 @@ class _Header:
             self.skip(struct.calcsize("=" + _FORMATS[kind]) * count)
 
 
-def check_gguf(file: Path) -> int:
+class GGUFParts(NamedTuple):
+    """What a GGUF file is made of.
+
+    tensors (int): Its number of tensors.
+    shards (int): The number of files that its model is split into.
+    """
+
+    tensors: int = 0
+    shards: int = 1
+
+
+def check_gguf(file: Path) -> GGUFParts:
     """Check that a file holds the values that it announces.
 
     file (Path): The file. What is no GGUF file is left to the gguf package.
-    RETURNS (int): Its number of tensors.
+    RETURNS (GGUFParts): What it is made of.
     RAISES (ValueError): If it announces more, or more than any model has.
     """
     if file.stat().st_size < 24:  # magic, version and counts
-        return 0
+        return GGUFParts()
     with file.open("rb") as opened:
         content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
     with content:
         if content[:4] != b"GGUF":
-            return 0
+            return GGUFParts()
         try:
             return _check(content, file)
         except (struct.error, KeyError):
             raise ValueError(Errors.P775.format(path=file)) from None
 
 
-def _check(content: mmap.mmap, file: Path) -> int:
+def _check(content: mmap.mmap, file: Path) -> GGUFParts:
     # the version shows the order of the bytes
     order = "<" if content[4:6] != b"\0\0" else ">"
     header = _Header(content, order)
     tensors, fields = header.number("Q"), header.number("Q")
     if tensors > _MOST_TENSORS:
         raise struct.error
+    shards = 1
     for _ in range(fields):
         key = header.text()
         value = header.value(header.number("I"))
         check_announced({key: value}, source=file)
-    return tensors
+        if key == "split.count" and value is not None:
+            shards = value
+    return GGUFParts(tensors, shards)

@@ -37,8 +37,19 @@ def interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:
     return halves.transpose(1, 2).reshape(weight.shape)
 
 
-def write_gguf(lm: LanguageModel, file: Path, *, pre: str = "gpt-2") -> Path:
-    """Write a Llama model as a GGUF file."""
+def write_gguf(
+    lm: LanguageModel,
+    file: Path,
+    *,
+    pre: str = "gpt-2",
+    without: str | None = None,
+    shards: int | None = None,
+) -> Path:
+    """Write a Llama model as a GGUF file.
+
+    without (str | None): A weight that is left out.
+    shards (int | None): Of how many files it says that it is the first.
+    """
     config: Any = lm.model.config
     writer = gguf.GGUFWriter(file, "llama")
     writer.add_name("small")
@@ -66,7 +77,11 @@ def write_gguf(lm: LanguageModel, file: Path, *, pre: str = "gpt-2") -> Path:
     writer.add_eos_token_id(lm.tokenizer.eos_token_id)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    if shards is not None:
+        writer.add_uint16("split.count", shards)
     for name, weight in lm.model.named_parameters():
+        if name == without:
+            continue
         known = names.get_name(name, try_suffixes=(".weight",))
         for kind, count in heads.items():
             weight = interleaved(weight, count) if kind in name else weight
@@ -147,6 +162,23 @@ def test_gguf_files_beside_it_are_not_read(tmp_path: Path) -> None:
 def test_gguf_folder_of_such_a_name_is_a_model_folder(tmp_path: Path) -> None:
     shutil.copytree(model_folder(), tmp_path / "model.gguf")
     assert load_model(str(tmp_path / "model.gguf")).model.config.model_type == "qwen3"
+
+
+@pytest.mark.parametrize("place", ["embed_tokens", "layers.1.mlp.up_proj", "norm"])
+def test_gguf_missing_weight_is_an_error(tmp_path: Path, place: str) -> None:
+    name = f"model.{place}.weight"
+    file = write_gguf(make_lm("llama"), tmp_path / "model.gguf", without=name)
+    with pytest.raises(ValueError, match=rf"lacks 1 of its weights, first {name}"):
+        load_model(str(file))
+
+
+def test_gguf_shard_is_an_error_that_names_the_remedy(tmp_path: Path) -> None:
+    lm = make_lm("llama")
+    file = write_gguf(lm, tmp_path / "m-00001-of-00003.gguf", shards=3)
+    with pytest.raises(ValueError, match=r"one of 3 files.* --merge"):
+        load_model(str(file))
+    assert load_tokenizer(str(file))(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
+    load_model(str(write_gguf(lm, tmp_path / "whole.gguf", shards=1)))
 
 
 def test_gguf_missing_file_is_an_error(tmp_path: Path) -> None:
