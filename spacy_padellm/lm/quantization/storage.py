@@ -1,7 +1,8 @@
 """Weights stored in few bits: 4 for the layers' matrices, 8 for the vocabulary.
 
-Small models, which lose more by rounding, store all matrices in 8 bits. A row of a
-matrix is cut into groups of neighbouring weights that share a scale. A weight is stored
+Small models, which lose more by rounding, store all matrices in 8 bits, and so do all
+models those of a width that has no even groups. A row of a matrix in 4 bits is cut into
+groups of neighbouring weights that share a scale. A weight is stored
 as its number of steps of the scale from zero. The model computes with the weights that
 are read back; see `TrainingSettings.quantized` for training with them.
 """
@@ -19,7 +20,8 @@ FILE_NAME = "quantized.safetensors"
 LAYER_BITS = 4
 VOCABULARY_BITS = SMALL_MODEL_BITS = 8
 SMALL_MODEL = 512  # narrower models are small
-_LARGEST_GROUP = 128
+# smaller groups in 4 bits would take as much room as 8 bits, with their scales
+_SMALLEST_GROUP, _LARGEST_GROUP = 6, 128
 _CODES, _SCALES = ".codes", ".scales"
 
 
@@ -33,19 +35,24 @@ def bits_of(model: Any) -> dict[str, int]:
     layers = model.get_input_embeddings(), model.get_output_embeddings()
     vocabulary = {id(layer.weight) for layer in layers}
     small = layers[0].weight.shape[1] < SMALL_MODEL
-    layer_bits = SMALL_MODEL_BITS if small else LAYER_BITS
-    return {
-        name: VOCABULARY_BITS if id(parameter) in vocabulary else layer_bits
-        for name, parameter in model.named_parameters()
-        if parameter.dim() == 2
-    }
+    bits = {}
+    for name, parameter in model.named_parameters():
+        if parameter.dim() != 2:
+            continue
+        if id(parameter) in vocabulary:
+            bits[name] = VOCABULARY_BITS
+        elif small or not _group_size(parameter.shape[1]):
+            bits[name] = SMALL_MODEL_BITS
+        else:
+            bits[name] = LAYER_BITS
+    return bits
 
 
 def rounded(matrix: torch.Tensor, bits: int) -> torch.Tensor:
     """A matrix as it is read back after it was stored.
 
     matrix (torch.Tensor): (rows, columns), float32.
-    bits (int): 4 or 8.
+    bits (int): 4 or 8, see `bits_of`.
     RETURNS (torch.Tensor): (rows, columns), float32.
     """
     return _dequantize(*_quantize(matrix, bits))
@@ -111,9 +118,9 @@ def _dequantize(codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
 
 
 def _group_size(columns: int) -> int:
-    """The largest divisor of the number of columns up to the limit."""
-    sizes = range(min(columns, _LARGEST_GROUP), 0, -1)
-    return next(size for size in sizes if columns % size == 0)
+    """The largest even divisor of the number of columns within limits; 0 if none."""
+    sizes = range(_LARGEST_GROUP, _SMALLEST_GROUP - 1, -2)
+    return next((size for size in sizes if columns % size == 0), 0)
 
 
 def _pack(codes: torch.Tensor, bits: int) -> torch.Tensor:

@@ -25,13 +25,14 @@ from spacy_padellm.lm.quantization.storage import (
 
 @given(
     rows=st.integers(1, 3),
-    columns=st.sampled_from([1, 2, 96, 127, 130, 576]),
+    columns=st.sampled_from([1, 6, 96, 127, 130, 576]),
     bits=st.sampled_from([4, 8]),
     seed=st.integers(0, 99),
 )
 def test_quantized_error_is_at_most_one_step(
     rows: int, columns: int, bits: int, seed: int
 ) -> None:
+    bits = bits if columns % 2 == 0 else 8  # two codes of 4 bits make a byte
     generator = torch.Generator().manual_seed(seed)
     matrix = torch.randn(rows, columns, generator=generator)
     step = matrix.abs().amax(dim=1, keepdim=True) / (1 << (bits - 1))
@@ -53,6 +54,27 @@ def test_quantized_bits_of_small_models_are_more(width: int) -> None:
     bits = bits_of(model)
     assert bits.pop("model.embed_tokens.weight") == 8
     assert set(bits.values()) == {8 if width < SMALL_MODEL else 4}
+
+
+@pytest.mark.parametrize(("width", "bits"), [(97, 8), (130, 4), (210, 4), (254, 8)])
+def test_quantized_weights_of_any_width_are_written_and_read(
+    width: int, bits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spacy_padellm.lm.quantization.storage.SMALL_MODEL", 0)
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=64,
+        intermediate_size=width,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    model = AutoModelForCausalLM.from_config(config)
+    name = "model.layers.0.mlp.down_proj.weight"
+    assert bits_of(model)[name] == bits
+    write_quantized(model, tmp_path)
+    read = read_quantized(tmp_path, dtype=torch.float32)
+    weight = model.get_parameter(name).detach()
+    assert torch.equal(read[name], rounded(weight, bits))
 
 
 @pytest.mark.parametrize("small", [0, SMALL_MODEL])
