@@ -32,6 +32,7 @@ from spacy_padellm.decoding.limits import Limits
 from spacy_padellm.decoding.tree.decoder import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree.logits import likeliest
 from spacy_padellm.decoding.tree.step import PassResult, SelectionSettings
+from spacy_padellm.decoding.tree.tags import TagSet
 from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.task.tags import TaughtTags
@@ -232,8 +233,11 @@ class OneTokenNumbers(PromptTokens):
         return 12, len(generated) > 1
 
 
+@pytest.mark.parametrize("tagged", [False, True])
 @pytest.mark.parametrize("digits", [["1", "2"], ["12"]])
-def test_decoding_count_of_several_digits_keeps_its_mentions(digits: list[str]) -> None:
+def test_decoding_count_of_several_digits_keeps_its_mentions(
+    digits: list[str], tagged: bool
+) -> None:
     lm = make_lm("llama")
     prompt = OneTokenNumbers(PRESETS["paper-en"], lm.tokenizer)
     answer = [OneTokenNumbers.TWELVE]
@@ -249,14 +253,24 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(digits: list[str]) 
         selection=SelectionSettings(min_count_probability=0.4),
         context=lm.context,
         forced=None,
+        tags=TagSet([prompt.eos, 9], ["PER"], [], as_trained=True) if tagged else None,
+        tags_first=tagged,
     )
+    if tagged:  # the first word is a mention, so the tags count one
+        tags = np.log(np.full((len(text.request.tagged), 2), 0.5))
+        tags[0] = np.log([0.1, 0.9])
+        assert text.advance(PassResult([], [], [], tags), draft_tokens=4)
     # the first digit is nearly sure; a number in one token leaves digits nothing
     chances = [0.97, *[0.001] * 8] if len(digits) == 2 else [0.001] * 9
     (end,) = lm.tokenizer("\n", add_special_tokens=False)["input_ids"]
     (word,) = lm.tokenizer("a", add_special_tokens=False)["input_ids"]
-    for place, token in enumerate([*answer, end]):
+    passes = [[token] for token in [*answer, end]]
+    if tagged:  # the first pass gives the token after the tags' count, too
+        passes = [[*answer, word][:2], [end]]
+    for place, (*first, last_token) in enumerate(passes):
         # the count's token is the last that is read; mentions say "a", then end
-        tokens = [word] * (len(text.request.logit_slots) - 1) + [token]
+        others = len(text.request.logit_slots) - len(first) - 1
+        tokens = [*first, *[word] * others, last_token]
         result = PassResult(tokens, [0.0] * len(tokens), chances, NO_TAGS)
         assert text.advance(result, draft_tokens=0)
         assert not text.request.probabilities or place == 0

@@ -180,8 +180,6 @@ class CountGrower:
             count, complete = self._prompt.read_count(branch.generated)
             if complete or offset == len(drafted) or token != drafted[offset]:
                 break
-        if count > len(branch.at_least):
-            branch.at_least = ()  # the distribution is that of single digits
         return count, complete
 
     def _read_distribution(
@@ -260,6 +258,8 @@ class CountGrower:
         RETURNS (int): Number of the output that gives the token after them.
         """
         branch.mentions = []
+        if count > len(branch.at_least):
+            branch.at_least = ()  # the distribution is that of single digits
         end = None
         if count:
             branch.mentions, end = self.planter.plant(
