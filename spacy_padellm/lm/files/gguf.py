@@ -15,7 +15,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    processors,
+)
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -38,6 +46,8 @@ from spacy_padellm.lm.trust.sizes import check_size, limited, size_limits_of_fil
 
 SUFFIX = ".gguf"
 _CONTROL, _USER_DEFINED = 3, 4  # gguf.TokenType
+# the special tokens of sentencepiece in a file that does not name them
+_SENTENCEPIECE = {"unknown": 0, "bos": 1, "eos": 2}
 _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -50,6 +60,7 @@ _PATTERNS = {
     "qwen2": _QWEN2,
     "llama-bpe": _QWEN2.replace(r"\p{N}|", r"\p{N}{1,3}|", 1),
 }
+_WHOLE_WORDS = {"llama-bpe"}  # a word that is a token needs no merges
 _SINGLE_DIGITS = {"smollm", "starcoder", "refact", "command-r"}
 
 
@@ -129,12 +140,14 @@ def read_gguf_tokenizer(file: Path) -> Any:
             return _wrap(Tokenizer.from_file(str(beside)), fields)
         if fields.get("model") != "gpt2":
             with _apart(file) as folder:
-                return AutoTokenizer.from_pretrained(folder, gguf_file=file.name)
+                read = AutoTokenizer.from_pretrained(folder, gguf_file=file.name)
+            # transformers takes <s> for the end, and does not ask what texts start with
+            return _wrap(_started(read.backend_tokenizer, fields), fields)
     pre = fields.get("pre", "default")
     if pre not in _PATTERNS and pre not in _SINGLE_DIGITS:
         raise ValueError(Errors.P186.format(path=file, pre=pre))
     with as_load_errors(file):
-        return _wrap(_byte_level_bpe(fields, pre), fields)
+        return _wrap(_started(_byte_level_bpe(fields, pre), fields), fields)
 
 
 @contextmanager
@@ -156,12 +169,25 @@ class _Fields:
         field = self.fields.get(f"tokenizer.ggml.{key}")
         return default if field is None else field.contents()
 
+    def number(self, name: str) -> int | None:
+        """The number of a special token, as llama.cpp finds it."""
+        default = _SENTENCEPIECE.get(name) if self.get("model") == "llama" else None
+        number: int | None = self.get(f"{name}_token_id", default)
+        return number
+
+    @property
+    def starts(self) -> bool:
+        """Whether texts start with `<bos>`."""
+        default = self.get("model") == "llama" or self.get("pre") in _WHOLE_WORDS
+        return bool(self.get("add_bos_token", default))
+
 
 def _byte_level_bpe(fields: _Fields, pre: str) -> Tokenizer:
     tokens, kinds = fields.get("tokens"), fields.get("token_type", [])
     merges = [tuple(merge.split(" ")) for merge in fields.get("merges")]
     vocabulary = {token: number for number, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    whole = pre in _WHOLE_WORDS
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=whole))
     tokenizer.pre_tokenizer = _cut(pre)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(
@@ -174,10 +200,21 @@ def _byte_level_bpe(fields: _Fields, pre: str) -> Tokenizer:
     return tokenizer
 
 
+def _started(tokenizer: Tokenizer, fields: _Fields) -> Tokenizer:
+    """Let texts start with `<bos>` if the file says so, and never end with `<eos>`."""
+    number = fields.number("bos") if fields.starts else None
+    bos = None if number is None else tokenizer.id_to_token(number)
+    before = [] if bos is None else [f"{bos}:0"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=[*before, "$A:0"], special_tokens=[] if bos is None else [(bos, number)]
+    )
+    return tokenizer
+
+
 def _wrap(tokenizer: Tokenizer, fields: _Fields) -> Any:
     """A tokenizer with the special tokens that the file names."""
     names = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
-    numbers = {name: fields.get(f"{key}_token_id") for key, name in names.items()}
+    numbers = {name: fields.number(key) for key, name in names.items()}
     special = {
         f"{name}_token": tokenizer.id_to_token(number)
         for name, number in numbers.items()

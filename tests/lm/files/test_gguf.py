@@ -23,11 +23,20 @@ from helpers import (
     train,
 )
 from pretended_gpu import PretendedGPUs
+from tokenizers import Regex, Tokenizer, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model, load_tokenizer
+from spacy_padellm.lm.vocabulary import fit_vocabulary
+from spacy_padellm.prompt.token_strings import TokenStrings
 
 COMPACT = {"@misc": "spacy-padellm.Prompt.v1", "preset": "compact"}
+# how Llama 3 cuts text into words
+LLAMA_3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 TEXT = "Angela Merkel, 1954: it's  in\n\nBerlin"
 
 
@@ -42,11 +51,14 @@ def write_gguf(
     file: Path,
     *,
     pre: str = "gpt-2",
+    add_bos: bool | None = None,
     without: str | None = None,
     shards: int | None = None,
 ) -> Path:
     """Write a Llama model as a GGUF file.
 
+    pre (str): How its byte-level BPE cuts text into words; "" for sentencepiece.
+    add_bos (bool | None): Whether it says that texts start with `<s>`; None if nothing.
     without (str | None): A weight that is left out.
     shards (int | None): Of how many files it says that it is the first.
     """
@@ -64,21 +76,16 @@ def write_gguf(
     rope = getattr(config, "rope_parameters", None) or {"rope_theta": config.rope_theta}
     writer.add_rope_freq_base(rope["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
-    state = json.loads(lm.tokenizer.backend_tokenizer.to_str())
-    added = {token["content"]: token["id"] for token in state["added_tokens"]}
-    numbers = {**state["model"]["vocab"], **added}
-    tokens = sorted(numbers, key=lambda token: numbers[token])
-    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre)
-    writer.add_token_list(tokens)
-    writer.add_token_types([control if t in added else normal for t in tokens])
-    writer.add_token_merges([" ".join(merge) for merge in state["model"]["merges"]])
-    writer.add_eos_token_id(lm.tokenizer.eos_token_id)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    if pre:
+        add_byte_level_bpe(writer, lm.tokenizer, pre)
+    else:
+        add_sentencepiece(writer)
+    if add_bos is not None:
+        writer.add_add_bos_token(add_bos)
     if shards is not None:
         writer.add_uint16("split.count", shards)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     for name, weight in lm.model.named_parameters():
         if name == without:
             continue
@@ -91,6 +98,62 @@ def write_gguf(
     writer.write_tensors_to_file()
     writer.close()
     return file
+
+
+def add_byte_level_bpe(writer: gguf.GGUFWriter, tokenizer: Any, pre: str) -> None:
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    added = {token["content"]: token["id"] for token in state["added_tokens"]}
+    numbers = {**state["model"]["vocab"], **added}
+    tokens = sorted(numbers, key=lambda token: numbers[token])
+    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types([control if t in added else normal for t in tokens])
+    writer.add_token_merges([" ".join(merge) for merge in state["model"]["merges"]])
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    if tokenizer.bos_token_id is not None:
+        writer.add_bos_token_id(tokenizer.bos_token_id)
+
+
+def add_sentencepiece(writer: gguf.GGUFWriter) -> None:
+    kinds = gguf.TokenType
+    special = {"<unk>": kinds.UNKNOWN, "<s>": kinds.CONTROL, "</s>": kinds.CONTROL}
+    words = [*"\u2581abcdefghijklmnopqrstuvwxyz0123456789", "ab", "\u2581ab"]
+    tokens = {**special, **dict.fromkeys(words, kinds.NORMAL)}
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(list(tokens))
+    writer.add_token_types(list(tokens.values()))
+    writer.add_token_scores([-float(number) for number in range(len(tokens))])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+
+
+def llama_3() -> LanguageModel:
+    """A model with a tokenizer as in the folder of Llama 3."""
+    lm = make_lm("llama")
+    state = json.loads(lm.tokenizer.backend_tokenizer.to_str())
+    vocabulary = state["model"]["vocab"]
+    vocabulary["zqj"] = len(vocabulary)
+    state["model"]["ignore_merges"] = True
+    tokenizer = Tokenizer.from_str(json.dumps(state))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(LLAMA_3), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.add_special_tokens(["<s>"])
+    start = ("<s>", tokenizer.token_to_id("<s>"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[start]
+    )
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>"
+    )
+    fit_vocabulary(lm.model, wrapped)
+    return LanguageModel(lm.model, wrapped)
 
 
 def test_gguf_model_is_the_one_that_was_written(tmp_path: Path) -> None:
@@ -117,6 +180,39 @@ def test_gguf_tokenizer_splits_digits_as_its_model_did(tmp_path: Path) -> None:
         backend = load_tokenizer(str(file)).backend_tokenizer
         words = backend.pre_tokenizer.pre_tokenize_str("1954")
         assert [word for word, _ in words] == expected
+
+
+def test_gguf_tokenizer_gives_the_tokens_of_a_llama_3_folder(tmp_path: Path) -> None:
+    lm = llama_3()
+    file = write_gguf(lm, tmp_path / "model.gguf", pre="llama-bpe")
+    found = load_tokenizer(str(file))
+    for text in (TEXT, "zqj 12345 Zqj"):
+        assert found(text).input_ids == lm.tokenizer(text).input_ids
+    # "zqj" is a token that no merges lead to
+    assert len(found("zqj", add_special_tokens=False).input_ids) == 1
+
+
+@pytest.mark.parametrize("pre", ["gpt-2", "llama-bpe", ""])
+@pytest.mark.parametrize("add_bos", [None, True, False])
+def test_gguf_tokenizer_starts_texts_as_the_file_says(
+    tmp_path: Path, pre: str, add_bos: bool | None
+) -> None:
+    file = write_gguf(llama_3(), tmp_path / "m.gguf", pre=pre, add_bos=add_bos)
+    tokenizer = load_tokenizer(str(file))
+    starts = pre != "gpt-2" if add_bos is None else add_bos
+    start = TokenStrings(tokenizer).start()
+    assert start == ([tokenizer.bos_token_id] if starts else [])
+    assert (tokenizer.bos_token, tokenizer.eos_token) == ("<s>", "</s>")
+    assert tokenizer("ab 1").input_ids[-1] != tokenizer.eos_token_id
+
+
+def test_gguf_sentencepiece_tokenizer_cuts_words(tmp_path: Path) -> None:
+    file = write_gguf(make_lm("llama"), tmp_path / "model.gguf", pre="")
+    tokenizer = load_tokenizer(str(file))
+    ids = tokenizer("ab cd").input_ids
+    assert tokenizer.convert_ids_to_tokens(ids) == ["<s>", "\u2581ab", "\u2581", *"cd"]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "ab cd"
+    assert tokenizer.convert_ids_to_tokens(tokenizer("é").input_ids)[-1] == "<unk>"
 
 
 def test_gguf_model_is_split_over_gpus(
