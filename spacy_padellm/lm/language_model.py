@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -90,8 +91,18 @@ class LanguageModel:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         if is_quantized(self.model):
-            return _unpickled, (dumps(self.__getstate__()),)
+            with self.lock:  # as in a copy
+                return _unpickled, (dumps(self.__getstate__()),)
         return super().__reduce_ex__(protocol)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LanguageModel:
+        with self.lock:  # a pass of another thread would be copied, too
+            state = self.__getstate__()
+            if is_quantized(self.model):
+                return _unpickled(dumps(state))
+            other = LanguageModel.__new__(LanguageModel)
+            other.__setstate__(copy.deepcopy(state, memo))
+        return other
 
     def copied(self, device: torch.device | None = None) -> LanguageModel:
         """Copy a quantized model; the tokenizer is shared.

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ import pytest
 import torch
 from helpers import NAME, model_folder, same_weights, trained
 
+from spacy_padellm.compat import attention_name
+from spacy_padellm.lm.attention.interface import used_by
 from spacy_padellm.lm.devices.choose import choose_device, choose_dtype, enter_process
 from spacy_padellm.lm.files import model_files
 from spacy_padellm.lm.handle import trainable
@@ -387,6 +390,45 @@ def test_handle_deepcopy_has_trained_weights_of_its_own() -> None:
     handle = make_handle()
     handle.trainable([])
     assert copy.deepcopy(handle).lm() is not handle.lm()
+
+
+@contextmanager
+def decoding(lm: LanguageModel) -> Iterator[None]:
+    """Another thread runs a pass, which ends when the code inside has waited for it."""
+    begun, waited = threading.Event(), threading.Event()
+
+    def run() -> None:
+        attention: Any = None
+        config, positions = lm.model.config, torch.zeros(1, dtype=torch.long)
+        with lm.lock, used_by(config, attention), lm._head.at(positions):
+            begun.set()
+            waited.wait(0.5)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    begun.wait()
+    yield
+    waited.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("way", ["handle", "trainable"])
+def test_handle_copies_nothing_of_a_pass_of_another_thread(
+    tmp_path: Path, way: str
+) -> None:
+    handle = opened(tmp_path / "model")
+    if way == "handle":
+        handle.trainable([])
+    else:
+        shutil.rmtree(tmp_path / "model")  # the model in memory is copied
+    lm = handle.lm()
+    with decoding(lm):
+        other = copy.deepcopy(handle) if way == "handle" else handle
+        copied = other.trainable([])
+    assert copied.model is not lm.model
+    assert attention_name(copied.model.config) == "sdpa"
+    assert copied._head._positions is None
+    assert same_weights(copied.model.state_dict(), lm.model.state_dict())
 
 
 def test_handle_forked_process_cannot_use_cuda(
