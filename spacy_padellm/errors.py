@@ -888,6 +888,10 @@ class Errors:
         "files, without folders, each with its content. Load only bytes that to_bytes "
         "returned."
     )
+    P931 = (
+        "The model folder has a file {name!r}, a name that not all systems take: bytes "
+        "cannot hold it. Rename or delete it, or save with to_disk."
+    )
     P504 = (
         "{link} is a link that leads out of the folder {path}, or to a file that does "
         "not exist. Replace it with the file or folder itself, e.g. with cp -rL."

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.trust.code import is_model_file
+from spacy_padellm.lm.trust.code import has_model_suffix, is_file_name
 
+_SHOWN = 200  # characters of a name in a message
 MESSAGE_LIMIT = 1 << 32  # bytes that a msgpack value can hold
 
 
@@ -16,9 +17,13 @@ def read_model_files(folder: Path) -> dict[str, bytes]:
 
     folder (Path): The folder.
     RETURNS (dict[str, bytes]): File name -> content.
-    RAISES (ValueError): If they are too large for a msgpack message.
+    RAISES (ValueError): If they are too large for a msgpack message, or one has a name
+        that other systems do not take.
     """
-    paths = [p for p in folder.iterdir() if p.is_file() and is_model_file(p.name)]
+    paths = [p for p in folder.iterdir() if p.is_file() and has_model_suffix(p.name)]
+    for path in paths:
+        if not is_file_name(path.name):
+            raise ValueError(Errors.P931.format(name=path.name))
     size = sum(path.stat().st_size for path in paths)
     if size >= MESSAGE_LIMIT:
         raise ValueError(Errors.P131.format(size=size / (1 << 30)))
@@ -38,8 +43,11 @@ def write_model_files(folder: Path, files: Mapping[str, bytes]) -> None:
     for content in files.values():
         if not isinstance(content, bytes):
             raise ValueError(Errors.P503.format(found=_type_of(content)))
+    for name in files:
+        if not is_file_name(name):
+            raise ValueError(Errors.P503.format(found=repr(name)[:_SHOWN]))
     for name, content in files.items():
-        if is_model_file(name):
+        if has_model_suffix(name):
             (folder / name).write_bytes(content)
 
 

@@ -283,14 +283,13 @@ _HARMLESS: _Rules = {
 }
 
 
-def is_model_file(name: Any) -> bool:
-    """Whether a file of a model folder belongs to the model.
-
-    name (Any): The file's name.
-    RAISES (ValueError): If it is not a name alone.
-    """
+def is_file_name(name: Any) -> bool:
+    """Whether a value is the name of a file on any system, without a folder."""
     size = len(name.encode("utf8", "replace")) if isinstance(name, str) else 0
     is_name = 0 < size <= _LONGEST_NAME
-    if not is_name or name in (".", "..") or set(name) & _SEPARATORS:
-        raise ValueError(Errors.P503.format(found=repr(name)[:_SHOWN]))
+    return is_name and name not in (".", "..") and not set(name) & _SEPARATORS
+
+
+def has_model_suffix(name: str) -> bool:
+    """Whether a file of a model folder, by its name, belongs to the model."""
     return Path(name).suffix in _SUFFIXES

@@ -392,6 +392,31 @@ def test_handle_deepcopy_has_trained_weights_of_its_own() -> None:
     assert copy.deepcopy(handle).lm() is not handle.lm()
 
 
+def folder_with(file: str, place: Path) -> ModelHandle:
+    """A handle of a folder that holds another file."""
+    shutil.copytree(model_folder(), place)
+    (place / file).write_text("{}", "utf8")
+    return make_handle(place)
+
+
+@pytest.mark.parametrize("file", ["run 12:30.log", "a\\b", "n" * 220 + ".log"])
+def test_handle_bytes_leave_out_files_that_are_not_the_models(
+    tmp_path: Path, settings: TaskSettings, file: str
+) -> None:
+    files = folder_with(file, tmp_path / "model").to_files(settings)
+    assert "config.json" in files
+    assert file not in files
+
+
+@pytest.mark.parametrize("file", ["run 12:30.json", "n" * 220 + ".txt"])
+def test_handle_bytes_cannot_hold_every_name_of_a_model_file(
+    tmp_path: Path, settings: TaskSettings, file: str
+) -> None:
+    handle = folder_with(file, tmp_path / "model")
+    with pytest.raises(ValueError, match=rf"'{file}'.* Rename or delete it"):
+        handle.to_files(settings)
+
+
 @contextmanager
 def decoding(lm: LanguageModel) -> Iterator[None]:
     """Another thread runs a pass, which ends when the code inside has waited for it."""
