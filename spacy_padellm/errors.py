@@ -1306,8 +1306,8 @@ class Warnings:
         "sequences, as recurrent and ALiBi models do"
     )
     R103 = (
-        "a text of {length} tokens is longer than the model's sliding window of "
-        "{window}"
+        "a text of {length} tokens is longer than the model's {setting} of {limit}: in "
+        "longer texts, its layers see a part of the text, or count positions anew"
     )
     R170 = "no log-probabilities"
     R171 = "tokens without their ids"

@@ -6,6 +6,7 @@ import copy
 import re
 import warnings
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,6 +21,11 @@ from spacy_padellm.tree.token_tree import ROOT, TokenTree
 
 _reasons: weakref.WeakKeyDictionary[LanguageModel, str] = weakref.WeakKeyDictionary()
 _asking = make_lock()
+# kind of layer -> the setting that says how far its attention reaches
+_WINDOWS = {
+    "sliding_attention": "sliding_window",
+    "chunked_attention": "attention_chunk_size",
+}
 _PROBE_VOCABULARY = 32
 # config settings that say which layer is of which kind
 _LAYER_PATTERNS = "pattern|period|offset|interval|block_type|shared_layers|every"
@@ -40,9 +46,9 @@ def why_no_tree(lm: LanguageModel, length: int) -> str:
             _reasons[lm] = _model_reason(lm)
     if _reasons[lm]:
         return _reasons[lm]
-    window = _sliding_window(lm.model.config)
-    if window is not None and length > window:
-        return Warnings.R103.format(length=length, window=window)
+    for setting, limit in _limits(lm.model.config.get_text_config()).items():
+        if length > limit:
+            return Warnings.R103.format(length=length, setting=setting, limit=limit)
     return ""
 
 
@@ -57,17 +63,38 @@ def warn_unsupported(lm: LanguageModel, reason: str) -> None:
         logger.warning(Warnings.W103.format(reason=reason))
 
 
-def _sliding_window(config: Any) -> int | None:
-    """Get the shortest sliding window of the model's layers, in tokens."""
-    text = config.get_text_config()
-    window = getattr(text, "sliding_window", None)
-    used = getattr(text, "use_sliding_window", True)
-    if not used or not isinstance(window, int):
-        return None
-    layers = getattr(text, "layer_types", None)
-    if layers is not None and "sliding_attention" not in layers:
-        return None
-    return window
+def _limits(config: Any) -> dict[str, int]:
+    """The lengths, in tokens, from which on a tree is not what its sequences are.
+
+    Attention then leaves out the first tokens, or positions are turned by other angles.
+
+    config (transformers.PretrainedConfig): The config of the model's text part.
+    RETURNS (dict[str, int]): Setting of the config -> its value, the shortest first.
+    """
+    kinds = getattr(config, "layer_types", None)
+    used = {
+        setting for kind, setting in _WINDOWS.items() if kinds is None or kind in kinds
+    }
+    if not getattr(config, "use_sliding_window", True):
+        used.discard("sliding_window")
+    found: dict[str, Any] = {name: getattr(config, name, None) for name in used}
+    found |= _longrope_limit(config)
+    limits = {name: limit for name, limit in found.items() if isinstance(limit, int)}
+    return dict(sorted(limits.items(), key=lambda item: item[1]))
+
+
+def _longrope_limit(config: Any) -> dict[str, Any]:
+    """The length from which on longrope turns the positions of a whole pass further."""
+    # transformers 5 has other parameters, which may be those of each kind of layer
+    names = ("rope_parameters", "rope_scaling")
+    settings = (getattr(config, name, None) for name in names)
+    rope: Mapping[str, Any] = next(filter(None, settings), {})
+    setting = "original_max_position_embeddings"
+    for part in (rope, *(p for p in rope.values() if isinstance(p, Mapping))):
+        if "longrope" in (part.get("rope_type"), part.get("type")):
+            own = part.get(setting) or getattr(config, setting, None)
+            return {setting: own or config.max_position_embeddings}
+    return {}
 
 
 def _model_reason(lm: LanguageModel) -> str:

@@ -521,7 +521,7 @@ def test_decoding_sliding_window_shorter_than_the_text_is_decoded_separately(
     texts = ["short", "Berlin " * 50]
     found = decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
     assert same(found, decode(BatchDecoder(**LIMITS), lm, prompt, texts, LABELS))
-    assert "longer than the model's sliding window of 48" in caplog.text
+    assert "longer than the model's sliding_window of 48" in caplog.text
 
 
 def test_decoding_does_not_depend_on_the_batch(
