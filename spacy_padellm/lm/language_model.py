@@ -205,7 +205,8 @@ class LanguageModel:
     @property
     def context(self) -> int:
         """The length of the longest sequence that the model supports, in tokens."""
-        return int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 30)
+        config = self.model.config.get_text_config()
+        return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
 
     def set_training(self, training: bool) -> None:
         """Choose between training and evaluation mode. The caller must hold `lock`."""

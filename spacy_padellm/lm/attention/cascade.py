@@ -125,7 +125,8 @@ def can_cascade(model: Any) -> bool:
         nor those in float32 on a GPU, where kernels take half precision only.
     """
     half = model.get_input_embeddings().weight.dtype != torch.float32
-    caps = getattr(model.config, "attn_logit_softcapping", None) is not None
+    text = model.config.get_text_config()
+    caps = getattr(text, "attn_logit_softcapping", None) is not None
     return (half or model.device.type == "cpu") and not caps
 
 

@@ -71,7 +71,8 @@ def training_attention(
     """
     config = model.config
     # the sdpa attention of transformers ignores soft-capping, and so does decoding then
-    softcaps = getattr(config, "attn_logit_softcapping", None) is not None
+    text = config.get_text_config()
+    softcaps = getattr(text, "attn_logit_softcapping", None) is not None
     # checkpointing computes the pass again later, when this attention is not set
     if (
         attention_name(config) != "sdpa"
