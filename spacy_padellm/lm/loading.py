@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from spacy_padellm.lm.files.load_errors import (
 from spacy_padellm.lm.files.tokenizer import read_tokenizer
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.lora import ADAPTER, base_names, load_adapter, read_adapter
-from spacy_padellm.lm.model_names import check_files, find_model
+from spacy_padellm.lm.model_names import check_files, expanded, find_model
 from spacy_padellm.lm.quantization.compute import (
     is_quantized,
     loading_options,
@@ -239,9 +239,15 @@ def _loading() -> Iterator[None]:
 def _base_name(folder: Path, name: Any) -> str:
     """Check the name of an adapter's base model, which is not an adapter itself."""
     named = isinstance(name, str) and name != ""
-    if not named or (Path(name).expanduser() / ADAPTER).exists():
+    if not named or _is_adapter(name):
         raise ValueError(Errors.P510.format(path=folder, name=name))
     return str(name)
+
+
+def _is_adapter(name: str) -> bool:
+    with suppress(ValueError):  # of a name that no model has, as loading it will tell
+        return (expanded(name) / ADAPTER).exists()
+    return False
 
 
 def _check_code(source: Path | str, revision: str | None, *, trusted: bool) -> None:

@@ -25,7 +25,7 @@ def find_model(name: str) -> Path | str:
         return BUNDLED[name]
     if not name.strip():
         raise ValueError(Errors.P243.format(name=name, known=NAMES))
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir() or (is_gguf(name) and path.is_file()):
         return path
     if (
@@ -38,6 +38,17 @@ def find_model(name: str) -> Path | str:
     if is_like_bundled(name):
         raise ValueError(Errors.P243.format(name=name, known=NAMES))
     return name
+
+
+def expanded(name: str) -> Path:
+    """The path that a name stands for, with the home folder in place of `~`.
+
+    RAISES (ValueError): If it is the home folder of a user who is not known.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise ValueError(Errors.P113.format(name=name)) from error
 
 
 def is_here(name: str) -> bool:

@@ -402,6 +402,10 @@ def test_component_save_adapter_without_its_base_says_what_to_do(
         spacy.load(tmp_path / "saved")
     file = tmp_path / "saved" / NAME / "model" / "adapter_config.json"
     config = json.loads(file.read_text("utf8"))
+    config["base_model_name_or_path"] = "~no-such-user/base"
+    file.write_text(json.dumps(config), "utf8")
+    with pytest.raises(ValueError, match=message + "base_model_name_or_path in"):
+        spacy.load(tmp_path / "saved")
     config["base_model_name_or_path"] = str(tmp_path / "moved")
     file.write_text(json.dumps(config), "utf8")
     assert predictions(spacy.load(tmp_path / "saved"))
