@@ -234,9 +234,16 @@ class OneTokenNumbers(PromptTokens):
 
 
 @pytest.mark.parametrize("tagged", [False, True])
-@pytest.mark.parametrize("digits", [["1", "2"], ["12"]])
+@pytest.mark.parametrize(
+    ("digits", "chances"),
+    [
+        (["1", "2"], [0.97, *[0.001] * 8]),  # the first digit is nearly sure
+        (["1", "2"], [0.55, 0.44, *[0.001] * 7]),  # two would be chosen, but for the 2
+        (["12"], [0.001] * 9),  # a number in one token leaves digits nothing
+    ],
+)
 def test_decoding_count_of_several_digits_keeps_its_mentions(
-    digits: list[str], tagged: bool
+    digits: list[str], chances: list[float], tagged: bool
 ) -> None:
     lm = make_lm("llama")
     prompt = OneTokenNumbers(PRESETS["paper-en"], lm.tokenizer)
@@ -260,12 +267,12 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(
         tags = np.log(np.full((len(text.request.tagged), 2), 0.5))
         tags[0] = np.log([0.1, 0.9])
         assert text.advance(PassResult([], [], [], tags), draft_tokens=4)
-    # the first digit is nearly sure; a number in one token leaves digits nothing
-    chances = [0.97, *[0.001] * 8] if len(digits) == 2 else [0.001] * 9
     (end,) = lm.tokenizer("\n", add_special_tokens=False)["input_ids"]
     (word,) = lm.tokenizer("a", add_special_tokens=False)["input_ids"]
     passes = [[token] for token in [*answer, end]]
-    if tagged:  # the first pass gives the token after the tags' count, too
+    if tagged and chances[1] > 0.4:  # the tags' count is not the one that is chosen
+        passes[0].append(word)
+    elif tagged:  # the first pass gives the token after the tags' count, too
         passes = [[*answer, word][:2], [end]]
     for place, (*first, last_token) in enumerate(passes):
         # the count's token is the last that is read; mentions say "a", then end
@@ -296,10 +303,9 @@ def test_decoding_count_is_the_highest_that_is_likely_enough(preset: str) -> Non
         reached = [sum(each[n:]) for n in range(9)]
         count = sum(chance >= least for chance in reached)
         answer, _ = generate(lm, prompt.eos, ids, 6, None)
-        if prompt.read_count(answer[:1])[0] == count:
-            count, _ = prompt.read_count(answer)  # which may have more digits
-            if count > 9:
-                reached = [1.0] * 9  # the probabilities are those of single digits
+        likeliest, _ = prompt.read_count(answer)
+        if likeliest > 9:  # the probabilities are those of single digits
+            return likeliest, [1.0] * 9
         return count, reached
 
     counts = set()

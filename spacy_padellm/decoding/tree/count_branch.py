@@ -50,6 +50,22 @@ class NextToken:
     output: int
 
 
+@dataclass(frozen=True, slots=True)
+class ChosenCount:
+    """A count that is not the most likely one. Its mentions are in the tree already.
+
+    The next pass shows whether the most likely digit is only the first of a number.
+
+    count (int): The count.
+    digit (list[int]): The tokens of the most likely digit.
+    output (int): Number of the output that gives the token after them.
+    """
+
+    count: int
+    digit: list[int]
+    output: int
+
+
 @dataclass(eq=False, slots=True)
 class CountBranch:
     """A label whose count is being decoded.
@@ -57,8 +73,8 @@ class CountBranch:
     label (str): The label.
     start, end (int): Slots of the first and last token of its prompt after the root.
     forced (list[int] | None): Tokens of the count to use instead of the model's.
-    pending (FirstTokens | NextToken | None): What the next pass gives of the count;
-        None if the count was chosen from its distribution and is final.
+    pending (FirstTokens | NextToken | ChosenCount | None): What the next pass gives of
+        the count; None if the count was chosen from its distribution and is final.
     at_least (Sequence[float]): The probabilities of at least 1, 2, ... mentions; empty
         if unknown.
     generated (list[int]): The tokens of the count so far.
@@ -69,7 +85,7 @@ class CountBranch:
     start: int
     end: int
     forced: list[int] | None
-    pending: FirstTokens | NextToken | None = None
+    pending: FirstTokens | NextToken | ChosenCount | None = None
     at_least: Sequence[float] = ()
     generated: list[int] = field(default_factory=list)
     mentions: list[MentionBranch] = field(default_factory=list)

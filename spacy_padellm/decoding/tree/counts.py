@@ -15,6 +15,7 @@ from itertools import accumulate
 
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree.count_branch import (
+    ChosenCount,
     CountBranch,
     FirstTokens,
     NextToken,
@@ -84,6 +85,8 @@ class CountGrower:
             return self._take_first(branch, pending, result, tagged)
         if isinstance(pending, NextToken):
             return self._take_next(branch, pending, result, tagged)
+        if isinstance(pending, ChosenCount):
+            return self._confirm(branch, pending, result, tagged)
         return False
 
     def _forced(self, label: str) -> list[int] | None:
@@ -130,7 +133,9 @@ class CountGrower:
             least = self.planter.grower.selection.min_count_probability or 0.0
             count = sum(probability >= least for probability in branch.at_least)
             if branch.at_least and count != likeliest:
-                return self._choose(branch, count, first.guess, tagged)
+                # it may be the first digit of a number, such as 1 of 19
+                digit = self._first_tokens(first, result) if likeliest else []
+                return self._choose(branch, count, digit, first.guess, tagged)
         count, complete = self._take_tokens(branch, first.output, first.drafted, result)
         guess = first.guess
         if complete:
@@ -197,33 +202,61 @@ class CountGrower:
         before = math.prod(result.probabilities[index:end])
         digits = result.probabilities[end : end + len(self._prompt.count_digits)]
         sums = list(accumulate(before * digit for digit in reversed(digits)))
-        tokens = result.tokens[first.output : first.output + len(first.drafted) + 1]
+        tokens = self._first_tokens(first, result)
         likeliest, _ = self._prompt.read_count(tokens)
         if tuple(tokens[:-1]) != first.drafted:
             likeliest = 0
         branch.at_least = sums[::-1] if likeliest <= len(digits) else ()
         return likeliest
 
+    def _first_tokens(self, first: FirstTokens, result: PassResult) -> list[int]:
+        """The most likely tokens after a label's prompt and each token of its draft."""
+        end = first.output + len(first.drafted) + 1
+        return list(result.tokens[first.output : end])
+
     def _choose(
         self,
         branch: CountBranch,
         count: int,
+        digit: list[int],
         guess: TagGuess | None,
         tagged: Sequence[TaggedMention],
     ) -> bool:
         """Set a count that is not the most likely one.
 
+        digit (list[int]): The tokens of the most likely count; empty if that is 0.
         RETURNS (bool): Whether its mentions need another pass before they can start.
         """
-        if not count:
-            branch.mentions = []
-            return False
         if guess is not None and guess.count == count:
             self._keep_guess(branch, count)
             return False
-        self.planter.grower.limits.capped(count)
-        branch.generated = self._digit(count)
-        self._plant_mentions(branch, count, branch.generated, tagged)
+        branch.mentions, branch.generated = [], []
+        if count:
+            branch.generated = self._digit(count)
+            self._plant_mentions(branch, count, branch.generated, tagged)
+        if not digit:
+            self._finish(branch, count)
+            return True
+        grower = self.planter.grower
+        end = grower.tree.extend(branch.end, digit)
+        branch.pending = ChosenCount(count, digit, grower.request.ask(end))
+        return True
+
+    def _confirm(
+        self,
+        branch: CountBranch,
+        chosen: ChosenCount,
+        result: PassResult,
+        tagged: Sequence[TaggedMention],
+    ) -> bool:
+        """Keep a chosen count, unless the most likely number has several digits."""
+        generated = [*chosen.digit, result.tokens[chosen.output]]
+        count, complete = self._prompt.read_count(generated)
+        if complete:
+            self._finish(branch, chosen.count)
+            return False
+        branch.generated = generated
+        self._plant_unconfirmed(branch, count, tagged)
         return True
 
     def _finish(self, branch: CountBranch, count: int) -> None:
