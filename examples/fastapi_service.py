@@ -26,9 +26,11 @@ from pydantic import BaseModel, BeforeValidator, Field
 from spacy.language import Language
 
 from spacy_padellm.pipeline.bundled import load_pipeline
+from spacy_padellm.text.tokenizing import text_problem
 
 MAX_TEXTS = 64  # of a request
 MAX_CHARACTERS = 20_000  # of a text
+MAX_WORD = 1_000  # of what has no blank in it: some take spaCy quadratic time
 MAX_BODY = 4 * 1024 * 1024  # bytes of a request
 MAX_WAITING = 2_000  # texts; more are refused until some are done
 MAX_BATCH = 256  # texts that are decoded together
@@ -65,6 +67,16 @@ class Batcher:
         """The number of texts that nothing has been done for yet."""
         return len(self._waiting)
 
+    def check(self, texts: list[str]) -> None:
+        """Refuse texts that would keep the tokenizer, and so all clients, for long."""
+        errors = [
+            {"loc": ("body", "texts", number), "msg": problem}
+            for number, text in enumerate(texts)
+            if (problem := text_problem(self.nlp, text, longest_word=MAX_WORD))
+        ]
+        if errors:
+            raise RequestValidationError(errors)
+
     async def annotate(self, texts: list[str]) -> list[dict[str, Any]]:
         """Annotate the texts of a request, with those of others."""
         loop = asyncio.get_running_loop()
@@ -75,7 +87,7 @@ class Batcher:
 
     async def work(self, ready: asyncio.Event) -> None:
         """Load the pipeline, then annotate whatever waits, until it is cancelled."""
-        nlp = await asyncio.to_thread(self._load)
+        self.nlp = await asyncio.to_thread(self._load)
         ready.set()
         while True:
             await self._arrived.wait()
@@ -89,7 +101,7 @@ class Batcher:
                 continue
             texts = [text for text, _ in batch]
             try:
-                results = await asyncio.to_thread(find_entities, nlp, texts)
+                results = await asyncio.to_thread(find_entities, self.nlp, texts)
             except Exception:  # of spaCy itself: the next batch may do without it
                 logger.exception("A batch of %d text(s) failed", len(texts))
                 results = [FAILED] * len(texts)
@@ -184,6 +196,7 @@ def create_app(load: Callable[[], Language]) -> FastAPI:
             raise HTTPException(503, "The worker has stopped; restart the service.")
         if batcher.waiting + len(request.texts) > MAX_WAITING:
             raise HTTPException(503, "Too busy.", headers={"Retry-After": "1"})
+        batcher.check(request.texts)
         return {"results": await batcher.annotate(request.texts)}
 
     @app.get("/health")

@@ -32,12 +32,12 @@ from spacy_padellm.corpora.writing.docs import (
     first_overlap,
     make_doc,
     set_mentions,
-    word_problem,
 )
 from spacy_padellm.corpora.writing.languages import blank_pipeline, joiner_of
 from spacy_padellm.errors import Errors
 from spacy_padellm.progress import count_progress
 from spacy_padellm.text.labels import LABELS_KEY
+from spacy_padellm.text.tokenizing import text_problem
 
 Reader = Callable[[Path], Iterator[CorpusRecord | BadLine]]
 
@@ -180,7 +180,9 @@ def _make_docs(
     """Make the annotated Docs of records, and count them and the bad lines."""
     for path, item in merge_annotators(items):
         if isinstance(item, CorpusRecord):
-            problem = record_problem(item) or word_problem(nlp, item)
+            problem = record_problem(item)
+            if problem is None and item.words is None:
+                problem = text_problem(nlp, item.text)
             item = BadLine(path, item.line, problem) if problem else item
         if isinstance(item, BadLine):
             report.bad.append(item)

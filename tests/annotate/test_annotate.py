@@ -34,6 +34,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
 from spacy_padellm.progress import progress
+from spacy_padellm.text.tokenizing import LONGEST_WORD
 
 
 @pytest.fixture(scope="module")
@@ -415,6 +416,30 @@ def test_annotate_text_that_fails_is_rejected(
     (bad,) = rejected(output)
     assert bad["content"] == {"text": TOO_LONG}
     assert "The test refuses this Doc" in bad["reason"]
+
+
+def test_annotate_text_with_an_endless_word_is_rejected(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    endless = "Bob " + "(" * (LONGEST_WORD + 1)
+    source = write_jsonl(tmp_path / "in.jsonl", [TEXTS[0], endless, TEXTS[1]])
+    output = tmp_path / "out"
+    code, words = annotate(pipeline, source, "-o", output)
+    assert code == 3, words
+    assert [row["text"] for row in rows(output)] == TEXTS[:2]
+    (bad,) = rejected(output)
+    reason = f"the text has {LONGEST_WORD + 1} characters without a blank"
+    assert (bad["row"], bad["reason"]) == (2, reason)
+
+
+def test_annotate_docs_with_an_endless_word_are_annotated(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    words = ["Bob", "(" * (LONGEST_WORD + 1)]
+    DocBin(docs=[Doc(spacy.blank("en").vocab, words)]).to_disk(tmp_path / "in.spacy")
+    output = tmp_path / "out"
+    code, printed = annotate(pipeline, tmp_path / "in.spacy", "-o", output)
+    assert code == 0, printed
 
 
 class Careless:

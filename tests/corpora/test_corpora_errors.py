@@ -7,7 +7,7 @@ import pytest
 
 from spacy_padellm.corpora.convert import convert
 from spacy_padellm.corpora.records import ConversionError
-from spacy_padellm.corpora.writing.docs import LONGEST_WORD
+from spacy_padellm.text.tokenizing import LONGEST_WORD
 
 GOOD = '{"text": "Bo", "spans": [[0, 2, "PER"]]}\n'
 

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import spacy
 
 pytest.importorskip("fastapi")
 httpx = pytest.importorskip("httpx")
@@ -112,6 +113,31 @@ def test_fastapi_service_refuses_requests_that_are_too_large(
         return [(await client.post("/entities", **b)).status_code for b in bodies]
 
     assert serve(service, ask) == [422, 422, 422, 422, 413, 413]
+
+
+def test_fastapi_service_refuses_a_text_that_blocks_the_tokenizer(
+    service: ModuleType,
+) -> None:
+    texts = ["Berlin is large.", "Bob " + "(" * (service.MAX_WORD + 1)]
+
+    async def ask(client: Any) -> Any:
+        return await client.post("/entities", json={"texts": texts})
+
+    answer = serve(service, ask, load=lambda: spacy.blank("en"))
+    reason = f"the text has {service.MAX_WORD + 1} characters without a blank"
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == [{"loc": ["body", "texts", 1], "msg": reason}]
+
+
+def test_fastapi_service_takes_long_texts_of_a_language_without_blanks(
+    service: ModuleType,
+) -> None:
+    async def ask(client: Any) -> Any:
+        text = "长" * (service.MAX_WORD + 1)
+        return await client.post("/entities", json={"texts": [text]})
+
+    answer = serve(service, ask, load=lambda: spacy.blank("zh"))
+    assert answer.json() == {"results": [{"entities": []}]}
 
 
 def test_fastapi_service_refuses_more_texts_than_can_wait(

@@ -7,27 +7,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from spacy.language import Language
-from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc, Span
 from spacy.util import filter_spans
 
 from spacy_padellm.corpora.records import CharSpan, CorpusRecord
-
-LONGEST_WORD = 10_000  # characters; some take spaCy's tokenizer quadratic time
-
-
-def word_problem(nlp: Language, record: CorpusRecord) -> str | None:
-    """Check that a record's text can be tokenized in a reasonable time.
-
-    nlp (Language): The pipeline, whose tokenizer is used.
-    record (CorpusRecord): The record.
-    RETURNS (str | None): What is wrong with it, or None.
-    """
-    if record.words is None and isinstance(nlp.tokenizer, Tokenizer):
-        longest = max(map(len, record.text.split()), default=0)
-        if longest > LONGEST_WORD:
-            return f"the text has {longest} characters without a blank"
-    return None
 
 
 def make_doc(nlp: Language, record: CorpusRecord) -> tuple[Doc, bool]:
