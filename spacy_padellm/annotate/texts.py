@@ -12,7 +12,7 @@ from spacy_padellm.annotate.pipeline import PROBE
 from spacy_padellm.annotate.records import InputRecord
 from spacy_padellm.compat import doc_context
 from spacy_padellm.errors import Errors
-from spacy_padellm.text.tokenizing import text_problem
+from spacy_padellm.text.tokenizing import TokenizingError, tokenize
 
 _PROBE_ROW = -1
 
@@ -96,17 +96,12 @@ class _Texts:
     def _docs(self, records: Iterable[InputRecord]) -> Iterator[tuple[Doc, int]]:
         for record in records:
             doc = record.doc
-            if doc is None:
-                if problem := text_problem(self._nlp, record.text):
-                    self.reasons[record.row] = problem
-                    continue
-                try:
-                    doc = self._nlp.make_doc(record.text)
-                except Exception as error:  # tokenizers may raise anything
-                    reason = f"tokenizer: {type(error).__name__}: {error}"
-                    self.reasons[record.row] = reason
-                    continue
-            yield doc, record.row
+            try:
+                doc = tokenize(self._nlp, record.text) if doc is None else doc
+            except TokenizingError as error:
+                self.reasons[record.row] = str(error)
+            else:
+                yield doc, record.row
 
     def _note_failure(
         self, name: str, pipe: object, docs: list[Doc], error: Exception

@@ -37,7 +37,7 @@ from spacy_padellm.corpora.writing.languages import blank_pipeline, joiner_of
 from spacy_padellm.errors import Errors
 from spacy_padellm.progress import count_progress
 from spacy_padellm.text.labels import LABELS_KEY
-from spacy_padellm.text.tokenizing import text_problem
+from spacy_padellm.text.tokenizing import TokenizingError
 
 Reader = Callable[[Path], Iterator[CorpusRecord | BadLine]]
 
@@ -180,14 +180,13 @@ def _make_docs(
     """Make the annotated Docs of records, and count them and the bad lines."""
     for path, item in merge_annotators(items):
         if isinstance(item, CorpusRecord):
-            problem = record_problem(item)
-            if problem is None and item.words is None:
-                problem = text_problem(nlp, item.text)
-            item = BadLine(path, item.line, problem) if problem else item
-        if isinstance(item, BadLine):
-            report.bad.append(item)
+            made = _make_gold(nlp, item, path=path, key=key, report=report)
         else:
-            yield _make_gold(nlp, item, path=path, key=key, report=report)
+            made = item
+        if isinstance(made, BadLine):
+            report.bad.append(made)
+        else:
+            yield made
 
 
 def _write(docs: list[Doc], target: Path, *, store_user_data: bool) -> None:
@@ -270,9 +269,15 @@ def _make_gold(
     path: Path,
     key: str | None,
     report: ConversionReport,
-) -> Doc:
+) -> Doc | BadLine:
     """Make the annotated Doc of a record and count it."""
+    if problem := record_problem(record):
+        return BadLine(path, record.line, problem)
     record = trim_spans(record)
+    try:
+        doc, was_split = make_doc(nlp, record)
+    except TokenizingError as error:
+        return BadLine(path, record.line, str(error))
     spans = sorted(set(record.spans))
     overlap = first_overlap(spans)
     if overlap and key is None:
@@ -280,7 +285,6 @@ def _make_gold(
         raise ConversionError(
             Errors.P206.format(path=path, line=record.line, first=first, second=second)
         )
-    doc, was_split = make_doc(nlp, record)
     set_mentions(doc, spans, spans_key=key)
     report.docs += 1
     report.labels.update(label for _, _, label in spans)

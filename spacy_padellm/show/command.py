@@ -48,7 +48,7 @@ def show_cli(
     try:
         make_writable(output, inputs=[Path(text)])
         nlp, pipe = load_for_analysis(model)
-        items = list(islice(read_input(text, longest=nlp.max_length), limit))
+        items = list(islice(read_input(text, nlp=nlp), limit))
         texts = [item.text for item in items if not isinstance(item, BadLine)]
         bad = [item for item in items if isinstance(item, BadLine)]
         if not texts:

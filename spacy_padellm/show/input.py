@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from spacy.language import Language
+
 from spacy_padellm.corpora.files import plain_name, read_text
 from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.errors import Errors
 from spacy_padellm.suggest.texts import SourceText, read_texts
+from spacy_padellm.text.tokenizing import text_problem
 
 _OF_MANY = (".jsonl", ".json", ".spacy")
 _SUFFIXES = (*_OF_MANY, ".txt")
 
 
-def read_input(argument: str, *, longest: int) -> Iterator[SourceText | BadLine]:
+def read_input(argument: str, *, nlp: Language) -> Iterator[SourceText | BadLine]:
     """Read a text, or the texts of a file.
 
     argument (str): A text, or the path of a file: .spacy, JSON or JSON lines with the
         key "text", or else one text.
-    longest (int): The most characters of a text that the pipeline takes.
+    nlp (Language): The pipeline that shall annotate them.
     YIELDS (SourceText | BadLine): The texts.
     RAISES (ConversionError): If the file cannot be read.
     """
@@ -28,11 +31,11 @@ def read_input(argument: str, *, longest: int) -> Iterator[SourceText | BadLine]
         if argument.strip():
             yield SourceText(argument)
     elif plain_name(path).suffix.lower() in _OF_MANY:
-        yield from read_texts(path, text_column="text", longest=longest)
+        yield from read_texts(path, nlp=nlp, text_column="text")
     else:
         content = read_text(path).removeprefix("\ufeff")
-        if len(content) > longest:
-            yield BadLine(path, 0, f"it has more than {longest} characters")
+        if problem := text_problem(nlp, content):
+            yield BadLine(path, 0, problem)
         elif content.strip():
             yield SourceText(content)
 

@@ -49,7 +49,7 @@ def suggest_cli(
     try:
         make_writable(output, inputs=[texts])
         nlp, _ = load_for_analysis(model)
-        source = read_texts(texts, text_column=text_column, longest=nlp.max_length)
+        source = read_texts(texts, nlp=nlp, text_column=text_column)
         found = suggest(nlp, source, n=n)
         if not found.read:
             reasons = [*map(str, found.failed), *map(str, found.bad), "it has none"]

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spacy.language import Language
 from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 
 from spacy_padellm.corpora.files import plain_name, read_json_lines, read_lines
 from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.errors import Errors
+from spacy_padellm.text.tokenizing import text_problem
 
 JSON = (".jsonl", ".json")
 
@@ -32,14 +34,14 @@ class SourceText:
 
 
 def read_texts(
-    path: Path, *, text_column: str, longest: int
+    path: Path, *, nlp: Language, text_column: str
 ) -> Iterator[SourceText | BadLine]:
     """Read the texts of a file; empty ones are skipped.
 
     path (Path): A .spacy file, JSON or JSON lines, or else a text in each line; the
         latter two may end in .gz, .bz2 or .xz.
+    nlp (Language): The pipeline that shall annotate them.
     text_column (str): JSON: the key of the text.
-    longest (int): The most characters of a text that the pipeline takes.
     YIELDS (SourceText | BadLine): Each text, or why a line has none.
     RAISES (ConversionError): If the file cannot be read.
     """
@@ -57,8 +59,8 @@ def read_texts(
     for number, item in enumerate(found, start=1):
         if isinstance(item, BadLine):
             yield item
-        elif len(item.text) > longest:
-            yield BadLine(path, number, f"its text has more than {longest} characters")
+        elif problem := text_problem(nlp, item.text):
+            yield BadLine(path, number, problem)
         elif not _is_writable(item.text):
             yield BadLine(path, number, "its text holds half a character")
         elif item.text.strip():

@@ -4,6 +4,8 @@ import gzip
 import json
 
 import pytest
+import spacy
+from spacy.tokenizer import Tokenizer
 
 from spacy_padellm.corpora.convert import convert
 from spacy_padellm.corpora.records import ConversionError
@@ -73,6 +75,37 @@ def test_corpora_text_with_an_endless_word_is_left_out(tmp_path):
     (bad,) = run(tmp_path / "a.jsonl").bad
     assert bad.line == 2
     assert f"{LONGEST_WORD + 1} characters without a blank" in bad.reason
+
+
+def test_corpora_text_that_is_too_long_for_spacy_is_left_out(tmp_path):
+    row = {"text": "Bo met. " * 125_001, "spans": [[0, 2, "PER"]]}
+    rows = f"{GOOD}{json.dumps(row)}\n"
+    (tmp_path / "a.jsonl").write_text(rows, encoding="utf-8")
+    report = run(tmp_path / "a.jsonl")
+    (bad,) = report.bad
+    assert (report.docs, bad.line) == (1, 2)
+    assert "1000008 characters, but spaCy takes at most 1000000" in bad.reason
+
+
+def test_corpora_text_that_the_tokenizer_fails_for_is_left_out(tmp_path, monkeypatch):
+    class Failing(Tokenizer):
+        def __call__(self, text):
+            if "bad" in text:
+                raise KeyError(text)
+            return super().__call__(text)
+
+    def pipeline(lang):
+        nlp = spacy.blank(lang)
+        nlp.tokenizer = Failing(nlp.vocab)
+        return nlp
+
+    monkeypatch.setattr("spacy_padellm.corpora.convert.blank_pipeline", pipeline)
+    row = {"text": "Bo is bad", "spans": [[0, 2, "PER"]]}
+    (tmp_path / "a.jsonl").write_text(f"{json.dumps(row)}\n{GOOD}", encoding="utf-8")
+    report = run(tmp_path / "a.jsonl")
+    (bad,) = report.bad
+    assert (report.docs, bad.line) == (1, 1)
+    assert bad.reason == "tokenizer: KeyError: 'Bo is bad'"
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_show_page_keeps_the_thresholds() -> None:
 
 
 def texts(text_or_path: str) -> list[str]:
-    found = read_input(text_or_path, longest=1000)
+    found = read_input(text_or_path, nlp=NLP)
     return [item.text for item in found if not isinstance(item, BadLine)]
 
 
@@ -137,6 +137,15 @@ def test_show_reads_a_text_or_a_file(tmp_path: Path) -> None:
     assert texts(str(tmp_path / "a.txt")) == ["One\ntext"]
     assert texts(str(tmp_path / "a.jsonl")) == ["1", "2"]
     assert texts(" ") == []
+
+
+def test_show_leaves_out_a_text_that_the_tokenizer_takes_too_long_for(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.txt").write_text("(" * 10_001, "utf8")
+    (bad,) = read_input(str(tmp_path / "a.txt"), nlp=NLP)
+    assert isinstance(bad, BadLine)
+    assert bad.reason == "the text has 10001 characters without a blank"
 
 
 @pytest.mark.parametrize("name", ["no.txt", "no/such.jsonl.gz", "no.spacy"])

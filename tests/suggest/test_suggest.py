@@ -89,8 +89,10 @@ def test_usefulness_of_an_empty_doc_is_none() -> None:
 # Texts
 
 
-def read(path: Path, *, longest: int = 1000) -> list[SourceText | BadLine]:
-    return list(read_texts(path, text_column="text", longest=longest))
+def read(path: Path) -> list[SourceText | BadLine]:
+    nlp = spacy.blank("en")
+    nlp.max_length = 20_000
+    return list(read_texts(path, nlp=nlp, text_column="text"))
 
 
 def test_suggest_reads_lines(tmp_path: Path) -> None:
@@ -155,7 +157,8 @@ def test_suggest_reads_docs(tmp_path: Path) -> None:
         ('{"content": "x"}', 'no string behind "text"'),
         ('{"text": 5}', 'no string behind "text"'),
         ('{"text": "a\\ud800"}', "half a character"),
-        (f'{{"text": "{"a" * 1001}"}}', "more than 1000 characters"),
+        (f'{{"text": "{"a " * 10_001}"}}', "20002 characters, but spaCy takes at"),
+        (f'{{"text": "{"a" * 10_001}"}}', "10001 characters without a blank"),
     ],
 )
 def test_suggest_names_a_line_without_a_text(

@@ -11,6 +11,7 @@ from spacy.tokens import Doc, Span
 from spacy.util import filter_spans
 
 from spacy_padellm.corpora.records import CharSpan, CorpusRecord
+from spacy_padellm.text.tokenizing import tokenize
 
 
 def make_doc(nlp: Language, record: CorpusRecord) -> tuple[Doc, bool]:
@@ -20,9 +21,10 @@ def make_doc(nlp: Language, record: CorpusRecord) -> tuple[Doc, bool]:
     record (CorpusRecord): A record of `trim_spans`.
     RETURNS (tuple[Doc, bool]): The Doc, not yet annotated, with `doc.text` equal to
         `record.text`, and whether a token was split.
+    RAISES (TokenizingError): If the text cannot be tokenized.
     """
     if record.words is None:
-        doc = nlp.make_doc(record.text)
+        doc = tokenize(nlp, record.text)
     else:
         doc = Doc(nlp.vocab, words=record.words, spaces=record.spaces)
     edges = {edge for start, end, _ in record.spans for edge in (start, end)}
