@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, Field
@@ -34,6 +34,7 @@ MAX_WORD = 1_000  # of what has no blank in it: some take spaCy quadratic time
 MAX_BODY = 4 * 1024 * 1024  # bytes of a request
 MAX_WAITING = 2_000  # texts; more are refused until some are done
 MAX_BATCH = 256  # texts that are decoded together
+CHECK_SECONDS = 0.5  # between two looks at whether a client is still there
 FAILED = {"error": "The text could not be annotated; see the log."}
 
 logger = logging.getLogger("ner_service")
@@ -77,13 +78,24 @@ class Batcher:
         if errors:
             raise RequestValidationError(errors)
 
-    async def annotate(self, texts: list[str]) -> list[dict[str, Any]]:
+    async def annotate(
+        self, texts: list[str], http: HttpRequest
+    ) -> list[dict[str, Any]]:
         """Annotate the texts of a request, with those of others."""
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in texts]
         self._waiting += zip(texts, futures, strict=True)
         self._arrived.set()
-        return await asyncio.gather(*futures)
+        try:
+            while (await asyncio.wait(futures, timeout=CHECK_SECONDS))[1]:
+                # FastAPI itself goes on when a client has gone away
+                if await http.is_disconnected():
+                    raise HTTPException(499, "The client has gone away.")
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+            self._waiting = [pair for pair in self._waiting if not pair[1].done()]
 
     async def work(self, ready: asyncio.Event) -> None:
         """Load the pipeline, then annotate whatever waits, until it is cancelled."""
@@ -95,8 +107,6 @@ class Batcher:
             del self._waiting[:MAX_BATCH]
             if not self._waiting:
                 self._arrived.clear()
-            # a client that went away cancelled its texts
-            batch = [(text, future) for text, future in batch if not future.done()]
             if not batch:
                 continue
             texts = [text for text, _ in batch]
@@ -190,14 +200,14 @@ def create_app(load: Callable[[], Language]) -> FastAPI:
         return JSONResponse({"detail": detail}, 422)
 
     @app.post("/entities")
-    async def entities(request: Request) -> dict[str, Any]:
+    async def entities(request: Request, http: HttpRequest) -> dict[str, Any]:
         batcher = app.state.batcher
         if app.state.worker.done():
             raise HTTPException(503, "The worker has stopped; restart the service.")
         if batcher.waiting + len(request.texts) > MAX_WAITING:
             raise HTTPException(503, "Too busy.", headers={"Retry-After": "1"})
         batcher.check(request.texts)
-        return {"results": await batcher.annotate(request.texts)}
+        return {"results": await batcher.annotate(request.texts, http)}
 
     @app.get("/health")
     async def health() -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import ModuleType
@@ -12,12 +14,15 @@ from typing import Any
 
 import pytest
 import spacy
+from spacy.language import Language
+from spacy.tokens import Doc
 
 pytest.importorskip("fastapi")
 httpx = pytest.importorskip("httpx")
 
 PATH = Path(__file__).parents[2] / "examples" / "fastapi_service.py"
 CLIENTS = 200
+WAIT_SECONDS = 60  # before a test gives up
 
 
 def load_example() -> ModuleType:
@@ -206,6 +211,64 @@ def test_fastapi_service_goes_on_after_a_batch_that_fails(
     bad, good = serve(service, ask, load=load)
     assert "error" in bad
     assert [ent["text"] for ent in good["entities"]] == ["Berlin"]
+
+
+def test_fastapi_service_drops_the_texts_of_a_client_that_went_away(
+    service: ModuleType,
+) -> None:
+    uvicorn = pytest.importorskip("uvicorn")
+    release = threading.Event()
+    seen: list[str] = []
+
+    @Language.component("waits_for_the_test")
+    def wait(doc: Doc) -> Doc:
+        seen.append(doc.text)
+        release.wait(WAIT_SECONDS)
+        return doc
+
+    def load() -> Language:
+        nlp = spacy.blank("en")
+        nlp.add_pipe("waits_for_the_test")
+        return nlp
+
+    async def post(port: int, texts: list[str]) -> tuple[Any, Any]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        body = json.dumps({"texts": texts}).encode()
+        head = f"POST /entities HTTP/1.1\r\nHost: ner\r\nContent-Length: {len(body)}"
+        kind = "Content-Type: application/json\r\nConnection: close"
+        writer.write(f"{head}\r\n{kind}\r\n\r\n".encode() + body)
+        await writer.drain()
+        return reader, writer
+
+    async def until(condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0.01)
+
+    async def run() -> bytes:
+        app = service.create_app(load)
+        config = uvicorn.Config(app, port=0, ws="none", log_level="critical")
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve())
+        await until(lambda: server.started)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        reader, writer = await post(port, ["first"])
+        await until(lambda: seen == ["first"])
+        _, leaving = await post(port, ["second", "third"])
+        await until(lambda: app.state.batcher.waiting == 2)
+        leaving.close()
+        try:
+            await until(lambda: app.state.batcher.waiting == 0)
+        finally:
+            release.set()
+            answer = await reader.read()
+            writer.close()
+            server.should_exit = True
+            await serving
+        return bytes(answer)
+
+    answer = asyncio.run(asyncio.wait_for(run(), WAIT_SECONDS))
+    assert b'{"results":[{"entities":[]}]}' in answer
+    assert seen == ["first"]
 
 
 @pytest.mark.parametrize(
