@@ -213,6 +213,14 @@ def test_fastapi_service_goes_on_after_a_batch_that_fails(
     assert [ent["text"] for ent in good["entities"]] == ["Berlin"]
 
 
+def test_fastapi_service_keeps_no_words_of_its_texts(service: ModuleType) -> None:
+    nlp = spacy.blank("en")
+    service.find_entities(nlp, ["The first text fills what is kept."])
+    kept = len(list(nlp.vocab)), len(nlp.vocab.strings)
+    service.find_entities(nlp, [f"Word{number} is new." for number in range(20)])
+    assert (len(list(nlp.vocab)), len(nlp.vocab.strings)) == kept
+
+
 def test_fastapi_service_drops_the_texts_of_a_client_that_went_away(
     service: ModuleType,
 ) -> None:
