@@ -125,9 +125,14 @@ def open_fs(path: str) -> tuple[AbstractFileSystem, str]:
         return LocalFiles(), full.replace(os.sep, "/").rstrip("/") or "/"
     try:
         fs, inside = url_to_fs(path)
-    except (ValueError, ImportError, OSError) as error:
+    except Exception as error:  # clients of object stores may raise anything
         raise AnnotateError(Errors.P401.format(path=path, error=error)) from error
     return fs, inside
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is in an object store, whose errors may be of any kind."""
+    return not isinstance(open_fs(path)[0], LocalFileSystem)
 
 
 def absolute_path(path: str) -> str:
@@ -173,11 +178,8 @@ def find_inputs(inputs: Sequence[str], *, output: str) -> list[InputFile]:
     inside_output = _resolve_links(absolute_path(output)).rstrip("/") + "/"
     for argument in inputs:
         fs, path = open_fs(argument)
-        try:
+        with wrap_read_errors(argument):
             files = _list_files(fs, path, argument)
-        except OSError as error:
-            message = Errors.P403.format(path=argument, error=error)
-            raise AnnotateError(message) from error
         local = isinstance(fs, LocalFileSystem)
         before = len(found)
         for name, info in sorted(files.items()):
@@ -316,13 +318,16 @@ def wrap_read_errors(path: str) -> Iterator[None]:
     """Report errors in the `with` block as errors of an input file.
 
     path (str): The input file.
-    RAISES (ShardError): Instead of an error that a broken file can cause.
+    RAISES (ShardError): Instead of an error that a broken file or a file system can
+        cause.
     """
     try:
         yield
     except AnnotateError:
         raise
-    except UNREADABLE as error:
+    except Exception as error:
+        if not isinstance(error, UNREADABLE) and not is_remote(path):
+            raise
         raise ShardError(Errors.P403.format(path=path, error=error)) from error
 
 

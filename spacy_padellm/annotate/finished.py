@@ -8,13 +8,14 @@ import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import IO, Any
+from typing import Any
 
 from spacy_padellm.annotate.files import open_fs
 from spacy_padellm.annotate.output import (
     DONE,
     REJECTED,
     SHARDS,
+    OutputFile,
     atomic_file,
     list_sizes,
     rejected_path,
@@ -43,10 +44,10 @@ class ShardFacts:
 class CountedFile(io.RawIOBase):
     """A file that counts what is written to it."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: OutputFile) -> None:
         """Count from 0.
 
-        file (IO[bytes]): The file to write to.
+        file (OutputFile): The file to write to.
         """
         self._file = file
         self.size = 0

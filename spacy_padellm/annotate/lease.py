@@ -21,6 +21,7 @@ from spacy_padellm.annotate.output import (
     LEASE,
     UNFINISHED,
     create_file,
+    exists,
     wrap_write_errors,
 )
 from spacy_padellm.checks import is_whole
@@ -61,7 +62,7 @@ def hold_lease(output: str) -> Iterator[str]:
     RAISES (AnnotateError): If another run holds it, or it cannot be written.
     """
     fs, folder = open_fs(output)
-    new = not fs.exists(folder)
+    new = not exists(output)
     facts = {"host": platform.node(), "pid": os.getpid(), "id": uuid4().hex[:8]}
     content = json.dumps({**facts, "machine": _machine()}).encode()
     with wrap_write_errors(output):
@@ -75,11 +76,12 @@ def hold_lease(output: str) -> Iterator[str]:
     finally:
         ended.set()
         beats.join()
-        with suppress(OSError):
+        # an object store's errors may be of any kind
+        with suppress(Exception):
             if has_lease(output, content.decode()):
                 fs.rm_file(f"{folder}/{LEASE}")
         for empty in (f"{folder}/{UNFINISHED}", *([folder] if new else [])):
-            with suppress(OSError):
+            with suppress(Exception):
                 fs.rmdir(empty)
 
 
@@ -179,7 +181,7 @@ def _beat(output: str, content: bytes, ended: threading.Event) -> None:
     path = f"{folder}/{LEASE}"
     while not ended.wait(BEAT_SECONDS):
         # a file system that fails for a while is no reason to stop
-        with suppress(OSError):
+        with suppress(Exception):
             if not has_lease(output, content.decode()):
                 return
             if isinstance(fs, LocalFileSystem):

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from spacy_padellm.annotate.output import (
     create_file,
     exists,
     list_names,
+    wrap_write_errors,
 )
 from spacy_padellm.annotate.plan import Plan, Shard
 from spacy_padellm.annotate.records import RowRange
@@ -70,11 +72,13 @@ def open_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> 
             raise AnnotateError(Errors.P428.format(path=output))
         return plan
     fs, inside = open_fs(path)
+    with wrap_write_errors(path):
+        content = fs.cat_file(inside)
     try:
-        manifest = json.loads(fs.cat_file(inside))
+        manifest = json.loads(content)
         difference = _describe_difference(manifest["run"], _run_to_json(identity))
         plan = _plan_from(manifest)
-    except (*_DAMAGE, OSError, pa.ArrowException) as error:
+    except (*_DAMAGE, pa.ArrowException) as error:
         message = Errors.P413.format(path=output, error=f"{MANIFEST}: {error}")
         raise AnnotateError(message) from error
     if difference:
@@ -89,12 +93,12 @@ def open_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> 
 
 def hash_manifest(output: str) -> str:
     """Hash the manifest of an output folder; empty if there is none."""
-    fs, inside = open_fs(f"{output}/{MANIFEST}")
-    fs.invalidate_cache()
-    try:
+    path = f"{output}/{MANIFEST}"
+    fs, inside = open_fs(path)
+    with wrap_write_errors(path), suppress(FileNotFoundError):
+        fs.invalidate_cache()
         return hashlib.sha256(fs.cat_file(inside)).hexdigest()
-    except FileNotFoundError:
-        return ""
+    return ""
 
 
 def _is_untouched(output: str) -> bool:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from fsspec.implementations.local import LocalFileSystem
 
-from spacy_padellm.annotate.files import AnnotateError, open_fs
+from spacy_padellm.annotate.files import AnnotateError, is_remote, open_fs
 from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.records import BadRecord
 from spacy_padellm.errors import Errors
@@ -32,55 +32,91 @@ def rejected_path(output: str, shard: Shard) -> str:
     return f"{output}/{REJECTED}/part-{shard.index:06d}.jsonl"
 
 
-def exists(path: str) -> bool:
-    """Whether a file exists, without using the file system's cache."""
-    fs, inside = open_fs(path)
-    fs.invalidate_cache()
-    return bool(fs.exists(inside))
-
-
-def list_names(folder: str) -> set[str]:
-    """List the names in a folder; empty if there is no folder."""
-    fs, inside = open_fs(folder)
-    fs.invalidate_cache()
-    if not fs.isdir(inside):
-        return set()
-    return {str(name).rpartition("/")[2] for name in fs.ls(inside, detail=False)}
-
-
-def list_sizes(folder: str) -> dict[str, int]:
-    """List the names in a folder, with the files' sizes; empty without a folder."""
-    fs, inside = open_fs(folder)
-    fs.invalidate_cache()
-    if not fs.isdir(inside):
-        return {}
-    found = fs.ls(inside, detail=True)
-    return {
-        str(info["name"]).rpartition("/")[2]: int(info["size"] or 0) for info in found
-    }
-
-
 @contextmanager
 def wrap_write_errors(path: str) -> Iterator[None]:
     """Report file system errors in the `with` block as errors of the run.
 
     path (str): What is written in the block.
-    RAISES (AnnotateError): Instead of an OSError.
+    RAISES (AnnotateError): Instead of an OSError, or any error of an object store.
     """
     try:
         yield
-    except OSError as error:
-        code = Errors.P414 if error.errno in NO_SPACE else Errors.P415
+    except AnnotateError:
+        raise
+    except Exception as error:
+        if not isinstance(error, OSError) and not is_remote(path):
+            raise
+        full = isinstance(error, OSError) and error.errno in NO_SPACE
+        code = Errors.P414 if full else Errors.P415
         raise AnnotateError(code.format(path=path, error=error)) from error
 
 
+def exists(path: str) -> bool:
+    """Whether a file exists, without using the file system's cache.
+
+    RAISES (AnnotateError): If the file system does not say.
+    """
+    fs, inside = open_fs(path)
+    with wrap_write_errors(path):
+        fs.invalidate_cache()
+        return bool(fs.exists(inside))
+
+
+def list_names(folder: str) -> set[str]:
+    """List the names in a folder; empty if there is no folder.
+
+    RAISES (AnnotateError): If it cannot be listed.
+    """
+    return {name for name, _ in _list(folder)}
+
+
+def list_sizes(folder: str) -> dict[str, int]:
+    """List the names in a folder, with the files' sizes; empty without a folder.
+
+    RAISES (AnnotateError): If it cannot be listed.
+    """
+    return {name: int(info["size"] or 0) for name, info in _list(folder)}
+
+
+def _list(folder: str) -> list[tuple[str, dict[str, Any]]]:
+    """List a folder: names, and what the file system says of them."""
+    fs, inside = open_fs(folder)
+    with wrap_write_errors(folder):
+        fs.invalidate_cache()
+        found = fs.ls(inside, detail=True) if fs.isdir(inside) else []
+    return [(str(info["name"]).rpartition("/")[2], info) for info in found]
+
+
+class OutputFile:
+    """A file to write, whose errors are errors of the run."""
+
+    def __init__(self, file: IO[bytes], path: str) -> None:
+        """Wrap an open file.
+
+        file (IO[bytes]): The file.
+        path (str): Its path, for messages.
+        """
+        self._file = file
+        self._path = path
+
+    def write(self, data: Any) -> int:
+        """Write bytes.
+
+        data (Any): Bytes, or what has their buffer.
+        RETURNS (int): The number of bytes.
+        RAISES (AnnotateError): If they cannot be written.
+        """
+        with wrap_write_errors(self._path):
+            return self._file.write(data)
+
+
 @contextmanager
-def atomic_file(output: str, path: str) -> Iterator[IO[bytes]]:
+def atomic_file(output: str, path: str) -> Iterator[OutputFile]:
     """Write a file that appears under its name only when it is complete on disk.
 
     output (str): The output folder, where the file has a temporary name until then.
     path (str): The path of the file.
-    YIELDS (IO[bytes]): The open temporary file.
+    YIELDS (OutputFile): The open temporary file.
     RAISES (AnnotateError): If the file cannot be written.
     """
     fs, inside = open_fs(path)
@@ -91,21 +127,25 @@ def atomic_file(output: str, path: str) -> Iterator[IO[bytes]]:
     with wrap_write_errors(path):
         for file_path in (temporary, inside):
             fs.makedirs(file_path.rpartition("/")[0], exist_ok=True)
-        try:
-            with fs.open(temporary, "wb") as file:
-                yield file
-                file.flush()
-                if local:
-                    os.fsync(file.fileno())
+        file = fs.open(temporary, "wb")
+    try:
+        yield OutputFile(file, path)
+        with wrap_write_errors(path):
+            file.flush()
+            if local:
+                os.fsync(file.fileno())
+            file.close()
             if local:
                 os.replace(temporary, inside)
                 _sync_folder(inside.rpartition("/")[0])
             else:
                 fs.mv(temporary, inside)
-        except BaseException:
-            with suppress(OSError):
-                fs.rm_file(temporary)
-            raise
+    except BaseException:
+        with suppress(Exception):
+            file.close()
+        with suppress(Exception):
+            fs.rm_file(temporary)
+        raise
 
 
 def create_file(output: str, path: str, content: bytes) -> bool:
@@ -223,7 +263,7 @@ def join_rejected(output: str, shards: Iterable[Shard]) -> int:
     with atomic_file(output, f"{output}/{ALL_REJECTED}") as target:
         for path in paths:
             fs, inside = open_fs(path)
-            with fs.open(inside, "rb") as source:
+            with wrap_write_errors(path), fs.open(inside, "rb") as source:
                 for line in source:
                     target.write(line)
                     count += 1
