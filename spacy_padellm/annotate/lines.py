@@ -50,7 +50,9 @@ def inspect_lines(
     if not row_ranges:
         return InputLayout([], pa.schema([]))
     if data_format == "jsonl":
-        columns = _sample_columns(path, text_column, keep)
+        sampled = row_ranges if keep else []
+        lines = _sample_lines(path, sampled)
+        columns = _find_columns(path, lines, text_column, keep)
         if columns is None:
             return InputLayout([], pa.schema([]))
         return InputLayout(row_ranges, columns)
@@ -83,12 +85,26 @@ def find_row_ranges(file: IO[bytes], size: int) -> list[RowRange]:
     ]
 
 
-def _sample_columns(
-    path: str, text_column: str, keep: Sequence[str]
-) -> pa.Schema | None:
-    """Infer the types of columns from the first lines; None if all are empty."""
+def _sample_lines(path: str, row_ranges: Sequence[RowRange]) -> list[bytes]:
+    """Read the first lines, and about as many from the starts of later ranges."""
     with open_file(path) as file:
         lines = list(islice(file, SAMPLE_LINES))
+        position = sum(map(len, lines))
+        later = [rows for rows in row_ranges if rows.start >= SAMPLE_LINES]
+        later = later[:: len(later) // SAMPLE_LINES + 1]
+        for rows in later:
+            _skip(file, rows.offset, position=position)
+            count = min(SAMPLE_LINES // len(later), rows.stop - rows.start)
+            found = list(islice(file, count))
+            lines += found
+            position = rows.offset + sum(map(len, found))
+    return lines
+
+
+def _find_columns(
+    path: str, lines: Sequence[bytes], text_column: str, keep: Sequence[str]
+) -> pa.Schema | None:
+    """Infer the types of columns from some lines; None if all are empty."""
     if len(lines) < SAMPLE_LINES and not any(map(_has_text, lines)):
         return None
     values = [value for line in lines if isinstance(value := _parse(line), dict)]
@@ -162,10 +178,12 @@ def read_line_range(path: str, rows: RowRange) -> Iterator[tuple[int, bytes]]:
             yield row, line if row else line.removeprefix(BOM)
 
 
-def _skip(file: IO[bytes], size: int) -> None:
+def _skip(file: IO[bytes], offset: int, *, position: int = 0) -> None:
+    """Go from a position to an offset that is not before it."""
     if file.seekable():
-        file.seek(size)
+        file.seek(offset)
         return
+    size = offset - position
     while size > 0 and (block := file.read(min(size, BLOCK))):
         size -= len(block)
 

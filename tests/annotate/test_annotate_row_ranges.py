@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ pytest.importorskip("pyarrow")
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from annotate_helpers import compressed
 from hypothesis import given, settings, strategies as st
 
 from spacy_padellm.annotate.files import find_inputs, format_of
-from spacy_padellm.annotate.lines import find_row_ranges, read_line_range
+from spacy_padellm.annotate.lines import find_row_ranges, inspect_lines, read_line_range
 from spacy_padellm.annotate.records import BadRecord, InputRecord
 from spacy_padellm.annotate.tables import inspect_parquet, read_parquet
 
@@ -71,6 +73,24 @@ def test_annotate_ranges_parquet_rows_are_read_once(
         read.extend(records)
     assert [record.row for record in read] == list(range(11))
     assert [r.text for r in read if isinstance(r, InputRecord)] == texts
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("size", [1, 700, 1000])
+@pytest.mark.parametrize(
+    ("value", "kind"), [("x", pa.string()), (0.5, pa.float64()), (1, pa.int64())]
+)
+def test_annotate_ranges_types_of_columns_are_those_of_all_starts(
+    tmp_path: Path, suffix: str, size: int, value: object, kind: pa.DataType
+) -> None:
+    ids = [*range(2100), *[value] * 1000]
+    lines = [json.dumps({"text": "Bob", "id": each}) for each in ids]
+    path = tmp_path / f"in.jsonl{suffix}"
+    path.write_bytes(compressed("\n".join(lines).encode(), suffix))
+    layout = inspect_lines(
+        str(path), data_format="jsonl", text_column="text", keep=["id"], shard_size=size
+    )
+    assert layout.columns == pa.schema([("id", kind)])
 
 
 def test_annotate_ranges_file_that_became_shorter_is_an_error(tmp_path: Path) -> None:
