@@ -79,13 +79,13 @@ def count_attempt(output: str, shard: Shard) -> int:
     shard (Shard): The shard.
     RETURNS (int): The number of attempts so far.
     """
-    folder = f"{output}/{ATTEMPTS_FOLDER}"
+    # a folder for each shard, so that listing it does not take longer with each shard
+    folder = f"{output}/{ATTEMPTS_FOLDER}/part-{shard.index:06d}"
     fs, inside = open_fs(folder)
-    name = f"part-{shard.index:06d}."
     with wrap_write_errors(folder):
         fs.makedirs(inside, exist_ok=True)
-        fs.touch(f"{inside}/{name}{uuid4().hex}")
-        return sum(other.startswith(name) for other in list_names(folder))
+        fs.touch(f"{inside}/{uuid4().hex}")
+        return len(list_names(folder))
 
 
 def run_ray(

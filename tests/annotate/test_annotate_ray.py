@@ -26,6 +26,7 @@ from annotate_helpers import (
 )
 from helpers import trained_folder
 
+from spacy_padellm.annotate import output as outputs, run_ray
 from spacy_padellm.annotate.files import find_inputs
 from spacy_padellm.annotate.pipeline import fingerprint
 from spacy_padellm.annotate.plan import Shard
@@ -103,6 +104,25 @@ def test_annotate_ray_cluster_that_is_not_there(source: Path, tmp_path: Path) ->
     code, words = finish(process)
     assert code == 1
     assert "Check that a cluster is running at the address '127.0.0.1:1'" in words
+
+
+def test_annotate_ray_attempt_lists_those_of_its_shard_alone(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[set[str]] = []
+
+    def list_names(folder: str) -> set[str]:
+        listed.append(outputs.list_names(folder))
+        return listed[-1]
+
+    monkeypatch.setattr(run_ray, "list_names", list_names)
+    file = find_inputs([str(source)], output=str(tmp_path))[0]
+    found = [
+        count_attempt(str(tmp_path), Shard(index, file, RowRange(0, 5)))
+        for index in (0, 1, 0, 2, 0)
+    ]
+    assert found == [1, 1, 2, 1, 3]
+    assert list(map(len, listed)) == found
 
 
 def ask_actor(source: Path, output: Path, *, pipeline_hash: str) -> dict[str, list]:
