@@ -31,7 +31,7 @@ from spacy_padellm.text.tokenizing import text_problem
 
 MAX_TEXTS = 64  # of a request
 MAX_CHARACTERS = 20_000  # of a text
-MAX_WORD = 1_000  # of what has no blank in it: some take spaCy quadratic time
+MAX_WORD = 1_000  # characters without a blank, if they would take spaCy long to split
 MAX_BODY = 4 * 1024 * 1024  # bytes of a request
 MAX_WAITING = 2_000  # texts; more are refused until some are done
 MAX_BATCH = 256  # texts that are decoded together

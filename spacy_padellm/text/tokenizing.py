@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from re import Match
+
 from spacy.language import Language
 from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc
 
-LONGEST_WORD = 10_000  # characters; some take spaCy's tokenizer quadratic time
+LONGEST_WORD = 10_000  # characters without a blank that are tokenized in any case
+# after each affix that is stripped from a word, its rest is searched for the next one
+_MOST_AFFIXES = 100
+_ENDS = 4_096  # characters at each end where affixes are counted
+# after each colon the rest of a word is searched for the end of a URL
+_MOST_COLON_STEPS = 1_000_000_000  # colons times characters; takes seconds
+
+_Search = Callable[[str], "Match[str] | None"]
 
 
 class TokenizingError(ValueError):
@@ -20,17 +30,39 @@ def text_problem(
 
     nlp (Language): The pipeline, whose tokenizer is used.
     text (str): The text.
-    longest_word (int): The most characters without a blank, for spaCy's own tokenizer.
+    longest_word (int): Words of more characters are refused if spaCy's own tokenizer
+        would take time with the square of their length.
     RETURNS (str | None): What is wrong with it, or None.
     """
     if len(text) > nlp.max_length:
         most = f"spaCy takes at most {nlp.max_length} (nlp.max_length)"
         return f"the text has {len(text)} characters, but {most}"
     if isinstance(nlp.tokenizer, Tokenizer):
-        longest = max(map(len, text.split()), default=0)
-        if longest > longest_word:
-            return f"the text has {longest} characters without a blank"
+        for word in text.split():
+            if len(word) > longest_word and _is_slow(word, nlp.tokenizer):
+                return (
+                    f"the text has {len(word)} characters without a blank, which spaCy "
+                    "would take long to split"
+                )
     return None
+
+
+def _is_slow(word: str, tokenizer: Tokenizer) -> bool:
+    if len(word) * word.count(":") > _MOST_COLON_STEPS:
+        return True
+    return _strips_many(word[:_ENDS], tokenizer.prefix_search, at_start=True) or (
+        _strips_many(word[-_ENDS:], tokenizer.suffix_search, at_start=False)
+    )
+
+
+def _strips_many(rest: str, search: _Search | None, *, at_start: bool) -> bool:
+    """Whether many affixes are stripped from an end of a word, one after the other."""
+    for _ in range(_MOST_AFFIXES):
+        found = search(rest) if search else None
+        if found is None or found.start() == found.end():
+            return False
+        rest = rest[found.end() :] if at_start else rest[: found.start()]
+    return True
 
 
 def tokenize(nlp: Language, text: str) -> Doc:

@@ -429,7 +429,8 @@ def test_annotate_text_with_an_endless_word_is_rejected(
     assert [row["text"] for row in rows(output)] == TEXTS[:2]
     (bad,) = rejected(output)
     reason = f"the text has {LONGEST_WORD + 1} characters without a blank"
-    assert (bad["row"], bad["reason"]) == (2, reason)
+    assert bad["row"] == 2
+    assert bad["reason"].startswith(reason)
 
 
 def test_annotate_docs_with_an_endless_word_are_annotated(

@@ -131,7 +131,9 @@ def test_fastapi_service_refuses_a_text_that_blocks_the_tokenizer(
     answer = serve(service, ask, load=lambda: spacy.blank("en"))
     reason = f"the text has {service.MAX_WORD + 1} characters without a blank"
     assert answer.status_code == 422
-    assert answer.json()["detail"] == [{"loc": ["body", "texts", 1], "msg": reason}]
+    (problem,) = answer.json()["detail"]
+    assert problem["loc"] == ["body", "texts", 1]
+    assert problem["msg"].startswith(reason)
 
 
 def test_fastapi_service_takes_long_texts_of_a_language_without_blanks(

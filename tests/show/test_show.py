@@ -145,7 +145,7 @@ def test_show_leaves_out_a_text_that_the_tokenizer_takes_too_long_for(
     (tmp_path / "a.txt").write_text("(" * 10_001, "utf8")
     (bad,) = read_input(str(tmp_path / "a.txt"), nlp=NLP)
     assert isinstance(bad, BadLine)
-    assert bad.reason == "the text has 10001 characters without a blank"
+    assert bad.reason.startswith("the text has 10001 characters without a blank")
 
 
 @pytest.mark.parametrize("name", ["no.txt", "no/such.jsonl.gz", "no.spacy"])

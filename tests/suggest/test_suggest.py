@@ -158,7 +158,7 @@ def test_suggest_reads_docs(tmp_path: Path) -> None:
         ('{"text": 5}', 'no string behind "text"'),
         ('{"text": "a\\ud800"}', "half a character"),
         (f'{{"text": "{"a " * 10_001}"}}', "20002 characters, but spaCy takes at"),
-        (f'{{"text": "{"a" * 10_001}"}}', "10001 characters without a blank"),
+        (f'{{"text": "{"(" * 10_001}"}}', "10001 characters without a blank"),
     ],
 )
 def test_suggest_names_a_line_without_a_text(

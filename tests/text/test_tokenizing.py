@@ -16,19 +16,58 @@ from spacy_padellm.text.tokenizing import (
 ENDLESS = "Bob " + "(" * (LONGEST_WORD + 1)
 
 
-def test_tokenizing_of_a_usual_text_is_that_of_spacy() -> None:
-    nlp = spacy.blank("en")
-    text = f"Bob isn't here. {'x' * LONGEST_WORD}\n"
+@pytest.mark.parametrize(
+    "word",
+    [
+        "x" * LONGEST_WORD,
+        "x" * 100_000,
+        "他在北京工作，我在上海。" * 2_000,
+        "สวัสดี" * 5_000,
+        "." * 100_000,
+        "((" + "a.b,c/d-" * 5_000 + "))",
+    ],
+)
+@pytest.mark.parametrize("lang", ["en", "xx"])
+def test_tokenizing_of_words_that_take_no_time_is_that_of_spacy(
+    word: str, lang: str
+) -> None:
+    nlp = spacy.blank(lang)
+    text = f"Bob isn't here. {word}\n"
     assert text_problem(nlp, text) is None
     assert [t.text for t in tokenize(nlp, text)] == [t.text for t in nlp(text)]
-    assert text_problem(nlp, "") is None
 
 
-def test_tokenizing_refuses_an_endless_word_and_a_text_too_long_for_spacy() -> None:
+def test_tokenizing_takes_a_text_of_nothing() -> None:
+    assert text_problem(spacy.blank("en"), "") is None
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "(" * (LONGEST_WORD + 1),
+        "a" * LONGEST_WORD + ")" * 101,
+        "a" * LONGEST_WORD + "'s" * 101,
+        "US$" * LONGEST_WORD,
+        '{"a":"b"}' * 15_000,
+    ],
+)
+def test_tokenizing_refuses_words_that_take_the_square_of_their_length(
+    word: str,
+) -> None:
+    problem = text_problem(spacy.blank("en"), f"Bob met {word}")
+    assert problem is not None
+    assert problem.startswith(f"the text has {len(word)} characters without a blank")
+
+
+def test_tokenizing_fails_before_an_endless_word_is_split() -> None:
     nlp = spacy.blank("en")
     with pytest.raises(TokenizingError, match="10001 characters without a blank"):
         tokenize(nlp, ENDLESS)
-    assert text_problem(nlp, "a (((( b", longest_word=3)
+    assert text_problem(nlp, f"a {'(' * 101} b", longest_word=100)
+
+
+def test_tokenizing_fails_for_a_text_too_long_for_spacy() -> None:
+    nlp = spacy.blank("en")
     nlp.max_length = 20
     with pytest.raises(TokenizingError, match="21 characters, but spaCy takes at most"):
         tokenize(nlp, "a " * 10 + "a")
