@@ -14,6 +14,11 @@ from spacy_padellm.corpora.files import BOM, read_start, read_text
 from spacy_padellm.corpora.readers.cells import cell_value
 from spacy_padellm.corpora.readers.rows.rows import read_row
 from spacy_padellm.corpora.readers.rows.span_rows import TEXT_KEYS
+from spacy_padellm.corpora.readers.token_table import (
+    TokenRow,
+    find_token_columns,
+    split_sentences,
+)
 from spacy_padellm.corpora.records import (
     BadLine,
     ConversionError,
@@ -31,13 +36,6 @@ EXCEL_LINE = re.compile(r'\A"?sep=."?\r?\n')
 PARQUET = b"PAR1"
 """The first bytes of a Parquet file."""
 
-WORDS = ("word", "token", "form")
-MORE_WORDS = ("text", "words", "tokens")
-TAGS = ("tag", "ner", "ner_tag", "label", "iob", "tags", "labels", "ner_tags")
-SENTENCES = ("sentence #", "sentence", "sentence_id", "sent_id", "sentence_idx")
-"""Names of the columns in a table of one token a row. `MORE_WORDS` are those of whole
-texts, too."""
-
 
 def read_table(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
     """Read a table.
@@ -54,62 +52,47 @@ def read_table(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
     bad: list[BadLine] = []
     try:
         for row in cells:
-            rows.append(
-                {k: x if k in TEXT_KEYS else cell_value(x) for k, x in row.items()}
-            )
+            rows.append(row)
     except csv.Error as error:
         reason = f"not CSV, the rest is left out: {error}"
         bad.append(BadLine(path, len(rows) + 1, reason))
-    for number, row in sentences(rows):
-        try:
-            yield read_row(row, number, joiner=joiner)
-        except ValueError as error:
-            yield BadLine(path, number, str(error))
+    if columns := find_token_columns(rows):
+        texts = list(split_sentences(rows, columns))
+        # the end of the last sentence is in the rest
+        for text in texts[:-1] if bad else texts:
+            yield _read_sentence(path, text, joiner=joiner)
+    else:
+        for number, row in enumerate(rows, start=1):
+            if row:
+                yield _read_row(path, _parsed(row), number, joiner=joiner)
     yield from bad
 
 
-def sentences(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Group rows of one token each into rows of sentences; leave others as they are.
-
-    rows (Sequence[dict[str, Any]]): The rows of a table; empty ones end a sentence.
-    YIELDS (tuple[int, dict[str, Any]]): The number of the row, from 1, and the row.
-    """
-    names: tuple[tuple[str, ...], ...] = (WORDS, TAGS, SENTENCES)
-    if all(map(_is_tagged, filter(None, rows))):
-        names = (WORDS + MORE_WORDS, TAGS, SENTENCES)
-    start, current = 0, ""
-    tokens: list[Any] = []
-    tags: list[Any] = []
-    for number, row in enumerate(rows, start=1):
-        word, tag, sentence = (
-            next((row[name] for name in known if name in row), None) for known in names
-        )
-        is_token = isinstance(word, str) and isinstance(tag, str)
-        # the name of a sentence may be in its first row alone
-        is_new = not is_token or not word or sentence not in ("", None, current)
-        if tokens and is_new:
-            yield start, {"tokens": tokens, "tags": tags}
-            tokens, tags = [], []
-        if is_token and word:
-            start = start if tokens else number
-            current = sentence or current
-            tokens.append(word)
-            tags.append(tag)
-        elif row and not is_token:
-            yield number, row
-    if tokens:
-        yield start, {"tokens": tokens, "tags": tags}
+def _read_sentence(
+    path: Path, tokens: Sequence[TokenRow], *, joiner: str
+) -> CorpusRecord | BadLine:
+    """Read the rows of a sentence; it is bad as a whole if one of them is."""
+    for token in tokens:
+        if problem := token.problem():
+            reason = f"{problem}; its sentence is left out"
+            return BadLine(path, token.number, reason)
+    row = {"tokens": [x.word for x in tokens], "tags": [x.tag for x in tokens]}
+    return _read_row(path, row, tokens[0].number, joiner=joiner)
 
 
-def _is_tagged(row: dict[str, Any]) -> bool:
-    """Whether a row has a single word as its text, and its tag."""
-    text, tag = (
-        next((row[name] for name in known if name in row), None)
-        for known in (MORE_WORDS, TAGS)
-    )
-    if not (isinstance(text, str) and isinstance(tag, str)):
-        return False
-    return not text.split()[1:] and TAG.fullmatch(tag.strip()) is not None
+def _read_row(
+    path: Path, row: dict[str, Any], number: int, *, joiner: str
+) -> CorpusRecord | BadLine:
+    """Read a row of a text, or of a list of tokens."""
+    try:
+        return read_row(row, number, joiner=joiner)
+    except ValueError as error:
+        return BadLine(path, number, str(error))
+
+
+def _parsed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with the lists and objects that are written in its cells."""
+    return {k: x if k in TEXT_KEYS else cell_value(x) for k, x in row.items()}
 
 
 def csv_rows(path: Path) -> Iterator[dict[str, Any]]:

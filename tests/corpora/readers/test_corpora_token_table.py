@@ -1,0 +1,114 @@
+"""Tables of one token a row: sentences are whole, or left out as a whole."""
+
+import csv
+
+import pytest
+
+from spacy_padellm.corpora.readers import table as reader
+from spacy_padellm.corpora.readers.table import read_table
+from spacy_padellm.corpora.records import BadLine
+
+
+def read(tmp_path, rows):
+    """Records as their texts and mentions; bad lines as their numbers and reasons."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    return summary(tmp_path / "a.parquet")
+
+
+def read_csv(tmp_path, content):
+    (tmp_path / "a.csv").write_text(content, "utf8")
+    return summary(tmp_path / "a.csv")
+
+
+def summary(path):
+    return [
+        (item.line, item.reason)
+        if isinstance(item, BadLine)
+        else (item.text, [item.text[start:end] for start, end, _ in item.spans])
+        for item in read_table(path, joiner=" ")
+    ]
+
+
+def table(*tokens):
+    names = ("sentence_id", "word", "tag")
+    return [dict(zip(names, token, strict=True)) for token in tokens]
+
+
+def test_corpora_token_table_sentences_count_from_zero(tmp_path):
+    rows = table(
+        (0, "Anna", "B-PER"),
+        (0, "Smith", "I-PER"),
+        (1, "Oslo", "B-LOC"),
+        (1, "is", "O"),
+    )
+    found = read(tmp_path, rows)
+    assert found == [("Anna Smith", ["Anna Smith"]), ("Oslo is", ["Oslo"])]
+
+
+@pytest.mark.parametrize("sentence", [None, ""])
+def test_corpora_token_table_first_row_alone_names_the_sentence(tmp_path, sentence):
+    rows = table(("a", "Anna", "B-PER"), (sentence, "ran", "O"), ("b", "Bo", "B-PER"))
+    assert read(tmp_path, rows) == [("Anna ran", ["Anna"]), ("Bo", ["Bo"])]
+
+
+@pytest.mark.parametrize("token", ["[1]", "[]", "{}", "['a']"])
+def test_corpora_token_table_brackets_are_a_token(tmp_path, token):
+    found = read_csv(tmp_path, f"word,tag\nAnna,B-PER\n{token},O\nran,O\n\nBo,B-PER\n")
+    assert found == [(f"Anna {token} ran", ["Anna"]), ("Bo", ["Bo"])]
+
+
+def test_corpora_token_table_brackets_are_a_token_in_a_column_of_texts(tmp_path):
+    found = read_csv(tmp_path, "words,tags\nAnna,B-PER\n[1],O\nran,O\n")
+    assert found == [("Anna [1] ran", ["Anna"])]
+
+
+def test_corpora_token_table_lists_of_tokens_are_none(tmp_path):
+    content = "token,tags\n\"['Anna', 'ran']\",\"['B-PER', 'O']\"\n['Bo'],['B-PER']\n"
+    assert read_csv(tmp_path, content) == [("Anna ran", ["Anna"]), ("Bo", ["Bo"])]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("Anna", "the row has no tag"),
+        ("Anna,", "the row has no tag"),
+        (",B-PER", "the row has no token"),
+    ],
+)
+def test_corpora_token_table_broken_row_leaves_the_sentence_out(tmp_path, line, reason):
+    content = f"word,tag\nOslo,B-LOC\nis,O\n\nIt,O\n{line}\nran,O\n\nBo,B-PER\n"
+    assert read_csv(tmp_path, content) == [
+        ("Oslo is", ["Oslo"]),
+        (5, f"{reason}; its sentence is left out"),
+        ("Bo", ["Bo"]),
+    ]
+
+
+def test_corpora_token_table_missing_cells_are_broken(tmp_path):
+    rows = table((0, "Bo", "B-PER"), (0, None, "O"), (1, "It", "O"), (1, "is", "O"))
+    assert read(tmp_path, rows) == [
+        (2, "the row has no token; its sentence is left out"),
+        ("It is", []),
+    ]
+
+
+def test_corpora_token_table_rows_without_cells_part_sentences(tmp_path):
+    content = "text,label\nOslo,B-LOC\nis,O\n,\nBo,B-PER\n,O\nIt,O\n"
+    found = read_csv(tmp_path, content)
+    assert found == [("Oslo is", ["Oslo"]), ("Bo", ["Bo"]), ("It", [])]
+
+
+def test_corpora_token_table_sentence_that_the_file_cuts_is_left_out(
+    tmp_path, monkeypatch
+):
+    def broken_rows(path):
+        yield from table((0, "Bo", "B-PER"), (1, "Anna", "B-PER"))
+        raise csv.Error("line contains NUL")
+
+    monkeypatch.setattr(reader, "csv_rows", broken_rows)
+    (tmp_path / "a.csv").write_text("word,tag\n", "utf8")
+    found = summary(tmp_path / "a.csv")
+    assert found[0] == ("Bo", ["Bo"])
+    assert found[1:] == [(3, "not CSV, the rest is left out: line contains NUL")]
