@@ -8,9 +8,12 @@ Mentions that overlap those of the corpus are left out.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import spacy
 from spacy.tokens import DocBin, Span
+
+from spacy_padellm.writable import write_whole
 
 
 def main(pipeline: str, source: str, target: str, label: str) -> None:
@@ -30,7 +33,7 @@ def main(pipeline: str, source: str, target: str, label: str) -> None:
         gold.set_ents([*gold.ents, *new])
         gold.spans.clear()
         filled.add(gold)
-    filled.to_disk(target)
+    write_whole(Path(target), filled.to_bytes())
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from mixed_corpus import Names, Text
 from spacy.tokens import DocBin
 
 from spacy_padellm.text.labels import LABELS_KEY
+from spacy_padellm.writable import write_whole
 
 CROSSNER = ("ai", "literature", "music", "politics", "science")
 # corpus -> how often it is used
@@ -91,7 +92,7 @@ def main() -> None:
         if corpus in WITHOUT_MISC:
             doc.user_data[LABELS_KEY] = ["LOC", "ORG", "PER"]
         output.add(doc)
-    output.to_disk(options.output)
+    write_whole(options.output, output.to_bytes())
     mentions = sum(len(text.mentions) for text, _ in texts)
     print(f"{len(texts)} texts, {mentions} mentions: {options.output}")
 

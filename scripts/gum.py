@@ -21,6 +21,8 @@ from pathlib import Path
 import spacy
 from spacy.tokens import Doc, DocBin, Span
 
+from spacy_padellm.writable import write_whole
+
 GENRES = ("academic", "bio", "court", "interview", "news", "voyage")
 LABELS = {"person": "PER", "place": "LOC", "organization": "ORG"}
 ENTITY = re.compile(r"(\w+)(?:\[(\d+)\])?")
@@ -162,7 +164,7 @@ def main(output: str, folder: str) -> None:
         doc = Doc(vocab, words=text.words)
         doc.set_ents([Span(doc, *name) for name in names])
         corpus.add(doc)
-    corpus.to_disk(output)
+    write_whole(Path(output), corpus.to_bytes())
     print(f"{len(corpus)} sentences, {sum(map(len, found))} mentions")
 
 

@@ -24,6 +24,8 @@ from string import ascii_uppercase
 import spacy
 from spacy.tokens import Doc, DocBin, Span
 
+from spacy_padellm.writable import write_whole
+
 SPANS_KEY = "padellm"
 # labels of WNUT-17 and CrossNER; labels that are not listed are left out
 NAMES = {
@@ -212,7 +214,7 @@ def write(path: Path, texts: Iterable[Text], vocab: spacy.Vocab) -> None:
     corpus = DocBin(store_user_data=False)
     for text in texts:
         corpus.add(text.to_doc(vocab))
-    corpus.to_disk(path)
+    write_whole(path, corpus.to_bytes())
 
 
 def main() -> None:

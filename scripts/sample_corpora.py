@@ -18,6 +18,7 @@ import spacy
 from spacy.tokens import Doc, DocBin
 
 from spacy_padellm.text.labels import LABELS_KEY
+from spacy_padellm.writable import write_whole
 
 
 def sample(
@@ -52,9 +53,8 @@ def main() -> None:
         print(f"{path.stem}: {len(texts)} -> {len(drawn)}")
         chosen += drawn
     rng.shuffle(chosen)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     corpus = DocBin(["ENT_IOB", "ENT_TYPE"], docs=chosen, store_user_data=True)
-    corpus.to_disk(options.output)
+    write_whole(options.output, corpus.to_bytes())
     print(f"{len(chosen)} texts: {options.output}")
 
 

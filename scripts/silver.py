@@ -18,6 +18,8 @@ from pathlib import Path
 import spacy
 from spacy.tokens import DocBin
 
+from spacy_padellm.writable import write_whole
+
 SHORTEST, LONGEST = 5, 60  # tokens of a sentence
 FILE_SHARE = 400  # most sentences of one file
 # after sentence-final punctuation and before a capital; not after initials or titles
@@ -65,7 +67,7 @@ def main() -> None:
     for doc in nlp.pipe(texts, batch_size=512):
         doc.spans.clear()  # they may be nested; doc.ents is flat
         corpus.add(doc)
-    corpus.to_disk(args.output)
+    write_whole(args.output, corpus.to_bytes())
     print(f"{len(corpus)} sentences")
 
 

@@ -688,6 +688,10 @@ class Errors:
         "read as '{formats}'. Drop them, or give --format conll."
     )
     P213 = "Cannot write {path}: {error}. Give a file in a folder that can be written."
+    P920 = (
+        "{path} would be larger than a .spacy file can be. Convert the input in "
+        "several parts, to files in one folder, and give the folder to spacy train."
+    )
     P900 = (
         "{path} has no mention of the labels {labels}, which --rename names. Its "
         "labels are: {known}. Correct --rename."

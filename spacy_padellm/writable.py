@@ -1,8 +1,10 @@
-"""Output files are checked before long work starts."""
+"""Output files are checked before long work starts, and replaced whole after it."""
 
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,18 +19,67 @@ def make_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:
     inputs (Iterable[Path]): What the command reads.
     RAISES (ValueError): If it cannot be written, or is one of the inputs.
     """
+    check_writable(path, inputs=inputs)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        is_input = path.is_file() and any(path.samefile(x) for x in _existing(inputs))
     except OSError as error:
         raise ValueError(Errors.P197.format(path=path, error=error)) from error
-    if path.is_dir():
-        raise ValueError(Errors.P197.format(path=path, error="it is a folder"))
-    if not os.access(path.parent, os.W_OK):
-        problem = "its folder is read-only"
+
+
+def check_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:
+    """Check that a file can be written without a loss; creates nothing.
+
+    path (Path): The file. Its folder may be missing.
+    inputs (Iterable[Path]): What the command reads.
+    RAISES (ValueError): If it cannot be written, or is one of the inputs.
+    """
+    try:
+        is_input = path.is_file() and any(path.samefile(x) for x in _existing(inputs))
+        problem = _problem(path)
+    except OSError as error:
+        raise ValueError(Errors.P197.format(path=path, error=error)) from error
+    if problem:
         raise ValueError(Errors.P197.format(path=path, error=problem))
     if is_input:
         raise ValueError(Errors.P830.format(path=path))
+
+
+def _problem(path: Path) -> str | None:
+    """Why a file cannot be written, if that is so."""
+    if path.is_dir():
+        return "it is a folder"
+    # a link leads to the folder where the file will be replaced
+    place = path.resolve() if path.is_file() else path
+    folder = next(parent for parent in place.parents if os.path.lexists(parent))
+    if not folder.is_dir():
+        return f"{folder} is no folder"
+    return None if os.access(folder, os.W_OK) else "its folder is read-only"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, which takes the place of an old one only when it is complete.
+
+    path (Path): The file. Its folder is created; links stay, devices are written to.
+    content (bytes): What to write.
+    RAISES (OSError): If it cannot be written. The old file is then as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    path = path.resolve()
+    part = path.with_name(f".writing-{secrets.token_hex(8)}")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileNotFoundError):
+            shutil.copymode(path, part)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _existing(paths: Iterable[Path]) -> Iterator[Path]:

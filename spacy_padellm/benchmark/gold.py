@@ -11,6 +11,7 @@ from pathlib import Path
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.normalize import normalize_text
+from spacy_padellm.writable import write_whole
 
 NAMES = {
     "PER": "person",
@@ -81,10 +82,9 @@ def _read_json_lines(path: Path) -> list[GoldText]:
 
 def write_gold(path: Path, golds: Sequence[GoldText]) -> None:
     """Write texts as JSON lines."""
-    with path.open("w", encoding="utf8") as file:
-        for gold in golds:
-            value = {"text": gold.text, "mentions": dict(gold.mentions)}
-            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+    values = [{"text": gold.text, "mentions": dict(gold.mentions)} for gold in golds]
+    lines = [f"{json.dumps(value, ensure_ascii=False)}\n" for value in values]
+    write_whole(path, "".join(lines).encode())
 
 
 def choose(golds: Sequence[GoldText], count: int) -> list[GoldText]:

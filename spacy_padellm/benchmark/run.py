@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,7 +54,7 @@ from spacy_padellm.lm.devices.choose import INT8, choose_device, choose_dtype
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS
-from spacy_padellm.writable import make_writable
+from spacy_padellm.writable import make_writable, write_whole
 
 
 def main(arguments: Sequence[str], *, prog: str) -> int:
@@ -87,7 +88,8 @@ def run(settings: BenchmarkSettings, *, command: str) -> None:
             make_writable(path)
     corpus = read_gold(settings.gold, lang=settings.lang)
     if settings.write_gold is not None:
-        write_gold(settings.write_gold, corpus)
+        with _told_if_unwritable(settings.write_gold):
+            write_gold(settings.write_gold, corpus)
         print(f"{len(corpus)} texts: {settings.write_gold}")
         return
     if settings.threads is not None:
@@ -311,15 +313,22 @@ def _report(
     print(f"\n{facts['texts']} texts of {facts['words']} words; {machine}")
     if settings.json is not None:
         written = json.dumps(to_json(results, facts, stream=stream), indent=2)
-        try:
-            settings.json.write_text(written + "\n", "utf8")
-        except OSError as error:
-            message = Errors.P725.format(path=settings.json, error=error)
-            raise ValueError(message) from error
+        with _told_if_unwritable(settings.json):
+            write_whole(settings.json, f"{written}\n".encode())
     if settings.chart is not None:
         names = ", ".join(model["name"] for model in facts["models"])
         title = f"{names}: {facts['texts']} texts on {facts['machine']['device']}"
-        draw_chart(results, settings.chart, title=title, stream=stream)
+        with _told_if_unwritable(settings.chart):
+            draw_chart(results, settings.chart, title=title, stream=stream)
+
+
+@contextmanager
+def _told_if_unwritable(path: Path) -> Iterator[None]:
+    """Raise a ValueError if a file cannot be written inside the block."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(Errors.P725.format(path=path, error=error)) from error
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from wasabi import msg
 
 import spacy_padellm
 from spacy_padellm.errors import Errors
-from spacy_padellm.writable import exit_if_unwritable, make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable, write_whole
 
 CONFIGS = {
     "train": "a small model from scratch, on a CPU",
@@ -47,7 +47,7 @@ def init_config_cli(
     except ValueError as error:
         msg.fail(str(error), exits=1)
     with exit_if_unwritable(path):
-        path.write_text(config, "utf8")
+        write_whole(path, config.encode())
     msg.good(f"Config: {path}")
     msg.text(
         f"Train with: python -m spacy train {path} --output training "

@@ -38,6 +38,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.progress import count_progress
 from spacy_padellm.text.labels import LABELS_KEY
 from spacy_padellm.text.tokenizing import TokenizingError
+from spacy_padellm.writable import check_writable, write_whole
 
 Reader = Callable[[Path], Iterator[CorpusRecord | BadLine]]
 
@@ -121,6 +122,10 @@ def convert(
         raise ConversionError(Errors.P211.format(path=target))
     if flat and spans_key != SPANS_KEY:
         raise ConversionError(Errors.P728)
+    try:
+        check_writable(target, inputs=[source])
+    except ValueError as error:
+        raise ConversionError(str(error)) from error
     nlp = blank_pipeline(lang)
     readers = _readers(lang=lang, tag_column=tag_column, token_column=token_column)
     report = ConversionReport()
@@ -194,8 +199,11 @@ def _write(docs: list[Doc], target: Path, *, store_user_data: bool) -> None:
     attrs = ["ENT_IOB", "ENT_TYPE"]
     corpus = DocBin(attrs=attrs, docs=docs, store_user_data=store_user_data)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        corpus.to_disk(target)
+        content = corpus.to_bytes()
+    except ValueError as error:  # spaCy's E870
+        raise ConversionError(Errors.P920.format(path=target)) from error
+    try:
+        write_whole(target, content)
     except OSError as error:
         raise ConversionError(Errors.P213.format(path=target, error=error)) from error
 

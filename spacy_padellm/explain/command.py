@@ -9,7 +9,7 @@ import typer
 from wasabi import msg
 
 from spacy_padellm.analysis.arguments import ModelArgument
-from spacy_padellm.writable import exit_if_unwritable, make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable, write_whole
 
 
 def explain_cli(
@@ -61,5 +61,5 @@ def explain_cli(
     msg.good(f"Entities: {entities or 'none'}")
     if output is not None:
         with exit_if_unwritable(output):
-            output.write_text(draw(traces), "utf8")
+            write_whole(output, draw(traces).encode())
         msg.good(f"Drawn in {output}")

@@ -12,7 +12,7 @@ from wasabi import msg
 
 from spacy_padellm.analysis.arguments import ModelArgument
 from spacy_padellm.errors import Errors, Warnings
-from spacy_padellm.writable import exit_if_unwritable, make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable, write_whole
 
 
 def show_cli(
@@ -60,7 +60,7 @@ def show_cli(
     if bad:
         msg.warn(Warnings.W230.format(n=len(bad), first=bad[0]))
     with exit_if_unwritable(output):
-        output.write_text(page, "utf8")
+        write_whole(output, page.encode())
     msg.good(f"{len(texts)} text(s): {output}")
     if open_page:
         webbrowser.open(output.resolve().as_uri())

@@ -9,6 +9,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from spacy_padellm.writable import write_whole
+
 
 class Tool(str, Enum):
     """The tool that will read the suggestions: prodigy, label_studio or doccano."""
@@ -52,7 +54,7 @@ def write_suggestions(
     ]
     is_list = path.suffix == ".json"
     content = f"[{','.join(rows)}]\n" if is_list else "".join(f"{r}\n" for r in rows)
-    path.write_text(content, "utf8", newline="\n")
+    write_whole(path, content.encode())
 
 
 def _prodigy(suggestion: Suggestion, model: str) -> dict[str, Any]:

@@ -176,6 +176,37 @@ def test_corpora_target_that_cannot_be_written_is_an_error(tmp_path):
         run(tmp_path / "a.jsonl", target="a.jsonl/out.spacy")
 
 
+def test_corpora_target_is_checked_before_the_input_is_read(tmp_path):
+    (tmp_path / "a.spacy").write_text("no JSON", encoding="utf-8")
+    with pytest.raises(ConversionError, match="is read by this command"):
+        run(tmp_path / "a.spacy", target="a.spacy")
+
+
+@pytest.mark.parametrize(
+    ("broken", "error", "message"),
+    [
+        ("os.fsync", OSError(28, "No space left"), "Cannot write .*No space left"),
+        ("spacy.tokens.DocBin.to_bytes", ValueError("too large"), "in several parts"),
+        ("spacy.tokens.DocBin.to_bytes", KeyboardInterrupt(), "^$"),
+    ],
+    ids=["full", "large", "stopped"],
+)
+def test_corpora_old_target_stays_when_the_new_one_fails(
+    tmp_path, monkeypatch, broken, error, message
+):
+    def fail(*_):
+        raise error
+
+    target = tmp_path / "gold.spacy"
+    (tmp_path / "a.jsonl").write_text(GOOD, encoding="utf-8")
+    target.write_bytes(b"old")
+    monkeypatch.setattr(broken, fail)
+    with pytest.raises((ConversionError, KeyboardInterrupt), match=message):
+        run(tmp_path / "a.jsonl", target="gold.spacy")
+    assert target.read_bytes() == b"old"
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "a.jsonl", target]
+
+
 def test_corpora_flat_overlap_is_an_error_with_its_line(tmp_path):
     nested = '{"text": "LA Times", "spans": [[0, 8, "ORG"], [0, 2, "LOC"]]}\n'
     (tmp_path / "a.jsonl").write_text(GOOD + nested, encoding="utf-8")

@@ -14,7 +14,7 @@ from spacy_padellm.analysis.options import parse_labels
 from spacy_padellm.errors import Warnings
 from spacy_padellm.progress import count_progress
 from spacy_padellm.text.renaming import parse_renaming
-from spacy_padellm.writable import exit_if_unwritable, make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable, write_whole
 
 if TYPE_CHECKING:
     from spacy_padellm.analysis.analyze.run import AnalysisResult
@@ -89,13 +89,13 @@ def analyze_cli(
     if json_path is not None:
         figures = {**_facts(model, data, corpus, result), **to_dict(result.analysis)}
         with exit_if_unwritable(json_path):
-            json_path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+            write_whole(json_path, f"{json.dumps(figures, indent=2)}\n".encode())
         msg.good(f"Figures: {json_path}")
     if html_path is not None:
         title, facts = f"Errors of {model} on {data.stem}", [summary, *notes]
         page = make_page(result.analysis, result.examples, title=title, facts=facts)
         with exit_if_unwritable(html_path):
-            html_path.write_text(page, "utf8")
+            write_whole(html_path, page.encode())
         msg.good(f"Page: {html_path}")
 
 

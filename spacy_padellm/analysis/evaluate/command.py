@@ -13,7 +13,7 @@ from wasabi import msg
 
 from spacy_padellm.analysis.arguments import ModelArgument
 from spacy_padellm.errors import Errors
-from spacy_padellm.writable import exit_if_unwritable, make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable, write_whole
 
 PARTS = ("p", "r", "f")
 
@@ -58,7 +58,7 @@ def evaluate_cli(
     msg.info(f"{scores['speed']:.0f} words a second")
     if output is not None:
         with exit_if_unwritable(output):
-            output.write_text(json.dumps(scores, indent=2) + "\n", "utf8")
+            write_whole(output, f"{json.dumps(scores, indent=2)}\n".encode())
         msg.good(f"Scores: {output}")
 
 

@@ -14,7 +14,7 @@ from spacy_padellm.analysis.arguments import JsonOption, ModelArgument, RenameOp
 from spacy_padellm.analysis.options import AnalysisError, parse_promise
 from spacy_padellm.errors import Errors
 from spacy_padellm.text.renaming import parse_renaming
-from spacy_padellm.writable import exit_if_unwritable, make_writable
+from spacy_padellm.writable import exit_if_unwritable, make_writable, write_whole
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -91,7 +91,7 @@ def tune_cli(
     msg.good(f"Pipeline: {output}")
     if json_path is not None:
         with exit_if_unwritable(json_path):
-            json_path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+            write_whole(json_path, f"{json.dumps(figures, indent=2)}\n".encode())
 
 
 def _read_corpora(

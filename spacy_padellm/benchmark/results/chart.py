@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from spacy_padellm.benchmark.measuring.measure import Measurement
 from spacy_padellm.errors import Errors
+from spacy_padellm.writable import write_whole
 
 
 def check_matplotlib() -> None:
@@ -52,7 +54,9 @@ def draw_chart(
         if (rate := result.texts_a_second) is not None
     }
     _bars(right, streams, f"texts a second, {stream} (more is better)")
-    figure.savefig(path, format="png", dpi=120)
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    write_whole(path, content.getvalue())
 
 
 def _bars(axes: Any, values: dict[str, float], label: str) -> None:
