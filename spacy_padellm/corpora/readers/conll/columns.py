@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from spacy_padellm.corpora.tokens.tags import TAG, capital_tag
+from spacy_padellm.corpora.tokens.tags import TAG, capital_tag, split_tag
 
 DOCSTART = "-DOCSTART-"
 
@@ -88,6 +88,15 @@ class ColumnLayout:
         tag = capital_tag(tag) if self.small else tag
         tag = "O" if tag == self.outside else tag
         return f"I-{tag}" if self.bare and tag != "O" else tag
+
+    def labels(self, row: list[str]) -> set[str]:
+        """The labels of a token.
+
+        row (list[str]): The columns of its line, for which `problem` is None.
+        RETURNS (set[str]): The labels; none, if it is outside mentions.
+        """
+        parts = (p for x in self.tags for p in split_tag(self.tag(row, x)))
+        return {part[2:] for part in parts if part != "O"}
 
     def set_tag(self, row: list[str], column: int, tag: str) -> None:
         """Change the tag of a token.

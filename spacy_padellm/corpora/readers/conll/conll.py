@@ -77,6 +77,7 @@ def _sentences(
 ) -> Iterator[Sentence]:
     """Group lines into sentences, without comments, header and document starts."""
     sentence = Sentence()
+    known = _other_labels([line for _, line in lines], layout)
     for number, line in [*lines, (0, "")]:
         row = split_columns(line, tabs=layout.tabs)
         is_header = number == 1 and layout.is_header(row)
@@ -84,12 +85,34 @@ def _sentences(
             if sentence.rows:
                 yield sentence
             sentence = Sentence()
-        elif may_be_comment(line) and layout.problem(row):
+        elif may_be_comment(line) and _is_comment(row, layout, known):
             key, _, value = line[1:].partition("=")
             if key.strip() == "text":
                 sentence.text = value.strip()
         else:
             sentence.rows.append((number, row))
+
+
+def _other_labels(lines: list[str], layout: ColumnLayout) -> set[str]:
+    """The labels of the lines that are no comments, if there may be comments."""
+    others = [line for line in lines if not may_be_comment(line)]
+    if len(others) == len(lines):
+        return set()
+    rows = (split_columns(line, tabs=layout.tabs) for line in others)
+    good = (row for row in rows if not layout.problem(row))
+    return {label for row in good for label in layout.labels(row)}
+
+
+def _is_comment(row: list[str], layout: ColumnLayout, known: set[str]) -> bool:
+    """Whether a line that may be a comment is one.
+
+    The last word of a comment may look like a tag, but has no label of other lines.
+    """
+    if layout.problem(row):
+        return True
+    # no comment has B- or I- behind a tab
+    is_sure = layout.tabs and not layout.bare
+    return not is_sure and not layout.labels(row) <= known
 
 
 def _surface(
