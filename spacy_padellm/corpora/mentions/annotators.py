@@ -17,7 +17,7 @@ USER_KEYS = ("user", "annotator", "created_by")
 
 HASH = "_input_hash"  # of Prodigy: sessions of several annotators are in one file
 NUMBER = "id"  # of doccano, which writes a file for each annotator
-TASK = "task"  # of Label Studio, which writes a row for each annotator
+TASK = "task"  # of Label Studio, which may write a row or a file for each annotator
 
 FileItem = tuple[Path, CorpusRecord | BadLine]
 

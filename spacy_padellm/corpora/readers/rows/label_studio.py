@@ -70,7 +70,7 @@ def read_task(row: dict[str, Any], line: int) -> CorpusRecord:
             f"{len(kept)} annotations that differ; keep one of them in Label Studio, "
             "or mark it as ground truth"
         )
-    return _record(row["data"], found[0], line)
+    return _numbered(_record(row["data"], found[0], line), row)
 
 
 def read_min_row(row: dict[str, Any], line: int) -> CorpusRecord:
@@ -89,11 +89,15 @@ def read_min_row(row: dict[str, Any], line: int) -> CorpusRecord:
         if isinstance(region, dict) and "start" in region
         for mention in _region(region)
     ]
-    record = _record(row, mentions, line)
+    return _numbered(_record(row, mentions, line), row)
+
+
+def _numbered(record: CorpusRecord, row: dict[str, Any]) -> CorpusRecord:
+    """A record with the number of its task, which may be in other rows and files."""
     task = row.get("id")
-    if not isinstance(task, str | int):
-        return record
-    return replace(record, example=(TASK, task))
+    return (
+        replace(record, example=(TASK, task)) if isinstance(task, str | int) else record
+    )
 
 
 def _results(results: Any) -> list[SourceMention]:
