@@ -118,14 +118,9 @@ def convert(
     RETURNS (ConversionReport): The counts of what was written and left out.
     RAISES (ConversionError): If nothing useful can be written.
     """
-    if target.suffix != ".spacy" or target.is_dir():
-        raise ConversionError(Errors.P211.format(path=target))
+    _check_target(source, target)
     if flat and spans_key != SPANS_KEY:
         raise ConversionError(Errors.P728)
-    try:
-        check_writable(target, inputs=[source])
-    except ValueError as error:
-        raise ConversionError(str(error)) from error
     nlp = blank_pipeline(lang)
     readers = _readers(lang=lang, tag_column=tag_column, token_column=token_column)
     report = ConversionReport()
@@ -151,6 +146,16 @@ def convert(
             doc.user_data[LABELS_KEY] = sorted(report.labels)
     _write(docs, target, store_user_data=own_labels)
     return report
+
+
+def _check_target(source: Path, target: Path) -> None:
+    """Check, before the work, that the target can be written without a loss."""
+    if target.suffix != ".spacy" or target.is_dir():
+        raise ConversionError(Errors.P211.format(path=target))
+    try:
+        check_writable(target, inputs=[source])
+    except ValueError as error:
+        raise ConversionError(str(error)) from error
 
 
 def _rename(

@@ -25,6 +25,7 @@ BETWEEN_VALUES = re.compile(r"[\s,]*")
 BOM = "\ufeff"
 # a small compressed file may be larger than the memory
 UNREADABLE = (OSError, EOFError, MemoryError, lzma.LZMAError, zlib.error)
+BROKEN = (ValueError, RecursionError)  # the errors of JSON
 START = 4096  # bytes that show what a file is
 
 
@@ -119,25 +120,29 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadLine]:
     """
     lines = read_lines(path)
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    first = _parse(filled[0][1]) if filled else None
-    # one line may be a list of items; many lines that are no values are one value
-    if len(filled) == 1 or isinstance(first, ValueError | RecursionError):
-        text = "\n".join(lines)
-        whole = _parse(text)
-        is_one = not isinstance(whole, ValueError | RecursionError)
-        items = _items(whole) if is_one else _parse_stream(text)
-        if is_one or items:
-            yield from enumerate(items, start=1)
+    # one line may be a list of items; if the first is no value, the file may be one
+    if len(filled) == 1 or (filled and isinstance(_parse(filled[0][1]), BROKEN)):
+        values = _file_values("\n".join(lines))
+        if isinstance(values, list):
+            yield from enumerate(values, start=1)
             return
         if not any(isinstance(_parse(line), dict) for _, line in filled):
-            yield BadLine(path, 0, f"not JSON: {whole}")
+            yield BadLine(path, 0, f"not JSON: {values}")
             return
     for number, line in filled:
         value = _parse(line)
-        if isinstance(value, ValueError | RecursionError):
+        if isinstance(value, BROKEN):
             yield BadLine(path, number, f"not one JSON value a line: {value}")
         else:
             yield number, value
+
+
+def _file_values(text: str) -> list[Any] | Exception:
+    """The values of a file that has no value on each line; the error, if none."""
+    whole = _parse(text)
+    if isinstance(whole, BROKEN):
+        return _parse_stream(text) or whole
+    return _items(whole)
 
 
 def _items(whole: Any) -> list[Any]:
@@ -157,7 +162,7 @@ def _parse_stream(text: str) -> list[Any]:
             value, end = decoder.raw_decode(text, place)
             values.append(value)
             place = _skipped(text, end)
-    except (ValueError, RecursionError):
+    except BROKEN:
         return []
     return values
 
@@ -172,5 +177,5 @@ def _parse(text: str) -> Any:
     """Parse JSON; the error, if it is none."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except BROKEN as error:
         return error

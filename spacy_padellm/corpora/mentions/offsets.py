@@ -47,17 +47,17 @@ def char_spans(
     """
     extra = int(inclusive)
     plain = list(range(len(text) + 1))
-    spans = [_locate(plain, mention, extra) for mention in mentions]
-    if all(_fits(text, *pair) for pair in zip(spans, mentions, strict=True)):
-        return tuple(span for span in spans if span), ()
+    spans = _locate_all(text, mentions, plain, extra=extra, exactly=False)
+    if spans is not None:
+        return spans, ()
     if any(mention.string is not None for mention in mentions):
         for note, characters in _countings(text):
             for more in (extra, 1 - extra):
-                spans = [_locate(characters, mention, more) for mention in mentions]
-                pairs = zip(spans, mentions, strict=True)
-                if all(_fits(text, *pair, exactly=True) for pair in pairs):
-                    notes = (note or Warnings.W204,) * len(mentions)
-                    return tuple(span for span in spans if span), notes
+                spans = _locate_all(
+                    text, mentions, characters, extra=more, exactly=True
+                )
+                if spans is not None:
+                    return spans, (note or Warnings.W204,) * len(mentions)
     raise ValueError(_problem(text, mentions, extra=extra))
 
 
@@ -98,6 +98,24 @@ def _repeat(text: str, sizes: list[int]) -> list[int]:
     return [i for i, size in enumerate(sizes) for _ in range(size)] + [len(text)]
 
 
+def _locate_all(
+    text: str,
+    mentions: Sequence[SourceMention],
+    characters: list[int],
+    *,
+    extra: int,
+    exactly: bool,
+) -> tuple[CharSpan, ...] | None:
+    """The spans of all mentions in one way to count; None if one does not fit."""
+    spans: list[CharSpan] = []
+    for mention in mentions:
+        span = _locate(characters, mention, extra)
+        if span is None or not _fits(text, span, mention, exactly=exactly):
+            return None
+        spans.append(span)
+    return tuple(spans)
+
+
 def _locate(
     characters: list[int], mention: SourceMention, extra: int
 ) -> CharSpan | None:
@@ -109,14 +127,12 @@ def _locate(
 
 
 def _fits(
-    text: str, span: CharSpan | None, mention: SourceMention, *, exactly: bool = False
+    text: str, span: CharSpan, mention: SourceMention, *, exactly: bool = False
 ) -> bool:
-    """Whether a span is within the text and has the mention's string.
+    """Whether a span has the mention's string.
 
     If it must fit exactly, the blanks at the edges must be there in both.
     """
-    if span is None:
-        return False
     if mention.string is None:
         return True
     found = text[span[0] : span[1]]

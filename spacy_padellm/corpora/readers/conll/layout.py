@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from spacy_padellm.corpora.readers.conll.columns import (
@@ -39,6 +40,20 @@ BRACKETS = re.compile(r"(\([\w-]+)*\*\)*|\([\w-]+\)")
 NAME_KEYS = ("ner", "ne", "tag", "entity", "name")
 
 
+@dataclass(frozen=True, slots=True)
+class TagColumns:
+    """The columns of tags, and how they are written.
+
+    columns (list[int]): The columns, from 0; empty if there are none.
+    key (str | None), bare (bool), outside (str): As in `ColumnLayout`.
+    """
+
+    columns: list[int]
+    key: str | None = None
+    bare: bool = False
+    outside: str = "O"
+
+
 def find_layout(
     path: Path,
     lines: list[str],
@@ -58,48 +73,56 @@ def find_layout(
     RETURNS (ColumnLayout): The columns.
     RAISES (ConversionError): If there are no such columns.
     """
-    data = [x for x in lines if x.strip() and not may_be_comment(x)]
-    tabs = 2 * sum("\t" in line for line in data) > len(data)
-    rows = [split_columns(line, tabs=tabs) for line in data if DOCSTART not in line]
-    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
-    columns = list(zip(*(row for row in rows if len(row) == width), strict=True))
+    tabs, columns = _read_columns(lines)
+    width = len(columns)
     small = {i for i, values in enumerate(columns) if has_small_tags(values)}
     columns = [
         tuple(map(capital_tag, values)) if i in small else values
         for i, values in enumerate(columns)
     ]
     candidates = range(width) if tag_column is None else [tag_column % max(width, 1)]
-    tags = _name_columns(columns, candidates, strict=True)
-    key, bare, outside = None, False, "O"
-    if not tags:
-        tags, outside = _sparse_tags(columns, candidates)
-    if not tags:
-        tags, key, bare = _other_tags(path, columns, candidates)
-        tags = tags or _name_columns(columns, candidates, strict=False)
-    if tag_column is None and (width < 2 or not tags):
-        if any(map(_are_brackets, columns)):
-            raise ConversionError(Errors.P720.format(path=path))
-        raise ConversionError(Errors.P209.format(path=path))
-    tag = (tags or [0])[-1] if tag_column is None else tag_column
-    token = token_column
-    if token is None:
-        token = _token_column(columns, tags or [tag % max(width, 1)])
+    found = _find_tags(path, columns, [i for i in candidates if i < width])
+    if tag_column is None and (width < 2 or not found.columns):
+        brackets = any(map(_are_brackets, columns))
+        message = Errors.P720 if brackets else Errors.P209
+        raise ConversionError(message.format(path=path))
+    tag = found.columns[-1] if tag_column is None else tag_column
+    others = found.columns or candidates
+    token = _token_column(columns, others) if token_column is None else token_column
     _check_columns(path, tag=tag, token=token, width=width)
-    token, tag = token % width, tag % width
-    tag_columns = tuple(column for column in tags if column != token) or (tag,)
-    numbered = 0 not in (token, *tag_columns) and _mostly(NUMBER, columns[0])
+    token %= width
+    tags = tuple(x for x in found.columns if x != token) or (tag % width,)
     return ColumnLayout(
         tabs,
         width,
         token,
-        tag_columns,
-        numbered,
-        key=key,
-        bare=bare,
-        outside=outside,
-        small=not small.isdisjoint(tag_columns),
+        tags,
+        numbered=0 not in (token, *tags) and _mostly(NUMBER, columns[0]),
+        key=found.key,
+        bare=found.bare,
+        outside=found.outside,
+        small=not small.isdisjoint(tags),
         language=_language(columns[token]),
     )
+
+
+def _read_columns(lines: Sequence[str]) -> tuple[bool, list[tuple[str, ...]]]:
+    """Whether there are tabs between the columns, and the values of each."""
+    data = [x for x in lines if x.strip() and not may_be_comment(x)]
+    tabs = 2 * sum("\t" in line for line in data) > len(data)
+    rows = [split_columns(line, tabs=tabs) for line in data if DOCSTART not in line]
+    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+    return tabs, list(zip(*(row for row in rows if len(row) == width), strict=True))
+
+
+def _find_tags(
+    path: Path, columns: list[tuple[str, ...]], candidates: Sequence[int]
+) -> TagColumns:
+    """Find the columns of tags, of the surest kind that there is."""
+    if names := _name_columns(columns, candidates, strict=True):
+        return TagColumns(names)
+    found = _sparse_tags(columns, candidates) or _other_tags(path, columns, candidates)
+    return found or TagColumns(_name_columns(columns, candidates, strict=False))
 
 
 def _language(tokens: Sequence[str]) -> str:
@@ -132,7 +155,7 @@ def _name_columns(
     Strictly, a column with more labels alone than tags is none, although most of its
     values are "O".
     """
-    tags = [i for i in candidates if i < len(columns) and _mostly(TAG, columns[i])]
+    tags = [i for i in candidates if _mostly(TAG, columns[i])]
     if strict:
         tags = [i for i in tags if not _has_bare_labels(columns[i])]
     names = [i for i in tags if not is_chunks(set(filter(TAG.fullmatch, columns[i])))]
@@ -150,31 +173,32 @@ def _has_bare_labels(values: Sequence[str]) -> bool:
 
 def _sparse_tags(
     columns: list[tuple[str, ...]], candidates: Sequence[int]
-) -> tuple[list[int], str]:
+) -> TagColumns | None:
     """The column where tokens outside mentions have "_" or "-", and which of them."""
-    for i in reversed([i for i in candidates if i < len(columns)]):
+    for i in reversed(candidates):
         others = {x for x in columns[i] if x == "O" or not TAG.fullmatch(x)}
         if len(others) == 1 and others <= {"_", "-"} and others != set(columns[i]):
-            return [i], others.pop()
-    return [], "O"
+            return TagColumns([i], outside=others.pop())
+    return None
 
 
 def _other_tags(
     path: Path, columns: list[tuple[str, ...]], candidates: Sequence[int]
-) -> tuple[list[int], str | None, bool]:
-    """The column of tags after a key, or of labels alone: column, key, whether bare."""
-    for i in reversed([i for i in candidates if i < len(columns)]):
+) -> TagColumns | None:
+    """The column of tags after a key, or of labels alone."""
+    for i in reversed(candidates):
         if found := _find_key(path, columns[i]):
-            return [i], *found
-    for i in reversed([i for i in candidates if i < len(columns)]):
+            key, bare = found
+            return TagColumns([i], key=key, bare=bare)
+    for i in reversed(candidates):
         values = [x for x in columns[i] if not HEADER.fullmatch(x) or x == "O"]
         if not is_bare(values) or len(columns) < 2:
             continue
         labels = set(values) - {"O"}
         if labels and all(map(BACKWARD.fullmatch, labels)):
             raise ConversionError(Errors.P215.format(path=path, tag=min(labels)))
-        return [i], None, True
-    return [], None, False
+        return TagColumns([i], bare=True)
+    return None
 
 
 def _find_key(path: Path, cells: Sequence[str]) -> tuple[str, bool] | None:
