@@ -40,6 +40,10 @@ class MasterWeights:
         if quantized:
             self.publish()
 
+    def is_of(self, model: nn.Module) -> bool:
+        """Whether these are the weights of a model, and not of a copy of it."""
+        return self._model is model
+
     def named(self) -> dict[str, torch.Tensor]:
         """The float32 weights by the names of their parameters."""
         return self._masters

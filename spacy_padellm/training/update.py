@@ -82,6 +82,8 @@ def add_update(
         _enable_checkpointing(lm.model)
     if updates.masters is None:
         updates.masters = _make_masters(lm, settings)
+    elif not updates.masters.is_of(lm.model):
+        _follow_copy(updates, lm, settings)
     trees, tags = _make_trees(
         lm, golds, decoder=decoder, prompt=prompt, settings=settings
     )
@@ -220,6 +222,21 @@ def set_state(
         optimizer.load_state_dict(optimizer_state)
     lm.tags = TaughtTags.from_dict(state["tags"])
     _set_random_states(lm.device, state["random"])
+
+
+def _follow_copy(
+    updates: Updates, lm: LanguageModel, settings: TrainingSettings
+) -> None:
+    """Let updates that were copied with a quantized model train that copy.
+
+    Such a model is pickled by itself, so what was copied beside it is not its own.
+    """
+    state = get_state(updates, lm) if updates.optimizers else None
+    updates.masters, updates.optimizers, updates.weight = None, (), 0.0
+    if state is None:
+        updates.masters = _make_masters(lm, settings)
+    else:
+        set_state(updates, state, lm, settings=settings)
 
 
 def _random_states(device: torch.device) -> dict[str, torch.Tensor]:

@@ -222,6 +222,17 @@ def test_component_quantized_adapter_is_saved(tmp_path: Path, way: str) -> None:
 
 
 @needs_bitsandbytes
+@pytest.mark.parametrize("way", ["pickle", "deepcopy"])
+def test_component_quantized_adapter_that_is_copied_learns_on(way: str) -> None:
+    nlp = quantized(lora=LORA)
+    train(nlp, steps=2)
+    other = COPIES[way](nlp)
+    losses = [train(n, steps=4, rate=0.05) for n in (nlp, other)]
+    assert losses[0][1:] != pytest.approx(losses[0][:1] * 3, rel=0.01)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@needs_bitsandbytes
 def test_component_quantized_adapter_learns_new_tokens(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     (tmp_path / "base").mkdir()

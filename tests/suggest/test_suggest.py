@@ -234,16 +234,16 @@ def exported(rows: list[dict[str, Any]], tool: Tool) -> list[dict[str, Any]]:
     if tool is Tool.prodigy:
         return [{**row, "answer": "accept", "_view_id": "ner_manual"} for row in rows]
     if tool is Tool.doccano:
-        return [{**row, "id": 1, "Comments": []} for row in rows]
+        return [{**row, "id": i, "Comments": []} for i, row in enumerate(rows)]
     return [
         {
             **row,
-            "id": 1,
+            "id": number,
             "annotations": [
                 {"result": row["predictions"][0]["result"], "was_cancelled": False}
             ],
         }
-        for row in rows
+        for number, row in enumerate(rows)
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 import spacy
 from helpers import NAME, NESTED, TEXT, gold_examples, trained
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span, SpanGroup
 
 from spacy_padellm.text.moved import move_spans
 
@@ -21,6 +21,22 @@ def merging(*later: str) -> Language:
     for name in ("merge_entities", *later):
         nlp.add_pipe(name)
     return nlp
+
+
+def at_the_end(nlp: Language) -> Doc:
+    """A Doc that ends with a mention of two words, after later components."""
+    doc = nlp.make_doc("Acme hired Anna Smith")
+    doc.ents = [Span(doc, 2, 4, "PER")]
+    attrs = {
+        "scores": [1.0],
+        "statuses": ["found"],
+        "places": [[11, 21, "PER"]],
+        "dropped": [],
+    }
+    doc.spans["padellm"] = SpanGroup(doc, attrs=attrs, spans=list(doc.ents))
+    for name, pipe in nlp.pipeline:
+        doc = doc if name == NAME else pipe(doc)
+    return doc
 
 
 def mentions(doc: Doc) -> list[tuple[str, str, float]]:
@@ -75,11 +91,10 @@ def test_moved_spans_of_others_are_left_alone() -> None:
 
 
 def test_moved_spans_are_needed_to_save_a_doc() -> None:
-    text = "Acme hired Anna Smith"
     with pytest.raises(IndexError, match="E035"):
-        pickle.dumps(merging()(text))
-    doc = merging(MOVE)(text)
-    assert pickle.loads(pickle.dumps(doc)).text == text
+        pickle.dumps(at_the_end(merging()))
+    doc = at_the_end(merging(MOVE))
+    assert pickle.loads(pickle.dumps(doc)).text == doc.text
     data = DocBin(store_user_data=True, docs=[doc]).to_bytes()
     (read,) = DocBin(store_user_data=True).from_bytes(data).get_docs(doc.vocab)
     assert mentions(read) == mentions(doc)
@@ -89,7 +104,7 @@ def test_moved_spans_are_written_by_annotate() -> None:
     pytest.importorskip("pyarrow")
     from spacy_padellm.annotate.writers import WRITERS
 
-    doc = merging()("Acme hired Anna Smith")
+    doc = at_the_end(merging())
     assert mentions(WRITERS["spacy"].keep(doc))[-1][:2] == ("Anna Smith", "PER")
 
 
