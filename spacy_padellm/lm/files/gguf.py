@@ -142,7 +142,8 @@ def read_gguf_tokenizer(file: Path) -> Any:
             with _apart(file) as folder:
                 read = AutoTokenizer.from_pretrained(folder, gguf_file=file.name)
             # transformers takes <s> for the end, and does not ask what texts start with
-            return _wrap(_started(read.backend_tokenizer, fields), fields)
+            tokenizer = _with_unknown(read.backend_tokenizer, fields)
+            return _wrap(_started(tokenizer, fields), fields)
     pre = fields.get("pre", "default")
     if pre not in _PATTERNS and pre not in _SINGLE_DIGITS:
         raise ValueError(Errors.P186.format(path=file, pre=pre))
@@ -197,6 +198,15 @@ def _byte_level_bpe(fields: _Fields, pre: str) -> Tokenizer:
             if kind in {_CONTROL, _USER_DEFINED}
         ]
     )
+    return tokenizer
+
+
+def _with_unknown(tokenizer: Tokenizer, fields: _Fields) -> Tokenizer:
+    """Let characters without tokens be `<unk>`: transformers 5 drops them."""
+    number = fields.number("unknown")
+    lacks = isinstance(tokenizer.model, models.BPE) and not tokenizer.model.unk_token
+    if number is not None and lacks:
+        tokenizer.model.unk_token = tokenizer.id_to_token(number)
     return tokenizer
 
 
