@@ -245,7 +245,8 @@ class Errors:
     )
     P941 = (
         "Weights are trained with AdamW, but [training.optimizer] asks for {kind}. Set "
-        '@optimizers = "Adam.v1" and L2_is_weight_decay = true.'
+        '@optimizers = "Adam.v1", beta1 = 0.9, beta2 = 0.98 and L2_is_weight_decay = '
+        "true."
     )
     P131 = (
         "The model takes {size:.1f} GiB, but to_bytes can hold at most 4 GiB. Save it "
@@ -345,9 +346,9 @@ class Errors:
         "begun with."
     )
     P940 = (
-        "The checkpoint holds {done} steps. While they are skipped the scores stay the "
-        "same, so patience = {patience} would end the run before it continues. Set "
-        "--training.patience to 0, or to more than {done}."
+        "While the {done} steps of the checkpoint are skipped the scores stay the "
+        "same, and spaCy counts them for its patience: the run would end early. "
+        "Continue it with --training.patience 0."
     )
 
     # Settings of the component

@@ -48,11 +48,13 @@ def _problem(path: Path) -> str | None:
     """Why a file cannot be written, if that is so."""
     if path.is_dir():
         return "it is a folder"
-    # a link leads to the folder where the file will be replaced
-    place = path.resolve() if path.is_file() else path
-    folder = next(parent for parent in place.parents if os.path.lexists(parent))
-    if not folder.is_dir():
-        return f"{folder} is no folder"
+    if path.exists() and not os.access(path, os.W_OK):
+        return "it is read-only"
+    # a link leads to the folder where the file will be
+    parents = path.resolve().parents
+    folder = next((parent for parent in parents if os.path.lexists(parent)), None)
+    if folder is None or not folder.is_dir():
+        return f"{folder or path.parent} is no folder"
     return None if os.access(folder, os.W_OK) else "its folder is read-only"
 
 
@@ -63,11 +65,11 @@ def write_whole(path: Path, content: bytes) -> None:
     content (bytes): What to write.
     RAISES (OSError): If it cannot be written. The old file is then as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
     path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".writing-{secrets.token_hex(8)}")
     try:
         with part.open("xb") as file:

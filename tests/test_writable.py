@@ -68,3 +68,30 @@ def test_writable_input_is_not_written(tmp_path: Path) -> None:
     (tmp_path / "link.json").symlink_to(tmp_path / "in.json")
     with pytest.raises(ValueError, match="is read by this command"):
         check_writable(tmp_path / "link.json", inputs=[tmp_path / "in.json"])
+
+
+def test_writable_read_only_file_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.json"
+    path.write_bytes(b"old")
+    # of root too, who may write what is read-only
+    monkeypatch.setattr("os.access", lambda place, mode: Path(place) != path)
+    with pytest.raises(ValueError, match="it is read-only"):
+        make_writable(path)
+
+
+def test_writable_drive_that_is_missing_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.path.lexists", lambda place: False)
+    with pytest.raises(ValueError, match="is no folder"):
+        check_writable(tmp_path / "out.json")
+
+
+def test_writable_link_to_a_new_folder_is_followed(tmp_path: Path) -> None:
+    link, target = tmp_path / "link.json", tmp_path / "new" / "out.json"
+    link.symlink_to(target)
+    make_writable(link)
+    write_whole(link, b"new")
+    assert target.read_bytes() == b"new"

@@ -111,8 +111,9 @@ class LanguageModel:
         RAISES (ValueError): If a part of it cannot be copied.
         """
         other = LanguageModel.__new__(LanguageModel)
-        state = self.__getstate__()
-        other.__setstate__(copied(state, device=device, shared=[self.tokenizer]))
+        with self.lock:  # a pass of another thread would be copied, too
+            state = self.__getstate__()
+            other.__setstate__(copied(state, device=device, shared=[self.tokenizer]))
         return other
 
     def pack_weights(self, *, int8: bool = False) -> None:

@@ -567,7 +567,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         It is that of the mean loss over all their targets, as of a single batch.
 
         sgd (Optimizer): The optimizer.
-        RAISES (ValueError): If `sgd` averages parameters.
+        RAISES (ValueError): If `sgd` averages parameters, or is no AdamW.
         """
         tell_total(sgd.schedules, self._steps)
         if self._updates.weight:

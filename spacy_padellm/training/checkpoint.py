@@ -66,10 +66,8 @@ class _Checkpoints:
 
     def _continue(self, pipe: Any) -> None:
         state = _read(self._file, self._run)
-        patience = self._run["training"].get("patience") or 0
-        if 0 < patience <= state["step"]:
-            message = Errors.P940.format(patience=patience, done=state["step"])
-            raise ValueError(message)
+        if state["step"] and self._run["training"].get("patience"):
+            raise ValueError(Errors.P940.format(done=state["step"]))
         try:
             pipe.set_training_state(state["training"])
         except (KeyError, TypeError, AttributeError, RuntimeError) as error:

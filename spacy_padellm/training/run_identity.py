@@ -12,8 +12,10 @@ from spacy.language import Language
 
 from spacy_padellm.lm.handle.stamp import base_models
 from spacy_padellm.lm.model_names import find_model
+from spacy_padellm.lm.task.config import FILE_NAME
+from spacy_padellm.lm.trust.code import has_model_suffix
 
-# "components", "corpora", "training" and "files": JSON values
+# JSON values, by the names in `_PARTS`
 Run: TypeAlias = dict[str, Any]
 
 _FACTORY = "padellm_ner"
@@ -21,7 +23,7 @@ _FACTORY = "padellm_ner"
 _FREE = {"max_steps", "max_epochs", "eval_frequency", "patience", "logger"}
 # settings of the component that decide what it is taught
 _TAUGHT = ("factory", "model", "labels", "prompt", "span_getter", "training", "layout")
-_PARTS = ("components", "corpora", "training", "files")
+_PARTS = ("components", "corpora", "training", "initialize", "files")
 _CHUNK = 1 << 20  # bytes
 
 
@@ -35,9 +37,15 @@ def run_of(nlp: Language) -> Run:
     """
     config = nlp.config.interpolate()
     training = {k: v for k, v in config["training"].items() if k != "before_update"}
-    run = {"components": config["components"], "corpora": config["corpora"]}
-    files = {name: _digest(paths) for name, paths in _files(config)}
-    whole: Run = json.loads(json.dumps({**run, "training": training, "files": files}))
+    files = [*_corpus_files(config), *_model_files(nlp)]
+    run = {
+        "components": config["components"],
+        "corpora": config["corpora"],
+        "training": training,
+        "initialize": config["initialize"].get("components", {}),
+        "files": {name: _digest(paths) for name, paths in files},
+    }
+    whole: Run = json.loads(json.dumps(run))
     return whole
 
 
@@ -77,38 +85,52 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """The values of nested sections, each with its name."""
     if isinstance(value, Mapping):
         for key, content in value.items():
-            # a file's name holds dots
-            end = ".content" if name == "files" else ""
             start = "" if name in ("", "files") else f"{name}."
-            yield from _flat(content, f"{start}{key}{end}")
+            yield from _flat(content, f"{start}{key}")
     else:
         yield name, value
 
 
-def _files(config: Mapping[str, Any]) -> Iterator[tuple[str, list[Path]]]:
-    """The files of training texts and of models: (name, paths)."""
+def _corpus_files(config: Mapping[str, Any]) -> Iterator[tuple[str, list[Path]]]:
+    """The files of the training texts: (name, paths)."""
     corpus = config["corpora"]
     for key in str(config["training"]["train_corpus"]).split(".")[1:]:
         corpus = corpus.get(key) or {}
     for key, value in _flat(corpus):
-        if isinstance(value, str) and not key.startswith("@"):
-            yield value, _inside(Path(value), deep=True)
-    for component in config["components"].values():
-        model: Any = component.get("model") or {}
-        if component.get("factory") == _FACTORY and model.get("name"):
-            path = find_model(model["name"])
-            if isinstance(path, Path):
-                folders = [path, *base_models(path)]
-                files = [file for folder in folders for file in _inside(folder)]
-                yield model["name"], files
+        if not isinstance(value, str) or key.startswith("@"):
+            continue
+        path = Path(value)
+        found = path.rglob("*") if path.is_dir() else [path]
+        # a missing one is told by its reader
+        files = [f for f in found if f.is_file() and not f.name.startswith(".")]
+        yield f"the texts of {value}", sorted(files)
 
 
-def _inside(path: Path, *, deep: bool = False) -> list[Path]:
-    """The files of a folder, or the file; none if it is missing, as is told later."""
-    if not path.is_dir():
-        return [path] if path.is_file() else []
-    found = path.rglob("*") if deep else path.iterdir()
-    return sorted(file for file in found if file.is_file())
+def _model_files(nlp: Language) -> Iterator[tuple[str, list[Path]]]:
+    """The files of the models that are trained: (name, paths)."""
+    components: list[tuple[str, Any]] = nlp.components
+    for name, pipe in components:
+        if nlp.get_pipe_meta(name).factory != _FACTORY:
+            continue
+        # the place that it was loaded from; the config may have another
+        place = pipe.handle.source.name
+        try:
+            path = find_model(place) if place else None
+        except ValueError:
+            continue  # its weights came with the pipeline
+        if isinstance(path, Path):
+            found = [file for p in (path, *base_models(path)) for file in _inside(p)]
+            yield f"the model of {name}", sorted(found)
+
+
+def _inside(model: Path) -> list[Path]:
+    """The files of a model, without its settings: thresholds may be tuned meanwhile."""
+    files = model.iterdir() if model.is_dir() else [model]
+    return [
+        file
+        for file in files
+        if file.is_file() and has_model_suffix(file.name) and file.name != FILE_NAME
+    ]
 
 
 def _digest(paths: list[Path]) -> str:

@@ -12,6 +12,8 @@ from spacy_padellm.errors import Errors, Warnings, logger
 
 # spaCy makes one update more than max_steps, and asks for the rate of the next
 _STEPS_AFTER_THE_END = 2
+# optimizers of spaCy that are no AdamW
+_OTHER_OPTIMIZERS = {"SGD.v1": "SGD", "RAdam.v1": "RAdam"}
 
 
 class WarmupCosine:
@@ -109,7 +111,7 @@ def check_training(training: Mapping[str, Any]) -> None:
 
     training (Mapping[str, Any]): The section `[training]`, without variables.
     RAISES (ValueError): If a count is not a whole number, at least 1, or a number of
-        the optimizer is out of its range, or it averages parameters.
+        the optimizer is out of its range, or it averages parameters or is no AdamW.
     """
     _check_counts(training)
     _check_optimizer(training.get("optimizer") or {})
@@ -146,6 +148,11 @@ def _check_optimizer(optimizer: Mapping[str, Any]) -> None:
             raise ValueError(message)
     if optimizer.get("use_averages"):
         raise ValueError(Errors.P124)
+    kind = _OTHER_OPTIMIZERS.get(str(optimizer.get("@optimizers")))
+    if optimizer.get("L2") and optimizer.get("L2_is_weight_decay") is False:
+        kind = kind or "L2 regularization in the gradient"
+    if kind is not None:
+        raise ValueError(Errors.P941.format(kind=kind))
 
 
 def _note_end(training: Mapping[str, Any]) -> None:

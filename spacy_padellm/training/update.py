@@ -41,6 +41,10 @@ class Updates:
     masters: MasterWeights | None = None
     optimizers: Sequence[torch.optim.Optimizer] = ()
 
+    def __reduce__(self) -> Any:
+        # copies and pickles of weights have no gradients
+        return _without_gradients, (self.masters, self.optimizers)
+
 
 def make_from_scratch(
     model: TreeModel, texts: Sequence[str], *, prompt: Prompt
@@ -171,7 +175,7 @@ def make_step(
     lm (LanguageModel): The model.
     sgd (thinc.api.Optimizer): `[training.optimizer]`, at its current step.
     settings (TrainingSettings): How the model is trained.
-    RAISES (ValueError): If `sgd` averages parameters.
+    RAISES (ValueError): If `sgd` averages parameters, or is no AdamW.
     """
     assert updates.masters is not None
     if not updates.optimizers:
@@ -222,6 +226,14 @@ def set_state(
         optimizer.load_state_dict(optimizer_state)
     lm.tags = TaughtTags.from_dict(state["tags"])
     _set_random_states(lm.device, state["random"])
+
+
+def _without_gradients(
+    masters: MasterWeights | None, optimizers: Sequence[torch.optim.Optimizer]
+) -> Updates:
+    if masters is not None:
+        masters.zero_grad()
+    return Updates(0.0, masters, optimizers)
 
 
 def _follow_copy(

@@ -233,7 +233,7 @@ class OneTokenNumbers(PromptTokens):
         return 12, len(generated) > 1
 
 
-@pytest.mark.parametrize("tagged", [False, True])
+@pytest.mark.parametrize("tagged", [0, 1, 2])
 @pytest.mark.parametrize(
     ("digits", "chances"),
     [
@@ -243,17 +243,17 @@ class OneTokenNumbers(PromptTokens):
     ],
 )
 def test_decoding_count_of_several_digits_keeps_its_mentions(
-    digits: list[str], chances: list[float], tagged: bool
+    digits: list[str], chances: list[float], tagged: int
 ) -> None:
     lm = make_lm("llama")
     prompt = OneTokenNumbers(PRESETS["paper-en"], lm.tokenizer)
     answer = [OneTokenNumbers.TWELVE]
     if len(digits) == 2:
         answer = [prompt.count_digits[0], prompt.count_digits[1]]
-    (branches,) = prompt.count_branches(["a text"], ["person"])
+    (branches,) = prompt.count_branches(["a text a"], ["person"])
     text = TreeText(
         prompt,
-        "a text",
+        "a text a",
         branches,
         labels={"PER": "person"},
         limits=Limits(32, 7),
@@ -261,16 +261,16 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(
         context=lm.context,
         forced=None,
         tags=TagSet([prompt.eos, 9], ["PER"], [], as_trained=True) if tagged else None,
-        tags_first=tagged,
+        tags_first=tagged > 0,
     )
-    if tagged:  # the first word is a mention, so the tags count one
+    if tagged:  # the first word is a mention, or the first and the last
         tags = np.log(np.full((len(text.request.tagged), 2), 0.5))
-        tags[0] = np.log([0.1, 0.9])
+        tags[[0, -1][:tagged]] = np.log([0.1, 0.9])
         assert text.advance(PassResult([], [], [], tags), draft_tokens=4)
     (end,) = lm.tokenizer("\n", add_special_tokens=False)["input_ids"]
     (word,) = lm.tokenizer("a", add_special_tokens=False)["input_ids"]
     passes = [[token] for token in [*answer, end]]
-    if tagged and chances[1] > 0.4:  # the tags' count is not the one that is chosen
+    if tagged == 2 or (tagged and chances[1] > 0.4):  # the tags guess no first digit
         passes[0].append(word)
     elif tagged:  # the first pass gives the token after the tags' count, too
         passes = [[*answer, word][:2], [end]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from spacy.util import load_config
 from spacy.vocab import Vocab
 
 from spacy_padellm.training.checkpoint import FILE_NAME
+from spacy_padellm.training.run_identity import run_of as run_of_pipeline
 
 CONFIG = Path(__file__).parents[2] / "configs" / "finetune.cfg"
 
@@ -117,7 +119,7 @@ def test_checkpoint_of_other_texts_is_an_error(corpus: Path, tmp_path: Path) -> 
     run(corpus, tmp_path / "run", steps=3)
     docs = list(DocBin().from_disk(corpus).get_docs(Vocab()))
     DocBin(docs=docs[1:]).to_disk(corpus)
-    with pytest.raises(ValueError, match=r"others: .*corpus\.spacy\.content\."):
+    with pytest.raises(ValueError, match=r"others: the texts of .*corpus\.spacy\."):
         run(corpus, tmp_path / "run", steps=3)
 
 
@@ -125,9 +127,51 @@ def test_checkpoint_of_another_base_model_is_an_error(
     corpus: Path, tmp_path: Path
 ) -> None:
     run(corpus, tmp_path / "run", steps=3)
-    (corpus.parent / "base" / "README.md").write_text("Another model.")
-    with pytest.raises(ValueError, match=r"others: .*base\.content\."):
+    weights = corpus.parent / "base" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match=r"others: the model of padellm_ner\."):
         run(corpus, tmp_path / "run", steps=3)
+
+
+def test_checkpoint_files_that_are_not_trained_on_do_not_matter(
+    corpus: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "train"
+    folder.mkdir()
+    shutil.copy(corpus, folder)
+    settings = {"paths.train": str(folder)}
+    run(corpus, tmp_path / "run", steps=3, **settings)
+    (folder / ".DS_Store").write_bytes(b"x")
+    (corpus.parent / "base" / "run.log").write_text("Notes.")
+    run(corpus, tmp_path / "run", steps=4, **settings)
+
+
+def test_checkpoint_of_other_labels_to_learn_is_an_error(
+    corpus: Path, tmp_path: Path
+) -> None:
+    names = [{NAME: {"new_labels": {"DRUG": name}}} for name in ("drug", "medicine")]
+    settings = [{"initialize.components": name} for name in names]
+    run(corpus, tmp_path / "run", steps=3, **settings[0])
+    with pytest.raises(ValueError, match=r"others: .*new_labels\.DRUG\."):
+        run(corpus, tmp_path / "run", steps=3, **settings[1])
+
+
+def test_checkpoint_of_a_sourced_component_needs_no_folder_of_its_base(
+    corpus: Path, tmp_path: Path
+) -> None:
+    initialised().to_disk(tmp_path / "pipeline")
+    config = tmp_path / "pipeline" / "config.cfg"
+    settings = load_config(config)
+    settings["components"][NAME]["model"] = {
+        "@architectures": "spacy-padellm.CausalLM.v1",
+        "name": str(tmp_path / "gone" / "model"),
+    }
+    settings.to_disk(config)
+    nlp = spacy.blank("en")
+    nlp.add_pipe(NAME, source=spacy.load(tmp_path / "pipeline"))
+    assert f"the model of {NAME}" in run_of_pipeline(nlp)["files"]
 
 
 @pytest.mark.parametrize(("total", "fits"), [(10, True), (None, False)])
@@ -140,14 +184,13 @@ def test_checkpoint_more_steps_fit_if_the_learning_rate_does_not_depend_on_them(
         run(corpus, tmp_path, steps=5, **settings)
 
 
-def test_checkpoint_patience_that_ends_before_the_steps_to_skip_is_an_error(
+def test_checkpoint_with_patience_is_not_continued(
     corpus: Path, tmp_path: Path
 ) -> None:
-    run(corpus, tmp_path, steps=4)
-    with pytest.raises(
-        ValueError, match=r"--training\.patience to 0, or to more than 3"
-    ):
-        run(corpus, tmp_path, steps=5, **{"training.patience": 3})
+    run(corpus, tmp_path, steps=4, **{"training.patience": 100})
+    with pytest.raises(ValueError, match=r"Continue it with --training\.patience 0"):
+        run(corpus, tmp_path, steps=5, **{"training.patience": 100})
+    run(corpus, tmp_path, steps=5)
 
 
 def test_checkpoint_is_not_written_before_the_first_annotated_text(

@@ -227,7 +227,7 @@ class CountGrower:
         digit (list[int]): The tokens of the most likely count; empty if that is 0.
         RETURNS (bool): Whether its mentions need another pass before they can start.
         """
-        if guess is not None and guess.count == count:
+        if guess is not None and guess.count == count and not digit:
             self._keep_guess(branch, count)
             return False
         branch.mentions, branch.generated = [], []
