@@ -20,7 +20,7 @@ def move_spans(doc: Doc) -> Doc:
         places = attrs.get("places")
         if places is None or len(places) != len(group):
             continue  # not written by the component, or changed since
-        kept, spans, dropped = [], [], list(attrs["dropped"])
+        kept, spans, dropped = [], [], list(attrs.get("dropped", ()))
         for number, (start, end, label) in enumerate(places):
             span = doc.char_span(start, end, label=label)
             if span is not None:

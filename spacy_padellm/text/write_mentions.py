@@ -52,23 +52,24 @@ def write_mentions(
     existing (Existing): Whether to overwrite or keep the Doc's entities, and its tokens
         that are blocked from being entities.
     promise (Promise | None): Its mentions are written to a span group of their own,
-        `promised_key(spans_key)`.
+        `promised_key(spans_key)`, whose `dropped` has those that match no tokens.
     alternatives (bool): Whether to add `alternatives` to the group's attrs: for each
         span a list of other spans that overlap it, with other labels or edges, the
         most probable first.
     document_memory (bool): Whether names that were found raise the scores of others;
         see `remember`.
     """
-    dropped = [(m.label, m.text, calibration(m.score)) for m in mentions.dropped]
+    dropped = [
+        _dropped(m.label, m.text, calibration(m.score)) for m in mentions.dropped
+    ]
     calibrated = _calibrated(mentions.spans, calibration)
     if document_memory:
         calibrated = remember(doc.text, calibrated, lowest_score)
     likely = [s for s in calibrated if s.score >= lowest_score(s.label)]
     order, lost = align_tokens(doc, likely, alignment_mode)
-    dropped += [(s.label, doc.text[s.start : s.end], s.score) for s in lost]
-    shown = [{"label": label, "text": text, "score": s} for label, text, s in dropped]
+    dropped += _lost(doc, lost)
     expected = expect_mentions(mentions.counts, calibrated, lowest_score)
-    attrs: dict[str, Any] = {"dropped": shown, "expected": expected}
+    attrs: dict[str, Any] = {"dropped": dropped, "expected": expected}
     if alternatives:
         alternative_spans = _calibrated(mentions.alternatives, calibration)
         others, _ = align_tokens(doc, alternative_spans, alignment_mode)
@@ -77,8 +78,8 @@ def write_mentions(
     if promise is not None:
         candidates = _calibrated(mentions.candidates, calibration)
         promised = [s for s in candidates if promise.covers(s.label, s.score)]
-        kept, _ = align_tokens(doc, promised, alignment_mode)
-        _write_group(doc, promised_key(spans_key), kept)
+        kept, lost = align_tokens(doc, promised, alignment_mode)
+        _write_group(doc, promised_key(spans_key), kept, dropped=_lost(doc, lost))
     span_of = {(s.start, s.end, s.label): span for span, s in order}
     flat = choose_flat([scored for _, scored in order])
     entities = [span_of[s.start, s.end, s.label] for s in flat]
@@ -96,6 +97,15 @@ def _calibrated(
     spans: Iterable[ScoredSpan], calibration: Calibration
 ) -> list[ScoredSpan]:
     return [replace(span, score=calibration(span.score)) for span in spans]
+
+
+def _lost(doc: Doc, spans: Iterable[ScoredSpan]) -> list[dict[str, Any]]:
+    """The mentions that match no tokens, as in a group's `dropped`."""
+    return [_dropped(s.label, doc.text[s.start : s.end], s.score) for s in spans]
+
+
+def _dropped(label: str, text: str, score: float) -> dict[str, Any]:
+    return {"label": label, "text": text, "score": score}
 
 
 def _alternatives(

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 import spacy
-from helpers import NAME, NESTED, TEXT, gold_examples, trained
+from helpers import NAME, NESTED, TEXT, gold_examples, pipe_of, trained
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span, SpanGroup
 
+from spacy_padellm.mention.calibration import Promise, Tuning
 from spacy_padellm.text.moved import move_spans
+from spacy_padellm.text.spans import promised_key
 
 MOVE = "padellm_move_spans"
+PROMISED = promised_key("padellm")
 
 
 def merging(*later: str) -> Language:
@@ -39,8 +42,16 @@ def at_the_end(nlp: Language) -> Doc:
     return doc
 
 
-def mentions(doc: Doc) -> list[tuple[str, str, float]]:
-    group: Any = doc.spans["padellm"]
+def promising(*later: str) -> Language:
+    """A pipeline that promises a recall."""
+    nlp = merging(*later)
+    lowest = dict.fromkeys(pipe_of(nlp).labels, 0.1)
+    pipe_of(nlp).set_tuning(Tuning(promise=Promise("recall", 0.9, 0.9, lowest)))
+    return nlp
+
+
+def mentions(doc: Doc, key: str = "padellm") -> list[tuple[str, str, float]]:
+    group: Any = doc.spans[key]
     scores = group.attrs["scores"]
     return [(s.text, s.label_, x) for s, x in zip(group, scores, strict=True)]
 
@@ -106,6 +117,38 @@ def test_moved_spans_are_written_by_annotate() -> None:
 
     doc = at_the_end(merging())
     assert mentions(WRITERS["spacy"].keep(doc))[-1][:2] == ("Anna Smith", "PER")
+
+
+def test_moved_spans_of_a_promise() -> None:
+    doc = promising(MOVE)(TEXT)
+    assert doc[0].text == "Anna Smith"
+    assert mentions(doc, PROMISED)[0][:2] == ("Anna Smith", "PER")
+    score = mentions(doc, PROMISED)[0][2]
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[0:2])
+    dropped = move_spans(doc).spans[PROMISED].attrs["dropped"]
+    assert dropped == [{"label": "PER", "text": "Anna Smith", "score": score}]
+
+
+def test_moved_spans_of_a_group_without_dropped() -> None:
+    doc = promising()(TEXT)
+    group: Any = doc.spans[PROMISED]
+    group.attrs = {k: v for k, v in group.attrs.items() if k != "dropped"}
+    assert mentions(move_spans(doc), PROMISED)[0][0] == "Anna Smith"
+
+
+def test_moved_spans_of_a_promise_are_written_by_annotate() -> None:
+    pytest.importorskip("pyarrow")
+    from spacy_padellm.annotate.writers import WRITERS
+
+    doc = WRITERS["spacy"].keep(promising()(TEXT))
+    assert mentions(doc, PROMISED) == mentions(promising(MOVE)(TEXT), PROMISED)
+
+
+def test_moved_spans_of_a_promise_are_scored() -> None:
+    nlp, expected = promising(), trained()
+    scores = [n.evaluate(gold_examples(n))["ents_f"] for n in (nlp, expected)]
+    assert scores[0] == scores[1]
 
 
 def test_moved_spans_are_scored() -> None:

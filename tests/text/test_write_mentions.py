@@ -208,11 +208,10 @@ def keep(promise: Promise, *candidates: ScoredSpan, **settings: Any) -> Doc:
         doc,
         DocMentions(list(candidates), candidates=list(candidates)),
         spans_key="padellm",
-        alignment_mode="expand",
         lowest_score=lambda label: 0.7,
         existing="overwrite",
         promise=promise,
-        **settings,
+        **{"alignment_mode": "expand", **settings},
     )
     return doc
 
@@ -241,6 +240,16 @@ def test_write_mentions_of_a_promise_survive_a_docbin() -> None:
     doc = keep(Promise("recall", 0.9, 0.9, {"ORG": 0.2}), scored("Bank", score=0.25))
     [read] = DocBin().from_bytes(DocBin(docs=[doc]).to_bytes()).get_docs(NLP.vocab)
     assert promised(read) == [("Bank", 0.25)]
+
+
+def test_write_mentions_of_a_promise_that_no_token_fits_are_dropped() -> None:
+    promise = Promise("recall", 0.9, 0.9, {"ORG": 0.2})
+    doc = keep(promise, scored("ari", score=0.25), alignment_mode="strict")
+    dropped = [{"label": "ORG", "text": "ari", "score": 0.25}]
+    assert (promised(doc), doc.spans["padellm_promised"].attrs["dropped"]) == (
+        [],
+        dropped,
+    )
 
 
 # Alternatives
