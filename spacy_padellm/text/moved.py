@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from spacy.tokens import Doc, SpanGroup
 
+# attrs that hold one value for each span
+_OF_EACH_SPAN = {"scores", "statuses", "places", "alternatives"}
+
 
 def move_spans(doc: Doc) -> Doc:
     """Move the component's spans to the tokens as they are now.
@@ -30,7 +33,7 @@ def move_spans(doc: Doc) -> Doc:
                 score = attrs["scores"][number]
                 text = doc.text[start:end]
                 dropped.append({"label": label, "text": text, "score": score})
-        for name in ("scores", "statuses", "places"):
+        for name in attrs.keys() & _OF_EACH_SPAN:
             attrs[name] = [attrs[name][number] for number in kept]
         attrs["dropped"] = dropped
         doc.spans[key] = SpanGroup(doc, name=group.name, attrs=attrs, spans=spans)

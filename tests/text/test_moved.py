@@ -151,6 +151,17 @@ def test_moved_spans_of_a_promise_are_scored() -> None:
     assert scores[0] == scores[1]
 
 
+def test_moved_spans_keep_their_alternatives() -> None:
+    doc = trained()(NESTED)
+    group: Any = doc.spans["padellm"]
+    others = [{"start": s.start_char, "label": "PER"} for s in group]
+    group.attrs = {**group.attrs, "alternatives": [[other] for other in others]}
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[0:2])
+    assert [text for text, *_ in mentions(move_spans(doc))] == ["Paris"]
+    assert doc.spans["padellm"].attrs["alternatives"] == [[others[1]]]
+
+
 def test_moved_spans_are_scored() -> None:
     nlp, expected = merging(), trained()
     # spaCy aligns the merged tokens with the gold ones
