@@ -65,18 +65,23 @@ def suggest(
     handler: Any = keep_error  # spaCy's stubs say that it never returns
     nlp.set_error_handler(handler)
     pool: list[tuple[float, int, Suggestion]] = []  # a heap, the least useful one first
+    pooled: set[str] = set()  # their texts: a repeated one would crowd out others
     total = 0.0
     pairs = nlp.pipe(readable(), as_tuples=True, batch_size=BATCH_SIZE)
     for number, (doc, source) in enumerate(pairs):
         score = correction_probability(doc)
         total += score
         result.read += 1
+        if source.text in pooled:
+            continue
+        pooled.add(source.text)
         # on a tie the earlier text stays
         entry = (score, -number, _suggestion(doc, score, source))
         if len(pool) < POOL * n:
             heapq.heappush(pool, entry)
         else:
-            heapq.heappushpop(pool, entry)
+            _, _, left_out = heapq.heappushpop(pool, entry)
+            pooled.discard(left_out.text)
     result.mean = total / max(result.read, 1)
     pool.sort(key=lambda entry: -entry[1])  # as in the corpus
     found = [suggestion for _, _, suggestion in pool]

@@ -19,7 +19,7 @@ from spacy_padellm.corpora.convert import convert
 from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.suggest.formats import Suggestion, Tool, write_suggestions
-from spacy_padellm.suggest.run import suggest
+from spacy_padellm.suggest.run import POOL, suggest
 from spacy_padellm.suggest.spread import choose_spread
 from spacy_padellm.suggest.texts import SourceText, read_texts
 from spacy_padellm.suggest.usefulness import correction_probability
@@ -283,6 +283,16 @@ def test_suggest_chooses_the_texts_that_the_model_is_not_sure_of() -> None:
     assert found.read == len(texts)
     assert {s.text for s in found.chosen} & set(new)
     assert found.chosen[0].score > found.mean
+
+
+def test_suggest_of_a_text_that_is_repeated_chooses_others_too() -> None:
+    nlp = trained()
+    scores = {text: correction_probability(nlp(text)) for text in GOLD}
+    often, *others = sorted(GOLD, key=scores.__getitem__, reverse=True)
+    texts = [others[0], *[often] * (2 * POOL + 1), others[1]]
+    found = suggest(nlp, [SourceText(text) for text in texts], n=2)
+    assert found.read == len(texts)
+    assert len({s.text for s in found.chosen}) == 2
 
 
 def test_suggest_leaves_out_a_text_that_fails() -> None:
