@@ -15,6 +15,17 @@ NLP = spacy.blank("en")
 TEXT = "The Bank of Paris closed ."
 
 
+class CountedDoc(Doc):
+    """A Doc that counts how often its text is joined from its tokens."""
+
+    joined = 0
+
+    @property
+    def text(self) -> str:
+        self.joined += 1
+        return "".join(token.text_with_ws for token in self)
+
+
 def scored(
     string: str, label: str = "ORG", score: float = 0.5, *, text: str = TEXT
 ) -> ScoredSpan:

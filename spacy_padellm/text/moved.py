@@ -18,6 +18,7 @@ def move_spans(doc: Doc) -> Doc:
         begins or ends inside a token goes to the group's `dropped`.
     RETURNS (Doc): The same Doc.
     """
+    text = doc.text  # joined from the tokens each time
     for key, group in list(doc.spans.items()):
         attrs = dict(group.attrs)
         places = attrs.get("places")
@@ -31,8 +32,8 @@ def move_spans(doc: Doc) -> Doc:
                 spans.append(span)
             else:
                 score = attrs["scores"][number]
-                text = doc.text[start:end]
-                dropped.append({"label": label, "text": text, "score": score})
+                shown = {"label": label, "text": text[start:end], "score": score}
+                dropped.append(shown)
         for name in attrs.keys() & _OF_EACH_SPAN:
             attrs[name] = [attrs[name][number] for number in kept]
         attrs["dropped"] = dropped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -101,7 +102,8 @@ def _calibrated(
 
 def _lost(doc: Doc, spans: Iterable[ScoredSpan]) -> list[dict[str, Any]]:
     """The mentions that match no tokens, as in a group's `dropped`."""
-    return [_dropped(s.label, doc.text[s.start : s.end], s.score) for s in spans]
+    text = doc.text  # joined from the tokens each time
+    return [_dropped(s.label, text[s.start : s.end], s.score) for s in spans]
 
 
 def _dropped(label: str, text: str, score: float) -> dict[str, Any]:
@@ -111,23 +113,25 @@ def _dropped(label: str, text: str, score: float) -> dict[str, Any]:
 def _alternatives(
     kept: Sequence[tuple[Span, ScoredSpan]], others: Sequence[tuple[Span, ScoredSpan]]
 ) -> list[list[dict[str, Any]]]:
-    """For each span that was kept, the others that overlap it."""
+    """For each span that was kept, the others that overlap it; both in text order."""
     places = {(s.start, s.end, s.label) for _, s in kept}
-    ordered = sorted(others, key=lambda pair: -pair[1].score)
-    free = [(x, s) for x, s in ordered if (s.start, s.end, s.label) not in places]
-    return [
-        [
-            {
-                "start": span.start_char,
-                "end": span.end_char,
-                "label": other.label,
-                "score": other.score,
-            }
-            for span, other in free
-            if other.start < scored.end and scored.start < other.end
-        ]
-        for _, scored in kept
-    ]
+    free = [(x, s) for x, s in others if (s.start, s.end, s.label) not in places]
+    starts = [s.start for _, s in free]
+    longest = max((s.end - s.start for _, s in free), default=0)
+    found = []
+    for _, scored in kept:
+        # no other span reaches this one: a long Doc has thousands of them
+        first = bisect_right(starts, scored.start - longest)
+        near = free[first : bisect_left(starts, scored.end)]
+        overlapping = [(x, s) for x, s in near if scored.start < s.end]
+        overlapping.sort(key=lambda pair: -pair[1].score)
+        found.append([_alternative(*pair) for pair in overlapping])
+    return found
+
+
+def _alternative(span: Span, scored: ScoredSpan) -> dict[str, Any]:
+    places = {"start": span.start_char, "end": span.end_char}
+    return {**places, "label": scored.label, "score": scored.score}
 
 
 def _write_group(

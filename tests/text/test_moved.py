@@ -10,6 +10,7 @@ import spacy
 from helpers import NAME, NESTED, TEXT, gold_examples, pipe_of, trained
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span, SpanGroup
+from span_helpers import NLP, TEXT as WORDS, CountedDoc, annotated, scored
 
 from spacy_padellm.mention.calibration import Promise, Tuning
 from spacy_padellm.text.moved import move_spans
@@ -77,6 +78,16 @@ def test_moved_spans_inside_a_token_are_dropped() -> None:
     assert mentions(move_spans(doc)) == [outer]
     dropped = doc.spans["padellm"].attrs["dropped"]
     assert dropped == [{"label": label, "text": text, "score": score}]
+
+
+def test_moved_spans_inside_a_token_read_the_text_once() -> None:
+    doc = CountedDoc(NLP.vocab, words=WORDS.split())
+    annotated(scored("Bank"), scored("of"), scored("Paris"), doc=doc)
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[1:4])
+    doc.joined = 0
+    assert len(move_spans(doc).spans["padellm"].attrs["dropped"]) == 3
+    assert doc.joined == 1
 
 
 def test_moved_spans_of_split_tokens() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 from spacy.tokens import Doc, DocBin, Span
-from span_helpers import NLP, TEXT, annotated, ents, group, scored
+from span_helpers import NLP, TEXT, CountedDoc, annotated, ents, group, scored
 
 from spacy_padellm.mention.calibration import Calibration, Promise
 from spacy_padellm.mention.mention import Mention, ScoredSpan
@@ -123,6 +124,16 @@ def test_write_mentions_attrs_are_in_the_order_of_the_spans() -> None:
     doc = annotated(scored("Paris", "LOC", 0.25), scored("Bank", score=0.75))
     attrs = doc.spans["padellm"].attrs
     assert (attrs["scores"], attrs["statuses"]) == ([0.75, 0.25], ["exact", "exact"])
+
+
+def test_write_mentions_that_no_token_fits_read_the_text_once() -> None:
+    joined = []
+    for lost in (1, 9):
+        doc = CountedDoc(NLP.vocab, words=TEXT.split())
+        spans = [ScoredSpan(i, i + 1, "ORG", 0.5, "exact") for i in range(4, 4 + lost)]
+        annotated(*spans, doc=doc, alignment_mode="strict")
+        joined.append(doc.joined)
+    assert joined[0] == joined[1]
 
 
 def test_write_mentions_attrs_survive_a_doc_bin() -> None:
@@ -278,6 +289,44 @@ def test_write_mentions_alternatives_are_those_in_the_place_of_a_mention() -> No
     ]
     [read] = DocBin().from_bytes(DocBin(docs=[doc]).to_bytes()).get_docs(NLP.vocab)
     assert read.spans["padellm"].attrs == doc.spans["padellm"].attrs
+
+
+PLACES = st.tuples(
+    st.integers(0, 20), st.integers(1, 8), st.sampled_from("AB"), st.integers(1, 4)
+)
+
+
+@given(st.lists(PLACES, max_size=12), st.lists(PLACES, max_size=12))
+def test_write_mentions_alternatives_are_all_that_overlap(
+    kept: list[tuple[int, int, str, int]], others: list[tuple[int, int, str, int]]
+) -> None:
+    doc = Doc(NLP.vocab, words=["x"] * 28, spaces=[False] * 28)
+    spans, candidates = (
+        [ScoredSpan(a, a + n, x, s / 4, "exact") for a, n, x, s in places]
+        for places in (kept, others)
+    )
+    write_mentions(
+        doc,
+        DocMentions(spans, alternatives=candidates),
+        spans_key="padellm",
+        alignment_mode="strict",
+        lowest_score=lambda label: 0.0,
+        existing="overwrite",
+        alternatives=True,
+    )
+    found: Any = doc.spans["padellm"].attrs
+    places = [tuple(place) for place in found["places"]]
+    best = {
+        (s.start, s.end, s.label): s.score
+        for s in sorted(candidates, key=lambda s: s.score)
+        if (s.start, s.end, s.label) not in places
+    }
+    for (start, end, _), shown in zip(places, found["alternatives"], strict=True):
+        expected = {k: x for k, x in best.items() if k[0] < end and start < k[1]}
+        named = {(a["start"], a["end"], a["label"]): a["score"] for a in shown}
+        scores = [a["score"] for a in shown]
+        assert (named, len(shown)) == (expected, len(expected))
+        assert scores == sorted(scores, reverse=True)
 
 
 def test_write_mentions_alternatives_are_written_on_request_only() -> None:
