@@ -16,7 +16,7 @@ from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.mention.string_scores import Strings, micro_average, score_by_label
 from spacy_padellm.text.labels import get_doc_labels
 from spacy_padellm.text.moved import move_spans
-from spacy_padellm.text.spans import gold_spans
+from spacy_padellm.text.spans import gold_spans, without_repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +142,4 @@ def _string_scores(examples: Sequence[Example], spans_key: str) -> dict[str, Any
 
 def _strings(doc: Doc, spans_key: str) -> Strings:
     spans = doc.spans.get(spans_key, doc.ents)
-    return Counter((span.label_, span.text) for span in spans)
+    return Counter((span.label_, span.text) for span in without_repeats(spans))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 
 from spacy.tokens import Doc, Span
 
@@ -24,11 +25,21 @@ def gold_spans(doc: Doc, spans_key: str) -> list[Span] | None:
         None if the Doc is not annotated, or only partly.
     """
     if spans_key in doc.spans:
-        # a repeated span is one mention
-        return list(dict.fromkeys(doc.spans[spans_key]))
+        return without_repeats(doc.spans[spans_key])
     if all(token.ent_iob for token in doc) and len(doc):
         return list(doc.ents)
     return None
+
+
+def without_repeats(spans: Iterable[Span]) -> list[Span]:
+    """Each span once: those with the same tokens and label are one mention.
+
+    spans (Iterable[Span]): Spans of one Doc. Their IDs may differ.
+    """
+    places: dict[tuple[int, int, int], Span] = {}
+    for span in spans:
+        places.setdefault((span.start, span.end, span.label), span)
+    return list(places.values())
 
 
 def get_score(span: Span) -> float | None:

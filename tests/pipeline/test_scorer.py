@@ -47,6 +47,14 @@ def test_scoring_strings_count_repeats() -> None:
     assert (scores["strings_p"], scores["strings_r"]) == (1, 0.5)
 
 
+def test_scoring_strings_count_a_repeated_span_once() -> None:
+    gold = make_doc(group=[(0, 1, "PER"), (0, 1, "PER")])
+    gold.spans["padellm"].append(Span(gold, 0, 1, "PER", span_id="b"))
+    found = make_doc(group=[(0, 1, "PER")])
+    scores = score((found, gold))
+    assert scores["strings_r"] == scores["spans_padellm_r"] == 1
+
+
 def test_scoring_strings_of_another_label_are_wrong() -> None:
     found, gold = make_doc(ents=[(0, 1, "ORG")]), make_doc(ents=[(0, 1, "PER")])
     assert score((found, gold))["strings_f"] == 0

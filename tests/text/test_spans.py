@@ -96,3 +96,9 @@ def test_spans_gold_prefers_the_group() -> None:
     doc = annotated(scored("Bank of Paris"), scored("Paris", "LOC"))
     assert len(gold_spans(doc, "padellm") or []) == 2
     assert len(gold_spans(doc, "other") or []) == 1
+
+
+def test_spans_gold_mention_with_two_ids_is_one() -> None:
+    doc = NLP.make_doc(TEXT)
+    doc.spans["padellm"] = [Span(doc, 1, 2, "ORG", span_id=name) for name in "ab"]
+    assert len(gold_spans(doc, "padellm") or []) == 1
