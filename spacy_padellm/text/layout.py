@@ -96,7 +96,10 @@ def _line_breaks(text: str, plain: str) -> list[tuple[int, int]]:
     gaps = [gap.span() for gap in _GAP.finditer(plain)]
     marks = _QUOTE_MARKS.match(text)
     depths = [marks.group().count(">") if marks else 0]  # of the quotes after each gap
-    depths += [_LINE_BREAK.split(text[a:b])[-1].count(">") for a, b in gaps]
+    for start, end in gaps:
+        _, *lines = _LINE_BREAK.split(text[start:end])
+        # a tab inside a line ends no quotation
+        depths.append(lines[-1].count(">") if lines else depths[-1])
     breaks = []
     for first, end in _paragraphs(plain, gaps, depths):
         inside = gaps[first:end]

@@ -72,6 +72,19 @@ HASH = "9f86d081884c7d659a2feaa0c55ad015"
             "Hi Anna\n> Bob wrote to me\n> > that he met\n> > Carla\nSmith is here",
             ["Hi Anna", "Bob wrote to me", "that he met\n> > Carla", "Smith is here"],
         ),
+        (
+            "> Price:\t5 euros, said the chancellor Angela\n> Merkel today",
+            ["> Price:", "5 euros, said the chancellor Angela\n> Merkel today"],
+        ),
+        (
+            "so Bob\n>> Price:   5 euros, said the chancellor Angela\n>> Merkel today",
+            [
+                "so Bob",
+                "Price:",
+                "5 euros, said the chancellor Angela\n>> Merkel today",
+            ],
+        ),
+        ("> to\tsee Anna in New\nYork", ["> to", "see Anna in New", "York"]),
         ("> Anna Smith\n> Bob Jones", ["> Anna Smith", "Bob Jones"]),
         ("> - Anna Smith\n> - Bob Jones", ["> - Anna Smith", "- Bob Jones"]),
         ("> met Anna\n>\n> Bob left", ["> met Anna", "Bob left"]),
