@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,11 +40,9 @@ def evaluate_cli(
         if not data.exists():
             raise ValueError(Errors.P191.format(path=data))
         nlp, pipe = load_for_analysis(model)
-        start = time.perf_counter()
-        scores, words = score_corpus(nlp, pipe, data)
+        scores = score_corpus(nlp, pipe, data)
     except ValueError as error:
         msg.fail(str(error), exits=1)
-    scores["speed"] = words / (time.perf_counter() - start)
     key = pipe.cfg["spans_key"]
     kinds = {
         "Entities (doc.ents)": "ents",
