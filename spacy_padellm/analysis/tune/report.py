@@ -16,6 +16,7 @@ from spacy_padellm.analysis.tune.mention_table import Rates
 from spacy_padellm.analysis.tune.promise_report import PromiseRow, add_promise
 from spacy_padellm.analysis.tune.thresholds import (
     CandidateCorpus,
+    TuningScores,
     cross_fit,
     evaluate_tuning,
     tune,
@@ -35,6 +36,7 @@ class TuneResult:
     paths (Sequence[Path]): The files of the corpora.
     corpora (Sequence[CandidateCorpus]): The corpora, with the pipe's candidates.
     labels (Sequence[str]): The labels of the pipe.
+    default_threshold (float): That of the pipe's decoder.
     before (Tuning): The pipe's thresholds and calibration before.
     tuning (Tuning): Those that were learnt, with the promise.
     requested (PromiseRequest | None): What was to be promised.
@@ -44,6 +46,7 @@ class TuneResult:
     paths: Sequence[Path]
     corpora: Sequence[CandidateCorpus]
     labels: Sequence[str]
+    default_threshold: float
     before: Tuning
     tuning: Tuning
     requested: PromiseRequest | None
@@ -76,19 +79,29 @@ def tune_pipe(
         tuning, rows = add_promise(
             tuning, requested, corpora, paths, component=pipe.name
         )
-    return TuneResult(paths, corpora, labels, before, tuning, requested, rows)
+    return TuneResult(
+        paths=paths,
+        corpora=corpora,
+        labels=labels,
+        default_threshold=pipe.decoder.default_threshold,
+        before=before,
+        tuning=tuning,
+        requested=requested,
+        promise_rows=rows,
+    )
 
 
 def tune_figures(result: TuneResult, *, model: str) -> dict[str, Any]:
-    """The figures of a tuning, as JSON.
+    """The figures of a tuning, as JSON; those of unseen texts are None of a single one.
 
     model (str): The pipeline's name.
     """
     corpora, tuning = result.corpora, result.tuning
-    stages = {
+    default = result.default_threshold
+    stages: dict[str, Sequence[TuningScores | None]] = {
         "before": [evaluate_tuning(corpus, result.before) for corpus in corpora],
         "with": [evaluate_tuning(corpus, tuning) for corpus in corpora],
-        "unseen": cross_fit(corpora, result.labels),
+        "unseen": cross_fit(corpora, result.labels, default_threshold=default),
     }
     figures: dict[str, Any] = {
         "model": model,
@@ -97,7 +110,7 @@ def tune_figures(result: TuneResult, *, model: str) -> dict[str, Any]:
     }
     for _, name in _MEASURES:
         figures[name] = {
-            str(path): {s: getattr(found[i], name) for s, found in stages.items()}
+            str(path): {s: getattr(found[i], name, None) for s, found in stages.items()}
             for i, path in enumerate(result.paths)
         }
     if result.requested is not None:
@@ -116,7 +129,7 @@ def tune_tables(result: TuneResult, figures: dict[str, Any]) -> Iterator[Table]:
         yield (
             (title, "before", "tuned", "on the other half"),
             [
-                (path, *(f"{value:.3f}" for value in values.values()))
+                (path, *("-" if x is None else f"{x:.3f}" for x in values.values()))
                 for path, values in figures[name].items()
             ],
         )

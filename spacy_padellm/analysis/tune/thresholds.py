@@ -46,9 +46,12 @@ class CandidateCorpus:
 
         thresholds (Mapping[str, float]): Label -> threshold.
         """
-        judged = [right for _, right in self.judged(thresholds)]
-        both = sum(len(text.gold) for text in self.texts) + len(judged)
-        return 2 * sum(judged) / both if both else 0.0
+        return _f1(list(self.judged(thresholds)), self.golds)
+
+    @property
+    def golds(self) -> int:
+        """The number of gold mentions."""
+        return sum(len(text.gold) for text in self.texts)
 
     def judged(self, thresholds: Mapping[str, float]) -> Iterator[tuple[float, bool]]:
         """Yield each mention at or above its threshold.
@@ -145,31 +148,47 @@ def evaluate_tuning(corpus: CandidateCorpus, tuning: Tuning) -> TuningScores:
     corpus (CandidateCorpus): The corpus.
     tuning (Tuning): The tuning.
     """
-    rescored = corpus.rescored(tuning.calibration)
-    error = measure_reliability(rescored.judged(tuning.thresholds)).error
-    return TuningScores(rescored.f_score(tuning.thresholds), error or 0.0)
+    return _evaluate([(corpus, tuning)])
 
 
 def cross_fit(
-    corpora: Sequence[CandidateCorpus], labels: Sequence[str]
-) -> list[TuningScores]:
+    corpora: Sequence[CandidateCorpus],
+    labels: Sequence[str],
+    *,
+    default_threshold: float,
+) -> list[TuningScores | None]:
     """Estimate the scores of a tuning on unseen texts.
 
     Each half of the texts is scored with the tuning learnt on the other half.
 
     corpora, labels: See `tune`.
-    RETURNS (list[TuningScores]): For each corpus, the mean over its halves.
+    default_threshold (float): The threshold of labels without gold mentions in the
+        other half: that of the pipe's decoder.
+    RETURNS (list[TuningScores | None]): For each corpus, the scores of both halves
+        together; None if it has a single text.
     """
     halves = []
     for part in (0, 1):
         tuning = tune([corpus.half(1 - part) for corpus in corpora], labels)
-        halves.append(
-            [evaluate_tuning(corpus.half(part), tuning) for corpus in corpora]
-        )
+        thresholds = {**dict.fromkeys(labels, default_threshold), **tuning.thresholds}
+        halves.append(replace(tuning, thresholds=thresholds))
     return [
-        TuningScores(
-            (even.span_f + odd.span_f) / 2,
-            (even.calibration_error + odd.calibration_error) / 2,
-        )
-        for even, odd in zip(*halves, strict=True)
+        _evaluate([(corpus.half(part), tuning) for part, tuning in enumerate(halves)])
+        if len(corpus.texts) > 1
+        else None
+        for corpus in corpora
     ]
+
+
+def _evaluate(parts: Sequence[tuple[CandidateCorpus, Tuning]]) -> TuningScores:
+    """Score the parts of a corpus together, each with a tuning of its own."""
+    judged: list[tuple[float, bool]] = []
+    for corpus, tuning in parts:
+        judged += corpus.rescored(tuning.calibration).judged(tuning.thresholds)
+    error = measure_reliability(judged).error
+    return TuningScores(_f1(judged, sum(c.golds for c, _ in parts)), error or 0.0)
+
+
+def _f1(judged: Sequence[tuple[float, bool]], golds: int) -> float:
+    both = golds + len(judged)
+    return 2 * sum(right for _, right in judged) / both if both else 0.0

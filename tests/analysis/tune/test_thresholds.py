@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def text(*found: ScoredSpan, right: int) -> Candidates:
     return Candidates(gold, found)
 
 
+def unseen_f(corpus: CandidateCorpus) -> float:
+    """The span F1 of the halves of a corpus, each tuned on the other one."""
+    [unseen] = cross_fit([corpus], ["A", "B"], default_threshold=DEFAULT_THRESHOLD)
+    assert unseen is not None
+    return unseen.span_f
+
+
 def test_thresholds_drop_mentions_that_are_mostly_wrong() -> None:
     texts = [text(span(0, "A", 0.9), span(5, "A", 0.32), right=1)] * 4
     learnt = learn_thresholds([CandidateCorpus(texts, nested=False)], ["A", "B"])
@@ -82,8 +90,25 @@ def test_thresholds_cross_fit_scores_halves_by_each_others_thresholds() -> None:
     even, odd = text(span(0, "A", 0.3), right=1), text(span(0, "A", 0.5), right=0)
     sure = text(span(0, "A", 0.9), right=1)
     corpus = CandidateCorpus([even, odd, sure, sure], nested=False)
-    [unseen] = cross_fit([corpus], ["A"])
-    assert unseen.span_f == pytest.approx((2 / 3 + 2 / 3) / 2)
+    assert unseen_f(corpus) == pytest.approx((2 / 3 + 2 / 3) / 2)
+
+
+def test_thresholds_cross_fit_has_the_default_for_labels_without_gold() -> None:
+    # the other half has no gold mention of B
+    unlikely = span(9, "B", DEFAULT_THRESHOLD / 9)
+    rare = text(span(0, "A", 0.9), span(5, "B", 0.9), unlikely, right=2)
+    sure = text(span(0, "A", 0.9), right=1)
+    assert unseen_f(CandidateCorpus([rare, sure] * 2, nested=False)) == 1
+
+
+def test_thresholds_cross_fit_counts_the_mentions_of_both_halves() -> None:
+    sure, empty = text(span(0, "A", 0.9), right=1), text(right=0)
+    assert unseen_f(CandidateCorpus([sure, empty] * 2, nested=False)) == 1
+
+
+def test_thresholds_cross_fit_of_a_single_text_has_no_scores() -> None:
+    corpus = CandidateCorpus([text(span(0, "A", 0.9), right=1)], nested=False)
+    assert cross_fit([corpus], ["A"], default_threshold=DEFAULT_THRESHOLD) == [None]
 
 
 def test_thresholds_are_learnt_of_annotated_labels_only() -> None:
@@ -299,6 +324,14 @@ def test_thresholds_tune_replaces_its_input_if_told(tmp_path: Path) -> None:
     assert code == 0, words
     tuned = pipe_of(spacy.load(tmp_path / "nlp"))
     assert tuned.threshold == pipe_of(spacy.load(tmp_path / "new")).threshold != {}
+
+
+def test_thresholds_tune_on_a_single_text_prints_no_score_of_another(
+    tmp_path: Path,
+) -> None:
+    code, words = tune_to(tmp_path / "new", folder=tmp_path)
+    assert code == 0, words
+    assert re.search(r"gold\.spacy [\d.]+ [\d.]+ - ", words)
 
 
 def test_thresholds_tune_never_writes_among_other_files(tmp_path: Path) -> None:
