@@ -40,6 +40,15 @@ def remember(
     return remembered
 
 
+def repeats_name(text: str, spans: Sequence[ScoredSpan]) -> bool:
+    """Whether there is anything to remember: a name that has one label twice.
+
+    text (str): The Doc's text.
+    spans (Sequence[ScoredSpan]): The Doc's mentions.
+    """
+    return len({_name_of(text, span) for span in spans}) < len(spans)
+
+
 def _name_of(text: str, span: ScoredSpan) -> tuple[str, str]:
     """The string and the label of a mention; a line break is a space."""
     return " ".join(text[span.start : span.end].split()), span.label

@@ -16,6 +16,7 @@ from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.progress import count_progress
+from spacy_padellm.text.document_memory import repeats_name
 
 BATCH_SIZE = 256
 
@@ -26,7 +27,8 @@ def find_candidates(
     """Run a pipeline over a gold corpus, without thresholds or calibration.
 
     Predictions with labels that the corpus or the text does not annotate are dropped.
-    The pipe is left without thresholds and calibration.
+    The pipe is left without thresholds and calibration. Without thresholds, unlikely
+    mentions take part in de-duplication, too.
 
     nlp (Language): The pipeline.
     pipe (PaDeLLMNER): The component of the pipeline.
@@ -41,17 +43,16 @@ def find_candidates(
         nlp.pipe((doc.text for doc in gold.docs), batch_size=BATCH_SIZE),
         len(gold.docs),
     )
-    texts = [
-        Candidates(
-            frozenset(doc.mentions),
-            [
-                span
-                for span in _predicted_spans(predicted, pipe)
-                if span.label in labels and doc.annotates(span.label)
-            ],
-        )
-        for doc, predicted in zip(gold.docs, docs, strict=True)
-    ]
+    texts = []
+    for doc, predicted in zip(gold.docs, docs, strict=True):
+        found = [
+            span
+            for span in _predicted_spans(predicted, pipe)
+            if span.label in labels and doc.annotates(span.label)
+        ]
+        remembers = pipe.cfg["document_memory"] and repeats_name(predicted.text, found)
+        text = predicted.text if remembers else None
+        texts.append(Candidates(frozenset(doc.mentions), found, text))
     return CandidateCorpus(texts, any(_overlap(doc.mentions) for doc in gold.docs))
 
 

@@ -18,7 +18,6 @@ from spacy_padellm.analysis.tune.promise import (
 from spacy_padellm.analysis.tune.thresholds import CandidateCorpus
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.calibration import Measure, Tuning
-from spacy_padellm.mention.dedup import choose_flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,7 @@ def measure_rates(
     """
     counted = set(labels)
     right = found = gold = 0
-    for text in corpus.texts:
-        spans = [s for s in text.found if s.score >= thresholds.get(s.label, 0.0)]
-        kept = spans if corpus.nested else choose_flat(spans)
+    for text, kept in corpus.kept(thresholds):
         mentions = [
             GoldMention(s.start, s.end, s.label) for s in kept if s.label in counted
         ]

@@ -61,7 +61,7 @@ def tune_pipe(
     paths: Sequence[Path],
     requested: PromiseRequest | None,
 ) -> TuneResult:
-    """Learn the tuning of a pipe; the pipe does not change.
+    """Learn the tuning of a pipe, which is left without thresholds and calibration.
 
     nlp (Language): The pipeline.
     pipe (PaDeLLMNER): Its pipe.

@@ -12,6 +12,7 @@ from spacy_padellm.decoding.tree.decoder import DEFAULT_THRESHOLD
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.mention.dedup import choose_flat
 from spacy_padellm.mention.mention import ScoredSpan
+from spacy_padellm.text.document_memory import remember
 
 GRID = [step / 20 for step in range(20)]
 ROUNDS = 3  # over all labels; few thresholds change after the first
@@ -23,10 +24,13 @@ class Candidates:
 
     gold (frozenset[GoldMention]): The gold mentions, with character offsets.
     found (Sequence[ScoredSpan]): The predictions of a pipe without thresholds.
+    text (str | None): The Doc's text, if the pipe has a document memory and a name was
+        predicted twice; else None. Thresholds decide what is remembered.
     """
 
     gold: frozenset[GoldMention]
     found: Sequence[ScoredSpan]
+    text: str | None = None
 
 
 @dataclass(slots=True)
@@ -59,16 +63,34 @@ class CandidateCorpus:
         thresholds (Mapping[str, float]): Label -> threshold.
         YIELDS (tuple[float, bool]): Its score, and whether it is a gold mention.
         """
-        for text in self.texts:
-            spans = [s for s in text.found if s.score >= thresholds.get(s.label, 0.0)]
-            for s in spans if self.nested else choose_flat(spans):
+        for text, spans in self.kept(thresholds):
+            for s in spans:
                 yield s.score, GoldMention(s.start, s.end, s.label) in text.gold
+
+    def kept(
+        self, thresholds: Mapping[str, float]
+    ) -> Iterator[tuple[Candidates, list[ScoredSpan]]]:
+        """Yield the texts with the mentions that a pipe with thresholds would write.
+
+        thresholds (Mapping[str, float]): Label -> threshold.
+        """
+
+        def lowest_score(label: str) -> float:
+            return thresholds.get(label, 0.0)
+
+        for text in self.texts:
+            found = text.found
+            if text.text is not None:
+                found = remember(text.text, found, lowest_score)
+            spans = [s for s in found if s.score >= lowest_score(s.label)]
+            yield text, spans if self.nested else choose_flat(spans)
 
     def rescored(self, calibration: Calibration) -> CandidateCorpus:
         """Make a copy with calibrated scores."""
         texts = [
-            Candidates(
-                text.gold, [replace(s, score=calibration(s.score)) for s in text.found]
+            replace(
+                text,
+                found=[replace(s, score=calibration(s.score)) for s in text.found],
             )
             for text in self.texts
         ]

@@ -85,6 +85,19 @@ def test_thresholds_overlapping_mentions_count_where_gold_has_them() -> None:
     assert CandidateCorpus([both], nested=False).f_score({}) == pytest.approx(2 / 3)
 
 
+def test_thresholds_are_scored_with_the_memory_of_a_document() -> None:
+    sure, unsure = span(0, "A", 0.9), span(3, "A", 0.2)
+    gold = text(sure, unsure, right=2).gold
+    scores = {}
+    for words in ("ab ab", "ab cd", None):
+        corpus = CandidateCorpus(
+            [Candidates(gold, [sure, unsure], words)], nested=False
+        )
+        scores[words] = corpus.rescored(Calibration()).f_score({"A": 0.5})
+    alone = pytest.approx(2 / 3)
+    assert scores == {"ab ab": 1, "ab cd": alone, None: alone}
+
+
 def test_thresholds_cross_fit_scores_halves_by_each_others_thresholds() -> None:
     # the best threshold of each half is bad for the other half
     even, odd = text(span(0, "A", 0.3), right=1), text(span(0, "A", 0.5), right=0)
@@ -274,6 +287,17 @@ def test_thresholds_tune_leaves_out_labels_that_a_text_does_not_annotate() -> No
     corpus = find_candidates(nlp, pipe_of(nlp), GoldCorpus([gold, other]))
     found = [{span.label for span in text.found} for text in corpus.texts]
     assert found == [{"PER"}, {"LOC"}]
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_thresholds_tune_remembers_as_the_pipe_does(on: bool) -> None:
+    nlp = trained(document_memory=on)
+    repeated = "Bob met Bob in Paris ."
+    gold = [GoldMention(0, 3, "PER")]
+    golds = GoldCorpus([GoldDoc(string, gold) for string in (repeated, TEXT)])
+    corpus = find_candidates(nlp, pipe_of(nlp), golds)
+    assert len(corpus.texts[0].found) == 2
+    assert [text.text for text in corpus.texts] == [repeated if on else None, None]
 
 
 @pytest.mark.parametrize("label", ["HUMAN", None])
