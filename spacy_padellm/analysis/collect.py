@@ -94,31 +94,18 @@ def _analyse_doc(
     labels: Sequence[str],
 ) -> AnalysedDoc:
     labels = [label for label in labels if gold.annotates(label)]
+    windows = pipe.make_windows([doc])
     cases = []
     covered: set[GoldMention] = set()
-    for window in pipe.make_windows([doc]):
-        inside = _golds_inside(window, gold.mentions)
-        covered.update(inside)
-        cases.append(
-            WindowCase(
-                text=window.text,
-                tokens=[
-                    (token.idx - window.start, token.idx - window.start + len(token))
-                    for token in window.span
-                ],
-                golds=[
-                    GoldMention(m.start - window.start, m.end - window.start, m.label)
-                    for m in inside
-                ],
-                mentions=[
-                    mention
-                    for mention in recorded[normalize_text(window.text)]
-                    if mention.label in labels
-                    and pipe.calibration(mention.score)
-                    >= pipe.lowest_score(mention.label)
-                ],
-            )
-        )
+    for window, own in zip(windows, _own_golds(windows, gold.mentions), strict=True):
+        covered |= own
+        mentions = [
+            mention
+            for mention in recorded[normalize_text(window.text)]
+            if mention.label in labels
+            and pipe.calibration(mention.score) >= pipe.lowest_score(mention.label)
+        ]
+        cases.append(_window_case(window, gold.mentions, own, mentions=mentions))
     right = set(gold.mentions)
     attrs = doc.spans[pipe.cfg["spans_key"]].attrs
     scored = [
@@ -129,6 +116,49 @@ def _analyse_doc(
         if label in labels
     ]
     return AnalysedDoc(labels, cases, scored, len(right - covered))
+
+
+def _window_case(
+    window: Window,
+    golds: Sequence[GoldMention],
+    own: set[GoldMention],
+    *,
+    mentions: list[Mention],
+) -> WindowCase:
+    """A window with the Doc's gold mentions in it; those in `own` count there."""
+    first = window.start
+    moved = {
+        m: GoldMention(m.start - first, m.end - first, m.label)
+        for m in _golds_inside(window, golds)
+    }
+    start, end = window.start_range
+    return WindowCase(
+        text=window.text,
+        tokens=[
+            (token.idx - first, token.idx - first + len(token)) for token in window.span
+        ],
+        golds=list(moved.values()),
+        mentions=mentions,
+        start_range=(start - first, end - first),
+        elsewhere=frozenset(moved[m] for m in moved if m not in own),
+    )
+
+
+def _own_golds(
+    windows: Sequence[Window], golds: Sequence[GoldMention]
+) -> list[set[GoldMention]]:
+    """For each window, the gold mentions that count there: each of them counts once."""
+    inside = [_golds_inside(window, golds) for window in windows]
+    owned = [
+        {m for m in found if window.start_range[0] <= m.start < window.start_range[1]}
+        for window, found in zip(windows, inside, strict=True)
+    ]
+    counted = {mention for own in owned for mention in own}
+    for own, found in zip(owned, inside, strict=True):
+        # a mention that its own window cuts is in the next one completely
+        own |= set(found) - counted
+        counted |= own
+    return owned
 
 
 def _golds_inside(window: Window, mentions: Sequence[GoldMention]) -> list[GoldMention]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -75,12 +76,21 @@ class WindowCase:
     golds (Sequence[GoldMention]): The gold mentions in the window.
     mentions (Sequence[Mention]): The generated mentions, before de-duplication and
         alignment.
+    start_range (tuple[int, int]): Offsets in the text, the second one exclusive: as in
+        the pipe, mentions that start elsewhere are another window's.
+    elsewhere (frozenset[GoldMention]): The gold mentions that are another window's.
     """
 
     text: str
     tokens: Sequence[TokenOffsets]
     golds: Sequence[GoldMention]
     mentions: Sequence[Mention]
+    start_range: tuple[int, int] = (0, sys.maxsize)
+    elsewhere: frozenset[GoldMention] = frozenset()
+
+    def starts_here(self, start: int) -> bool:
+        """Whether mentions that start at an offset in the text are this window's."""
+        return self.start_range[0] <= start < self.start_range[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,29 @@ def judge(case: WindowCase) -> Judgement:
         for i, found in enumerate(aligned)
     ]
     return Judgement(judged, _classify_golds(golds, judged))
+
+
+def own_part(judgement: Judgement, case: WindowCase) -> Judgement:
+    """The mentions of a window that no overlapping window counts, too.
+
+    Generated mentions without offsets are those of each window that generated them.
+
+    judgement (Judgement): All mentions of the window.
+    case (WindowCase): The window.
+    """
+
+    def is_own(found: JudgedMention) -> bool:
+        start, gold = found.aligned.start, found.gold
+        if start is None or case.starts_here(start):
+            return True
+        # a gold mention that the window before cuts
+        cut = gold is not None and not case.starts_here(gold.start)
+        return cut and gold not in case.elsewhere
+
+    return Judgement(
+        [found for found in judgement.mentions if is_own(found)],
+        [judged for judged in judgement.golds if judged.gold not in case.elsewhere],
+    )
 
 
 def _find_repeats(aligned: Sequence[AlignedMention]) -> set[int]:

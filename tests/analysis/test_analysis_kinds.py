@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -17,6 +18,7 @@ from spacy_padellm.analysis.kinds import (
     Judgement,
     WindowCase,
     judge,
+    own_part,
 )
 from spacy_padellm.mention.mention import Mention
 
@@ -278,3 +280,21 @@ def test_analysis_tally_sums_are_the_totals(cases: list[WindowCase]) -> None:
         right,
         right + total.predicted["label"],
     )
+
+
+def test_analysis_own_part_of_a_window_leaves_out_what_another_one_counts() -> None:
+    case = make_case(
+        TEXT, [("Bank", "ORG"), ("Bob", "PER")], [("Bank", "ORG"), ("Bob", "PER")]
+    )
+    bank, bob = case.golds
+    late = replace(case, start_range=(bob.start, len(TEXT)))
+    # the window before cuts "Bank", so it counts here
+    assert kinds_of(own_part(judge(late), late)) == (["correct"] * 2, ["correct"] * 2)
+    late = replace(late, elsewhere=frozenset({bank}))
+    assert kinds_of(own_part(judge(late), late)) == (["correct"], ["correct"])
+
+
+def test_analysis_own_part_has_what_is_not_in_the_text() -> None:
+    case = make_case(TEXT, [], [("Ghost", "ORG"), ("Bank", "ORG")])
+    late = replace(case, start_range=(len(TEXT), len(TEXT)))
+    assert kinds_of(own_part(judge(late), late)) == (["invented"], [])

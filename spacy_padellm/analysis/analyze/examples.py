@@ -13,6 +13,7 @@ from spacy_padellm.analysis.kinds import (
     JudgedMention,
     Judgement,
     WindowCase,
+    own_part,
 )
 
 EXAMPLE_TITLES = {
@@ -62,7 +63,7 @@ class ErrorExamples:
     def add_window(
         self, case: WindowCase, judgement: Judgement, labels: Sequence[str]
     ) -> None:
-        """Add the errors of a window.
+        """Add the errors of a window, without those of mentions of another window.
 
         case (WindowCase): The window.
         judgement (Judgement): The kinds of its mentions.
@@ -75,13 +76,14 @@ class ErrorExamples:
                 note = f"{label}: count {generated}, gold count {gold}"
                 weight = abs(gold - generated)
                 self._add(kind, ErrorExample(case, judgement, note, weight))
-        for mention in judgement.mentions:
+        own = own_part(judgement, case)
+        for mention in own.mentions:
             if mention.kind != "correct":
                 example = ErrorExample(
                     case, judgement, _note(mention), mention.aligned.mention.score
                 )
                 self._add(mention.kind, example)
-        for judged in judgement.golds:
+        for judged in own.golds:
             if judged.kind == "missed":
                 note = _missed_note(judged, case)
                 self._add("missed", ErrorExample(case, judgement, note))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from spacy_padellm.analysis.kinds import Judgement, Kind, WindowCase
+from spacy_padellm.analysis.kinds import Judgement, Kind, WindowCase, own_part
 
 CountOutcome = Literal["right", "too low", "too high"]
 COUNT_OUTCOMES: tuple[CountOutcome, ...] = ("right", "too low", "too high")
@@ -79,7 +79,7 @@ class Analysis:
     def add_window(
         self, case: WindowCase, judgement: Judgement, labels: Sequence[str]
     ) -> None:
-        """Add a window.
+        """Add a window. Its mentions that another one counts are in its counts alone.
 
         case (WindowCase): The window.
         judgement (Judgement): The kinds of its mentions.
@@ -90,7 +90,8 @@ class Analysis:
         counts = label_counts(case, judgement, labels)
         for label, pair in counts.items():
             self.labels[label].counts[pair] += 1
-        for found in judgement.mentions:
+        own = own_part(judgement, case)
+        for found in own.mentions:
             label = found.aligned.mention.label
             tally = self.labels[label]
             tally.predicted[found.kind] += 1
@@ -98,7 +99,7 @@ class Analysis:
                 self.confusions[found.gold.label, label] += 1
             if found.kind != "correct":
                 tally.errors[count_outcome(*counts[label]), found.kind] += 1
-        for judged in judgement.golds:
+        for judged in own.golds:
             label = judged.gold.label
             tally = self.labels[label]
             tally.golds[judged.kind] += 1

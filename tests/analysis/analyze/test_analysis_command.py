@@ -28,6 +28,7 @@ from typer.testing import CliRunner
 
 from spacy_padellm.analysis.collect import AnalysedDoc, collect_docs
 from spacy_padellm.analysis.inputs import GoldDoc
+from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.mention.calibration import Calibration, Tuning
@@ -66,6 +67,11 @@ def figures(model: str, folder: Path, golds: Golds, *options: str) -> dict[str, 
     loaded = json.loads((folder / "out.json").read_text("utf8"))
     assert isinstance(loaded, dict)
     return loaded
+
+
+def strided(window: int, stride: int) -> dict[str, Any]:
+    getter = "spacy-padellm.strided_spans.v1"
+    return {"@span_getters": getter, "window": window, "stride": stride}
 
 
 def test_analysis_command_leaves_out_labels_that_a_text_does_not_annotate(
@@ -163,17 +169,42 @@ def test_analysis_command_leaves_out_texts_that_fail(
 
 
 def test_analysis_command_counts_mentions_that_are_in_no_window(tmp_path: Path) -> None:
-    getter = {
-        "@span_getters": "spacy-padellm.strided_spans.v1",
-        "window": 3,
-        "stride": 3,
-    }
-    trained(span_getter=getter, labels=LABELS).to_disk(tmp_path / "nlp")
+    trained(span_getter=strided(3, 3), labels=LABELS).to_disk(tmp_path / "nlp")
     # the windows are "Anna Smith met", "Bob in Paris" and "."
     gold = [("Anna Smith", "PER"), ("met Bob", "PER"), ("Bob in Paris", "LOC")]
     found = figures(str(tmp_path / "nlp"), tmp_path, {TEXT: gold})
     assert (found["windows"], found["cut_mentions"]) == (3, 1)
     assert found["all"]["gold"]["total"] == 2
+
+
+def test_analysis_command_counts_mentions_in_overlaps_once(tmp_path: Path) -> None:
+    # the windows are "Anna Smith met Bob in Paris" and "Smith met Bob in Paris ."
+    trained(span_getter=strided(6, 1), labels=LABELS).to_disk(tmp_path / "nlp")
+    found = figures(str(tmp_path / "nlp"), tmp_path, {TEXT: GOLD[TEXT]})
+    assert (found["windows"], found["cut_mentions"]) == (2, 0)
+    assert found["all"]["gold"]["total"] == len(GOLD[TEXT])
+    assert found["all"]["f1"] == 1
+    assert found["all"]["predicted"]["total"] == len(GOLD[TEXT])
+
+
+@pytest.mark.parametrize("window", range(2, 8))
+def test_analysis_counts_each_gold_mention_in_one_window(window: int) -> None:
+    words = TEXT.split()
+    starts = [TEXT.index(word) for word in words]
+    ends = [start + len(word) for start, word in zip(starts, words, strict=True)]
+    golds = [
+        GoldMention(start, end, "PER")
+        for start in starts
+        for end in ends
+        if start < end
+    ]
+    for stride in range(1, window + 1):
+        nlp = trained(span_getter=strided(window, stride))
+        docs = [GoldDoc(TEXT, golds)]
+        (read,) = collect_docs(nlp, pipe_of(nlp), docs, labels=("PER",))
+        assert isinstance(read, AnalysedDoc)
+        own = [set(case.golds) - case.elsewhere for case in read.windows]
+        assert sum(map(len, own)) == len(golds) - read.cut
 
 
 def test_analysis_records_the_output_of_the_decoder() -> None:
