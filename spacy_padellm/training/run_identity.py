@@ -76,9 +76,8 @@ def _shared(run: Run) -> Run:
     if isinstance(rate, Mapping) and rate.get("total_steps", 0) is None:
         # the learning rate falls until then
         training["max_steps"] = run["training"]["max_steps"]
-    return {**{part: run[part] for part in _PARTS}, "components": components} | {
-        "training": training
-    }
+    parts = {part: run[part] for part in _PARTS}
+    return {**parts, "components": components, "training": training}
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
