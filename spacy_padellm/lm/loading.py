@@ -15,7 +15,8 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.device_map import DeviceMap, map_option
 from spacy_padellm.lm.devices.split import split
 from spacy_padellm.lm.files.build import build_model
-from spacy_padellm.lm.files.gguf import is_gguf, read_gguf, read_gguf_tokenizer
+from spacy_padellm.lm.files.gguf import is_gguf, read_gguf
+from spacy_padellm.lm.files.gguf_tokenizer import read_gguf_tokenizer
 from spacy_padellm.lm.files.hub import fetch_file, fetch_optional_file, why_offline
 from spacy_padellm.lm.files.load_errors import (
     as_load_errors,

@@ -52,6 +52,7 @@ def write_gguf(
     *,
     pre: str = "gpt-2",
     add_bos: bool | None = None,
+    add_space: bool = True,
     without: str | None = None,
     shards: int | None = None,
 ) -> Path:
@@ -59,6 +60,7 @@ def write_gguf(
 
     pre (str): How its byte-level BPE cuts text into words; "" for sentencepiece.
     add_bos (bool | None): Whether it says that texts start with `<s>`; None if nothing.
+    add_space (bool): Whether a tokenizer of sentencepiece adds a space before a text.
     without (str | None): A weight that is left out.
     shards (int | None): Of how many files it says that it is the first.
     """
@@ -80,6 +82,7 @@ def write_gguf(
         add_byte_level_bpe(writer, lm.tokenizer, pre)
     else:
         add_sentencepiece(writer)
+        writer.add_add_space_prefix(add_space)
     if add_bos is not None:
         writer.add_add_bos_token(add_bos)
     if shards is not None:
@@ -119,8 +122,10 @@ def add_byte_level_bpe(writer: gguf.GGUFWriter, tokenizer: Any, pre: str) -> Non
 def add_sentencepiece(writer: gguf.GGUFWriter) -> None:
     kinds = gguf.TokenType
     special = {"<unk>": kinds.UNKNOWN, "<s>": kinds.CONTROL, "</s>": kinds.CONTROL}
-    words = [*"\u2581abcdefghijklmnopqrstuvwxyz0123456789", "ab", "\u2581ab"]
+    words = [*"\u2581abcdefghijklmnopqrstuvwxyz0123456789", "bc", "ab", "\u2581ab"]
+    words += [*"</>", "</", "</s"]  # that could merge to a special token
     tokens = {**special, **dict.fromkeys(words, kinds.NORMAL)}
+    tokens["\n\n"] = tokens["  "] = kinds.USER_DEFINED
     writer.add_tokenizer_model("llama")
     writer.add_token_list(list(tokens))
     writer.add_token_types(list(tokens.values()))
@@ -213,6 +218,33 @@ def test_gguf_sentencepiece_tokenizer_cuts_words(tmp_path: Path) -> None:
     assert tokenizer.convert_ids_to_tokens(ids) == ["<s>", "\u2581ab", "\u2581", *"cd"]
     assert tokenizer.decode(ids, skip_special_tokens=True) == "ab cd"
     assert tokenizer.convert_ids_to_tokens(tokenizer("é").input_ids)[-1] == "<unk>"
+
+
+def test_gguf_sentencepiece_tokenizer_merges_the_best_score_first(
+    tmp_path: Path,
+) -> None:
+    file = write_gguf(make_lm("llama"), tmp_path / "m.gguf", pre="", add_space=False)
+    tokenizer = load_tokenizer(str(file))
+    (ids,) = TokenStrings(tokenizer).plain(["abc ab"])
+    assert tokenizer.convert_ids_to_tokens(ids) == ["a", "bc", "\u2581ab"]
+
+
+def test_gguf_sentencepiece_tokenizer_takes_typed_special_tokens_for_text(
+    tmp_path: Path,
+) -> None:
+    file = write_gguf(make_lm("llama"), tmp_path / "m.gguf", pre="", add_space=False)
+    tokenizer = load_tokenizer(str(file))
+    (ids,) = TokenStrings(tokenizer).plain(["</s>"])
+    assert tokenizer.convert_ids_to_tokens(ids) == ["</s", ">"]
+
+
+def test_gguf_sentencepiece_tokenizer_keeps_tokens_of_the_user(tmp_path: Path) -> None:
+    file = write_gguf(make_lm("llama"), tmp_path / "m.gguf", pre="", add_space=False)
+    tokenizer = load_tokenizer(str(file))
+    strings = TokenStrings(tokenizer)
+    (ids,) = strings.plain(["a\n\nb  c"])
+    assert tokenizer.convert_ids_to_tokens(ids) == ["a", "\n\n", "b", "  ", "c"]
+    assert strings.decode(ids) == "a\n\nb  c"
 
 
 def test_gguf_model_is_split_over_gpus(
