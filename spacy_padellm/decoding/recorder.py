@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from spacy_padellm.decoding.base import DecodeJob, Decoder, DecodeResult
 from spacy_padellm.decoding.forced import ForcedOutputs
@@ -39,6 +40,12 @@ class Recorder:
     def default_threshold(self) -> float:
         """See `Decoder`."""
         return self.decoder.default_threshold
+
+    def __getattr__(self, name: str) -> Any:
+        """What only some decoders have, such as the context of a `Remote`."""
+        if name == "decoder":  # not set yet, as in a copy
+            raise AttributeError(name)
+        return getattr(self.decoder, name)
 
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""

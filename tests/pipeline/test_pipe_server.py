@@ -29,6 +29,8 @@ from server_faults import Answer
 from small_server import SmallServer
 from spacy.language import Language
 
+from spacy_padellm.analysis.collect import AnalysedDoc, collect_docs
+from spacy_padellm.analysis.inputs import GoldDoc
 from spacy_padellm.lm.loading import load_model
 
 
@@ -151,6 +153,20 @@ def test_server_pipe_cuts_a_text_that_does_not_fit_the_server(
     assert "".join("".join(w.text for w in windows).split()) == "".join(text.split())
     (mentions,) = found([nlp(text)])
     assert len(mentions) > len(found([nlp(next(iter(GOLD)))])[0])
+
+
+def test_server_pipe_is_analysed_in_the_windows_that_fit_the_server(
+    server: SmallServer, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "context", 100)
+    nlp = served(server, tokenizer)
+    pipe = pipe_of(nlp)
+    text = " ".join([*GOLD] * 8)
+    (read,) = collect_docs(nlp, pipe, [GoldDoc(text, [])], labels=pipe.labels)
+    assert isinstance(read, AnalysedDoc)
+    windows = pipe.make_windows([nlp.make_doc(text)])
+    assert [case.text for case in read.windows] == [w.text for w in windows]
+    assert any(case.mentions for case in read.windows)
 
 
 def test_server_pipe_asks_nothing_of_a_server_that_tells_no_context(
