@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -51,24 +50,16 @@ def choose_flat(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
     """Choose spans that do not overlap, the most probable first.
 
     If scores are equal, the longer span is chosen first, then the one that starts
-    earlier, then the one whose label sorts first. Runs in O(n log n).
+    earlier, then the one whose label sorts first.
 
     spans (Sequence[ScoredSpan]): Spans of one text.
     RETURNS (list[ScoredSpan]): The chosen spans, in text order.
     """
-    starts = sorted({span.start for span in spans})
-    ends = sorted({span.end for span in spans})
-    started = _Counter(len(starts))
-    ended = _Counter(len(ends))
+    taken = bytearray(max((span.end for span in spans), default=0))  # by character
     selected = []
     for span in sorted(spans, key=_preference):
-        # chosen spans that start before this one ends, less those that end before it
-        overlapping = started.below(bisect_left(starts, span.end)) - ended.below(
-            bisect_right(ends, span.start)
-        )
-        if overlapping == 0:
-            started.add(bisect_left(starts, span.start))
-            ended.add(bisect_left(ends, span.end))
+        if taken.find(1, span.start, span.end) < 0:
+            taken[span.start : span.end] = b"\1" * (span.end - span.start)
             selected.append(span)
     return sorted(selected, key=lambda span: span.start)
 
@@ -76,26 +67,3 @@ def choose_flat(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
 def _preference(span: ScoredSpan) -> tuple[float, int, int, str]:
     """Sort key of the flat choice: the preferred span sorts first."""
     return -span.score, span.start - span.end, span.start, span.label
-
-
-class _Counter:
-    """Counts numbers in 0..size-1, with running sums in O(log n) (Fenwick tree)."""
-
-    def __init__(self, size: int) -> None:
-        self._sums = [0] * (size + 1)
-
-    def add(self, number: int) -> None:
-        """Count one more of `number`."""
-        node = number + 1
-        while node < len(self._sums):
-            self._sums[node] += 1
-            node += node & -node
-
-    def below(self, number: int) -> int:
-        """How many numbers below `number` were added."""
-        total = 0
-        node = number
-        while node > 0:
-            total += self._sums[node]
-            node -= node & -node
-        return total
