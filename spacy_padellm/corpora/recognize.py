@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from spacy_padellm.checks import is_whole
 from spacy_padellm.corpora.files import (
     plain_name,
     read_json_lines,
@@ -16,7 +17,7 @@ from spacy_padellm.corpora.foreign import file_name
 from spacy_padellm.corpora.readers.brat import brat_partner
 from spacy_padellm.corpora.readers.rows.span_rows import KEYS, TEXT_KEYS
 from spacy_padellm.corpora.readers.table import DELIMITERS, PARQUET
-from spacy_padellm.corpora.records import BadLine, ConversionError, is_int
+from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.errors import Errors
 
 SAMPLE = 100  # rows
@@ -86,7 +87,7 @@ def _is_paper(value: Any) -> bool:
     """Whether a value is `[text, [start, end, mention, label], ...]`."""
     if not (isinstance(value, list) and len(value) > 1 and isinstance(value[0], str)):
         return False
-    return all(isinstance(x, list) and x and is_int(x[0]) for x in value[1:])
+    return all(isinstance(x, list) and x and is_whole(x[0]) for x in value[1:])
 
 
 def _is_cluener(value: Any) -> bool:

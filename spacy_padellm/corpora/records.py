@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spacy_padellm.checks import has_half_character
+
 CharSpan = tuple[int, int, str]
 """Start and end (in characters, end exclusive) and label of a mention."""
 
@@ -74,7 +76,7 @@ def span_problem(text: str, span: CharSpan) -> str | None:
         return f"mention {start}-{end} is not within the {len(text)} characters"
     if not label.strip():
         return f"mention {start}-{end} has an empty label"
-    if _has_half_pair(label):
+    if has_half_character(label):
         return f"the label of mention {start}-{end} contains half of a surrogate pair"
     return None
 
@@ -87,28 +89,10 @@ def record_problem(record: CorpusRecord) -> str | None:
     """
     if not record.text.strip():
         return "the text is empty or only whitespace"
-    if _has_half_pair(record.text):
+    if has_half_character(record.text):
         return "the text contains half of a surrogate pair"
     problems = (span_problem(record.text, span) for span in record.spans)
     return next(filter(None, problems), None)
-
-
-def _has_half_pair(text: str) -> bool:
-    """Whether a string cannot be saved, as JSON may escape half a character."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def is_int(value: object) -> bool:
-    """Check whether a value can be an offset.
-
-    value (object): A value from JSON.
-    RETURNS (bool): Whether it is an int, and not a bool.
-    """
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def as_int(value: Any) -> Any:

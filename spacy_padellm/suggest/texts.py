@@ -12,6 +12,7 @@ from spacy.language import Language
 from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 
+from spacy_padellm.checks import has_half_character
 from spacy_padellm.corpora.files import plain_name, read_json_lines, read_lines
 from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.errors import Errors
@@ -98,7 +99,7 @@ def _read_json(path: Path, text_column: str) -> Iterator[SourceText | BadLine]:
 def _is_writable(value: Any) -> bool:
     """Whether a value is a string or a number that JSON files in UTF-8 can hold."""
     if isinstance(value, str):
-        return not any("\ud800" <= char <= "\udfff" for char in value)
+        return not has_half_character(value)
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, int)

@@ -52,7 +52,7 @@ def align_mentions(
     dedup (Dedup): Which labels keep a string with several labels, in each window.
     passes_threshold (Callable[[Mention], bool]): Whether a mention is likely enough.
         Others do not take a string from another label.
-    RETURNS (list[DocMentions]): One for each Doc, its spans in text order.
+    RETURNS (list[DocMentions]): One for each Doc, its spans window by window.
     """
     results = [DocMentions() for _ in docs]
     cut: list[ScoredSpan] = []  # those that end where the previous window ends

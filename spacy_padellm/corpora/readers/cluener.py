@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from spacy_padellm.checks import is_whole
 from spacy_padellm.corpora.files import read_json_lines
-from spacy_padellm.corpora.records import BadLine, CharSpan, CorpusRecord, is_int
+from spacy_padellm.corpora.records import BadLine, CharSpan, CorpusRecord
 
 
 def read_cluener(path: Path) -> Iterator[CorpusRecord | BadLine]:
@@ -55,7 +56,7 @@ def _spans(
         if not (
             isinstance(offsets, list)
             and len(offsets) == 2
-            and all(map(is_int, offsets))
+            and all(map(is_whole, offsets))
         ):
             raise ValueError(f"an occurrence of {mention!r} is not [first, last]")
         first, last = offsets

@@ -8,13 +8,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from spacy_padellm.checks import is_whole
 from spacy_padellm.corpora.files import read_json_lines
 from spacy_padellm.corpora.records import (
     BadLine,
     CharSpan,
     ConversionError,
     CorpusRecord,
-    is_int,
 )
 from spacy_padellm.errors import Errors
 
@@ -94,7 +94,7 @@ def _is_mention(value: object) -> bool:
         return False
     start, end, mention, label = value
     strings = isinstance(mention, str) and isinstance(label, str)
-    return is_int(start) and is_int(end) and strings
+    return is_whole(start) and is_whole(end) and strings
 
 
 def _find_convention(path: Path, rows: list[PaperRow]) -> Convention:

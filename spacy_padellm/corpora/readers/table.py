@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from spacy_padellm.checks import is_whole
 from spacy_padellm.corpora.files import BOM, read_start, read_text
 from spacy_padellm.corpora.readers.cells import cell_value
 from spacy_padellm.corpora.readers.rows.rows import read_row
@@ -23,7 +24,6 @@ from spacy_padellm.corpora.records import (
     BadLine,
     ConversionError,
     CorpusRecord,
-    is_int,
 )
 from spacy_padellm.corpora.tokens.tags import TAG
 from spacy_padellm.errors import Errors
@@ -157,6 +157,6 @@ def _named(cell: Any, feature: Any) -> Any:
     if isinstance(cell, dict) and isinstance(inner, dict):
         return {key: _named(value, inner.get(key)) for key, value in cell.items()}
     names = feature.get("names")
-    if isinstance(names, list) and is_int(cell) and 0 <= cell < len(names):
+    if isinstance(names, list) and is_whole(cell) and 0 <= cell < len(names):
         return names[cell]
     return cell

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from spacy_padellm.checks import is_number, is_whole
+from spacy_padellm.checks import has_half_character, is_number, is_whole
 from spacy_padellm.errors import Errors
 
 Value = TypeVar("Value")
@@ -27,9 +27,7 @@ def as_text(value: Any, field: str) -> str:
     field (str): Its place in the file, for the error message.
     RAISES (ValueError): If it is not a string, or holds half a character.
     """
-    if not isinstance(value, str) or any(
-        "\ud800" <= char <= "\udfff" for char in value
-    ):
+    if not isinstance(value, str) or has_half_character(value):
         raise _wrong(field, value, "a string")
     return value
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from spacy_padellm.checks import is_whole
 from spacy_padellm.corpora.mentions.annotators import check_users, example_of
 from spacy_padellm.corpora.mentions.offsets import (
     SourceMention,
     char_spans,
     same_string,
 )
-from spacy_padellm.corpora.records import CorpusRecord, as_int, is_int
+from spacy_padellm.corpora.records import CorpusRecord, as_int
 from spacy_padellm.errors import Warnings
 
 TEXT_KEYS = (
@@ -185,7 +186,7 @@ def read_mention(mention: Any, text: str) -> Iterator[SourceMention]:
         start, end, labels, string = _from_list(mention, text)
     else:
         raise ValueError(MENTION)
-    if is_int(labels):
+    if is_whole(labels):
         raise ValueError(
             "a label is a number, not a name. Export with names (doccano: JSONL with "
             "text labels)"
@@ -194,7 +195,7 @@ def read_mention(mention: Any, text: str) -> Iterator[SourceMention]:
     start, end = as_int(start), as_int(end)
     if start is None and end is None:
         raise ValueError(WITHOUT_OFFSETS)
-    if not (is_int(start) and is_int(end) and isinstance(labels, list) and labels):
+    if not (is_whole(start) and is_whole(end) and isinstance(labels, list) and labels):
         raise ValueError(MENTION)
     if not _all_strings(labels):
         raise ValueError(MENTION)
@@ -206,7 +207,7 @@ def _from_object(mention: dict[str, Any]) -> tuple[Any, Any, Any, str | None]:
     """Start, end, labels and string of an object."""
     fields = next((pair for pair in FIELDS if pair[0] in mention), FIELDS[0])
     start, end = (mention.get(key) for key in fields)
-    if is_int(mention.get("offset")) and is_int(mention.get("length")):
+    if is_whole(mention.get("offset")) and is_whole(mention.get("length")):
         start, end = mention["offset"], mention["offset"] + mention["length"]
     labels = next((mention[key] for key in LABEL_KEYS if key in mention), None)
     strings = (mention.get(key) for key in STRING_KEYS)
@@ -222,7 +223,7 @@ def _from_list(mention: list[Any], text: str) -> tuple[Any, Any, Any, str | None
         raise ValueError(MENTION)
     start, end, label, *rest = *map(as_int, mention[:2]), *mention[2:]
     other = rest[0] if rest and isinstance(rest[0], str) else None
-    if other is None or not (is_int(start) and is_int(end)):
+    if other is None or not (is_whole(start) and is_whole(end)):
         return start, end, label, None
     string = text[max(start, 0) : max(end, 0)]
     # either of the two strings may be that of the mention

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from spacy_padellm.checks import is_whole
 from spacy_padellm.corpora.readers.rows.span_rows import TEXT_KEYS
-from spacy_padellm.corpora.records import CorpusRecord, is_int
+from spacy_padellm.corpora.records import CorpusRecord
 from spacy_padellm.corpora.tokens.tags import (
     LABEL,
     TAG,
@@ -115,7 +116,7 @@ def _is_tags(values: list[Any]) -> bool:
 
 def _without_tags(row: dict[str, Any], columns: list[list[Any]]) -> str:
     """Say why a row has no tags."""
-    if any(all(map(is_int, column)) for column in columns):
+    if any(all(map(is_whole, column)) for column in columns):
         return (
             "the tags are numbers without their names. Export Parquet with "
             "dataset.to_parquet, which holds the names, or map the numbers with "
