@@ -56,7 +56,7 @@ def expect_mentions(
     """
     kept = Counter(s.label for s in spans if s.score >= lowest_score(s.label))
     count = {s.label: float(kept[s.label]) for s in spans}
-    found = {s.label: 1.0 for s in spans}  # probability that none was missed
+    none_missed = {s.label: 1.0 for s in spans}  # probabilities
     known = set()
     # a text of many lines has as many windows as mentions
     spans = sorted(spans, key=lambda span: span.start)
@@ -75,13 +75,15 @@ def expect_mentions(
             unkept += at_least[number : number + 1]
             # what overlapping windows share is kept only once
             count[label] = count.get(label, 0.0) + sum(at_least) - number
-            found[label] = found.get(label, 1.0) * (1 - max(unkept, default=0.0))
+            none_missed[label] = none_missed.get(label, 1.0) * (
+                1 - max(unkept, default=0.0)
+            )
     for s in spans:
         if s.label not in known:
             is_kept = s.score >= lowest_score(s.label)
             count[s.label] += s.score - is_kept
-            found[s.label] *= 1.0 if is_kept else 1 - s.score
-    return {label: [max(count[label], 0.0), 1 - found[label]] for label in count}
+            none_missed[s.label] *= 1.0 if is_kept else 1 - s.score
+    return {label: [max(count[label], 0.0), 1 - none_missed[label]] for label in count}
 
 
 def get_expected(doc: Doc) -> dict[str, Expected]:

@@ -15,7 +15,7 @@ from spacy_padellm.analysis.tune.thresholds import CandidateCorpus
 from spacy_padellm.mention.calibration import Measure
 
 # the thresholds that are tried
-GRID = [0.0, 0.001, 0.002, 0.005, *(step / 100 for step in range(1, 100))]
+FINE_GRID = [0.0, 0.001, 0.002, 0.005, *(step / 100 for step in range(1, 100))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class MentionTable:
             wrong predicted ones.
         """
         rates = []
-        for threshold in GRID:
+        for threshold in FINE_GRID:
             found, right = self._counts(threshold)
             mentions = self.gold if measure == "recall" else found
             rates.append(measure_errors(mentions - right, mentions))
@@ -100,4 +100,4 @@ class MentionTable:
     @cached_property
     def kept(self) -> list[int]:
         """The number of mentions from each threshold of the grid on."""
-        return [int(np.count_nonzero(self.scores >= t)) for t in GRID]
+        return [int(np.count_nonzero(self.scores >= t)) for t in FINE_GRID]

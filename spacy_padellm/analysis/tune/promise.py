@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spacy_padellm.analysis.tune.bound import ErrorRate, times_needed
-from spacy_padellm.analysis.tune.mention_table import GRID, MentionTable, Rates
+from spacy_padellm.analysis.tune.mention_table import FINE_GRID, MentionTable, Rates
 from spacy_padellm.analysis.tune.thresholds import CandidateCorpus
 from spacy_padellm.mention.calibration import Measure, Promise
 
@@ -161,9 +161,9 @@ class ThresholdPath:
         # a corpus that does not annotate the labels says nothing about them
         errors = [t.errors(measure) if t.gold.any() else None for t in tables]
         if measure == "recall":
-            return cls(range(len(GRID)), {0: level}, errors)
+            return cls(range(len(FINE_GRID)), {0: level}, errors)
         kept = np.sum([table.kept for table in tables], axis=0)
-        order = range(len(GRID) - 1, -1, -1)
+        order = range(len(FINE_GRID) - 1, -1, -1)
         levels = dict.fromkeys(order, 0.0)
         for share in STARTS:
             start = next((i for i in order if kept[i] >= share * kept[0]), 0)
@@ -180,7 +180,7 @@ class ThresholdPath:
             # what an index may spend passes on to the next one if it passes
             level += self.levels.get(index, 0.0)
             if level and self._p_value(index, rate) <= level:
-                passed = GRID[index]
+                passed = FINE_GRID[index]
             else:
                 level = 0.0
         return passed

@@ -14,7 +14,7 @@ from spacy_padellm.mention.dedup import choose_flat
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.text.document_memory import remember
 
-GRID = [step / 20 for step in range(20)]
+COARSE_GRID = [step / 20 for step in range(20)]
 ROUNDS = 3  # over all labels; few thresholds change after the first
 
 
@@ -118,9 +118,9 @@ def learn_thresholds(
     for _ in range(ROUNDS):
         before = dict(thresholds)
         for label in labels:
-            scores = {t: mean_f(corpora, {**thresholds, label: t}) for t in GRID}
+            scores = {t: mean_f(corpora, {**thresholds, label: t}) for t in COARSE_GRID}
             best = max(scores.values())
-            ties = [t for t in GRID if scores[t] == best]
+            ties = [t for t in COARSE_GRID if scores[t] == best]
             thresholds[label] = min(ties, key=lambda t: abs(t - DEFAULT_THRESHOLD))
         if thresholds == before:
             break

@@ -165,13 +165,13 @@ class Connection:
         for attempt in range(tries):
             wait = min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT)
             wait *= 1 - random.random() / 4  # not all texts at the same time
-            template = Errors.P175
+            answered = True
             try:
                 return read(await self._transport.send(method, path, body, size=size))
             except Refused:
                 raise
             except NoAnswer as error:
-                template, reason = Errors.P173, str(error)
+                answered, reason = False, str(error)
                 wait = error.wait or wait
             except UnusableAnswer as error:
                 message = Errors.P177.format(url=url, found=error)
@@ -183,7 +183,8 @@ class Connection:
                 reason = self.plain(str(error))
             if attempt + 1 < tries:
                 await asyncio.sleep(wait)
-        self._given_up = self._given_up or template == Errors.P173
+        self._given_up = self._given_up or not answered
+        template = Errors.P175 if answered else Errors.P173
         message = template.format(url=url, tries=tries, error=reason)
         raise ConnectionError(message + self._transport.proxy_note)
 
