@@ -350,6 +350,11 @@ class Errors:
         "same, and spaCy counts them for its patience: the run would end early. "
         "Continue it with --training.patience 0."
     )
+    P960 = (
+        "The checkpoint {path} is of step {done}, but max_steps in [training] is "
+        "{most}. Set it to at least {done}, or delete the checkpoint to train from "
+        "the start."
+    )
 
     # Settings of the component
     P140 = (

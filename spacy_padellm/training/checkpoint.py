@@ -68,6 +68,10 @@ class _Checkpoints:
         state = _read(self._file, self._run)
         if state["step"] and self._run["training"].get("patience"):
             raise ValueError(Errors.P940.format(done=state["step"]))
+        most = self._run["training"]["max_steps"]
+        if 0 < most < state["step"]:
+            message = Errors.P960.format(path=self._file, done=state["step"], most=most)
+            raise ValueError(message)
         try:
             pipe.set_training_state(state["training"])
         except (KeyError, TypeError, AttributeError, RuntimeError) as error:

@@ -14,16 +14,24 @@ from spacy_padellm.lm.handle.stamp import base_models
 from spacy_padellm.lm.model_names import find_model
 from spacy_padellm.lm.task.config import FILE_NAME
 from spacy_padellm.lm.trust.code import has_model_suffix
+from spacy_padellm.text.corpus_files import corpus_files
 
 # JSON values, by the names in `_PARTS`
 Run: TypeAlias = dict[str, Any]
 
 _FACTORY = "padellm_ner"
 # settings of [training] that may change before a run is continued
-_FREE = {"max_steps", "max_epochs", "eval_frequency", "patience", "logger"}
+_FREE = {
+    *("max_steps", "max_epochs", "eval_frequency", "patience", "logger"),
+    *("dev_corpus", "score_weights", "before_to_disk", "gpu_allocator"),
+}
 # settings of the component that decide what it is taught
-_TAUGHT = ("factory", "model", "labels", "prompt", "span_getter", "training", "layout")
-_PARTS = ("components", "corpora", "training", "initialize", "files")
+_TAUGHT = (
+    *("factory", "model", "labels", "prompt", "span_getter", "spans_key", "training"),
+    "layout",
+)
+_TOKENS = ("lang", "tokenizer")  # settings of [nlp] that cut texts into tokens
+_PARTS = ("nlp", "components", "corpora", "training", "initialize", "files")
 _CHUNK = 1 << 20  # bytes
 
 
@@ -32,18 +40,19 @@ def run_of(nlp: Language) -> Run:
 
     nlp (Language): The pipeline that is trained.
     RETURNS (Run): JSON values. Files of training texts and of models on this machine
-        are told by their content.
+        are told by their content, wherever they are.
     RAISES (OSError): If one of the files cannot be read.
     """
     config = nlp.config.interpolate()
     training = {k: v for k, v in config["training"].items() if k != "before_update"}
-    files = [*_corpus_files(config), *_model_files(nlp)]
+    files = [*_corpus_files(config), *_label_files(config), *_model_files(nlp)]
     run = {
+        "nlp": {key: config["nlp"].get(key) for key in _TOKENS},
         "components": config["components"],
         "corpora": config["corpora"],
         "training": training,
         "initialize": config["initialize"].get("components", {}),
-        "files": {name: _digest(paths) for name, paths in files},
+        "files": {name: _digest(paths) for name, paths in files if paths},
     }
     whole: Run = json.loads(json.dumps(run))
     return whole
@@ -56,57 +65,98 @@ def differences(first: Run, second: Run) -> list[str]:
     RETURNS (list[str]): Their names, e.g. "training.seed"; none if it can.
     RAISES (KeyError, TypeError, AttributeError): If one of them is something else.
     """
-    parts = [dict(_flat(_shared(run))) for run in (first, second)]
+    parts = [_shared(run) for run in (first, second)]
     names = sorted({*parts[0], *parts[1]})
     return [name for name in names if parts[0].get(name) != parts[1].get(name)]
 
 
-def _shared(run: Run) -> Run:
-    """The part of a run that its continuation must share."""
-    components = {}
-    for name, settings in run["components"].items():
-        if settings.get("factory") == _FACTORY:
-            # the decoder's settings change no update, but its kind does
-            decoder = (settings.get("decoder") or {}).get("@misc")
-            taught = {key: settings.get(key) for key in _TAUGHT}
-            settings = {**taught, "decoder": {"@misc": decoder}}
-        components[name] = settings
-    training = {k: v for k, v in run["training"].items() if k not in _FREE}
+def _shared(run: Run) -> dict[str, Any]:
+    """The part of a run that its continuation must share: name -> value."""
+    nlp, components, corpora, training, initialize, files = (run[p] for p in _PARTS)
+    texts = str(training["train_corpus"])
+    shared = {
+        "nlp": nlp,
+        "components": {name: _taught(part) for name, part in components.items()},
+        # the other corpora are not trained on
+        texts: _section(corpora, texts),
+        "training": _steering(training),
+        "initialize": initialize,
+    }
+    values = dict(_flat(shared))
+    for name, content in files.items():
+        values.pop(name, None)  # where they are does not matter
+        values[f"the files of {name}"] = content
+    return values
+
+
+def _taught(component: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a component that decide what it learns."""
+    if component.get("factory") != _FACTORY:
+        return component
+    model = component.get("model") or {}
+    # the decoder's settings change no update, but its kind does
+    decoder = (component.get("decoder") or {}).get("@misc")
+    return {
+        **{key: component.get(key) for key in _TAUGHT},
+        "model": {key: value for key, value in model.items() if key != "device"},
+        "decoder": {"@misc": decoder},
+    }
+
+
+def _steering(training: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of `[training]` that decide what a step does."""
+    settings = {key: value for key, value in training.items() if key not in _FREE}
+    # below 0 the texts are not shuffled
+    settings["max_epochs"] = -1 if training["max_epochs"] < 0 else 0
     rate = (training.get("optimizer") or {}).get("learn_rate")
     if isinstance(rate, Mapping) and rate.get("total_steps", 0) is None:
         # the learning rate falls until then
-        training["max_steps"] = run["training"]["max_steps"]
-    parts = {part: run[part] for part in _PARTS}
-    return {**parts, "components": components, "training": training}
+        settings["max_steps"] = training["max_steps"]
+    return settings
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """The values of nested sections, each with its name."""
     if isinstance(value, Mapping):
         for key, content in value.items():
-            start = "" if name in ("", "files") else f"{name}."
-            yield from _flat(content, f"{start}{key}")
+            yield from _flat(content, f"{name}.{key}" if name else key)
     else:
         yield name, value
 
 
+def _section(corpora: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The section of a corpus, by its name, e.g. "corpora.train"."""
+    section = corpora
+    for key in name.split(".")[1:]:
+        section = section.get(key) or {}
+    return section
+
+
 def _corpus_files(config: Mapping[str, Any]) -> Iterator[tuple[str, list[Path]]]:
-    """The files of the training texts: (name, paths)."""
-    corpus = config["corpora"]
-    for key in str(config["training"]["train_corpus"]).split(".")[1:]:
-        corpus = corpus.get(key) or {}
-    for key, value in _flat(corpus):
-        if not isinstance(value, str) or key.startswith("@"):
-            continue
-        path = Path(value)
-        found = path.rglob("*") if path.is_dir() else [path]
-        # a missing one is told by its reader
-        files = [f for f in found if f.is_file() and not f.name.startswith(".")]
-        yield f"the texts of {value}", sorted(files)
+    """The files of the training texts: (name of their setting, paths)."""
+    corpus = str(config["training"]["train_corpus"])
+    for name, value in _flat(_section(config["corpora"], corpus), corpus):
+        if not name.rpartition(".")[2].startswith("@"):
+            yield name, _files_at(value)
+
+
+def _label_files(config: Mapping[str, Any]) -> Iterator[tuple[str, list[Path]]]:
+    """The files that labels are read from: (name of their setting, paths)."""
+    for name, value in _flat(config["initialize"].get("components", {}), "initialize"):
+        if name.endswith(".path"):
+            yield name, _files_at(value)
+
+
+def _files_at(value: Any) -> list[Path]:
+    """The files of a setting that is a path, or a list of paths."""
+    places = value if isinstance(value, list) else [value]
+    paths = [Path(place) for place in places if isinstance(place, str)]
+    # a missing one is told by its reader
+    return [file for path in paths if path.exists() for file in corpus_files(path)]
 
 
 def _model_files(nlp: Language) -> Iterator[tuple[str, list[Path]]]:
-    """The files of the models that are trained: (name, paths)."""
+    """The files of the models that are trained: (name of their setting, paths)."""
     components: list[tuple[str, Any]] = nlp.components
     for name, pipe in components:
         if nlp.get_pipe_meta(name).factory != _FACTORY:
@@ -119,17 +169,19 @@ def _model_files(nlp: Language) -> Iterator[tuple[str, list[Path]]]:
             continue  # its weights came with the pipeline
         if isinstance(path, Path):
             found = [file for p in (path, *base_models(path)) for file in _inside(p)]
-            yield f"the model of {name}", sorted(found)
+            yield f"components.{name}.model.name", found
 
 
 def _inside(model: Path) -> list[Path]:
     """The files of a model, without its settings: thresholds may be tuned meanwhile."""
-    files = model.iterdir() if model.is_dir() else [model]
-    return [
+    if not model.is_dir():  # a GGUF file, and the tokenizer that goes before its own
+        beside = model.parent / "tokenizer.json"
+        return [model, *([beside] if beside.is_file() else [])]
+    return sorted(
         file
-        for file in files
+        for file in model.iterdir()
         if file.is_file() and has_model_suffix(file.name) and file.name != FILE_NAME
-    ]
+    )
 
 
 def _digest(paths: list[Path]) -> str:

@@ -119,7 +119,9 @@ def test_checkpoint_of_other_texts_is_an_error(corpus: Path, tmp_path: Path) -> 
     run(corpus, tmp_path / "run", steps=3)
     docs = list(DocBin().from_disk(corpus).get_docs(Vocab()))
     DocBin(docs=docs[1:]).to_disk(corpus)
-    with pytest.raises(ValueError, match=r"others: the texts of .*corpus\.spacy\."):
+    with pytest.raises(
+        ValueError, match=r"others: the files of corpora\.train\.path\."
+    ):
         run(corpus, tmp_path / "run", steps=3)
 
 
@@ -131,7 +133,7 @@ def test_checkpoint_of_another_base_model_is_an_error(
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(ValueError, match=r"others: the model of padellm_ner\."):
+    with pytest.raises(ValueError, match=r"others: the files of .*\.model\.name\."):
         run(corpus, tmp_path / "run", steps=3)
 
 
@@ -171,7 +173,7 @@ def test_checkpoint_of_a_sourced_component_needs_no_folder_of_its_base(
     settings.to_disk(config)
     nlp = spacy.blank("en")
     nlp.add_pipe(NAME, source=spacy.load(tmp_path / "pipeline"))
-    assert f"the model of {NAME}" in run_of_pipeline(nlp)["files"]
+    assert f"components.{NAME}.model.name" in run_of_pipeline(nlp)["files"]
 
 
 @pytest.mark.parametrize(("total", "fits"), [(10, True), (None, False)])
@@ -182,6 +184,14 @@ def test_checkpoint_more_steps_fit_if_the_learning_rate_does_not_depend_on_them(
     run(corpus, tmp_path, steps=4, **settings)
     with nullcontext() if fits else pytest.raises(ValueError, match="max_steps"):
         run(corpus, tmp_path, steps=5, **settings)
+
+
+def test_checkpoint_after_the_last_step_is_an_error(
+    corpus: Path, tmp_path: Path
+) -> None:
+    run(corpus, tmp_path, steps=6)
+    with pytest.raises(ValueError, match=r"of step 5, but max_steps .* is 4\. Set"):
+        run(corpus, tmp_path, steps=5)
 
 
 def test_checkpoint_with_patience_is_not_continued(
