@@ -289,6 +289,30 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(
     ]
 
 
+def test_decoding_count_of_several_digits_may_be_too_unlikely() -> None:
+    lm = make_lm("llama")
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    (branches,) = prompt.count_branches(["a text a"], ["person"])
+    text = TreeText(
+        prompt,
+        "a text a",
+        branches,
+        labels={"PER": "person"},
+        limits=Limits(32, 7),
+        selection=SelectionSettings(min_count_probability=0.9),
+        context=lm.context,
+        forced=None,
+        tags=None,
+        tags_first=False,
+    )
+    # 1 is the likeliest digit, but 0 or more than 0 are told by it alone
+    tokens = [prompt.count_digits[0]] * len(text.request.logit_slots)
+    chances = [0.6, *[0.001] * 8]
+    result = PassResult(tokens, [0.0] * len(tokens), chances, NO_TAGS)
+    assert not text.advance(result, draft_tokens=0)
+    assert not text.mentions()
+
+
 @pytest.mark.parametrize("preset", ["compact", "paper-en"])
 def test_decoding_count_is_the_highest_that_is_likely_enough(preset: str) -> None:
     lm = make_lm("llama")
@@ -304,7 +328,7 @@ def test_decoding_count_is_the_highest_that_is_likely_enough(preset: str) -> Non
         count = sum(chance >= least for chance in reached)
         answer, _ = generate(lm, prompt.eos, ids, 6, None)
         likeliest, _ = prompt.read_count(answer)
-        if likeliest > 9:  # the probabilities are those of single digits
+        if likeliest > 9 and count:  # the probabilities are those of single digits
             return likeliest, [1.0] * 9
         return count, reached
 

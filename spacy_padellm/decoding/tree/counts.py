@@ -133,8 +133,10 @@ class CountGrower:
             least = self.planter.grower.selection.min_count_probability or 0.0
             count = sum(probability >= least for probability in branch.at_least)
             if branch.at_least and count != likeliest:
-                # it may be the first digit of a number, such as 1 of 19
-                digit = self._first_tokens(first, result) if likeliest else []
+                # it may be the first digit of a number, such as 1 of 19; that no mention
+                # is likely enough holds whatever comes after it
+                may_go_on = likeliest and count
+                digit = self._first_tokens(first, result) if may_go_on else []
                 return self._choose(branch, count, digit, first.guess, tagged)
         count, complete = self._take_tokens(branch, first.output, first.drafted, result)
         guess = first.guess
@@ -224,7 +226,8 @@ class CountGrower:
     ) -> bool:
         """Set a count that is not the most likely one.
 
-        digit (list[int]): The tokens of the most likely count; empty if that is 0.
+        digit (list[int]): The tokens of the most likely count, if more digits after it
+            would make another choice; else empty.
         RETURNS (bool): Whether its mentions need another pass before they can start.
         """
         if guess is not None and guess.count == count and not digit:
@@ -236,7 +239,7 @@ class CountGrower:
             self._plant_mentions(branch, count, branch.generated, tagged)
         if not digit:
             self._finish(branch, count)
-            return True
+            return count > 0
         grower = self.planter.grower
         end = grower.tree.extend(branch.end, digit)
         branch.pending = ChosenCount(count, digit, grower.request.ask(end))
