@@ -456,6 +456,19 @@ def test_handle_copies_nothing_of_a_pass_of_another_thread(
     assert same_weights(copied.model.state_dict(), lm.model.state_dict())
 
 
+def test_handle_pickle_has_nothing_of_a_pass_that_begins_meanwhile(
+    tmp_path: Path,
+) -> None:
+    lm = opened(tmp_path / "model").trainable([])
+    _, _, state, *_ = lm.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    with decoding(lm):
+        pickled = pickle.dumps(state)
+    other = LanguageModel.__new__(LanguageModel)
+    other.__setstate__(pickle.loads(pickled))
+    assert attention_name(other.model.config) == "sdpa"
+    assert other._head._positions is None
+
+
 def test_handle_forked_process_cannot_use_cuda(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
