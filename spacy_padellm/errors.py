@@ -179,6 +179,10 @@ class Errors:
         "The GGUF file {path} cuts text into words by the rule '{pre}', which is not "
         "known here. Put the model's tokenizer.json into the same folder."
     )
+    P961 = (
+        "The GGUF file {path} has no tokenizer ({key} is missing). Convert the model "
+        "again, from a folder that has its tokenizer, or use that folder itself."
+    )
     P187 = (
         "Reading a GGUF file needs the package gguf. Install it with: pip install "
         "'spacy-padellm[gguf]'"

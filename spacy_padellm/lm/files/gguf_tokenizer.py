@@ -34,6 +34,7 @@ from spacy_padellm.lm.trust.code import check_settings_file
 from spacy_padellm.lm.trust.gguf_header import check_gguf
 from spacy_padellm.lm.trust.links import check_link
 
+_START = "tokenizer.ggml."  # of the names of a tokenizer's fields
 _NORMAL, _CONTROL, _USER_DEFINED, _BYTE = 1, 3, 4, 6  # gguf.TokenType
 _SPACE = "\u2581"  # what sentencepiece writes for a space
 # the special tokens of sentencepiece in a file that does not name them
@@ -71,10 +72,18 @@ def read_gguf_tokenizer(file: Path) -> Any:
         fields = _Fields(gguf.GGUFReader(file).fields)
         if beside.is_file():
             return _wrap(Tokenizer.from_file(str(beside)), fields)
+    _check_fields(fields, file)
     if fields.is_byte_level and not _has_rule(fields.pre):
         raise ValueError(Errors.P186.format(path=file, pre=fields.pre))
     with as_load_errors(file):
         return _wrap(_started(_build(fields, file), fields), fields)
+
+
+def _check_fields(fields: _Fields, file: Path) -> None:
+    """Check that a file has a tokenizer, which conversion may leave out."""
+    for key in ("model", "tokens", *(["merges"] if fields.is_byte_level else [])):
+        if _START + key not in fields.fields:
+            raise ValueError(Errors.P961.format(path=file, key=f"{_START}{key}"))
 
 
 def _build(fields: _Fields, file: Path) -> Tokenizer:
@@ -104,7 +113,7 @@ class _Fields:
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of `tokenizer.ggml.KEY`."""
-        field = self.fields.get(f"tokenizer.ggml.{key}")
+        field = self.fields.get(_START + key)
         return default if field is None else field.contents()
 
     @property

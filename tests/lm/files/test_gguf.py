@@ -309,6 +309,33 @@ def test_gguf_shard_is_an_error_that_names_the_remedy(tmp_path: Path) -> None:
     load_model(str(write_gguf(lm, tmp_path / "whole.gguf", shards=1)))
 
 
+@pytest.mark.parametrize("key", ["model", "tokens", "merges"])
+def test_gguf_without_a_tokenizer_is_an_error_that_names_the_remedy(
+    tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Writer(gguf.GGUFWriter):
+        def add_key_value(self, name: str, *value: Any, **more: Any) -> None:
+            if name != f"tokenizer.ggml.{key}":
+                super().add_key_value(name, *value, **more)
+
+    monkeypatch.setattr(gguf, "GGUFWriter", Writer)
+    file = write_gguf(make_lm("llama"), tmp_path / "small.gguf")
+    with pytest.raises(ValueError, match=rf"no tokenizer \(.*{key} is missing\)\. C"):
+        load_model(str(file))
+
+
+def test_gguf_tokenizer_with_a_list_for_a_name_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add_names(writer: gguf.GGUFWriter, name: str) -> None:
+        writer.add_array("tokenizer.ggml.pre", [name, name])
+
+    monkeypatch.setattr(gguf.GGUFWriter, "add_tokenizer_pre", add_names)
+    file = write_gguf(make_lm("llama"), tmp_path / "small.gguf")
+    with pytest.raises(ValueError, match=r"by the rule .*tokenizer\.json into"):
+        load_model(str(file))
+
+
 def test_gguf_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="There is no model folder"):
         load_model(str(tmp_path / "model.gguf"))
