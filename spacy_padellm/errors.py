@@ -354,6 +354,11 @@ class Errors:
         "same, and spaCy counts them for its patience: the run would end early. "
         "Continue it with --training.patience 0."
     )
+    P962 = (
+        "Without a seed a run that is started again reads the texts in another order, "
+        "so it cannot continue from a checkpoint. Set seed in [training] to a number "
+        "(0 is usual), or leave out [training.before_update]."
+    )
     P960 = (
         "The checkpoint {path} is of step {done}, but max_steps in [training] is "
         "{most}. Set it to at least {done}, or delete the checkpoint to train from "

@@ -33,7 +33,8 @@ def make_checkpoints(
     minutes (float): Time between two checkpoints.
     component (str): The component's name.
     RETURNS (Callable): Called before each step. It continues from the checkpoint, and
-        raises a ValueError if that belongs to another run, or is damaged.
+        raises a ValueError if that belongs to another run, or is damaged, or the
+        training has no seed.
     """
     return _Checkpoints(Path(path) / FILE_NAME, 60 * minutes, component)
 
@@ -55,6 +56,8 @@ class _Checkpoints:
         if not step:
             # files may change while they are trained on
             self._run = run_of(nlp)
+            if self._run["training"]["seed"] is None:
+                raise ValueError(Errors.P962)
             if self._file.is_file():
                 self._continue(pipe)
         if step == self._done:

@@ -194,6 +194,13 @@ def test_checkpoint_after_the_last_step_is_an_error(
         run(corpus, tmp_path, steps=5)
 
 
+def test_checkpoint_of_texts_in_any_order_is_an_error(
+    corpus: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"Set seed in \[training\] to a number"):
+        run(corpus, tmp_path, steps=2, **{"system.seed": None})
+
+
 def test_checkpoint_with_patience_is_not_continued(
     corpus: Path, tmp_path: Path
 ) -> None:

@@ -133,8 +133,8 @@ class CountGrower:
             least = self.planter.grower.selection.min_count_probability or 0.0
             count = sum(probability >= least for probability in branch.at_least)
             if branch.at_least and count != likeliest:
-                # it may be the first digit of a number, such as 1 of 19; whatever comes
-                # after it, no mention is likelier than that digit
+                # it may be the first digit of a number, such as 1 of 19, but whether
+                # there is a mention at all does not depend on the others
                 may_go_on = likeliest and count
                 digit = self._first_tokens(first, result) if may_go_on else []
                 return self._choose(branch, count, digit, first.guess, tagged)
