@@ -11,6 +11,7 @@ import torch
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.quantization.compute import is_quantized
 from spacy_padellm.lm.small_model import make_lm
 from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
@@ -213,12 +214,13 @@ def set_state(
 ) -> None:
     """Continue from a state that `get_state` returned.
 
-    updates (Updates): The updates, before the first one.
+    updates (Updates): The updates; those since the last step are forgotten.
     state (Mapping[str, Any]): The state.
     lm (LanguageModel): The model, prepared for training.
     settings (TrainingSettings): How the model is trained.
     """
-    updates.masters = _make_masters(lm, settings)
+    updates.weight, updates.masters = 0.0, _make_masters(lm, settings)
+    updates.masters.zero_grad()
     updates.masters.load(state["weights"])
     _add_optimizers(updates, lm, settings)
     pairs = zip(updates.optimizers, state["optimizers"], strict=True)
@@ -242,8 +244,10 @@ def _follow_copy(
     """Let updates that were copied with a quantized model train that copy.
 
     Such a model is pickled by itself, so what was copied beside it is not its own.
+    Another model that is used instead is trained as it is.
     """
-    state = get_state(updates, lm) if updates.optimizers else None
+    is_copy = updates.optimizers and is_quantized(lm.model)
+    state = get_state(updates, lm) if is_copy else None
     updates.masters, updates.optimizers, updates.weight = None, (), 0.0
     if state is None:
         updates.masters = _make_masters(lm, settings)

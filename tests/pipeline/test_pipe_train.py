@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -403,6 +404,29 @@ def test_component_train_update_that_failed_leaves_no_gradient(
     assert not gradients(nlp)
     pipe_of(nlp).update(gold_examples(nlp))
     assert gradients(nlp)
+
+
+def test_component_train_state_takes_the_place_of_updates_without_a_step() -> None:
+    nlp = trained()
+    train(nlp, steps=1)
+    pipe, weights = pipe_of(nlp), weights_of(nlp)
+    state = pipe.get_training_state()
+    assert state is not None
+    pipe.update(gold_examples(nlp))
+    pipe.set_training_state(state)
+    assert gradients(nlp) == []
+    pipe.finish_update(adam())
+    assert same_weights(weights_of(nlp), weights)
+
+
+def test_component_train_another_model_is_trained_as_it_is() -> None:
+    nlp, other = trained(), trained()
+    train(nlp, steps=1)
+    train(other, steps=3)
+    pipe_of(nlp).handle.use(copy.deepcopy(pipe_of(other).handle.lm()))
+    examples = gold_examples(nlp)
+    assert loss_of(nlp, examples) == loss_of(other, examples)
+    assert same_weights(weights_of(nlp), weights_of(other))
 
 
 def test_component_train_repeated_span_is_one_mention() -> None:
