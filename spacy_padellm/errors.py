@@ -1138,8 +1138,11 @@ class Warnings:
         "max_mention_tokens in the decoder if such mentions are real."
     )
     W103 = (
-        "Decoding separate sequences as one batch instead of token trees, which is "
-        "slower: {reason}."
+        "Decoding separate sequences as BatchDecoder does, instead of token trees: "
+        "{reason}. This is slower. min_count_probability, from_text, tag_weight and "
+        "sure_tag_probability do nothing here: counts are the likeliest ones, and a "
+        "score is the probability of the mention's tokens alone. The threshold stays. "
+        "Use spacy-padellm.BatchDecoder.v1 if all texts are to be decoded alike."
     )
     W104 = (
         "{n} answer(s) reached the number of tokens that the length of their text "

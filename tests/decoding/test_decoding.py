@@ -531,9 +531,8 @@ def test_decoding_prefix_lm_that_cannot_be_one_is_an_error(
         decode(decoder, lm, prompt, ["Berlin"], LABELS)
 
 
-def test_decoding_sliding_window_shorter_than_the_text_is_decoded_separately(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def sliding_window() -> tuple[LanguageModel, PromptTokens]:
+    """A model that decodes texts of more than 48 tokens as separate sequences."""
     tokenizer = make_lm("llama").tokenizer
     config = MistralConfig(
         vocab_size=len(tokenizer),
@@ -547,11 +546,31 @@ def test_decoding_sliding_window_shorter_than_the_text_is_decoded_separately(
     )
     torch.manual_seed(0)
     lm = LanguageModel(AutoModelForCausalLM.from_config(config).eval(), tokenizer)
-    prompt = ManyCounts(PRESETS["paper-en"], tokenizer)
+    return lm, ManyCounts(PRESETS["paper-en"], tokenizer)
+
+
+def test_decoding_sliding_window_shorter_than_the_text_is_decoded_separately(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lm, prompt = sliding_window()
     texts = ["short", "Berlin " * 50]
     found = decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS)
     assert same(found, decode(BatchDecoder(**LIMITS), lm, prompt, texts, LABELS))
     assert "longer than the model's sliding_window of 48" in caplog.text
+
+
+def test_decoding_separate_texts_report_the_limits_of_their_stream_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lm, prompt = sliding_window()
+    texts = ["short", "Berlin " * 50, "Paris " * 50]
+    counts = []
+    for decoder in (BatchDecoder(**LIMITS), TreeDecoder(**LIMITS)):
+        caplog.clear()
+        decode(decoder, lm, prompt, texts, LABELS)
+        counts.append([m for m in caplog.messages if "were over max_mentions" in m])
+    assert len(counts[0]) == 1
+    assert counts[1] == counts[0]
 
 
 def test_decoding_does_not_depend_on_the_batch(

@@ -58,6 +58,19 @@ class BatchDecoder:
 
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""
+        limits = Limits(self.max_mentions, self.max_mention_tokens)
+        yield from self.stream_within(limits, job, texts)
+        limits.report()
+
+    def stream_within(
+        self, limits: Limits, job: DecodeJob, texts: Iterable[str]
+    ) -> Iterator[DecodeResult]:
+        """Decode a stream of texts, and count the limits that were reached.
+
+        limits (Limits): Where they are counted. They are not reported.
+        job, texts: See `Decoder`.
+        YIELDS (list[Mention] | Exception): See `Decoder`.
+        """
         replicas = make_replicas(job.model, job.prompt, self.devices)
         one_by_one = self.max_batch_tokens is None
 
@@ -77,7 +90,8 @@ class BatchDecoder:
             return batch.decode()
 
         def report(over: int, cut: int) -> None:
-            Limits(self.max_mentions, self.max_mention_tokens, over, cut).report()
+            limits.counts += over
+            limits.mentions += cut
 
         yield from stream_batches(
             job.model,

@@ -295,4 +295,4 @@ class _ReplicaStream:
             max_mentions=self.decoder.max_mentions,
             max_mention_tokens=self.decoder.max_mention_tokens,
         )
-        return decoder.stream(self.job, texts)
+        return decoder.stream_within(self.limits, self.job, texts)
