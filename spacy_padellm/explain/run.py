@@ -11,7 +11,6 @@ from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Errors
 from spacy_padellm.explain.trace import DecodingTrace, trace_decoding
-from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.text.normalize import normalize_text
 
@@ -38,9 +37,10 @@ def explain(
         raise ValueError(Errors.P273)
     lm, prompt = pipe.handle.lm(), pipe.prompt
     assert prompt is not None  # else the text could not be annotated
-    if reason := why_no_tree(lm, max(map(len, windows))):
-        raise ValueError(Errors.P274.format(name=pipe.name, reason=reason))
+    job = DecodeJob(lm.tokens_of(prompt), pipe.label_data, lm)
+    for branches in job.prompt.count_branches(windows, list(job.labels.values())):
+        if reason := decoder.why_separate(lm, branches):
+            raise ValueError(Errors.P274.format(name=pipe.name, reason=reason))
     if all_prompts:
         decoder = replace(decoder, sure_tag_probability=1.0)
-    job = DecodeJob(lm.tokens_of(prompt), pipe.label_data, lm)
     return doc, [trace_decoding(decoder, job, window) for window in windows]

@@ -26,6 +26,7 @@ from spacy_padellm.explain.trace import (
     MentionTrace,
     TracedToken,
 )
+from spacy_padellm.lm import tree_support
 from spacy_padellm.pipeline.bundled import load_pipeline
 
 TEXT = "Angela Merkel met Emmanuel Macron in Berlin."
@@ -135,6 +136,25 @@ def test_explain_names_a_decoder_without_trees(
     monkeypatch.setattr(pipe_of(nlp), "decoder", BatchDecoder())
     with pytest.raises(ValueError, match="BatchDecoder"):
         traces(nlp, TEXT)
+
+
+def test_explain_needs_trees_only_where_the_decoder_does(
+    nlp: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe, text = pipe_of(nlp), f"{TEXT[:-1]} with Internationalization."
+    lm, names = pipe.handle.lm(), list(pipe.label_data.values())
+    monkeypatch.setattr(pipe, "decoder", TreeDecoder(max_mention_tokens=1))
+    assert pipe.prompt is not None
+    (branches,) = lm.tokens_of(pipe.prompt).count_branches([text], names)
+    # a count and an index of 6 tokens, and a mention
+    longest = len(branches.root) + max(map(len, branches.labels)) + 2 * 6 + 1
+    assert longest < len(text)
+    limits = {"sliding_window": longest}
+    monkeypatch.setattr(tree_support, "_limits", lambda config: limits)
+    assert len(traces(nlp, text)) == 1
+    limits["sliding_window"] = longest - 1
+    with pytest.raises(ValueError, match=f"a text of {longest} tokens is longer"):
+        traces(nlp, text)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t"])

@@ -30,6 +30,7 @@ from spacy_padellm.decoding.tree.text import TreeText
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.cuda_graphs import borrow_graph_runner
 from spacy_padellm.lm.devices.choose import check_devices
+from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import warn_unsupported, why_no_tree
 from spacy_padellm.prompt.branches import CountBranches
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
@@ -150,6 +151,18 @@ class TreeDecoder:
                 yield from results
         limits.report()
 
+    def why_separate(self, lm: LanguageModel, branches: CountBranches) -> str:
+        """Get the reason why a text must be decoded as separate sequences.
+
+        lm (LanguageModel): The model.
+        branches (CountBranches): The text's count prompts.
+        RETURNS (str): The reason; empty if it is decoded as a token tree.
+        """
+        longest = len(branches.root) + max(map(len, branches.labels))
+        # a count, an index and a mention may follow
+        longest += 2 * MAX_COUNT_TOKENS + self.max_mention_tokens
+        return why_no_tree(lm, longest)
+
     def _new_limits(self) -> Limits:
         return Limits(self.max_mentions, self.max_mention_tokens)
 
@@ -236,7 +249,8 @@ class _ReplicaStream:
             check_context(branches, self.job.model.context)
         except ValueError as error:
             return error
-        if self._is_separate(branches):
+        if reason := self.decoder.why_separate(self.job.model, branches):
+            warn_unsupported(self.job.model, reason)
             (result,) = self._separately([text])
             return result
         return None
@@ -278,17 +292,6 @@ class _ReplicaStream:
             tags=self.tags,
             tags_first=self._tags_first,
         )
-
-    def _is_separate(self, branches: CountBranches) -> bool:
-        """Whether a text must be decoded as separate sequences."""
-        lm = self.job.model
-        longest = len(branches.root) + max(map(len, branches.labels))
-        # a count, an index and a mention may follow
-        longest += 2 * MAX_COUNT_TOKENS + self.decoder.max_mention_tokens
-        reason = why_no_tree(lm, longest)
-        if reason:
-            warn_unsupported(lm, reason)
-        return bool(reason)
 
     def _separately(self, texts: Iterable[str]) -> Iterator[DecodeResult]:
         decoder = BatchDecoder(
