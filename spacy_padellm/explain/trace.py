@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.decoding.limits import Limits
 from spacy_padellm.decoding.tree.count_branch import CountBranch
-from spacy_padellm.decoding.tree.decoder import TreeDecoder
+from spacy_padellm.decoding.tree.decoder import TreeDecoder, TreeStream
 from spacy_padellm.decoding.tree.mentions import MentionBranch
-from spacy_padellm.decoding.tree.pass_size import pass_tokens
-from spacy_padellm.decoding.tree.run import TreeRun, Waiting
-from spacy_padellm.decoding.tree.step import PassResult, SelectionSettings
-from spacy_padellm.decoding.tree.tags import choose_tags
+from spacy_padellm.decoding.tree.run import Waiting
+from spacy_padellm.decoding.tree.step import PassResult
 from spacy_padellm.decoding.tree.text import TreeText
+from spacy_padellm.decoding.tree.text_job import TextJob
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.token_strings import TokenStrings
 
@@ -129,48 +128,23 @@ def trace_decoding(decoder: TreeDecoder, job: DecodeJob, text: str) -> DecodingT
     RETURNS (DecodingTrace): What happened.
     RAISES (ValueError): If the text cannot be decoded.
     """
-    lm, names = job.model, list(job.labels.values())
-    tags = None
-    if decoder.draft_tokens or decoder.tag_weight:
-        tags = choose_tags(lm, job.labels, eos=job.prompt.eos)
-    usable = decoder.tag_weight and not lm.tags.overlaps
-    (branches,) = job.prompt.count_branches([text], names)
-    tree = _TracedText(
-        job.prompt,
-        text,
-        branches,
-        labels=job.labels,
-        limits=Limits(decoder.max_mentions, decoder.max_mention_tokens),
-        selection=SelectionSettings(
-            decoder.min_count_probability,
-            decoder.from_text,
-            decoder.tag_weight,
-            decoder.sure_tag_probability if usable else 1.0,
-        ),
-        context=lm.context,
-        forced=None,
-        tags=tags,
-        tags_first=tags is not None,
-    )
-    run = TreeRun(
-        lm,
-        iter([Waiting(0, tree.tree.width, tree)]),
-        max_batch_tokens=decoder.max_batch_tokens or pass_tokens(lm),
-        draft_tokens=decoder.draft_tokens,
-        tags=tags.ids if tags else (),
-    )
+    limits = Limits(decoder.max_mentions, decoder.max_mention_tokens)
+    stream = TreeStream.of(decoder, job, limits)
+    (branches,) = job.prompt.count_branches([text], list(job.labels.values()))
+    tree = _TracedText(stream.text_job(text, branches))
+    run = stream.run(iter([Waiting(0, tree.tree.width, tree)]))
     results = [finished[1] for finished in run if finished is not None]
     if isinstance(results[0], Exception):
         raise results[0]
-    return tree.trace(text, results[0])
+    return tree.trace(results[0])
 
 
 class _TracedText(TreeText):
     """A text's token tree that notes what each pass does."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
+    def __init__(self, job: TextJob) -> None:
         """See `TreeText`."""
-        super().__init__(*args, **settings)
+        super().__init__(job)
         self._passes: list[int] = []
         self._seen: dict[int, LabelTrace] = {}  # by the identity of its branch
         self._noted: dict[int, MentionTrace] = {}
@@ -190,7 +164,7 @@ class _TracedText(TreeText):
         unfinished = super().advance(result, draft_tokens=draft_tokens)
         for branch, start, drafted in before:
             new = branch.generated[start:]
-            tokens = _traced_tokens(self._prompt.strings, new, drafted, number)
+            tokens = _traced_tokens(self.job.prompt.strings, new, drafted, number)
             self._noted[id(branch)].tokens += tokens
         for branch in self._generating + self._done:
             self._noted[id(branch)].kept = True
@@ -198,25 +172,24 @@ class _TracedText(TreeText):
             self._note_label(count, number + 1)
         return unfinished
 
-    def trace(self, text: str, mentions: Sequence[Mention]) -> DecodingTrace:
+    def trace(self, mentions: Sequence[Mention]) -> DecodingTrace:
         """What happened to the text, once it is decoded.
 
-        text (str): The text.
         mentions (Sequence[Mention]): The mentions that were found.
         """
         seen = {trace.label: trace for trace in self._seen.values()}
         labels = [
             seen.get(label) or LabelTrace(label, name)
-            for label, name in self._labels.items()
+            for label, name in self.job.labels.items()
         ]
-        return DecodingTrace(text, labels, self._passes, list(mentions))
+        return DecodingTrace(self.job.text, labels, self._passes, list(mentions))
 
     def _note_label(self, count: CountBranch, number: int) -> None:
         """Note a label and its mentions, when they are in the tree."""
         trace = self._seen.get(id(count))
         if trace is None:
             prompt = self.tree.depth(count.end) + 1
-            name = self._labels[count.label]
+            name = self.job.labels[count.label]
             trace = self._seen[id(count)] = LabelTrace(
                 count.label, name, number, prompt
             )

@@ -31,9 +31,10 @@ from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.limits import Limits
 from spacy_padellm.decoding.tree.decoder import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree.logits import likeliest
-from spacy_padellm.decoding.tree.step import PassResult, SelectionSettings
+from spacy_padellm.decoding.tree.step import PassResult
 from spacy_padellm.decoding.tree.tags import TagSet
 from spacy_padellm.decoding.tree.text import TreeText
+from spacy_padellm.decoding.tree.text_job import SelectionSettings, TextJob
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.lm.tree_support import why_no_tree
@@ -251,22 +252,23 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(
     if len(digits) == 2:
         answer = [prompt.count_digits[0], prompt.count_digits[1]]
     (branches,) = prompt.count_branches(["a text a"], ["person"])
-    text = TreeText(
-        prompt,
+    tags = TagSet([prompt.eos, 9], ["PER"], [], as_trained=True) if tagged else None
+    job = TextJob(
         "a text a",
         branches,
+        prompt=prompt,
         labels={"PER": "person"},
+        context=lm.context,
         limits=Limits(32, 7),
         selection=SelectionSettings(min_count_probability=0.4),
-        context=lm.context,
-        forced=None,
-        tags=TagSet([prompt.eos, 9], ["PER"], [], as_trained=True) if tagged else None,
+        tags=tags,
         tags_first=tagged > 0,
     )
+    text, request = TreeText(job), job.request
     if tagged:  # the first word is a mention, or the first and the last
-        tags = np.log(np.full((len(text.request.tagged), 2), 0.5))
-        tags[[0, -1][:tagged]] = np.log([0.1, 0.9])
-        assert text.advance(PassResult([], [], [], tags), draft_tokens=4)
+        tag_scores = np.log(np.full((len(request.tagged), 2), 0.5))
+        tag_scores[[0, -1][:tagged]] = np.log([0.1, 0.9])
+        assert text.advance(PassResult([], [], [], tag_scores), draft_tokens=4)
     (end,) = lm.tokenizer("\n", add_special_tokens=False)["input_ids"]
     (word,) = lm.tokenizer("a", add_special_tokens=False)["input_ids"]
     passes = [[token] for token in [*answer, end]]
@@ -276,12 +278,12 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(
         passes = [[*answer, word][:2], [end]]
     for place, (*first, last_token) in enumerate(passes):
         # the count's token is the last that is read; mentions say "a", then end
-        others = len(text.request.logit_slots) - len(first) - 1
+        others = len(request.logit_slots) - len(first) - 1
         tokens = [*first, *[word] * others, last_token]
         result = PassResult(tokens, [0.0] * len(tokens), chances, NO_TAGS)
         assert text.advance(result, draft_tokens=0)
-        assert not text.request.probabilities or place == 0
-    eos = [prompt.eos] * len(text.request.logit_slots)
+        assert not request.probabilities or place == 0
+    eos = [prompt.eos] * len(request.logit_slots)
     last = PassResult(eos, [0.0] * len(eos), [], NO_TAGS)
     assert not text.advance(last, draft_tokens=0)
     assert [(m.index, m.score) for m in text.mentions()] == [

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 
-from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree.count_branch import (
     ChosenCount,
     CountBranch,
@@ -24,7 +23,7 @@ from spacy_padellm.decoding.tree.count_branch import (
 from spacy_padellm.decoding.tree.planting import MentionPlanter
 from spacy_padellm.decoding.tree.step import PassResult
 from spacy_padellm.decoding.tree.tags import TaggedMention
-from spacy_padellm.prompt.tokens import PromptTokens
+from spacy_padellm.decoding.tree.text_job import TextJob
 
 _LEAST_PROBABILITY = 1e-30  # its logarithm is finite
 
@@ -33,14 +32,12 @@ _LEAST_PROBABILITY = 1e-30  # its logarithm is finite
 class CountGrower:
     """Decodes the counts of one text, pass by pass.
 
+    job (TextJob): The text.
     planter (MentionPlanter): Adds the mentions of a count to the tree.
     """
 
+    job: TextJob
     planter: MentionPlanter
-
-    @property
-    def _prompt(self) -> PromptTokens:
-        return self.planter.grower.prompt
 
     def plant(
         self, label: str, ids: Sequence[int], tagged: Sequence[TaggedMention] = ()
@@ -52,17 +49,16 @@ class CountGrower:
         tagged (Sequence[TaggedMention]): The mentions that its tags show.
         RETURNS (CountBranch): The label, whose count the next pass gives.
         """
-        grower = self.planter.grower
-        tree, request = grower.tree, grower.request
-        end = tree.extend(self.planter.root, ids)
+        tree, request = self.job.tree, self.job.request
+        end = tree.extend(self.job.root, ids)
         branch = CountBranch(label, end - len(ids) + 1, end, self._forced(label))
         output = request.ask(end)
         # most tokenizers of words put a space token before every number
-        drafted = self._prompt.count_start
+        drafted = self.job.prompt.count_start
         if drafted:
             request.ask_draft(end, tree.extend(end, drafted))
         distribution = None
-        if grower.selection.min_count_probability is not None:
+        if self.job.selection.min_count_probability is not None:
             distribution = self._ask_distribution(output, drafted)
         guess = self._plant_guess(branch, tagged)
         branch.pending = FirstTokens(output, drafted, distribution, guess)
@@ -90,12 +86,12 @@ class CountGrower:
         return False
 
     def _forced(self, label: str) -> list[int] | None:
-        forced: ForcedOutputs | None = self.planter.forced
-        return None if forced is None else forced.count(self.planter.text, label)
+        forced = self.job.forced
+        return None if forced is None else forced.count(self.job.text, label)
 
     def _ask_distribution(self, output: int, drafted: Sequence[int]) -> int | None:
         """Ask for the distribution of a count; returns its index."""
-        digits, request = self._prompt.count_digits, self.planter.grower.request
+        digits, request = self.job.prompt.count_digits, self.job.request
         if not digits:
             return None
         index = len(request.probabilities)
@@ -109,7 +105,7 @@ class CountGrower:
     ) -> TagGuess | None:
         """Add the mentions that a label's tags show, before its count is known."""
         count = len(tagged)
-        if 0 < count <= len(self._prompt.count_digits):
+        if 0 < count <= len(self.job.prompt.count_digits):
             # if the mentions do not fit the context, the count may still be 0
             with suppress(ValueError):
                 end_output = self._plant_mentions(
@@ -130,7 +126,7 @@ class CountGrower:
             likeliest = self._read_distribution(
                 branch, first, first.distribution, result
             )
-            least = self.planter.grower.selection.min_count_probability or 0.0
+            least = self.job.selection.min_count_probability or 0.0
             count = sum(probability >= least for probability in branch.at_least)
             if branch.at_least and count != likeliest:
                 # it may be the first digit of a number, such as 1 of 19, but whether
@@ -146,7 +142,7 @@ class CountGrower:
         # the model may spell the number in another way
         if guess is not None and branch.generated == self._digit(guess.count):
             branch.generated.append(result.tokens[guess.end_output])
-            count, complete = self._prompt.read_count(branch.generated)
+            count, complete = self.job.prompt.read_count(branch.generated)
             if complete:
                 self._keep_guess(branch, count)
                 return False
@@ -184,7 +180,7 @@ class CountGrower:
             if branch.forced is not None:
                 token = branch.forced[len(branch.generated)]
             branch.generated.append(token)
-            count, complete = self._prompt.read_count(branch.generated)
+            count, complete = self.job.prompt.read_count(branch.generated)
             if complete or offset == len(drafted) or token != drafted[offset]:
                 break
         return count, complete
@@ -202,10 +198,10 @@ class CountGrower:
         """
         end = index + len(first.drafted)
         before = math.prod(result.probabilities[index:end])
-        digits = result.probabilities[end : end + len(self._prompt.count_digits)]
+        digits = result.probabilities[end : end + len(self.job.prompt.count_digits)]
         sums = list(accumulate(before * digit for digit in reversed(digits)))
         tokens = self._first_tokens(first, result)
-        likeliest, _ = self._prompt.read_count(tokens)
+        likeliest, _ = self.job.prompt.read_count(tokens)
         if tuple(tokens[:-1]) != first.drafted:
             likeliest = 0
         branch.at_least = sums[::-1] if likeliest <= len(digits) else ()
@@ -240,9 +236,8 @@ class CountGrower:
         if not digit:
             self._finish(branch, count)
             return count > 0
-        grower = self.planter.grower
-        end = grower.tree.extend(branch.end, digit)
-        branch.pending = ChosenCount(count, digit, grower.request.ask(end))
+        end = self.job.tree.extend(branch.end, digit)
+        branch.pending = ChosenCount(count, digit, self.job.request.ask(end))
         return True
 
     def _confirm(
@@ -254,7 +249,7 @@ class CountGrower:
     ) -> bool:
         """Keep a chosen count, unless the most likely number has several digits."""
         generated = [*chosen.digit, result.tokens[chosen.output]]
-        count, complete = self._prompt.read_count(generated)
+        count, complete = self.job.prompt.read_count(generated)
         if complete:
             self._finish(branch, chosen.count)
             return False
@@ -265,13 +260,13 @@ class CountGrower:
     def _finish(self, branch: CountBranch, count: int) -> None:
         """Confirm a count whose mentions joined the tree before its end was known."""
         if count:
-            self.planter.grower.limits.capped(count)
+            self.job.limits.capped(count)
         else:
             branch.mentions = []
 
     def _keep_guess(self, branch: CountBranch, count: int) -> None:
         """Keep the mentions that joined the tree before the count was known."""
-        self.planter.grower.limits.capped(count)
+        self.job.limits.capped(count)
         self._weigh(branch)
 
     def _plant_unconfirmed(
@@ -307,10 +302,9 @@ class CountGrower:
                 prompt_end=branch.end,
             )
             self._weigh(branch)
-        grower = self.planter.grower
         if end is None:
-            end = grower.tree.extend(branch.end, generated)
-        return grower.request.ask(end)
+            end = self.job.tree.extend(branch.end, generated)
+        return self.job.request.ask(end)
 
     def _weigh(self, branch: CountBranch) -> None:
         """Start the mentions' scores with the probability of the count."""
@@ -319,4 +313,6 @@ class CountGrower:
 
     def _digit(self, count: int) -> list[int]:
         """The tokens of a count of one digit, without its end."""
-        return self._prompt.count_answer(count)[: len(self._prompt.count_start) + 1]
+        return self.job.prompt.count_answer(count)[
+            : len(self.job.prompt.count_start) + 1
+        ]

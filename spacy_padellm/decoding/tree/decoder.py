@@ -24,11 +24,11 @@ from spacy_padellm.decoding.limits import Limits, check_context, check_limits
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.decoding.tree.pass_size import pass_tokens
 from spacy_padellm.decoding.tree.run import TreeRun, Waiting
-from spacy_padellm.decoding.tree.step import SelectionSettings
 from spacy_padellm.decoding.tree.tags import TagSet, choose_tags
 from spacy_padellm.decoding.tree.text import TreeText
+from spacy_padellm.decoding.tree.text_job import SelectionSettings, TextJob
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.cuda_graphs import borrow_graph_runner
+from spacy_padellm.lm.cuda_graphs import GraphRunner, borrow_graph_runner
 from spacy_padellm.lm.devices.choose import check_devices
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import warn_unsupported, why_no_tree
@@ -114,10 +114,6 @@ class TreeDecoder:
         finds_more = self.min_count_probability is not None or self.tag_weight
         return DEFAULT_THRESHOLD if finds_more else 0.0
 
-    @property
-    def _uses_tags(self) -> bool:
-        return bool(self.draft_tokens or self.tag_weight)
-
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""
         limits = self._new_limits()
@@ -126,11 +122,7 @@ class TreeDecoder:
         def decode(
             replica: Replica, texts: Iterable[str], limits: Limits
         ) -> Iterator[DecodeResult]:
-            bound = replica.bind(job)
-            tags = None
-            if self._uses_tags:
-                tags = choose_tags(replica.lm, job.labels, eos=replica.prompt.eos)
-            return _ReplicaStream(self, bound, limits, tags).decode(texts)
+            return TreeStream.of(self, replica.bind(job), limits).decode(texts)
 
         if len(replicas) == 1:
             yield from decode(replicas[0], texts, limits)
@@ -168,11 +160,11 @@ class TreeDecoder:
 
 
 @dataclass(frozen=True, slots=True)
-class _ReplicaStream:
-    """Decodes a stream of texts on one replica.
+class TreeStream:
+    """Decodes a stream of texts with one model.
 
     decoder (TreeDecoder): The settings.
-    job (DecodeJob): The job, bound to the replica.
+    job (DecodeJob): The model, the prompt and the labels.
     limits (Limits): Limits of counts and mentions.
     tags (TagSet | None): The tags of texts; None if they are not tagged.
     """
@@ -181,6 +173,14 @@ class _ReplicaStream:
     job: DecodeJob
     limits: Limits
     tags: TagSet | None
+
+    @classmethod
+    def of(cls, decoder: TreeDecoder, job: DecodeJob, limits: Limits) -> TreeStream:
+        """Prepare a stream; see the class for the arguments."""
+        tags = None
+        if decoder.draft_tokens or decoder.tag_weight:
+            tags = choose_tags(job.model, job.labels, eos=job.prompt.eos)
+        return cls(decoder, job, limits, tags)
 
     def decode(self, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """Decode texts; yields their results in order."""
@@ -192,17 +192,9 @@ class _ReplicaStream:
         results: dict[int, DecodeResult] = {}  # by the text's number in the stream
         graphs = borrow_graph_runner(lm) if self.decoder.cuda_graphs else nullcontext()
         with graphs as graph_runner:
-            run = TreeRun(
-                lm,
-                self._waiting(texts, results),
-                max_batch_tokens=self.decoder.max_batch_tokens or pass_tokens(lm),
-                draft_tokens=self.decoder.draft_tokens,
-                tags=self.tags.ids if self.tags else (),
-                graph_runner=graph_runner,
-                cascade=self.decoder.cascade_attention,
-            )
+            waiting = self._waiting(texts, results)
             number = 0
-            for finished in run:
+            for finished in self.run(waiting, graph_runner=graph_runner):
                 if finished is not None:
                     results[finished[0]] = finished[1]
                 while number in results:
@@ -241,7 +233,44 @@ class _ReplicaStream:
             if not ready:
                 yield None
             for size, key, text, branches in ready:
-                yield Waiting(key, size, self._plant(text, branches))
+                yield Waiting(key, size, TreeText(self.text_job(text, branches)))
+
+    def run(
+        self,
+        waiting: Iterator[Waiting | None],
+        *,
+        graph_runner: GraphRunner | None = None,
+    ) -> TreeRun:
+        """The forward passes of texts; see `TreeRun` for the arguments."""
+        lm = self.job.model
+        return TreeRun(
+            lm,
+            waiting,
+            max_batch_tokens=self.decoder.max_batch_tokens or pass_tokens(lm),
+            draft_tokens=self.decoder.draft_tokens,
+            tags=self.tags.ids if self.tags else (),
+            graph_runner=graph_runner,
+            cascade=self.decoder.cascade_attention,
+        )
+
+    def text_job(self, text: str, branches: CountBranches) -> TextJob:
+        """A text to decode as a token tree.
+
+        text (str): The text.
+        branches (CountBranches): Its count prompts.
+        """
+        return TextJob(
+            text,
+            branches,
+            prompt=self.job.prompt,
+            labels=self.job.labels,
+            context=self.job.model.context,
+            limits=self.limits,
+            selection=self._selection,
+            forced=self.job.forced,
+            tags=self.tags,
+            tags_first=self._tags_first,
+        )
 
     def _without_tree(self, text: str, branches: CountBranches) -> DecodeResult | None:
         """The result of a text that cannot be decoded as a tree; None if it can."""
@@ -267,30 +296,16 @@ class _ReplicaStream:
         return self.tags is not None and self.job.forced is None
 
     @property
-    def _sure_tag_probability(self) -> float:
+    def _selection(self) -> SelectionSettings:
+        if self.job.forced is not None:
+            return SelectionSettings()
         # tags show only the outer ones of overlapping mentions
-        if self.job.model.tags.overlaps or not self.decoder.tag_weight:
-            return 1.0
-        return self.decoder.sure_tag_probability
-
-    def _plant(self, text: str, branches: CountBranches) -> TreeText:
-        selection = SelectionSettings(
+        replaces = self.decoder.tag_weight and not self.job.model.tags.overlaps
+        return SelectionSettings(
             self.decoder.min_count_probability,
             self.decoder.from_text,
             self.decoder.tag_weight,
-            self._sure_tag_probability,
-        )
-        return TreeText(
-            self.job.prompt,
-            text,
-            branches,
-            labels=self.job.labels,
-            limits=self.limits,
-            selection=selection,
-            context=self.job.model.context,
-            forced=self.job.forced,
-            tags=self.tags,
-            tags_first=self._tags_first,
+            self.decoder.sure_tag_probability if replaces else 1.0,
         )
 
     def _separately(self, texts: Iterable[str]) -> Iterator[DecodeResult]:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from spacy_padellm.decoding.limits import Limits
-from spacy_padellm.decoding.tree.copy_source import CopySource
-from spacy_padellm.decoding.tree.step import PassRequest, PassResult, SelectionSettings
-from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.tree.token_tree import TokenTree
+from spacy_padellm.decoding.tree.step import PassResult
+from spacy_padellm.decoding.tree.text_job import TextJob
 
 
 @dataclass(eq=False, slots=True)
@@ -41,33 +38,22 @@ class MentionBranch:
 class MentionGrower:
     """Grows the mentions of one text, pass by pass.
 
-    tree (TokenTree): The text's tree.
-    request (PassRequest): The outputs that the text needs from the next pass.
-    prompt (PromptTokens): The prompt.
-    source (CopySource): The text as a source of drafts.
-    limits (Limits): Limits of counts and mentions.
-    selection (SelectionSettings): How mentions are chosen.
-    context (int): The longest sequence in tokens that the model takes.
+    job (TextJob): The text.
     """
 
-    tree: TokenTree
-    request: PassRequest
-    prompt: PromptTokens
-    source: CopySource
-    limits: Limits
-    selection: SelectionSettings
-    context: int
+    job: TextJob
 
     def draft(self, branch: MentionBranch, ids: Sequence[int]) -> None:
         """Add a draft of a mention that has no tokens yet."""
         room = min(
-            self.limits.max_mention_tokens, self.context - self.tree.depth(branch.end)
+            self.job.limits.max_mention_tokens,
+            self.job.context - self.job.tree.depth(branch.end),
         )
         # the token after the draft needs a position, too
         branch.drafted = list(ids[: max(room - 2, 0)])
         if branch.drafted:
-            last = self.tree.extend(branch.end, branch.drafted)
-            self.request.ask_draft(branch.end, last)
+            last = self.job.tree.extend(branch.end, branch.drafted)
+            self.job.request.ask_draft(branch.end, last)
 
     def advance(
         self, branch: MentionBranch, result: PassResult, *, draft_tokens: int
@@ -80,12 +66,12 @@ class MentionGrower:
         """
         for offset in range(len(branch.drafted) + 1):
             token, score = self._next(branch, result, branch.output + offset)
-            if token == self.prompt.eos:
+            if token == self.job.prompt.eos:
                 return False
             branch.generated.append(token)
             branch.score += score
             if self._is_too_long(branch):
-                self.limits.mentions += 1
+                self.job.limits.mentions += 1
                 return False
             if offset == len(branch.drafted) or token != branch.drafted[offset]:
                 break
@@ -101,14 +87,14 @@ class MentionGrower:
         tokens (Sequence[int]): The most likely token of each output of the pass.
         YIELDS (tuple[int, list[int]]): An output's number, and the tokens that fit.
         """
-        if branch.forced is not None or not self.selection.from_text:
+        if branch.forced is not None or not self.job.selection.from_text:
             return
         generated = list(branch.generated)
         for offset in range(len(branch.drafted) + 1):
             output = branch.output + offset
             token = tokens[output]
-            fits = self.source.fits(generated, token)
-            if not fits and (allowed := self.source.allowed(generated)):
+            fits = self.job.source.fits(generated, token)
+            if not fits and (allowed := self.job.source.allowed(generated)):
                 yield output, allowed
             if offset == len(branch.drafted) or (
                 fits and token != branch.drafted[offset]
@@ -127,21 +113,21 @@ class MentionGrower:
         return result.picks.get(output, (token, score))
 
     def _is_too_long(self, branch: MentionBranch) -> bool:
-        if len(branch.generated) == self.limits.max_mention_tokens:
+        if len(branch.generated) == self.job.limits.max_mention_tokens:
             return True
         # the next token would need a position, too
-        return self.tree.depth(branch.end) + 2 >= self.context
+        return self.job.tree.depth(branch.end) + 2 >= self.job.context
 
     def _feed(self, branch: MentionBranch, draft_tokens: int) -> None:
         """Add the last token and a draft of the next ones to the tree."""
         room = min(
-            self.limits.max_mention_tokens - len(branch.generated),
-            self.context - self.tree.depth(branch.end) - 2,
+            self.job.limits.max_mention_tokens - len(branch.generated),
+            self.job.context - self.job.tree.depth(branch.end) - 2,
         )
         size = min(draft_tokens, room - 1)
-        branch.drafted = self.source.draft(branch.generated, size)
+        branch.drafted = self.job.source.draft(branch.generated, size)
         ids = [branch.generated[-1], *branch.drafted]
-        last = self.tree.extend(branch.end, ids)
+        last = self.job.tree.extend(branch.end, ids)
         branch.end = last - len(branch.drafted)
-        branch.output = self.request.ask(branch.end)
-        self.request.ask_draft(branch.end, last)
+        branch.output = self.job.request.ask(branch.end)
+        self.job.request.ask_draft(branch.end, last)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree.tags import TaggedMention
+from spacy_padellm.decoding.tree.text_job import TextJob
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.branches import MentionBranches
 
@@ -16,18 +16,11 @@ from spacy_padellm.prompt.branches import MentionBranches
 class MentionPlanter:
     """Adds mentions to the tree of one text.
 
-    text (str): The text.
-    root (int): Slot of the last token that all labels share. The root fills the first
-        slots, so a token of it has its index as its slot.
-    labels (Mapping[str, str]): Label -> its name in the prompt.
-    forced (ForcedOutputs | None): Answers to use instead of the model's.
-    grower (MentionGrower): Grows the mentions of the tree.
+    job (TextJob): The text.
+    grower (MentionGrower): Drafts the mentions.
     """
 
-    text: str
-    root: int
-    labels: Mapping[str, str]
-    forced: ForcedOutputs | None
+    job: TextJob
     grower: MentionGrower
 
     def plant(
@@ -52,15 +45,15 @@ class MentionPlanter:
             the last token of `generated`, None if the prompts do not contain it.
         RAISES (ValueError): If the model's context has no room for a mention.
         """
-        tree = self.grower.tree
-        number = min(count, self.grower.limits.max_mentions)
-        prompts = self.grower.prompt.mention_branches(
-            self.text, self.labels[label], number, count
+        job, tree = self.job, self.job.tree
+        number = min(count, job.limits.max_mentions)
+        prompts = job.prompt.mention_branches(
+            job.text, job.labels[label], number, count
         )
         stem = prompt_end
         if prompts.keep is not None:
             last = prompts.keep - 1  # index in the label's prompt
-            stem = last if last <= self.root else prompt_start + last - self.root - 1
+            stem = last if last <= job.root else prompt_start + last - job.root - 1
         self._check_room(stem, prompts)
         count_end = None
         if prompts.stem:
@@ -79,9 +72,9 @@ class MentionPlanter:
 
         RAISES (ValueError): If they do not.
         """
-        longest = self.grower.tree.depth(stem) + 1 + len(prompts.stem)
+        longest = self.job.tree.depth(stem) + 1 + len(prompts.stem)
         longest += max(map(len, prompts.mentions))
-        context = self.grower.context
+        context = self.job.context
         if longest >= context:
             raise ValueError(Errors.P121.format(tokens=longest, context=context))
 
@@ -90,12 +83,12 @@ class MentionPlanter:
     ) -> MentionBranch:
         """Ask for the first token of a mention, whose prompt ends at slot `end`."""
         forced = None
-        if self.forced is not None:
-            forced = self.forced.mention(self.text, label, index)
-        output = self.grower.request.ask(end)
+        if self.job.forced is not None:
+            forced = self.job.forced.mention(self.job.text, label, index)
+        output = self.job.request.ask(end)
         mention = MentionBranch(label, index, end, output, forced)
         if index <= len(tagged):
-            ids = self.grower.prompt.mention_draft(tagged[index - 1].ids)
+            ids = self.job.prompt.mention_draft(tagged[index - 1].ids)
             self.grower.draft(mention, ids)
         return mention
 

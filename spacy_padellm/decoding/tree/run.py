@@ -34,12 +34,12 @@ class Waiting:
 
     key (int): Identifies the text.
     size (int): Tokens of its first pass.
-    tree (TreeText): Its tree.
+    text (TreeText): The text.
     """
 
     key: int
     size: int
-    tree: TreeText
+    text: TreeText
 
 
 class TreeRun:
@@ -109,7 +109,7 @@ class TreeRun:
             if self._texts and (full or cached > CACHE_SHARE * self._max_batch_tokens):
                 return
             self._keys.append(new.key)
-            self._texts.append(new.tree)
+            self._texts.append(new.text)
             self._next = None
 
     def _peek(self) -> Waiting | None:

@@ -9,24 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 
-@dataclass(frozen=True, slots=True)
-class SelectionSettings:
-    """How counts and mentions are chosen; the defaults are the paper's.
-
-    See `TreeDecoder` for details.
-
-    min_count_probability (float | None): Lowest probability of a count.
-    from_text (bool): Whether mentions must be strings of the text.
-    tag_weight (float): Share of the tags in a mention's score.
-    sure_tag_probability (float): Lowest probability of tags that replace the prompts.
-    """
-
-    min_count_probability: float | None = None
-    from_text: bool = False
-    tag_weight: float = 0.0
-    sure_tag_probability: float = 1.0
-
-
 @dataclass(slots=True)
 class PassRequest:
     """The outputs that a text needs from the next forward pass.

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from spacy_padellm.decoding.forced import ForcedOutputs
-from spacy_padellm.decoding.limits import Limits
-from spacy_padellm.decoding.tree.copy_source import CopySource
 from spacy_padellm.decoding.tree.count_branch import CountBranch
 from spacy_padellm.decoding.tree.counts import CountGrower
 from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree.planting import MentionPlanter
-from spacy_padellm.decoding.tree.step import PassRequest, PassResult, SelectionSettings
+from spacy_padellm.decoding.tree.step import PassResult
 from spacy_padellm.decoding.tree.tag_scores import share_scores
 from spacy_padellm.decoding.tree.tags import (
     TaggedMention,
@@ -20,71 +17,38 @@ from spacy_padellm.decoding.tree.tags import (
     TextTags,
     read_text_tags,
 )
+from spacy_padellm.decoding.tree.text_job import TextJob
 from spacy_padellm.mention.mention import Mention, TextMentions
-from spacy_padellm.prompt.branches import CountBranches
-from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.tree.token_tree import ROOT, TokenTree
+from spacy_padellm.tree.token_tree import ROOT
 
 
 class TreeText:
-    """Grows the tree of one text, pass by pass."""
+    """Grows the tree of one text, pass by pass.
 
-    def __init__(
-        self,
-        prompt: PromptTokens,
-        text: str,
-        branches: CountBranches,
-        *,
-        labels: Mapping[str, str],
-        limits: Limits,
-        selection: SelectionSettings,
-        context: int,
-        forced: ForcedOutputs | None,
-        tags: TagSet | None = None,
-        tags_first: bool = False,
-    ) -> None:
+    job (TextJob): The text.
+    tree (TokenTree): Its tree.
+    request (PassRequest): The outputs that it needs from the next pass.
+    """
+
+    def __init__(self, job: TextJob) -> None:
         """Start the tree with the text, and with the labels unless its tags come first.
 
-        prompt (PromptTokens): The prompt.
-        text (str): The text.
-        branches (CountBranches): Its count prompts.
-        labels (Mapping[str, str]): Label -> its name in the prompt.
-        limits (Limits): Limits of counts and mentions.
-        selection (SelectionSettings): How counts and mentions are chosen.
-        context (int): The longest sequence in tokens that the model takes.
-        forced (ForcedOutputs | None): Answers to use instead of the model's.
-        tags (TagSet | None): The tags of the text's tokens; None if it is not tagged.
-        tags_first (bool): Whether the first pass runs the text alone. Its tags then
-            draft counts, too, or replace the prompts of a label.
+        job (TextJob): The text.
         """
-        self.tree = TokenTree(bidirectional_span=branches.bidirectional_span)
-        self.request = PassRequest(tagged=range(*branches.text) if tags else range(0))
-        self._tags = tags
-        self._tags_first = tags_first
+        self.job, self.tree, self.request = job, job.tree, job.request
         self._text_tags = TextTags()
         self._sure: list[str] = []  # labels whose mentions are those of the tags
         self._drafts: dict[str, list[TaggedMention]] = {}
-        self._prompt = prompt
-        self._branches = branches
-        self._labels = labels
-        self._selection = selection if forced is None else SelectionSettings()
-        source = CopySource(
-            branches.root[slice(*branches.text)], prompt.strings, prompt.eos
-        )
-        self._mentions = MentionGrower(
-            self.tree, self.request, prompt, source, limits, self._selection, context
-        )
-        root = self.tree.extend(ROOT, branches.root)
-        self._counts = CountGrower(
-            MentionPlanter(text, root, labels, forced, self._mentions)
-        )
+        self._mentions = MentionGrower(job)
+        self._counts = CountGrower(job, MentionPlanter(job, self._mentions))
         self._counting: list[CountBranch] = []
         self._generating: list[MentionBranch] = []
         self._done: list[MentionBranch] = []
         # label -> the probabilities of at least 1, 2, ... mentions, if known
         self._at_least: dict[str, Sequence[float]] = {}
-        if not tags_first:
-            for label, ids in zip(labels, branches.labels, strict=True):
+        self.tree.extend(ROOT, job.branches.root)
+        if not job.tags_first:
+            for label, ids in self._label_prompts():
                 self._counting.append(self._counts.plant(label, ids))
 
     def misfits(self, tokens: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
@@ -103,10 +67,10 @@ class TreeText:
         """
         tagged = self.request.tagged
         self.request.clear()
-        if tagged and self._tags:
-            self._text_tags = self._read_text_tags(tagged, result, self._tags)
+        if tagged and self.job.tags:
+            self._text_tags = self._read_text_tags(tagged, result, self.job.tags)
             self._drafts = self._text_tags.mentions if draft_tokens else {}
-            if self._tags_first:
+            if self.job.tags_first:
                 return self._plant_unsure()
         counting = []
         for count in self._counting:
@@ -129,15 +93,15 @@ class TreeText:
 
     def mentions(self) -> TextMentions:
         """The mentions, by label, then by index, and how many are to be expected."""
-        weight = self._selection.tag_weight
+        weight = self.job.selection.tag_weight
         tagged = {
             label: self._strings(self._short_enough(mentions))
             for label, mentions in self._text_tags.mentions.items()
             if weight and label not in self._sure
         }
-        order = {label: number for number, label in enumerate(self._labels)}
+        order = {label: number for number, label in enumerate(self.job.labels)}
         mentions = share_scores(
-            self._generated(order), tagged, weight=weight, limits=self._mentions.limits
+            self._generated(order), tagged, weight=weight, limits=self.job.limits
         )
         for label in self._sure:
             strings = self._strings(self._text_tags.mentions[label])
@@ -154,7 +118,7 @@ class TreeText:
     def _generated(self, order: Mapping[str, int]) -> list[Mention]:
         """The generated mentions, by label, then by index."""
         self._done.sort(key=lambda branch: (order[branch.label], branch.index))
-        strings = self._prompt.strings.decode_mentions(
+        strings = self.job.prompt.strings.decode_mentions(
             [branch.generated for branch in self._done]
         )
         return [
@@ -164,30 +128,34 @@ class TreeText:
 
     def _short_enough(self, tagged: Sequence[TaggedMention]) -> list[TaggedMention]:
         """The tagged mentions that do not exceed the limit of mentions."""
-        longest = self._mentions.limits.max_mention_tokens
+        longest = self.job.limits.max_mention_tokens
         return [mention for mention in tagged if len(mention.ids) <= longest]
 
     def _strings(self, tagged: Sequence[TaggedMention]) -> list[tuple[str, float]]:
         """The strings and scores of tagged mentions."""
-        decode = self._prompt.strings.decode
+        decode = self.job.prompt.strings.decode
         return [(decode(mention.ids).strip(), mention.score) for mention in tagged]
 
     def _read_text_tags(
         self, tagged: range, result: PassResult, tags: TagSet
     ) -> TextTags:
         """Read mentions from the tags of the text's tokens."""
-        tokens = [self._branches.root[slot] for slot in tagged]
-        pieces = self._prompt.strings.pieces(tokens)
+        tokens = [self.job.branches.root[slot] for slot in tagged]
+        pieces = self.job.prompt.strings.pieces(tokens)
         return read_text_tags(
             tokens, pieces, result.tags, tags.labels, begins=tags.begins
         )
+
+    def _label_prompts(self) -> Iterator[tuple[str, list[int]]]:
+        """Each label with the tokens of its prompt after the root."""
+        return zip(self.job.labels, self.job.branches.labels, strict=True)
 
     def _plant_unsure(self) -> bool:
         """Add the prompts of labels whose tags are not sure, with the tags as drafts.
 
         RETURNS (bool): Whether there are any.
         """
-        for label, ids in zip(self._labels, self._branches.labels, strict=True):
+        for label, ids in self._label_prompts():
             if self._is_sure(label):
                 self._sure.append(label)
             else:
@@ -199,11 +167,11 @@ class TreeText:
         """Whether the tags replace the prompts of a label."""
         # labels that the model was not trained with have no tag
         sure = self._text_tags.sure.get(label, 0.0)
-        least = self._selection.sure_tag_probability
+        least = self.job.selection.sure_tag_probability
         if sure < least or least == 1:
             return False
-        mentions, limits = self._text_tags.mentions[label], self._mentions.limits
-        if mentions and not (self._tags and self._tags.as_trained):
+        mentions, limits = self._text_tags.mentions[label], self.job.limits
+        if mentions and not (self.job.tags and self.job.tags.as_trained):
             return False  # the mentions may belong to another label of the training
         longest = max((len(mention.ids) for mention in mentions), default=0)
         return (
