@@ -9,52 +9,32 @@ from spacy_padellm.decoding.tree.mentions import MentionBranch
 
 
 @dataclass(frozen=True, slots=True)
-class TagGuess:
-    """A count that a label's tags show. Its mentions are in the tree already.
+class CountTokens:
+    """The next pass gives tokens of the count, and may show that it is complete.
 
-    count (int): The count.
-    end_output (int): Number of the output that gives the token after its digit.
-    """
-
-    count: int
-    end_output: int
-
-
-@dataclass(frozen=True, slots=True)
-class FirstTokens:
-    """The next pass runs a label's prompt, and gives the first tokens of its count.
-
-    output (int): Number of the output after the prompt. The outputs after it are those
-        after each token of `drafted`.
-    drafted (tuple[int, ...]): Tokens that the prompt's tokenizer puts before every
-        number.
+    outputs (Sequence[int]): Numbers of the outputs that give them. Each after the first
+        one follows a token of `drafted`.
+    drafted (Sequence[int]): Tokens that may begin the count: those that the prompt's
+        tokenizer puts before every number, then the digit of `guess`.
     distribution (int | None): Index of the count's distribution in the probabilities
-        that were asked for: one for each drafted token, then one for each digit. None
-        if it is not needed.
-    guess (TagGuess | None): The count of the label's tags.
+        that were asked for: one for each token before the digit, then one for each
+        digit. None if it is not needed.
+    guess (int): The count that the label's tags show, whose mentions are in the tree
+        already; 0 if there is none.
     """
 
-    output: int
-    drafted: tuple[int, ...]
-    distribution: int | None
-    guess: TagGuess | None
-
-
-@dataclass(frozen=True, slots=True)
-class NextToken:
-    """The next pass gives one more token, which may show that the count is complete.
-
-    output (int): Number of that output.
-    """
-
-    output: int
+    outputs: Sequence[int]
+    drafted: Sequence[int] = ()
+    distribution: int | None = None
+    guess: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenCount:
-    """A count that is not the most likely one. Its mentions are in the tree already.
+    """The next pass confirms a count that is not the most likely one, or does not.
 
-    The next pass shows whether the most likely digit is only the first of a number.
+    It shows whether the most likely digit is only the first of a number. The mentions
+    of the count are in the tree already.
 
     count (int): The count.
     digit (list[int]): The tokens of the most likely digit.
@@ -66,6 +46,11 @@ class ChosenCount:
     output: int
 
 
+@dataclass(frozen=True, slots=True)
+class FinalCount:
+    """The next pass gives the first tokens of the mentions. The count is final."""
+
+
 @dataclass(eq=False, slots=True)
 class CountBranch:
     """A label whose count is being decoded.
@@ -73,8 +58,8 @@ class CountBranch:
     label (str): The label.
     start, end (int): Slots of the first and last token of its prompt after the root.
     forced (list[int] | None): Tokens of the count to use instead of the model's.
-    pending (FirstTokens | NextToken | ChosenCount | None): What the next pass gives of
-        the count; None if the count was chosen from its distribution and is final.
+    pending (CountTokens | ChosenCount | FinalCount | None): What the next pass gives;
+        None once the count is complete and its mentions were in a pass.
     at_least (Sequence[float]): The probabilities of at least 1, 2, ... mentions; empty
         if unknown.
     generated (list[int]): The tokens of the count so far.
@@ -85,7 +70,7 @@ class CountBranch:
     start: int
     end: int
     forced: list[int] | None
-    pending: FirstTokens | NextToken | ChosenCount | None = None
+    pending: CountTokens | ChosenCount | FinalCount | None = None
     at_least: Sequence[float] = ()
     generated: list[int] = field(default_factory=list)
     mentions: list[MentionBranch] = field(default_factory=list)

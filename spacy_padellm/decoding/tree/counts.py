@@ -11,14 +11,13 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 
 from spacy_padellm.decoding.tree.count_branch import (
     ChosenCount,
     CountBranch,
-    FirstTokens,
-    NextToken,
-    TagGuess,
+    CountTokens,
+    FinalCount,
 )
 from spacy_padellm.decoding.tree.planting import MentionPlanter
 from spacy_padellm.decoding.tree.step import PassResult
@@ -57,188 +56,170 @@ class CountGrower:
         drafted = self.job.prompt.count_start
         if drafted:
             request.ask_draft(end, tree.extend(end, drafted))
+        outputs = [*range(output, output + len(drafted) + 1)]
         distribution = None
         if self.job.selection.min_count_probability is not None:
-            distribution = self._ask_distribution(output, drafted)
-        guess = self._plant_guess(branch, tagged)
-        branch.pending = FirstTokens(output, drafted, distribution, guess)
+            distribution = self._ask_distribution(outputs)
+        branch.pending = CountTokens(outputs, drafted, distribution)
+        guess_end = self._plant_guess(branch, tagged)
+        if guess_end is not None:
+            guess = len(tagged)
+            branch.pending = CountTokens(
+                [*outputs, guess_end], self._digit(guess), distribution, guess
+            )
         return branch
 
     def advance(
         self, branch: CountBranch, result: PassResult, tagged: Sequence[TaggedMention]
-    ) -> bool:
-        """Take the next tokens of a count from a pass.
+    ) -> None:
+        """Take what the last pass gave of a count, and ask for more if needed.
 
-        branch (CountBranch): The label.
+        branch (CountBranch): The label. Its `pending` is updated: if it is None, the
+            count is complete, and `branch.mentions` are its mentions.
         result (PassResult): The outputs of the last pass.
         tagged (Sequence[TaggedMention]): The mentions of the label's tags, as drafts.
-        RETURNS (bool): Whether the count needs another pass. If not, it is complete,
-            and `branch.mentions` are its mentions.
         RAISES (ValueError): If the model's context has no room for a mention.
         """
-        pending, branch.pending = branch.pending, None
-        if isinstance(pending, FirstTokens):
-            return self._take_first(branch, pending, result, tagged)
-        if isinstance(pending, NextToken):
-            return self._take_next(branch, pending, result, tagged)
-        if isinstance(pending, ChosenCount):
-            return self._confirm(branch, pending, result, tagged)
-        return False
+        pending = branch.pending
+        if isinstance(pending, CountTokens):
+            branch.pending = self._take(branch, pending, result, tagged)
+        elif isinstance(pending, ChosenCount):
+            branch.pending = self._confirm(branch, pending, result, tagged)
+        else:
+            branch.pending = None
 
     def _forced(self, label: str) -> list[int] | None:
         forced = self.job.forced
         return None if forced is None else forced.count(self.job.text, label)
 
-    def _ask_distribution(self, output: int, drafted: Sequence[int]) -> int | None:
-        """Ask for the distribution of a count; returns its index."""
-        digits, request = self.job.prompt.count_digits, self.job.request
-        if not digits:
+    def _ask_distribution(self, outputs: Sequence[int]) -> int | None:
+        """Ask for the distribution of a count; returns its index.
+
+        outputs (Sequence[int]): Numbers of the outputs up to the digit.
+        """
+        prompt, probabilities = self.job.prompt, self.job.request.probabilities
+        if not prompt.count_digits:
             return None
-        index = len(request.probabilities)
-        request.probabilities += enumerate(drafted, start=output)
-        last = output + len(drafted)
-        request.probabilities += [(last, digit) for digit in digits]
+        index = len(probabilities)
+        probabilities += zip(outputs, prompt.count_start, strict=False)
+        probabilities += [(outputs[-1], digit) for digit in prompt.count_digits]
         return index
 
     def _plant_guess(
         self, branch: CountBranch, tagged: Sequence[TaggedMention]
-    ) -> TagGuess | None:
-        """Add the mentions that a label's tags show, before its count is known."""
+    ) -> int | None:
+        """Add the mentions that a label's tags show, before its count is known.
+
+        RETURNS (int | None): Number of the output that gives the token after their
+            count; None if none were added.
+        """
         count = len(tagged)
         if 0 < count <= len(self.job.prompt.count_digits):
             # if the mentions do not fit the context, the count may still be 0
             with suppress(ValueError):
-                end_output = self._plant_mentions(
-                    branch, count, self._digit(count), tagged
-                )
-                return TagGuess(count, end_output)
+                return self._plant_mentions(branch, count, self._digit(count), tagged)
         return None
 
-    def _take_first(
+    def _take(
         self,
         branch: CountBranch,
-        first: FirstTokens,
+        given: CountTokens,
         result: PassResult,
         tagged: Sequence[TaggedMention],
-    ) -> bool:
-        """Take a count's first tokens, or choose it from its distribution."""
-        if first.distribution is not None:
-            likeliest = self._read_distribution(
-                branch, first, first.distribution, result
-            )
+    ) -> CountTokens | ChosenCount | FinalCount | None:
+        """Choose a count from its distribution, or take the most likely tokens.
+
+        RETURNS (CountTokens | ChosenCount | FinalCount | None): What is pending then.
+        """
+        if given.distribution is not None:
+            tokens = self._first_tokens(given, result)
+            likeliest = self._read_count(tokens)
+            self._read_distribution(branch, given.distribution, likeliest, result)
             least = self.job.selection.min_count_probability or 0.0
             count = sum(probability >= least for probability in branch.at_least)
             if branch.at_least and count != likeliest:
                 # it may be the first digit of a number, such as 1 of 19, but whether
                 # there is a mention at all does not depend on the others
-                may_go_on = likeliest and count
-                digit = self._first_tokens(first, result) if may_go_on else []
-                return self._choose(branch, count, digit, first.guess, tagged)
-        count, complete = self._take_tokens(branch, first.output, first.drafted, result)
-        guess = first.guess
-        if complete:
-            self._finish(branch, count)
-            return False
-        # the model may spell the number in another way
-        if guess is not None and branch.generated == self._digit(guess.count):
-            branch.generated.append(result.tokens[guess.end_output])
-            count, complete = self.job.prompt.read_count(branch.generated)
-            if complete:
-                self._keep_guess(branch, count)
-                return False
-        self._plant_unconfirmed(branch, count, tagged)
-        return True
-
-    def _take_next(
-        self,
-        branch: CountBranch,
-        pending: NextToken,
-        result: PassResult,
-        tagged: Sequence[TaggedMention],
-    ) -> bool:
-        """Take one more token of a count."""
-        count, complete = self._take_tokens(branch, pending.output, (), result)
-        if complete:
-            self._finish(branch, count)
-            return False
-        self._plant_unconfirmed(branch, count, tagged)
-        return True
+                digit = tokens if likeliest and count else []
+                return self._choose(branch, count, digit, given.guess, tagged)
+        count, complete = self._take_tokens(branch, given, result)
+        if not complete:
+            return self._plant_unconfirmed(branch, count, tagged)
+        self._finish(branch, count)
+        return None
 
     def _take_tokens(
-        self,
-        branch: CountBranch,
-        output: int,
-        drafted: Sequence[int],
-        result: PassResult,
+        self, branch: CountBranch, given: CountTokens, result: PassResult
     ) -> tuple[int, bool]:
         """Take tokens as long as the draft is right, and one more.
 
         RETURNS (tuple[int, bool]): The count so far, and whether it is complete.
         """
-        for offset in range(len(drafted) + 1):
-            token = result.tokens[output + offset]
+        for output, drafted in zip_longest(given.outputs, given.drafted):
+            token = result.tokens[output]
             if branch.forced is not None:
                 token = branch.forced[len(branch.generated)]
             branch.generated.append(token)
             count, complete = self.job.prompt.read_count(branch.generated)
-            if complete or offset == len(drafted) or token != drafted[offset]:
+            if complete or token != drafted:
                 break
         return count, complete
 
+    def _first_tokens(self, given: CountTokens, result: PassResult) -> list[int]:
+        """The most likely tokens of a count, up to its first digit."""
+        end = len(self.job.prompt.count_start) + 1
+        return [result.tokens[output] for output in given.outputs[:end]]
+
+    def _read_count(self, tokens: Sequence[int]) -> int:
+        """The count in its most likely tokens up to the first digit."""
+        if tuple(tokens[:-1]) != self.job.prompt.count_start:
+            return 0
+        return self.job.prompt.read_count(tokens)[0]
+
     def _read_distribution(
-        self, branch: CountBranch, first: FirstTokens, index: int, result: PassResult
-    ) -> int:
+        self, branch: CountBranch, index: int, likeliest: int, result: PassResult
+    ) -> None:
         """Set the probabilities of at least 1, 2, ... mentions.
 
         They stay unknown if the most likely count is a number of several digits in one
         token.
 
         index (int): Index of the distribution in the result's probabilities.
-        RETURNS (int): The most likely count.
+        likeliest (int): The most likely count.
         """
-        end = index + len(first.drafted)
+        prompt = self.job.prompt
+        end = index + len(prompt.count_start)
         before = math.prod(result.probabilities[index:end])
-        digits = result.probabilities[end : end + len(self.job.prompt.count_digits)]
+        digits = result.probabilities[end : end + len(prompt.count_digits)]
         sums = list(accumulate(before * digit for digit in reversed(digits)))
-        tokens = self._first_tokens(first, result)
-        likeliest, _ = self.job.prompt.read_count(tokens)
-        if tuple(tokens[:-1]) != first.drafted:
-            likeliest = 0
         branch.at_least = sums[::-1] if likeliest <= len(digits) else ()
-        return likeliest
-
-    def _first_tokens(self, first: FirstTokens, result: PassResult) -> list[int]:
-        """The most likely tokens after a label's prompt and each token of its draft."""
-        end = first.output + len(first.drafted) + 1
-        return list(result.tokens[first.output : end])
 
     def _choose(
         self,
         branch: CountBranch,
         count: int,
         digit: list[int],
-        guess: TagGuess | None,
+        guess: int,
         tagged: Sequence[TaggedMention],
-    ) -> bool:
+    ) -> ChosenCount | FinalCount | None:
         """Set a count that is not the most likely one.
 
         digit (list[int]): The tokens of the most likely count, if more digits after it
             would make another choice; else empty.
-        RETURNS (bool): Whether its mentions need another pass before they can start.
+        guess (int): The count whose mentions are in the tree already.
+        RETURNS (ChosenCount | FinalCount | None): What is pending then.
         """
-        if guess is not None and guess.count == count and not digit:
-            self._keep_guess(branch, count)
-            return False
-        branch.mentions, branch.generated = [], []
-        if count:
-            branch.generated = self._digit(count)
-            self._plant_mentions(branch, count, branch.generated, tagged)
-        if not digit:
-            self._finish(branch, count)
-            return count > 0
-        end = self.job.tree.extend(branch.end, digit)
-        branch.pending = ChosenCount(count, digit, self.job.request.ask(end))
-        return True
+        is_planted = count == guess and not digit
+        if not is_planted:
+            branch.mentions, branch.generated = [], []
+            if count:
+                branch.generated = self._digit(count)
+                self._plant_mentions(branch, count, branch.generated, tagged)
+        if digit:
+            end = self.job.tree.extend(branch.end, digit)
+            return ChosenCount(count, digit, self.job.request.ask(end))
+        self._finish(branch, count)
+        return FinalCount() if count and not is_planted else None
 
     def _confirm(
         self,
@@ -246,35 +227,39 @@ class CountGrower:
         chosen: ChosenCount,
         result: PassResult,
         tagged: Sequence[TaggedMention],
-    ) -> bool:
-        """Keep a chosen count, unless the most likely number has several digits."""
+    ) -> CountTokens | None:
+        """Keep a chosen count, unless the most likely number has several digits.
+
+        RETURNS (CountTokens | None): What is pending then.
+        """
         generated = [*chosen.digit, result.tokens[chosen.output]]
         count, complete = self.job.prompt.read_count(generated)
-        if complete:
-            self._finish(branch, chosen.count)
-            return False
-        branch.generated = generated
-        self._plant_unconfirmed(branch, count, tagged)
-        return True
+        if not complete:
+            branch.generated = generated
+            return self._plant_unconfirmed(branch, count, tagged)
+        self._finish(branch, chosen.count)
+        return None
 
     def _finish(self, branch: CountBranch, count: int) -> None:
-        """Confirm a count whose mentions joined the tree before its end was known."""
-        if count:
-            self.job.limits.capped(count)
-        else:
-            branch.mentions = []
+        """Keep the mentions that joined the tree before the count was known.
 
-    def _keep_guess(self, branch: CountBranch, count: int) -> None:
-        """Keep the mentions that joined the tree before the count was known."""
+        Their scores start with the probability of the count.
+
+        count (int): The count; 0 if none of them is kept.
+        """
+        if not count:
+            branch.mentions = []
+            return
         self.job.limits.capped(count)
-        self._weigh(branch)
+        for mention, probability in zip(branch.mentions, branch.at_least, strict=False):
+            mention.score = math.log(probability or _LEAST_PROBABILITY)
 
     def _plant_unconfirmed(
         self, branch: CountBranch, count: int, tagged: Sequence[TaggedMention]
-    ) -> None:
+    ) -> CountTokens:
         """Add the mentions of a count that may be complete, and ask for its end."""
         output = self._plant_mentions(branch, count, branch.generated, tagged)
-        branch.pending = NextToken(output)
+        return CountTokens([output])
 
     def _plant_mentions(
         self,
@@ -301,18 +286,11 @@ class CountGrower:
                 prompt_start=branch.start,
                 prompt_end=branch.end,
             )
-            self._weigh(branch)
         if end is None:
             end = self.job.tree.extend(branch.end, generated)
         return self.job.request.ask(end)
 
-    def _weigh(self, branch: CountBranch) -> None:
-        """Start the mentions' scores with the probability of the count."""
-        for mention, probability in zip(branch.mentions, branch.at_least, strict=False):
-            mention.score = math.log(probability or _LEAST_PROBABILITY)
-
     def _digit(self, count: int) -> list[int]:
         """The tokens of a count of one digit, without its end."""
-        return self.job.prompt.count_answer(count)[
-            : len(self.job.prompt.count_start) + 1
-        ]
+        prompt = self.job.prompt
+        return prompt.count_answer(count)[: len(prompt.count_start) + 1]

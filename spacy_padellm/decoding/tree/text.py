@@ -75,7 +75,8 @@ class TreeText:
         counting = []
         for count in self._counting:
             drafts = self._drafts.get(count.label, ())
-            if self._counts.advance(count, result, drafts):
+            self._counts.advance(count, result, drafts)
+            if count.pending is not None:
                 counting.append(count)
             else:
                 self._generating += count.mentions
