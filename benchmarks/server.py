@@ -205,9 +205,9 @@ def rounds(
     """All prompts of both rounds, for the mentions that were found."""
     names = list(workload.labels.values())
     counts, mentions = [], []
-    branches = workload.prompt.count_branches(workload.texts, names)
+    count_prompts = workload.prompt.count_prompts(workload.texts, names)
     for text, branch, text_mentions in zip(
-        workload.texts, branches, found, strict=True
+        workload.texts, count_prompts, found, strict=True
     ):
         for (label, name), sequence in zip(
             workload.labels.items(), branch.sequences, strict=True
@@ -215,7 +215,9 @@ def rounds(
             counts.append(sequence)
             count = sum(mention.label == label for mention in text_mentions)
             if count:
-                prompts = workload.prompt.mention_branches(text, name, count, count)
+                prompts = workload.prompt.mention_prompts(
+                    text, name, count=count, number=count
+                )
                 mentions += prompts.sequences(sequence)
     stop = [workload.prompt.eos, *count_ends(workload.prompt)]
     return [

@@ -30,8 +30,8 @@ def stream(
 
 def is_of(prompt: PromptTokens, text: str, path: str, body: dict[str, Any]) -> bool:
     """Whether a request asks for the counts of a text."""
-    (branches,) = prompt.count_branches([text], list(LABELS.values()))
-    counts = [branches.root + ids for ids in branches.labels]
+    (count_prompts,) = prompt.count_prompts([text], list(LABELS.values()))
+    counts = [count_prompts.root + ids for ids in count_prompts.labels]
     return path == "/v1/completions" and body["prompt"] == counts
 
 

@@ -66,5 +66,5 @@ def _measure_room(job: DecodeJob, context: int) -> int:
 
 
 def _count_tokens(job: DecodeJob, text: str) -> int:
-    (branches,) = job.prompt.count_branches([text], list(job.labels.values()))
-    return branches.text[1] - branches.text[0]
+    (count_prompts,) = job.prompt.count_prompts([text], list(job.labels.values()))
+    return count_prompts.text[1] - count_prompts.text[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from spacy_padellm.checks import is_whole
 from spacy_padellm.errors import Errors, Warnings, logger
-from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.branches import CountPrompts
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
 
 
@@ -63,20 +63,20 @@ def check_limits(**settings: int | None) -> None:
             raise ValueError(Errors.P120.format(name=name, value=value, least=least))
 
 
-def check_context(branches: CountBranches, context: int) -> None:
+def check_context(prompts: CountPrompts, context: int) -> None:
     """Check that a text's prompts fit the model.
 
-    branches (CountBranches): The text's count prompts.
+    prompts (CountPrompts): The text's count prompts.
     context (int): The longest sequence in tokens that the model takes.
     RAISES (ValueError): If they do not fit.
     """
-    label = max(map(len, branches.labels))
+    label = max(map(len, prompts.labels))
     # leave room for a count, an index and at least one token of a mention
-    room = context - 2 * MAX_COUNT_TOKENS - len(branches.root)
-    tokens = branches.text[1] - branches.text[0]
+    room = context - 2 * MAX_COUNT_TOKENS - len(prompts.root)
+    tokens = prompts.text[1] - prompts.text[0]
     if label > room + tokens:
         # the prompt of a single label is entirely in the root
-        label += len(branches.root) - branches.text[1]
+        label += len(prompts.root) - prompts.text[1]
         raise ValueError(Errors.P152.format(tokens=label, context=context))
     if label > room:
         raise ValueError(Errors.P121.format(tokens=tokens, context=context))

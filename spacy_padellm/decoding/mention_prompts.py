@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.prompt.branches import MentionBranches
+from spacy_padellm.prompt.branches import MentionPrompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,17 @@ class MentionPrompt:
         return Mention(self.label, self.index, string, math.exp(sum(scores)))
 
 
-def mention_prompts(
-    branches: MentionBranches, count_sequence: Sequence[int], label: str, *, text: int
+def separate_prompts(
+    prompts: MentionPrompts, count_sequence: Sequence[int], label: str, *, text: int
 ) -> list[MentionPrompt]:
     """Make the prompts of all mentions of a label.
 
-    branches (MentionBranches): The prompts, without what they share with the count's.
+    prompts (MentionPrompts): The prompts, without what they share with the count's.
     count_sequence (Sequence[int]): The tokens of the count's prompt.
     label (str): The label.
     text (int): Index of the text in its batch.
     """
     return [
         MentionPrompt(text, label, index, sequence)
-        for index, sequence in enumerate(branches.sequences(count_sequence), start=1)
+        for index, sequence in enumerate(prompts.sequences(count_sequence), start=1)
     ]

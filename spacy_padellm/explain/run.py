@@ -38,8 +38,8 @@ def explain(
     lm, prompt = pipe.handle.lm(), pipe.prompt
     assert prompt is not None  # else the text could not be annotated
     job = DecodeJob(lm.tokens_of(prompt), pipe.label_data, lm)
-    for branches in job.prompt.count_branches(windows, list(job.labels.values())):
-        if reason := decoder.why_separate(lm, branches):
+    for count_prompts in job.prompt.count_prompts(windows, list(job.labels.values())):
+        if reason := decoder.why_separate(lm, count_prompts):
             raise ValueError(Errors.P274.format(name=pipe.name, reason=reason))
     if all_prompts:
         decoder = replace(decoder, sure_tag_probability=1.0)

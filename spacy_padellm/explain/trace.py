@@ -130,8 +130,8 @@ def trace_decoding(decoder: TreeDecoder, job: DecodeJob, text: str) -> DecodingT
     """
     limits = Limits(decoder.max_mentions, decoder.max_mention_tokens)
     stream = TreeStream.of(decoder, job, limits)
-    (branches,) = job.prompt.count_branches([text], list(job.labels.values()))
-    tree = _TracedText(stream.text_job(text, branches))
+    (count_prompts,) = job.prompt.count_prompts([text], list(job.labels.values()))
+    tree = _TracedText(stream.text_job(text, count_prompts))
     run = stream.run(iter([Waiting(0, tree.tree.width, tree)]))
     results = [finished[1] for finished in run if finished is not None]
     if isinstance(results[0], Exception):

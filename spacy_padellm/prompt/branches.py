@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class CountBranches:
+class CountPrompts:
     """The count prompts of a text; `root + labels[i]` is a complete prompt.
 
     root (list[int]): The tokens that the prompts of all labels share.
@@ -29,7 +29,7 @@ class CountBranches:
 
 
 @dataclass(frozen=True, slots=True)
-class MentionBranches:
+class MentionPrompts:
     """The mention prompts of a label, whose count is known.
 
     keep (int | None): The number of tokens of the label's count prompt that begin these

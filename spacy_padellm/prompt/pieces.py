@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.prompt.branches import CountBranches, MentionBranches, split_shared
+from spacy_padellm.prompt.branches import CountPrompts, MentionPrompts, split_shared
 from spacy_padellm.prompt.template import Prompt, split_template
 from spacy_padellm.prompt.token_strings import TokenStrings
 
@@ -33,36 +33,36 @@ class PromptInPieces:
         self._count = lru_cache(maxsize=1024)(self._encode_count)
         self._index = lru_cache(maxsize=1024)(self._encode_index)
 
-    def count_branches(
+    def count_prompts(
         self, texts: Sequence[str], names: Sequence[str]
-    ) -> list[CountBranches]:
+    ) -> list[CountPrompts]:
         """See `PromptTokens`."""
         shared, labels = split_shared([self._label(name) for name in names])
-        return self._branches(texts, self._after + shared, labels)
+        return self._prompts(texts, self._after + shared, labels)
 
-    def text_branches(self, texts: Sequence[str], end: str) -> list[CountBranches]:
+    def text_prompts(self, texts: Sequence[str], end: str) -> list[CountPrompts]:
         """See `PromptTokens`; `end` follows each text."""
-        return self._branches(texts, self._strings.template(end), [[]])
+        return self._prompts(texts, self._strings.template(end), [[]])
 
-    def _branches(
+    def _prompts(
         self, texts: Sequence[str], after: list[int], rests: list[list[int]]
-    ) -> list[CountBranches]:
-        branches = []
+    ) -> list[CountPrompts]:
+        prompts = []
         for ids in self._strings.plain(texts):
             root = self._before + ids + after
             text = (len(self._before), len(self._before) + len(ids))
-            branches.append(
-                CountBranches(root, rests, text, self._prompt.bidirectional_span(text))
+            prompts.append(
+                CountPrompts(root, rests, text, self._prompt.bidirectional_span(text))
             )
-        return branches
+        return prompts
 
-    def mention_branches(
-        self, text: str, name: str, count: int, total: int
-    ) -> MentionBranches:
+    def mention_prompts(
+        self, text: str, name: str, *, count: int, number: int
+    ) -> MentionPrompts:
         """See `PromptTokens`."""
-        counted = list(self._count(total))
-        shared, mentions = split_shared([self._index(n) for n in range(1, count + 1)])
-        return MentionBranches(None, counted + shared, len(counted), mentions)
+        counted = list(self._count(count))
+        shared, mentions = split_shared([self._index(n) for n in range(1, number + 1)])
+        return MentionPrompts(None, counted + shared, len(counted), mentions)
 
     def count_answer(self, count: int) -> list[int]:
         """Tokens of a count of at least 1, with its end.

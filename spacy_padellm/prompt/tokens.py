@@ -8,8 +8,8 @@ from typing import Any
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.branches import (
-    CountBranches,
-    MentionBranches,
+    CountPrompts,
+    MentionPrompts,
     common_prefix,
 )
 from spacy_padellm.prompt.pieces import PromptInPieces
@@ -42,24 +42,23 @@ class PromptTokens:
         self.tokenizer = tokenizer
         self.eos: int = tokenizer.eos_token_id
         self.strings = TokenStrings(tokenizer)
-        self._mode: PromptInPieces | WholePrompt = PromptInPieces(prompt, self.strings)
-        if prompt.whole:
-            self._mode = WholePrompt(prompt, self.strings)
+        mode = WholePrompt if prompt.whole else PromptInPieces
+        self._mode: PromptInPieces | WholePrompt = mode(prompt, self.strings)
         self._draft = lru_cache(maxsize=_MOST_DRAFTS)(self._make_draft)
         self._longest = lru_cache(maxsize=_MOST_LABEL_SETS)(self._measure_longest)
 
     # Counts
 
-    def count_branches(
+    def count_prompts(
         self, texts: Sequence[str], names: Sequence[str]
-    ) -> list[CountBranches]:
+    ) -> list[CountPrompts]:
         """The count prompts of texts: how many mentions of each label are there?
 
         texts (Sequence[str]): The texts.
         names (Sequence[str]): The labels' names in the prompt, at least one.
-        RETURNS (list[CountBranches]): One for each text.
+        RETURNS (list[CountPrompts]): One for each text.
         """
-        return self._mode.count_branches(texts, names)
+        return self._mode.count_prompts(texts, names)
 
     def longest_count_prompt(self, names: tuple[str, ...]) -> int:
         """Tokens of the longest count prompt, without those of the text.
@@ -69,17 +68,17 @@ class PromptTokens:
         return self._longest(names)
 
     def _measure_longest(self, names: tuple[str, ...]) -> int:
-        (branches,) = self.count_branches(["a"], names)
-        start, end = branches.text
-        return len(branches.root) - (end - start) + max(map(len, branches.labels))
+        (prompts,) = self.count_prompts(["a"], names)
+        start, end = prompts.text
+        return len(prompts.root) - (end - start) + max(map(len, prompts.labels))
 
-    def text_branches(self, texts: Sequence[str]) -> list[CountBranches]:
+    def text_prompts(self, texts: Sequence[str]) -> list[CountPrompts]:
         """Prompts of the text's template only, which end with at least a line break.
 
         texts (Sequence[str]): The texts.
-        RETURNS (list[CountBranches]): One empty branch for each text.
+        RETURNS (list[CountPrompts]): One empty branch for each text.
         """
-        return self._mode.text_branches(texts, self.end_of_text)
+        return self._mode.text_prompts(texts, self.end_of_text)
 
     @property
     def end_of_text(self) -> str:
@@ -133,17 +132,17 @@ class PromptTokens:
 
     # Mentions
 
-    def mention_branches(
-        self, text: str, name: str, count: int, total: int
-    ) -> MentionBranches:
-        """The mention prompts of a label, for the indexes 1 to `count`.
+    def mention_prompts(
+        self, text: str, name: str, *, count: int, number: int
+    ) -> MentionPrompts:
+        """The mention prompts of a label, for the indexes 1 to `number`.
 
         text (str): The text.
         name (str): The label's name in the prompt.
-        count (int): Number of mention prompts, at least 1.
-        total (int): The count in the prompt.
+        count (int): The label's count, which the prompts contain.
+        number (int): Number of prompts, at least 1.
         """
-        return self._mode.mention_branches(text, name, count, total)
+        return self._mode.mention_prompts(text, name, count=count, number=number)
 
     def mention_answer(self, mention: str) -> list[int]:
         """Tokens that the model should generate for a mention, with `<eos>`."""

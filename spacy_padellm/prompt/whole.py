@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from spacy_padellm.prompt.branches import (
-    CountBranches,
-    MentionBranches,
+    CountPrompts,
+    MentionPrompts,
     common_prefix,
     split_shared,
 )
@@ -30,41 +30,41 @@ class WholePrompt:
         self._prompt = prompt
         self._strings = strings
 
-    def count_branches(
+    def count_prompts(
         self, texts: Sequence[str], names: Sequence[str]
-    ) -> list[CountBranches]:
+    ) -> list[CountPrompts]:
         """See `PromptTokens`."""
         return [self._counts(text, names) for text in texts]
 
-    def text_branches(self, texts: Sequence[str], end: str) -> list[CountBranches]:
+    def text_prompts(self, texts: Sequence[str], end: str) -> list[CountPrompts]:
         """See `PromptTokens`; `end` follows a text that ends its template."""
         template = self._prompt.text
         if split_template(template)[1]:
             end = ""
-        branches = []
-        for text, counts in zip(texts, self.count_branches(texts, [""]), strict=True):
+        prompts = []
+        for text, counts in zip(texts, self.count_prompts(texts, [""]), strict=True):
             (root,) = self._tokens([template.format(text=text) + end])
             span = (counts.text[0], len(root))
-            branches.append(
-                CountBranches(root, [[]], span, self._prompt.bidirectional_span(span))
+            prompts.append(
+                CountPrompts(root, [[]], span, self._prompt.bidirectional_span(span))
             )
-        return branches
+        return prompts
 
-    def mention_branches(
-        self, text: str, name: str, count: int, total: int
-    ) -> MentionBranches:
+    def mention_prompts(
+        self, text: str, name: str, *, count: int, number: int
+    ) -> MentionPrompts:
         """See `PromptTokens`."""
         until_label = self._prompt.text.format(text=text)
         until_label += self._prompt.label.format(label=name)
-        until_count = until_label + self._prompt.count.format(count=total)
+        until_count = until_label + self._prompt.count.format(count=count)
         prompts = [
-            until_count + self._prompt.mention.format(n=n) for n in range(1, count + 1)
+            until_count + self._prompt.mention.format(n=n) for n in range(1, number + 1)
         ]
         label, counted, *paths = self._tokens([until_label, until_count, *prompts])
         shared, mentions = split_shared(paths)
-        keep = min(common_prefix(label, shared), len(shared))
+        keep = common_prefix(label, shared)
         end = max(keep, common_prefix(counted, shared))
-        return MentionBranches(keep, shared[keep:], end - keep, mentions)
+        return MentionPrompts(keep, shared[keep:], end - keep, mentions)
 
     def count_answer(self, count: int) -> list[int]:
         """Tokens of a count of at least 1, with its end.
@@ -93,14 +93,14 @@ class WholePrompt:
         """
         return self.answer(before, "".join(parts))
 
-    def _counts(self, text: str, names: Sequence[str]) -> CountBranches:
+    def _counts(self, text: str, names: Sequence[str]) -> CountPrompts:
         before, _ = split_template(self._prompt.text)
         stem = self._prompt.text.format(text=text)
         prompts = [stem + self._prompt.label.format(label=name) for name in names]
         root, labels = split_shared(self._tokens(prompts))
         until_text, with_text = self._tokens([before, before + text])
         span = (min(len(until_text), len(root)), common_prefix(root, with_text))
-        return CountBranches(root, labels, span, self._prompt.bidirectional_span(span))
+        return CountPrompts(root, labels, span, self._prompt.bidirectional_span(span))
 
     def _tokens(self, prompts: Iterable[str]) -> list[list[int]]:
         start = self._strings.start()

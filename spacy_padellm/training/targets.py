@@ -17,7 +17,7 @@ from spacy_padellm.decoding.baselines.onestep import ONE_STEP
 from spacy_padellm.decoding.baselines.structured import STRUCTURED
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.branches import CountPrompts
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.token_tree import ROOT
 
@@ -103,7 +103,7 @@ class TrainingTree:
 
 def make_tree(
     gold: GoldText,
-    branches: CountBranches,
+    branches: CountPrompts,
     *,
     prompt: PromptTokens,
     labels: Mapping[str, str],
@@ -112,7 +112,7 @@ def make_tree(
     """The training examples of a text as one tree.
 
     gold (GoldText): The text and its mentions.
-    branches (CountBranches): Its count prompts.
+    branches (CountPrompts): Its count prompts.
     prompt (PromptTokens): The prompt.
     labels (Mapping[str, str]): Label -> its name in the prompt.
     mention_prefix_loss (bool): Whether the loss includes the tokens of `<mention n>`.
@@ -128,7 +128,7 @@ def make_tree(
             tree.predict(tree.extend(end, answer, weight=1), eos, 1)
             continue
         count = len(mentions)
-        prompts = prompt.mention_branches(gold.text, name, count, count)
+        prompts = prompt.mention_prompts(gold.text, name, count=count, number=count)
         if prompts.keep not in {None, len(branches.root) + len(ids)}:
             template = prompt.prompt.label
             raise ValueError(Errors.P154.format(template=template))
@@ -153,7 +153,7 @@ def make_trees(
 ) -> list[TrainingTree]:
     """The trees of several texts; see `make_tree`."""
     texts = [gold.text for gold in golds]
-    branches_of_texts = prompt.count_branches(texts, list(labels.values()))
+    branches_of_texts = prompt.count_prompts(texts, list(labels.values()))
     return [
         make_tree(
             gold,

@@ -150,18 +150,20 @@ def one_token_at_a_time(
     count_of: Callable[[list[int]], tuple[int, list[float]]] | None = None,
 ) -> list[Mention]:
     mentions = []
-    (branches,) = prompt.count_branches([text], list(LABELS.values()))
-    for (label, name), ids in zip(LABELS.items(), branches.labels, strict=True):
+    (count_prompts,) = prompt.count_prompts([text], list(LABELS.values()))
+    for (label, name), ids in zip(LABELS.items(), count_prompts.labels, strict=True):
         if count_of is None:
-            answer, _ = generate(lm, prompt.eos, branches.root + ids, 6, None)
+            answer, _ = generate(lm, prompt.eos, count_prompts.root + ids, 6, None)
             count, reached = prompt.read_count(answer)[0], [1.0] * 9
         else:
-            count, reached = count_of(branches.root + ids)
+            count, reached = count_of(count_prompts.root + ids)
         if not count:
             continue
-        mention_branches = prompt.mention_branches(text, name, min(count, 4), count)
-        for n, tail in enumerate(mention_branches.mentions, start=1):
-            whole = branches.root + ids + mention_branches.stem + tail
+        mention_prompts = prompt.mention_prompts(
+            text, name, count=count, number=min(count, 4)
+        )
+        for n, tail in enumerate(mention_prompts.mentions, start=1):
+            whole = count_prompts.root + ids + mention_prompts.stem + tail
             new, score = generate(lm, prompt.eos, whole, 7, allowed)
             (string,) = prompt.strings.decode_mentions([new])
             mentions.append(Mention(label, n, string, score * reached[n - 1]))
@@ -185,8 +187,10 @@ def test_decoding_from_text_takes_the_likeliest_tokens_that_keep_to_the_text(
     strings = prompt.strings
     decoder = TreeDecoder(**LIMITS, from_text=True)
     for text in random_texts(seed=6, count=8):
-        (branches,) = prompt.count_branches([text], list(LABELS.values()))
-        source = "".join(map(strings.piece, branches.root[slice(*branches.text)]))
+        (count_prompts,) = prompt.count_prompts([text], list(LABELS.values()))
+        source = "".join(
+            map(strings.piece, count_prompts.root[slice(*count_prompts.text)])
+        )
         (tokens,) = strings.plain([text])
         firsts = {0, *accumulate(len(strings.piece(token)) for token in tokens)}
         firsts |= {place + 1 for place in firsts if source[place:].startswith(" ")}
@@ -251,11 +255,11 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(
     answer = [OneTokenNumbers.TWELVE]
     if len(digits) == 2:
         answer = [prompt.count_digits[0], prompt.count_digits[1]]
-    (branches,) = prompt.count_branches(["a text a"], ["person"])
+    (count_prompts,) = prompt.count_prompts(["a text a"], ["person"])
     tags = TagSet([prompt.eos, 9], ["PER"], [], as_trained=True) if tagged else None
     job = TextJob(
         "a text a",
-        branches,
+        count_prompts,
         prompt=prompt,
         labels={"PER": "person"},
         context=lm.context,
@@ -438,8 +442,8 @@ def test_decoding_label_longer_than_the_context_is_an_error(
 def test_decoding_stays_within_the_context(preset: str) -> None:
     lm, prompt = prepare("gpt2", preset)
     text = "2 " * 100
-    (branches,) = prompt.count_branches([text], list(LABELS.values()))
-    longest = len(branches.root) + max(map(len, branches.labels))
+    (count_prompts,) = prompt.count_prompts([text], list(LABELS.values()))
+    longest = len(count_prompts.root) + max(map(len, count_prompts.labels))
     # positions over the context would be an index error in gpt2
     torch.manual_seed(0)
     config = CONFIGS["gpt2"](len(lm.tokenizer))

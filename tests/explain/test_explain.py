@@ -145,9 +145,9 @@ def test_explain_needs_trees_only_where_the_decoder_does(
     lm, names = pipe.handle.lm(), list(pipe.label_data.values())
     monkeypatch.setattr(pipe, "decoder", TreeDecoder(max_mention_tokens=1))
     assert pipe.prompt is not None
-    (branches,) = lm.tokens_of(pipe.prompt).count_branches([text], names)
+    (count_prompts,) = lm.tokens_of(pipe.prompt).count_prompts([text], names)
     # a count and an index of 6 tokens, and a mention
-    longest = len(branches.root) + max(map(len, branches.labels)) + 2 * 6 + 1
+    longest = len(count_prompts.root) + max(map(len, count_prompts.labels)) + 2 * 6 + 1
     assert longest < len(text)
     limits = {"sliding_window": longest}
     monkeypatch.setattr(tree_support, "_limits", lambda config: limits)

@@ -31,37 +31,37 @@ def rendered(tokens: PromptTokens, ids: list[int]) -> str:
     return str(text)
 
 
-def test_prompt_count_branches_render_the_template(tokens: PromptTokens) -> None:
+def test_prompt_count_prompts_render_the_template(tokens: PromptTokens) -> None:
     names = ["person", "location"]
-    (branches,) = tokens.count_branches(["Paris , France"], names)
-    for name, ids in zip(names, branches.labels, strict=True):
+    (count_prompts,) = tokens.count_prompts(["Paris , France"], names)
+    for name, ids in zip(names, count_prompts.labels, strict=True):
         expected = tokens.prompt.text.format(text="Paris , France")
         expected += tokens.prompt.label.format(label=name)
-        assert rendered(tokens, branches.root + ids) == expected
+        assert rendered(tokens, count_prompts.root + ids) == expected
 
 
 def test_prompt_longest_count_prompt_is_measured_without_the_text(
     tokens: PromptTokens,
 ) -> None:
     names = ("person", "very long location")
-    (branches,) = tokens.count_branches(["Paris , France"], names)
-    text = branches.text[1] - branches.text[0]
-    expected = max(len(branches.root + ids) for ids in branches.labels) - text
+    (count_prompts,) = tokens.count_prompts(["Paris , France"], names)
+    text = count_prompts.text[1] - count_prompts.text[0]
+    expected = max(len(count_prompts.root + ids) for ids in count_prompts.labels) - text
     assert tokens.longest_count_prompt(names) == expected
     assert tokens.longest_count_prompt(names[:1]) < expected
 
 
 @pytest.mark.parametrize("count", [1, 3, 12])
-def test_prompt_mention_branches_render_the_template(
+def test_prompt_mention_prompts_render_the_template(
     tokens: PromptTokens, count: int
 ) -> None:
     text, name = "Paris , France", "location"
-    (branches,) = tokens.count_branches([text], [name])
-    mention_branches = tokens.mention_branches(text, name, count, count)
-    count_prompt = branches.root + branches.labels[0]
-    path = count_prompt[: mention_branches.keep] + mention_branches.stem
-    assert len(mention_branches.mentions) == count
-    for n, ids in enumerate(mention_branches.mentions, start=1):
+    (count_prompts,) = tokens.count_prompts([text], [name])
+    mention_prompts = tokens.mention_prompts(text, name, count=count, number=count)
+    count_prompt = count_prompts.root + count_prompts.labels[0]
+    path = count_prompt[: mention_prompts.keep] + mention_prompts.stem
+    assert len(mention_prompts.mentions) == count
+    for n, ids in enumerate(mention_prompts.mentions, start=1):
         expected = tokens.prompt.text.format(text=text)
         expected += tokens.prompt.label.format(label=name)
         expected += tokens.prompt.count.format(count=count)
@@ -70,20 +70,20 @@ def test_prompt_mention_branches_render_the_template(
 
 
 def test_prompt_text_place_holds_the_text(tokens: PromptTokens) -> None:
-    (branches,) = tokens.count_branches(["Angela Merkel"], ["person", "x"])
-    start, end = branches.text
-    assert "Angela Merkel" in rendered(tokens, branches.root[start:end])
+    (count_prompts,) = tokens.count_prompts(["Angela Merkel"], ["person", "x"])
+    start, end = count_prompts.text
+    assert "Angela Merkel" in rendered(tokens, count_prompts.root[start:end])
 
 
 @pytest.mark.parametrize("text", ["</s>", "a <|label|> b", "<|mention 1|>", "<num>"])
 def test_prompt_special_tokens_in_text_stay_text(
     tokens: PromptTokens, text: str
 ) -> None:
-    (branches,) = tokens.count_branches([text], ["person"])
-    start, end = branches.text
+    (count_prompts,) = tokens.count_prompts([text], ["person"])
+    start, end = count_prompts.text
     special = set(tokens.strings._special)
-    assert not special & set(branches.root[start:end])
-    assert text in rendered(tokens, branches.root)
+    assert not special & set(count_prompts.root[start:end])
+    assert text in rendered(tokens, count_prompts.root)
 
 
 @given(st.integers(1, 9999))
@@ -185,8 +185,8 @@ def test_prompt_custom_template_replaces_a_preset() -> None:
 def test_prompt_literal_braces_are_kept() -> None:
     prompt = make_prompt("paper-en", text="{{{text}}}\n")
     tokens = PromptTokens(prompt, TOKENIZER)
-    (branches,) = tokens.count_branches(["a {b}"], ["x"])
-    assert rendered(tokens, branches.root).startswith("{a {b}}\n")
+    (count_prompts,) = tokens.count_prompts(["a {b}"], ["x"])
+    assert rendered(tokens, count_prompts.root).startswith("{a {b}}\n")
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -207,6 +207,6 @@ def test_prompt_place_of_the_text_holds_nothing_else(
     preset: str, names: list[str]
 ) -> None:
     prompt = PromptTokens(PRESETS[preset], make_tokenizer())
-    (branches,) = prompt.count_branches(["Paris is big ."], names)
-    start, end = branches.text
-    assert prompt.strings.decode(branches.root[start:end]) == "Paris is big ."
+    (count_prompts,) = prompt.count_prompts(["Paris is big ."], names)
+    start, end = count_prompts.text
+    assert prompt.strings.decode(count_prompts.root[start:end]) == "Paris is big ."

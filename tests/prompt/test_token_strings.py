@@ -24,11 +24,11 @@ def test_token_strings_of_several_threads_are_those_of_one(preset: str) -> None:
         results: list[object] = []
         for text in TEXTS:
             # special tokens are split here, and kept there: a setting of the tokenizer
-            (branches,) = prompt.count_branches([text], ["person", "place"])
+            (count_prompts,) = prompt.count_prompts([text], ["person", "place"])
             template = prompt.strings.template("</s> x")
-            decoded = prompt.strings.decode(branches.root)
+            decoded = prompt.strings.decode(count_prompts.root)
             offsets = prompt.strings.offsets([text, text[:9]])
-            results.append((branches, template, decoded, offsets))
+            results.append((count_prompts, template, decoded, offsets))
         return results
 
     with ThreadPoolExecutor(THREADS) as pool:

@@ -174,7 +174,7 @@ def test_servers_vllm_computes_each_text_once(
     found = decode(server_decoder, None, prompt, LONG, LABELS)
     assert sum(map(len, found)) > 0
     computed = computed_tokens(vllm) - before
-    roots = [len(b.root) for b in prompt.count_branches(LONG, list(LABELS.values()))]
+    roots = [len(b.root) for b in prompt.count_prompts(LONG, list(LABELS.values()))]
     prompts = [len(LABELS) + len(mentions) for mentions in found]
     # what is not shared: a block that is not full, label, count and index of each
     most = sum(roots) + 2 * 32 * sum(prompts)

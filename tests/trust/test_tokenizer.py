@@ -44,7 +44,7 @@ def test_tokenizer_that_gives_up_while_it_is_loaded_is_told(
 def test_tokenizer_that_gives_up_is_told(model: Path) -> None:
     tokens = PromptTokens(PRESETS["paper-en"], load_tokenizer(str(model)))
     with pytest.raises(ValueError, match=r"tokenizer gave up on a text: .*retry-limit"):
-        tokens.count_branches([BOMB], ["person"])
+        tokens.count_prompts([BOMB], ["person"])
 
 
 def test_tokenizer_that_gives_up_costs_one_text(model: Path) -> None:

@@ -40,16 +40,18 @@ def rounds(
     RETURNS (tuple[list[Request], list[Request]]): Counts, then mentions.
     """
     forced = ForcedOutputs(prompt, {gold.text: gold.mentions})
-    (branches,) = prompt.count_branches([gold.text], list(labels.values()))
+    (count_prompts,) = prompt.count_prompts([gold.text], list(labels.values()))
     counts: list[Request] = []
     mentions: list[Request] = []
-    for (label, name), sequence in zip(labels.items(), branches.sequences, strict=True):
+    for (label, name), sequence in zip(
+        labels.items(), count_prompts.sequences, strict=True
+    ):
         counts.append((sequence, len(forced.count(gold.text, label))))
         count = len(gold.mentions.get(label, ()))
         if not count:
             continue
-        branch = prompt.mention_branches(gold.text, name, count, count)
-        for n, ids in enumerate(branch.sequences(sequence), start=1):
+        prompts = prompt.mention_prompts(gold.text, name, count=count, number=count)
+        for n, ids in enumerate(prompts.sequences(sequence), start=1):
             mentions.append((ids, len(forced.mention(gold.text, label, n))))
     return counts, mentions
 

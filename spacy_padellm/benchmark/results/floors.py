@@ -169,8 +169,8 @@ def needs(
     tags (bool): Whether the model tags its texts.
     """
     if tags:
-        branches = prompt.count_branches([g.text for g in golds], list(labels.values()))
-        return [Need(1, len(branch.root), 0) for branch in branches]
+        prompts = prompt.count_prompts([g.text for g in golds], list(labels.values()))
+        return [Need(1, len(text.root), 0) for text in prompts]
     forced = ForcedOutputs(prompt, {gold.text: gold.mentions for gold in golds})
     trees = make_trees(prompt, golds, labels, mention_prefix_loss=False)
     result = []

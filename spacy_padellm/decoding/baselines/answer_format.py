@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.branches import CountPrompts
 from spacy_padellm.prompt.template import split_template
 from spacy_padellm.prompt.tokens import PromptTokens
 
@@ -69,17 +69,17 @@ class AnswerFormat:
 
     def ask(
         self, prompt: PromptTokens, texts: Sequence[str], labels: Mapping[str, str]
-    ) -> list[CountBranches]:
+    ) -> list[CountPrompts]:
         """The prompts of texts.
 
         prompt (PromptTokens): The prompt.
         texts (Sequence[str]): The texts.
         labels (Mapping[str, str]): Label -> its name in the prompt.
-        RETURNS (list[CountBranches]): One for each text, with a branch for each prompt.
+        RETURNS (list[CountPrompts]): One for each text, with a branch for each prompt.
         """
         if self.by_label:
-            return prompt.count_branches(texts, list(labels.values()))
-        return prompt.text_branches(texts)
+            return prompt.count_prompts(texts, list(labels.values()))
+        return prompt.text_prompts(texts)
 
     def tokens(
         self, prompt: PromptTokens, gold: GoldText, labels: Mapping[str, str]

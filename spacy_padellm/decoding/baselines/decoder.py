@@ -106,8 +106,8 @@ def _generate(
     forced_ids: list[list[int]] | None = None
     limits = []
     for item in prompted:
-        start, end = item.branches.text
-        limits += [room(end - start)] * len(item.branches.labels)
+        start, end = item.prompts.text
+        limits += [room(end - start)] * len(item.prompts.labels)
     if job.forced is not None:
         golds = [GoldText(item.text, job.forced.gold[item.text]) for item in prompted]
         forced_ids = [

@@ -15,7 +15,7 @@ from spacy_padellm.decoding.limits import check_context
 from spacy_padellm.decoding.replicas import Replica, spread
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.branches import CountPrompts
 
 # texts of a stream that are sorted by length together
 LOOK_AHEAD = 128
@@ -26,23 +26,23 @@ class PromptedText:
     """A text with its prompts."""
 
     text: str
-    branches: CountBranches
+    prompts: CountPrompts
 
     @property
     def sequences(self) -> list[list[int]]:
         """The prompts, one for each label."""
-        return self.branches.sequences
+        return self.prompts.sequences
 
     @property
     def bidirectional_spans(self) -> list[tuple[int, int]]:
         """For each prompt, the tokens with bidirectional attention."""
-        return [self.branches.bidirectional_span] * len(self.branches.labels)
+        return [self.prompts.bidirectional_span] * len(self.prompts.labels)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Number of prompts, and tokens of the longest."""
-        rests = self.branches.labels
-        return len(rests), len(self.branches.root) + max(map(len, rests))
+        rests = self.prompts.labels
+        return len(rests), len(self.prompts.root) + max(map(len, rests))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def stream_batches(
     lm: LanguageModel,
     texts: Iterable[str],
     *,
-    ask: Callable[[Sequence[str]], Sequence[CountBranches]],
+    ask: Callable[[Sequence[str]], Sequence[CountPrompts]],
     decode_batch: DecodeBatch,
     report: Callable[[int, int], None],
     replicas: Sequence[Replica],
@@ -100,7 +100,7 @@ def stream_batches(
 
     lm (LanguageModel): The model.
     texts (Iterable[str]): The texts.
-    ask (Callable[[Sequence[str]], Sequence[CountBranches]]): Makes the texts' prompts.
+    ask (Callable[[Sequence[str]], Sequence[CountPrompts]]): Makes the texts' prompts.
     decode_batch (DecodeBatch): Decodes a batch on a replica.
     report (Callable[[int, int], None]): Called at the end with the sums of `over` and
         `cut` of all texts.
@@ -117,9 +117,9 @@ def stream_batches(
         while look_ahead_texts := list(islice(source, size)):
             look_ahead = _LookAhead([None] * len(look_ahead_texts))
             look_aheads.append(look_ahead)
-            branches = ask(look_ahead_texts)
+            prompts = ask(look_ahead_texts)
             yield from _cut_look_ahead(
-                look_ahead, look_ahead_texts, branches, lm.context, max_batch_tokens
+                look_ahead, look_ahead_texts, prompts, lm.context, max_batch_tokens
             )
 
     def work(
@@ -144,21 +144,21 @@ def stream_batches(
 def _cut_look_ahead(
     look_ahead: _LookAhead,
     texts: Sequence[str],
-    branches: Sequence[CountBranches],
+    prompts: Sequence[CountPrompts],
     context: int,
     max_batch_tokens: int | None,
 ) -> list[_Batch]:
     """Cut a look-ahead into batches; texts that do not fit the context are errors."""
     fitting: list[int] = []
     prompted: list[PromptedText] = []
-    for number, (text, text_branches) in enumerate(zip(texts, branches, strict=True)):
+    for number, (text, text_prompts) in enumerate(zip(texts, prompts, strict=True)):
         try:
-            check_context(text_branches, context)
+            check_context(text_prompts, context)
         except ValueError as error:
             look_ahead.results[number] = error
         else:
             fitting.append(number)
-            prompted.append(PromptedText(text, text_branches))
+            prompted.append(PromptedText(text, text_prompts))
     # a look-ahead without any fitting text is an empty batch, so that it has its turn
     cuts = list(cut_batches([p.shape for p in prompted], max_batch_tokens)) or [[]]
     look_ahead.unfinished = len(cuts)

@@ -19,11 +19,11 @@ from spacy_padellm.decoding.batch.batching import (
 from spacy_padellm.decoding.batch.generation import Generated, generate
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.limits import Limits, check_limits
-from spacy_padellm.decoding.mention_prompts import MentionPrompt, mention_prompts
+from spacy_padellm.decoding.mention_prompts import MentionPrompt, separate_prompts
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.lm.devices.choose import check_devices
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.branches import CountPrompts
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
 
 
@@ -74,8 +74,8 @@ class BatchDecoder:
         replicas = make_replicas(job.model, job.prompt, self.devices)
         one_by_one = self.max_batch_tokens is None
 
-        def ask(texts: Sequence[str]) -> list[CountBranches]:
-            return job.prompt.count_branches(texts, list(job.labels.values()))
+        def ask(texts: Sequence[str]) -> list[CountPrompts]:
+            return job.prompt.count_prompts(texts, list(job.labels.values()))
 
         def decode_batch(
             replica: Replica, prompted: Sequence[PromptedText]
@@ -184,10 +184,13 @@ class _BatchRun:
                 continue
             capped = min(count, self.decoder.max_mentions)
             over[text] += count > capped
-            branches = prompt.mention_branches(
-                self.prompted[text].text, self.labels[label], capped, count
+            prompts = prompt.mention_prompts(
+                self.prompted[text].text,
+                self.labels[label],
+                count=count,
+                number=capped,
             )
-            mentions += mention_prompts(branches, sequence, label, text=text)
+            mentions += separate_prompts(prompts, sequence, label, text=text)
         return mentions
 
     def _mentions(self, mentions: Sequence[MentionPrompt]) -> list[Generated]:
@@ -208,7 +211,7 @@ class _BatchRun:
             self.replicas,
             [mention.sequence for mention in mentions],
             [self.decoder.max_mention_tokens] * len(mentions),
-            bidirectional_spans=[item.branches.bidirectional_span for item in texts],
+            bidirectional_spans=[item.prompts.bidirectional_span for item in texts],
             max_batch_tokens=room,
             forced=forced_ids,
         )

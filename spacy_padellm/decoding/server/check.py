@@ -76,8 +76,8 @@ async def check_server(connection: Connection, prompt: PromptTokens) -> ServedMo
         not return token ids and log-probabilities.
     """
     name, names, context = await _find_model(connection)
-    (branches,) = prompt.count_branches([PROBE], ["x"])
-    probe = branches.root + branches.labels[0]
+    (count_prompts,) = prompt.count_prompts([PROBE], ["x"])
+    probe = count_prompts.root + count_prompts.labels[0]
     await _check_tokens(connection, name, probe, prompt)
     # fails if there are no token ids or log-probabilities
     await connection.complete(name, [probe], models=names, prompt=prompt, max_tokens=1)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeResult
 from spacy_padellm.decoding.limits import Limits, check_context, check_limits
-from spacy_padellm.decoding.mention_prompts import MentionPrompt, mention_prompts
+from spacy_padellm.decoding.mention_prompts import MentionPrompt, separate_prompts
 from spacy_padellm.decoding.server.check import UNLIMITED, ServedModel, ServedModels
 from spacy_padellm.decoding.server.connection import Connection
 from spacy_padellm.decoding.server.secrets import DEFAULT_KEY
@@ -177,9 +177,9 @@ class _TextDecoder:
     ) -> list[MentionPrompt]:
         """The first round: ask for the counts, and make the prompts of all mentions."""
         prompt, labels = self.job.prompt, self.job.labels
-        (count_branches,) = prompt.count_branches([text], list(labels.values()))
-        check_context(count_branches, model.context)
-        sequences = count_branches.sequences
+        (count_prompts,) = prompt.count_prompts([text], list(labels.values()))
+        check_context(count_prompts, model.context)
+        sequences = count_prompts.sequences
         answers = await self.served.connection.complete(
             model.name,
             sequences,
@@ -195,8 +195,8 @@ class _TextDecoder:
             count, _ = prompt.read_count(answer.until(prompt.eos).tokens)
             if count:
                 capped = self.limits.capped(count)
-                branches = prompt.mention_branches(text, name, capped, count)
-                mentions += mention_prompts(branches, sequence, label, text=0)
+                prompts = prompt.mention_prompts(text, name, count=count, number=capped)
+                mentions += separate_prompts(prompts, sequence, label, text=0)
         return mentions
 
     async def _mentions(

@@ -32,7 +32,7 @@ from spacy_padellm.lm.cuda_graphs import GraphRunner, borrow_graph_runner
 from spacy_padellm.lm.devices.choose import check_devices
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import warn_unsupported, why_no_tree
-from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.branches import CountPrompts
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
 
 LOOK_AHEAD = 512  # texts that are tokenized and sorted by length together
@@ -143,14 +143,14 @@ class TreeDecoder:
                 yield from results
         limits.report()
 
-    def why_separate(self, lm: LanguageModel, branches: CountBranches) -> str:
+    def why_separate(self, lm: LanguageModel, prompts: CountPrompts) -> str:
         """Get the reason why a text must be decoded as separate sequences.
 
         lm (LanguageModel): The model.
-        branches (CountBranches): The text's count prompts.
+        prompts (CountPrompts): The text's count prompts.
         RETURNS (str): The reason; empty if it is decoded as a token tree.
         """
-        longest = len(branches.root) + max(map(len, branches.labels))
+        longest = len(prompts.root) + max(map(len, prompts.labels))
         # a count, an index and a mention may follow
         longest += 2 * MAX_COUNT_TOKENS + self.max_mention_tokens
         return why_no_tree(lm, longest)
@@ -216,14 +216,14 @@ class TreeStream:
         start = 0
         descending = False
         while window := list(islice(source, LOOK_AHEAD)):
-            prompts = self.job.prompt.count_branches(window, names)
+            all_prompts = self.job.prompt.count_prompts(window, names)
             ready = []
-            for key, (text, branches) in enumerate(
-                zip(window, prompts, strict=True), start
+            for key, (text, prompts) in enumerate(
+                zip(window, all_prompts, strict=True), start
             ):
-                result = self._without_tree(text, branches)
+                result = self._without_tree(text, prompts)
                 if result is None:
-                    ready.append((self._first_size(branches), key, text, branches))
+                    ready.append((self._first_size(prompts), key, text, prompts))
                 else:
                     results[key] = result
             # alternately up and down, so that sizes are alike where two windows meet
@@ -232,8 +232,8 @@ class TreeStream:
             start += len(window)
             if not ready:
                 yield None
-            for size, key, text, branches in ready:
-                yield Waiting(key, size, TreeText(self.text_job(text, branches)))
+            for size, key, text, prompts in ready:
+                yield Waiting(key, size, TreeText(self.text_job(text, prompts)))
 
     def run(
         self,
@@ -253,15 +253,15 @@ class TreeStream:
             cascade=self.decoder.cascade_attention,
         )
 
-    def text_job(self, text: str, branches: CountBranches) -> TextJob:
+    def text_job(self, text: str, prompts: CountPrompts) -> TextJob:
         """A text to decode as a token tree.
 
         text (str): The text.
-        branches (CountBranches): Its count prompts.
+        prompts (CountPrompts): Its count prompts.
         """
         return TextJob(
             text,
-            branches,
+            prompts,
             prompt=self.job.prompt,
             labels=self.job.labels,
             context=self.job.model.context,
@@ -272,22 +272,22 @@ class TreeStream:
             tags_first=self._tags_first,
         )
 
-    def _without_tree(self, text: str, branches: CountBranches) -> DecodeResult | None:
+    def _without_tree(self, text: str, prompts: CountPrompts) -> DecodeResult | None:
         """The result of a text that cannot be decoded as a tree; None if it can."""
         try:
-            check_context(branches, self.job.model.context)
+            check_context(prompts, self.job.model.context)
         except ValueError as error:
             return error
-        if reason := self.decoder.why_separate(self.job.model, branches):
+        if reason := self.decoder.why_separate(self.job.model, prompts):
             warn_unsupported(self.job.model, reason)
             (result,) = self._separately([text])
             return result
         return None
 
-    def _first_size(self, branches: CountBranches) -> int:
+    def _first_size(self, prompts: CountPrompts) -> int:
         """The tokens of a text's first pass."""
-        labels = 0 if self._tags_first else sum(map(len, branches.labels))
-        return len(branches.root) + labels
+        labels = 0 if self._tags_first else sum(map(len, prompts.labels))
+        return len(prompts.root) + labels
 
     @property
     def _tags_first(self) -> bool:

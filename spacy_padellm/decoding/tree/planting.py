@@ -9,7 +9,7 @@ from spacy_padellm.decoding.tree.mentions import MentionBranch, MentionGrower
 from spacy_padellm.decoding.tree.tags import TaggedMention
 from spacy_padellm.decoding.tree.text_job import TextJob
 from spacy_padellm.errors import Errors
-from spacy_padellm.prompt.branches import MentionBranches
+from spacy_padellm.prompt.branches import MentionPrompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class MentionPlanter:
         """
         job, tree = self.job, self.job.tree
         number = min(count, job.limits.max_mentions)
-        prompts = job.prompt.mention_branches(
-            job.text, job.labels[label], number, count
+        prompts = job.prompt.mention_prompts(
+            job.text, job.labels[label], count=count, number=number
         )
         stem = prompt_end
         if prompts.keep is not None:
@@ -67,7 +67,7 @@ class MentionPlanter:
         ]
         return mentions, count_end
 
-    def _check_room(self, stem: int, prompts: MentionBranches) -> None:
+    def _check_room(self, stem: int, prompts: MentionPrompts) -> None:
         """Check that the mention prompts fit the model's context.
 
         RAISES (ValueError): If they do not.

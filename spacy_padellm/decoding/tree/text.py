@@ -46,7 +46,7 @@ class TreeText:
         self._done: list[MentionBranch] = []
         # label -> the probabilities of at least 1, 2, ... mentions, if known
         self._at_least: dict[str, Sequence[float]] = {}
-        self.tree.extend(ROOT, job.branches.root)
+        self.tree.extend(ROOT, job.count_prompts.root)
         if not job.tags_first:
             for label, ids in self._label_prompts():
                 self._counting.append(self._counts.plant(label, ids))
@@ -141,7 +141,7 @@ class TreeText:
         self, tagged: range, result: PassResult, tags: TagSet
     ) -> TextTags:
         """Read mentions from the tags of the text's tokens."""
-        tokens = [self.job.branches.root[slot] for slot in tagged]
+        tokens = [self.job.count_prompts.root[slot] for slot in tagged]
         pieces = self.job.prompt.strings.pieces(tokens)
         return read_text_tags(
             tokens, pieces, result.tags, tags.labels, begins=tags.begins
@@ -149,7 +149,7 @@ class TreeText:
 
     def _label_prompts(self) -> Iterator[tuple[str, list[int]]]:
         """Each label with the tokens of its prompt after the root."""
-        return zip(self.job.labels, self.job.branches.labels, strict=True)
+        return zip(self.job.labels, self.job.count_prompts.labels, strict=True)
 
     def _plant_unsure(self) -> bool:
         """Add the prompts of labels whose tags are not sure, with the tags as drafts.

@@ -11,7 +11,7 @@ from spacy_padellm.decoding.limits import Limits
 from spacy_padellm.decoding.tree.copy_source import CopySource
 from spacy_padellm.decoding.tree.step import PassRequest
 from spacy_padellm.decoding.tree.tags import TagSet
-from spacy_padellm.prompt.branches import CountBranches
+from spacy_padellm.prompt.branches import CountPrompts
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.token_tree import TokenTree
 
@@ -39,7 +39,7 @@ class TextJob:
     """A text, and what the parts of its tree have in common.
 
     text (str): The text.
-    branches (CountBranches): Its count prompts.
+    count_prompts (CountPrompts): Its count prompts.
     prompt (PromptTokens): The prompt.
     labels (Mapping[str, str]): Label -> its name in the prompt.
     context (int): The longest sequence in tokens that the model takes.
@@ -52,7 +52,7 @@ class TextJob:
     """
 
     text: str
-    branches: CountBranches
+    count_prompts: CountPrompts
     prompt: PromptTokens
     labels: Mapping[str, str]
     context: int
@@ -65,17 +65,18 @@ class TextJob:
     @cached_property
     def tree(self) -> TokenTree:
         """The text's tree, which grows from pass to pass."""
-        return TokenTree(bidirectional_span=self.branches.bidirectional_span)
+        return TokenTree(bidirectional_span=self.count_prompts.bidirectional_span)
 
     @cached_property
     def request(self) -> PassRequest:
         """The outputs that the text needs from the next pass."""
-        return PassRequest(tagged=range(*self.branches.text) if self.tags else range(0))
+        tagged = range(*self.count_prompts.text) if self.tags else range(0)
+        return PassRequest(tagged=tagged)
 
     @cached_property
     def source(self) -> CopySource:
         """The text as the source of mentions."""
-        tokens = self.branches.root[slice(*self.branches.text)]
+        tokens = self.count_prompts.root[slice(*self.count_prompts.text)]
         return CopySource(tokens, self.prompt.strings, self.prompt.eos)
 
     @property
@@ -84,4 +85,4 @@ class TextJob:
 
         The root fills the first slots, so a token of it has its index as its slot.
         """
-        return len(self.branches.root) - 1
+        return len(self.count_prompts.root) - 1

@@ -153,8 +153,8 @@ def test_baselines_score_counts_tokens_that_share_a_character() -> None:
     (found,) = decode(
         OneStepDecoder(), lm, prompt, ["x 龘 y"], {"ORG": "o"}, forced=forced
     )
-    (branches,) = prompt.count_branches(["x 龘 y"], ["o"])
-    ids = branches.root + branches.labels[0]
+    (count_prompts,) = prompt.count_prompts(["x 龘 y"], ["o"])
+    ids = count_prompts.root + count_prompts.labels[0]
     answer = lm.tokenizer("龘", add_special_tokens=False)["input_ids"]
     assert len(answer) == 3
     with torch.inference_mode():
@@ -405,7 +405,7 @@ def test_batching_a_text_that_fails_leaves_its_batch(llama: LanguageModel) -> No
         stream_batches(
             llama,
             texts,
-            ask=lambda texts: prompt.count_branches(texts, ["person"]),
+            ask=lambda texts: prompt.count_prompts(texts, ["person"]),
             decode_batch=decode_batch,
             report=lambda over, cut: None,
             replicas=[Replica(llama, prompt)],

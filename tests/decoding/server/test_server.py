@@ -61,8 +61,10 @@ def test_server_gets_all_prompts_of_a_round_in_one_request(
 ) -> None:
     (found,) = decode(decoder(server), None, prompt, TEXTS[:1], LABELS)
     _, counts, mentions = server.completions
-    (branches,) = prompt.count_branches(TEXTS[:1], list(LABELS.values()))
-    assert counts["prompt"] == [branches.root + ids for ids in branches.labels]
+    (count_prompts,) = prompt.count_prompts(TEXTS[:1], list(LABELS.values()))
+    assert counts["prompt"] == [
+        count_prompts.root + ids for ids in count_prompts.labels
+    ]
     assert len(mentions["prompt"]) == len(found) > 1
 
 

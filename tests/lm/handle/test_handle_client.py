@@ -30,7 +30,7 @@ def test_handle_client_needs_only_the_tokenizer(folder: Path) -> None:
     found = ModelHandle(ModelSource(str(folder))).client_tokens(PROMPT)
     expected = ModelHandle(ModelSource("bundled-en-sm")).lm().tokens_of(PROMPT)
     texts = ["Paris <|label|> 北京"]
-    assert found.count_branches(texts, ["x"]) == expected.count_branches(texts, ["x"])
+    assert found.count_prompts(texts, ["x"]) == expected.count_prompts(texts, ["x"])
 
 
 def test_handle_client_opens_a_folder_without_weights(folder: Path) -> None:
