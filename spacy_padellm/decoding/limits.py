@@ -10,45 +10,50 @@ from spacy_padellm.prompt.branches import CountPrompts
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """A decoder's limits, and how often they were reached.
+    """A decoder's limits.
 
     max_mentions (int): Most mentions of one label in one text.
     max_mention_tokens (int): Most tokens of a mention.
-    counts (int): How many counts were cut to `max_mentions`.
-    mentions (int): How many mentions were cut at `max_mention_tokens`.
     """
 
     max_mentions: int
     max_mention_tokens: int
+
+
+@dataclass(slots=True)
+class Cuts:
+    """How often a decoder's limits were reached.
+
+    counts (int): How many counts were cut to `max_mentions`.
+    answers (int): How many mentions, or answers with several of them, were cut at their
+        limit of tokens.
+    """
+
     counts: int = 0
-    mentions: int = 0
+    answers: int = 0
 
-    def capped(self, count: int) -> int:
-        """Cut a count to `max_mentions`.
+    def note_count(self, count: int, max_mentions: int) -> None:
+        """Note a count, which is cut if it is over the limit."""
+        self.counts += count > max_mentions
 
-        count (int): The count.
-        """
-        if count > self.max_mentions:
-            self.counts += 1
-        return min(count, self.max_mentions)
-
-    def add(self, other: Limits) -> None:
-        """Add the counts of other limits.
-
-        other (Limits): The limits of another part of the work.
-        """
+    def add(self, other: Cuts) -> None:
+        """Add the cuts of another part of the work."""
         self.counts += other.counts
-        self.mentions += other.mentions
+        self.answers += other.answers
 
-    def report(self) -> None:
-        """Log a warning for each limit that was reached."""
+    def report(self, limits: Limits) -> None:
+        """Log a warning for each limit that was reached, for answers of one mention."""
+        self.report_counts(limits.max_mentions)
+        if self.answers:
+            limit = limits.max_mention_tokens
+            logger.warning(Warnings.W102.format(n=self.answers, limit=limit))
+
+    def report_counts(self, max_mentions: int) -> None:
+        """Log a warning if counts were cut."""
         if self.counts:
-            logger.warning(Warnings.W101.format(n=self.counts, limit=self.max_mentions))
-        if self.mentions:
-            limit = self.max_mention_tokens
-            logger.warning(Warnings.W102.format(n=self.mentions, limit=limit))
+            logger.warning(Warnings.W101.format(n=self.counts, limit=max_mentions))
 
 
 def check_limits(**settings: int | None) -> None:

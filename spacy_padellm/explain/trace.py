@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from spacy_padellm.decoding.base import DecodeJob
-from spacy_padellm.decoding.limits import Limits
+from spacy_padellm.decoding.limits import Cuts
 from spacy_padellm.decoding.tree.count_branch import CountBranch
 from spacy_padellm.decoding.tree.decoder import TreeDecoder, TreeStream
 from spacy_padellm.decoding.tree.mentions import MentionBranch
@@ -128,8 +128,7 @@ def trace_decoding(decoder: TreeDecoder, job: DecodeJob, text: str) -> DecodingT
     RETURNS (DecodingTrace): What happened.
     RAISES (ValueError): If the text cannot be decoded.
     """
-    limits = Limits(decoder.max_mentions, decoder.max_mention_tokens)
-    stream = TreeStream.of(decoder, job, limits)
+    stream = TreeStream.of(decoder, job, Cuts())
     (count_prompts,) = job.prompt.count_prompts([text], list(job.labels.values()))
     tree = _TracedText(stream.text_job(text, count_prompts))
     run = stream.run(iter([Waiting(0, tree.tree.width, tree)]))

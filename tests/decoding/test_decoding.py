@@ -28,7 +28,7 @@ from transformers import (
 from spacy_padellm.decoding.base import DecodeJob, Decoder, decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.forced import ForcedOutputs
-from spacy_padellm.decoding.limits import Limits
+from spacy_padellm.decoding.limits import Cuts, Limits
 from spacy_padellm.decoding.tree.decoder import LOOK_AHEAD, TreeDecoder
 from spacy_padellm.decoding.tree.logits import likeliest
 from spacy_padellm.decoding.tree.step import PassResult
@@ -264,6 +264,7 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(
         labels={"PER": "person"},
         context=lm.context,
         limits=Limits(32, 7),
+        cuts=Cuts(),
         selection=SelectionSettings(min_count_probability=0.4),
         tags=tags,
         tags_first=tagged > 0,

@@ -16,7 +16,7 @@ from spacy_padellm.decoding.batch.batching import (
     stream_batches,
 )
 from spacy_padellm.decoding.batch.generation import Generated, generate
-from spacy_padellm.decoding.limits import Limits, check_limits
+from spacy_padellm.decoding.limits import Cuts, check_limits
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.mention.gold import GoldText
@@ -64,35 +64,34 @@ class AnswerDecoder:
                 for i in range(0, len(answers), size)
             ]
 
-        def report(over: int, cut: int) -> None:
-            Limits(self.max_mentions, 0, over).report()
-            if cut:
-                logger.warning(Warnings.W104.format(n=cut))
-
+        cuts = Cuts()
         yield from stream_batches(
             job.model,
             texts,
             ask=lambda batch: self.form.ask(job.prompt, batch, job.labels),
             decode_batch=decode_batch,
-            report=report,
+            cuts=cuts,
             replicas=make_replicas(job.model, job.prompt, ()),
             max_batch_tokens=self.max_batch_tokens,
         )
+        cuts.report_counts(self.max_mentions)
+        if cuts.answers:
+            logger.warning(Warnings.W104.format(n=cuts.answers))
 
     def _read_text(self, job: DecodeJob, answers: Sequence[Generated]) -> TextResult:
         """Read the mentions of a text from the answers to its prompts."""
-        over = 0
+        cuts = Cuts(answers=sum(answer.cut for answer in answers))
         found: dict[str, list[Mention]] = {}
         for group, answer in zip(self.form.groups(job.labels), answers, strict=True):
             text, score = _scorer(job.prompt, answer)
             for label, pieces in self.form.read(text, group).items():
-                over += len(pieces) > self.max_mentions
+                cuts.note_count(len(pieces), self.max_mentions)
                 found[label] = [
                     Mention(label, n, piece.text, score(piece.start, piece.end))
                     for n, piece in enumerate(pieces[: self.max_mentions], start=1)
                 ]
         mentions = [mention for label in job.labels for mention in found.get(label, ())]
-        return TextResult(mentions, over, sum(answer.cut for answer in answers))
+        return TextResult(mentions, cuts)
 
 
 def _generate(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import torch
 
 from spacy_padellm.decoding.base import DecodeResult
 from spacy_padellm.decoding.batch.generation import cut_batches
-from spacy_padellm.decoding.limits import check_context
+from spacy_padellm.decoding.limits import Cuts, check_context
 from spacy_padellm.decoding.replicas import Replica, spread
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
@@ -50,13 +50,11 @@ class TextResult:
     """The result of one text.
 
     mentions (list[Mention]): By label, then by index.
-    over (int): How many labels' mentions were cut to `max_mentions`.
-    cut (int): How many answers were cut at their limit of tokens.
+    cuts (Cuts): The limits that it reached.
     """
 
     mentions: list[Mention]
-    over: int = 0
-    cut: int = 0
+    cuts: Cuts = field(default_factory=Cuts)
 
 
 DecodeBatch = Callable[[Replica, Sequence[PromptedText]], Sequence[TextResult]]
@@ -92,7 +90,7 @@ def stream_batches(
     *,
     ask: Callable[[Sequence[str]], Sequence[CountPrompts]],
     decode_batch: DecodeBatch,
-    report: Callable[[int, int], None],
+    cuts: Cuts,
     replicas: Sequence[Replica],
     max_batch_tokens: int | None,
 ) -> Iterator[DecodeResult]:
@@ -102,8 +100,7 @@ def stream_batches(
     texts (Iterable[str]): The texts.
     ask (Callable[[Sequence[str]], Sequence[CountPrompts]]): Makes the texts' prompts.
     decode_batch (DecodeBatch): Decodes a batch on a replica.
-    report (Callable[[int, int], None]): Called at the end with the sums of `over` and
-        `cut` of all texts.
+    cuts (Cuts): Those of all texts are added to it.
     replicas (Sequence[Replica]): The replicas that share the batches.
     max_batch_tokens (int | None): Tokens of the prompts of a batch, padding included; a
         single text may exceed it. None means one text at a time.
@@ -127,18 +124,16 @@ def stream_batches(
     ) -> tuple[_Batch, list[TextResult | Exception]]:
         return batch, _read_all(replica, batch.prompted, decode_batch)
 
-    over = cut = 0
     for batch, results in spread(replicas, batches(), work):
         look_ahead = batch.look_ahead
         for number, result in zip(batch.numbers, results, strict=True):
             if isinstance(result, TextResult):
-                over, cut = over + result.over, cut + result.cut
+                cuts.add(result.cuts)
                 look_ahead.results[number] = result.mentions
             else:
                 look_ahead.results[number] = result
         look_ahead.unfinished -= 1
         yield from _finished(look_aheads)
-    report(over, cut)
 
 
 def _cut_look_ahead(

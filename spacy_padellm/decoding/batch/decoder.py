@@ -18,7 +18,7 @@ from spacy_padellm.decoding.batch.batching import (
 )
 from spacy_padellm.decoding.batch.generation import Generated, generate
 from spacy_padellm.decoding.forced import ForcedOutputs
-from spacy_padellm.decoding.limits import Limits, check_limits
+from spacy_padellm.decoding.limits import Cuts, Limits, check_limits
 from spacy_padellm.decoding.mention_prompts import MentionPrompt, separate_prompts
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.lm.devices.choose import check_devices
@@ -58,17 +58,17 @@ class BatchDecoder:
 
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""
-        limits = Limits(self.max_mentions, self.max_mention_tokens)
-        yield from self.stream_within(limits, job, texts)
-        limits.report()
+        cuts = Cuts()
+        yield from self.stream_unreported(job, texts, cuts=cuts)
+        cuts.report(Limits(self.max_mentions, self.max_mention_tokens))
 
-    def stream_within(
-        self, limits: Limits, job: DecodeJob, texts: Iterable[str]
+    def stream_unreported(
+        self, job: DecodeJob, texts: Iterable[str], *, cuts: Cuts
     ) -> Iterator[DecodeResult]:
-        """Decode a stream of texts, and count the limits that were reached.
+        """Decode a stream of texts, and leave the report of limits to the caller.
 
-        limits (Limits): Where they are counted. They are not reported.
         job, texts: See `Decoder`.
+        cuts (Cuts): Those of the texts are added to it.
         YIELDS (list[Mention] | Exception): See `Decoder`.
         """
         replicas = make_replicas(job.model, job.prompt, self.devices)
@@ -89,16 +89,12 @@ class BatchDecoder:
             )
             return batch.decode()
 
-        def report(over: int, cut: int) -> None:
-            limits.counts += over
-            limits.mentions += cut
-
         yield from stream_batches(
             job.model,
             texts,
             ask=ask,
             decode_batch=decode_batch,
-            report=report,
+            cuts=cuts,
             replicas=replicas[:1] if one_by_one else replicas,
             max_batch_tokens=self.max_batch_tokens,
         )
@@ -123,18 +119,17 @@ class _BatchRun:
 
     def decode(self) -> list[TextResult]:
         """Generate the counts of all texts, then all mentions."""
-        over = [0] * len(self.prompted)
-        mentions = self._mention_prompts(self._counts(), over)
+        cuts = [Cuts() for _ in self.prompted]
+        mentions = self._mention_prompts(self._counts(), cuts)
         generated = self._mentions(mentions)
         strings = self.replicas[0].prompt.strings.decode_mentions(
             [answer.ids for answer in generated]
         )
         found: list[list[Mention]] = [[] for _ in self.prompted]
-        cut = [0] * len(self.prompted)
         for mention, string, answer in zip(mentions, strings, generated, strict=True):
             found[mention.text].append(mention.mention(string, answer.scores))
-            cut[mention.text] += answer.cut
-        return [TextResult(*result) for result in zip(found, over, cut, strict=True)]
+            cuts[mention.text].answers += answer.cut
+        return list(map(TextResult, found, cuts))
 
     @property
     def _sequences(self) -> list[list[int]]:
@@ -165,16 +160,16 @@ class _BatchRun:
         return [prompt.read_count(answer.ids)[0] for answer in answers]
 
     def _mention_prompts(
-        self, counts: Sequence[int], over: list[int]
+        self, counts: Sequence[int], cuts: Sequence[Cuts]
     ) -> list[MentionPrompt]:
         """The prompts of all mentions.
 
         counts (Sequence[int]): The counts of all labels of all texts.
-        over (list[int]): For each text, how many counts exceed `max_mentions`; updated.
+        cuts (Sequence[Cuts]): Those of each text; the cut counts are added.
         """
         prompt = self.replicas[0].prompt
         pairs = [
-            (number, label) for number in range(len(over)) for label in self.labels
+            (number, label) for number in range(len(cuts)) for label in self.labels
         ]
         mentions: list[MentionPrompt] = []
         for (text, label), sequence, count in zip(
@@ -182,13 +177,12 @@ class _BatchRun:
         ):
             if not count:
                 continue
-            capped = min(count, self.decoder.max_mentions)
-            over[text] += count > capped
+            cuts[text].note_count(count, self.decoder.max_mentions)
             prompts = prompt.mention_prompts(
                 self.prompted[text].text,
                 self.labels[label],
                 count=count,
-                number=capped,
+                number=min(count, self.decoder.max_mentions),
             )
             mentions += separate_prompts(prompts, sequence, label, text=text)
         return mentions

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeResult
-from spacy_padellm.decoding.limits import Limits, check_context, check_limits
+from spacy_padellm.decoding.limits import Cuts, Limits, check_context, check_limits
 from spacy_padellm.decoding.mention_prompts import MentionPrompt, separate_prompts
 from spacy_padellm.decoding.server.check import UNLIMITED, ServedModel, ServedModels
 from spacy_padellm.decoding.server.connection import Connection
@@ -88,10 +88,10 @@ class ServerDecoder:
         if job.prompt.prompt.prefix_lm:
             raise ValueError(Errors.P180)
         served = self._connect()
-        limits = Limits(self.max_mentions, self.max_mention_tokens)
+        limits, cuts = Limits(self.max_mentions, self.max_mention_tokens), Cuts()
         # a copy of the labels, which the caller may change while texts are in progress
         job = replace(job, labels=dict(job.labels))
-        text_decoder = _TextDecoder(served, job, limits)
+        text_decoder = _TextDecoder(served, job, limits, cuts)
         waiting: deque[Future[DecodeResult]] = deque()
         try:
             for text in texts:
@@ -105,7 +105,7 @@ class ServerDecoder:
         finally:
             for future in waiting:
                 future.cancel()
-        limits.report()
+        cuts.report(limits)
 
     def context(self, prompt: PromptTokens) -> int | None:
         """See `Remote`. Asks the server once for each prompt."""
@@ -150,11 +150,13 @@ class _TextDecoder:
     served (ServedModels): The server.
     job (DecodeJob): The prompt and the labels.
     limits (Limits): Limits of counts and mentions.
+    cuts (Cuts): Those of all texts are added to it.
     """
 
     served: ServedModels
     job: DecodeJob
     limits: Limits
+    cuts: Cuts
 
     async def decode(self, text: str) -> DecodeResult:
         """The mentions of a text, or the error that kept it from being decoded.
@@ -194,8 +196,9 @@ class _TextDecoder:
         ):
             count, _ = prompt.read_count(answer.until(prompt.eos).tokens)
             if count:
-                capped = self.limits.capped(count)
-                prompts = prompt.mention_prompts(text, name, count=count, number=capped)
+                number = min(count, self.limits.max_mentions)
+                self.cuts.note_count(count, self.limits.max_mentions)
+                prompts = prompt.mention_prompts(text, name, count=count, number=number)
                 mentions += separate_prompts(prompts, sequence, label, text=0)
         return mentions
 
@@ -218,7 +221,7 @@ class _TextDecoder:
             max_tokens=room,
         )
         answers = [answer.until(prompt.eos) for answer in answers]
-        self.limits.mentions += sum(len(a.tokens) == room for a in answers)
+        self.cuts.answers += sum(len(a.tokens) == room for a in answers)
         strings = prompt.strings.decode_mentions([a.tokens for a in answers])
         return [
             mention.mention(string, answer.scores)

@@ -250,7 +250,7 @@ class CountGrower:
         if not count:
             branch.mentions = []
             return
-        self.job.limits.capped(count)
+        self.job.cuts.note_count(count, self.job.limits.max_mentions)
         for mention, probability in zip(branch.mentions, branch.at_least, strict=False):
             mention.score = math.log(probability or _LEAST_PROBABILITY)
 

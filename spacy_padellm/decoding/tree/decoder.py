@@ -20,7 +20,7 @@ from typing import ClassVar
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeResult
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.limits import Limits, check_context, check_limits
+from spacy_padellm.decoding.limits import Cuts, Limits, check_context, check_limits
 from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
 from spacy_padellm.decoding.tree.pass_size import pass_tokens
 from spacy_padellm.decoding.tree.run import TreeRun, Waiting
@@ -116,32 +116,31 @@ class TreeDecoder:
 
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""
-        limits = self._new_limits()
+        cuts = Cuts()
         replicas = make_replicas(job.model, job.prompt, self.devices)
 
         def decode(
-            replica: Replica, texts: Iterable[str], limits: Limits
+            replica: Replica, texts: Iterable[str], cuts: Cuts
         ) -> Iterator[DecodeResult]:
-            return TreeStream.of(self, replica.bind(job), limits).decode(texts)
+            return TreeStream.of(self, replica.bind(job), cuts).decode(texts)
 
         if len(replicas) == 1:
-            yield from decode(replicas[0], texts, limits)
+            yield from decode(replicas[0], texts, cuts)
         else:
             source = iter(texts)
             batches = iter(lambda: list(islice(source, REPLICA_TEXTS)), [])
 
             def work(
                 replica: Replica, texts: list[str]
-            ) -> tuple[list[DecodeResult], Limits]:
+            ) -> tuple[list[DecodeResult], Cuts]:
                 # threads must not count in the same place
-                replica_limits = self._new_limits()
-                results = list(decode(replica, texts, replica_limits))
-                return results, replica_limits
+                replica_cuts = Cuts()
+                return list(decode(replica, texts, replica_cuts)), replica_cuts
 
-            for results, replica_limits in spread(replicas, batches, work):
-                limits.add(replica_limits)
+            for results, replica_cuts in spread(replicas, batches, work):
+                cuts.add(replica_cuts)
                 yield from results
-        limits.report()
+        cuts.report(self.limits)
 
     def why_separate(self, lm: LanguageModel, prompts: CountPrompts) -> str:
         """Get the reason why a text must be decoded as separate sequences.
@@ -155,7 +154,9 @@ class TreeDecoder:
         longest += 2 * MAX_COUNT_TOKENS + self.max_mention_tokens
         return why_no_tree(lm, longest)
 
-    def _new_limits(self) -> Limits:
+    @property
+    def limits(self) -> Limits:
+        """The limits of counts and mentions."""
         return Limits(self.max_mentions, self.max_mention_tokens)
 
 
@@ -165,22 +166,22 @@ class TreeStream:
 
     decoder (TreeDecoder): The settings.
     job (DecodeJob): The model, the prompt and the labels.
-    limits (Limits): Limits of counts and mentions.
+    cuts (Cuts): Those of all texts are added to it.
     tags (TagSet | None): The tags of texts; None if they are not tagged.
     """
 
     decoder: TreeDecoder
     job: DecodeJob
-    limits: Limits
+    cuts: Cuts
     tags: TagSet | None
 
     @classmethod
-    def of(cls, decoder: TreeDecoder, job: DecodeJob, limits: Limits) -> TreeStream:
+    def of(cls, decoder: TreeDecoder, job: DecodeJob, cuts: Cuts) -> TreeStream:
         """Prepare a stream; see the class for the arguments."""
         tags = None
         if decoder.draft_tokens or decoder.tag_weight:
             tags = choose_tags(job.model, job.labels, eos=job.prompt.eos)
-        return cls(decoder, job, limits, tags)
+        return cls(decoder, job, cuts, tags)
 
     def decode(self, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """Decode texts; yields their results in order."""
@@ -265,7 +266,8 @@ class TreeStream:
             prompt=self.job.prompt,
             labels=self.job.labels,
             context=self.job.model.context,
-            limits=self.limits,
+            limits=self.decoder.limits,
+            cuts=self.cuts,
             selection=self._selection,
             forced=self.job.forced,
             tags=self.tags,
@@ -313,4 +315,4 @@ class TreeStream:
             max_mentions=self.decoder.max_mentions,
             max_mention_tokens=self.decoder.max_mention_tokens,
         )
-        return decoder.stream_within(self.limits, self.job, texts)
+        return decoder.stream_unreported(self.job, texts, cuts=self.cuts)

@@ -71,7 +71,7 @@ class MentionGrower:
             branch.generated.append(token)
             branch.score += score
             if self._is_too_long(branch):
-                self.job.limits.mentions += 1
+                self.job.cuts.answers += 1
                 return False
             if offset == len(branch.drafted) or token != branch.drafted[offset]:
                 break

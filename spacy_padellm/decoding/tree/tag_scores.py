@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from spacy_padellm.decoding.limits import Limits
+from spacy_padellm.decoding.limits import Cuts
 from spacy_padellm.mention.mention import Mention
 
 
@@ -14,7 +14,8 @@ def share_scores(
     tagged: Mapping[str, Sequence[tuple[str, float]]],
     *,
     weight: float,
-    limits: Limits,
+    max_mentions: int,
+    cuts: Cuts,
 ) -> list[Mention]:
     """Combine generated and tagged mentions.
 
@@ -24,7 +25,8 @@ def share_scores(
     weight (float): The weight of the tags' scores, in 0..1; the scores of generated
         mentions have the weight 1 - weight. A mention found in only one way scores 0 in
         the other.
-    limits (Limits): Limits of counts and mentions.
+    max_mentions (int): Most mentions of one label.
+    cuts (Cuts): A label with more mentions is added to it.
     RETURNS (list[Mention]): By label. Mentions that were only tagged follow the others
         of their label. Mentions of labels that are not in `tagged` come last,
         unchanged.
@@ -42,8 +44,9 @@ def share_scores(
             if tag_score is not None:
                 score += weight * tag_score
             combined.append(replace(mention, score=score))
-        room = limits.capped(index + len(left)) - index
-        for number, (string, tag_score) in enumerate(left[:room], start=index + 1):
+        cuts.note_count(index + len(left), max_mentions)
+        left = left[: max_mentions - index]
+        for number, (string, tag_score) in enumerate(left, start=index + 1):
             combined.append(Mention(label, number, string, weight * tag_score))
     return combined + [m for m in generated if m.label not in tagged]
 

@@ -102,7 +102,11 @@ class TreeText:
         }
         order = {label: number for number, label in enumerate(self.job.labels)}
         mentions = share_scores(
-            self._generated(order), tagged, weight=weight, limits=self.job.limits
+            self._generated(order),
+            tagged,
+            weight=weight,
+            max_mentions=self.job.limits.max_mentions,
+            cuts=self.job.cuts,
         )
         for label in self._sure:
             strings = self._strings(self._text_tags.mentions[label])

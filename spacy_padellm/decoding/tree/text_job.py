@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from spacy_padellm.decoding.forced import ForcedOutputs
-from spacy_padellm.decoding.limits import Limits
+from spacy_padellm.decoding.limits import Cuts, Limits
 from spacy_padellm.decoding.tree.copy_source import CopySource
 from spacy_padellm.decoding.tree.step import PassRequest
 from spacy_padellm.decoding.tree.tags import TagSet
@@ -44,6 +44,7 @@ class TextJob:
     labels (Mapping[str, str]): Label -> its name in the prompt.
     context (int): The longest sequence in tokens that the model takes.
     limits (Limits): Limits of counts and mentions.
+    cuts (Cuts): The text's cuts are added to it.
     selection (SelectionSettings): How counts and mentions are chosen.
     forced (ForcedOutputs | None): Answers to use instead of the model's.
     tags (TagSet | None): The tags of the text's tokens; None if it is not tagged.
@@ -57,6 +58,7 @@ class TextJob:
     labels: Mapping[str, str]
     context: int
     limits: Limits
+    cuts: Cuts
     selection: SelectionSettings
     forced: ForcedOutputs | None = None
     tags: TagSet | None = None

@@ -24,6 +24,7 @@ from spacy_padellm.decoding.batch.batching import (
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.batch.generation import cut_batches, generate
 from spacy_padellm.decoding.forced import ForcedOutputs
+from spacy_padellm.decoding.limits import Cuts
 from spacy_padellm.decoding.replicas import Replica
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.small_model import SmallShape, make_lm as make_scratch_lm
@@ -407,7 +408,7 @@ def test_batching_a_text_that_fails_leaves_its_batch(llama: LanguageModel) -> No
             texts,
             ask=lambda texts: prompt.count_prompts(texts, ["person"]),
             decode_batch=decode_batch,
-            report=lambda over, cut: None,
+            cuts=Cuts(),
             replicas=[Replica(llama, prompt)],
             max_batch_tokens=10_000,
         )

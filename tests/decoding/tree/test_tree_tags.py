@@ -28,7 +28,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_padellm.decoding.base import decode
-from spacy_padellm.decoding.limits import Limits
+from spacy_padellm.decoding.limits import Cuts
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.decoding.tree.tag_scores import share_scores
 from spacy_padellm.decoding.tree.tags import read_text_tags
@@ -123,7 +123,7 @@ def test_tag_drafts_scores_are_shared() -> None:
         Mention("LOC", 1, "Rome", 0.4),
     ]
     tagged = {"PER": [("Anna", 0.5), ("Bob", 0.9)], "LOC": []}
-    shared = share_scores(generated, tagged, weight=0.25, limits=Limits(32, 64))
+    shared = share_scores(generated, tagged, weight=0.25, max_mentions=32, cuts=Cuts())
     assert shared == [
         Mention("PER", 1, "Bob", 0.75 * 0.8 + 0.25 * 0.9),
         Mention("PER", 2, "Bob", 0.75 * 0.6),
@@ -133,11 +133,11 @@ def test_tag_drafts_scores_are_shared() -> None:
 
 
 def test_tag_drafts_are_no_more_than_the_limit() -> None:
-    generated, limits = [Mention("PER", 1, "Bob", 0.8)], Limits(2, 64)
+    generated, cuts = [Mention("PER", 1, "Bob", 0.8)], Cuts()
     tagged = {"PER": [(name, 0.9) for name in ("Anna", "Bob", "Eve")]}
-    shared = share_scores(generated, tagged, weight=0.5, limits=limits)
+    shared = share_scores(generated, tagged, weight=0.5, max_mentions=2, cuts=cuts)
     assert [mention.text for mention in shared] == ["Bob", "Anna"]
-    assert limits.counts == 1
+    assert cuts.counts == 1
 
 
 @pytest.fixture(scope="module")
