@@ -14,37 +14,41 @@ from spacy_padellm.prompt.branches import MentionPrompts
 class MentionPrompt:
     """The prompt of a mention.
 
-    text (int): Index of its text in the batch.
+    text_index (int): Index of its text in the batch.
     label (str): The label.
     index (int): The mention's number within the label, from 1.
     sequence (list[int]): The tokens of the prompt.
     """
 
-    text: int
+    text_index: int
     label: str
     index: int
     sequence: list[int]
 
-    def mention(self, string: str, scores: Sequence[float]) -> Mention:
+    def answered_with(self, string: str, scores: Sequence[float]) -> Mention:
         """The mention that was generated.
 
-        string (str): Its text.
+        string (str): Its string.
         scores (Sequence[float]): The log-probabilities of its tokens.
         """
         return Mention(self.label, self.index, string, math.exp(sum(scores)))
 
 
 def separate_prompts(
-    prompts: MentionPrompts, count_sequence: Sequence[int], label: str, *, text: int
+    prompts: MentionPrompts,
+    count_sequence: Sequence[int],
+    label: str,
+    *,
+    text_index: int,
 ) -> list[MentionPrompt]:
     """Make the prompts of all mentions of a label.
 
     prompts (MentionPrompts): The prompts, without what they share with the count's.
     count_sequence (Sequence[int]): The tokens of the count's prompt.
     label (str): The label.
-    text (int): Index of the text in its batch.
+    text_index (int): Index of the text in its batch.
     """
     return [
-        MentionPrompt(text, label, index, sequence)
+        MentionPrompt(text_index, label, index, sequence)
         for index, sequence in enumerate(prompts.sequences(count_sequence), start=1)
     ]

@@ -120,15 +120,16 @@ class _BatchRun:
     def decode(self) -> list[TextResult]:
         """Generate the counts of all texts, then all mentions."""
         cuts = [Cuts() for _ in self.prompted]
-        mentions = self._mention_prompts(self._counts(), cuts)
-        generated = self._mentions(mentions)
+        prompts = self._mention_prompts(self._counts(), cuts)
+        generated = self._mentions(prompts)
         strings = self.replicas[0].prompt.strings.decode_mentions(
             [answer.ids for answer in generated]
         )
         found: list[list[Mention]] = [[] for _ in self.prompted]
-        for mention, string, answer in zip(mentions, strings, generated, strict=True):
-            found[mention.text].append(mention.mention(string, answer.scores))
-            cuts[mention.text].answers += answer.cut
+        for prompt, string, answer in zip(prompts, strings, generated, strict=True):
+            mention = prompt.answered_with(string, answer.scores)
+            found[prompt.text_index].append(mention)
+            cuts[prompt.text_index].answers += answer.cut
         return list(map(TextResult, found, cuts))
 
     @property
@@ -171,30 +172,30 @@ class _BatchRun:
         pairs = [
             (number, label) for number in range(len(cuts)) for label in self.labels
         ]
-        mentions: list[MentionPrompt] = []
-        for (text, label), sequence, count in zip(
+        found: list[MentionPrompt] = []
+        for (text_index, label), sequence, count in zip(
             pairs, self._sequences, counts, strict=True
         ):
             if not count:
                 continue
-            cuts[text].note_count(count, self.decoder.max_mentions)
-            prompts = prompt.mention_prompts(
-                self.prompted[text].text,
+            cuts[text_index].note_count(count, self.decoder.max_mentions)
+            shared = prompt.mention_prompts(
+                self.prompted[text_index].text,
                 self.labels[label],
                 count=count,
                 number=min(count, self.decoder.max_mentions),
             )
-            mentions += separate_prompts(prompts, sequence, label, text=text)
-        return mentions
+            found += separate_prompts(shared, sequence, label, text_index=text_index)
+        return found
 
-    def _mentions(self, mentions: Sequence[MentionPrompt]) -> list[Generated]:
+    def _mentions(self, prompts: Sequence[MentionPrompt]) -> list[Generated]:
         """Generate the mentions of all texts."""
-        texts = [self.prompted[mention.text] for mention in mentions]
+        texts = [self.prompted[prompt.text_index] for prompt in prompts]
         forced_ids = None
         if self.forced is not None:
             forced_ids = [
-                self.forced.mention(item.text, mention.label, mention.index)
-                for item, mention in zip(texts, mentions, strict=True)
+                self.forced.mention(item.text, prompt.label, prompt.index)
+                for item, prompt in zip(texts, prompts, strict=True)
             ]
         room = self.decoder.max_batch_tokens
         if room is not None:
@@ -203,8 +204,8 @@ class _BatchRun:
             room = max(room, len(sequences) * max(map(len, sequences)))
         return generate(
             self.replicas,
-            [mention.sequence for mention in mentions],
-            [self.decoder.max_mention_tokens] * len(mentions),
+            [prompt.sequence for prompt in prompts],
+            [self.decoder.max_mention_tokens] * len(prompts),
             bidirectional_spans=[item.prompts.bidirectional_span for item in texts],
             max_batch_tokens=room,
             forced=forced_ids,

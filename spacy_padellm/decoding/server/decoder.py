@@ -169,8 +169,8 @@ class _TextDecoder:
             except ConnectionError as error:
                 return error
             try:
-                mentions = await self._mention_prompts(text, model)
-                return await self._mentions(mentions, model)
+                prompts = await self._mention_prompts(text, model)
+                return await self._mentions(prompts, model)
             except (ConnectionError, ValueError) as error:
                 return error
 
@@ -190,7 +190,7 @@ class _TextDecoder:
             max_tokens=MAX_COUNT_TOKENS,
             stop=model.count_ends,
         )
-        mentions: list[MentionPrompt] = []
+        found: list[MentionPrompt] = []
         for (label, name), sequence, answer in zip(
             labels.items(), sequences, answers, strict=True
         ):
@@ -198,32 +198,31 @@ class _TextDecoder:
             if count:
                 number = min(count, self.limits.max_mentions)
                 self.cuts.note_count(count, self.limits.max_mentions)
-                prompts = prompt.mention_prompts(text, name, count=count, number=number)
-                mentions += separate_prompts(prompts, sequence, label, text=0)
-        return mentions
+                shared = prompt.mention_prompts(text, name, count=count, number=number)
+                found += separate_prompts(shared, sequence, label, text_index=0)
+        return found
 
     async def _mentions(
-        self, mentions: Sequence[MentionPrompt], model: ServedModel
+        self, prompts: Sequence[MentionPrompt], model: ServedModel
     ) -> list[Mention]:
         """The second round: ask for all mentions."""
-        if not mentions:
+        if not prompts:
             return []
-        prompt = self.job.prompt
-        longest = max(len(mention.sequence) for mention in mentions)
+        longest = max(len(prompt.sequence) for prompt in prompts)
         if longest >= model.context:
             raise ValueError(Errors.P121.format(tokens=longest, context=model.context))
         room = min(self.limits.max_mention_tokens, model.context - longest)
         answers = await self.served.connection.complete(
             model.name,
-            [mention.sequence for mention in mentions],
+            [prompt.sequence for prompt in prompts],
             models=model.names,
-            prompt=prompt,
+            prompt=self.job.prompt,
             max_tokens=room,
         )
-        answers = [answer.until(prompt.eos) for answer in answers]
+        answers = [answer.until(self.job.prompt.eos) for answer in answers]
         self.cuts.answers += sum(len(a.tokens) == room for a in answers)
-        strings = prompt.strings.decode_mentions([a.tokens for a in answers])
+        strings = self.job.prompt.strings.decode_mentions([a.tokens for a in answers])
         return [
-            mention.mention(string, answer.scores)
-            for mention, string, answer in zip(mentions, strings, answers, strict=True)
+            prompt.answered_with(string, answer.scores)
+            for prompt, string, answer in zip(prompts, strings, answers, strict=True)
         ]
