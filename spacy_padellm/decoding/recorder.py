@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -49,16 +50,17 @@ class Recorder:
 
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""
-        taken: list[str] = []
+        decoding: deque[str] = deque()
 
         def recorded() -> Iterator[str]:
             for text in texts:
-                taken.append(text)
+                decoding.append(text)
                 yield text
 
         job = replace(job, forced=job.forced or self.forced)
         # the decoder looks ahead, but its results are in the order of the texts
-        for number, result in enumerate(self.decoder.stream(job, recorded())):
+        for result in self.decoder.stream(job, recorded()):
+            text = decoding.popleft()
             if not isinstance(result, Exception):
-                self.found[taken[number]] = result
+                self.found[text] = result
             yield result
