@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     DynamicCache,
     GenerationConfig,
@@ -174,13 +175,12 @@ def _pad_left(
     sequences: Sequence[Sequence[int]], padding: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The sequences as one tensor, and its attention mask; both (rows, width)."""
-    width = max(map(len, sequences))
-    ids = torch.full((len(sequences), width), padding, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, width - len(sequence) :] = torch.tensor(sequence)
-        mask[row, width - len(sequence) :] = 1
-    return ids, mask
+    rows = [torch.tensor(sequence) for sequence in sequences]
+    ids = pad_sequence(
+        rows, batch_first=True, padding_value=padding, padding_side="left"
+    )
+    ones = [torch.ones_like(row) for row in rows]
+    return ids, pad_sequence(ones, batch_first=True, padding_side="left")
 
 
 def _cut_at_eos(row: list[int], scores: list[float], limit: int, eos: int) -> Generated:
