@@ -25,13 +25,13 @@ class MentionPrompt:
     index: int
     sequence: list[int]
 
-    def answered_with(self, string: str, scores: Sequence[float]) -> Mention:
+    def answered_with(self, string: str, log_probabilities: Sequence[float]) -> Mention:
         """The mention that was generated.
 
         string (str): Its string.
-        scores (Sequence[float]): The log-probabilities of its tokens.
+        log_probabilities (Sequence[float]): The log-probabilities of its tokens.
         """
-        return Mention(self.label, self.index, string, math.exp(sum(scores)))
+        return Mention(self.label, self.index, string, math.exp(sum(log_probabilities)))
 
 
 def separate_prompts(

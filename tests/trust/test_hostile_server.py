@@ -181,9 +181,9 @@ def test_hostile_server_answers_of_any_shape_are_read_or_told(body: object) -> N
         (answer,) = read_answers(body, request)
     except (MalformedAnswer, UnusableAnswer, OtherModel):
         return
-    assert len(answer.tokens) == len(answer.scores) <= 2
+    assert len(answer.tokens) == len(answer.log_probabilities) <= 2
     assert all(0 <= token < 8 for token in answer.tokens)
-    assert all(score <= 0 for score in answer.scores)
+    assert all(score <= 0 for score in answer.log_probabilities)
 
 
 # Time and size

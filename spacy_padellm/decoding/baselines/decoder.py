@@ -148,6 +148,6 @@ def _scorer(
         last = bisect_left(
             sizes, True, key=lambda n: beginning(n).startswith(string[:end])
         )
-        return math.exp(sum(answer.scores[first : max(last, first + 1)]))
+        return math.exp(sum(answer.log_probabilities[first : max(last, first + 1)]))
 
     return string, score

@@ -127,7 +127,7 @@ class _BatchRun:
         )
         found: list[list[Mention]] = [[] for _ in self.prompted]
         for prompt, string, answer in zip(prompts, strings, generated, strict=True):
-            mention = prompt.answered_with(string, answer.scores)
+            mention = prompt.answered_with(string, answer.log_probabilities)
             found[prompt.text_index].append(mention)
             cuts[prompt.text_index].answers += answer.cut
         return list(map(TextResult, found, cuts))

@@ -32,12 +32,12 @@ class Generated:
     """The continuation of a sequence.
 
     ids (list[int]): Tokens, without `<eos>`.
-    scores (list[float]): Their log-probabilities.
+    log_probabilities (list[float]): Their log-probabilities.
     cut (bool): Whether it reached its limit before `<eos>`.
     """
 
     ids: list[int]
-    scores: list[float]
+    log_probabilities: list[float]
     cut: bool
 
 
@@ -160,13 +160,13 @@ def _generate_batch(
             logits_processor=LogitsProcessorList([chooser]),
             stopping_criteria=stops,
         )
-        scores = torch.stack(chooser.scores, dim=1)
-        if not torch.isfinite(scores).all():
+        log_probabilities = torch.stack(chooser.log_probabilities, dim=1)
+        if not torch.isfinite(log_probabilities).all():
             raise ValueError(Errors.P122)
     return [
-        _cut_at_eos(row, row_scores, limit, prompt.eos)
-        for row, row_scores, limit in zip(
-            output[:, width:].tolist(), scores.tolist(), limits, strict=True
+        _cut_at_eos(row, row_log_probabilities, limit, prompt.eos)
+        for row, row_log_probabilities, limit in zip(
+            output[:, width:].tolist(), log_probabilities.tolist(), limits, strict=True
         )
     ]
 
@@ -183,9 +183,11 @@ def _pad_left(
     return ids, pad_sequence(ones, batch_first=True, padding_side="left")
 
 
-def _cut_at_eos(row: list[int], scores: list[float], limit: int, eos: int) -> Generated:
+def _cut_at_eos(
+    row: list[int], log_probabilities: list[float], limit: int, eos: int
+) -> Generated:
     end = row.index(eos) if eos in row else len(row)
-    return Generated(row[:end], scores[:end], end == limit)
+    return Generated(row[:end], log_probabilities[:end], end == limit)
 
 
 def _fill_cache(
@@ -228,18 +230,18 @@ class _Chooser(LogitsProcessor):
     def __init__(self, forced: Sequence[Sequence[int]] | None, width: int) -> None:
         self._forced = forced
         self._width = width
-        self.scores: list[torch.Tensor] = []
+        self.log_probabilities: list[torch.Tensor] = []
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         if self._forced is None:
             logits = scores.amax(dim=-1)
-            self.scores.append(logits - scores.logsumexp(dim=-1))
+            self.log_probabilities.append(logits - scores.logsumexp(dim=-1))
             return scores
         step = input_ids.shape[1] - self._width
         forced_ids = [ids[min(step, len(ids) - 1)] for ids in self._forced]
         tokens = torch.tensor(forced_ids, device=scores.device)[:, None]
         logits = scores.gather(1, tokens)[:, 0]
-        self.scores.append(logits - scores.logsumexp(dim=-1))
+        self.log_probabilities.append(logits - scores.logsumexp(dim=-1))
         return torch.full_like(scores, -torch.inf).scatter_(1, tokens, 0.0)
 
 

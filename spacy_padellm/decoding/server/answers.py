@@ -54,16 +54,16 @@ class Answer:
     """The continuation of one prompt.
 
     tokens (list[int]): All generated tokens, including `<eos>` if it was generated.
-    scores (list[float]): Their log-probabilities.
+    log_probabilities (list[float]): Their log-probabilities.
     """
 
     tokens: list[int]
-    scores: list[float]
+    log_probabilities: list[float]
 
     def until(self, eos: int) -> Answer:
         """The part before `<eos>`."""
         end = self.tokens.index(eos) if eos in self.tokens else len(self.tokens)
-        return Answer(self.tokens[:end], self.scores[:end])
+        return Answer(self.tokens[:end], self.log_probabilities[:end])
 
 
 def read_answers(body: object, request: CompletionRequest) -> list[Answer]:
@@ -113,25 +113,25 @@ def _read(choice: dict[str, Any], request: CompletionRequest) -> Answer:
     if not isinstance(logprobs, dict):
         raise UnusableAnswer(Warnings.R170)
     if "content" in logprobs:
-        ids, scores = _read_content(logprobs["content"])
+        ids, values = _read_content(logprobs["content"])
     else:
         ids = _ids(choice, logprobs.get("tokens"))
-        scores = logprobs.get("token_logprobs") or []
-    if not isinstance(scores, list) or len(ids) != len(scores):
-        count = len(scores) if isinstance(scores, list) else "no"
+        values = logprobs.get("token_logprobs") or []
+    if not isinstance(values, list) or len(ids) != len(values):
+        count = len(values) if isinstance(values, list) else "no"
         raise MalformedAnswer(f"{len(ids)} tokens have {count} log-probabilities")
     for token in ids:
         if not 0 <= token < request.vocabulary:
             raise MalformedAnswer(f"the vocabulary has no token {token}")
-    for score in scores:
-        if not (is_number(score) and _LOWEST <= score <= _HIGHEST):
-            raise MalformedAnswer(f"a log-probability is {score}")
+    for value in values:
+        if not (is_number(value) and _LOWEST <= value <= _HIGHEST):
+            raise MalformedAnswer(f"a log-probability is {value}")
     # a token that ends inside a character has no entry
     if "content" in logprobs and (
         strip_all(request.decode(ids)) != strip_all(str(choice.get("text")))
     ):
         raise UnusableAnswer(Warnings.R172)
-    return Answer(ids, [min(score, 0.0) for score in scores])
+    return Answer(ids, [min(value, 0.0) for value in values])
 
 
 def _read_content(content: object) -> tuple[list[int], list[Any]]:

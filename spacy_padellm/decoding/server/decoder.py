@@ -223,6 +223,6 @@ class _TextDecoder:
         self.cuts.answers += sum(len(a.tokens) == room for a in answers)
         strings = self.job.prompt.strings.decode_mentions([a.tokens for a in answers])
         return [
-            prompt.answered_with(string, answer.scores)
+            prompt.answered_with(string, answer.log_probabilities)
             for prompt, string, answer in zip(prompts, strings, answers, strict=True)
         ]

@@ -252,7 +252,7 @@ class CountGrower:
             return
         self.job.cuts.note_count(count, self.job.limits.max_mentions)
         for mention, probability in zip(branch.mentions, branch.at_least, strict=False):
-            mention.score = math.log(probability or _LEAST_PROBABILITY)
+            mention.log_probability = math.log(probability or _LEAST_PROBABILITY)
 
     def _plant_unconfirmed(
         self, branch: CountBranch, count: int, tagged: Sequence[TaggedMention]

@@ -22,13 +22,13 @@ class Outputs:
     """The outputs of a forward pass for all texts of the batch.
 
     tokens (list[int]): The most likely token of each output.
-    scores (list[float]): Their log-probabilities.
+    log_probabilities (list[float]): Their log-probabilities.
     probabilities (list[float]): The probabilities that were asked for.
     tags (float64, (tokens, tags)): Log-probabilities of the tags.
     """
 
     tokens: list[int]
-    scores: list[float]
+    log_probabilities: list[float]
     probabilities: list[float]
     tags: npt.NDArray[np.float64]
 
@@ -47,20 +47,20 @@ def read_outputs(
     count = len(logits)
     parts = []
     if count:
-        tokens, scores = likeliest(logits)
-        parts += [tokens.double(), scores.double()]
+        tokens, likely = likeliest(logits)
+        parts += [tokens.double(), likely.double()]
     if len(pairs):
         rows, token_ids = pairs.T
         best = logits[rows, tokens[rows]].double()
         # relative to the most likely token, whose probability is known
-        parts.append(scores[rows].double() + logits[rows, token_ids].double() - best)
+        parts.append(likely[rows].double() + logits[rows, token_ids].double() - best)
     if len(tag_logits) or not count:
         parts.append(tag_logits.double().log_softmax(dim=-1).flatten())
     flat = torch.cat(parts).cpu().numpy()
     end = 2 * count + len(pairs)
     return Outputs(
         tokens=flat[:count].astype(np.int64).tolist(),
-        scores=flat[count : 2 * count].tolist(),
+        log_probabilities=flat[count : 2 * count].tolist(),
         probabilities=np.exp(flat[2 * count : end]).tolist(),
         tags=flat[end:].reshape(tag_logits.shape),
     )
@@ -109,8 +109,8 @@ def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     most = _CACHED_LOGITS if logits.device.type == "cpu" else _GPU_LOGITS
     pieces = logits.split(max(1, most // logits.shape[-1]))
     pairs = [_likeliest(piece) for piece in pieces]
-    tokens, scores = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-    return tokens, scores
+    tokens, values = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    return tokens, values
 
 
 def _likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,7 +21,8 @@ class MentionBranch:
     forced (list[int] | None): Tokens to use instead of the model's.
     generated (list[int]): Its tokens so far.
     drafted (list[int]): The tokens of the draft.
-    score (float): Log-probability of its tokens, and of the count's reaching `index`.
+    log_probability (float): That of its tokens, and of the count's reaching
+        `index`.
     """
 
     label: str
@@ -31,7 +32,7 @@ class MentionBranch:
     forced: list[int] | None
     generated: list[int] = field(default_factory=list)
     drafted: list[int] = field(default_factory=list)
-    score: float = 0.0
+    log_probability: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,11 @@ class MentionGrower:
         RETURNS (bool): Whether the mention needs another pass.
         """
         for offset in range(len(branch.drafted) + 1):
-            token, score = self._next(branch, result, branch.output + offset)
+            token, log_probability = self._next(branch, result, branch.output + offset)
             if token == self.job.prompt.eos:
                 return False
             branch.generated.append(token)
-            branch.score += score
+            branch.log_probability += log_probability
             if self._is_too_long(branch):
                 self.job.cuts.answers += 1
                 return False
@@ -106,11 +107,11 @@ class MentionGrower:
         self, branch: MentionBranch, result: PassResult, output: int
     ) -> tuple[int, float]:
         """A mention's next token and its log-probability."""
-        token, score = result.tokens[output], result.scores[output]
+        token, log_probability = result.tokens[output], result.log_probabilities[output]
         generated = branch.generated
         if branch.forced is not None:
-            return branch.forced[len(generated)], score
-        return result.picks.get(output, (token, score))
+            return branch.forced[len(generated)], log_probability
+        return result.picks.get(output, (token, log_probability))
 
     def _is_too_long(self, branch: MentionBranch) -> bool:
         if len(branch.generated) == self.job.limits.max_mention_tokens:

@@ -181,7 +181,7 @@ class TreeRun:
             tag_end = tag + len(request.tagged)
             yield PassResult(
                 tokens=outputs.tokens[output:output_end],
-                scores=outputs.scores[output:output_end],
+                log_probabilities=outputs.log_probabilities[output:output_end],
                 probabilities=outputs.probabilities[probability:probability_end],
                 tags=outputs.tags[tag:tag_end],
                 picks=its_picks,
@@ -214,7 +214,10 @@ class TreeRun:
     def _advance(self, row: int, result: PassResult) -> DecodeResult | None:
         """Let the text in a row take its outputs; returns its result once finished."""
         text = self._texts[row]
-        if any(map(math.isnan, result.scores)) or np.isnan(result.tags).any():
+        if (
+            any(map(math.isnan, result.log_probabilities))
+            or np.isnan(result.tags).any()
+        ):
             # masked slots are read too, so the next text in this row needs numbers
             with torch.inference_mode():
                 if self._alone and self._graph_runner:

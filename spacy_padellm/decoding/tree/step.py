@@ -51,7 +51,7 @@ class PassResult:
     """The outputs of a forward pass for one text.
 
     tokens (Sequence[int]): The most likely token of each output.
-    scores (Sequence[float]): Their log-probabilities.
+    log_probabilities (Sequence[float]): Their log-probabilities.
     probabilities (Sequence[float]): The probabilities that were asked for.
     tags (float64, (tokens, tags)): Log-probabilities of the tags of each token of the
         text; see `TagSet`.
@@ -61,7 +61,7 @@ class PassResult:
     """
 
     tokens: Sequence[int]
-    scores: Sequence[float]
+    log_probabilities: Sequence[float]
     probabilities: Sequence[float]
     tags: npt.NDArray[np.float64]
     picks: dict[int, tuple[int, float]] = field(default_factory=dict)

@@ -127,7 +127,9 @@ class TreeText:
             [branch.generated for branch in self._done]
         )
         return [
-            Mention(branch.label, branch.index, string, math.exp(branch.score))
+            Mention(
+                branch.label, branch.index, string, math.exp(branch.log_probability)
+            )
             for branch, string in zip(self._done, strings, strict=True)
         ]
 

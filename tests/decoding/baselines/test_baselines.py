@@ -232,7 +232,9 @@ def test_generation_of_a_sequence_does_not_depend_on_its_batch() -> None:
             (alone,) = generate([replica], [sequence], [limit])
             assert alone.ids == row.ids
             assert alone.cut == row.cut == (len(row.ids) == limit)
-            assert alone.scores == pytest.approx(row.scores, abs=1e-5)
+            assert alone.log_probabilities == pytest.approx(
+                row.log_probabilities, abs=1e-5
+            )
 
 
 def test_generation_leaves_out_the_checkpoints_own_settings() -> None:

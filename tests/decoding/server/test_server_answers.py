@@ -87,7 +87,7 @@ def test_server_answers_without_ids_are_refused(token: str) -> None:
 @pytest.mark.parametrize(
     "score", [None, math.nan, -math.inf, "x", True, 3, 1e308, 10**400, -(10**400)]
 )
-def test_server_answers_with_a_score_that_is_none_are_malformed(
+def test_server_answers_with_a_log_probability_that_is_none_are_malformed(
     score: Any,
 ) -> None:
     logprobs = {"tokens": ["token_id:1"], "token_logprobs": [score]}
@@ -106,14 +106,16 @@ def test_server_answers_to_the_same_prompt_twice_are_malformed() -> None:
         read(plain(), plain())
 
 
-def test_server_answers_with_a_score_rounded_above_zero_are_certain() -> None:
+def test_server_answers_with_a_log_probability_rounded_above_zero_are_certain() -> None:
     logprobs = {"tokens": ["token_id:1"], "token_logprobs": [1e-4]}
     (answer,) = read(plain(logprobs=logprobs))
-    assert answer.scores == [0]
+    assert answer.log_probabilities == [0]
 
 
 @pytest.mark.parametrize("scores", ["-1", {"0": -1.0}, 5])
-def test_server_answers_without_a_list_of_scores_are_malformed(scores: Any) -> None:
+def test_server_answers_without_a_list_of_log_probabilities_are_malformed(
+    scores: Any,
+) -> None:
     logprobs = {"tokens": ["token_id:1"], "token_logprobs": scores}
     with pytest.raises(MalformedAnswer, match="1 tokens have no log-prob"):
         read(plain(logprobs=logprobs))
