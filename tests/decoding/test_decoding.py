@@ -299,19 +299,18 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(
 def test_decoding_count_of_several_digits_may_be_too_unlikely() -> None:
     lm = make_lm("llama")
     prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
-    (branches,) = prompt.count_branches(["a text a"], ["person"])
-    text = TreeText(
-        prompt,
+    (count_prompts,) = prompt.count_prompts(["a text a"], ["person"])
+    job = TextJob(
         "a text a",
-        branches,
+        count_prompts,
+        prompt=prompt,
         labels={"PER": "person"},
-        limits=Limits(32, 7),
-        selection=SelectionSettings(min_count_probability=0.9),
         context=lm.context,
-        forced=None,
-        tags=None,
-        tags_first=False,
+        limits=Limits(32, 7),
+        cuts=Cuts(),
+        selection=SelectionSettings(min_count_probability=0.9),
     )
+    text = TreeText(job)
     # 1 is the likeliest digit, but 0 or more than 0 are told by it alone
     tokens = [prompt.count_digits[0]] * len(text.request.logit_slots)
     chances = [0.6, *[0.001] * 8]
