@@ -37,6 +37,7 @@ MAX_WAITING = 2_000  # texts; more are refused until some are done
 MAX_BATCH = 256  # texts that are decoded together
 CHECK_SECONDS = 0.5  # between two looks at whether a client is still there
 FAILED = {"error": "The text could not be annotated; see the log."}
+STOPPED = "The worker has stopped; restart the service."
 
 logger = logging.getLogger("ner_service")
 
@@ -63,11 +64,18 @@ class Batcher:
         self._waiting: list[tuple[str, asyncio.Future[dict[str, Any]]]] = []
         self._arrived = asyncio.Event()
         self.batches = 0
+        self.ready = asyncio.Event()
+        self.worker = asyncio.create_task(self._work())
 
     @property
     def waiting(self) -> int:
         """The number of texts that nothing has been done for yet."""
         return len(self._waiting)
+
+    def check_alive(self) -> None:
+        """Refuse a request that the worker will never answer."""
+        if self.worker.done():
+            raise HTTPException(503, STOPPED)
 
     def check(self, texts: list[str]) -> None:
         """Refuse texts that would keep the tokenizer, and so all clients, for long."""
@@ -89,6 +97,7 @@ class Batcher:
         self._arrived.set()
         try:
             while (await asyncio.wait(futures, timeout=CHECK_SECONDS))[1]:
+                self.check_alive()
                 # FastAPI itself goes on when a client has gone away
                 if await http.is_disconnected():
                     raise HTTPException(499, "The client has gone away.")
@@ -98,10 +107,10 @@ class Batcher:
                 future.cancel()
             self._waiting = [pair for pair in self._waiting if not pair[1].done()]
 
-    async def work(self, ready: asyncio.Event) -> None:
+    async def _work(self) -> None:
         """Load the pipeline, then annotate whatever waits, until it is cancelled."""
         self.nlp = await asyncio.to_thread(self._load)
-        ready.set()
+        self.ready.set()
         while True:
             await self._arrived.wait()
             batch = self._waiting[:MAX_BATCH]
@@ -113,7 +122,11 @@ class Batcher:
             texts = [text for text, _ in batch]
             try:
                 results = await asyncio.to_thread(find_entities, self.nlp, texts)
-            except Exception:  # of spaCy itself: the next batch may do without it
+            except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+                raise
+            # of spaCy itself, or a panic of Rust, which is no Exception: the next batch
+            # may do without it
+            except BaseException:
                 logger.exception("A batch of %d text(s) failed", len(texts))
                 results = [FAILED] * len(texts)
             self.batches += 1
@@ -179,19 +192,17 @@ def create_app(load: Callable[[], Language]) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         batcher = app.state.batcher = Batcher(load)
-        ready = asyncio.Event()
-        app.state.worker = asyncio.create_task(batcher.work(ready))
-        waiting = asyncio.create_task(ready.wait())
+        waiting = asyncio.create_task(batcher.ready.wait())
         await asyncio.wait(
-            [app.state.worker, waiting], return_when=asyncio.FIRST_COMPLETED
+            [batcher.worker, waiting], return_when=asyncio.FIRST_COMPLETED
         )
         waiting.cancel()
-        if app.state.worker.done():
-            app.state.worker.result()  # raises the error of loading
+        if batcher.worker.done():
+            batcher.worker.result()  # raises the error of loading
         yield
-        app.state.worker.cancel()
+        batcher.worker.cancel()
         with suppress(asyncio.CancelledError):
-            await app.state.worker
+            await batcher.worker
 
     app = FastAPI(title="Named entities", lifespan=lifespan)
     app.add_middleware(BodyLimit)
@@ -205,8 +216,7 @@ def create_app(load: Callable[[], Language]) -> FastAPI:
     @app.post("/entities")
     async def entities(request: Request, http: HttpRequest) -> dict[str, Any]:
         batcher = app.state.batcher
-        if app.state.worker.done():
-            raise HTTPException(503, "The worker has stopped; restart the service.")
+        batcher.check_alive()
         if batcher.waiting + len(request.texts) > MAX_WAITING:
             raise HTTPException(503, "Too busy.", headers={"Retry-After": "1"})
         batcher.check(request.texts)
@@ -214,8 +224,7 @@ def create_app(load: Callable[[], Language]) -> FastAPI:
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        if app.state.worker.done():
-            raise HTTPException(503, "The worker has stopped; restart the service.")
+        app.state.batcher.check_alive()
         return {"status": "ok", "waiting": app.state.batcher.waiting}
 
     return app

@@ -190,8 +190,13 @@ def test_fastapi_service_answers_texts_beside_one_that_fails(
     assert "error" in bad
 
 
+class Panic(BaseException):
+    """As pyo3's PanicException, which tokenizers written in Rust raise."""
+
+
+@pytest.mark.parametrize("error", [KeyError, Panic])
 def test_fastapi_service_goes_on_after_a_batch_that_fails(
-    service: ModuleType,
+    service: ModuleType, error: type[BaseException]
 ) -> None:
     def load() -> Any:
         nlp = service.load()
@@ -199,7 +204,7 @@ def test_fastapi_service_goes_on_after_a_batch_that_fails(
 
         def fails(text: str) -> Any:  # spaCy hands this error to no error handler
             if "bad" in text:
-                raise KeyError("a bad text")
+                raise error("a bad text")
             return tokenizer(text)
 
         nlp.tokenizer = fails
@@ -213,6 +218,26 @@ def test_fastapi_service_goes_on_after_a_batch_that_fails(
     bad, good = serve(service, ask, load=load)
     assert "error" in bad
     assert [ent["text"] for ent in good["entities"]] == ["Berlin"]
+
+
+def test_fastapi_service_refuses_texts_that_wait_when_its_worker_stops(
+    service: ModuleType,
+) -> None:
+    async def ask(client: Any) -> Any:
+        batcher = client.app.state.batcher
+        posts = [
+            asyncio.create_task(client.post("/entities", json={"texts": [text]}))
+            for text in ("Anna met Bob.", "Oslo is large.")
+        ]
+        while not batcher.waiting:
+            await asyncio.sleep(0)
+        batcher.worker.cancel()
+        answers = await asyncio.wait_for(asyncio.gather(*posts), WAIT_SECONDS)
+        return [*answers, await client.get("/health")]
+
+    answers = serve(service, ask, load=lambda: spacy.blank("en"))
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert {answer.json()["detail"] for answer in answers} == {service.STOPPED}
 
 
 def test_fastapi_service_keeps_no_words_of_its_texts(service: ModuleType) -> None:
