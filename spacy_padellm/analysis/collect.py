@@ -141,6 +141,7 @@ def _window_case(
         mentions=mentions,
         start_range=(start - first, end - first),
         elsewhere=frozenset(moved[m] for m in moved if m not in own),
+        cut=frozenset(_cut_parts(window, golds)) - {*moved.values()},
     )
 
 
@@ -165,6 +166,20 @@ def _golds_inside(window: Window, mentions: Sequence[GoldMention]) -> list[GoldM
     """The gold mentions that are in a window completely, as in training."""
     end = window.start + len(window.text)
     return [m for m in mentions if window.start <= m.start and m.end <= end]
+
+
+def _cut_parts(
+    window: Window, mentions: Sequence[GoldMention]
+) -> Iterator[GoldMention]:
+    """The parts, in a window, of gold mentions that its edges cut."""
+    last = len(window.text)
+    for mention in mentions:
+        start, end = mention.start - window.start, mention.end - window.start
+        if start < last and end > 0 and (start < 0 or end > last):
+            part = window.text[max(start, 0) : min(end, last)]
+            first = max(start, 0) + len(part) - len(part.lstrip())
+            if part := part.strip():
+                yield GoldMention(first, first + len(part), mention.label)
 
 
 @contextmanager

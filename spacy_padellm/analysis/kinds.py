@@ -79,6 +79,8 @@ class WindowCase:
     start_range (tuple[int, int]): Offsets in the text, the second one exclusive: as in
         the pipe, mentions that start elsewhere are another window's.
     elsewhere (frozenset[GoldMention]): The gold mentions that are another window's.
+    cut (frozenset[GoldMention]): The parts, in the window, of gold mentions that its
+        edges cut. To generate them is neither right nor wrong.
     """
 
     text: str
@@ -87,6 +89,7 @@ class WindowCase:
     mentions: Sequence[Mention]
     start_range: tuple[int, int] = (0, sys.maxsize)
     elsewhere: frozenset[GoldMention] = frozenset()
+    cut: frozenset[GoldMention] = frozenset()
 
     def starts_here(self, start: int) -> bool:
         """Whether mentions that start at an offset in the text are this window's."""
@@ -123,7 +126,8 @@ class Judgement:
 
     mentions (list[JudgedMention]): One per generated mention, in input order.
     golds (list[JudgedGold]): One per gold mention, in text order; duplicates with the
-        same offsets and label are merged.
+        same offsets and label are merged. Parts of gold mentions that the window cuts
+        are among them if they were generated.
     """
 
     mentions: list[JudgedMention]
@@ -135,13 +139,18 @@ def judge(case: WindowCase) -> Judgement:
 
     case (WindowCase): The window.
     """
-    golds = sorted(set(case.golds))
     aligned = align(
         case.mentions,
         case.text,
         starts={start for start, _ in case.tokens},
         ends={end for _, end in case.tokens},
     )
+    placed = {
+        GoldMention(found.start, found.end, found.mention.label)
+        for found in aligned
+        if found.start is not None and found.end is not None
+    }
+    golds = sorted({*case.golds, *(case.cut & placed)})
     repeats = _find_repeats(aligned)
     indexes = _number_golds(golds)
     judged = [
@@ -154,6 +163,7 @@ def judge(case: WindowCase) -> Judgement:
 def own_part(judgement: Judgement, case: WindowCase) -> Judgement:
     """The mentions of a window that no overlapping window counts, too.
 
+    The parts of mentions that the window cuts are not among them.
     Generated mentions without offsets are those of each window that generated them.
 
     judgement (Judgement): All mentions of the window.
@@ -162,15 +172,18 @@ def own_part(judgement: Judgement, case: WindowCase) -> Judgement:
 
     def is_own(found: JudgedMention) -> bool:
         start, gold = found.aligned.start, found.gold
+        if gold in case.cut and found.kind in ("correct", "index"):
+            return False
         if start is None or case.starts_here(start):
             return True
         # a gold mention that the window before cuts
-        cut = gold is not None and not case.starts_here(gold.start)
-        return cut and gold not in case.elsewhere
+        late = gold is not None and not case.starts_here(gold.start)
+        return late and gold not in not_own
 
+    not_own = case.elsewhere | case.cut
     return Judgement(
         [found for found in judgement.mentions if is_own(found)],
-        [judged for judged in judgement.golds if judged.gold not in case.elsewhere],
+        [judged for judged in judgement.golds if judged.gold not in not_own],
     )
 
 

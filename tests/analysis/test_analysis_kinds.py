@@ -298,3 +298,34 @@ def test_analysis_own_part_has_what_is_not_in_the_text() -> None:
     case = make_case(TEXT, [], [("Ghost", "ORG"), ("Bank", "ORG")])
     late = replace(case, start_range=(len(TEXT), len(TEXT)))
     assert kinds_of(own_part(judge(late), late)) == (["invented"], [])
+
+
+def test_analysis_part_of_a_cut_mention_is_no_error_and_no_gold_mention() -> None:
+    # the window ends within "Paris Hilton"
+    found = [("Bank", "ORG"), ("Bob Ray", "PER"), ("Paris", "PER")]
+    case = make_case("The Bank hired Bob Ray in Paris", found[:2], found)
+    part = GoldMention(len(case.text) - len("Paris"), len(case.text), "PER")
+    assert kinds_of(own_part(judge(case), case))[0][-1] == "spurious"
+    case = replace(case, cut=frozenset({part}))
+    assert kinds_of(own_part(judge(case), case)) == (["correct"] * 2, ["correct"] * 2)
+    analysis = Analysis.of(["ORG", "PER"])
+    analysis.add_window(case, judge(case), ["ORG", "PER"])
+    assert set(analysis.total().counts) == {(1, 1), (2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("found", "kinds"),
+    [
+        pytest.param([], ([], []), id="not generated"),
+        pytest.param([("Paris", "LOC")], (["spurious"], []), id="other label"),
+        pytest.param([("Paris", "PER")] * 2, (["repeat"], []), id="twice"),
+        pytest.param([("in Paris", "PER")], (["spurious"], []), id="other start"),
+    ],
+)
+def test_analysis_cut_mention_allows_its_part_alone(
+    found: list[tuple[str, str]], kinds: tuple[list[str], list[str]]
+) -> None:
+    case = make_case("Bob in Paris", [], found)
+    part = GoldMention(len("Bob in "), len(case.text), "PER")
+    case = replace(case, cut=frozenset({part}))
+    assert kinds_of(own_part(judge(case), case)) == kinds

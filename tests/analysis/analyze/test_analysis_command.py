@@ -187,6 +187,20 @@ def test_analysis_command_counts_mentions_in_overlaps_once(tmp_path: Path) -> No
     assert found["all"]["predicted"]["total"] == len(GOLD[TEXT])
 
 
+def test_analysis_command_takes_a_part_of_a_cut_mention_for_no_error(
+    tmp_path: Path,
+) -> None:
+    # the windows are "Anna Smith met Bob in Paris" and "."
+    trained(span_getter=strided(6, 6), labels=LABELS).to_disk(tmp_path / "nlp")
+    gold = [("Anna Smith", "PER"), ("Bob", "PER"), ("Paris .", "LOC")]
+    found = figures(str(tmp_path / "nlp"), tmp_path, {TEXT: gold})
+    assert (found["windows"], found["cut_mentions"]) == (2, 1)
+    assert found["all"]["predicted"]["total"] == 2
+    assert found["all"]["f1"] == 1
+    counts = found["all"]["counts"]
+    assert counts["right"] == counts["pairs"]
+
+
 @pytest.mark.parametrize("window", range(2, 8))
 def test_analysis_counts_each_gold_mention_in_one_window(window: int) -> None:
     words = TEXT.split()
