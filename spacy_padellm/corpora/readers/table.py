@@ -25,8 +25,9 @@ from spacy_padellm.corpora.records import (
     ConversionError,
     CorpusRecord,
 )
-from spacy_padellm.corpora.tokens.tags import TAG
-from spacy_padellm.errors import Errors
+from spacy_padellm.corpora.tokens.tags import TAG, decode_tags
+from spacy_padellm.corpora.tokens.words import join_words
+from spacy_padellm.errors import Errors, Warnings
 
 DELIMITERS = (",", ";", "\t")
 
@@ -60,7 +61,7 @@ def read_table(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
         texts = list(split_sentences(rows, columns))
         # the end of the last sentence is in the rest
         for text in texts[:-1] if bad else texts:
-            yield _read_sentence(path, text, joiner=joiner)
+            yield _read_sentence(path, text, bare=columns.bare, joiner=joiner)
     else:
         for number, row in enumerate(rows, start=1):
             if row:
@@ -69,15 +70,20 @@ def read_table(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
 
 
 def _read_sentence(
-    path: Path, tokens: Sequence[TokenRow], *, joiner: str
+    path: Path, tokens: Sequence[TokenRow], *, bare: bool, joiner: str
 ) -> CorpusRecord | BadLine:
     """Read the rows of a sentence; it is bad as a whole if one of them is."""
     for token in tokens:
         if problem := token.problem():
             reason = f"{problem}; its sentence is left out"
             return BadLine(path, token.number, reason)
-    row = {"tokens": [x.word for x in tokens], "tags": [x.tag for x in tokens]}
-    return _read_row(path, row, tokens[0].number, joiner=joiner)
+    return join_words(
+        [token.word for token in tokens],
+        decode_tags([token.tag for token in tokens]),
+        line=tokens[0].number,
+        joiner=joiner,
+        notes=(Warnings.W207,) if bare else (),
+    )
 
 
 def _read_row(

@@ -1,4 +1,5 @@
-"""Tables of one token a row: which they are, and where their sentences end."""
+"""Tables of one token a row: which they are, how their tags are written, and where
+their sentences end."""
 
 from __future__ import annotations
 
@@ -7,15 +8,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from spacy_padellm.corpora.readers.cells import cell_value
-from spacy_padellm.corpora.tokens.tags import TAG
+from spacy_padellm.corpora.tokens.tags import (
+    BACKWARD,
+    LABEL,
+    TAG,
+    capital_tag,
+    has_small_tags,
+)
 
 Row = dict[str, Any]
 
 WORDS = ("word", "token", "form")
 MORE_WORDS = ("text", "words", "tokens")
 TAGS = ("tag", "ner", "ner_tag", "label", "iob", "tags", "labels", "ner_tags")
+NAMED = ("ner", "ner_tag", "ner_tags")
 SENTENCES = ("sentence #", "sentence", "sentence_id", "sent_id", "sentence_idx")
-"""Names of the columns. `MORE_WORDS` are those of whole texts, too."""
+"""Names of the columns. `MORE_WORDS` are those of whole texts, too; the tags of `NAMED`
+are those of names, whatever they look like."""
 
 MISSING = ("", None)
 ENDS = (*((x, y) for x in MISSING for y in MISSING), ("", "O"))
@@ -28,11 +37,27 @@ class TokenColumns:
 
     word (str), tag (str): The names of those of the tokens and tags.
     sentence (str | None): The name of the one that names the sentences, if any.
+    small (bool): Whether the tags are written in small letters, as b-per.
+    bare (bool): Whether the tags are labels without B- and I-.
     """
 
     word: str
     tag: str
     sentence: str | None
+    small: bool = False
+    bare: bool = False
+
+    def read_tag(self, cell: Any) -> Any:
+        """Read a cell of the tags.
+
+        cell (Any): The cell.
+        RETURNS (Any): The tag, with B- and I-; no tag, if the cell holds none.
+        """
+        if not isinstance(cell, str):
+            return cell
+        tag = capital_tag(cell.strip()) if self.small else cell.strip()
+        is_label = self.bare and tag != "O" and LABEL.fullmatch(tag)
+        return f"I-{tag}" if is_label else tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +65,8 @@ class TokenRow:
     """A row of one token.
 
     number (int): The number of the row, from 1.
-    word (Any), tag (Any): Its token and tag; no strings, if the row is broken.
+    word (Any), tag (Any): Its token, and its tag with B- and I-; something else, if the
+        row is broken.
     """
 
     number: int
@@ -52,7 +78,8 @@ class TokenRow:
         for name, cell in (("token", self.word), ("tag", self.tag)):
             if not isinstance(cell, str) or not cell:
                 return f"the row has no {name}"
-        return None
+        is_tag = TAG.fullmatch(self.tag)
+        return None if is_tag else f"{self.tag!r} is not a tag (O, B-PER, I-PER ...)"
 
 
 def find_token_columns(rows: Sequence[Row]) -> TokenColumns | None:
@@ -71,8 +98,11 @@ def find_token_columns(rows: Sequence[Row]) -> TokenColumns | None:
     cells = [(row.get(word), row.get(tag)) for row in rows]
     filled = [pair for pair in cells if pair not in ENDS]
     is_kind = _is_tagged if word in MORE_WORDS else _is_token
-    tokens = sum(is_kind(*pair) for pair in filled)
-    return TokenColumns(word, tag, sentence) if 2 * tokens > len(filled) else None
+    if 2 * sum(is_kind(*pair) for pair in filled) <= len(filled):
+        return None
+    tags = [cell.strip() for _, cell in filled if isinstance(cell, str)]
+    small = has_small_tags(tags, named=tag in NAMED)
+    return TokenColumns(word, tag, sentence, small, bare=not small and _is_bare(tags))
 
 
 def split_sentences(
@@ -96,9 +126,18 @@ def split_sentences(
             sentence = []
         name = name if new_name in MISSING else new_name
         if not is_end:
-            sentence.append(TokenRow(number, word, tag))
+            sentence.append(TokenRow(number, word, columns.read_tag(tag)))
     if sentence:
         yield sentence
+
+
+def _is_bare(tags: Sequence[str]) -> bool:
+    """Whether most tags are labels without B- and I-, as PER; PER-B is none."""
+    kinds = [tag for tag in tags if tag != "O"]
+    alone = [tag for tag in kinds if LABEL.fullmatch(tag) and not TAG.fullmatch(tag)]
+    if len(kinds) == len(tags) or all(map(BACKWARD.fullmatch, alone)):
+        return False
+    return 2 * len(alone) > len(kinds)
 
 
 def _is_token(word: Any, tag: Any) -> bool:

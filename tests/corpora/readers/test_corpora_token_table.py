@@ -7,6 +7,7 @@ import pytest
 from spacy_padellm.corpora.readers import table as reader
 from spacy_padellm.corpora.readers.table import read_table
 from spacy_padellm.corpora.records import BadLine
+from spacy_padellm.errors import Warnings
 
 
 def read(tmp_path, rows):
@@ -75,6 +76,8 @@ def test_corpora_token_table_lists_of_tokens_are_none(tmp_path):
         ("Anna", "the row has no tag"),
         ("Anna,", "the row has no tag"),
         (",B-PER", "the row has no token"),
+        ("Anna,PERSON", "'PERSON' is not a tag (O, B-PER, I-PER ...)"),
+        ("Anna,PER-B", "'PER-B' is not a tag (O, B-PER, I-PER ...)"),
     ],
 )
 def test_corpora_token_table_broken_row_leaves_the_sentence_out(tmp_path, line, reason):
@@ -112,3 +115,22 @@ def test_corpora_token_table_sentence_that_the_file_cuts_is_left_out(
     found = summary(tmp_path / "a.csv")
     assert found[0] == ("Bo", ["Bo"])
     assert found[1:] == [(3, "not CSV, the rest is left out: line contains NUL")]
+
+
+@pytest.mark.parametrize(
+    ("anna", "bo", "outside"),
+    [("PER", "PER", "O"), ("b-per", "b-per", "o"), (" B-PER", "B-PER ", " O ")],
+)
+def test_corpora_token_table_tags_are_written_as_in_the_whole_table(
+    tmp_path, anna, bo, outside
+):
+    """A sentence may be a single name."""
+    content = f"word,tag\nAnna,{anna}\nran,{outside}\n\nBo,{bo}\n\nIt,{outside}\n"
+    found = read_csv(tmp_path, content)
+    assert found == [("Anna ran", ["Anna"]), ("Bo", ["Bo"]), ("It", [])]
+
+
+def test_corpora_token_table_tells_of_labels_without_prefixes(tmp_path):
+    (tmp_path / "a.csv").write_text("word,tag\nAnna,PER\nran,O\n\nIt,O\n", "utf8")
+    notes = [record.notes for record in read_table(tmp_path / "a.csv", joiner=" ")]
+    assert notes == [(Warnings.W207,)] * 2
