@@ -776,6 +776,10 @@ class Errors:
         "whose file system is installed (s3:// needs s3fs, gs:// needs gcsfs)."
     )
     P402 = "No file to annotate in {path}. Give files, globs or folders of: {known}."
+    P970 = (
+        "All files of {path} are in the output folder {output}, whose files are not "
+        "annotated. Give another --output."
+    )
     P403 = (
         "Cannot read {path}: {error}. Restore or remove the file. If it is intact, its "
         "name must end in the suffix of its format."

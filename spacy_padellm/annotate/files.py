@@ -137,9 +137,7 @@ def is_remote(path: str) -> bool:
 
 def absolute_path(path: str) -> str:
     """Make a path absolute, with the protocol of its file system if it is remote."""
-    fs, inside = open_fs(path)
-    local = isinstance(fs, LocalFileSystem)
-    return inside if local else str(fs.unstrip_protocol(inside))
+    return _full_name(*open_fs(path))
 
 
 def _resolve_links(path: str) -> str:
@@ -175,26 +173,46 @@ def find_inputs(inputs: Sequence[str], *, output: str) -> list[InputFile]:
     RAISES (AnnotateError): If there is no file, or a file of an unknown format.
     """
     found: dict[str, InputFile] = {}  # by path without links
-    inside_output = _resolve_links(absolute_path(output)).rstrip("/") + "/"
+    folder = _resolve_links(absolute_path(output)).rstrip("/") + "/"
     for argument in inputs:
         fs, path = open_fs(argument)
         with wrap_read_errors(argument):
-            files = _list_files(fs, path, argument)
-        local = isinstance(fs, LocalFileSystem)
-        before = len(found)
+            files = _list_files(fs, path)
+        others = {}
         for name, info in sorted(files.items()):
-            full = name if local else str(fs.unstrip_protocol(name))
-            real = _resolve_links(full)
-            if not real.startswith(inside_output) and real not in found:
-                found[real] = _input_file(full, info)
-        if not files or (len(found) == before == 0):
+            full = _full_name(fs, name)
+            if not (real := _resolve_links(full)).startswith(folder):
+                others[real] = full, info
+        _check_one_format(fs, path, argument, [full for full, _ in others.values()])
+        for real, (full, info) in others.items():
+            found[real] = found.get(real) or _input_file(full, info)
+        # the shell may write out a glob, with the output folder of an earlier run
+        is_output = f"{_resolve_links(_full_name(fs, path))}/".startswith(folder)
+        if not files and not is_output:
             raise AnnotateError(Errors.P402.format(path=argument, known=KNOWN_SUFFIXES))
+    if not found:
+        raise AnnotateError(Errors.P970.format(path=inputs[0], output=output))
     return list(found.values())
 
 
-def _list_files(
-    fs: AbstractFileSystem, path: str, argument: str
-) -> dict[str, dict[str, Any]]:
+def _full_name(fs: AbstractFileSystem, path: str) -> str:
+    """The path of a file, with the protocol of its file system if it is remote."""
+    local = isinstance(fs, LocalFileSystem)
+    return path if local else str(fs.unstrip_protocol(path))
+
+
+def _check_one_format(
+    fs: AbstractFileSystem, path: str, argument: str, names: Sequence[str]
+) -> None:
+    """Check that the files of a folder are of one format."""
+    formats = sorted({str(format_of(name)) for name in names})
+    # probably a mistake, such as a README.txt next to Parquet files
+    if len(formats) > 1 and fs.isdir(path):
+        message = Errors.P404.format(path=argument, formats=", ".join(formats))
+        raise AnnotateError(message)
+
+
+def _list_files(fs: AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
     """List the files that one argument names: path -> file information.
 
     RAISES (OSError): If a folder cannot be read.
@@ -223,11 +241,6 @@ def _list_files(
     for name, info in fs.find(path, detail=True, **options).items():
         if not is_hidden(name) and format_of(name):
             files[name] = info
-    formats = sorted({str(format_of(name)) for name in files})
-    if len(formats) > 1:
-        # probably a mistake, such as a README.txt next to Parquet files
-        message = Errors.P404.format(path=argument, formats=", ".join(formats))
-        raise AnnotateError(message)
     return files
 
 

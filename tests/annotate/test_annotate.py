@@ -261,6 +261,20 @@ def test_annotate_output_in_the_input_folder_is_no_input(
     assert len(rows(tmp_path / "out")) == len(TEXTS)
 
 
+@pytest.mark.parametrize("written_out", [False, True])
+def test_annotate_output_of_another_format_is_no_input(
+    pipeline: Path, tmp_path: Path, written_out: bool
+) -> None:
+    """Also where the shell writes a glob out: the output folder may be the first."""
+    source = write_jsonl(tmp_path / "texts.jsonl", TEXTS)
+    output = tmp_path / "out"
+    folder = (pipeline, tmp_path, "-o", output)
+    assert annotate(*folder)[0] == 0
+    again = (pipeline, output, source, "-o", output) if written_out else folder
+    assert annotate(*again)[0] == 0
+    assert len(rows(output)) == len(TEXTS)
+
+
 def test_annotate_other_file_systems(pipeline: Path, tmp_path: Path) -> None:
     source = write_parquet(tmp_path / "in.parquet", TEXTS)
     memory = fsspec.filesystem("memory")

@@ -48,6 +48,15 @@ def test_annotate_errors_no_such_input(
     fails(pipeline, tmp_path / name, "-o", output, saying=saying)
 
 
+@pytest.mark.parametrize("name", ["in.jsonl", "", "*.jsonl"])
+def test_annotate_errors_input_inside_the_output(
+    pipeline: Path, tmp_path: Path, name: str
+) -> None:
+    write_jsonl(tmp_path / "in.jsonl", TEXTS)
+    saying = f"are in the output folder {tmp_path}, whose files are not annotated"
+    fails(pipeline, tmp_path / name, "-o", tmp_path, saying=saying)
+
+
 def test_annotate_errors_folder_of_several_formats(
     pipeline: Path, source: Path, output: Path
 ) -> None:
