@@ -742,6 +742,15 @@ class Errors:
         "No text of {path} could be read: {reason}. Give a file with a text in each "
         "line, or JSON lines with the text under the key that --text-column names."
     )
+    P971 = (
+        "{path} is a table or holds columns, not texts. Write JSON lines with the text "
+        'under the key "text" (in pandas: df.to_json(path, orient="records", '
+        "lines=True)), or a .txt file."
+    )
+    P972 = (
+        "{path} is a folder. Give a .jsonl, .json or .spacy file, or a file with a "
+        "text in each line."
+    )
     P832 = (
         "There is no text to show in '{text}': {reason}. Give a text, a file with one "
         'text, or JSON lines with a text under the key "text" in each line.'
@@ -783,6 +792,10 @@ class Errors:
     P403 = (
         "Cannot read {path}: {error}. Restore or remove the file. If it is intact, its "
         "name must end in the suffix of its format."
+    )
+    P973 = (
+        "{path} is text in UTF-16, which is not read. Save it as UTF-8, e.g. with: "
+        "iconv -f utf-16 -t utf-8 OLD > NEW"
     )
     P404 = (
         "The folder {path} holds files of several formats: {formats}. Give a glob "

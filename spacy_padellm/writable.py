@@ -36,7 +36,7 @@ def check_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:
     try:
         is_input = path.is_file() and any(path.samefile(x) for x in _existing(inputs))
         problem = _problem(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the latter of links in a circle
         raise ValueError(Errors.P197.format(path=path, error=error)) from error
     if problem:
         raise ValueError(Errors.P197.format(path=path, error=problem))

@@ -95,3 +95,12 @@ def test_writable_link_to_a_new_folder_is_followed(tmp_path: Path) -> None:
     make_writable(link)
     write_whole(link, b"new")
     assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["circle.json", "a" * 300])
+def test_writable_name_that_leads_nowhere_is_an_error(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "circle.json").symlink_to(tmp_path / "circle.json")
+    with pytest.raises(ValueError, match="Cannot write"):
+        make_writable(tmp_path / name)

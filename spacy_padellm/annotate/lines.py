@@ -26,6 +26,7 @@ WIDER = (
     (pa.types.is_string, pa.types.is_large_string),
 )
 BOM = b"\xef\xbb\xbf"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def inspect_lines(
@@ -43,8 +44,12 @@ def inspect_lines(
     text_column (str): The column with the text.
     keep (Sequence[str]): The columns to keep.
     shard_size (int): The maximum number of rows per range.
-    RAISES (AnnotateError): If a column is missing, or the text column holds no text.
+    RAISES (AnnotateError): If a column is missing, the text column holds no text, or
+        the file is in UTF-16.
     """
+    with open_file(path) as file:
+        if file.read(2) in UTF_16:
+            raise AnnotateError(Errors.P973.format(path=path))
     with open_file(path) as file:
         row_ranges = find_row_ranges(file, shard_size)
     if not row_ranges:

@@ -150,7 +150,7 @@ def convert(
 
 def _check_target(source: Path, target: Path) -> None:
     """Check, before the work, that the target can be written without a loss."""
-    if target.suffix != ".spacy" or target.is_dir():
+    if target.suffix != ".spacy":
         raise ConversionError(Errors.P211.format(path=target))
     try:
         check_writable(target, inputs=[source])

@@ -14,6 +14,7 @@ from typing import Any
 from fsspec.core import OpenFile
 from fsspec.implementations.local import LocalFileSystem
 
+from spacy_padellm.corpora.foreign import file_name
 from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.errors import Errors
 
@@ -67,12 +68,25 @@ def read_text(path: Path) -> str:
 
     path (Path): The file.
     RETURNS (str): Its text, with line ends and byte-order mark unchanged.
-    RAISES (ConversionError): If it cannot be read.
+    RAISES (ConversionError): If it cannot be read; of a known format with its name.
     """
+    content = _read_bytes(path)
     try:
-        return str(_read_bytes(path), "utf-8")
+        return str(content, "utf-8")
     except UnicodeDecodeError as error:
+        if found := file_name(content[:START]):
+            raise ConversionError(foreign_message(path, found)) from error
         raise ConversionError(Errors.P800.format(path=path, reason=error)) from error
+
+
+def foreign_message(path: Path, found: tuple[str, str]) -> str:
+    """The message of a file that is not read.
+
+    path (Path): The file.
+    found (tuple[str, str]): What it is, and what to do instead.
+    """
+    kind, remedy = found
+    return Errors.P214.format(path=path, kind=kind, remedy=remedy)
 
 
 def read_start(path: Path) -> bytes:

@@ -129,6 +129,7 @@ MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\x1f\x8b", "compressed with gzip", "Let its name end in .gz."),
     (b"BZh9", "compressed with bzip2", "Let its name end in .bz2."),
     (b"\xfd7zXZ", "compressed with xz", "Let its name end in .xz."),
+    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard", "Unpack it: zstd -d FILE"),
     *(
         (b"\x80" + bytes([n]), "a pickle", "Write the data as JSON or Parquet.")
         for n in range(2, 6)

@@ -8,6 +8,7 @@ from typing import Any
 
 from spacy_padellm.checks import is_whole
 from spacy_padellm.corpora.files import (
+    foreign_message,
     plain_name,
     read_json_lines,
     read_start,
@@ -18,7 +19,6 @@ from spacy_padellm.corpora.readers.brat import brat_partner
 from spacy_padellm.corpora.readers.rows.span_rows import KEYS, TEXT_KEYS
 from spacy_padellm.corpora.readers.table import DELIMITERS, PARQUET
 from spacy_padellm.corpora.records import BadLine, ConversionError
-from spacy_padellm.errors import Errors
 
 SAMPLE = 100  # rows
 
@@ -49,7 +49,7 @@ def recognize(path: Path) -> str:
         return "table"
     if suffix == ".spacy":
         known = "a .spacy file", "It needs no conversion: give it to spacy train."
-        raise ConversionError(_message(path, known))
+        raise ConversionError(foreign_message(path, known))
     check_known(path)
     text = read_text(path)
     is_json = suffix in (".json", ".jsonl")
@@ -68,12 +68,7 @@ def check_known(path: Path) -> None:
     RAISES (ConversionError): If it is; with its name and what to do instead.
     """
     if found := file_name(read_start(path)):
-        raise ConversionError(_message(path, found))
-
-
-def _message(path: Path, found: tuple[str, str]) -> str:
-    kind, remedy = found
-    return Errors.P214.format(path=path, kind=kind, remedy=remedy)
+        raise ConversionError(foreign_message(path, found))
 
 
 def _json_format(values: list[Any]) -> str:

@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy_padellm.corpora.files import plain_name, read_text
 from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.errors import Errors
-from spacy_padellm.suggest.texts import SourceText, read_texts
+from spacy_padellm.suggest.texts import SourceText, check_texts, read_texts
 from spacy_padellm.text.tokenizing import text_problem
 
 _OF_MANY = (".jsonl", ".json", ".spacy")
@@ -33,6 +33,7 @@ def read_input(argument: str, *, nlp: Language) -> Iterator[SourceText | BadLine
     elif plain_name(path).suffix.lower() in _OF_MANY:
         yield from read_texts(path, nlp=nlp, text_column="text")
     else:
+        check_texts(path)
         content = read_text(path).removeprefix("\ufeff")
         if problem := text_problem(nlp, content):
             yield BadLine(path, 0, problem)

@@ -19,6 +19,11 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.text.tokenizing import text_problem
 
 JSON = (".jsonl", ".json")
+_NO_TEXTS = {
+    *(".csv", ".tsv", ".parquet"),
+    *(".conll", ".conllu", ".iob", ".iob2", ".bio", ".ann"),
+}
+"""Suffixes of tables, columns and annotation, whose lines are no texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,11 @@ def read_texts(
     """
     found: Iterable[SourceText | BadLine]
     suffix = plain_name(path).suffix.lower()
+    if path.is_dir():
+        raise ConversionError(Errors.P972.format(path=path))
     if not path.is_file():
         raise ConversionError(Errors.P201.format(path=path))
+    check_texts(path)
     if suffix == ".spacy":
         found = _read_doc_bin(path)
     elif suffix in JSON:
@@ -66,6 +74,16 @@ def read_texts(
             yield BadLine(path, number, "its text holds half a character")
         elif item.text.strip():
             yield item
+
+
+def check_texts(path: Path) -> None:
+    """Check that a file may hold texts.
+
+    path (Path): The file.
+    RAISES (ConversionError): If its suffix is that of a table or of columns.
+    """
+    if plain_name(path).suffix.lower() in _NO_TEXTS:
+        raise ConversionError(Errors.P971.format(path=path))
 
 
 def _read_doc_bin(path: Path) -> Iterator[SourceText]:

@@ -57,6 +57,15 @@ def test_annotate_errors_input_inside_the_output(
     fails(pipeline, tmp_path / name, "-o", tmp_path, saying=saying)
 
 
+@pytest.mark.parametrize("name", ["in.txt", "in.jsonl"])
+def test_annotate_errors_text_in_utf_16(
+    pipeline: Path, output: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text('{"text": "Anna"}\n', "utf-16")
+    saying = f"{tmp_path}/{name} is text in UTF-16, which is not read. Save it as UTF-8"
+    fails(pipeline, tmp_path / name, "-o", output, saying=saying)
+
+
 def test_annotate_errors_folder_of_several_formats(
     pipeline: Path, source: Path, output: Path
 ) -> None:

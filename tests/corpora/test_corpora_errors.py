@@ -44,6 +44,23 @@ def test_corpora_useless_file_is_an_error(tmp_path, content, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            GOOD.encode("utf-16"),
+            "is text in UTF-16, which is not read. Save it",
+        ),
+        (b"\x28\xb5\x2f\xfd\xff", "is compressed with Zstandard.*zstd -d"),
+    ],
+)
+@pytest.mark.parametrize("data_format", ["auto", "jsonl", "conll"])
+def test_corpora_file_of_a_known_kind_is_named(tmp_path, content, message, data_format):
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(ConversionError, match=message):
+        run(tmp_path / "a.jsonl", data_format=data_format)
+
+
 CORRUPT = gzip.compress(b"x" * 99)[:10] + b"\xff" * 20
 
 
@@ -174,6 +191,17 @@ def test_corpora_target_that_cannot_be_written_is_an_error(tmp_path):
         ConversionError, match=r"Cannot write .*Give a file in a folder"
     ):
         run(tmp_path / "a.jsonl", target="a.jsonl/out.spacy")
+
+
+@pytest.mark.parametrize("target", ["circle.spacy", "a" * 300 + ".spacy", "in.spacy"])
+def test_corpora_target_that_leads_nowhere_is_an_error(tmp_path, target):
+    (tmp_path / "a.jsonl").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "circle.spacy").symlink_to(tmp_path / "circle.spacy")
+    (tmp_path / "in.spacy").mkdir()
+    with pytest.raises(
+        ConversionError, match=r"Cannot write .*Give a file in a folder"
+    ):
+        run(tmp_path / "a.jsonl", target=target)
 
 
 def test_corpora_target_is_checked_before_the_input_is_read(tmp_path):

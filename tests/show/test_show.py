@@ -154,6 +154,12 @@ def test_show_of_a_missing_file_is_an_error(name: str) -> None:
         texts(name)
 
 
+def test_show_of_a_table_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text;id\nAnna;1\n", "utf8")
+    with pytest.raises(ConversionError, match="is a table or holds columns"):
+        texts(str(tmp_path / "a.csv"))
+
+
 def test_show_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)

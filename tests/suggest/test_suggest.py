@@ -104,6 +104,26 @@ def test_suggest_reads_lines(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "saying"),
+    [
+        ("a.csv", "a.csv is a table or holds columns, not texts. Write JSON lines"),
+        ("a.TSV.gz", "is a table or holds columns"),
+        ("a.parquet", "is a table or holds columns"),
+        ("a.conll", "is a table or holds columns"),
+        ("folder", "folder is a folder. Give a .jsonl"),
+        ("a.txt", "a.txt is text in UTF-16, which is not read. Save it as UTF-8"),
+    ],
+)
+def test_suggest_of_what_holds_no_texts_is_an_error(
+    name: str, saying: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.mkdir() if name == "folder" else path.write_text("text;id\none;1", "utf-16")
+    with pytest.raises(ConversionError, match=saying):
+        read(path)
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.jsonl.gz"])
 def test_suggest_reads_json(name: str, tmp_path: Path) -> None:
     rows = [{"text": "one", "id": 5, "spans": [], "author": "x"}, {"text": "two"}]
