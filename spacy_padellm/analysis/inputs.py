@@ -93,8 +93,7 @@ def read_gold_corpus(
     RAISES (AnalysisError): If the file cannot be read, or no Doc is annotated.
     RAISES (ValueError): If a Doc's own list of labels is malformed.
     """
-    if not path.is_file():
-        raise AnalysisError(Errors.P191.format(path=path))
+    check_there(path)
     corpus = GoldCorpus()
     docs = _docs(path, nlp)
     for doc in docs:
@@ -119,6 +118,21 @@ def read_gold_corpus(
     if not corpus.docs:
         raise unannotated_error(path, docs, spans_key)
     return corpus
+
+
+def check_there(path: Path, *, folders: bool = False) -> None:
+    """Check that there is a file with gold annotation.
+
+    path (Path): The file.
+    folders (bool): Whether it may be a folder.
+    RAISES (AnalysisError): If there is none, or it may not be read.
+    """
+    try:
+        is_there = path.is_file() or (folders and path.is_dir())
+    except OSError as error:  # it is in a folder that may not be read
+        raise AnalysisError(Errors.P192.format(path=path, error=error)) from error
+    if not is_there:
+        raise AnalysisError(Errors.P191.format(path=path))
 
 
 def unannotated_error(path: Path, docs: Sequence[Doc], spans_key: str) -> AnalysisError:

@@ -124,7 +124,10 @@ def convert(
     nlp = blank_pipeline(lang)
     readers = _readers(lang=lang, tag_column=tag_column, token_column=token_column)
     report = ConversionReport()
-    formats = _formats(source, data_format, report.bad)
+    try:
+        formats = _formats(source, data_format, report.bad)
+    except OSError as error:  # of a folder that may not be read
+        raise ConversionError(Errors.P207.format(path=source, reason=error)) from error
     report.files = len(formats)
     if (tag_column, token_column) != (None, None) and "conll" not in formats.values():
         found = ", ".join(sorted(set(formats.values())))

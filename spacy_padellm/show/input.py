@@ -48,6 +48,8 @@ def _file(argument: str) -> Path | None:
         if path.is_file():
             return path
         is_folder = path.is_dir()
+    except PermissionError as error:
+        raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
     except (OSError, ValueError):  # a long text is not a name
         return None
     if is_folder and argument.strip():

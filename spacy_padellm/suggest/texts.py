@@ -53,10 +53,6 @@ def read_texts(
     """
     found: Iterable[SourceText | BadLine]
     suffix = plain_name(path).suffix.lower()
-    if path.is_dir():
-        raise ConversionError(Errors.P972.format(path=path))
-    if not path.is_file():
-        raise ConversionError(Errors.P201.format(path=path))
     check_texts(path)
     if suffix == ".spacy":
         found = _read_doc_bin(path)
@@ -77,11 +73,20 @@ def read_texts(
 
 
 def check_texts(path: Path) -> None:
-    """Check that a file may hold texts.
+    """Check that a file is there and may hold texts.
 
     path (Path): The file.
-    RAISES (ConversionError): If its suffix is that of a table or of columns.
+    RAISES (ConversionError): If it is no file, or its suffix is that of a table or of
+        columns.
     """
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # it is in a folder that may not be read
+        raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
+    if is_folder:
+        raise ConversionError(Errors.P972.format(path=path))
+    if not is_file:
+        raise ConversionError(Errors.P201.format(path=path))
     if plain_name(path).suffix.lower() in _NO_TEXTS:
         raise ConversionError(Errors.P971.format(path=path))
 

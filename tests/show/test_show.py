@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -227,6 +228,35 @@ def test_show_and_other_commands_do_not_overwrite_their_input(
     words = " ".join(result.output.split())
     assert "is read by this command. Give another file to write to" in words
     assert data.read_bytes() == b"of the user"
+
+
+@pytest.mark.parametrize(
+    "command", ["convert", "show", "suggest", "evaluate", "analyze", "tune"]
+)
+def test_show_and_other_commands_tell_of_a_file_that_may_not_be_read(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(kind: Callable[[Path], bool]) -> Callable[[Path], bool]:
+        def ask(path: Path) -> bool:
+            if path.name == "secret.jsonl":
+                raise PermissionError(13, "Permission denied")
+            return kind(path)
+
+        return ask
+
+    for name in ("is_file", "is_dir"):
+        monkeypatch.setattr(Path, name, forbidden(getattr(Path, name)))
+    source, output = str(tmp_path / "secret.jsonl"), str(tmp_path / "out.spacy")
+    arguments = {
+        "convert": [source, output, "--lang", "en"],
+        "evaluate": ["bundled-en-sm", source],
+        "analyze": ["bundled-en-sm", source],
+    }.get(command, ["bundled-en-sm", source, "--output", output])
+    result = CliRunner().invoke(padellm_cli, [command, *arguments])
+    assert result.exit_code == 1
+    words = " ".join(result.output.split())
+    assert "Permission denied" in words
+    assert "secret.jsonl" in words
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")

@@ -11,7 +11,6 @@ import typer
 from wasabi import msg
 
 from spacy_padellm.analysis.arguments import ModelArgument
-from spacy_padellm.errors import Errors
 from spacy_padellm.writable import exit_if_unwritable, make_writable, write_whole
 
 PARTS = ("p", "r", "f")
@@ -32,13 +31,12 @@ def evaluate_cli(
     """
     # imported here because spaCy imports this module for every command
     from spacy_padellm.analysis.evaluate.score import score_corpus
-    from spacy_padellm.analysis.inputs import load_for_analysis
+    from spacy_padellm.analysis.inputs import check_there, load_for_analysis
 
     try:
         if output is not None:
             make_writable(output, inputs=[data])
-        if not data.exists():
-            raise ValueError(Errors.P191.format(path=data))
+        check_there(data, folders=True)
         nlp, pipe = load_for_analysis(model)
         scores = score_corpus(nlp, pipe, data)
     except ValueError as error:

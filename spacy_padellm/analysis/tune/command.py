@@ -127,9 +127,13 @@ def check_output(path: Path, *, replace: bool) -> None:
     replace (bool): Whether a pipeline in it may be replaced.
     RAISES (AnalysisError): If it holds a pipeline that may not, or anything else.
     """
-    if not path.is_dir() or not any(path.iterdir()):
-        return
-    if not (path / "meta.json").is_file():
+    try:
+        if not path.is_dir() or not any(path.iterdir()):
+            return
+        is_pipeline = (path / "meta.json").is_file()
+    except OSError as error:  # it is in a folder that may not be read
+        raise AnalysisError(Errors.P197.format(path=path, error=error)) from error
+    if not is_pipeline:
         raise AnalysisError(Errors.P263.format(path=path))
     if not replace:
         raise AnalysisError(Errors.P262.format(path=path))
