@@ -14,7 +14,7 @@ LONGEST_WORD = 10_000  # characters without a blank that are tokenized in any ca
 _MOST_AFFIXES = 100
 _ENDS = 4_096  # characters at each end where affixes are counted
 # after each colon the rest of a word is searched for the end of a URL
-_MOST_COLON_STEPS = 1_000_000_000  # colons times characters; takes seconds
+_MOST_COLON_STEPS = 10  # colons times characters, in squares of the longest word
 
 _Search = Callable[[str], "Match[str] | None"]
 
@@ -39,7 +39,7 @@ def text_problem(
         return f"the text has {len(text)} characters, but {most}"
     if isinstance(nlp.tokenizer, Tokenizer):
         for word in text.split():
-            if len(word) > longest_word and _is_slow(word, nlp.tokenizer):
+            if len(word) > longest_word and _is_slow(word, nlp.tokenizer, longest_word):
                 return (
                     f"the text has {len(word)} characters without a blank, which spaCy "
                     "would take long to split"
@@ -47,8 +47,8 @@ def text_problem(
     return None
 
 
-def _is_slow(word: str, tokenizer: Tokenizer) -> bool:
-    if len(word) * word.count(":") > _MOST_COLON_STEPS:
+def _is_slow(word: str, tokenizer: Tokenizer, longest_word: int) -> bool:
+    if len(word) * word.count(":") > _MOST_COLON_STEPS * longest_word**2:
         return True
     return _strips_many(word[:_ENDS], tokenizer.prefix_search, at_start=True) or (
         _strips_many(word[-_ENDS:], tokenizer.suffix_search, at_start=False)

@@ -37,6 +37,17 @@ def test_tokenizing_of_words_that_take_no_time_is_that_of_spacy(
     assert [t.text for t in tokenize(nlp, text)] == [t.text for t in nlp(text)]
 
 
+@pytest.mark.parametrize("word", ["x:" * 10_000, "a:@" * 5_000])
+def test_tokenizing_of_many_colons_is_refused_where_words_shall_be_short(
+    word: str,
+) -> None:
+    nlp = spacy.blank("en")
+    assert text_problem(nlp, word) is None
+    assert text_problem(nlp, word, longest_word=LONGEST_WORD // 10) is not None
+    short = word[: LONGEST_WORD // 10]
+    assert text_problem(nlp, short, longest_word=LONGEST_WORD // 10) is None
+
+
 def test_tokenizing_takes_a_text_of_nothing() -> None:
     assert text_problem(spacy.blank("en"), "") is None
 
