@@ -132,7 +132,9 @@ def check_there(path: Path, *, folders: bool = False) -> None:
     except OSError as error:  # it is in a folder that may not be read
         raise AnalysisError(Errors.P192.format(path=path, error=error)) from error
     if not is_there:
-        raise AnalysisError(Errors.P191.format(path=path))
+        is_special = path.exists() and not path.is_dir()
+        message = Errors.P426 if is_special else Errors.P191
+        raise AnalysisError(message.format(path=path))
 
 
 def unannotated_error(path: Path, docs: Sequence[Doc], spans_key: str) -> AnalysisError:

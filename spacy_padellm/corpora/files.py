@@ -52,7 +52,8 @@ def source_files(path: Path, *, data_format: str, suffixes: set[str]) -> list[Pa
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise ConversionError(Errors.P201.format(path=path))
+        message = Errors.P426 if path.exists() else Errors.P201
+        raise ConversionError(message.format(path=path))
     inside = (file for file in path.iterdir() if file.is_file())
     files = sorted(f for f in inside if plain_name(f).suffix.lower() in suffixes)
     if not files:

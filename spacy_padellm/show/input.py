@@ -47,13 +47,15 @@ def _file(argument: str) -> Path | None:
         path = Path(argument)
         if path.is_file():
             return path
-        is_folder = path.is_dir()
+        is_folder, exists = path.is_dir(), path.exists()
     except PermissionError as error:
         raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
     except (OSError, ValueError):  # a long text is not a name
         return None
     if is_folder and argument.strip():
         raise ConversionError(Errors.P726.format(path=path))
+    if exists and not is_folder:
+        raise ConversionError(Errors.P426.format(path=path))
     if not argument.split()[1:] and plain_name(path).suffix.lower() in _SUFFIXES:
         raise ConversionError(Errors.P201.format(path=path))
     return None

@@ -86,7 +86,8 @@ def check_texts(path: Path) -> None:
     if is_folder:
         raise ConversionError(Errors.P972.format(path=path))
     if not is_file:
-        raise ConversionError(Errors.P201.format(path=path))
+        message = Errors.P426 if path.exists() else Errors.P201
+        raise ConversionError(message.format(path=path))
     if plain_name(path).suffix.lower() in _NO_TEXTS:
         raise ConversionError(Errors.P971.format(path=path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -230,6 +231,15 @@ def test_show_and_other_commands_do_not_overwrite_their_input(
     assert data.read_bytes() == b"of the user"
 
 
+def inputs_of(command: str, source: str, output: str) -> list[str]:
+    """The arguments of a command that reads a file."""
+    return {
+        "convert": [source, output, "--lang", "en"],
+        "evaluate": ["bundled-en-sm", source],
+        "analyze": ["bundled-en-sm", source],
+    }.get(command, ["bundled-en-sm", source, "--output", output])
+
+
 @pytest.mark.parametrize(
     "command", ["convert", "show", "suggest", "evaluate", "analyze", "tune"]
 )
@@ -247,16 +257,29 @@ def test_show_and_other_commands_tell_of_a_file_that_may_not_be_read(
     for name in ("is_file", "is_dir"):
         monkeypatch.setattr(Path, name, forbidden(getattr(Path, name)))
     source, output = str(tmp_path / "secret.jsonl"), str(tmp_path / "out.spacy")
-    arguments = {
-        "convert": [source, output, "--lang", "en"],
-        "evaluate": ["bundled-en-sm", source],
-        "analyze": ["bundled-en-sm", source],
-    }.get(command, ["bundled-en-sm", source, "--output", output])
-    result = CliRunner().invoke(padellm_cli, [command, *arguments])
+    result = CliRunner().invoke(
+        padellm_cli, [command, *inputs_of(command, source, output)]
+    )
     assert result.exit_code == 1
     words = " ".join(result.output.split())
     assert "Permission denied" in words
     assert "secret.jsonl" in words
+
+
+@pytest.mark.parametrize(
+    "command", ["convert", "show", "suggest", "evaluate", "analyze", "tune"]
+)
+def test_show_and_other_commands_tell_that_a_pipe_is_no_file(
+    command: str, tmp_path: Path
+) -> None:
+    output = str(tmp_path / "out.spacy")
+    os.mkfifo(tmp_path / "pipe")
+    result = CliRunner().invoke(
+        padellm_cli, [command, *inputs_of(command, str(tmp_path / "pipe"), output)]
+    )
+    assert result.exit_code == 1
+    words = " ".join(result.output.split())
+    assert "pipe is a pipe, a device or a socket, not a file" in words
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")

@@ -290,6 +290,14 @@ def test_analysis_command_wrong_option(
     assert message in output
 
 
+def test_analysis_command_writes_two_files(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    options = ("--json", path, "--html", path)
+    code, output = invoke("bundled-en-sm", tmp_path / "gold.spacy", *options)
+    assert code == 1
+    assert "--json and --html name the same file" in output
+
+
 def test_analysis_command_missing_data(model: str, tmp_path: Path) -> None:
     code, output = invoke(model, tmp_path / "no.spacy")
     assert code == 1
