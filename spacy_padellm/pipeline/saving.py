@@ -93,6 +93,7 @@ def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> LoadedPa
     RAISES (ValueError): If files are missing, or cannot be read.
     """
     recover_folder(path.resolve(), _PARTS)
+    exclude = set(exclude)
     loaded = LoadedParts(parts.cfg())
     if "cfg" not in exclude:
         if not (path / "cfg").is_file():
@@ -113,6 +114,7 @@ def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> LoadedPa
 
 def write_bytes(parts: Parts, *, exclude: Iterable[str]) -> bytes:
     """Serialize a component; see `PaDeLLMNER.to_bytes`."""
+    exclude = set(exclude)
     writers: dict[str, Callable[[], Any]] = {
         "cfg": lambda: srsly.json_dumps(parts.cfg()),
         "vocab": lambda: parts.vocab.to_bytes(exclude=exclude),

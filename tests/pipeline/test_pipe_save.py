@@ -242,6 +242,18 @@ def test_component_save_loading_without_model_keeps_the_model(tmp_path: Path) ->
     assert same_weights(weights_of(nlp), before)
 
 
+def test_component_save_exclude_may_be_a_generator(tmp_path: Path) -> None:
+    nlp = trained()
+    train(nlp, steps=1)
+    pipe, before = pipe_of(nlp), weights_of(nlp)
+    pipe.from_disk(trained_folder() / NAME, exclude=iter(["model"]))
+    pipe.from_bytes(pipe_of(trained()).to_bytes(), exclude=iter(["model"]))
+    assert same_weights(weights_of(nlp), before)
+    pipe.to_disk(tmp_path, exclude=iter(["model"]))
+    assert not (tmp_path / "model").exists()
+    assert pipe.to_bytes(exclude=iter(["model"])) == pipe.to_bytes(exclude=["model"])
+
+
 def test_component_save_loading_without_cfg_keeps_the_settings() -> None:
     nlp = trained(threshold=0.25)
     pipe_of(nlp).from_disk(trained_folder() / NAME, exclude=["cfg"])
