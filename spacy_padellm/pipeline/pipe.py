@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from spacy_padellm.mention.calibration import Calibration, Promise, Tuning
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention
-from spacy_padellm.pipeline.annotate_docs import find_mentions
+from spacy_padellm.pipeline.annotate_docs import align_result, decode_by_labels
 from spacy_padellm.pipeline.initialize import initialize_task
 from spacy_padellm.pipeline.merging import warn_of_merging
 from spacy_padellm.pipeline.notices import Notices
@@ -47,10 +48,15 @@ from spacy_padellm.text.gold import (
     check_get_examples,
     group_gold_texts,
 )
-from spacy_padellm.text.labels import DocLabels, LabelNames, label_names
+from spacy_padellm.text.labels import (
+    DocLabels,
+    LabelNames,
+    get_doc_labels,
+    label_names,
+)
 from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.token_spans import AlignmentMode
-from spacy_padellm.text.windows import Layout, Window, make_windows
+from spacy_padellm.text.windows import CutWindows, Layout, Window, make_windows
 from spacy_padellm.text.write_mentions import Existing, write_mentions
 from spacy_padellm.training.schedules import check_training, planned_steps, tell_total
 from spacy_padellm.training.settings import TrainingSettings
@@ -364,22 +370,36 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     def _find(
         self, docs: Iterable[Doc]
     ) -> Iterator[tuple[Doc, DocMentions | Exception]]:
-        return find_mentions(
-            docs,
-            self.decoder,
-            handle=self.handle,
-            cut=partial(make_windows, **self._cutting()),
+        align = partial(
+            align_result,
             dedup=self.cfg["dedup"],
             passes_threshold=self._passes_threshold,
-            get_prompt=lambda: self._task.require_prompt_for(self.decoder),
-            resolve_labels=self._labels_to_find,
             promised=self.promise is not None,
             alternatives=self.cfg["alternatives"],
         )
+        results = decode_by_labels(
+            docs, self.decoder, make_job=self._make_checked_job, cut=self._cut
+        )
+        return ((result.doc, align(result)) for result in results)
 
-    def _labels_to_find(self, doc_labels: DocLabels | None) -> dict[str, str]:
-        """The labels to find in a Doc, with their names; warns of probable typos."""
+    def _make_checked_job(self, doc_labels: DocLabels | None) -> DecodeJob:
+        """What Docs are decoded with; warns of probable typos."""
+        self._task.require_prompt_for(self.decoder)
+        self._warn_of_typos(self._task.resolve_labels(doc_labels))
+        return self._make_job(doc_labels, self.handle.lm)
+
+    def _make_job(
+        self, doc_labels: DocLabels | None, get_lm: Callable[[], LanguageModel]
+    ) -> DecodeJob:
+        """The model with its prompt and the labels of a Doc."""
+        prompt = self._task.require_prompt()
         labels = self._task.resolve_labels(doc_labels)
+        if not self.decoder.needs_weights:
+            return DecodeJob(self.handle.client_tokens(prompt), labels)
+        lm = get_lm()
+        return DecodeJob(lm.tokens_of(prompt), labels, lm)
+
+    def _warn_of_typos(self, labels: Mapping[str, str]) -> None:
         notices, handle = self._notices, self.handle
         if self._task.says_nothing:
             notices.model(handle.origin)
@@ -392,7 +412,6 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             notices.language(
                 self.vocab.lang, spoken=spoken, model=handle.bundled, name=self.name
             )
-        return labels
 
     def _note_labels(self, labels: Iterable[str]) -> None:
         known = self._task.known_labels
@@ -402,27 +421,24 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         """Cut Docs into the windows that are decoded.
 
         docs (Sequence[Doc]): The Docs.
-        RAISES (ValueError): If labels or prompt are missing, the model cannot be
-            loaded, or the span getter leaves out text.
+        RAISES (ValueError): If labels or prompt are missing, a Doc's own labels are not
+            valid, the model cannot be loaded, or the span getter leaves out text.
         """
-        get_job = cache(partial(self._make_job, self.handle.lm))
-        fits = Fits(get_job, decoder=self.decoder)
-        return make_windows(docs, fits=fits, **self._cutting())
+        windows: list[Window] = []
+        for index, doc in enumerate(docs):
+            get_job = partial(self._make_job, get_doc_labels(doc), self.handle.lm)
+            fits = Fits(cache(get_job), decoder=self.decoder)
+            windows += [replace(own, doc=index) for own in self._cut([doc], fits=fits)]
+        return windows
 
-    def _cutting(self) -> dict[str, Any]:
-        return {
-            "span_getter": self.span_getter,
-            "name": self.name,
-            "layout": self.cfg["layout"],
-        }
-
-    def _make_job(self, get_lm: Callable[[], LanguageModel]) -> DecodeJob:
-        """What a window must fit."""
-        prompt = self._task.require_prompt()
-        if not self.decoder.needs_weights:
-            return DecodeJob(self.handle.client_tokens(prompt), self._task.labels)
-        lm = get_lm()
-        return DecodeJob(lm.tokens_of(prompt), self._task.labels, lm)
+    def _cut(self, docs: Sequence[Doc], *, fits: Fits) -> list[Window]:
+        return make_windows(
+            docs,
+            self.span_getter,
+            name=self.name,
+            layout=self.cfg["layout"],
+            fits=fits,
+        )
 
     def _passes_threshold(self, mention: Mention) -> bool:
         return self.calibration(mention.score) >= self.lowest_score(mention.label)
@@ -552,10 +568,14 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         if isinstance(examples, Iterable):
             examples = list(examples)  # they are read twice
         validate_examples(examples, method)
-        fits = Fits(cache(partial(self._make_job, get_lm)))
+
+        def cut_for(doc_labels: DocLabels | None) -> CutWindows:
+            get_job = partial(self._make_job, doc_labels, get_lm)
+            return partial(self._cut, fits=Fits(cache(get_job)))
+
         return group_gold_texts(
             examples,
-            partial(make_windows, fits=fits, **self._cutting()),
+            cut_for,
             name=self.name,
             spans_key=self.cfg["spans_key"],
             resolve_labels=self._task.resolve_labels,

@@ -14,7 +14,7 @@ from spacy.training import Example, validate_get_examples
 
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.text.labels import ResolveLabels, get_doc_labels
+from spacy_padellm.text.labels import DocLabels, ResolveLabels, get_doc_labels
 from spacy_padellm.text.normalize import normalize_text, normalized_offset
 from spacy_padellm.text.spans import gold_spans
 from spacy_padellm.text.windows import CutWindows, Window
@@ -103,7 +103,7 @@ def gold_labels(
 
 def group_gold_texts(
     examples: Iterable[Example],
-    cut: CutWindows,
+    cut_for: Callable[[DocLabels | None], CutWindows],
     *,
     name: str,
     spans_key: str,
@@ -112,7 +112,8 @@ def group_gold_texts(
     """The gold texts of examples, grouped by the labels to find in them.
 
     examples (Iterable[Example]): The examples; see `gold_texts`.
-    cut (CutWindows): Cuts Docs into windows.
+    cut_for (Callable[[DocLabels | None], CutWindows]): Returns what cuts Docs with
+        these labels of their own into windows.
     name (str): The component's name, for the error message.
     spans_key (str): Key of the span group in `doc.spans` with nested mentions.
     resolve_labels (ResolveLabels): Returns the labels to find in a Doc.
@@ -127,7 +128,7 @@ def group_gold_texts(
         labels = resolve_labels(doc_labels)
         golds = gold_texts(
             [example for _, example in group],
-            cut,
+            cut_for(doc_labels),
             spans_key=spans_key,
             check_labels=partial(
                 _check_labels, known=labels, name=name, doc_labels=doc_labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from helpers import (
     LABELS,
     NAME,
     TEXT,
+    TOO_LONG,
     adam,
     found,
     gold_doc,
@@ -28,6 +30,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from spacy_padellm.decoding.base import DecodeJob
+from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.text.gold import group_gold_texts
 from spacy_padellm.text.labels import label_names
 
@@ -148,17 +152,17 @@ def test_component_doc_labels_that_mean_the_same_are_decoded_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nlp = trained()
-    task = pipe_of(nlp)._task
-    calls = []
-    resolve_labels = task.resolve_labels
-    monkeypatch.setattr(
-        task,
-        "resolve_labels",
-        lambda labels: calls.append(labels) or resolve_labels(labels),
-    )
+    jobs: list[DecodeJob] = []
+    stream = TreeDecoder.stream
+
+    def noted(self: TreeDecoder, job: DecodeJob, texts: Any) -> Any:
+        jobs.append(job)
+        return stream(self, job, texts)
+
+    monkeypatch.setattr(TreeDecoder, "stream", noted)
     requests: list[Any] = [["PER"], ("PER",), {"PER": None}, np.array(["PER"])]
     list(nlp.pipe([doc_with(nlp, TEXT, labels) for labels in requests]))
-    assert calls == [(("PER", None),)]
+    assert [job.labels for job in jobs] == [{"PER": LABELS["PER"]}]
 
 
 # set_labels
@@ -229,12 +233,27 @@ def test_component_doc_labels_train_on_the_docs_labels() -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_component_doc_labels_cut_the_windows_that_are_trained_on() -> None:
+    nlp = trained()
+    labels = {"X": {"name": "x", "description": "a person of the story " * 5}}
+    doc = doc_with(nlp, TOO_LONG, labels)
+    windows = pipe_of(nlp).make_windows([doc, nlp.make_doc(TOO_LONG)])
+    counts = Counter(window.doc for window in windows)
+    assert counts[0] > counts[1]  # the description takes room
+    reference = gold_doc(nlp, TOO_LONG, [("Bob", "X")])
+    reference.user_data[KEY] = labels
+    example = Example(nlp.make_doc(TOO_LONG), reference)
+    golds = pipe_of(nlp)._golds([example], "test", pipe_of(nlp).handle.lm)
+    assert [len(texts) for _, texts in golds] == [counts[0]]
+    nlp.update([example])
+
+
 def test_component_doc_labels_train_on_several_sets_at_once() -> None:
     nlp = trained()
     first, second = examples_with(nlp, ["PER"]), examples_with(nlp, ["LOC", "ORG"])
     golds = group_gold_texts(
         [*first, *second, *first],
-        pipe_of(nlp).make_windows,
+        lambda labels: pipe_of(nlp).make_windows,
         name=NAME,
         spans_key="padellm",
         resolve_labels=lambda labels: {
