@@ -636,7 +636,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         RAISES (ValueError): If the folder is in the model's own folder, or above it.
         RAISES (OSError): If it cannot be written.
         """
-        write_folder(self._parts(), path, exclude=exclude)
+        exclude = set(exclude)
+        write_folder(self._saved_parts(exclude), path, exclude=exclude)
 
     def from_disk(
         self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
@@ -647,7 +648,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         exclude (Iterable[str]): "vocab", "cfg", "model".
         RAISES (ValueError): If files are missing, or the model cannot be loaded.
         """
-        self._set_loaded(read_folder(self._parts(), Path(path), exclude=exclude))
+        self._set_loaded(read_folder(self._parts(), Path(path), exclude=set(exclude)))
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = util.SimpleFrozenList()) -> bytes:
@@ -656,7 +657,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         exclude (Iterable[str]): "vocab", "cfg", "model".
         RAISES (ValueError): If the model is too large for one message (4 GiB).
         """
-        return write_bytes(self._parts(), exclude=exclude)
+        exclude = set(exclude)
+        return write_bytes(self._saved_parts(exclude), exclude=exclude)
 
     def from_bytes(
         self, bytes_data: bytes, *, exclude: Iterable[str] = util.SimpleFrozenList()
@@ -668,16 +670,22 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         RAISES (ValueError): If the bytes cannot be read, or hold code that is not
             trusted.
         """
-        self._set_loaded(read_bytes(self._parts(), bytes_data, exclude=exclude))
+        self._set_loaded(read_bytes(self._parts(), bytes_data, exclude=set(exclude)))
         return self
+
+    def _saved_parts(self, exclude: set[str]) -> Parts:
+        settings = None
+        if "model" not in exclude and not self.handle.empty:
+            settings = self._task.settings(self.decoder, self.cfg["threshold"])
+        # only now: the component may just have got the labels of a model on the hub
+        return replace(self._parts(), settings=settings)
 
     def _parts(self) -> Parts:
         return Parts(
             self.name,
-            lambda: {**self.cfg, "labels": self._task.labels},
+            {**self.cfg, "labels": self._task.labels},
             self.vocab,
             self.handle,
-            lambda: self._task.settings(self.decoder, self.cfg["threshold"]),
             self.decoder.needs_weights,
         )
 

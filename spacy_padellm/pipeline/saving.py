@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,23 +26,23 @@ _SHOWN = 300  # characters of another library's error
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of a component that are saved.
+    """The parts of a component that are saved and loaded.
 
     name (str): The component's name, for error messages.
-    cfg (Callable[[], dict[str, Any]]): Returns its settings, serializable as JSON.
+    cfg (dict[str, Any]): Its settings, serializable as JSON.
     vocab (Vocab): The pipeline's vocabulary.
     handle (ModelHandle): The model's handle.
-    task (Callable[[], TaskSettings]): Returns the settings that are saved with the
-        weights. May change the result of `cfg`: it can add the model's labels.
     weights (bool): Whether the component needs the model's weights.
+    settings (TaskSettings | None): The settings to save with the model; None does not
+        save the model.
     """
 
     name: str
-    cfg: Callable[[], dict[str, Any]]
+    cfg: dict[str, Any]
     vocab: Vocab
     handle: ModelHandle
-    task: Callable[[], TaskSettings]
     weights: bool
+    settings: TaskSettings | None = None
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class LoadedParts:
     model: bool = False
 
 
-def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> None:
+def write_folder(parts: Parts, path: str | Path, *, exclude: set[str]) -> None:
     """Write a component's folder; see `PaDeLLMNER.to_disk`.
 
     An error, a full disk or a killed process leaves the old folder.
@@ -66,18 +66,16 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
     RAISES (OSError): If it cannot be written.
     """
     target = Path(path).resolve()
-    exclude = set(exclude)
-    has_model = "model" not in exclude and not parts.handle.empty
+    settings = parts.settings
+    cfg = {**parts.cfg, "model_saved": settings is not None}
     writers: dict[str, Callable[[Path], None]] = {
-        # called after `parts.task` below, which may add the model's labels
-        "cfg": lambda p: srsly.write_json(p, {**parts.cfg(), "model_saved": has_model}),
+        "cfg": lambda p: srsly.write_json(p, cfg),
         "vocab": lambda p: parts.vocab.to_disk(p, exclude=exclude),
     }
-    if has_model:
+    if settings is not None:
         parts.handle.check_save_place(target)
-        task = parts.task()
         writers["model"] = lambda p: parts.handle.save(
-            p, task, weights=parts.weights, target=target / "model"
+            p, settings, weights=parts.weights, target=target / "model"
         )
     written = [name for name in writers if name not in exclude]
     with _as_save_errors(parts.name, target):
@@ -87,14 +85,13 @@ def write_folder(parts: Parts, path: str | Path, *, exclude: Iterable[str]) -> N
             util.to_disk(folder, writers, exclude)
 
 
-def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> LoadedParts:
+def read_folder(parts: Parts, path: Path, *, exclude: set[str]) -> LoadedParts:
     """Load a component's folder; see `PaDeLLMNER.from_disk`.
 
     RAISES (ValueError): If files are missing, or cannot be read.
     """
     recover_folder(path.resolve(), _PARTS)
-    exclude = set(exclude)
-    loaded = LoadedParts(parts.cfg())
+    loaded = LoadedParts(parts.cfg)
     if "cfg" not in exclude:
         if not (path / "cfg").is_file():
             raise ValueError(Errors.P146.format(path=path, file="cfg"))
@@ -112,28 +109,29 @@ def read_folder(parts: Parts, path: Path, *, exclude: Iterable[str]) -> LoadedPa
     return loaded
 
 
-def write_bytes(parts: Parts, *, exclude: Iterable[str]) -> bytes:
+def write_bytes(parts: Parts, *, exclude: set[str]) -> bytes:
     """Serialize a component; see `PaDeLLMNER.to_bytes`."""
-    exclude = set(exclude)
+    settings = parts.settings
     writers: dict[str, Callable[[], Any]] = {
-        "cfg": lambda: srsly.json_dumps(parts.cfg()),
+        "cfg": lambda: srsly.json_dumps(parts.cfg),
         "vocab": lambda: parts.vocab.to_bytes(exclude=exclude),
     }
-    if "model" not in exclude and not parts.handle.empty:
-        task = parts.task()
-        writers["model"] = lambda: parts.handle.to_files(task, weights=parts.weights)
+    if settings is not None:
+        writers["model"] = lambda: parts.handle.to_files(
+            settings, weights=parts.weights
+        )
     return util.to_bytes(writers, exclude)
 
 
-def read_bytes(parts: Parts, data: bytes, *, exclude: Iterable[str]) -> LoadedParts:
+def read_bytes(parts: Parts, data: bytes, *, exclude: set[str]) -> LoadedParts:
     """Load the bytes of `write_bytes`.
 
     RAISES (ValueError): If they cannot be read.
     """
-    loaded = LoadedParts(parts.cfg())
+    loaded = LoadedParts(parts.cfg)
     with _as_read_errors(parts.name, "bytes"):
         message = as_mapping(_unpack(data), "content", as_given)
-    exclude = {*_PARTS} - message.keys() | set(exclude)
+    exclude = {*_PARTS} - message.keys() | exclude
     with _as_read_errors(parts.name, "bytes"):
         if "cfg" not in exclude:
             loaded.cfg = _check_types(srsly.json_loads(message["cfg"]))
