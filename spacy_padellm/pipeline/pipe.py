@@ -186,7 +186,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     @property
     def model_labels(self) -> tuple[str, ...]:
         """The labels that the loaded model was trained on, as far as that is known."""
-        return self._task.model_labels
+        return tuple(self._task.model_labels)
 
     @property
     def label_data(self) -> dict[str, str]:
@@ -515,7 +515,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             self._warned_of_drop = True
         golds = self._golds(examples, "PaDeLLMNER.update", self._trainable)
         for labels, _ in golds:
-            self._task.record_trained(labels)
+            self._task.record_update(labels)
         if golds:
             losses[self.name] += add_update(
                 self._updates,
@@ -606,7 +606,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         if not self._updates.optimizers:
             return None
         state = get_state(self._updates, self.handle.lm())
-        return {**state, "labels": self._task.taught_labels}
+        return {**state, "labels": self._task.updated_labels}
 
     def set_training_state(self, state: dict[str, Any]) -> None:
         """Continue training from a state that `get_training_state` returned.
@@ -616,7 +616,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             the wrong type.
         """
         set_state(self._updates, state, self._trainable(), settings=self.training)
-        self._task.record_trained(as_mapping(state["labels"], "labels", as_name))
+        self._task.record_update(as_mapping(state["labels"], "labels", as_name))
 
     def _trainable(self) -> LanguageModel:
         return self.handle.trainable(self._task.require_prompt().special_tokens)

@@ -11,7 +11,7 @@ from spacy.vocab import Vocab
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.handle.handle import ModelHandle
-from spacy_padellm.lm.task.config import TaskSettings, reconcile
+from spacy_padellm.lm.task.config import TaskSettings, check_names, reconcile
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.prompt.template import PRESETS, Prompt
 from spacy_padellm.text.labels import (
@@ -55,9 +55,9 @@ class Task:
         self._hub_checked = False
         self._checked_decoder: Decoder | None = None  # the decoder that fits the model
         # label -> its name: of updates since loading, of the training data, all so far
-        self._trained_labels: dict[str, str] = {}
+        self._updated_labels: dict[str, str] = {}
         self._expected_labels: dict[str, str] = {}
-        self._names: dict[str, str] = {}
+        self._names_so_far: dict[str, str] = {}
         self._set_model_settings(handle.settings)
         self.set_labels(labels)
 
@@ -85,15 +85,33 @@ class Task:
             source=self._handle.origin,
             component=self._name,
         )
-        self._names |= self.labels
+        self._names_so_far |= self.labels
         for label in self.labels:
             # a string that is first used in a memory zone is freed with it
             self._vocab.strings.add(label)
 
     @property
-    def model_labels(self) -> tuple[str, ...]:
-        """The labels that the loaded model was trained on; none if it does not tell."""
-        return tuple(self._model_settings.labels) if self._model_settings else ()
+    def model_labels(self) -> dict[str, str]:
+        """Label -> its name, for the labels that the model was trained on when it was
+        loaded; empty if it does not tell."""
+        return dict(self._model_settings.labels) if self._model_settings else {}
+
+    @property
+    def updated_labels(self) -> dict[str, str]:
+        """Label -> its name, for the labels of all updates since loading."""
+        return dict(self._updated_labels)
+
+    @property
+    def trained_labels(self) -> dict[str, str]:
+        """Label -> its name, for all labels that the model was trained on."""
+        return {**self.model_labels, **self._updated_labels}
+
+    @property
+    def known_labels(self) -> dict[str, str]:
+        """Label -> its name, for labels that were trained, and if any was, those that
+        are to be trained; empty if it is unknown what the model was trained for."""
+        trained = self.trained_labels
+        return {**self._expected_labels, **trained} if trained else {}
 
     def name_labels(
         self, labels: LabelNames | Mapping[str, str | None] | Iterable[str]
@@ -103,8 +121,7 @@ class Task:
 
         labels (LabelNames | Mapping | Iterable[str]): See `PaDeLLMNER.set_labels`.
         """
-        names = self._model_settings.labels if self._model_settings else {}
-        return label_names(labels, {**names, **self._names})
+        return label_names(labels, {**self.model_labels, **self._names_so_far})
 
     def resolve_labels(self, doc_labels: DocLabels | None) -> dict[str, str]:
         """The labels to find in a Doc, with their names in the prompt.
@@ -125,13 +142,7 @@ class Task:
         names (Mapping[str, str]): Label -> its name in the prompt.
         RAISES (ValueError): If the model was trained with another name for a label.
         """
-        reconcile(
-            labels=names,
-            prompt=None,
-            carried=self._model_settings,
-            source=self._handle.origin,
-            component=self._name,
-        )
+        check_names(names, self.model_labels, source=self._handle.origin)
 
     def fetch_hub_settings(self) -> None:
         """Get the settings of a model on the hub, if the model is there.
@@ -146,17 +157,6 @@ class Task:
             self._hub_checked = True
 
     @property
-    def trained_labels(self) -> dict[str, str]:
-        """Label -> its name, for all labels that the model was trained on."""
-        settings = self._model_settings
-        return {**(settings.labels if settings else {}), **self._trained_labels}
-
-    @property
-    def taught_labels(self) -> dict[str, str]:
-        """Label -> its name, for the labels of all updates since loading."""
-        return dict(self._trained_labels)
-
-    @property
     def says_nothing(self) -> bool:
         """Whether it is unknown what the model was trained for."""
         published = (PRESETS["released-en"], PRESETS["released-zh"])
@@ -168,7 +168,7 @@ class Task:
 
         RAISES (ValueError): If there are none.
         """
-        labels = self.trained_labels or self._names
+        labels = self.trained_labels or self._names_so_far
         if not labels:
             raise ValueError(Errors.P140.format(name=self._name))
         self.set_labels(labels)
@@ -182,19 +182,12 @@ class Task:
         """
         self._expected_labels |= labels
 
-    @property
-    def known_labels(self) -> dict[str, str]:
-        """Label -> its name, for labels that were trained, and if any was, those that
-        are to be trained; empty if it is unknown what the model was trained for."""
-        trained = self.trained_labels
-        return {**self._expected_labels, **trained} if trained else {}
-
-    def record_trained(self, labels: Mapping[str, str]) -> None:
+    def record_update(self, labels: Mapping[str, str]) -> None:
         """Add the labels of an update to those that the model was trained on.
 
         labels (Mapping[str, str]): Label -> its name in the prompt.
         """
-        self._trained_labels |= labels
+        self._updated_labels |= labels
 
     # Use
 

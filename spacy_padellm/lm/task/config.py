@@ -209,14 +209,26 @@ def reconcile(
     """
     if carried is None:
         return dict(labels), prompt
-    for label, name in labels.items():
-        trained = carried.labels.get(label, name)
-        if trained != name:
-            raise ValueError(
-                Errors.P106.format(
-                    source=source, label=label, name=name, trained=trained
-                )
-            )
+    check_names(labels, carried.labels, source=source)
     if prompt is not None and prompt != carried.prompt:
         raise ValueError(Errors.P107.format(source=source, name=component))
     return dict(labels or carried.labels), carried.prompt
+
+
+def check_names(
+    names: Mapping[str, str], trained: Mapping[str, str], *, source: str
+) -> None:
+    """Check that labels have the names that the model was trained with.
+
+    names (Mapping[str, str]): Label -> its name in the prompt.
+    trained (Mapping[str, str]): The names of the model's labels.
+    source (str): The name of the model, for the error message.
+    RAISES (ValueError): If the model was trained with another name for a label.
+    """
+    for label, name in names.items():
+        trained_name = trained.get(label, name)
+        if trained_name != name:
+            message = Errors.P106.format(
+                source=source, label=label, name=name, trained=trained_name
+            )
+            raise ValueError(message)
