@@ -58,7 +58,8 @@ from spacy_padellm.text.span_getters import SpanGetter
 from spacy_padellm.text.token_spans import AlignmentMode
 from spacy_padellm.text.windows import CutWindows, Layout, Window, make_windows
 from spacy_padellm.text.write_mentions import Existing, write_mentions
-from spacy_padellm.training.schedules import check_training, planned_steps, tell_total
+from spacy_padellm.training.check_config import check_training, planned_steps
+from spacy_padellm.training.schedules import tell_total
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.thinc_model import TreeModel, get_handle
 from spacy_padellm.training.update import (

@@ -43,13 +43,22 @@ def make_optimizers(
     return optimizers
 
 
-def _check(sgd: Any) -> None:
-    if sgd.averages is not None:
+def check_adamw(
+    *, averages: bool, radam: bool, sgd: bool, l2_in_gradient: bool
+) -> None:
+    """Check that spaCy's optimizer asks for what AdamW does.
+
+    averages (bool): Whether it averages parameters.
+    radam, sgd (bool): Whether it is RAdam or SGD.
+    l2_in_gradient (bool): Whether L2 is added to the gradient, not to the step.
+    RAISES (ValueError): If it averages parameters, or is no AdamW.
+    """
+    if averages:
         raise ValueError(Errors.P124)
     kinds = {
-        "RAdam": sgd.use_radam,
-        "SGD": not (sgd.b1 or sgd.b2),
-        "L2 regularization in the gradient": sgd.L2 and not sgd.L2_is_weight_decay,
+        "RAdam": radam,
+        "SGD": sgd,
+        "L2 regularization in the gradient": l2_in_gradient,
     }
     for kind, is_asked in kinds.items():
         if is_asked:
@@ -80,7 +89,12 @@ def apply_step(
     scale (float): Factor of the gradients.
     RAISES (ValueError): If `sgd` averages parameters, or is no AdamW.
     """
-    _check(sgd)
+    check_adamw(
+        averages=sgd.averages is not None,
+        radam=sgd.use_radam,
+        sgd=not (sgd.b1 or sgd.b2),
+        l2_in_gradient=bool(sgd.L2) and not sgd.L2_is_weight_decay,
+    )
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     for group in groups:
         group["lr"] = float(sgd.learn_rate)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +11,6 @@ from spacy_padellm.errors import Errors, Warnings, logger
 
 # spaCy makes one update more than max_steps, and asks for the rate of the next
 _STEPS_AFTER_THE_END = 2
-# optimizers of spaCy that are no AdamW
-_OTHER_OPTIMIZERS = {"SGD.v1": "SGD", "RAdam.v1": "RAdam"}
 
 
 class WarmupCosine:
@@ -102,91 +99,6 @@ def warmup_cosine(
     return WarmupCosine(
         initial_rate, warmup_steps=warmup_steps, total_steps=total_steps
     )
-
-
-def check_training(training: Mapping[str, Any]) -> None:
-    """Check settings of a training with which it fails, waits forever or is wasted.
-
-    Warns of settings that end it late or early, which may be meant.
-
-    training (Mapping[str, Any]): The section `[training]`, without variables.
-    RAISES (ValueError): If a count is not a whole number, at least 1, or a number of
-        the optimizer is out of its range, or it averages parameters or is no AdamW.
-    """
-    _check_counts(training)
-    _check_optimizer(training.get("optimizer") or {})
-    _note_end(training)
-
-
-def _check_counts(training: Mapping[str, Any]) -> None:
-    for name in ("accumulate_gradient", "eval_frequency"):
-        value = training.get(name, 1)
-        if not (is_whole(value) and value >= 1):
-            raise ValueError(Errors.P729.format(name=name, value=value))
-    size = (training.get("batcher") or {}).get("size", 1)
-    if is_number(size) and size < 1:
-        raise ValueError(Errors.P729.format(name="batcher.size", value=size))
-    for name in ("max_steps", "patience"):
-        value = training.get(name, 0)
-        if is_number(value) and value < 0:
-            raise ValueError(Errors.P760.format(name=name, value=value))
-
-
-def _check_optimizer(optimizer: Mapping[str, Any]) -> None:
-    least = sys.float_info.min
-    for name, start, end, valid in (
-        ("learn_rate", least, math.inf, "a number above 0 (e.g. 1e-4)"),
-        ("grad_clip", 0, math.inf, "a number, at least 0 (1.0 is usual)"),
-        ("L2", 0, math.inf, "a number, at least 0 (0.01 is usual)"),
-        ("eps", least, math.inf, "a number above 0 (1e-8 is usual)"),
-        ("beta1", 0, 1, "a number from 0 to below 1 (0.9 is usual)"),
-        ("beta2", 0, 1, "a number from 0 to below 1 (0.98 is usual)"),
-    ):
-        value: Any = optimizer.get(name)
-        if is_number(value) and not start <= value < end:
-            message = Errors.P731.format(name=name, value=value, least=valid)
-            raise ValueError(message)
-    if optimizer.get("use_averages"):
-        raise ValueError(Errors.P124)
-    kind = _OTHER_OPTIMIZERS.get(str(optimizer.get("@optimizers")))
-    if optimizer.get("L2") and optimizer.get("L2_is_weight_decay") is False:
-        kind = kind or "L2 regularization in the gradient"
-    if kind is not None:
-        raise ValueError(Errors.P941.format(kind=kind))
-
-
-def _note_end(training: Mapping[str, Any]) -> None:
-    """Warn of a training that never ends, or before it was evaluated as is meant."""
-    steps, patience = training.get("max_steps"), training.get("patience")
-    every = training.get("eval_frequency", 1)
-    if not (steps or patience or training.get("max_epochs", 0) > 0):
-        logger.warning(Warnings.W760)
-    if patience and patience < every:
-        logger.warning(Warnings.W761.format(patience=patience, every=every))
-    if steps and steps < every:
-        logger.warning(Warnings.W762.format(steps=steps, every=every))
-
-
-def planned_steps(training: Mapping[str, Any]) -> int | None:
-    """How many steps a training takes, by its config.
-
-    Warns if the learning rate is planned for another number of steps.
-
-    training (Mapping[str, Any]): The section `[training]`, without variables.
-    RETURNS (int | None): `max_steps`; None if there is no limit.
-    RAISES (ValueError): If there is no limit, and the learning rate needs one.
-    """
-    max_steps = training["max_steps"] or None
-    rate = training["optimizer"].get("learn_rate")
-    if isinstance(rate, Mapping) and "total_steps" in rate:
-        total = rate["total_steps"]
-        if total is None and max_steps is None:
-            raise ValueError(Errors.P261)
-        if total is not None and max_steps is not None and total < max_steps:
-            logger.warning(Warnings.W133.format(total=total, steps=max_steps))
-        elif total is not None and max_steps is not None and total > max_steps:
-            logger.warning(Warnings.W134.format(total=total, steps=max_steps))
-    return max_steps
 
 
 def tell_total(schedules: Mapping[str, Any], steps: int | None) -> None:
