@@ -112,5 +112,8 @@ def _write(file: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint; a stop while it is written leaves the one before."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
-    torch.save(state, part)
+    with part.open("wb") as content:
+        torch.save(state, content)
+        content.flush()
+        os.fsync(content.fileno())  # or a power failure could leave an empty file
     os.replace(part, file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
@@ -26,7 +27,7 @@ from spacy.training.loop import train as spacy_train
 from spacy.util import load_config
 from spacy.vocab import Vocab
 
-from spacy_padellm.training.checkpoint import FILE_NAME
+from spacy_padellm.training.checkpoint import FILE_NAME, _write
 from spacy_padellm.training.run_identity import run_of as run_of_pipeline
 
 CONFIG = Path(__file__).parents[2] / "configs" / "finetune.cfg"
@@ -287,6 +288,22 @@ class Payload:
 def test_checkpoint_no_part_of_a_file_is_left(corpus: Path, tmp_path: Path) -> None:
     run(corpus, tmp_path / "run", steps=3)
     assert [path.name for path in (tmp_path / "run").iterdir()] == [FILE_NAME]
+
+
+def test_checkpoint_is_on_the_disk_before_it_replaces_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / FILE_NAME
+    written: list[tuple[int, int, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        written.append((status.st_ino, status.st_size, file.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    _write(file, {"step": 1})
+    assert written == [(file.stat().st_ino, file.stat().st_size, False)]
+    assert torch.load(file) == {"step": 1}
 
 
 def test_checkpoint_unknown_component_is_an_error() -> None:
