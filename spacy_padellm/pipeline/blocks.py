@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
+from spacy.util import registry
 from thinc.api import Model
 
 from spacy_padellm.errors import Errors
@@ -25,16 +27,8 @@ _EXAMPLES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "training": ("@misc", "spacy-padellm.Training.v1", {}),
     "scorer": ("@scorers", "spacy-padellm.NerScorer.v1", {"spans_key": "padellm"}),
 }
-# functions that may be named in place of a block -> the settings that they need
-_FUNCTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    **{block: {name: settings} for block, (_, name, settings) in _EXAMPLES.items()},
-}
-_FUNCTIONS["model"]["spacy-padellm.SmallCausalLM.v1"] = {}
-_FUNCTIONS["span_getter"]["spacy-padellm.doc_spans.v1"] = {}
-for _method in ("Batch", "OneStep", "Structured", "Augmented"):
-    _FUNCTIONS["decoder"][f"spacy-padellm.{_method}Decoder.v1"] = {}
-_SERVER = {"base_url": "http://localhost:8000/v1"}
-_FUNCTIONS["decoder"]["spacy-padellm.ServerDecoder.v1"] = _SERVER
+# examples of settings that have no default
+_VALUES = {"base_url": "http://localhost:8000/v1"}
 _DECODER = ("needs_weights", "output_format", "default_threshold", "stream")
 _IS_MADE: dict[str, Callable[[Any], bool]] = {
     "model": lambda model: isinstance(model, Model) and "handle" in model.attrs,
@@ -73,13 +67,30 @@ def check_blocks(name: str, **blocks: Any) -> None:
 
 def _example(block: str, value: Any) -> list[tuple[str, Any]]:
     """The block that was probably meant: the key and value of each line."""
-    registry, function, settings = _EXAMPLES[block]
+    table, function, settings = _EXAMPLES[block]
+    named = _needed_settings(block, value) if isinstance(value, str) else None
     if isinstance(value, Mapping):
         settings = {str(key): setting for key, setting in value.items()}
-    elif isinstance(value, str) and value in _FUNCTIONS[block]:
-        function, settings = value, _FUNCTIONS[block][value]
+    elif named is not None:
+        function, settings = value, named
     elif isinstance(value, str) and block == "model":
         settings = {"name": value}
     elif isinstance(value, str) and block == "prompt" and value in PRESETS:
         settings = {"preset": value}
-    return [(registry, function), *settings.items()]
+    return [(table, function), *settings.items()]
+
+
+def _needed_settings(block: str, name: str) -> dict[str, Any] | None:
+    """The settings without a default of the function that was named in place of a
+    block; None if no function of that name makes such a block."""
+    table, example, settings = _EXAMPLES[block]
+    if name == example:
+        return settings
+    functions = getattr(registry, table.removeprefix("@"))
+    if name not in functions:
+        return None
+    own, expected = (signature(functions.get(each)) for each in (name, example))
+    if own.return_annotation != expected.return_annotation:
+        return None
+    needed = [p.name for p in own.parameters.values() if p.default is p.empty]
+    return {setting: _VALUES.get(setting, "...") for setting in needed}
