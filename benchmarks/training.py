@@ -24,7 +24,7 @@ from spacy_padellm.training.loss import batches, tree_loss
 from spacy_padellm.training.master_weights import MasterWeights
 from spacy_padellm.training.optimizers import make_optimizers
 from spacy_padellm.training.separate_examples import separate_examples
-from spacy_padellm.training.targets import TrainingTree, make_trees
+from spacy_padellm.training.targets import TrainingTree, make_mention_trees
 
 TEXTS_A_STEP = 32
 MAX_BATCH_TOKENS = 2048
@@ -61,7 +61,7 @@ def main() -> None:
     dtype = torch.bfloat16 if fast_bf16(device) else torch.float32
     lm = make_shaped(args.shape, texts, device=device, dtype=dtype, seed=0)
     lm.model.train()
-    trees = make_trees(
+    trees = make_mention_trees(
         lm.tokens_of(PRESETS[args.preset]),
         gold,
         names_of(gold),

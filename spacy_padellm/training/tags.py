@@ -24,7 +24,7 @@ from spacy_padellm.training.targets import TagTargets, TrainingTree
 DEFAULT_WEIGHT = 1.0  # loss weight of the tags of a model that has tags
 
 
-def tag_weight(tag_loss: float | None, tags: TaughtTags) -> float:
+def tag_loss_weight(tag_loss: float | None, tags: TaughtTags) -> float:
     """The loss weight of tags.
 
     tag_loss (float | None): The setting; None is the default.

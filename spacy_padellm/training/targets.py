@@ -101,7 +101,7 @@ class TrainingTree:
         self.weights.append(weight)
 
 
-def make_tree(
+def make_mention_tree(
     gold: GoldText,
     branches: CountPrompts,
     *,
@@ -144,18 +144,18 @@ def make_tree(
     return tree
 
 
-def make_trees(
+def make_mention_trees(
     prompt: PromptTokens,
     golds: Sequence[GoldText],
     labels: Mapping[str, str],
     *,
     mention_prefix_loss: bool,
 ) -> list[TrainingTree]:
-    """The trees of several texts; see `make_tree`."""
+    """The trees of several texts; see `make_mention_tree`."""
     texts = [gold.text for gold in golds]
     branches_of_texts = prompt.count_prompts(texts, list(labels.values()))
     return [
-        make_tree(
+        make_mention_tree(
             gold,
             branches,
             prompt=prompt,
@@ -177,7 +177,7 @@ def make_answer_trees(
     Each token of an answer, including `<eos>`, has weight 1.
 
     form (AnswerFormat): The format.
-    prompt, golds, labels: See `make_targets`.
+    prompt, golds, labels: See `make_training_trees`.
     """
     trees = []
     prompts = form.ask(prompt, [gold.text for gold in golds], labels)
@@ -195,7 +195,7 @@ def make_answer_trees(
 _ANSWER_FORMATS = {form.name: form for form in (ONE_STEP, STRUCTURED, AUGMENTED)}
 
 
-def make_targets(
+def make_training_trees(
     output_format: str,
     prompt: PromptTokens,
     golds: Sequence[GoldText],
@@ -203,7 +203,7 @@ def make_targets(
     *,
     mention_prefix_loss: bool,
 ) -> list[TrainingTree]:
-    """The training targets for an output format: a tree for each text.
+    """The training trees for an output format, one for each text.
 
     output_format (str): The decoder's output format; see `Decoder`.
     prompt (PromptTokens): The prompt, bound to the model's tokenizer.
@@ -214,7 +214,7 @@ def make_targets(
     RAISES (ValueError): If the output format is unknown.
     """
     if output_format == COUNTS_AND_MENTIONS:
-        return make_trees(
+        return make_mention_trees(
             prompt, golds, labels, mention_prefix_loss=mention_prefix_loss
         )
     if output_format not in _ANSWER_FORMATS:

@@ -20,8 +20,13 @@ from spacy_padellm.training.loss import batches, summed, supported_trees
 from spacy_padellm.training.master_weights import MasterWeights
 from spacy_padellm.training.optimizers import apply_step, make_optimizers
 from spacy_padellm.training.settings import TrainingSettings
-from spacy_padellm.training.tags import add_tags, tag_weight, with_tags_of, without_tags
-from spacy_padellm.training.targets import TrainingTree, make_targets
+from spacy_padellm.training.tags import (
+    add_tags,
+    tag_loss_weight,
+    with_tags_of,
+    without_tags,
+)
+from spacy_padellm.training.targets import TrainingTree, make_training_trees
 from spacy_padellm.training.thinc_model import TreeModel, get_handle
 
 # label -> its name in the prompt, and the gold texts with these labels
@@ -145,11 +150,11 @@ def _make_trees(
 ) -> tuple[list[TrainingTree], TaughtTags]:
     """The training trees of gold texts, and the model's tags after training on them."""
     tags = lm.tags
-    weight = tag_weight(settings.tag_loss, tags)
+    weight = tag_loss_weight(settings.tag_loss, tags)
     tokens = lm.tokens_of(prompt)
     trees: list[TrainingTree] = []
     for labels, texts in golds:
-        targets = make_targets(
+        new = make_training_trees(
             decoder.output_format,
             tokens,
             texts,
@@ -158,10 +163,8 @@ def _make_trees(
         )
         if weight:
             tags = with_tags_of(tags, tokens, texts, list(labels.values()))
-            add_tags(
-                targets, texts, prompt=tokens, labels=labels, tags=tags, weight=weight
-            )
-        trees += targets
+            add_tags(new, texts, prompt=tokens, labels=labels, tags=tags, weight=weight)
+        trees += new
     return supported_trees(lm, trees), tags if weight else without_tags(tags)
 
 

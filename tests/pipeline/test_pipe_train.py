@@ -39,7 +39,7 @@ from thinc.api import Config
 
 from spacy_padellm.decoding.fits import Fits
 from spacy_padellm.prompt.template import PRESETS
-from spacy_padellm.training.targets import make_trees
+from spacy_padellm.training.targets import make_mention_trees
 
 FILES = Path(__file__).parent.parent.parent / "configs"
 LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
@@ -209,7 +209,7 @@ def test_component_train_get_loss_derives_the_mean_from_the_sum() -> None:
     trees = [
         tree
         for labels, texts in golds
-        for tree in make_trees(tokens, texts, labels, mention_prefix_loss=True)
+        for tree in make_mention_trees(tokens, texts, labels, mention_prefix_loss=True)
     ]
     total = float(pipe_of(nlp).model.predict(trees))
     assert loss == pytest.approx(total * derivative, rel=1e-5)

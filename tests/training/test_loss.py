@@ -15,7 +15,7 @@ from spacy_padellm.training.loss import batches, summed, supported_trees, tree_l
 from spacy_padellm.training.schedules import warmup_cosine
 from spacy_padellm.training.separate_examples import separate_examples
 from spacy_padellm.training.settings import TrainingSettings
-from spacy_padellm.training.targets import TrainingTree, make_trees
+from spacy_padellm.training.targets import TrainingTree, make_mention_trees
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import pack
 from spacy_padellm.tree.token_tree import ROOT, TokenTree, pad_trees
@@ -48,7 +48,9 @@ def trees_of(
 ) -> list[TrainingTree]:
     prompt = make_prompt(preset, prefix_lm=prefix_lm)
     lm.add_special_tokens(prompt.special_tokens)
-    return make_trees(lm.tokens_of(prompt), golds, LABELS, mention_prefix_loss=prefix)
+    return make_mention_trees(
+        lm.tokens_of(prompt), golds, LABELS, mention_prefix_loss=prefix
+    )
 
 
 def gradient(lm: LanguageModel, trees: list[TrainingTree]) -> torch.Tensor:

@@ -16,7 +16,7 @@ from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.training.loss import tree_loss
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.tags import add_tags, has_overlaps, tag_tokens
-from spacy_padellm.training.targets import TagTargets, TrainingTree, make_trees
+from spacy_padellm.training.targets import TagTargets, TrainingTree, make_mention_trees
 
 TEXT = "Merkel met Macron in New York"
 GOLD_TEXT = GoldText(
@@ -45,7 +45,7 @@ def tagged(
     begin: bool = True,
 ) -> tuple[TrainingTree, TagTargets]:
     """The tree of a text, and its tags."""
-    (tree,) = make_trees(prompt, [gold], names, mention_prefix_loss=True)
+    (tree,) = make_mention_trees(prompt, [gold], names, mention_prefix_loss=True)
     tags = tag_tokens(prompt, names.values(), known={}, others={})
     begins = tag_tokens(prompt, names.values() if begin else [], known={}, others=tags)
     add_tags(
@@ -144,7 +144,7 @@ def test_tags_stay_the_same_whatever_is_asked_for() -> None:
 
 def test_tags_add_their_weight_to_the_loss() -> None:
     lm, prompt = prepare()
-    (plain,) = make_trees(prompt, [GOLD_TEXT], NAMES, mention_prefix_loss=True)
+    (plain,) = make_mention_trees(prompt, [GOLD_TEXT], NAMES, mention_prefix_loss=True)
     with torch.no_grad():
         without = tree_loss(lm, [plain])
         half, whole = (

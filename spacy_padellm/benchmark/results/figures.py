@@ -12,7 +12,7 @@ from spacy_padellm.benchmark.subjects.subjects import Subject, share_found
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import make_targets
+from spacy_padellm.training.targets import make_training_trees
 
 
 def add_figures(
@@ -73,7 +73,7 @@ def lengths(
     RETURNS (tuple[float, float]): Generated tokens of a sequence, including `<eos>`,
         and sequences of a text.
     """
-    trees = make_targets(
+    trees = make_training_trees(
         decoder.output_format, prompt, golds, labels, mention_prefix_loss=False
     )
     tokens = sum(sum(tree.weights) for tree in trees)

@@ -15,7 +15,7 @@ from spacy_padellm.lm.layers.fused import count_int8
 from spacy_padellm.lm.layers.int8 import Int8Projection, quantize
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
-from spacy_padellm.training.targets import make_trees
+from spacy_padellm.training.targets import make_mention_trees
 
 READ_AT_MOST = 2 << 30  # bytes; beyond the caches the time is proportional to the size
 PRODUCT_ROWS = 1024
@@ -172,7 +172,7 @@ def needs(
         prompts = prompt.count_prompts([g.text for g in golds], list(labels.values()))
         return [Need(1, len(text.root), 0) for text in prompts]
     forced = ForcedOutputs(prompt, {gold.text: gold.mentions for gold in golds})
-    trees = make_trees(prompt, golds, labels, mention_prefix_loss=False)
+    trees = make_mention_trees(prompt, golds, labels, mention_prefix_loss=False)
     result = []
     for gold, tree in zip(golds, trees, strict=True):
         digits = max(_count_tokens(prompt, forced.count(gold.text, k)) for k in labels)

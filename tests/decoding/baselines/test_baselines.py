@@ -32,7 +32,7 @@ from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
-from spacy_padellm.training.targets import make_targets
+from spacy_padellm.training.targets import make_training_trees
 
 LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
 BASELINES = [OneStepDecoder, StructuredDecoder, AugmentedDecoder]
@@ -123,7 +123,7 @@ def test_baselines_scores_are_the_probabilities_of_the_mentions_tokens(
         LABELS,
         forced=ForcedOutputs(prompt, {text: gold}),
     )
-    (tree,) = make_targets(
+    (tree,) = make_training_trees(
         decoder().output_format,
         prompt,
         [GoldText(text, gold)],
@@ -184,7 +184,7 @@ def test_baselines_targets_are_the_prompt_with_its_answer(
     prompt = PromptTokens(PRESETS[preset], lm.tokenizer)
     gold = GoldText("Ann met Bob .", {"PER": ["Ann", "Bob"]})
     labels = {"PER": "person", "LOC": "location"}
-    (tree,) = make_targets(
+    (tree,) = make_training_trees(
         decoder.output_format, prompt, [gold], labels, mention_prefix_loss=True
     )
     (_, prompt_ids), (parent, learnt) = tree.chains
@@ -201,7 +201,7 @@ def test_baselines_onestep_targets_are_a_branch_for_each_label() -> None:
     prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
     gold = GoldText("Ann met Bob .", {"LOC": [], "PER": ["Ann", "Bob"]})
     labels = {"PER": "person", "LOC": "location"}
-    (tree,) = make_targets(
+    (tree,) = make_training_trees(
         OneStepDecoder().output_format, prompt, [gold], labels, mention_prefix_loss=True
     )
     (_, root), (_, person), (_, answer), (_, location) = tree.chains
