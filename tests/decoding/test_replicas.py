@@ -146,7 +146,7 @@ def test_replicas_on_cuda_work_on_their_own_device() -> None:
         index = replica.lm.device.index
         return index is None or torch.cuda.current_device() == index
 
-    assert all(spread(replicas, range(30), current))
+    assert list(spread(replicas, range(30), current)) == [True] * 30
     decoder = BatchDecoder(devices=("cpu", "cuda:0", f"cuda:{last}"))
     prompt = bound(lm)
     forced = ForcedOutputs(prompt, GOLD)
@@ -197,7 +197,7 @@ def test_spread_gives_a_replica_to_one_thread_at_a_time(
             locks[id(replica)].release()
         return free
 
-    assert all(spread(replicas, range(60), work))
+    assert list(spread(replicas, range(60), work)) == [True] * 60
 
 
 def test_spread_raises_in_the_place_of_the_result(replicas: list[Replica]) -> None:

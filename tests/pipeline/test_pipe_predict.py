@@ -98,6 +98,7 @@ def test_component_predict_entities_are_flat(nlp: Language) -> None:
 
 def test_component_predict_scores_are_probabilities(nlp: Language) -> None:
     scores = nlp(TEXT).spans["padellm"].attrs["scores"]
+    assert len(scores) == len(GOLD[TEXT])
     assert all(0.5 < score <= 1 for score in scores)
 
 

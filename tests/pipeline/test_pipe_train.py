@@ -464,8 +464,12 @@ def test_component_train_does_not_change_other_pipes_of_the_model() -> None:
 
 
 def test_component_train_does_not_change_the_models_folder() -> None:
+    def files() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in model_folder().iterdir()}
+
+    before = files()
     train(trained(), steps=2)
-    assert all(score > 0.9 for doc in predictions(trained()) for *_, score in doc)
+    assert files() == before
 
 
 def assert_optimizes_float32_weights(nlp: Language) -> None:
@@ -564,8 +568,9 @@ def test_component_train_adapter_leaves_the_base_in_its_dtype() -> None:
     masters = pipe_of(nlp)._updates.masters
     assert masters is not None
     assert all("lora_" in name for name in masters.named())
-    # they start as zeros
-    assert all(w.any() for name, w in masters.named().items() if "lora_B" in name)
+    started_as_zeros = [w for name, w in masters.named().items() if "lora_B" in name]
+    assert started_as_zeros
+    assert all(weight.any() for weight in started_as_zeros)
 
 
 @pytest.mark.parametrize(

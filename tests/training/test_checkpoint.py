@@ -139,7 +139,7 @@ def test_checkpoint_of_another_base_model_is_an_error(
 
 
 def test_checkpoint_files_that_are_not_trained_on_do_not_matter(
-    corpus: Path, tmp_path: Path
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "train"
     folder.mkdir()
@@ -149,6 +149,7 @@ def test_checkpoint_files_that_are_not_trained_on_do_not_matter(
     (folder / ".DS_Store").write_bytes(b"x")
     (corpus.parent / "base" / "run.log").write_text("Notes.")
     run(corpus, tmp_path / "run", steps=4, **settings)
+    assert "Continues at step 2" in capsys.readouterr().out
 
 
 def test_checkpoint_of_other_labels_to_learn_is_an_error(
@@ -179,12 +180,17 @@ def test_checkpoint_of_a_sourced_component_needs_no_folder_of_its_base(
 
 @pytest.mark.parametrize(("total", "fits"), [(10, True), (None, False)])
 def test_checkpoint_more_steps_fit_if_the_learning_rate_does_not_depend_on_them(
-    corpus: Path, tmp_path: Path, total: int | None, fits: bool
+    corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    total: int | None,
+    fits: bool,
 ) -> None:
     settings = {"training.optimizer.learn_rate.total_steps": total}
     run(corpus, tmp_path, steps=4, **settings)
     with nullcontext() if fits else pytest.raises(ValueError, match="max_steps"):
         run(corpus, tmp_path, steps=5, **settings)
+    assert ("Continues at step 3" in capsys.readouterr().out) == fits
 
 
 def test_checkpoint_after_the_last_step_is_an_error(
@@ -203,12 +209,13 @@ def test_checkpoint_of_texts_in_any_order_is_an_error(
 
 
 def test_checkpoint_with_patience_is_not_continued(
-    corpus: Path, tmp_path: Path
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(corpus, tmp_path, steps=4, **{"training.patience": 100})
     with pytest.raises(ValueError, match=r"Continue it with --training\.patience 0"):
         run(corpus, tmp_path, steps=5, **{"training.patience": 100})
     run(corpus, tmp_path, steps=5)
+    assert "Continues at step 3" in capsys.readouterr().out
 
 
 def test_checkpoint_is_not_written_before_the_first_annotated_text(
@@ -220,7 +227,7 @@ def test_checkpoint_is_not_written_before_the_first_annotated_text(
 
 
 def test_checkpoint_of_another_decoder_setting_is_continued(
-    corpus: Path, tmp_path: Path
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(corpus, tmp_path, steps=3)
     file = tmp_path / FILE_NAME
@@ -230,6 +237,7 @@ def test_checkpoint_of_another_decoder_setting_is_continued(
     component["of_another_version"] = True
     torch.save(stored, file)
     run(corpus, tmp_path, steps=4)
+    assert "Continues at step 2" in capsys.readouterr().out
 
 
 def test_checkpoint_corrupt_file_is_an_error(corpus: Path, tmp_path: Path) -> None:
