@@ -23,7 +23,7 @@ from spacy.tokens import Doc
 from benchmarks.gold_corpora import corpora_parser, read_corpora, show_figures
 from spacy_padellm.analysis.inputs import GoldCorpus, GoldDoc, load_for_analysis
 from spacy_padellm.analysis.kinds import GoldMention
-from spacy_padellm.analysis.tune.candidates import BATCH_SIZE
+from spacy_padellm.text.stream import STREAM_FROM
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
 def compare_orders(nlp: Language, gold: GoldCorpus, key: str) -> list[dict[str, Any]]:
     """Sort the texts of a corpus in each way; a row of figures for each."""
     labels = {m.label for doc in gold.docs for m in doc.mentions}
-    docs = nlp.pipe((doc.text for doc in gold.docs), batch_size=BATCH_SIZE)
+    docs = nlp.pipe((doc.text for doc in gold.docs), batch_size=STREAM_FROM)
     pairs = list(zip(gold.docs, docs, strict=True))
     missed = np.array([misses(g, doc, key) for g, doc in pairs])
     orders: dict[str, list[float]] = {

@@ -19,7 +19,7 @@ from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.windows import Window
 
-BATCH_SIZE = 256
+_BATCH_SIZE = 256  # Docs that are in memory at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def collect_docs(
     """
     names = [name for name, _ in nlp.pipeline]
     index = next(i for i, (_, proc) in enumerate(nlp.pipeline) if proc is pipe)
-    for batch in minibatch(golds, size=BATCH_SIZE):
+    for batch in minibatch(golds, size=_BATCH_SIZE):
         texts = [gold.text for gold in batch]
         docs = list(nlp.pipe(texts, disable=names[index:]))
         errors: dict[int, Exception] = {}

@@ -55,6 +55,7 @@ from spacy_padellm.text.labels import (
     label_names,
 )
 from spacy_padellm.text.span_getters import SpanGetter
+from spacy_padellm.text.stream import STREAM_FROM
 from spacy_padellm.text.token_spans import AlignmentMode
 from spacy_padellm.text.windows import CutWindows, Layout, Window, make_windows
 from spacy_padellm.text.write_mentions import Existing, write_mentions
@@ -70,8 +71,6 @@ from spacy_padellm.training.update import (
     mean_loss,
     set_state,
 )
-
-STREAM_FROM = 256  # batch size from which the stream is not cut into batches
 
 
 class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untyped

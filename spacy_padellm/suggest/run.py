@@ -15,8 +15,8 @@ from spacy_padellm.suggest.formats import Suggestion
 from spacy_padellm.suggest.spread import choose_spread
 from spacy_padellm.suggest.texts import SourceText
 from spacy_padellm.suggest.usefulness import correction_probability
+from spacy_padellm.text.stream import STREAM_FROM
 
-BATCH_SIZE = 256
 # texts to choose from, for each one that is chosen: the most useful ones
 POOL = 20
 
@@ -67,7 +67,7 @@ def suggest(
     pool: list[tuple[float, int, Suggestion]] = []  # a heap, the least useful one first
     pooled: set[str] = set()  # their texts: a repeated one would crowd out others
     total = 0.0
-    pairs = nlp.pipe(readable(), as_tuples=True, batch_size=BATCH_SIZE)
+    pairs = nlp.pipe(readable(), as_tuples=True, batch_size=STREAM_FROM)
     for number, (doc, source) in enumerate(pairs):
         score = correction_probability(doc)
         total += score

@@ -13,6 +13,8 @@ from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.windows import CutWindows, Window
 
+# batch size from which `PaDeLLMNER.pipe` does not cut a stream into batches
+STREAM_FROM = 256
 # texts -> the mentions of each, or its error
 Decode = Callable[[Iterable[str]], Iterator[DecodeResult]]
 

@@ -17,8 +17,8 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.text.corpus_files import corpus_suffixes
 from spacy_padellm.text.labels import LABELS_KEY
 from spacy_padellm.text.spans import gold_spans
+from spacy_padellm.text.stream import STREAM_FROM
 
-BATCH_SIZE = 256
 _READERS: dict[str, Callable[[Path], Callable[[Language], Iterable[Example]]]] = {
     ".txt": PlainTextCorpus,
     ".jsonl": JsonlCorpus,
@@ -88,7 +88,7 @@ def _rehearse(nlp: Language, pipe: Any, texts: list[str]) -> Iterator[Doc]:
     docs = [nlp.make_doc(text) for text in texts]
     for doc in docs:
         doc.user_data[LABELS_KEY] = list(pipe.model_labels) or None
-    for doc in pipe.pipe(docs, batch_size=BATCH_SIZE):
+    for doc in pipe.pipe(docs, batch_size=STREAM_FROM):
         del doc.user_data[LABELS_KEY]
         yield doc
 

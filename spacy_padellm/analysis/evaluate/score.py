@@ -9,7 +9,6 @@ from typing import Any
 from spacy.language import Language
 from spacy.training import Corpus, Example
 
-from spacy_padellm.analysis.collect import BATCH_SIZE
 from spacy_padellm.analysis.inputs import unannotated_error
 from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.errors import Errors
@@ -17,6 +16,7 @@ from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.progress import count_progress
 from spacy_padellm.text.corpus_files import corpus_suffixes
 from spacy_padellm.text.spans import gold_spans
+from spacy_padellm.text.stream import STREAM_FROM
 
 
 def score_corpus(nlp: Language, pipe: PaDeLLMNER, path: Path) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def score_corpus(nlp: Language, pipe: PaDeLLMNER, path: Path) -> dict[str, Any]:
         known = ", ".join(pipe.labels)
         raise AnalysisError(Errors.P264.format(path=path, known=known))
     start = time.perf_counter()
-    docs = nlp.pipe((eg.predicted for eg in examples), batch_size=BATCH_SIZE)
+    docs = nlp.pipe((eg.predicted for eg in examples), batch_size=STREAM_FROM)
     counted = count_progress(docs, len(examples))
     for example, doc in zip(examples, counted, strict=True):
         example.predicted = doc

@@ -17,8 +17,7 @@ from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.progress import count_progress
 from spacy_padellm.text.document_memory import repeats_name
-
-BATCH_SIZE = 256
+from spacy_padellm.text.stream import STREAM_FROM
 
 
 def find_candidates(
@@ -40,7 +39,7 @@ def find_candidates(
     pipe.set_tuning(Tuning())
     pipe.cfg["threshold"] = 0.0
     docs = count_progress(
-        nlp.pipe((doc.text for doc in gold.docs), batch_size=BATCH_SIZE),
+        nlp.pipe((doc.text for doc in gold.docs), batch_size=STREAM_FROM),
         len(gold.docs),
     )
     texts = []
