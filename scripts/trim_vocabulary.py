@@ -29,6 +29,7 @@ from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
+from spacy_padellm.lm.devices.placement import Placement
 from spacy_padellm.lm.files.gguf import read_gguf
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]  # their ids stay 0, 1, 2
@@ -50,9 +51,8 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, nargs="+", required=True)
     parser.add_argument("--size", type=int, default=28_672, help="tokens to keep")
     options = parser.parse_args()
-    model, tokenizer = read_gguf(
-        options.gguf, dtype=torch.float32, device=torch.device("cpu")
-    )
+    placement = Placement(torch.device("cpu"), torch.float32)
+    model, tokenizer = read_gguf(options.gguf, placement)
     state: State = json.loads(tokenizer.backend_tokenizer.to_str())
     texts = [text for path in options.texts for text in read(path, random.Random(0))]
     used = count_tokens(Tokenizer.from_str(json.dumps(state)), texts)

@@ -50,7 +50,7 @@ from spacy_padellm.benchmark.subjects.subjects import (
     trained_subject,
 )
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices.choose import INT8, choose_device, choose_dtype
+from spacy_padellm.lm.devices.placement import choose_placement
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS
@@ -154,13 +154,13 @@ def _subjects(
             for name in settings.models
         ]
         return trained, _choose(settings, corpus, trained[0].lm)
-    device = choose_device(settings.device or "auto")
+    placement = choose_placement(settings.device or "auto", settings.dtype or "auto")
     lm = make_shaped(
         settings.shape,
         [gold.text for gold in corpus],
-        device=device,
-        dtype=choose_dtype(settings.dtype or "auto", device),
-        int8=settings.dtype == INT8,
+        device=placement.device,
+        dtype=placement.dtype,
+        int8=placement.int8,
         seed=settings.seed,
     )
     golds = _choose(settings, corpus, lm)

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from spacy_padellm.compat import dtype_option, no_questions
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.device_map import DeviceMap, map_option
+from spacy_padellm.lm.devices.placement import Placement
 from spacy_padellm.lm.devices.split import split
 from spacy_padellm.lm.files.build import build_model
 from spacy_padellm.lm.files.gguf import is_gguf, read_gguf
@@ -78,42 +79,54 @@ def load_model(
         another way, its settings announce more than it has, or it does not fit the
         device, or accelerate is needed and missing.
     """
-    device = device or torch.device("cpu")
+    placement = Placement(
+        device or torch.device("cpu"),
+        dtype,
+        quantization=quantization,
+        device_map=device_map,
+    )
+    return load_placed(
+        name, placement, revision=revision, trust_remote_code=trust_remote_code
+    )
+
+
+def load_placed(
+    name: str,
+    placement: Placement,
+    *,
+    revision: str | None,
+    trust_remote_code: bool,
+) -> LanguageModel:
+    """Load a model that is not shared, with plain weights; see `load_model`.
+
+    name (str): See `load_model`.
+    placement (Placement): How its weights are loaded.
+    revision, trust_remote_code: See `load_model`.
+    RETURNS (LanguageModel): In evaluation mode.
+    RAISES (ValueError): See `load_model`.
+    """
     source = find_model(name)
     check_files(source)
     _check_code(source, revision, trusted=trust_remote_code)
     if isinstance(source, Path) and is_gguf(source):
-        model, tokenizer = read_gguf(
-            source,
-            dtype=dtype,
-            device=device,
-            quantization=quantization,
-            device_map=device_map,
-        )
+        model, tokenizer = read_gguf(source, placement)
         return LanguageModel(model.eval(), tokenizer)
-    options: dict[str, Any] = {
-        "dtype": dtype,
-        "device": device,
-        "trust_remote_code": trust_remote_code,
-        "quantization": quantization,
-        "device_map": device_map,
-    }
     if isinstance(source, Path) and (source / ADAPTER).is_file():
-        return _load_adapted(source, **options)
-    return _load_plain(source, revision=revision, **options)
+        return _load_adapted(source, placement, trust_remote_code=trust_remote_code)
+    return _load_plain(
+        source, placement, revision=revision, trust_remote_code=trust_remote_code
+    )
 
 
 def _load_plain(
     source: Path | str,
+    placement: Placement,
     *,
     revision: str | None,
-    dtype: torch.dtype,
-    device: torch.device,
     trust_remote_code: bool,
-    quantization: Mapping[str, Any] | None,
-    device_map: DeviceMap | None,
 ) -> LanguageModel:
     """Load a model of a folder or the hub that is no adapter."""
+    device_map = placement.device_map
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
         options |= _hub_options(revision)
@@ -126,19 +139,19 @@ def _load_plain(
         limits = size_limits(source)
     with _loading():
         check_size(config, limits, source)
-    few_bits = loading_options(config, quantization, dtype=dtype, device=device)
+    few_bits = loading_options(config, placement)
     placing = few_bits | map_option(device_map)
     errors = as_load_errors(source, device_map=device_map)
     with _loading(), limited(limits, source), errors:
         model, missing = _read_weights(
-            source, config, dtype=dtype, options=options, placing=placing
+            source, config, dtype=placement.dtype, options=options, placing=placing
         )
     check_complete(source, missing)
     if device_map is not None:
         split(model, device_map, name=str(source))
     with as_load_errors(source):
         # straight from the file to a GPU, without a copy in the machine's memory
-        model = on_its_device(model, None if device_map else device).eval()
+        model = on_its_device(model, placement).eval()
         if isinstance(source, Path):
             model = _leave_file(model)
     quantized = _is_in_few_bits(source) and not few_bits
@@ -146,33 +159,24 @@ def _load_plain(
 
 
 def _load_adapted(
-    folder: Path,
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-    trust_remote_code: bool,
-    quantization: Mapping[str, Any] | None,
-    device_map: DeviceMap | None,
+    folder: Path, placement: Placement, *, trust_remote_code: bool
 ) -> LanguageModel:
     """Load a LoRA adapter with its base model."""
     with _loading():
         adapter = read_adapter(folder, trust_remote_code=trust_remote_code)
     base_name = _base_name(folder, adapter.config.base_model_name_or_path)
     try:
-        base = load_model(
+        base = load_placed(
             base_name,
+            placement,
             revision=adapter.config.revision,
-            dtype=dtype,
-            device=device,
             trust_remote_code=trust_remote_code,
-            quantization=quantization,
-            device_map=device_map,
         )
     except ValueError as error:
         message = Errors.P722.format(path=folder, name=base_name, error=error)
         raise ValueError(message) from error
     with _loading():
-        return load_adapter(adapter, base, dtype)
+        return load_adapter(adapter, base, placement.dtype)
 
 
 def _is_in_few_bits(source: Path | str) -> bool:

@@ -22,7 +22,7 @@ from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices.choose import INT8, choose_device, choose_dtype
+from spacy_padellm.lm.devices.placement import choose_placement
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.model_names import find_model
@@ -213,11 +213,9 @@ def trained_subject(
         settings = read_settings(source) if isinstance(source, Path) else None
         if settings is None:
             raise ValueError(Errors.P168.format(name=name))
-        placed = choose_device(device or "auto")
-        lm = load_model(
-            name, device=placed, dtype=choose_dtype(dtype or "auto", placed)
-        )
-        lm.pack_weights(int8=dtype == INT8)
+        placement = choose_placement(device or "auto", dtype or "auto")
+        lm = load_model(name, device=placement.device, dtype=placement.dtype)
+        lm.pack_weights(int8=placement.int8)
         labels, prompt, decoder = settings.labels, settings.prompt, TreeDecoder()
     decoder_of = decoders_for(decoder, decoders)
     recorders = {kind: Recorder(decoder) for kind, decoder in decoder_of.items()}

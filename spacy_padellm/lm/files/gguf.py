@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from spacy_padellm.compat import dtype_option
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices.device_map import DeviceMap, map_option
+from spacy_padellm.lm.devices.device_map import map_option
+from spacy_padellm.lm.devices.placement import Placement
 from spacy_padellm.lm.devices.split import split
 from spacy_padellm.lm.files.build import build_model
 from spacy_padellm.lm.files.gguf_tokenizer import apart, read_gguf_tokenizer
@@ -29,21 +28,11 @@ def is_gguf(source: Path | str) -> bool:
     return str(source).endswith(SUFFIX) and not Path(source).is_dir()
 
 
-def read_gguf(
-    file: Path,
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-    quantization: Mapping[str, Any] | None = None,
-    device_map: DeviceMap | None = None,
-) -> tuple[Any, Any]:
+def read_gguf(file: Path, placement: Placement) -> tuple[Any, Any]:
     """Read a model and its tokenizer. Quantized weights are dequantized.
 
     file (Path): The file.
-    dtype (torch.dtype): The dtype of the weights.
-    device (torch.device): The model's device.
-    quantization (Mapping[str, Any] | None): How the weights are quantized again.
-    device_map (DeviceMap | None): Splits the model over several devices.
+    placement (Placement): How the weights are loaded; they may be quantized again.
     RETURNS (tuple[Any, Any]): A PreTrainedModel and a PreTrainedTokenizerBase.
     RAISES (ValueError): If gguf is not installed, the file cannot be read, lacks
         weights or is one of several, or there is no rule for its tokenizer, or it
@@ -65,16 +54,18 @@ def read_gguf(
                 folder,
                 config=config,
                 output_loading_info=True,
-                **dtype_option(dtype),
+                **dtype_option(placement.dtype),
                 **source,
             )
         check_complete(file, report["missing_keys"])
     # transformers 5 saves no model that it read from a GGUF file
-    options = loading_options(plain, quantization, dtype=dtype, device=device)
-    options |= map_option(device_map)
+    device_map = placement.device_map
+    options = loading_options(plain, placement) | map_option(device_map)
     with as_load_errors(file, device_map=device_map):
-        model, _ = build_model(plain, read.state_dict(), dtype=dtype, options=options)
-        model = on_its_device(model, None if device_map else device)
+        model, _ = build_model(
+            plain, read.state_dict(), dtype=placement.dtype, options=options
+        )
+        model = on_its_device(model, placement)
     if device_map is not None:
         split(model, device_map, name=str(file))
     model.config.name_or_path = ""  # the folder is gone

@@ -13,12 +13,7 @@ import torch
 
 from spacy_padellm.compat import is_starting_process
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices.choose import (
-    INT8,
-    choose_device,
-    choose_dtype,
-    enter_process,
-)
+from spacy_padellm.lm.devices.choose import choose_device, enter_process
 from spacy_padellm.lm.files.bundled import BUNDLED
 from spacy_padellm.lm.files.hub import fetch_optional_file
 from spacy_padellm.lm.files.model_files import read_model_files
@@ -153,19 +148,14 @@ class ModelHandle:
             enter_process(self._state.lm.device)
         else:
             # looking for a GPU takes longer than a small model needs for a text
-            device = choose_device(self.source.device)
-            enter_process(device)
+            enter_process(choose_device(self.source.device))
             self._find()
             check_model_unchanged(self.source.name, self._state)
             self._state.lm = load_shared(
                 self.source.name,
+                self.source.placement(),
                 revision=self.source.revision,
-                dtype=choose_dtype(self.source.dtype, device),
-                int8=self.source.dtype == INT8,
-                device=device,
                 trust_remote_code=self.source.trust_remote_code,
-                quantization=self.source.quantization,
-                device_map=self.source.device_map,
             )
         return self._state.lm
 
@@ -223,9 +213,6 @@ class ModelHandle:
         self._state = InMemory(lm, self._state.settings, trains=True)
         return lm
 
-    def _dtype(self) -> torch.dtype:
-        return choose_dtype(self.source.dtype, choose_device(self.source.device))
-
     # Saving
 
     def check_save_place(self, folder: Path) -> None:
@@ -271,7 +258,8 @@ class ModelHandle:
                 write_tokenizer(folder, tokenizer_of(self.source, state), settings)
                 return
         lm = self.lm()
-        dtype = self._dtype() if lm.dtype == torch.float32 else lm.dtype
+        whole = lm.dtype == torch.float32
+        dtype = self.source.placement().dtype if whole else lm.dtype
         write_model_folder(folder, lm, settings, dtype=dtype)
 
     def _quantizes(self, source: Path) -> bool:

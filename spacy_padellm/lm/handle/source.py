@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spacy_padellm.lm.devices.device_map import DeviceMap
+from spacy_padellm.lm.devices.placement import Placement, choose_placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +34,15 @@ class ModelSource:
     lora: Mapping[str, Any] | None = None
     quantization: Mapping[str, Any] | None = None
     device_map: DeviceMap | None = None
+
+    def placement(self) -> Placement:
+        """Choose how the weights are loaded for predictions.
+
+        RAISES (ValueError): If the device or the dtype is unknown, or not available.
+        """
+        return choose_placement(
+            self.device,
+            self.dtype,
+            quantization=self.quantization,
+            device_map=self.device_map,
+        )

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices.choose import INT8, choose_device, choose_dtype
 from spacy_padellm.lm.files.bundled import BUNDLED
 from spacy_padellm.lm.files.model_files import write_model_files
 from spacy_padellm.lm.handle.source import ModelSource
 from spacy_padellm.lm.handle.stamp import Stamp, stamp_of
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import load_model, load_tokenizer
+from spacy_padellm.lm.loading import load_placed, load_tokenizer
 from spacy_padellm.lm.model_names import find_model
 from spacy_padellm.lm.task.config import TaskSettings, read_settings
 
@@ -169,14 +168,7 @@ def state_of_files(
         if not weights:
             tokenizer = load_tokenizer(str(folder), trust_remote_code=code)
             return ByName(tokenizer=tokenizer, settings=settings)
-        device = choose_device(source.device)
-        lm = load_model(
-            str(folder),
-            dtype=choose_dtype(source.dtype, device),
-            device=device,
-            trust_remote_code=code,
-            quantization=source.quantization,
-            device_map=source.device_map,
-        )
-        lm.pack_weights(int8=source.dtype == INT8)
+        placement = source.placement()
+        lm = load_placed(str(folder), placement, revision=None, trust_remote_code=code)
+        lm.pack_weights(int8=placement.int8)
         return InMemory(lm, settings)

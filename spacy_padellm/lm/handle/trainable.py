@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices.choose import choose_device, choose_dtype, fast_bf16
+from spacy_padellm.lm.devices.choose import fast_bf16
+from spacy_padellm.lm.devices.placement import Placement
 from spacy_padellm.lm.handle.source import ModelSource
 from spacy_padellm.lm.handle.state import ByName, check_model_unchanged, is_unchanged
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.loading import load_model
+from spacy_padellm.lm.loading import load_placed
 from spacy_padellm.lm.lora import with_lora
 from spacy_padellm.lm.model_names import absolute_name
 from spacy_padellm.lm.quantization.compute import is_quantized
@@ -34,13 +36,11 @@ def load_unshared(source: ModelSource, state: ByName) -> LanguageModel:
         return lm
     check_model_unchanged(source.name, state)
     state.lm = None  # or there would be two in memory
-    return load_model(
+    return load_placed(
         source.name,
+        _training_placement(source),
         revision=source.revision,
-        dtype=_training_dtype(source),
-        device=choose_device(source.device),
         trust_remote_code=source.trust_remote_code,
-        quantization=source.quantization,
     )
 
 
@@ -84,7 +84,7 @@ def place_for_training(lm: LanguageModel, source: ModelSource) -> None:
     """
     if is_quantized(lm.model):
         return
-    device = choose_device(source.device)
+    placement = _training_placement(source)
     # buffers keep their dtype, as when a model is loaded: rounded frequencies of rotary
     # embeddings give wrong angles, the more so the longer a text is
     buffers = [
@@ -92,13 +92,13 @@ def place_for_training(lm: LanguageModel, source: ModelSource) -> None:
         for module in lm.model.modules()
         for name, buffer in module.named_buffers(recurse=False)
     ]
-    lm.model.to(device=device, dtype=_training_dtype(source))
+    lm.model.to(device=placement.device, dtype=placement.dtype)
     for module, name, buffer in buffers:
-        setattr(module, name, buffer.to(device))
+        setattr(module, name, buffer.to(placement.device))
 
 
-def _training_dtype(source: ModelSource) -> torch.dtype:
-    device = choose_device(source.device)
+def _training_placement(source: ModelSource) -> Placement:
+    placement = source.placement()
     # float16 gradients would underflow
-    fast = choose_dtype(source.dtype, device) == torch.bfloat16 and fast_bf16(device)
-    return torch.bfloat16 if fast else torch.float32
+    fast = placement.dtype == torch.bfloat16 and fast_bf16(placement.device)
+    return replace(placement, dtype=torch.bfloat16 if fast else torch.float32)

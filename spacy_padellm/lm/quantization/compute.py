@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers.quantizers.auto import (
     AUTO_QUANTIZATION_CONFIG_MAPPING,
     AutoQuantizationConfig,
@@ -22,6 +21,7 @@ from transformers.quantizers.auto import (
 from transformers.utils.quantization_config import BitsAndBytesConfig
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.devices.placement import Placement
 from spacy_padellm.lm.trust.code import check_patterns, named_code
 
 BITSANDBYTES = "bitsandbytes"
@@ -77,20 +77,13 @@ def check_packages(settings: Mapping[str, Any] | None) -> None:
         raise ValueError(Errors.P704.format(missing=" and ".join(missing)))
 
 
-def loading_options(
-    config: Any,
-    settings: Mapping[str, Any] | None,
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> dict[str, Any]:
+def loading_options(config: Any, placement: Placement) -> dict[str, Any]:
     """Get the arguments of `from_pretrained` for a model with quantized weights.
 
     config (transformers.PretrainedConfig): The model's config. If its weights are
         stored quantized, it is given the settings that are missing there.
-    settings (Mapping[str, Any] | None): The setting `quantization_config`.
-    dtype (torch.dtype): The dtype of the computation, unless the settings have one.
-    device (torch.device): The model's device: the weights go there one by one.
+    placement (Placement): How the weights are loaded. They go to its device one by one;
+        its dtype is that of the computation, unless `quantization` has one.
     RETURNS (dict[str, Any]): Empty if the weights are not quantized.
     RAISES (ValueError): If the settings contradict the stored weights, or a package is
         missing.
@@ -100,19 +93,19 @@ def loading_options(
         stored = None
     elif _method(stored) not in _methods():
         return {}  # transformers logs that it takes the weights for plain ones
-    if stored is None and settings is None:
+    if stored is None and placement.quantization is None:
         return {}
-    chosen: dict[str, Any] = dict(settings or {})
+    chosen: dict[str, Any] = dict(placement.quantization or {})
     if stored is not None:
         _check_agrees(config, stored, chosen)
     merged = {**(stored or {}), **chosen}
     check_packages(merged)
     if _method(merged) == BITSANDBYTES:
-        name = str(dtype).removeprefix("torch.")
+        name = str(placement.dtype).removeprefix("torch.")
         merged[_COMPUTE_DTYPE] = chosen.get(_COMPUTE_DTYPE) or name
         _hide_casts()
     # a device without its name would be spread over all of them
-    options: dict[str, Any] = {"device_map": {"": str(device)}}
+    options: dict[str, Any] = {"device_map": {"": str(placement.device)}}
     if stored is not None:
         config.quantization_config = merged
     else:
@@ -140,15 +133,15 @@ def is_stored_quantized(folder: Path) -> bool:
     return isinstance(config, dict) and bool(config.get("quantization_config"))
 
 
-def on_its_device(model: Any, device: torch.device | None) -> Any:
-    """Move a model that was loaded to a device; a quantized one is there already.
+def on_its_device(model: Any, placement: Placement) -> Any:
+    """Move a model that was loaded to its device; quantized or split, it is there.
 
     model (transformers.PreTrainedModel): The model.
-    device (torch.device | None): The device; None leaves the weights where they are.
+    placement (Placement): How its weights are loaded.
     RETURNS (transformers.PreTrainedModel): The model.
     """
     if not is_quantized(model):
-        return model if device is None else model.to(device)
+        return model if placement.device_map else model.to(placement.device)
     for module in model.modules():
         # bitsandbytes changes 4-bit weights for CPUs with AVX-512 at their first use:
         # then they have no gradient, are saved with errors, and some widths fail

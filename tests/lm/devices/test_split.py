@@ -16,6 +16,8 @@ from pretended_gpu import MEMORY, PretendedGPUs
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
+from spacy_padellm.lm.devices.device_map import DeviceMap
+from spacy_padellm.lm.devices.placement import Placement
 from spacy_padellm.lm.handle.shared import load_shared
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
@@ -127,19 +129,17 @@ def test_split_model_is_shared_by_maps_that_write_devices_in_other_ways(
     gpus: PretendedGPUs, make_folder: MakeFolder
 ) -> None:
     name = make_folder(make_lm("llama"))
-    options: dict[str, Any] = {
-        "revision": None,
-        "dtype": torch.float32,
-        "device": torch.device("cuda"),
-        "trust_remote_code": False,
-    }
+
+    def shared(device_map: DeviceMap) -> LanguageModel:
+        placement = Placement(
+            torch.device("cuda"), torch.float32, device_map=device_map
+        )
+        return load_shared(name, placement, revision=None, trust_remote_code=False)
+
     numbers = {"model": 0, "lm_head": 1}
-    names = MappingProxyType({"lm_head": "cuda:1", "model": "cuda:0"})
-    first = load_shared(name, device_map=numbers, **options)
-    assert load_shared(name, device_map=names, **options) is first
-    assert (
-        load_shared(name, device_map={**numbers, "lm_head": 0}, **options).shares == {}
-    )
+    first = shared(numbers)
+    assert shared(MappingProxyType({"lm_head": "cuda:1", "model": "cuda:0"})) is first
+    assert shared({**numbers, "lm_head": 0}).shares == {}
 
 
 def test_split_model_has_no_hooks_of_accelerate(

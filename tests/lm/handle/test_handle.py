@@ -31,7 +31,7 @@ from spacy_padellm.lm.handle.handle import ModelHandle
 from spacy_padellm.lm.handle.source import ModelSource
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.layers.onednn import unpack
-from spacy_padellm.lm.loading import load_model
+from spacy_padellm.lm.loading import load_placed
 from spacy_padellm.lm.saving.folder import _cast
 from spacy_padellm.lm.task.config import TaskSettings, read_settings
 from spacy_padellm.prompt.template import PRESETS
@@ -296,9 +296,9 @@ def test_handle_trained_model_is_not_in_memory_twice(
     def load_own(*args: Any, **kwargs: Any) -> LanguageModel:
         gc.collect()
         alive.append(shared())
-        return load_model(*args, **kwargs)
+        return load_placed(*args, **kwargs)
 
-    monkeypatch.setattr(trainable, "load_model", load_own)
+    monkeypatch.setattr(trainable, "load_placed", load_own)
     handle.trainable([])
     assert alive == [None]
 

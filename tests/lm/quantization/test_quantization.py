@@ -20,6 +20,7 @@ from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.replicas import make_replicas
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
+from spacy_padellm.lm.devices.placement import Placement
 from spacy_padellm.lm.handle.shared import load_shared
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
@@ -353,13 +354,10 @@ def test_quantization_copies_of_functions_are_refused() -> None:
 @pytest.mark.usefixtures("bitsandbytes")
 def test_quantization_is_shared_by_equal_settings(folder: Path) -> None:
     def shared(settings: dict[str, Any] | None) -> LanguageModel:
+        cpu = torch.device("cpu")
+        placement = Placement(cpu, torch.float32, quantization=settings)
         return load_shared(
-            str(folder),
-            revision=None,
-            dtype=torch.float32,
-            device=torch.device("cpu"),
-            trust_remote_code=False,
-            quantization=settings,
+            str(folder), placement, revision=None, trust_remote_code=False
         )
 
     first, plain, other = shared(NF4), shared(None), shared(NESTED)
@@ -412,12 +410,9 @@ def test_quantization_config_of_an_unknown_method_is_left_to_transformers(
 
 def test_quantization_loads_to_one_device(folder: Path) -> None:
     config = AutoConfig.from_pretrained(folder)
-    options = compute.loading_options(
-        config,
-        {"quant_method": "quanto", "weights": "int8"},
-        dtype=torch.bfloat16,
-        device=torch.device("cuda:1"),
-    )
+    settings = {"quant_method": "quanto", "weights": "int8"}
+    placement = Placement(torch.device("cuda:1"), torch.bfloat16, quantization=settings)
+    options = compute.loading_options(config, placement)
     assert options["device_map"] == {"": "cuda:1"}
 
 
