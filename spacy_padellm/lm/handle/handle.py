@@ -13,21 +13,18 @@ import torch
 
 from spacy_padellm.compat import is_starting_process
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.devices.choose import choose_device, enter_process
-from spacy_padellm.lm.files.bundled import BUNDLED
+from spacy_padellm.lm.devices.choose import enter_process
 from spacy_padellm.lm.files.hub import fetch_optional_file
 from spacy_padellm.lm.files.model_files import read_model_files
-from spacy_padellm.lm.handle.shared import load_shared
+from spacy_padellm.lm.handle.location import Elsewhere, LocalFiles, Package
 from spacy_padellm.lm.handle.source import ModelSource
 from spacy_padellm.lm.handle.state import (
     ByName,
     InMemory,
-    check_model_unchanged,
     find_state,
-    is_unchanged,
+    shared_lm,
     state_of_files,
     tokenizer_of,
-    unchanged_folder,
 )
 from spacy_padellm.lm.handle.trainable import (
     load_unshared,
@@ -69,16 +66,21 @@ class ModelHandle:
         """
         self.source = source
         self.needs_weights = True
-        self._state: ByName | InMemory = ByName()
+        self._state: ByName | InMemory = ByName(Elsewhere())
         self._hub_settings: TaskSettings | None = None  # set by `hub_settings`
         self._client_tokens: PromptTokens | None = None
         self._find()
 
     def _find(self) -> None:
-        """Find the model on this machine, if that was not done yet."""
-        state = self._state
-        if isinstance(state, ByName) and not state.is_complete and state.stamp is None:
+        """Find the model on this machine, if it was not found or loaded yet."""
+        if self._is_elsewhere and not self._state.is_complete:
             self.source, self._state = find_state(self.source)
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether the model's files, if there are any, were not found here."""
+        state = self._state
+        return isinstance(state, ByName) and isinstance(state.location, Elsewhere)
 
     @property
     def empty(self) -> bool:
@@ -103,9 +105,10 @@ class ModelHandle:
     @property
     def bundled(self) -> str | None:
         """The name of the bundled model that is in use, if it is one."""
-        state, name = self._state, self.source.name
-        is_own = isinstance(state, InMemory) or state.tokenizer is not None
-        return name if name in BUNDLED and not is_own else None
+        match self._state:
+            case ByName(location=Package()):
+                return self.source.name
+        return None
 
     def hub_settings(self) -> TaskSettings | None:
         """Get the model's settings, from the hub if they are there.
@@ -113,14 +116,13 @@ class ModelHandle:
         RAISES (ValueError): If the hub has no such model, or cannot be reached.
         """
         self._find()
-        state, name = self._state, self.source.name
-        if isinstance(state, InMemory) or state.tokenizer is not None or name is None:
+        if self.source.name is None or not self._is_elsewhere:
             return self.settings
-        if state.stamp is not None or isinstance(find_model(name), Path):
-            return self.settings
-        path = fetch_optional_file(name, FILE_NAME, revision=self.source.revision)
-        self._hub_settings = read_settings(path.parent) if path else None
-        return self._hub_settings
+        found = find_model(self.source.name)
+        if isinstance(found, str):
+            path = fetch_optional_file(found, FILE_NAME, revision=self.source.revision)
+            self._hub_settings = read_settings(path.parent) if path else None
+        return self.settings
 
     def check(self) -> None:
         """Check that there is a model.
@@ -139,25 +141,11 @@ class ModelHandle:
 
         RAISES (ValueError): If it cannot be loaded.
         """
+        self._find()
         if isinstance(self._state, InMemory):
             enter_process(self._state.lm.device)
             return self._state.lm
-        if self.source.name is None:
-            raise ValueError(Errors.P130)
-        if self._state.lm is not None:
-            enter_process(self._state.lm.device)
-        else:
-            # looking for a GPU takes longer than a small model needs for a text
-            enter_process(choose_device(self.source.device))
-            self._find()
-            check_model_unchanged(self.source.name, self._state)
-            self._state.lm = load_shared(
-                self.source.name,
-                self.source.placement(),
-                revision=self.source.revision,
-                trust_remote_code=self.source.trust_remote_code,
-            )
-        return self._state.lm
+        return shared_lm(self.source, self._state)
 
     def client_tokens(self, prompt: Prompt) -> PromptTokens:
         """Get the token ids of a prompt without loading the model's weights.
@@ -242,7 +230,7 @@ class ModelHandle:
         self._find()
         state = self._state
         if isinstance(state, ByName):
-            source = unchanged_folder(self.source.name, state)
+            source = state.location.folder()
             if source is not None and not (weights and self._quantizes(source)):
                 copy_model_folder(
                     source,
@@ -335,9 +323,9 @@ class ModelHandle:
         """
         state = self._state
         if isinstance(state, ByName):
-            if state.stamp is None:
+            if not isinstance(state.location, LocalFiles):
                 state = replace(state, lm=None)
-            elif is_starting_process() and is_unchanged(self.source.name, state):
+            elif is_starting_process() and state.location.is_unchanged():
                 state = replace(state, lm=None, tokenizer=None)
             else:
                 self._hold(weights=self.needs_weights)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.device_map import DeviceMap
 from spacy_padellm.lm.devices.placement import Placement, choose_placement
 
@@ -34,6 +35,15 @@ class ModelSource:
     lora: Mapping[str, Any] | None = None
     quantization: Mapping[str, Any] | None = None
     device_map: DeviceMap | None = None
+
+    def needed_name(self) -> str:
+        """The name, where a model must have one.
+
+        RAISES (ValueError): If it has none, as it is still to be made from scratch.
+        """
+        if self.name is None:
+            raise ValueError(Errors.P130)
+        return self.name
 
     def placement(self) -> Placement:
         """Choose how the weights are loaded for predictions.

@@ -9,14 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spacy_padellm.errors import Errors
-from spacy_padellm.lm.files.bundled import BUNDLED
+from spacy_padellm.lm.devices.choose import choose_device, enter_process
 from spacy_padellm.lm.files.model_files import write_model_files
+from spacy_padellm.lm.handle.location import (
+    Bytes,
+    Elsewhere,
+    LocalFiles,
+    Location,
+    locate,
+)
+from spacy_padellm.lm.handle.shared import load_shared
 from spacy_padellm.lm.handle.source import ModelSource
-from spacy_padellm.lm.handle.stamp import Stamp, stamp_of
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_placed, load_tokenizer
-from spacy_padellm.lm.model_names import find_model
 from spacy_padellm.lm.task.config import TaskSettings, read_settings
 
 
@@ -24,17 +29,16 @@ from spacy_padellm.lm.task.config import TaskSettings, read_settings
 class ByName:
     """A model found by its name. Once loaded, it is held, and shared with other pipes.
 
-    lm (LanguageModel | None): The model, once it is loaded.
-    tokenizer (Any): The tokenizer, once it was loaded without the weights.
+    location (Location): Where its files are.
     settings (TaskSettings | None): The settings in its folder.
-    stamp (Stamp | None): The state of its files on this machine when it was found. None
-        for a model that is bundled, on the hub, or not found yet.
+    lm (LanguageModel | None): The model, once it is loaded.
+    tokenizer (Any): The tokenizer, if it was loaded without the weights and is kept.
     """
 
+    location: Location
+    settings: TaskSettings | None = None
     lm: LanguageModel | None = None
     tokenizer: Any = None
-    settings: TaskSettings | None = None
-    stamp: Stamp | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -64,63 +68,40 @@ class InMemory:
 def find_state(source: ModelSource) -> tuple[ModelSource, ByName]:
     """Find a model on this machine, without loading its weights.
 
-    source (ModelSource): Its name, in any working directory.
+    source (ModelSource): Its name, in the working directory of now.
     RETURNS (tuple[ModelSource, ByName]): The source, whose name holds in any other
-        working directory too, and the model's settings and stamp, if it was found.
+        working directory too, and what is known of the model.
     RAISES (ValueError): If its settings cannot be read.
     """
-    name = source.name
-    try:
-        found = find_model(name) if name else ""
-    except ValueError:
-        # reported at first use, as a saved pipe may still bring its folder
-        return source, ByName()
-    if not isinstance(found, Path):
-        return source, ByName()
-    settings = read_settings(found)
-    if name in BUNDLED:
-        return source, ByName(settings=settings)
-    path = found.resolve()
-    stamp = stamp_of(path, settings=False)
-    return replace(source, name=str(path)), ByName(settings=settings, stamp=stamp)
+    location = locate(source.name)
+    if isinstance(location, Elsewhere):
+        return source, ByName(location)
+    if isinstance(location, LocalFiles):
+        source = replace(source, name=str(location.path))
+    return source, ByName(location, read_settings(location.path))
 
 
-def is_unchanged(name: str | None, state: ByName) -> bool:
-    """Whether the model's files are those that were found.
+def shared_lm(source: ModelSource, state: ByName) -> LanguageModel:
+    """Get the model for predictions, which other pipes use as well.
 
-    name (str | None): The name that `find_state` returned.
-    state (ByName): What it returned with it, with a stamp.
+    source (ModelSource): The model.
+    state (ByName): What is known of it; keeps the model.
+    RAISES (ValueError): If it cannot be loaded.
     """
-    try:
-        return stamp_of(Path(name or ""), settings=False) == state.stamp
-    except OSError:
-        return False
-
-
-def check_model_unchanged(name: str | None, state: ByName) -> None:
-    """Check that the files to load are those that were found.
-
-    name, state: See `is_unchanged`. Models without a stamp are not checked.
-    RAISES (ValueError): If they were changed or deleted.
-    """
-    if state.stamp is not None and not is_unchanged(name, state):
-        raise ValueError(Errors.P242.format(path=name))
-
-
-def unchanged_folder(name: str | None, state: ByName) -> Path | None:
-    """The model's folder on this machine, if it is as it was when it was found.
-
-    name (str | None): The name that `find_state` returned.
-    state (ByName): What it returned with it.
-    """
-    if state.stamp is not None:
-        source = Path(name or "") if is_unchanged(name, state) else None
-    elif state.tokenizer is not None or name is None:
-        return None  # it came from bytes
-    else:
-        found = find_model(name)
-        source = found if isinstance(found, Path) else None
-    return source if source is not None and source.is_dir() else None
+    if state.lm is not None:
+        enter_process(state.lm.device)
+        return state.lm
+    name = source.needed_name()
+    # looking for a GPU takes longer than a small model needs for a text
+    enter_process(choose_device(source.device))
+    state.location.check_unchanged()
+    state.lm = load_shared(
+        name,
+        source.placement(),
+        revision=source.revision,
+        trust_remote_code=source.trust_remote_code,
+    )
+    return state.lm
 
 
 def tokenizer_of(source: ModelSource, state: ByName) -> Any:
@@ -133,18 +114,15 @@ def tokenizer_of(source: ModelSource, state: ByName) -> Any:
     """
     if state.tokenizer is not None:
         return state.tokenizer
-    if source.name is None:
-        raise ValueError(Errors.P130)
+    name = source.needed_name()
     if state.lm is not None:
         # the other pipes of the model may be using its own
         return copy.deepcopy(state.lm.tokenizer)
-    check_model_unchanged(source.name, state)
+    state.location.check_unchanged()
     tokenizer = load_tokenizer(
-        source.name,
-        revision=source.revision,
-        trust_remote_code=source.trust_remote_code,
+        name, revision=source.revision, trust_remote_code=source.trust_remote_code
     )
-    if state.stamp is not None:
+    if isinstance(state.location, LocalFiles):
         state.tokenizer = tokenizer
     return tokenizer
 
@@ -167,7 +145,7 @@ def state_of_files(
         code = source.trust_remote_code
         if not weights:
             tokenizer = load_tokenizer(str(folder), trust_remote_code=code)
-            return ByName(tokenizer=tokenizer, settings=settings)
+            return ByName(Bytes(), settings, tokenizer=tokenizer)
         placement = source.placement()
         lm = load_placed(str(folder), placement, revision=None, trust_remote_code=code)
         lm.pack_weights(int8=placement.int8)

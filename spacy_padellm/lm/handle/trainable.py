@@ -12,7 +12,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.choose import fast_bf16
 from spacy_padellm.lm.devices.placement import Placement
 from spacy_padellm.lm.handle.source import ModelSource
-from spacy_padellm.lm.handle.state import ByName, check_model_unchanged, is_unchanged
+from spacy_padellm.lm.handle.state import ByName
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_placed
 from spacy_padellm.lm.lora import with_lora
@@ -27,17 +27,15 @@ def load_unshared(source: ModelSource, state: ByName) -> LanguageModel:
     state (ByName): What is known of it; a shared model in it is released.
     RAISES (ValueError): If it cannot be loaded.
     """
-    if source.name is None:
-        raise ValueError(Errors.P130)
-    unchanged = state.stamp is None or is_unchanged(source.name, state)
-    if state.lm is not None and not unchanged:
+    name = source.needed_name()
+    if state.lm is not None and not state.location.is_unchanged():
         lm = copy.deepcopy(state.lm)
         lm.unpack_weights()
         return lm
-    check_model_unchanged(source.name, state)
+    state.location.check_unchanged()
     state.lm = None  # or there would be two in memory
     return load_placed(
-        source.name,
+        name,
         _training_placement(source),
         revision=source.revision,
         trust_remote_code=source.trust_remote_code,
