@@ -24,6 +24,7 @@ from spacy_padellm.lm.attention.packed import AttentionBlock, PackedAttention
 from spacy_padellm.lm.devices.choose import on_device
 from spacy_padellm.lm.devices.upload import send, upload
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.vocabulary import project
 from spacy_padellm.locks import make_lock
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.masks import additive_mask
@@ -118,7 +119,8 @@ class GraphRunner:
                 self._cache.reserve(1, shape.slots + 1)
             self._fill(shape, packed, logit_positions)
             logits, hidden = self._run(shape)()
-            return logits[: len(logit_positions)], self._lm.project(hidden, *tagged)
+            tag_logits = project(self._lm.model, hidden, *tagged)
+            return logits[: len(logit_positions)], tag_logits
 
     def clear(self) -> None:
         """Clear the cache of earlier texts."""

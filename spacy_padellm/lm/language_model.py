@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,9 @@ from spacy_padellm.lm.attention.padded import PaddedAttention, training_attentio
 from spacy_padellm.lm.attention.split import TreeAttention, tree_attention
 from spacy_padellm.lm.devices.split import weight_shares
 from spacy_padellm.lm.devices.upload import send, upload
-from spacy_padellm.lm.layers.buckets import bucket, fill_bucket
+from spacy_padellm.lm.layers.buckets import Numbers, bucket, fill_bucket
 from spacy_padellm.lm.layers.fused import (
+    Attend,
     Layers,
     read_int8_layers,
     read_layers,
@@ -40,6 +41,19 @@ from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.masks import additive_mask
 from spacy_padellm.tree.packing import PackedBatch
 from spacy_padellm.tree.token_tree import TreeBatch
+
+
+class _Wanted(NamedTuple):
+    """Which outputs of a pass are computed: int64, on the `output_device`.
+
+    logits (torch.Tensor): The tokens whose next-token logits are computed.
+    tags (torch.Tensor): The tokens at which only the logits of `tag_ids` are computed.
+    tag_ids (torch.Tensor): Token ids.
+    """
+
+    logits: torch.Tensor
+    tags: torch.Tensor
+    tag_ids: torch.Tensor
 
 
 class LanguageModel:
@@ -240,14 +254,8 @@ class LanguageModel:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary) and
             (tag_positions, tag_ids), in the model's dtype.
         """
-        ids, positions, logits_at, tags_at, names = upload(
-            [
-                batch.ids,
-                batch.positions,
-                *map(self._fill, (logit_positions, tag_positions)),
-                tag_ids,
-            ],
-            self.device,
+        (ids, positions), wanted = self._upload(
+            [batch.ids, batch.positions], logit_positions, tag_positions, tag_ids
         )
         visible = send(torch.from_numpy(batch.visible), self.device)
         mask = additive_mask(visible, self.dtype)[:, None]
@@ -256,10 +264,10 @@ class LanguageModel:
                 ids,
                 positions,
                 mask,
-                logits_at,
+                wanted.logits,
                 causal=not np.triu(batch.visible, 1).any(),
             )
-            tag_logits = self.project(hidden, tags_at, names)
+            tag_logits = project(self.model, hidden, wanted.tags, wanted.tag_ids)
         return logits[: len(logit_positions)], tag_logits[: len(tag_positions)]
 
     def _padded_forward(
@@ -271,25 +279,19 @@ class LanguageModel:
         *,
         causal: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the model over padded trees: see `forward` and `training_attention`."""
+        """Run the model over padded trees: see `_forward` and `training_attention`."""
         if self.layers is not None and not self.model.is_gradient_checkpointing:
             tokens = ids.numel()
             extra = bucket(tokens) - tokens if self._compiles else 0
             flat_ids, flat_positions = (
                 F.pad(part.flatten(), (0, extra)) for part in (ids, positions)
             )
-            hidden = self.layers(flat_ids, flat_positions, PaddedAttention(mask))
-            return self._head_logits(hidden, logit_positions), hidden
+            attention = PaddedAttention(mask)
+            return self._run_layers(
+                self.layers, flat_ids, flat_positions, attention, logit_positions
+            )
         with training_attention(self.model, ids.shape[1], causal=causal):
-            return self.forward(ids, positions, mask, logit_positions)
-
-    def _head_logits(
-        self, hidden: torch.Tensor, logit_positions: torch.Tensor
-    ) -> torch.Tensor:
-        logits: torch.Tensor = self.model.get_output_embeddings()(
-            hidden[logit_positions]
-        )
-        return logits
+            return self._forward(ids, positions, mask, logit_positions)
 
     def sequence_logits(
         self, batch: TreeBatch, logit_positions: Sequence[int] | torch.Tensor
@@ -305,8 +307,10 @@ class LanguageModel:
         # padding has depth 0, like the first token of a path
         real = torch.from_numpy(batch.positions > 0).to(self.device)
         real[:, 0] = True
+        ids, logits_at = upload([batch.ids, logit_positions], self.device)
+        logits_at = logits_at.to(self.output_device)
         with self.lock:
-            return self.forward(batch.ids, None, real.long(), logit_positions)[0]
+            return self._forward(ids, None, real.long(), logits_at)[0]
 
     def packed_logits(
         self,
@@ -331,19 +335,15 @@ class LanguageModel:
             (tag_positions, tag_ids), in the model's dtype.
         """
         cache.reserve(*packed.used, kept=packed.kept)
-        ids, positions, logits_at, tags_at, slots, names = upload(
+        (ids, positions, slots), wanted = self._upload(
             [
-                *map(
-                    self._fill,
-                    (packed.ids, packed.positions, logit_positions, tag_positions),
-                ),
+                self._bucketed(packed.ids),
+                self._bucketed(packed.positions),
                 cache.slot_mapping(packed.rows, packed.slots),
-                tag_ids,
             ],
-            self.device,
-        )
-        logits_at, tags_at, names = (
-            part.to(self.output_device) for part in (logits_at, tags_at, names)
+            logit_positions,
+            tag_positions,
+            tag_ids,
         )
         attention = tree_attention(
             packed,
@@ -357,8 +357,10 @@ class LanguageModel:
         with self.lock:
             # texts may be decoded while the model is trained
             self.set_training(False)
-            logits, hidden = self.packed_forward(ids, positions, attention, logits_at)
-            tag_logits = self.project(hidden, tags_at, names)
+            logits, hidden = self.packed_forward(
+                ids, positions, attention, wanted.logits
+            )
+            tag_logits = project(self.model, hidden, wanted.tags, wanted.tag_ids)
         return logits[: len(logit_positions)], tag_logits[: len(tag_positions)]
 
     def packed_forward(
@@ -378,20 +380,37 @@ class LanguageModel:
             vocabulary), and the last hidden states of all tokens (tokens, size).
         """
         if self.layers is not None:
-            hidden = self.layers(ids, positions, attention).to(self.output_device)
-            if not len(logit_positions):  # the pass of a text's tags
-                return hidden.new_empty(0, len(self._embeddings)), hidden
-            return self._head_logits(hidden, logit_positions), hidden
+            return self._run_layers(
+                self.layers, ids, positions, attention, logit_positions
+            )
         # a mask of the smallest size: `attend` uses its own masks
         mask = torch.zeros(1, 1, 1, 1, dtype=self.dtype, device=self.device)
         with used_by(self.model.config, attention):
-            return self.forward(ids[None], positions[None], mask, logit_positions)
+            return self._forward(ids[None], positions[None], mask, logit_positions)
 
-    def fill(self, cache: Any, **inputs: Any) -> None:
+    def _run_layers(
+        self,
+        layers: Layers,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        attention: Attend,
+        logit_positions: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run `layers`, and the vocabulary head where it is needed.
+
+        layers, ids, positions, attention: See `Layers`.
+        logit_positions, RETURNS: See `packed_forward`.
+        """
+        hidden = layers(ids, positions, attention).to(self.output_device)
+        if not len(logit_positions):  # the pass of a text's tags
+            return hidden.new_empty(0, len(self._embeddings)), hidden
+        return self.model.get_output_embeddings()(hidden[logit_positions]), hidden
+
+    def fill(self, cache: Any, **inputs: torch.Tensor) -> None:
         """Run a forward pass only to fill a KV cache.
 
         cache (transformers.Cache): Takes the keys and values.
-        inputs (Any): Arguments of the model's forward function.
+        inputs (torch.Tensor): Arguments of the model's forward function.
         """
         # project a single token; its logits are not used
         with self._head.at(torch.zeros(1, dtype=torch.long, device=self.output_device)):
@@ -403,38 +422,49 @@ class LanguageModel:
         compiles = self.dtype == torch.bfloat16 or self.int8
         return self.device.type == "cpu" and compiles
 
-    @property
-    def _fill(self) -> Callable[[Any], npt.NDArray[np.int64]]:
-        """Appends zeros up to a size that has compiled products already."""
-        return fill_bucket if self._compiles else np.asarray
+    def _bucketed(self, numbers: Numbers) -> npt.NDArray[np.int64]:
+        """Append zeros up to a size that has compiled products already."""
+        return fill_bucket(numbers) if self._compiles else np.asarray(numbers)
 
-    def _index(self, numbers: Any) -> torch.Tensor:
-        """Put numbers on the device; after a pass this would wait for the pass."""
-        return torch.as_tensor(numbers, dtype=torch.long, device=self.device)
+    def _upload(
+        self,
+        inputs: Sequence[npt.NDArray[np.int64]],
+        logit_positions: Numbers,
+        tag_positions: Sequence[int],
+        tag_ids: Sequence[int],
+    ) -> tuple[list[torch.Tensor], _Wanted]:
+        """Copy the numbers of a pass to the model's device, in one transfer before it.
 
-    def project(
-        self, hidden: torch.Tensor, tag_positions: torch.Tensor, tag_ids: torch.Tensor
-    ) -> torch.Tensor:
-        """See `vocabulary.project`."""
-        return project(self.model, hidden, tag_positions, tag_ids)
+        inputs (Sequence[int64]): The numbers that the pass begins with.
+        logit_positions, tag_positions, tag_ids: See `logits`.
+        RETURNS (tuple[list[torch.Tensor], _Wanted]): The inputs, and what is computed.
+        """
+        at = self._bucketed(logit_positions), self._bucketed(tag_positions)
+        sent = upload([*inputs, *at, tag_ids], self.device)
+        wanted = [part.to(self.output_device) for part in sent[len(inputs) :]]
+        return sent[: len(inputs)], _Wanted(*wanted)
 
-    def forward(
-        self, ids: Any, positions: Any, mask: torch.Tensor, logit_positions: Any
+    def _forward(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor | None,
+        mask: torch.Tensor,
+        logit_positions: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Call the model's forward function. The caller must hold `lock`.
 
-        ids (Any): Token ids (rows, width).
-        positions (Any): Position ids (rows, width); None leaves them to the model.
+        ids (int64): Token ids (rows, width).
+        positions (int64): Position ids (rows, width); None leaves them to the model.
         mask (torch.Tensor): The model's attention mask.
-        logit_positions (Any): The positions whose next-token logits are computed, each
-            as row * width + slot.
+        logit_positions (int64): The positions whose next-token logits are computed,
+            each as row * width + slot, on the `output_device`.
         RETURNS (tuple[torch.Tensor, torch.Tensor]): Logits (positions, vocabulary), and
             the last hidden states of all tokens (rows * width, size).
         """
-        inputs = {"input_ids": self._index(ids)}
+        inputs = {"input_ids": ids}
         if positions is not None:
-            inputs["position_ids"] = self._index(positions)
-        with self._head.at(self._index(logit_positions).to(self.output_device)):
+            inputs["position_ids"] = positions
+        with self._head.at(logit_positions):
             output = self.model(**inputs, attention_mask=mask, use_cache=False)
             logits: torch.Tensor = output.logits[0]
             return logits, self._head.hidden

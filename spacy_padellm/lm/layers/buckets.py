@@ -7,9 +7,13 @@ as long as the product, and each pass would have a size of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
+
+Numbers: TypeAlias = Sequence[int] | npt.NDArray[np.int64] | torch.Tensor
 
 
 def bucket(size: int) -> int:
@@ -18,12 +22,10 @@ def bucket(size: int) -> int:
     return -(-size // step) * step
 
 
-def fill_bucket(
-    numbers: Sequence[int] | npt.NDArray[np.int64],
-) -> npt.NDArray[np.int64]:
+def fill_bucket(numbers: Numbers) -> npt.NDArray[np.int64]:
     """Append zeros up to the next size; nothing is appended to an empty list.
 
-    numbers (int64, (count,)): The numbers.
+    numbers (int64, (count,)): The numbers, on the CPU.
     RETURNS (int64, (size,)): The numbers, and zeros.
     """
     count = len(numbers)
