@@ -101,6 +101,11 @@ class Errors:
         "folder (with config.json), a hub name such as 'owner/model', or a "
         "bundled model: 'bundled-en' or 'bundled-en-sm'."
     )
+    P985 = (
+        "The model {name} cannot be looked for: {error}. Give the path of a Hugging "
+        "Face model folder (with config.json) that can be read, a hub name such as "
+        "'owner/model', or a bundled model: 'bundled-en' or 'bundled-en-sm'."
+    )
     P114 = (
         "The model folder {path} has no {file}. Restore the file, or save the model "
         "again with save_pretrained or nlp.to_disk."

@@ -250,7 +250,8 @@ def _base_name(folder: Path, name: Any) -> str:
 
 
 def _is_adapter(name: str) -> bool:
-    with suppress(ValueError):  # of a name that no model has, as loading it will tell
+    # a name that no model has, or that is too long, as loading it will tell
+    with suppress(ValueError, OSError):
         return (expanded(name) / ADAPTER).exists()
     return False
 

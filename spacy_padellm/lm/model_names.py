@@ -11,6 +11,7 @@ from spacy_padellm.lm.files.hub import fetch_file
 from spacy_padellm.lm.lora import ADAPTER
 
 _SETTINGS = ("config.json", ADAPTER)
+_SHOWN = 200  # characters of a name in a message
 
 
 def find_model(name: str) -> Path | str:
@@ -19,15 +20,20 @@ def find_model(name: str) -> Path | str:
     name (str): The name.
     RETURNS (Path | str): A folder, a GGUF file, or the name.
     RAISES (ValueError): If the name can only be a folder, and the folder is missing, or
-        it is nearly that of a bundled model.
+        it is nearly that of a bundled model, or too long for a path, or in a folder
+        that this user may not look into.
     """
     if name in BUNDLED:
         return BUNDLED[name]
     if not name.strip():
         raise ValueError(Errors.P243.format(name=name, known=NAMES))
     path = expanded(name)
-    if path.is_dir() or (is_gguf(name) and path.is_file()):
-        return path
+    try:
+        if path.is_dir() or (is_gguf(name) and path.is_file()):
+            return path
+    except OSError as error:
+        message = Errors.P985.format(name=name[:_SHOWN], error=error.strerror)
+        raise ValueError(message) from error
     if (
         is_gguf(name)
         or path.is_absolute()
