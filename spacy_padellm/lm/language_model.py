@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -31,7 +30,7 @@ from spacy_padellm.lm.layers.fused import (
 )
 from spacy_padellm.lm.layers.onednn import can_pack, prepack, unpack
 from spacy_padellm.lm.quantization.compute import is_quantized
-from spacy_padellm.lm.quantization.copies import copied, dumps
+from spacy_padellm.lm.quantization.copies import copied, put_together, taken_apart
 from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
 from spacy_padellm.locks import make_lock
@@ -111,18 +110,18 @@ class LanguageModel:
             self._use_int8()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if is_quantized(self.model):
-            with self.lock:  # as in a copy
-                return _unpickled, (dumps(self.__getstate__()),)
-        return super().__reduce_ex__(protocol)
+        # a pass of another thread would be pickled, too; it leaves the weights alone
+        with self.lock:
+            return _put_together, taken_apart(self.__getstate__())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LanguageModel:
         with self.lock:  # a pass of another thread would be copied, too
             state = self.__getstate__()
-            if is_quantized(self.model):
-                return _unpickled(dumps(state))
             other = LanguageModel.__new__(LanguageModel)
-            other.__setstate__(copy.deepcopy(state, memo))
+            quantized = is_quantized(self.model)
+            other.__setstate__(
+                copied(state) if quantized else copy.deepcopy(state, memo)
+            )
         return other
 
     def copied(self, device: torch.device | None = None) -> LanguageModel:
@@ -470,8 +469,8 @@ class LanguageModel:
             return logits, self._head.hidden
 
 
-def _unpickled(state: bytes) -> LanguageModel:
-    """Make a quantized model from its pickled state."""
+def _put_together(pickled: bytes, parts: Sequence[Any]) -> LanguageModel:
+    """Make a model of its pickled state, and its tensors."""
     lm = LanguageModel.__new__(LanguageModel)
-    lm.__setstate__(pickle.loads(state))
+    lm.__setstate__(put_together(pickled, parts))
     return lm

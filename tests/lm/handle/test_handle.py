@@ -437,18 +437,21 @@ def decoding(lm: LanguageModel) -> Iterator[None]:
     thread.join()
 
 
-@pytest.mark.parametrize("way", ["handle", "trainable"])
+@pytest.mark.parametrize("way", ["handle", "pickle", "trainable"])
 def test_handle_copies_nothing_of_a_pass_of_another_thread(
     tmp_path: Path, way: str
 ) -> None:
     handle = opened(tmp_path / "model")
-    if way == "handle":
+    if way != "trainable":
         handle.trainable([])
     else:
         shutil.rmtree(tmp_path / "model")  # the model in memory is copied
     lm = handle.lm()
     with decoding(lm):
-        other = copy.deepcopy(handle) if way == "handle" else handle
+        if way == "pickle":
+            other = pickle.loads(pickle.dumps(handle))
+        else:
+            other = copy.deepcopy(handle) if way == "handle" else handle
         copied = other.trainable([])
     assert copied.model is not lm.model
     assert attention_name(copied.model.config) == "sdpa"
