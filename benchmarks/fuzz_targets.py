@@ -29,7 +29,7 @@ from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.decoding.server import answers, check
 from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.task.config import FILE_NAME, TaskSettings, read_settings
+from spacy_padellm.lm.task.config import SETTINGS_FILE, TaskSettings, read_settings
 from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.prompt.template import PRESETS
@@ -74,7 +74,7 @@ def read_settings_file(folder: Path, chance: random.Random) -> Attempt:
 
     def attempt() -> None:
         settings = mutated_json(chance.choice(valid), chance)
-        (folder / FILE_NAME).write_bytes(to_bytes(settings, chance))
+        (folder / SETTINGS_FILE).write_bytes(to_bytes(settings, chance))
         found = read_settings(folder)
         if found is not None and TaskSettings.from_json(found.to_json(), source="") != (
             found

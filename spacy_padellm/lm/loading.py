@@ -34,8 +34,8 @@ from spacy_padellm.lm.quantization.compute import (
     on_its_device,
 )
 from spacy_padellm.lm.quantization.copies import copied
-from spacy_padellm.lm.quantization.storage import FILE_NAME as QUANTIZED, read_quantized
-from spacy_padellm.lm.task.config import FILE_NAME, read_taught_tags
+from spacy_padellm.lm.quantization.storage import QUANTIZED_FILE, read_quantized
+from spacy_padellm.lm.task.config import SETTINGS_FILE, read_taught_tags
 from spacy_padellm.lm.task.tags import TaughtTags, drop_old_keys
 from spacy_padellm.lm.trust.code import check_code, check_settings_file
 from spacy_padellm.lm.trust.sizes import check_size, limited, size_limits
@@ -180,7 +180,7 @@ def _load_adapted(
 
 
 def _is_in_few_bits(source: Path | str) -> bool:
-    return isinstance(source, Path) and (source / QUANTIZED).is_file()
+    return isinstance(source, Path) and (source / QUANTIZED_FILE).is_file()
 
 
 def _read_weights(
@@ -243,10 +243,9 @@ def _loading() -> Iterator[None]:
 
 def _base_name(folder: Path, name: Any) -> str:
     """Check the name of an adapter's base model, which is not an adapter itself."""
-    named = isinstance(name, str) and name != ""
-    if not named or _is_adapter(name):
+    if not isinstance(name, str) or not name or _is_adapter(name):
         raise ValueError(Errors.P510.format(path=folder, name=name))
-    return str(name)
+    return name
 
 
 def _is_adapter(name: str) -> bool:
@@ -280,7 +279,8 @@ def _check_hub(name: str, revision: str | None) -> Path | None:
         path = fetch_optional_file(name, file, revision=revision)
         if path is not None:
             check_settings_file(path, folder=path.parent, on_hub=True)
-            adapter = path.parent if file == ADAPTER else None
+            if file == ADAPTER:
+                adapter = path.parent
     return adapter
 
 
@@ -288,7 +288,7 @@ def _read_taught_tags(source: Path | str, revision: str | None) -> TaughtTags | 
     """Read the tags of a model in a folder or on the hub."""
     if isinstance(source, str):
         folder = fetch_file(source, "config.json", revision=revision).parent
-        fetch_optional_file(source, FILE_NAME, revision=revision)
+        fetch_optional_file(source, SETTINGS_FILE, revision=revision)
         return read_taught_tags(folder)
     return read_taught_tags(source)
 

@@ -12,7 +12,7 @@ from spacy.language import Language
 
 from spacy_padellm.lm.handle.stamp import base_models
 from spacy_padellm.lm.model_names import find_model
-from spacy_padellm.lm.task.config import FILE_NAME
+from spacy_padellm.lm.task.config import SETTINGS_FILE
 from spacy_padellm.lm.trust.code import has_model_suffix
 from spacy_padellm.text.corpus_files import corpus_files
 
@@ -180,7 +180,7 @@ def _inside(model: Path) -> list[Path]:
     return sorted(
         file
         for file in model.iterdir()
-        if file.is_file() and has_model_suffix(file.name) and file.name != FILE_NAME
+        if file.is_file() and has_model_suffix(file.name) and file.name != SETTINGS_FILE
     )
 
 

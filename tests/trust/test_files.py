@@ -16,7 +16,7 @@ from trust_helpers import change, write_code, write_model
 
 from spacy_padellm.lm.loading import load_model, load_tokenizer
 from spacy_padellm.lm.saving.folder import copy_model_folder
-from spacy_padellm.lm.task.config import FILE_NAME, TaskSettings
+from spacy_padellm.lm.task.config import SETTINGS_FILE, TaskSettings
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.prompt.template import PRESETS
 
@@ -354,7 +354,7 @@ def test_files_of_installed_packages_may_be_links(
 
 def test_files_behind_a_link_are_no_settings(model: Path, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(SETTINGS.to_json(), "utf8")
-    (model / FILE_NAME).symlink_to(tmp_path / "other.json")
+    (model / SETTINGS_FILE).symlink_to(tmp_path / "other.json")
     with pytest.raises(ValueError, match=r"padellm\.json is a link that leads out"):
         pipe(model)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spacy_padellm.lm.task.config import FILE_NAME, TaskSettings, read_settings
+from spacy_padellm.lm.task.config import SETTINGS_FILE, TaskSettings, read_settings
 from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.mention.calibration import Calibration, Promise, Tuning
 from spacy_padellm.prompt.template import PRESETS
@@ -27,7 +27,7 @@ def read_with(folder: Path, field: str, value: Any) -> TaskSettings | None:
     for key in outer:
         inner = inner[key]
     inner[last] = value
-    (folder / FILE_NAME).write_text(json.dumps(settings), "utf8")
+    (folder / SETTINGS_FILE).write_text(json.dumps(settings), "utf8")
     return read_settings(folder)
 
 
@@ -66,7 +66,9 @@ def read_with(folder: Path, field: str, value: Any) -> TaskSettings | None:
 def test_settings_file_with_a_wrong_value_names_file_and_field(
     tmp_path: Path, field: str, value: Any
 ) -> None:
-    with pytest.raises(ValueError, match=rf"Cannot read .*{FILE_NAME}: its {field} is"):
+    with pytest.raises(
+        ValueError, match=rf"Cannot read .*{SETTINGS_FILE}: its {field} is"
+    ):
         read_with(tmp_path, field, value)
 
 
@@ -99,13 +101,13 @@ def test_settings_file_with_a_formatted_template_is_refused(
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "5", "null", '{"a": NaN}'])
 def test_settings_file_of_another_shape_is_told(tmp_path: Path, content: str) -> None:
-    (tmp_path / FILE_NAME).write_text(content, "utf8")
+    (tmp_path / SETTINGS_FILE).write_text(content, "utf8")
     with pytest.raises(ValueError, match=r"Cannot read .*padellm\.json"):
         read_settings(tmp_path)
 
 
 def test_settings_file_in_another_encoding_is_told(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_bytes(SETTINGS.to_json().encode("utf-16"))
+    (tmp_path / SETTINGS_FILE).write_bytes(SETTINGS.to_json().encode("utf-16"))
     with pytest.raises(ValueError, match=r"Cannot read .*padellm\.json"):
         read_settings(tmp_path)
 
@@ -136,7 +138,7 @@ def test_settings_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
         "mention": "{n}",
     }
     old = {"labels": {"PER": "person"}, "prompt": prompt, "thresholds": {"PER": 1}}
-    (tmp_path / FILE_NAME).write_text(json.dumps(old), "utf8")
+    (tmp_path / SETTINGS_FILE).write_text(json.dumps(old), "utf8")
     settings = read_settings(tmp_path)
     assert settings is not None
     assert settings.tuning.thresholds == {"PER": 1.0}
@@ -148,7 +150,7 @@ def test_settings_file_of_a_later_version_is_read(tmp_path: Path) -> None:
 
 def test_settings_file_with_old_tags_names_the_field(tmp_path: Path) -> None:
     settings = TaskSettings({"PER": "person"}, PRESETS["compact"])
-    (tmp_path / FILE_NAME).write_text(settings.to_json(), "utf8")
+    (tmp_path / SETTINGS_FILE).write_text(settings.to_json(), "utf8")
     old = {"padellm_tags": {"person": "7"}}
     (tmp_path / "config.json").write_text(json.dumps(old), "utf8")
     with pytest.raises(ValueError, match=r"its tags\.inside\.person is '7'"):

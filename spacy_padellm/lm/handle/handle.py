@@ -41,7 +41,7 @@ from spacy_padellm.lm.saving.folder import (
     write_tokenizer,
 )
 from spacy_padellm.lm.saving.place import check_save_place
-from spacy_padellm.lm.task.config import FILE_NAME, TaskSettings, read_settings
+from spacy_padellm.lm.task.config import SETTINGS_FILE, TaskSettings, read_settings
 from spacy_padellm.lm.trust.links import check_place
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -120,7 +120,9 @@ class ModelHandle:
             return self.settings
         found = find_model(self.source.name)
         if isinstance(found, str):
-            path = fetch_optional_file(found, FILE_NAME, revision=self.source.revision)
+            path = fetch_optional_file(
+                found, SETTINGS_FILE, revision=self.source.revision
+            )
             self._hub_settings = read_settings(path.parent) if path else None
         return self.settings
 

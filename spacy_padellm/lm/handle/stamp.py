@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from spacy_padellm.lm.lora import base_names
 from spacy_padellm.lm.model_names import find_model
-from spacy_padellm.lm.task.config import FILE_NAME
+from spacy_padellm.lm.task.config import SETTINGS_FILE
 
 # (path, time of the last change in ns, size in bytes) of each file
 Stamp: TypeAlias = tuple[tuple[str, int, int], ...]
@@ -29,7 +29,7 @@ def stamp_of(source: Path, *, settings: bool = True) -> Stamp:
         for file in files:
             if not file.exists():
                 continue  # a link to nothing, which is reported when it is read
-            if settings or file.name != FILE_NAME:
+            if settings or file.name != SETTINGS_FILE:
                 stat = file.stat()
                 name = file.name if path == source else str(file)
                 stats.append((name, stat.st_mtime_ns, stat.st_size))

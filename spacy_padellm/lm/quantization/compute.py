@@ -49,8 +49,8 @@ def check_quantization(settings: Any) -> None:
     if not is_mapping or not all(isinstance(key, str) for key in settings):
         raise ValueError(Errors.P700.format(value=settings))
     method = _method(settings)
-    named = _METHOD in settings and settings[_METHOD] != method
-    if method not in _methods() or named:
+    contradicts = settings.get(_METHOD, method) != method
+    if method not in _methods() or contradicts:
         known = ", ".join(_methods())
         value = settings.get(_METHOD)
         raise ValueError(Errors.P701.format(value=value, known=known))

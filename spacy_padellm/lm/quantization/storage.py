@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-FILE_NAME = "quantized.safetensors"
+QUANTIZED_FILE = "quantized.safetensors"
 LAYER_BITS = 4
 VOCABULARY_BITS = SMALL_MODEL_BITS = 8
 SMALL_MODEL = 512  # narrower models are small
@@ -73,7 +73,7 @@ def write_quantized(model: Any, folder: Path) -> None:
         codes, scales = _quantize(parameter.detach().float(), bits[name])
         tensors[name + _CODES] = _pack(codes, bits[name]).cpu()
         tensors[name + _SCALES] = scales.cpu()
-    save_file(tensors, folder / FILE_NAME, metadata={"format": "pt"})
+    save_file(tensors, folder / QUANTIZED_FILE, metadata={"format": "pt"})
 
 
 def read_quantized(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -84,7 +84,7 @@ def read_quantized(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tenso
     RETURNS (dict[str, torch.Tensor]): Parameter name -> weights.
     RAISES (SafetensorError): If the file is corrupt.
     """
-    tensors = load_file(folder / FILE_NAME)
+    tensors = load_file(folder / QUANTIZED_FILE)
     return {
         name.removesuffix(_CODES): _read(name, tensors).to(dtype)
         for name in tensors
@@ -103,7 +103,7 @@ def _read(name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
 def _quantize(matrix: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Steps (rows, groups, group size) as float32, and scales (rows, groups)."""
     rows, columns = matrix.shape
-    size = columns if bits == VOCABULARY_BITS else _group_size(columns)
+    size = columns if bits == 8 else _group_size(columns)
     groups = matrix.view(rows, -1, size)
     low, high = groups.aminmax(dim=2, keepdim=True)
     # there is one step more below zero: the scale's sign gives it to the larger side
@@ -126,7 +126,7 @@ def _group_size(columns: int) -> int:
 def _pack(codes: torch.Tensor, bits: int) -> torch.Tensor:
     """Two codes of 4 bits in a byte: (rows, groups, group size / 2)."""
     codes = codes.to(torch.int8)
-    if bits == VOCABULARY_BITS:
+    if bits == 8:
         return codes
     codes = (codes + 8).to(torch.uint8)
     return codes[..., 0::2] | (codes[..., 1::2] << 4)

@@ -19,11 +19,11 @@ from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.lora import ADAPTER
 from spacy_padellm.lm.quantization.compute import is_quantized
 from spacy_padellm.lm.quantization.storage import (
-    FILE_NAME as QUANTIZED,
+    QUANTIZED_FILE,
     write_quantized,
 )
 from spacy_padellm.lm.task.config import (
-    FILE_NAME,
+    SETTINGS_FILE,
     TaskSettings,
     read_taught_tags,
     write_settings,
@@ -42,7 +42,7 @@ def check_model_folder(folder: Path, *, weights: bool) -> None:
     """
     files: list[tuple[str, ...]] = [
         ("config.json",),
-        ("model.safetensors", "model.safetensors.index.json", QUANTIZED, "*.bin"),
+        ("model.safetensors", "model.safetensors.index.json", QUANTIZED_FILE, "*.bin"),
         ("tokenizer*", "vocab*", "*.model"),
     ]
     if (folder / ADAPTER).is_file():
@@ -110,7 +110,7 @@ def write_model_folder(
     write_settings(folder, replace(settings, tags=lm.tags))
     for path in folder.iterdir():
         # safetensors writes files that only the owner can read
-        shutil.copymode(folder / FILE_NAME, path)
+        shutil.copymode(folder / SETTINGS_FILE, path)
 
 
 def _save_quantized(model: Any, folder: Path) -> None:

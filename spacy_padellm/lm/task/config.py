@@ -25,7 +25,7 @@ from spacy_padellm.lm.trust.links import check_link
 from spacy_padellm.mention.calibration import Calibration, Measure, Promise, Tuning
 from spacy_padellm.prompt.template import Prompt
 
-FILE_NAME = "padellm.json"
+SETTINGS_FILE = "padellm.json"
 _SHOWN = 600  # characters of an error in a message
 
 
@@ -151,7 +151,7 @@ def read_settings(folder: Path) -> TaskSettings | None:
     RETURNS (TaskSettings | None): None if the folder has no `padellm.json`.
     RAISES (ValueError): If a file cannot be read, or is a link out of the folder.
     """
-    path = folder / FILE_NAME
+    path = folder / SETTINGS_FILE
     if not path.is_file():
         return None
     check_link(path, folder)
@@ -185,7 +185,7 @@ def write_settings(folder: Path, settings: TaskSettings) -> None:
     folder (Path): The model folder.
     settings (TaskSettings): The settings.
     """
-    (folder / FILE_NAME).write_text(settings.to_json(), "utf8")
+    (folder / SETTINGS_FILE).write_text(settings.to_json(), "utf8")
 
 
 def reconcile(

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.quantization.storage import (
-    FILE_NAME,
+    QUANTIZED_FILE,
     SMALL_MODEL,
     bits_of,
     read_quantized,
@@ -110,7 +110,7 @@ def test_quantized_model_is_loaded_with_the_weights_that_training_used(
 ) -> None:
     used = quantized_pipeline(tmp_path, dtype=dtype)
     folder = tmp_path / "padellm_ner" / "model"
-    assert (folder / FILE_NAME).is_file()
+    assert (folder / QUANTIZED_FILE).is_file()
     assert not (folder / "model.safetensors").exists()
     loaded = load_model(str(folder), dtype=used.dtype)
     assert loaded.quantized
@@ -146,6 +146,6 @@ def test_quantized_training_without_it_saves_whole_weights(tmp_path: Path) -> No
 def test_quantized_corrupt_file_is_an_error(tmp_path: Path) -> None:
     quantized_pipeline(tmp_path)
     folder = tmp_path / "padellm_ner" / "model"
-    (folder / FILE_NAME).write_bytes(b"cut off")
+    (folder / QUANTIZED_FILE).write_bytes(b"cut off")
     with pytest.raises(ValueError, match="are corrupt"):
         load_model(str(folder))

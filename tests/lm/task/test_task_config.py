@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spacy_padellm.lm.task.config import (
-    FILE_NAME,
+    SETTINGS_FILE,
     TaskSettings,
     read_settings,
     reconcile,
@@ -76,7 +76,7 @@ def test_task_config_file_holds_plain_unicode() -> None:
     ],
 )
 def test_task_config_unreadable_file_is_an_error(text: str, tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_text(text, "utf8")
+    (tmp_path / SETTINGS_FILE).write_text(text, "utf8")
     with pytest.raises(ValueError, match=r"Cannot read .*padellm.json.* Restore it"):
         read_settings(tmp_path)
 
@@ -86,7 +86,7 @@ def test_task_config_of_a_folder_without_the_file_are_none(tmp_path: Path) -> No
 
 
 def test_task_config_are_read_from_a_folder(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_text(CARRIED.to_json(), "utf8")
+    (tmp_path / SETTINGS_FILE).write_text(CARRIED.to_json(), "utf8")
     assert read_settings(tmp_path) == CARRIED
 
 
