@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from spacy_padellm.compat import attention_name, set_attention
 from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.attention.cache_argument import cache_argument
 from spacy_padellm.lm.attention.cascade import can_cascade
@@ -95,17 +94,11 @@ class LanguageModel:
     def __getstate__(self) -> dict[str, Any]:
         # locks and CUDA graphs cannot be pickled, and are made again
         made_again: dict[str, Any] = {"_prompts": {}, "_layers": None}
-        with self.lock:  # a pass of another thread swaps it, also while it is pickled
-            attention = attention_name(self.model.config)
-        state = {**self.__dict__, **made_again, "cuda_graphs": None, "lock": None}
-        return {**state, "attention": attention}
+        return {**self.__dict__, **made_again, "cuda_graphs": None, "lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        attention = state.pop("attention")
         self.__dict__.update(state)
         self.lock = make_lock()
-        if attention_name(self.model.config) != attention:
-            set_attention(self.model.config, attention)
         if self.int8:  # it may be on another machine or device now
             self._use_int8()
 
