@@ -233,6 +233,7 @@ def test_windows_token_that_does_not_fit_is_warned_of_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spacy_padellm.text.windows._warned", set())
+    monkeypatch.setattr("spacy_padellm.text.unsplit.warned", set())
     for text in ("Paris " + "x" * 300, "Rome " + "y" * 400):
         make_windows([NLP.make_doc(text)], make_doc_spans(), name="ner")
     (record,) = caplog.records
