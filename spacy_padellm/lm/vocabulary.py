@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -91,8 +92,9 @@ def project(
 def fit_vocabulary(model: Any, tokenizer: Any) -> None:
     """Give the model an embedding for each token of the tokenizer.
 
-    New embeddings start as the mean of the others, so they are the same in each
-    process.
+    A new token starts as the mean of the tokens of its words: `<|mention 3|>` as that
+    of "mention 3". Without words, and in a head that is not tied to the embeddings, it
+    starts as the mean of all.
 
     model (transformers.PreTrainedModel): The model.
     tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
@@ -101,6 +103,13 @@ def fit_vocabulary(model: Any, tokenizer: Any) -> None:
     if len(tokenizer) <= known:
         return
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    embeddings = model.get_input_embeddings().weight
+    tokens = tokenizer.convert_ids_to_tokens([*range(known, len(tokenizer))])
+    words = [" ".join(re.findall(r"\w+", token)) for token in tokens]
+    parts = tokenizer(words, add_special_tokens=False)["input_ids"]
     with torch.no_grad():
         for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
             layer.weight[known:] = layer.weight[:known].mean(dim=0)
+        for new, ids in enumerate(parts, start=known):
+            if old := [token for token in ids if token < known]:
+                embeddings[new] = embeddings[old].mean(dim=0)

@@ -1,0 +1,44 @@
+"""The embeddings of tokens that are added to a model."""
+
+from __future__ import annotations
+
+import torch
+from conftest import make_lm
+
+from spacy_padellm.lm.language_model import LanguageModel
+
+NEW = ["<|mention 3|>", "<|*|>"]
+
+
+def added(lm: LanguageModel) -> tuple[torch.Tensor, torch.Tensor]:
+    """The embeddings before NEW was added, and those of NEW."""
+    old = lm.model.get_input_embeddings().weight.detach().clone()
+    ids = lm.add_special_tokens(NEW)
+    return old, lm.model.get_input_embeddings().weight[ids]
+
+
+def test_vocabulary_new_tokens_start_as_the_mean_of_their_words() -> None:
+    lm = make_lm("llama")
+    words = lm.tokenizer("mention 3", add_special_tokens=False).input_ids
+    old, new = added(lm)
+    torch.testing.assert_close(new[0], old[words].mean(0))
+
+
+def test_vocabulary_new_tokens_without_words_start_as_the_mean_of_all() -> None:
+    old, new = added(make_lm("llama"))
+    torch.testing.assert_close(new[1], old.mean(0))
+
+
+def test_vocabulary_head_that_is_not_tied_starts_with_the_mean_for_new_tokens() -> None:
+    lm = make_lm("llama")  # not tied
+    head = lm.model.get_output_embeddings().weight.detach().clone()
+    ids = lm.add_special_tokens(NEW)
+    rows = lm.model.get_output_embeddings().weight[ids]
+    torch.testing.assert_close(rows, head.mean(0).expand_as(rows))
+
+
+def test_vocabulary_head_that_is_tied_has_the_embeddings_of_new_tokens() -> None:
+    lm = make_lm("gemma")  # tied
+    ids = lm.add_special_tokens(NEW)
+    rows = lm.model.get_output_embeddings().weight[ids]
+    assert torch.equal(rows, lm.model.get_input_embeddings().weight[ids])
