@@ -112,4 +112,5 @@ def fit_vocabulary(model: Any, tokenizer: Any) -> None:
             layer.weight[known:] = layer.weight[:known].mean(dim=0)
         for new, ids in enumerate(parts, start=known):
             if old := [token for token in ids if token < known]:
-                embeddings[new] = embeddings[old].mean(dim=0)
+                old_rows = torch.tensor(old, device=embeddings.device)
+                embeddings[new] = embeddings[old_rows].mean(dim=0)
