@@ -249,6 +249,12 @@ class PretendedGPUs(TorchFunctionMode):
         copy.pinned = True  # type: ignore[attr-defined]
         return copy
 
+    def set_data(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
+        """`tensor.data = value`, as when a vocabulary grows."""
+        torch.Tensor.data.__set__(tensor, value)  # type: ignore[attr-defined]
+        if isinstance(tensor, GPUTensor):
+            tensor.held = _hold(value)
+
     def note_copy(self, args: Any) -> None:
         """Note a copy between devices that an operation makes."""
         places = [a.device.type for a in args[:2] if isinstance(a, torch.Tensor)]
@@ -294,7 +300,7 @@ def _current_device(device: Any) -> Iterator[None]:
 _SPECIAL: dict[Any, Callable[..., Any]] = {
     getattr(torch.Tensor, name): getattr(PretendedGPUs, name)
     for name in ("to", "cpu", "cuda", "tolist", "numpy", "data_ptr", "pin_memory")
-}
+} | {torch.Tensor.data.__set__: PretendedGPUs.set_data}  # type: ignore[attr-defined]
 
 
 @contextmanager
