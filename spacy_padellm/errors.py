@@ -1084,8 +1084,8 @@ class Errors:
         "spacy-padellm.ServerDecoder.v1."
     )
     P709 = (
-        "This model cannot be copied or pickled: {error}. Use one process and one "
-        "device, or, if it is quantized, another method, such as bitsandbytes."
+        "This kind of quantized model cannot be copied or pickled: {error}. Use one "
+        "process and one device, or another method, such as bitsandbytes."
     )
     P895 = (
         "The files of the folder {folder} cannot be listed and opened, so they cannot "

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeVar
 
-from spacy_padellm.decoding.base import DecodeJob, Decoder, DecodeResult
+from spacy_padellm.decoding.base import DecodeJob, Decoder, DecodeResult, Remote
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.mention.mention import Mention
+from spacy_padellm.prompt.tokens import PromptTokens
+
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -42,11 +45,15 @@ class Recorder:
         """See `Decoder`."""
         return self.decoder.default_threshold
 
-    def __getattr__(self, name: str) -> Any:
-        """What only some decoders have, such as the context of a `Remote`."""
-        if name == "decoder":  # not set yet, as in a copy
-            raise AttributeError(name)
-        return getattr(self.decoder, name)
+    def context(self, prompt: PromptTokens) -> int | None:
+        """See `Remote`; None if the other decoder is none."""
+        remote = self.decoder
+        return remote.context(prompt) if isinstance(remote, Remote) else None
+
+    def in_turn(self, function: Callable[[], _T]) -> _T:
+        """See `Remote`."""
+        remote = self.decoder
+        return remote.in_turn(function) if isinstance(remote, Remote) else function()
 
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""

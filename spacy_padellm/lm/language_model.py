@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from spacy_padellm.compat import attention_name, set_attention
 from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.attention.cache_argument import cache_argument
 from spacy_padellm.lm.attention.cascade import can_cascade
@@ -29,7 +31,7 @@ from spacy_padellm.lm.layers.fused import (
 )
 from spacy_padellm.lm.layers.onednn import can_pack, prepack, unpack
 from spacy_padellm.lm.quantization.compute import is_quantized
-from spacy_padellm.lm.quantization.copies import copied, put_together, taken_apart
+from spacy_padellm.lm.quantization.copies import copied, dumps
 from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
 from spacy_padellm.locks import make_lock
@@ -94,27 +96,33 @@ class LanguageModel:
     def __getstate__(self) -> dict[str, Any]:
         # locks and CUDA graphs cannot be pickled, and are made again
         made_again: dict[str, Any] = {"_prompts": {}, "_layers": None}
-        return {**self.__dict__, **made_again, "cuda_graphs": None, "lock": None}
+        with self.lock:  # a pass of another thread swaps it, also while it is pickled
+            attention = attention_name(self.model.config)
+        state = {**self.__dict__, **made_again, "cuda_graphs": None, "lock": None}
+        return {**state, "attention": attention}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        attention = state.pop("attention")
         self.__dict__.update(state)
         self.lock = make_lock()
+        if attention_name(self.model.config) != attention:
+            set_attention(self.model.config, attention)
         if self.int8:  # it may be on another machine or device now
             self._use_int8()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # a pass of another thread would be pickled, too; it leaves the weights alone
-        with self.lock:
-            return _put_together, taken_apart(self.__getstate__())
+        if is_quantized(self.model):
+            with self.lock:  # as in a copy
+                return _unpickled, (dumps(self.__getstate__()),)
+        return super().__reduce_ex__(protocol)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LanguageModel:
         with self.lock:  # a pass of another thread would be copied, too
             state = self.__getstate__()
+            if is_quantized(self.model):
+                return _unpickled(dumps(state))
             other = LanguageModel.__new__(LanguageModel)
-            quantized = is_quantized(self.model)
-            other.__setstate__(
-                copied(state) if quantized else copy.deepcopy(state, memo)
-            )
+            other.__setstate__(copy.deepcopy(state, memo))
         return other
 
     def copied(self, device: torch.device | None = None) -> LanguageModel:
@@ -462,8 +470,8 @@ class LanguageModel:
             return logits, self._head.hidden
 
 
-def _put_together(pickled: bytes, parts: Sequence[Any]) -> LanguageModel:
-    """Make a model of its pickled state, and its tensors."""
+def _unpickled(state: bytes) -> LanguageModel:
+    """Make a quantized model from its pickled state."""
     lm = LanguageModel.__new__(LanguageModel)
-    lm.__setstate__(put_together(pickled, parts))
+    lm.__setstate__(pickle.loads(state))
     return lm

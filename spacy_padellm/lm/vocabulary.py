@@ -26,6 +26,10 @@ class VocabularyHead:
         self._hook: Any = None
         self.attach(model)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # those of a pass of another thread are not pickled
+        return {**self.__dict__, "_positions": None, "_hidden": None}
+
     def attach(self, model: Any) -> None:
         """Add the hook again: added tokens make the head another module.
 

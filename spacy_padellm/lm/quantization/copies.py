@@ -1,7 +1,7 @@
-"""Copies and pickles of models, with quantized weights too.
+"""Copies and pickles of models with quantized weights.
 
-A quantized weight is a parameter of a class of its own, with tensors in its attributes.
-What torch pickles is a plain parameter, and copies on another device would leave those
+Such a weight is a parameter of a class of its own, with tensors in its attributes. What
+torch pickles is a plain parameter, and copies on another device would leave those
 tensors where they are.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -18,27 +18,16 @@ from spacy_padellm.compat import holds_tensors, parameter_of_class
 from spacy_padellm.errors import Errors
 
 
-def taken_apart(value: Any) -> tuple[bytes, list[Any]]:
-    """Pickle an object with its tensors beside the pickle.
-
-    What is pickled is as it is now; the tensors may be pickled, or shared, later.
+def dumps(value: Any) -> bytes:
+    """Pickle an object; its parameters keep their class and their attributes.
 
     value (Any): The object.
-    RETURNS (tuple[bytes, list[Any]]): What `put_together` takes.
+    RETURNS (bytes): What `pickle.loads` reads.
     RAISES (ValueError): If a part of it cannot be pickled.
     """
-    return _take_apart(value, lambda tensor: tensor)
-
-
-def put_together(pickled: bytes, parts: Sequence[Any]) -> Any:
-    """Make an object of what `taken_apart` returned.
-
-    pickled (bytes): Its pickle.
-    parts (Sequence[Any]): Its tensors, which it takes as they are.
-    """
-    unpickler = _Unpickler(io.BytesIO(pickled))
-    unpickler.parts = parts
-    return unpickler.load()
+    file = io.BytesIO()
+    _dump(_Pickler(file), value)
+    return file.getvalue()
 
 
 def copied(
@@ -53,29 +42,37 @@ def copied(
     RETURNS (Any): The copy.
     RAISES (ValueError): If a part of it cannot be copied.
     """
-
-    def copy(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(device or tensor.device, copy=True)
-
-    return put_together(*_take_apart(value, copy, shared))
-
-
-def _take_apart(
-    value: Any,
-    copy: Callable[[torch.Tensor], torch.Tensor],
-    shared: Iterable[Any] = (),
-) -> tuple[bytes, list[Any]]:
     file = io.BytesIO()
-    pickler = _Pickler(file, copy)
+    pickler = _Copier(
+        file, lambda tensor: tensor.to(device or tensor.device, copy=True)
+    )
     pickler.share(shared)
+    _dump(pickler, value)
+    file.seek(0)
+    unpickler = _Unpickler(file)
+    unpickler.parts = pickler.parts
+    return unpickler.load()
+
+
+def _dump(pickler: pickle.Pickler, value: Any) -> None:
     try:
         pickler.dump(value)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(Errors.P709.format(error=error)) from error
-    return file.getvalue(), pickler.parts
 
 
 class _Pickler(pickle.Pickler):
+    """Pickles parameters as what they are."""
+
+    def reducer_override(self, value: Any) -> Any:
+        """See `pickle.Pickler`."""
+        if not isinstance(value, torch.nn.Parameter) or _is_plain(value):
+            return NotImplemented
+        parts = type(value), value.data, value.requires_grad
+        return _make_parameter, parts, vars(value), None, None, _set_attributes
+
+
+class _Copier(_Pickler):
     """Keeps tensors, and what is shared, beside the pickle."""
 
     def __init__(self, file: Any, copy: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -84,13 +81,6 @@ class _Pickler(pickle.Pickler):
         self._copy = copy
         self._indexes: dict[Any, int] = {}
         self._kept: list[Any] = []  # ids of what is gone would be given again
-
-    def reducer_override(self, value: Any) -> Any:
-        """See `pickle.Pickler`: parameters of a class of their own keep it."""
-        if not isinstance(value, torch.nn.Parameter) or _is_plain(value):
-            return NotImplemented
-        parts = type(value), value.data, value.requires_grad
-        return _make_parameter, parts, vars(value), None, None, _set_attributes
 
     def share(self, values: Iterable[Any]) -> None:
         """Let the copy have these objects themselves."""
@@ -120,7 +110,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    parts: Sequence[Any]
+    parts: list[Any]
 
     def persistent_load(self, index: int) -> Any:
         """See `pickle.Unpickler`."""

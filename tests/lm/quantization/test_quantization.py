@@ -332,7 +332,7 @@ def test_quantization_copies_leave_no_tensor_behind(
         return tensor
 
     devices: set[str] = set()
-    copies._Pickler(io.BytesIO(), note).dump(other.model)
+    copies._Copier(io.BytesIO(), note).dump(other.model)
     assert devices == {"meta"}
 
 
