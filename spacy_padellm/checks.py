@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 
@@ -26,3 +28,16 @@ def has_half_character(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def check_path(path: Path) -> None:
+    """Check that it can be told what is at a path; `pathlib` itself does not always.
+
+    path (Path): The path. There may be nothing.
+    RAISES (OSError): If it cannot be told: its folder is closed, its name is too long,
+        or links lead in a circle.
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last of a null
+        return

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from spacy_padellm.checks import check_path
 from spacy_padellm.errors import Errors
 
 
@@ -34,9 +35,10 @@ def check_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:
     RAISES (ValueError): If it cannot be written, or is one of the inputs.
     """
     try:
+        check_path(path)
         is_input = path.is_file() and any(path.samefile(x) for x in _existing(inputs))
         problem = _problem(path)
-    except (OSError, RuntimeError) as error:  # the latter of links in a circle
+    except OSError as error:
         raise ValueError(Errors.P197.format(path=path, error=error)) from error
     if problem:
         raise ValueError(Errors.P197.format(path=path, error=problem))

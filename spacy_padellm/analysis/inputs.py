@@ -12,6 +12,7 @@ from spacy.tokens import Doc, DocBin
 
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.options import AnalysisError
+from spacy_padellm.checks import check_path
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
@@ -128,6 +129,7 @@ def check_there(path: Path, *, folders: bool = False) -> None:
     RAISES (AnalysisError): If there is none, or it may not be read.
     """
     try:
+        check_path(path)
         is_there = path.is_file() or (folders and path.is_dir())
     except OSError as error:  # it is in a folder that may not be read
         raise AnalysisError(Errors.P192.format(path=path, error=error)) from error

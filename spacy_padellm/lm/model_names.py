@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spacy_padellm.checks import check_path
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.files.bundled import BUNDLED, NAMES, is_like_bundled
 from spacy_padellm.lm.files.gguf import is_gguf
@@ -29,6 +30,7 @@ def find_model(name: str) -> Path | str:
         raise ValueError(Errors.P243.format(name=name, known=NAMES))
     path = expanded(name)
     try:
+        check_path(path)
         if path.is_dir() or (is_gguf(name) and path.is_file()):
             return path
     except OSError as error:

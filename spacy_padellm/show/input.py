@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spacy.language import Language
 
+from spacy_padellm.checks import check_path
 from spacy_padellm.corpora.files import plain_name, read_text
 from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.errors import Errors
@@ -45,6 +46,7 @@ def _file(argument: str) -> Path | None:
     """The file with this name; None if it is a text and not the name of a file."""
     try:
         path = Path(argument)
+        check_path(path)
         if path.is_file():
             return path
         is_folder, exists = path.is_dir(), path.exists()

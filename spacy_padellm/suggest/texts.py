@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 
-from spacy_padellm.checks import has_half_character
+from spacy_padellm.checks import check_path, has_half_character
 from spacy_padellm.corpora.files import plain_name, read_json_lines, read_lines
 from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.errors import Errors
@@ -80,6 +80,7 @@ def check_texts(path: Path) -> None:
         columns.
     """
     try:
+        check_path(path)
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:  # it is in a folder that may not be read
         raise ConversionError(Errors.P207.format(path=path, reason=error)) from error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
@@ -246,16 +246,14 @@ def inputs_of(command: str, source: str, output: str) -> list[str]:
 def test_show_and_other_commands_tell_of_a_file_that_may_not_be_read(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forbidden(kind: Callable[[Path], bool]) -> Callable[[Path], bool]:
-        def ask(path: Path) -> bool:
-            if path.name == "secret.jsonl":
-                raise PermissionError(13, "Permission denied")
-            return kind(path)
+    stat = os.stat
 
-        return ask
+    def forbidden(path: Any, **options: Any) -> os.stat_result:
+        if str(path).endswith("secret.jsonl"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
 
-    for name in ("is_file", "is_dir"):
-        monkeypatch.setattr(Path, name, forbidden(getattr(Path, name)))
+    monkeypatch.setattr(os, "stat", forbidden)
     source, output = str(tmp_path / "secret.jsonl"), str(tmp_path / "out.spacy")
     result = CliRunner().invoke(
         padellm_cli, [command, *inputs_of(command, source, output)]

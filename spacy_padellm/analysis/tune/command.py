@@ -12,6 +12,7 @@ from wasabi import msg
 
 from spacy_padellm.analysis.arguments import JsonOption, ModelArgument, RenameOption
 from spacy_padellm.analysis.options import AnalysisError, parse_promise
+from spacy_padellm.checks import check_path
 from spacy_padellm.errors import Errors
 from spacy_padellm.text.renaming import parse_renaming
 from spacy_padellm.writable import exit_if_unwritable, make_writable, write_whole
@@ -128,6 +129,7 @@ def check_output(path: Path, *, replace: bool) -> None:
     RAISES (AnalysisError): If it holds a pipeline that may not, or anything else.
     """
     try:
+        check_path(path)
         if not path.is_dir() or not any(path.iterdir()):
             return
         is_pipeline = (path / "meta.json").is_file()
