@@ -178,17 +178,18 @@ def find_inputs(inputs: Sequence[str], *, output: str) -> list[InputFile]:
         fs, path = open_fs(argument)
         with wrap_read_errors(argument):
             files = _list_files(fs, path)
-        others = {}
+            is_there = bool(files) or fs.exists(path)
+        others: dict[str, tuple[str, dict[str, Any]]] = {}
         for name, info in sorted(files.items()):
             full = _full_name(fs, name)
             if not (real := _resolve_links(full)).startswith(folder):
-                others[real] = full, info
+                others.setdefault(real, (full, info))
         _check_one_format(fs, path, argument, [full for full, _ in others.values()])
         for real, (full, info) in others.items():
             found[real] = found.get(real) or _input_file(full, info)
         # the shell may write out a glob, with the output folder of an earlier run
         is_output = f"{_resolve_links(_full_name(fs, path))}/".startswith(folder)
-        if not files and not is_output:
+        if not files and not (is_output and is_there):
             raise AnnotateError(Errors.P402.format(path=argument, known=KNOWN_SUFFIXES))
     if not found:
         raise AnnotateError(Errors.P970.format(path=inputs[0], output=output))

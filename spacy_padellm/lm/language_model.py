@@ -33,7 +33,12 @@ from spacy_padellm.lm.layers.onednn import can_pack, prepack, unpack
 from spacy_padellm.lm.quantization.compute import is_quantized
 from spacy_padellm.lm.quantization.copies import copied, dumps
 from spacy_padellm.lm.task.tags import TaughtTags
-from spacy_padellm.lm.vocabulary import VocabularyHead, fit_vocabulary, project
+from spacy_padellm.lm.vocabulary import (
+    VocabularyHead,
+    fit_vocabulary,
+    project,
+    start_with_words,
+)
 from spacy_padellm.locks import make_lock
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -195,12 +200,15 @@ class LanguageModel:
         """
         known = self.tokenizer.get_added_vocab()
         new = [token for token in tokens if token not in known]
-        if new:
-            self.tokenizer.add_tokens(new, special_tokens=True)
-            fit_vocabulary(self.model, self.tokenizer)
-            self._head.attach(self.model)
-            self._prompts.clear()
-        return [int(self.tokenizer.convert_tokens_to_ids(token)) for token in new]
+        if not new:
+            return []
+        self.tokenizer.add_tokens(new, special_tokens=True)
+        fit_vocabulary(self.model, self.tokenizer)
+        self._head.attach(self.model)
+        self._prompts.clear()
+        ids = [int(self.tokenizer.convert_tokens_to_ids(token)) for token in new]
+        start_with_words(self.model, self.tokenizer, ids)
+        return ids
 
     @property
     def device(self) -> torch.device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -96,9 +96,8 @@ def project(
 def fit_vocabulary(model: Any, tokenizer: Any) -> None:
     """Give the model an embedding for each token of the tokenizer.
 
-    A new token starts as the mean of the tokens of its words: `<|mention 3|>` as that
-    of "mention 3". Without words, and in a head that is not tied to the embeddings, it
-    starts as the mean of all.
+    New embeddings start as the mean of the others, so they are the same in each
+    process.
 
     model (transformers.PreTrainedModel): The model.
     tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
@@ -107,14 +106,30 @@ def fit_vocabulary(model: Any, tokenizer: Any) -> None:
     if len(tokenizer) <= known:
         return
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    embeddings = model.get_input_embeddings().weight
-    tokens = tokenizer.convert_ids_to_tokens([*range(known, len(tokenizer))])
-    words = [" ".join(re.findall(r"\w+", token)) for token in tokens]
-    parts = tokenizer(words, add_special_tokens=False)["input_ids"]
     with torch.no_grad():
         for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
             layer.weight[known:] = layer.weight[:known].mean(dim=0)
-        for new, ids in enumerate(parts, start=known):
-            if old := [token for token in ids if token < known]:
-                old_rows = torch.tensor(old, device=embeddings.device)
-                embeddings[new] = embeddings[old_rows].mean(dim=0)
+
+
+def start_with_words(model: Any, tokenizer: Any, new: Sequence[int]) -> None:
+    """Let new tokens start as the mean of the tokens of their words.
+
+    `<|mention 3|>` starts as the mean of "mention 3". Tokens without words stay as they
+    are.
+
+    model (transformers.PreTrainedModel): The model. A vocabulary head that is not tied
+        to its embeddings is not changed.
+    tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
+    new (Sequence[int]): The ids of the new tokens.
+    """
+    embeddings = model.get_input_embeddings().weight
+    words = [
+        " ".join(re.findall(r"\w+", token))
+        for token in tokenizer.convert_ids_to_tokens([*new])
+    ]
+    parts = tokenizer(words, add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        for token, ids in zip(new, parts, strict=True):
+            if ids:
+                rows = torch.tensor(ids, device=embeddings.device)
+                embeddings[token] = embeddings[rows].mean(dim=0)

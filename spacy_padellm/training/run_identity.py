@@ -150,9 +150,16 @@ def _label_files(config: Mapping[str, Any]) -> Iterator[tuple[str, list[Path]]]:
 def _files_at(value: Any) -> list[Path]:
     """The files of a setting that is a path, or a list of paths."""
     places = value if isinstance(value, list) else [value]
-    paths = [Path(place) for place in places if isinstance(place, str)]
+    paths = [Path(place) for place in places if isinstance(place, str) and place]
     # a missing one is told by its reader
-    return [file for path in paths if path.exists() for file in corpus_files(path)]
+    return [file for path in paths if _exists(path) for file in corpus_files(path)]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a string that is too long for a name
+        return False
 
 
 def _model_files(nlp: Language) -> Iterator[tuple[str, list[Path]]]:

@@ -57,6 +57,15 @@ def test_annotate_errors_input_inside_the_output(
     fails(pipeline, tmp_path / name, "-o", tmp_path, saying=saying)
 
 
+def test_annotate_errors_no_such_input_inside_the_output(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", TEXTS)
+    missing = tmp_path / "out" / "typo.jsonl"
+    saying = f"No file to annotate in {missing}"
+    fails(pipeline, source, missing, "-o", tmp_path / "out", saying=saying)
+
+
 @pytest.mark.parametrize("name", ["in.txt", "in.jsonl"])
 def test_annotate_errors_text_in_utf_16(
     pipeline: Path, output: Path, tmp_path: Path, name: str

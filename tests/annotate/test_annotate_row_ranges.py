@@ -128,3 +128,11 @@ def test_annotate_ranges_name_with_glob_characters_is_a_file(tmp_path: Path) -> 
     path.write_text("Bob\n")
     (file,) = find_inputs([str(path)], output=str(tmp_path / "out"))
     assert file.path == str(path)
+
+
+def test_annotate_takes_the_first_of_two_names_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text('{"text": "Anna"}\n')
+    (tmp_path / "in" / "z.jsonl").symlink_to(tmp_path / "in" / "a.jsonl")
+    (file,) = find_inputs([str(tmp_path / "in")], output=str(tmp_path / "out"))
+    assert file.path == str(tmp_path / "in" / "a.jsonl")

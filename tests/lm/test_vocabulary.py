@@ -37,8 +37,20 @@ def test_vocabulary_head_that_is_not_tied_starts_with_the_mean_for_new_tokens() 
     torch.testing.assert_close(rows, head.mean(0).expand_as(rows))
 
 
-def test_vocabulary_head_that_is_tied_has_the_embeddings_of_new_tokens() -> None:
+def test_vocabulary_head_that_is_tied_starts_with_the_words_of_new_tokens() -> None:
     lm = make_lm("gemma")  # tied
+    words = lm.tokenizer("mention 3", add_special_tokens=False).input_ids
+    old = lm.model.get_output_embeddings().weight.detach().clone()
     ids = lm.add_special_tokens(NEW)
-    rows = lm.model.get_output_embeddings().weight[ids]
-    assert torch.equal(rows, lm.model.get_input_embeddings().weight[ids])
+    row = lm.model.get_output_embeddings().weight[ids[0]]
+    torch.testing.assert_close(row, old[words].mean(0))
+
+
+def test_vocabulary_new_tokens_take_spare_rows_and_start_as_their_words() -> None:
+    lm = make_lm("llama")
+    words = lm.tokenizer("mention 3", add_special_tokens=False).input_ids
+    size = len(lm.tokenizer) + 8
+    lm.model.resize_token_embeddings(size, mean_resizing=False)
+    old, new = added(lm)
+    assert len(lm.model.get_input_embeddings().weight) == size
+    torch.testing.assert_close(new[0], old[words].mean(0))

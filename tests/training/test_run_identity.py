@@ -140,3 +140,12 @@ def test_run_identity_files_with_labels_matter(place: Path) -> None:
     file.write_text('{"PER": "name"}')
     found = differences(before, run_with(place, **setting))
     assert found == [f"the files of initialize.{NAME}.labels.path"]
+
+
+@pytest.mark.parametrize("value", ["", "x" * 300])
+def test_run_identity_settings_that_are_no_paths_have_no_files(
+    place: Path, value: str
+) -> None:
+    reader = {"corpora.train.@readers": "spacy-padellm.Corpus.v1"}
+    run = run_with(place, **reader, **{"corpora.train.component": value})
+    assert set(run["files"]) == set(run_with(place, **reader)["files"])

@@ -72,9 +72,10 @@ def read_gguf_tokenizer(file: Path) -> Any:
         fields = _Fields(gguf.GGUFReader(file).fields)
         if beside.is_file():
             return _wrap(Tokenizer.from_file(str(beside)), fields)
+        is_byte_level, pre = fields.is_byte_level, fields.pre
     _check_fields(fields, file)
-    if fields.is_byte_level and not _has_rule(fields.pre):
-        raise ValueError(Errors.P186.format(path=file, pre=fields.pre))
+    if is_byte_level and not _has_rule(pre):
+        raise ValueError(Errors.P186.format(path=file, pre=pre))
     with as_load_errors(file):
         return _wrap(_started(_build(fields, file), fields), fields)
 
