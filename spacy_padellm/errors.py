@@ -102,8 +102,8 @@ class Errors:
         "bundled model: 'bundled-en' or 'bundled-en-sm'."
     )
     P985 = (
-        "The model {name} cannot be looked for: {error}. Give the path of a Hugging "
-        "Face model folder (with config.json) that can be read, a hub name such as "
+        "Cannot look for the model {name}: {error}. Give the path of a Hugging Face "
+        "model folder (with config.json) that can be read, a hub name such as "
         "'owner/model', or a bundled model: 'bundled-en' or 'bundled-en-sm'."
     )
     P114 = (
@@ -1162,10 +1162,9 @@ class Warnings:
     )
     W103 = (
         "Decoding separate sequences as BatchDecoder does, instead of token trees: "
-        "{reason}. This is slower. min_count_probability, from_text, tag_weight and "
-        "sure_tag_probability do nothing here: counts are the likeliest ones, and a "
-        "score is the probability of the mention's tokens alone. The threshold stays. "
-        "Use spacy-padellm.BatchDecoder.v1 if all texts are to be decoded alike."
+        "{reason}. This is slower, and min_count_probability, from_text, tag_weight "
+        "and sure_tag_probability do nothing here. Use spacy-padellm.BatchDecoder.v1 "
+        "if all texts are to be decoded alike."
     )
     W104 = (
         "{n} answer(s) reached the number of tokens that the length of their text "

@@ -44,7 +44,7 @@ class Cuts:
         self.answers += other.answers
 
     def report(self, limits: Limits) -> None:
-        """Log a warning for each limit that was reached, for answers of one mention."""
+        """Log a warning for each limit that was reached; an answer is one mention."""
         self.report_counts(limits.max_mentions)
         if self.answers:
             limit = limits.max_mention_tokens

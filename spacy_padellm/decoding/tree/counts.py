@@ -53,20 +53,18 @@ class CountGrower:
         branch = CountBranch(label, end - len(ids) + 1, end, self._forced(label))
         output = request.ask(end)
         # most tokenizers of words put a space token before every number
-        drafted = self.job.prompt.count_start
+        drafted: Sequence[int] = self.job.prompt.count_start
         if drafted:
             request.ask_draft(end, tree.extend(end, drafted))
         outputs = [*range(output, output + len(drafted) + 1)]
         distribution = None
         if self.job.selection.min_count_probability is not None:
             distribution = self._ask_distribution(outputs)
-        branch.pending = CountTokens(outputs, drafted, distribution)
-        guess_end = self._plant_guess(branch, tagged)
+        guess, guess_end = 0, self._plant_guess(branch, tagged)
         if guess_end is not None:
             guess = len(tagged)
-            branch.pending = CountTokens(
-                [*outputs, guess_end], self._digit(guess), distribution, guess
-            )
+            outputs, drafted = [*outputs, guess_end], self._digit(guess)
+        branch.pending = CountTokens(outputs, drafted, distribution, guess)
         return branch
 
     def advance(

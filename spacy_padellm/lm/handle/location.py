@@ -37,7 +37,7 @@ class Elsewhere(Location):
 
 @dataclass(frozen=True, slots=True)
 class Bytes(Location):
-    """The bytes of a pipeline, which are read. They hold a tokenizer alone."""
+    """A pipeline's bytes, which were read; the tokenizer alone is kept of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,11 +88,11 @@ def shared_lm(source: ModelSource, state: ByName) -> LanguageModel:
     state (ByName): What is known of it; keeps the model.
     RAISES (ValueError): If it cannot be loaded.
     """
+    # looking for a GPU takes longer than a small model needs for a text
     if state.lm is not None:
         enter_process(state.lm.device)
         return state.lm
     name = source.needed_name()
-    # looking for a GPU takes longer than a small model needs for a text
     enter_process(choose_device(source.device))
     state.location.check_unchanged()
     state.lm = load_shared(
