@@ -385,7 +385,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     def _make_checked_job(self, doc_labels: DocLabels | None) -> DecodeJob:
         """What Docs are decoded with; warns of probable typos."""
         self._task.require_prompt_for(self.decoder)
-        self._warn_of_typos(self._task.resolve_labels(doc_labels))
+        self._give_notices(self._task.resolve_labels(doc_labels))
         return self._make_job(doc_labels, self.handle.lm)
 
     def _make_job(
@@ -399,7 +399,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         lm = get_lm()
         return DecodeJob(lm.tokens_of(prompt), labels, lm)
 
-    def _warn_of_typos(self, labels: Mapping[str, str]) -> None:
+    def _give_notices(self, labels: Mapping[str, str]) -> None:
         notices, handle = self._notices, self.handle
         if self._task.says_nothing:
             notices.model(handle.origin)

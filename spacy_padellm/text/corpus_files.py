@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spacy.training.corpus import walk_corpus
 
-# of the files that spaCy's readers and our own read
+# suffixes of what the readers of spaCy and of this package read
 _READ = {".spacy", ".jsonl", ".json", ".txt"}
 
 
@@ -15,7 +15,7 @@ def corpus_files(path: Path) -> list[Path]:
     """Get the files of a corpus, also those in linked folders, in the order of reading.
 
     path (Path): A file or a folder.
-    RETURNS (list[Path]): Those that spaCy's readers read, or else all that are not
+    RETURNS (list[Path]): Those that readers read, or else all that are not
         hidden.
     RAISES (OSError): If a folder in it cannot be read.
     """

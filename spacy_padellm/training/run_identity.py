@@ -22,12 +22,25 @@ Run: TypeAlias = dict[str, Any]
 _FACTORY = "padellm_ner"
 # settings of [training] that may change before a run is continued
 _FREE = {
-    *("max_steps", "max_epochs", "eval_frequency", "patience", "logger"),
-    *("dev_corpus", "score_weights", "before_to_disk", "gpu_allocator"),
+    "max_steps",
+    "max_epochs",
+    "eval_frequency",
+    "patience",
+    "logger",
+    "dev_corpus",
+    "score_weights",
+    "before_to_disk",
+    "gpu_allocator",
 }
 # settings of the component that decide what it is taught
 _TAUGHT = (
-    *("factory", "model", "labels", "prompt", "span_getter", "spans_key", "training"),
+    "factory",
+    "model",
+    "labels",
+    "prompt",
+    "span_getter",
+    "spans_key",
+    "training",
     "layout",
 )
 _TOKENS = ("lang", "tokenizer")  # settings of [nlp] that cut texts into tokens
