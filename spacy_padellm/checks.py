@@ -1,4 +1,4 @@
-"""Small questions about values."""
+"""Small checks of values and paths."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from spacy_padellm.lm.files.bundled import BUNDLED
 from spacy_padellm.lm.handle.stamp import base_models
 from spacy_padellm.lm.lora import ADAPTER
 from spacy_padellm.pipeline.bundled import load_pipeline
-from spacy_padellm.pipeline.merging import forget_components
+from spacy_padellm.pipeline.merging import forget_pipeline
 
 FACTORY = "padellm_ner"
 PROBE = "Ada Lovelace was born in London."
@@ -101,7 +101,7 @@ def load_checked(name: str) -> Language:
     try:
         nlp = load_pipeline(name)
         # a DocBin is written with moved spans, and Parquet without spans
-        forget_components(nlp)
+        forget_pipeline(nlp)
         nlp(PROBE)
     except Exception as error:  # components may raise anything
         raise AnnotateError(Errors.P408.format(name=name, error=error)) from error

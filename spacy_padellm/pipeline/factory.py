@@ -8,7 +8,7 @@ from spacy.language import Language
 
 from spacy_padellm.pipeline.blocks import check_blocks
 from spacy_padellm.pipeline.colors import displacy_colors
-from spacy_padellm.pipeline.merging import note_component
+from spacy_padellm.pipeline.merging import note_pipeline
 from spacy_padellm.pipeline.move_spans import make_move_spans
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.pipeline.validation import check_config_labels
@@ -129,4 +129,4 @@ def make_padellm_ner(
         alternatives=alternatives,
         document_memory=document_memory,
     )
-    return note_component(pipe)
+    return note_pipeline(pipe, nlp)

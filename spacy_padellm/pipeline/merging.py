@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
-from weakref import WeakSet
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -16,27 +15,28 @@ _MERGE = {"merge_entities", "merge_noun_chunks", "merge_subtokens", "token_split
 _MOVE = "padellm_move_spans"
 _Pipe: TypeAlias = Callable[[Doc], Doc]
 _P = TypeVar("_P", bound=_Pipe)
-# no attribute of the components, as they are pickled and copied
-_to_warn_of: WeakSet[_Pipe] = WeakSet()
+# of components that were not warned of; not in them, as they are pickled and copied
+_pipelines: WeakKeyDictionary[_Pipe, ReferenceType[Language]] = WeakKeyDictionary()
 
 
-def note_component(pipe: _P) -> _P:
-    """Note a component for `warn_of_merging`.
+def note_pipeline(pipe: _P, nlp: Language) -> _P:
+    """Note the pipeline of a component for `warn_of_merging`.
 
     pipe (Callable[[Doc], Doc]): The component.
+    nlp (Language): The pipeline that it is made for.
     RETURNS (Callable[[Doc], Doc]): The same component.
     """
-    _to_warn_of.add(pipe)
+    _pipelines[pipe] = ref(nlp)
     return pipe
 
 
-def forget_components(nlp: Language) -> None:
+def forget_pipeline(nlp: Language) -> None:
     """Let no component of a pipeline be warned of: its spans are moved, or not read.
 
     nlp (Language): The pipeline.
     """
-    for _, pipe in nlp.components:
-        _to_warn_of.discard(pipe)
+    for pipe in [pipe for pipe, noted in _pipelines.items() if noted() is nlp]:
+        del _pipelines[pipe]
 
 
 def warn_of_merging(pipe: _Pipe, *, name: str, spans_key: str) -> None:
@@ -46,7 +46,8 @@ def warn_of_merging(pipe: _Pipe, *, name: str, spans_key: str) -> None:
     name (str): Its name.
     spans_key (str): The key of its spans.
     """
-    nlp = _running_pipeline(pipe) if pipe in _to_warn_of else None
+    noted = _pipelines.get(pipe)
+    nlp = noted() if noted else None
     if nlp is None:
         return
     later: list[str] = []
@@ -57,22 +58,6 @@ def warn_of_merging(pipe: _Pipe, *, name: str, spans_key: str) -> None:
         if factory in _MERGE:
             later.append(other_name)
     if later:
-        _to_warn_of.discard(pipe)
+        del _pipelines[pipe]
         message = Warnings.W785.format(name=name, key=spans_key, merging=later[0])
         logger.warning(message)
-
-
-def _running_pipeline(pipe: _Pipe) -> Language | None:
-    """The pipeline that calls a component.
-
-    It need not be the one that the component was made for, as components are taken over
-    from other pipelines (`nlp.add_pipe(..., source=...)`).
-    """
-    frame = inspect.currentframe()
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, Language):
-            known = any(other is pipe for _, other in caller.pipeline)
-            return caller if known else None
-        frame = frame.f_back
-    return None

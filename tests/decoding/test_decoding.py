@@ -238,6 +238,25 @@ class OneTokenNumbers(PromptTokens):
         return 12, len(generated) > 1
 
 
+def persons_of_a_text(
+    lm: LanguageModel, prompt: PromptTokens, *, least: float, tags: TagSet | None = None
+) -> TextJob:
+    """The persons in "a text a"; least is the lowest probability of their count."""
+    (count_prompts,) = prompt.count_prompts(["a text a"], ["person"])
+    return TextJob(
+        "a text a",
+        count_prompts,
+        prompt=prompt,
+        labels={"PER": "person"},
+        context=lm.context,
+        limits=Limits(32, 7),
+        cuts=Cuts(),
+        selection=SelectionSettings(min_count_probability=least),
+        tags=tags,
+        tags_first=tags is not None,
+    )
+
+
 @pytest.mark.parametrize("tagged", [0, 1, 2])
 @pytest.mark.parametrize(
     ("digits", "chances"),
@@ -255,20 +274,8 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(
     answer = [OneTokenNumbers.TWELVE]
     if len(digits) == 2:
         answer = [prompt.count_digits[0], prompt.count_digits[1]]
-    (count_prompts,) = prompt.count_prompts(["a text a"], ["person"])
     tags = TagSet([prompt.eos, 9], ["PER"], [], as_trained=True) if tagged else None
-    job = TextJob(
-        "a text a",
-        count_prompts,
-        prompt=prompt,
-        labels={"PER": "person"},
-        context=lm.context,
-        limits=Limits(32, 7),
-        cuts=Cuts(),
-        selection=SelectionSettings(min_count_probability=0.4),
-        tags=tags,
-        tags_first=tagged > 0,
-    )
+    job = persons_of_a_text(lm, prompt, least=0.4, tags=tags)
     text, request = TreeText(job), job.request
     if tagged:  # the first word is a mention, or the first and the last
         tag_scores = np.log(np.full((len(request.tagged), 2), 0.5))
@@ -299,18 +306,7 @@ def test_decoding_count_of_several_digits_keeps_its_mentions(
 def test_decoding_count_of_several_digits_may_be_too_unlikely() -> None:
     lm = make_lm("llama")
     prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
-    (count_prompts,) = prompt.count_prompts(["a text a"], ["person"])
-    job = TextJob(
-        "a text a",
-        count_prompts,
-        prompt=prompt,
-        labels={"PER": "person"},
-        context=lm.context,
-        limits=Limits(32, 7),
-        cuts=Cuts(),
-        selection=SelectionSettings(min_count_probability=0.9),
-    )
-    text = TreeText(job)
+    text = TreeText(persons_of_a_text(lm, prompt, least=0.9))
     # 1 is the likeliest digit, but 0 or more than 0 are told by it alone
     tokens = [prompt.count_digits[0]] * len(text.request.logit_slots)
     chances = [0.6, *[0.001] * 8]

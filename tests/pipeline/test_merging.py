@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import spacy
 from helpers import NAME, TEXT, trained
 
 from spacy_padellm.annotate.pipeline import load_checked
@@ -75,28 +74,4 @@ def test_merging_is_not_told_where_annotate_moves_the_spans(
     assert not told(caplog)
     # the others still are
     nlp(TEXT)
-    assert len(told(caplog)) == 1
-
-
-def test_merging_after_a_component_of_another_pipeline_is_told(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    nlp = spacy.blank("en")
-    nlp.add_pipe(NAME, name="ner", source=trained())
-    nlp.add_pipe("merge_entities")
-    list(nlp.pipe([TEXT] * 2))
-    (message,) = told(caplog)
-    assert "merges or splits tokens after 'ner'" in message
-
-
-def test_merging_in_the_pipeline_that_a_component_is_from_is_not_told(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    source = trained()
-    source.add_pipe("merge_entities")
-    nlp = spacy.blank("en")
-    nlp.add_pipe(NAME, source=source)
-    nlp(TEXT)
-    assert not told(caplog)
-    source(TEXT)
     assert len(told(caplog)) == 1

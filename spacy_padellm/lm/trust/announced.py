@@ -14,7 +14,9 @@ from spacy_padellm.errors import Errors
 
 # numbers of what is made one by one, and numbers that nothing is made of
 _COUNTS = re.compile(r"(?!.*(?:max|size)).*(?:layer|block|depth|label|types)")
-_HARMLESS = re.compile(r".*(?:theta|base|max|length|window|seed|param)")
+_HARMLESS = re.compile(
+    r".*(?:theta|base|max|length|window|seed|param|tokens_seen|total_flos)"
+)
 _MOST_COUNTED = 10_000
 # tokens that a tokenizer adds, in time that grows with the square of their number
 _ADDED = ("extra_ids", "offset")

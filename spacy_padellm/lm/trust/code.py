@@ -20,7 +20,6 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.trust.announced import check_announced
 from spacy_padellm.lm.trust.growth import check_growth
 from spacy_padellm.lm.trust.links import check_links
-from spacy_padellm.lm.trust.notes import without_notes
 from spacy_padellm.lm.trust.patterns import slow_pattern
 
 TRUST = "PADELLM_TRUST_REMOTE_CODE"
@@ -149,10 +148,8 @@ def _check_amounts(settings: Any, *, source: Path) -> None:
     name = _found_as(source)
     if name.startswith("tokenizer."):
         check_growth(settings, source=source)
-    elif name in (_ADAPTER, _TOKENIZER_CONFIG):
+    elif name in (_ADAPTER, _TOKENIZER_CONFIG) or name.startswith("config."):
         check_announced(settings, source=source)
-    elif name.startswith("config."):
-        check_announced(without_notes(settings), source=source)
 
 
 def check_patterns(settings: Any, *, source: Path | str) -> None:
