@@ -206,11 +206,11 @@ def rounds(
     names = list(workload.labels.values())
     counts, mentions = [], []
     count_prompts = workload.prompt.count_prompts(workload.texts, names)
-    for text, branch, text_mentions in zip(
+    for text, asked, text_mentions in zip(
         workload.texts, count_prompts, found, strict=True
     ):
         for (label, name), sequence in zip(
-            workload.labels.items(), branch.sequences, strict=True
+            workload.labels.items(), asked.sequences, strict=True
         ):
             counts.append(sequence)
             count = sum(mention.label == label for mention in text_mentions)

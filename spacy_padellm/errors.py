@@ -749,8 +749,8 @@ class Errors:
         "line, or JSON lines with the text under the key that --text-column names."
     )
     P971 = (
-        "{path} is a table or holds columns, not texts. Write JSON lines with the text "
-        'under the key "text" (in pandas: df.to_json(path, orient="records", '
+        "{path} holds a table, columns or annotation, not texts. Write JSON lines with "
+        'the text under the key "text" (in pandas: df.to_json(path, orient="records", '
         "lines=True)), or a .txt file."
     )
     P972 = (
@@ -792,7 +792,7 @@ class Errors:
     )
     P402 = "No file to annotate in {path}. Give files, globs or folders of: {known}."
     P970 = (
-        "All files of {path} are in the output folder {output}, whose files are not "
+        "All input files are in the output folder {output}, whose files are not "
         "annotated. Give another --output."
     )
     P403 = (

@@ -192,7 +192,7 @@ def find_inputs(inputs: Sequence[str], *, output: str) -> list[InputFile]:
         if not files and not (is_output and is_there):
             raise AnnotateError(Errors.P402.format(path=argument, known=KNOWN_SUFFIXES))
     if not found:
-        raise AnnotateError(Errors.P970.format(path=inputs[0], output=output))
+        raise AnnotateError(Errors.P970.format(output=output))
     return list(found.values())
 
 

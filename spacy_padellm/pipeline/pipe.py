@@ -385,8 +385,9 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     def _make_checked_job(self, doc_labels: DocLabels | None) -> DecodeJob:
         """What Docs are decoded with; warns of probable typos."""
         self._task.require_prompt_for(self.decoder)
-        self._give_notices(self._task.resolve_labels(doc_labels))
-        return self._make_job(doc_labels, self.handle.lm)
+        job = self._make_job(doc_labels, self.handle.lm)
+        self._give_notices(job.labels)
+        return job
 
     def _make_job(
         self, doc_labels: DocLabels | None, get_lm: Callable[[], LanguageModel]

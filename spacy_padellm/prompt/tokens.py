@@ -76,7 +76,7 @@ class PromptTokens:
         """Prompts of the text's template only, which end with at least a line break.
 
         texts (Sequence[str]): The texts.
-        RETURNS (list[CountPrompts]): One empty branch for each text.
+        RETURNS (list[CountPrompts]): One for each text, without labels.
         """
         return self._mode.text_prompts(texts, self.end_of_text)
 

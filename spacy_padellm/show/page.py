@@ -14,6 +14,7 @@ from spacy.tokens import Doc
 
 from spacy_padellm.mention.calibration import Promise
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
+from spacy_padellm.pipeline.tuned import tuned
 from spacy_padellm.show.render import displacy_data, render_html
 
 LEAST = 0.05  # the lowest probability of a mention that is shown
@@ -46,30 +47,27 @@ class ShownText:
 
 
 def show_texts(nlp: Language, pipe: PaDeLLMNER, texts: Iterable[str]) -> str:
-    """Annotate texts, one at a time, and show them.
+    """Annotate texts, one at a time, and show them, with mentions of low probability.
 
     nlp (Language): The pipeline.
-    pipe (PaDeLLMNER): Its component. It is left with a promise that keeps mentions of
-        low probability.
+    pipe (PaDeLLMNER): Its component.
     texts (Iterable[str]): The texts.
     RETURNS (str): The page.
     RAISES (Exception): Any error that the pipeline raises for a text.
     """
-    thresholds = dict.fromkeys(pipe.labels, LEAST)
-    promise = Promise("recall", 0.0, 1.0, thresholds)
-    pipe.set_tuning(
-        replace(
-            pipe.tuning,
-            thresholds={label: pipe.lowest_score(label) for label in pipe.labels},
-            promise=promise,
-        )
+    # a promise keeps the mentions that are below the thresholds
+    shown_too = replace(
+        pipe.tuning,
+        thresholds={label: pipe.lowest_score(label) for label in pipe.labels},
+        promise=Promise("recall", 0.0, 1.0, dict.fromkeys(pipe.labels, LEAST)),
     )
     shown, words = [], 0
-    for text in texts:
-        start = time.perf_counter()
-        doc = nlp(text)
-        shown.append(_show(doc, pipe, 1000 * (time.perf_counter() - start)))
-        words += len(doc)
+    with tuned(pipe, shown_too):
+        for text in texts:
+            start = time.perf_counter()
+            doc = nlp(text)
+            shown.append(_show(doc, pipe, 1000 * (time.perf_counter() - start)))
+            words += len(doc)
     seconds = sum(text.milliseconds for text in shown) / 1000
     rate = f"{words / seconds:,.0f}" if seconds else "0"
     environment = Environment(

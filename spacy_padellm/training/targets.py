@@ -103,7 +103,7 @@ class TrainingTree:
 
 def make_mention_tree(
     gold: GoldText,
-    branches: CountPrompts,
+    counting: CountPrompts,
     *,
     prompt: PromptTokens,
     labels: Mapping[str, str],
@@ -112,15 +112,15 @@ def make_mention_tree(
     """The training examples of a text as one tree.
 
     gold (GoldText): The text and its mentions.
-    branches (CountPrompts): Its count prompts.
+    counting (CountPrompts): Its count prompts.
     prompt (PromptTokens): The prompt.
     labels (Mapping[str, str]): Label -> its name in the prompt.
     mention_prefix_loss (bool): Whether the loss includes the tokens of `<mention n>`.
     RAISES (ValueError): If the tokens of a label's prompt depend on its count.
     """
-    tree = TrainingTree(bidirectional_span=branches.bidirectional_span)
-    root = tree.extend(ROOT, branches.root)
-    for (label, name), ids in zip(labels.items(), branches.labels, strict=True):
+    tree = TrainingTree(bidirectional_span=counting.bidirectional_span)
+    root = tree.extend(ROOT, counting.root)
+    for (label, name), ids in zip(labels.items(), counting.labels, strict=True):
         end = tree.extend(root, ids)
         mentions = gold.mentions.get(label, ())
         if not mentions:
@@ -129,7 +129,7 @@ def make_mention_tree(
             continue
         count = len(mentions)
         prompts = prompt.mention_prompts(gold.text, name, count=count, number=count)
-        if prompts.keep not in {None, len(branches.root) + len(ids)}:
+        if prompts.keep not in {None, len(counting.root) + len(ids)}:
             template = prompt.prompt.label
             raise ValueError(Errors.P154.format(template=template))
         counted = prompts.stem[: prompts.counted]
@@ -153,16 +153,16 @@ def make_mention_trees(
 ) -> list[TrainingTree]:
     """The trees of several texts; see `make_mention_tree`."""
     texts = [gold.text for gold in golds]
-    branches_of_texts = prompt.count_prompts(texts, list(labels.values()))
+    prompts = prompt.count_prompts(texts, list(labels.values()))
     return [
         make_mention_tree(
             gold,
-            branches,
+            counting,
             prompt=prompt,
             labels=labels,
             mention_prefix_loss=mention_prefix_loss,
         )
-        for gold, branches in zip(golds, branches_of_texts, strict=True)
+        for gold, counting in zip(golds, prompts, strict=True)
     ]
 
 
@@ -181,11 +181,11 @@ def make_answer_trees(
     """
     trees = []
     prompts = form.ask(prompt, [gold.text for gold in golds], labels)
-    for gold, branches in zip(golds, prompts, strict=True):
-        tree = TrainingTree(bidirectional_span=branches.bidirectional_span)
-        root = tree.extend(ROOT, branches.root)
+    for gold, asked in zip(golds, prompts, strict=True):
+        tree = TrainingTree(bidirectional_span=asked.bidirectional_span)
+        root = tree.extend(ROOT, asked.root)
         answers = form.tokens(prompt, gold, labels)
-        for ids, (*answer, eos) in zip(branches.labels, answers, strict=True):
+        for ids, (*answer, eos) in zip(asked.labels, answers, strict=True):
             end = tree.extend(root, ids)
             tree.predict(tree.extend(end, answer, weight=1), eos, 1)
         trees.append(tree)

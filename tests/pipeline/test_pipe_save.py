@@ -347,8 +347,8 @@ def test_component_save_bytes_without_weights_where_none_are_needed(
     again = empty().from_bytes(other.to_bytes())
     for copy in (other, again, spacy.load(tmp_path / "nlp")):
         tokens = pipe_of(copy).handle.client_tokens(PRESETS["compact"])
-        branches = [t.count_prompts([TEXT], ["person"]) for t in (tokens, expected)]
-        assert branches[0] == branches[1]
+        prompts = [t.count_prompts([TEXT], ["person"]) for t in (tokens, expected)]
+        assert prompts[0] == prompts[1]
 
 
 # Adapters

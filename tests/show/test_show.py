@@ -116,10 +116,12 @@ def test_show_page_has_the_labels_in_the_same_order_for_each_text() -> None:
     assert rows == labels * len(GOLD)
 
 
-def test_show_page_keeps_the_thresholds() -> None:
+def test_show_page_leaves_the_tuning_as_it_was() -> None:
     nlp = trained(threshold={"PER": 1.0})
-    show_texts(nlp, pipe_of(nlp), [])
-    assert pipe_of(nlp).lowest_score("PER") == 1.0
+    tuning = pipe_of(nlp).tuning
+    show_texts(nlp, pipe_of(nlp), [TEXT])
+    assert pipe_of(nlp).cfg["threshold"] == {"PER": 1.0}
+    assert pipe_of(nlp).tuning == tuning
 
 
 # The input
@@ -158,7 +160,7 @@ def test_show_of_a_missing_file_is_an_error(name: str) -> None:
 
 def test_show_of_a_table_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text;id\nAnna;1\n", "utf8")
-    with pytest.raises(ConversionError, match="is a table or holds columns"):
+    with pytest.raises(ConversionError, match="holds a table, columns or annotation"):
         texts(str(tmp_path / "a.csv"))
 
 

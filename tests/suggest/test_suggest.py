@@ -107,10 +107,13 @@ def test_suggest_reads_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "saying"),
     [
-        ("a.csv", "a.csv is a table or holds columns, not texts. Write JSON lines"),
-        ("a.TSV.gz", "is a table or holds columns"),
-        ("a.parquet", "is a table or holds columns"),
-        ("a.conll", "is a table or holds columns"),
+        (
+            "a.csv",
+            "a.csv holds a table, columns or annotation, not texts. Write JSON lines",
+        ),
+        ("a.TSV.gz", "holds a table, columns or annotation"),
+        ("a.parquet", "holds a table, columns or annotation"),
+        ("a.conll", "holds a table, columns or annotation"),
         ("folder", "folder is a folder. Give a .jsonl"),
         ("a.txt", "a.txt is text in UTF-16, which is not read. Save it as UTF-8"),
     ],

@@ -15,6 +15,7 @@ from spacy_padellm.analysis.tune.thresholds import CandidateCorpus, Candidates
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
+from spacy_padellm.pipeline.tuned import tuned
 from spacy_padellm.progress import count_progress
 from spacy_padellm.text.document_memory import repeats_name
 from spacy_padellm.text.stream import STREAM_FROM
@@ -26,8 +27,7 @@ def find_candidates(
     """Run a pipeline over a gold corpus, without thresholds or calibration.
 
     Predictions with labels that the corpus or the text does not annotate are dropped.
-    The pipe is left without thresholds and calibration. Without thresholds, unlikely
-    mentions take part in de-duplication, too.
+    Without thresholds, unlikely mentions take part in de-duplication, too.
 
     nlp (Language): The pipeline.
     pipe (PaDeLLMNER): The component of the pipeline.
@@ -36,22 +36,23 @@ def find_candidates(
     RAISES (Exception): Any error that the pipe raises for a text.
     """
     labels = {mention.label for doc in gold.docs for mention in doc.mentions}
-    pipe.set_tuning(Tuning())
-    pipe.cfg["threshold"] = 0.0
     docs = count_progress(
         nlp.pipe((doc.text for doc in gold.docs), batch_size=STREAM_FROM),
         len(gold.docs),
     )
     texts = []
-    for doc, predicted in zip(gold.docs, docs, strict=True):
-        found = [
-            span
-            for span in _predicted_spans(predicted, pipe)
-            if span.label in labels and doc.annotates(span.label)
-        ]
-        remembers = pipe.cfg["document_memory"] and repeats_name(predicted.text, found)
-        text = predicted.text if remembers else None
-        texts.append(Candidates(frozenset(doc.mentions), found, text))
+    with tuned(pipe, Tuning(), threshold=0.0):
+        for doc, predicted in zip(gold.docs, docs, strict=True):
+            found = [
+                span
+                for span in _predicted_spans(predicted, pipe)
+                if span.label in labels and doc.annotates(span.label)
+            ]
+            remembers = pipe.cfg["document_memory"] and repeats_name(
+                predicted.text, found
+            )
+            text = predicted.text if remembers else None
+            texts.append(Candidates(frozenset(doc.mentions), found, text))
     return CandidateCorpus(texts, any(_overlap(doc.mentions) for doc in gold.docs))
 
 

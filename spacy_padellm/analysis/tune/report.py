@@ -61,7 +61,7 @@ def tune_pipe(
     paths: Sequence[Path],
     requested: PromiseRequest | None,
 ) -> TuneResult:
-    """Learn the tuning of a pipe, which is left without thresholds and calibration.
+    """Learn the tuning of a pipe, which keeps its own.
 
     nlp (Language): The pipeline.
     pipe (PaDeLLMNER): Its pipe.

@@ -75,7 +75,7 @@ class AnswerFormat:
         prompt (PromptTokens): The prompt.
         texts (Sequence[str]): The texts.
         labels (Mapping[str, str]): Label -> its name in the prompt.
-        RETURNS (list[CountPrompts]): One for each text, with a branch for each prompt.
+        RETURNS (list[CountPrompts]): One for each text.
         """
         if self.by_label:
             return prompt.count_prompts(texts, list(labels.values()))

@@ -289,6 +289,17 @@ def test_thresholds_tune_leaves_out_labels_that_a_text_does_not_annotate() -> No
     assert found == [{"PER"}, {"LOC"}]
 
 
+def test_thresholds_candidates_leave_the_tuning_as_it_was() -> None:
+    nlp = trained()
+    pipe = pipe_of(nlp)
+    tuning = Tuning({"PER": 0.75})
+    pipe.set_tuning(tuning)
+    pipe.cfg["threshold"] = {"LOC": 0.5}
+    find_candidates(nlp, pipe, GoldCorpus([GoldDoc(TEXT, [])]))
+    assert pipe.cfg["threshold"] == {"LOC": 0.5}
+    assert pipe.tuning == tuning
+
+
 @pytest.mark.parametrize("on", [True, False])
 def test_thresholds_tune_remembers_as_the_pipe_does(on: bool) -> None:
     nlp = trained(document_memory=on)

@@ -210,8 +210,8 @@ def test_benchmark_floors_need_one_pass_over_the_text_for_tags(
     prompt: PromptTokens,
 ) -> None:
     (need,) = floors.needs(prompt, GOLD[:1], LABELS, tags=True)
-    (branches,) = prompt.count_prompts([GOLD[0].text], list(LABELS.values()))
-    assert (need.passes, need.tokens) == (1, len(branches.root))
+    (counting,) = prompt.count_prompts([GOLD[0].text], list(LABELS.values()))
+    assert (need.passes, need.tokens) == (1, len(counting.root))
 
 
 def test_benchmark_floors_need_a_pass_for_each_further_digit(
@@ -224,8 +224,8 @@ def test_benchmark_floors_need_a_pass_for_each_further_digit(
 
 def test_benchmark_floors_count_tree_tokens_once(prompt: PromptTokens) -> None:
     (need,) = floors.needs(prompt, GOLD[1:2], LABELS, tags=False)
-    (branches,) = prompt.count_prompts([GOLD[1].text], list(LABELS.values()))
-    assert need.tokens == len(branches.root) + sum(map(len, branches.labels))
+    (counting,) = prompt.count_prompts([GOLD[1].text], list(LABELS.values()))
+    assert need.tokens == len(counting.root) + sum(map(len, counting.labels))
     assert need.outputs == len(LABELS)
 
 
