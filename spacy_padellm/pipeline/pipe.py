@@ -154,7 +154,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         self._updates = Updates()
         self._steps: int | None = None  # of the training, once it is initialized
         self._warned_of_drop = False
-        self.skips_updates = False  # set by `spacy-padellm.checkpoints.v1`
+        self.skips_step = False  # set by `spacy-padellm.checkpoints.v1`
         self._task = self._make_task(label_names(labels, {}), prompt)
 
     def _make_task(self, labels: Mapping[str, str], prompt: Prompt | None) -> Task:
@@ -356,6 +356,9 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             )
 
     def _annotate(self, docs: Iterable[Doc]) -> Iterator[Doc]:
+        if self.skips_step:
+            yield from docs  # the weights are those of a later step
+            return
         warn_of_merging(self, name=self.name, spans_key=self.cfg["spans_key"])
         for doc, result in self._find(docs):
             try:
@@ -509,7 +512,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
-        if self.skips_updates:
+        if self.skips_step:
             return losses
         if drop and not self._warned_of_drop:
             logger.warning(Warnings.W105.format(name=self.name, drop=drop))

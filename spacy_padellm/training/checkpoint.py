@@ -1,7 +1,8 @@
 """Checkpoints of a training run, so that the same command continues after a stop.
 
-The corpus is read again from its start, and the updates that the checkpoint holds are
-skipped: the order of the texts and the learning rate are those of a run without a stop.
+The corpus is read again from its start, and the steps that the checkpoint holds are
+skipped, with their evaluations: the order of the texts and the learning rate are those
+of a run without a stop.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def make_checkpoints(
 
 
 class _Checkpoints:
-    """Continues a run, skips the updates of the checkpoint, and writes new ones."""
+    """Continues a run, skips the steps of the checkpoint, and writes new ones."""
 
     def __init__(self, file: Path, seconds: float, component: str) -> None:
         self._file = file
@@ -62,7 +63,7 @@ class _Checkpoints:
                 self._continue(pipe)
         if step == self._done:
             self._started = time.monotonic()
-        pipe.skips_updates = step < self._done
+        pipe.skips_step = step < self._done
         is_due = time.monotonic() - self._saved > self._seconds
         if step > self._done and is_due:
             self._save(pipe, step)

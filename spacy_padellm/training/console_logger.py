@@ -20,7 +20,7 @@ def make_console_logger(minutes: float = 2.0) -> Logger:
     left between them.
 
     On a terminal that is a progress bar. Elsewhere, a line is written every few
-    minutes.
+    minutes. Steps that a continued run skips have no rows.
 
     minutes (float): Time between two lines.
     """
@@ -41,8 +41,12 @@ def make_console_logger(minutes: float = 2.0) -> Logger:
 
         def log_step(info: dict[str, Any] | None) -> None:
             nonlocal step, last_step, last
-            log_row(info)
             now = time.monotonic()
+            if _skips_step(nlp):
+                last, last_step = now, step
+                step += 1
+                return
+            log_row(info)
             due = now - last >= 60 * minutes
             if step and due and not stderr.isatty():
                 each = (now - last) / (step - last_step)
@@ -55,6 +59,11 @@ def make_console_logger(minutes: float = 2.0) -> Logger:
         return log_step, finish
 
     return set_up
+
+
+def _skips_step(nlp: Language) -> bool:
+    """Whether the checkpoint of a component holds the step."""
+    return any(getattr(pipe, "skips_step", False) for _, pipe in nlp.pipeline)
 
 
 def _progress(step: int, steps: int, each: float) -> str:

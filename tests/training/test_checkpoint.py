@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ import spacy
 import torch
 from helpers import (
     NAME,
+    TEXT,
     gold_examples,
     initialised,
     pipe_of,
     same_weights,
+    trained,
     weights_of,
     without_settings,
 )
@@ -62,7 +66,7 @@ def run(
         **more,
     }
     nlp = init_nlp(load_config(CONFIG, overrides=overrides))
-    spacy_train(nlp, None)
+    spacy_train(nlp, None, stdout=sys.stdout)
     return nlp
 
 
@@ -108,6 +112,25 @@ def test_checkpoint_continued_run_draws_the_random_numbers_after_the_stop(
     expected = torch.rand(3)
     pipe.set_training_state(state)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_checkpoint_skipped_steps_are_neither_evaluated_nor_shown(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    often = {"training.eval_frequency": 1}
+    run(corpus, tmp_path, steps=4, **often)
+    whole = capsys.readouterr().out
+    run(corpus, tmp_path, steps=6, **often)
+    continued = capsys.readouterr().out
+    steps = [re.findall(r"^ +\d+ +(\d+) ", out, re.M) for out in (whole, continued)]
+    assert steps == [["0", "1", "2", "3"], ["3", "4", "5"]]
+
+
+def test_checkpoint_skipped_steps_leave_docs_alone() -> None:
+    nlp = trained()
+    pipe_of(nlp).skips_step = True
+    assert not nlp(TEXT).ents
+    assert [doc.ents for doc in nlp.pipe([TEXT])] == [()]
 
 
 def test_checkpoint_of_another_config_is_an_error(corpus: Path, tmp_path: Path) -> None:

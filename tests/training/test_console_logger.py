@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from helpers import NAME, make_nlp
+from helpers import NAME, make_nlp, pipe_of
 from spacy.util import registry
 
 LOGGER = "spacy-padellm.ConsoleLogger.v1"
@@ -24,9 +24,13 @@ def lines_of(
     *,
     steps: int,
     max_steps: int = 1000,
+    skipped: int = 0,
     stderr: io.StringIO | None = None,
 ) -> list[str]:
-    """What is written when each step takes 30 seconds, and each row 300."""
+    """What is written when each step takes 30 seconds, and each row 300.
+
+    skipped (int): The steps of the checkpoint that the run continues from.
+    """
     nlp = make_nlp()
     nlp.config["training"]["max_steps"] = max_steps
     nlp.config["training"]["score_weights"] = {"ents_f": 1.0}
@@ -44,6 +48,7 @@ def lines_of(
     }
     for step in range(steps):
         now += 30 if step else 300
+        pipe_of(nlp).skips_step = step < skipped
         log_step(None if step else row)
     finish()
     lines = [line.partition("Step ")[2] for line in stdout.getvalue().splitlines()]
@@ -56,6 +61,13 @@ def test_console_logger_tells_the_time_left(monkeypatch: pytest.MonkeyPatch) -> 
         "4 of 1000, 30.0 s a step, 498 minutes left",
         "8 of 1000, 30.0 s a step, 496 minutes left",
     ]
+
+
+def test_console_logger_continued_run_does_not_count_skipped_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = lines_of(monkeypatch, steps=8, skipped=3)
+    assert lines == ["6 of 1000, 30.0 s a step, 497 minutes left"]
 
 
 def test_console_logger_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
