@@ -9,15 +9,21 @@ import torch
 from conftest import LABELS, LIMITS, ManyCounts, make_lm, same
 from transformers import (
     AutoModelForCausalLM,
+    Gemma3TextConfig,
     Llama4TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
     MistralConfig,
     Phi3Config,
+    PretrainedConfig,
     Qwen3Config,
 )
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
+from spacy_padellm.errors import Warnings
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.prompt.template import PRESETS
@@ -44,6 +50,44 @@ LLAMA_4 = {
 WINDOW = {"sliding_window": 48}
 
 
+# the shapes of pretrained models; a vocabulary of 262,144 and 7B must not cost more
+PRETRAINED: dict[str, PretrainedConfig] = {
+    "SmolLM2-135M": LlamaConfig(
+        vocab_size=49_152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        max_position_embeddings=8192,
+        rope_theta=100_000.0,
+        tie_word_embeddings=True,
+        pad_token_id=2,
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
+    "Gemma 3 270M": Gemma3TextConfig(
+        vocab_size=262_144,
+        hidden_size=640,
+        intermediate_size=2048,
+        num_hidden_layers=18,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=256,
+        query_pre_attn_scalar=256,
+        sliding_window=512,
+        max_position_embeddings=32_768,
+    ),
+    "Llama-2-7B": LlamaConfig(
+        vocab_size=32_000,
+        hidden_size=4096,
+        intermediate_size=11_008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+    ),
+}
+
+
 def make(kind: type[Any], **settings: Any) -> LanguageModel:
     """A small random model of a kind."""
     tokenizer = make_lm("llama").tokenizer
@@ -59,6 +103,59 @@ def make(kind: type[Any], **settings: Any) -> LanguageModel:
 def longrope() -> LanguageModel:
     """As Phi-3-mini-128k: from 48 tokens on, positions turn by other angles."""
     return make(Phi3Config, rope_scaling=LONGROPE, original_max_position_embeddings=48)
+
+
+@pytest.mark.parametrize("name", sorted(PRETRAINED))
+def test_tree_support_of_the_shapes_of_pretrained_models(name: str) -> None:
+    # without memory for weights: the structure decides
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(PRETRAINED[name])
+    assert why_no_tree(LanguageModel(model, make_lm("llama").tokenizer), 400) == ""
+
+
+class OwnAttention(torch.nn.Module):
+    """Attention as in a model's own code: by the order of the tokens, without masks."""
+
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        self.inner = attention
+
+    def forward(self, hidden_states: Any, position_embeddings: Any, **_: Any) -> Any:
+        inner, (cos, sin) = self.inner, position_embeddings
+        heads = (*hidden_states.shape[:-1], -1, inner.head_dim)
+        query, key, value = (
+            project(hidden_states).view(heads).transpose(1, 2)
+            for project in (inner.q_proj, inner.k_proj, inner.v_proj)
+        )
+        query, key = apply_rotary_pos_emb(query, key, cos, sin)
+        output = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, enable_gqa=True
+        )
+        return inner.o_proj(output.transpose(1, 2).flatten(2)), None
+
+
+class OwnModel(LlamaForCausalLM):
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__(config)
+        for layer in self.model.layers:
+            layer.self_attn = OwnAttention(layer.self_attn)
+
+
+def test_tree_support_ends_where_a_model_has_attention_of_its_own() -> None:
+    tokenizer = make_lm("llama").tokenizer
+    config = LlamaConfig(vocab_size=len(tokenizer), **SIZES)
+    own = OwnModel(config)
+    # for a sequence it is right
+    same_weights = LlamaForCausalLM(config)
+    weights = {name.replace(".inner", ""): w for name, w in own.state_dict().items()}
+    same_weights.load_state_dict(weights)
+    ids = torch.tensor([[1, 2, 3, 4]])
+    torch.testing.assert_close(own(ids).logits, same_weights(ids).logits)
+    reasons = [
+        why_no_tree(LanguageModel(model.eval(), tokenizer), 8)
+        for model in (same_weights, own)
+    ]
+    assert reasons == ["", Warnings.R102.format(kind="llama")]
 
 
 @pytest.mark.parametrize(
