@@ -2,7 +2,7 @@
 
 python -m benchmarks.training_step CORPUS.spacy MODEL --steps 20 --json OUT.json
 
-The tree is that of `configs/finetune.cfg`: compact prompt, both directions, tags.
+The tree is that of `configs/finetune.cfg`: the paper's prompt, both directions, tags.
 """
 
 from __future__ import annotations

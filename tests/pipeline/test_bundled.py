@@ -52,6 +52,14 @@ def test_bundled_model_results_do_not_depend_on_the_batch() -> None:
         assert spans.attrs["scores"] == pytest.approx(single.attrs["scores"], abs=1e-4)
 
 
+@pytest.mark.parametrize("name", ["USA ", "USA, ", "Smith, "])
+def test_bundled_model_finds_a_repeated_name_at_all_its_places(name: str) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("padellm_ner", config={"model": {"name": "bundled-en-sm"}})
+    doc = nlp(name * 500)
+    assert [ent.text for ent in doc.ents] == [name.strip(" ,")] * 500
+
+
 @pytest.mark.parametrize(("name", "megabytes"), [("en", 75), ("en-sm", 16)])
 def test_bundled_model_is_small_and_has_a_card(name: str, megabytes: int) -> None:
     folder = BUNDLED[f"bundled-{name}"]
