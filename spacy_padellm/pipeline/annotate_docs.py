@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache, partial
+from functools import partial
 from itertools import chain, groupby
 
 from spacy.tokens import Doc
@@ -14,7 +14,7 @@ from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.doc_mentions import DocMentions, align_mentions
 from spacy_padellm.text.labels import DocLabels, get_doc_labels
-from spacy_padellm.text.stream import DocResult, decode_docs
+from spacy_padellm.text.stream import MOST_WITHOUT_TEXT, DocResult, decode_docs
 from spacy_padellm.text.windows import Window
 
 
@@ -40,10 +40,33 @@ def decode_by_labels(
         if isinstance(doc_labels, Exception):
             yield from (DocResult(doc, error=doc_labels) for doc in run)
             continue
-        get_job = cache(partial(make_job, doc_labels))
+        get_job = _OneJob(partial(make_job, doc_labels))
         decode = partial(_decode, decoder=decoder, get_job=get_job)
         fits = Fits(get_job, decoder=decoder)
         yield from decode_docs(run, decode, partial(cut, fits=fits))
+
+
+class _OneJob:
+    """Makes what Docs are decoded with once. An error is kept for some more Docs."""
+
+    def __init__(self, make: Callable[[], DecodeJob]) -> None:
+        self._make = make
+        self._job: DecodeJob | None = None
+        self._error: Exception | None = None
+        self._left = 0  # calls that raise the same error
+
+    def __call__(self) -> DecodeJob:
+        if self._job is not None:
+            return self._job
+        if self._error is not None and self._left:
+            self._left -= 1
+            raise self._error.with_traceback(None)
+        try:
+            self._job = self._make()
+        except Exception as error:
+            self._error, self._left = error, MOST_WITHOUT_TEXT - 1
+            raise
+        return self._job
 
 
 def _doc_labels_or_error(doc: Doc) -> DocLabels | Exception | None:

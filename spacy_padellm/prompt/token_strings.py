@@ -13,6 +13,7 @@ from spacy_padellm.locks import make_lock
 # a tokenizer changes its settings while it encodes, and threads may share one
 _tokenizer_lock = make_lock()
 _MOST_KEPT = 1 << 16  # strings in each cache
+_PARTS = "\U000f0000"  # the first character that stands for a part of another
 
 
 class TokenStrings:
@@ -27,6 +28,7 @@ class TokenStrings:
         added = tokenizer.added_tokens_decoder.items()
         self._special = {token: str(text) for token, text in added if text.special}
         self._string = lru_cache(maxsize=_MOST_KEPT)(self._decode_token)
+        self._strings = lru_cache(maxsize=_MOST_KEPT)(self._decode_inside)
         self._piece = lru_cache(maxsize=_MOST_KEPT)(self._find_piece)
 
     # Strings to tokens
@@ -119,7 +121,8 @@ class TokenStrings:
     def piece(self, token: int) -> str:
         """A token's string as it occurs in texts.
 
-        Special tokens and parts of characters are replaced by a private-use character.
+        Special tokens and parts of characters are replaced by a private-use character,
+        from U+F0000 on.
         """
         return self._piece(token)
 
@@ -127,10 +130,32 @@ class TokenStrings:
         """The `piece` of each token."""
         return list(map(self._piece, tokens))
 
+    def characters(self, tokens: Sequence[int]) -> list[str]:
+        """The `piece` of each token of a text, with whole characters.
+
+        A character that several tokens share is in the string of the first of them;
+        those of the others are empty.
+
+        tokens (Sequence[int]): The tokens.
+        """
+        pieces = self.pieces(tokens)
+        start = None  # of a character
+        for index, piece in enumerate(pieces):
+            if piece[-1:] < _PARTS:
+                start = None
+                continue
+            start = index if start is None else start
+            string = self._strings(tuple(tokens[start : index + 1]))
+            if "\ufffd" not in string:
+                pieces[start : index + 1] = [string, *[""] * (index - start)]
+                start = None
+        return pieces
+
     def _find_piece(self, token: int) -> str:
         piece = self._string(token)
-        if "\ufffd" in piece or token in self._special:
-            return chr(0xF0000 + token % 0xFFFF)
+        if token in self._special or "\ufffd" in piece:
+            part = chr(ord(_PARTS) + token % 0xFFFF)
+            return f" {part}" if piece.startswith(" ") else part
         return piece
 
     def tokens_at(self, text: str, offset: int) -> set[int]:
@@ -158,6 +183,15 @@ class TokenStrings:
     def _decode_token(self, token: int) -> str:
         if token in self._special:
             return "<>"
-        text = self.decode([token])
-        # sentencepiece decodes a single word marker to an empty string
-        return text or " "
+        return self._decode_inside((token,)) or " "
+
+    def _decode_inside(self, tokens: tuple[int, ...]) -> str:
+        """The string of tokens inside a text: Llama 2's have no space at its start."""
+        before, anchor = self._anchor
+        return self.decode([*anchor, *tokens]).removeprefix(before)
+
+    @cached_property
+    def _anchor(self) -> tuple[str, list[int]]:
+        """A string, and its tokens."""
+        (anchor,) = self.plain(["a"])
+        return self.decode(anchor), anchor

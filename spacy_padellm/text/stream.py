@@ -15,6 +15,8 @@ from spacy_padellm.text.windows import CutWindows, Window
 
 # batch size from which `PaDeLLMNER.pipe` does not cut a stream into batches
 STREAM_FROM = 256
+# Docs without a text that are read before those that were read are yielded
+MOST_WITHOUT_TEXT = 512
 # texts -> the mentions of each, or its error
 Decode = Callable[[Iterable[str]], Iterator[DecodeResult]]
 
@@ -113,6 +115,7 @@ def _decode(
     decoding: deque[DocResult] = deque()  # the Doc of each window in the decoder
 
     def texts() -> Iterator[str]:
+        without_text = 0
         for doc in source:
             result = DocResult(doc)
             pending.append(result)
@@ -126,6 +129,9 @@ def _decode(
                 result.indices.append(index)
             decoding.extend([result] * len(result.texts))
             yield from result.texts
+            without_text = 0 if result.texts else without_text + 1
+            if without_text == MOST_WITHOUT_TEXT:
+                return  # a decoder that waits for a text yields nothing
 
     decoded = decode(texts())
     while True:

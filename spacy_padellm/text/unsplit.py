@@ -7,16 +7,18 @@ import re
 from spacy.tokens import Doc
 
 from spacy_padellm.errors import Warnings, logger
-
-_HAN_OR_KANA = (
-    "[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff]"
+from spacy_padellm.mention.scripts import (
+    HAN_OR_KANA,
+    SOUTHEAST_ASIAN,
+    character_class,
 )
-# ten Han or kana, or twenty characters of Thai, Lao, Tibetan, Burmese, Khmer or Tai, or
-# Han or kana between two words in Latin letters
+
+_HAN_OR_KANA = character_class(HAN_OR_KANA)
+# ten Han or kana, or twenty characters of a Southeast Asian script, or Han or kana
+# between two words in Latin letters
 _RUN = re.compile(
     f"{_HAN_OR_KANA}{{10,}}"
-    "|[\u0e00-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf]{20,}"
+    f"|{character_class(SOUTHEAST_ASIAN)}{{20,}}"
     f"|(?P<between>[A-Za-zÀ-ɏ]{{2}}{_HAN_OR_KANA}{{1,9}}[A-Za-zÀ-ɏ]{{2}})"
 )
 _SHOWN = 20  # characters in a message

@@ -52,6 +52,13 @@ def test_bundled_model_results_do_not_depend_on_the_batch() -> None:
         assert spans.attrs["scores"] == pytest.approx(single.attrs["scores"], abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    "text", ["Just landed in New York 🎉🔥", "We met in New York ❤️ with Anna."]
+)
+def test_bundled_model_finds_a_name_before_an_emoji(nlp: Language, text: str) -> None:
+    assert ("New York", "LOC") in [(ent.text, ent.label_) for ent in nlp(text).ents]
+
+
 @pytest.mark.parametrize("name", ["USA ", "USA, ", "Smith, "])
 def test_bundled_model_finds_a_repeated_name_at_all_its_places(name: str) -> None:
     nlp = spacy.blank("en")

@@ -61,7 +61,7 @@ class CopySource:
             token of the text or after a space, and cannot be empty.
         """
         if token == self._eos:
-            return bool(generated)
+            return bool(self._string_of(generated))
         if self._string_of(generated):
             return self._string_of([*generated, token]) in self._string
         piece = self._strings.piece(token)
@@ -80,7 +80,7 @@ class CopySource:
                 token for end in ends for token in tokens_at(self._string, end)
             }
         tokens = self._next_tokens[string]
-        return sorted({*tokens, self._eos} if generated else tokens)
+        return sorted({*tokens, self._eos} if string else tokens)
 
     @cached_property
     def _pieces(self) -> list[str]:

@@ -6,19 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
+from unicodedata import category
 
 import numpy as np
 import numpy.typing as npt
 
 from spacy_padellm.lm.language_model import LanguageModel
-
-# scripts without spaces between words: each character counts as a word
-_WITHOUT_SPACES = (
-    ("\u3040", "\u30ff"),
-    ("\u3400", "\u9fff"),
-    ("\uf900", "\ufaff"),
-    ("\U00020000", "\U0003ffff"),
-)
+from spacy_padellm.mention.scripts import is_without_spaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +109,7 @@ def read_text_tags(
     the word begins a mention or continues the one before it.
 
     text (Sequence[int]): The text's tokens, at least one.
-    pieces (Sequence[str]): The string of each token.
+    pieces (Sequence[str]): The string of each token; see `TokenStrings.characters`.
     log_probabilities (float64, (tokens, 1 + labels + begins)): Of being outside of
         mentions, inside a mention of each label, and at the beginning of one.
     labels (Sequence[str | None]): The labels; None for those that are not to be found.
@@ -181,21 +175,41 @@ def _join(
 
 def _first_tokens(pieces: Sequence[str]) -> list[int]:
     """The indexes of the tokens that begin a word, among them the first one."""
-    edges = list(map(_edges, pieces))
-    joined = ((before[1] and after[0]) for before, after in pairwise(edges))
-    return [0, *(index for index, inside in enumerate(joined, 1) if not inside)]
+    starts = [0]
+    goes_on = True
+    for index, edges in enumerate(map(_edges, pieces)):
+        if edges is None:
+            continue
+        joins, joins_words, piece_goes_on = edges
+        if index and not (joins or (joins_words and goes_on)):
+            starts.append(index)
+        goes_on = piece_goes_on
+    return starts
 
 
 @lru_cache(maxsize=1 << 16)  # the same pieces occur again and again
-def _edges(piece: str) -> tuple[bool, bool]:
-    """Whether a word may extend over a piece's first edge, and over its last."""
-    return _in_word(piece[:1]), _in_word(piece[-1:])
+def _edges(piece: str) -> tuple[bool, bool, bool] | None:
+    """How a piece joins its neighbours; None if it is only the rest of a character.
+
+    RETURNS (tuple[bool, bool, bool]): Whether it joins whatever is before it, whether
+        it joins a word before it, and whether a word may go on after it.
+    """
+    last = next((c for c in reversed(piece) if not _is_mark(c)), None)
+    if last is None:
+        return None
+    return _is_mark(piece[0]), _in_word(piece[0]), _in_word(last)
 
 
 def _in_word(character: str) -> bool:
-    """Whether a word may extend beyond a character, or the byte of one."""
-    if character < _WITHOUT_SPACES[0][0]:
-        return character.isalnum()
-    if any(first <= character <= last for first, last in _WITHOUT_SPACES):
-        return False
-    return character.isalnum() or character >= "\U000f0000"
+    """Whether a word may extend beyond a character, or a part of one.
+
+    In a script without spaces, each character counts as a word.
+    """
+    if character >= "\U000f0000":  # see `TokenStrings.piece`
+        return True
+    return character.isalnum() and not is_without_spaces(character)
+
+
+def _is_mark(character: str) -> bool:
+    """Whether a character belongs to the one before it, as an accent or vowel sign."""
+    return not character.isascii() and category(character)[0] == "M"

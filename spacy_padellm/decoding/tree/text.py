@@ -148,7 +148,7 @@ class TreeText:
     ) -> TextTags:
         """Read mentions from the tags of the text's tokens."""
         tokens = [self.job.count_prompts.root[slot] for slot in tagged]
-        pieces = self.job.prompt.strings.pieces(tokens)
+        pieces = self.job.prompt.strings.characters(tokens)
         return read_text_tags(
             tokens, pieces, result.tags, tags.labels, begins=tags.begins
         )

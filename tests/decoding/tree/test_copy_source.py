@@ -33,3 +33,14 @@ def test_source_draft_prefers_the_start_of_a_word() -> None:
     (a,) = prompt.tokenizer("a")["input_ids"]
     (digit,) = prompt.tokenizer("1")["input_ids"]
     assert CopySource(text, prompt.strings, prompt.eos).draft([a], 1) == [digit]
+
+
+def test_source_mention_of_a_blank_alone_does_not_end() -> None:
+    prompt = PromptTokens(PRESETS["paper-en"], make_lm("llama").tokenizer)
+    text = prompt.tokenizer(" 7")["input_ids"]
+    assert prompt.strings.pieces(text) == [" ", "7"]
+    source = CopySource(text, prompt.strings, prompt.eos)
+    assert prompt.eos not in source.allowed(text[:1])
+    assert prompt.eos in source.allowed(text)
+    assert not source.fits(text[:1], prompt.eos)
+    assert source.fits(text, prompt.eos)

@@ -31,7 +31,7 @@ from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.limits import Cuts
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.decoding.tree.tag_scores import share_scores
-from spacy_padellm.decoding.tree.tags import read_text_tags
+from spacy_padellm.decoding.tree.tags import _first_tokens, read_text_tags
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
@@ -90,6 +90,33 @@ def test_tag_drafts_join_neighbours_without_tags_of_beginnings() -> None:
     chances = log_chances([[0.1, 0.9], [0.2, 0.8]])
     found = read_text_tags([1, 2], ["张", "李"], chances, ["PER"]).mentions
     assert [t.ids for t in found["PER"]] == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "words"),
+    [
+        ([" Berlin", " 🎉", "", "", " with"], [" Berlin", " 🎉", " with"]),
+        ([" Berlin", "🎉", "", "", "!"], [" Berlin", "🎉", "!"]),
+        (["Zo", "ë", "", " came"], ["Zoë", " came"]),
+        (["❤", "\ufe0f", " York"], ["❤\ufe0f", " York"]),
+        # parts of a character that is cut
+        (["Zo", "\U000f0001", "\U000f0002", "."], ["Zo\U000f0001\U000f0002", "."]),
+        (["นาย", "สมชาย", "ไป"], ["นาย", "สมชาย", "ไป"]),
+        (["กร", "ุง", "เทพ"], ["กรุง", "เทพ"]),
+        (["ﾄﾖﾀ", "ﾊ", "ﾄｳｷｮｳ"], ["ﾄﾖﾀ", "ﾊ", "ﾄｳｷｮｳ"]),
+        ([" द", "ि", "ल्", "ली", " में"], [" दिल्ली", " में"]),
+        (["e", "\u0301", "t", " a"], ["e\u0301t", " a"]),
+        (["王", "小", "明"], ["王", "小", "明"]),
+        (["don", "'", "t"], ["don", "'", "t"]),
+    ],
+)
+def test_tag_drafts_words_are_those_of_the_script(
+    pieces: list[str], words: list[str]
+) -> None:
+    starts = _first_tokens(pieces)
+    ends = [*starts[1:], len(pieces)]
+    found = ["".join(pieces[i:j]) for i, j in zip(starts, ends, strict=True)]
+    assert found == words
 
 
 @given(
