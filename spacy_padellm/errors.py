@@ -369,6 +369,10 @@ class Errors:
         "{most}. Set it to at least {done}, or delete the checkpoint to train from "
         "the start."
     )
+    P996 = (
+        "Another training writes to the checkpoint {path}, or it was changed. Give "
+        "each training a checkpoint of its own: --paths.checkpoint FOLDER."
+    )
 
     # Settings of the component
     P140 = (
@@ -1283,6 +1287,11 @@ class Warnings:
         "The scores are 0 or missing whatever the model finds: there is no gold "
         "mention in the {n} texts to score ({annotated} of them are annotated). Give "
         "annotated texts, e.g. --paths.dev dev.spacy in a training."
+    )
+    W970 = (
+        "This training has a patience, so it cannot be continued from its checkpoints "
+        "after a stop. Set patience = 0 in [training], or leave out "
+        "[training.before_update]."
     )
     W764 = (
         "Texts to score have gold mentions of the labels {labels}, which the component "

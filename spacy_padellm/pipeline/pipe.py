@@ -60,6 +60,7 @@ from spacy_padellm.text.token_spans import AlignmentMode
 from spacy_padellm.text.windows import CutWindows, Layout, Window, make_windows
 from spacy_padellm.text.write_mentions import Existing, write_mentions
 from spacy_padellm.training.check_config import check_training, planned_steps
+from spacy_padellm.training.checkpoint import check_checkpoint
 from spacy_padellm.training.schedules import tell_total
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.thinc_model import TreeModel, get_handle
@@ -467,7 +468,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         new_labels (dict | list | None): Labels to learn besides those.
         RAISES (ValueError): If there are no labels, or the examples have others, or
             the learning rate does not know how many steps the training takes, or
-            a count in `[training]` is below 1.
+            a count in `[training]` is below 1, or the training cannot continue from
+            its checkpoint.
         """
         if labels is not None:
             self._task.set_labels(self._task.name_labels(labels))
@@ -481,6 +483,10 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             training = nlp.config.interpolate()["training"]
             check_training(training)
             self._steps = planned_steps(training)
+            check_checkpoint(nlp, component=self.name)
+            if self.handle.is_in_output:
+                self.handle.lm()  # spaCy deletes the folder before the first update
+        self._updates = Updates()
         initialize_task(
             self._task,
             get_examples,
@@ -620,6 +626,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             the wrong type.
         """
         set_state(self._updates, state, self._trainable(), settings=self.training)
+        self._task.tuning = Tuning()  # as after the steps of the state
         self._task.record_update(as_mapping(state["labels"], "labels", as_name))
 
     def _trainable(self) -> LanguageModel:

@@ -18,15 +18,17 @@ from spacy.language import Language
 from wasabi import msg
 
 from spacy_padellm.checks import is_whole
-from spacy_padellm.errors import Errors
+from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.training.run_identity import Run, differences, run_of
 
+CHECKPOINTS = "spacy-padellm.checkpoints.v1"
+COMPONENT = "padellm_ner"
 FILE_NAME = "training.pt"
 _SHOWN = 5  # differences in a message
 
 
 def make_checkpoints(
-    path: str, *, minutes: float = 10.0, component: str = "padellm_ner"
+    path: str, *, minutes: float = 10.0, component: str = COMPONENT
 ) -> Callable[[Language, dict[str, Any]], None]:
     """`spacy-padellm.checkpoints.v1`: for `[training.before_update]`.
 
@@ -50,6 +52,7 @@ class _Checkpoints:
         self._run: Run = {}
         self._done = 0  # steps of the checkpoint that the run continues from
         self._started = self._saved = time.monotonic()
+        self._stamp: tuple[int, int] | None = None  # of the file that is the run's own
 
     def __call__(self, nlp: Language, args: dict[str, Any]) -> None:
         pipe: Any = nlp.get_pipe(self._component)
@@ -57,10 +60,10 @@ class _Checkpoints:
         if not step:
             # files may change while they are trained on
             self._run = run_of(nlp)
-            if self._run["training"]["seed"] is None:
-                raise ValueError(Errors.P962)
-            if self._file.is_file():
-                self._continue(pipe)
+            self._stamp = _stamp(self._file)
+            state = _read_checked(self._file, self._run)
+            if state is not None:
+                self._continue(pipe, state)
         if step == self._done:
             self._started = time.monotonic()
         pipe.skips_step = step < self._done
@@ -68,14 +71,7 @@ class _Checkpoints:
         if step > self._done and is_due:
             self._save(pipe, step)
 
-    def _continue(self, pipe: Any) -> None:
-        state = _read(self._file, self._run)
-        if state["step"] and self._run["training"].get("patience"):
-            raise ValueError(Errors.P940.format(done=state["step"]))
-        most = self._run["training"]["max_steps"]
-        if 0 < most < state["step"]:
-            message = Errors.P960.format(path=self._file, done=state["step"], most=most)
-            raise ValueError(message)
+    def _continue(self, pipe: Any, state: dict[str, Any]) -> None:
         try:
             pipe.set_training_state(state["training"])
         except (KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -87,15 +83,60 @@ class _Checkpoints:
         training = pipe.get_training_state()
         if training is None:
             return  # no text was annotated so far
+        if _stamp(self._file) != self._stamp:
+            raise ValueError(Errors.P996.format(path=self._file))
         _write(self._file, {"step": step, "run": self._run, "training": training})
+        self._stamp = _stamp(self._file)
         self._saved = time.monotonic()
         seconds = (self._saved - self._started) / (step - self._done)
         msg.info(f"Checkpoint at step {step}, {seconds:.1f} s a step")
 
 
-def _read(file: Path, run: Run) -> dict[str, Any]:
+def check_checkpoint(nlp: Language, *, component: str) -> None:
+    """Check the checkpoint that a training will continue from, if it has one.
+
+    spaCy deletes the models of the training before, and then calls
+    `spacy-padellm.checkpoints.v1`: too late for an error.
+
+    nlp (Language): The pipeline that is to be trained.
+    component (str): The component whose checkpoint it is.
+    RAISES (ValueError): If it belongs to another run, or is damaged, or the training
+        has no seed.
+    """
+    training = nlp.config.interpolate()["training"]
+    settings = training.get("before_update") or {}
+    own = settings.get("component", COMPONENT)
+    if settings.get("@callbacks") != CHECKPOINTS or own != component:
+        return
+    if training.get("patience"):
+        logger.warning(Warnings.W970)
+    file = Path(settings["path"]) / FILE_NAME
+    # mapped, as the check needs little of it
+    _read_checked(file, run_of(nlp), mapped=True)
+
+
+def _read_checked(
+    file: Path, run: Run, *, mapped: bool = False
+) -> dict[str, Any] | None:
+    """The state that a run continues from; None if there is no checkpoint."""
+    training = run["training"]
+    if training["seed"] is None:
+        raise ValueError(Errors.P962)
+    if not file.is_file():
+        return None
+    state = _read(file, run, mapped=mapped)
+    if state["step"] and training.get("patience"):
+        raise ValueError(Errors.P940.format(done=state["step"]))
+    most = training["max_steps"]
+    if 0 < most < state["step"]:
+        message = Errors.P960.format(path=file, done=state["step"], most=most)
+        raise ValueError(message)
+    return state
+
+
+def _read(file: Path, run: Run, *, mapped: bool) -> dict[str, Any]:
     try:
-        stored = torch.load(file, weights_only=True, map_location="cpu")
+        stored = torch.load(file, weights_only=True, map_location="cpu", mmap=mapped)
         state = {key: stored[key] for key in ("run", "step", "training")}
         different = differences(state["run"], run)
         is_step = is_whole(state["step"])
@@ -107,6 +148,15 @@ def _read(file: Path, run: Run) -> dict[str, Any]:
         names = ", ".join(different[:_SHOWN])
         raise ValueError(Errors.P189.format(path=file, names=names))
     return state
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """What tells a file from one that replaced it; None if there is none."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _write(file: Path, state: dict[str, Any]) -> None:

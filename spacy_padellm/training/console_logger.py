@@ -11,6 +11,8 @@ from spacy.language import Language
 from spacy.util import registry
 from wasabi.printer import Printer
 
+from spacy_padellm.checks import is_whole
+
 LogStep = Callable[[dict[str, Any] | None], None]
 Logger = Callable[[Language, IO[str], IO[str]], tuple[LogStep, Callable[[], None]]]
 
@@ -25,14 +27,16 @@ def make_console_logger(minutes: float = 2.0) -> Logger:
     minutes (float): Time between two lines.
     """
     make_rows = registry.loggers.get("spacy.ConsoleLogger.v3")
-    set_up_rows = make_rows(progress_bar="train")
 
     def set_up(
         nlp: Language, stdout: IO[str] = sys.stdout, stderr: IO[str] = sys.stderr
     ) -> tuple[LogStep, Callable[[], None]]:
-        log_row, finish = set_up_rows(nlp, stdout, stderr)
+        # spaCy's bar cannot be as long as a variable
+        has_bar = is_whole(nlp.config["training"]["max_steps"])
+        rows = make_rows(progress_bar="train" if has_bar else None)
+        log_row, finish = rows(nlp, stdout, stderr)
         message = Printer(no_print=True)
-        steps = nlp.config["training"]["max_steps"]
+        steps = nlp.config.interpolate()["training"]["max_steps"]
         step = last_step = 0
         last = time.monotonic()
 

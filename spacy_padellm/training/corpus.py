@@ -55,15 +55,13 @@ def make_corpus(
         key = pipe.cfg["spans_key"]
         examples = list(read_examples(nlp))
         _set_own_labels([eg.reference for eg in examples], pipe.labels, key)
-        yield from examples
-        if old_texts is None:
-            return
-        if not rehearsed:
+        if old_texts is not None and not rehearsed:  # before any example is trained on
             # a config gives it as a string
             texts = _read_texts(nlp, Path(old_texts))
             rehearsed.extend(_rehearse(nlp, pipe, texts))
             mentions = sum(len(doc.spans[key]) for doc in rehearsed)
             msg.info(f"Old texts: {len(rehearsed)}, with {mentions} mentions found")
+        yield from examples
         for doc in rehearsed:
             yield Example(nlp.make_doc(doc.text), doc)
 

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import pytest
 import spacy
 import torch
 from helpers import (
+    GOLD,
     NAME,
     TEXT,
+    entities,
     gold_examples,
     initialised,
     pipe_of,
@@ -31,7 +34,8 @@ from spacy.training.loop import train as spacy_train
 from spacy.util import load_config
 from spacy.vocab import Vocab
 
-from spacy_padellm.training.checkpoint import FILE_NAME, _write
+from spacy_padellm.mention.calibration import Tuning
+from spacy_padellm.training.checkpoint import FILE_NAME, _write, make_checkpoints
 from spacy_padellm.training.run_identity import run_of as run_of_pipeline
 
 CONFIG = Path(__file__).parents[2] / "configs" / "finetune.cfg"
@@ -48,9 +52,32 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def run(
-    corpus: Path, checkpoint: Path, *, steps: int, rate: float = 0.01, **more: Any
+    corpus: Path,
+    checkpoint: Path,
+    *,
+    steps: int,
+    rate: float = 0.01,
+    output: Path | None = None,
+    **more: Any,
 ) -> Language:
     """Train by the config; a checkpoint is written before each step but the first."""
+    nlp = prepare(corpus, checkpoint, steps=steps, rate=rate, **more)
+    spacy_train(nlp, output, stdout=sys.stdout)
+    return nlp
+
+
+def pipe_and_callback(
+    corpus: Path, checkpoint: Path
+) -> tuple[Language, Callable[[Language, dict[str, Any]], None]]:
+    """A pipeline, and the callback that writes its checkpoints."""
+    nlp = prepare(corpus, checkpoint, steps=6)
+    return nlp, make_checkpoints(str(checkpoint), minutes=0)
+
+
+def prepare(
+    corpus: Path, checkpoint: Path, *, steps: int, rate: float = 0.01, **more: Any
+) -> Language:
+    """Initialize a training by the config."""
     overrides = {
         "paths.train": str(corpus),
         "paths.dev": str(corpus),
@@ -65,9 +92,7 @@ def run(
         "training.before_update.minutes": 0,
         **more,
     }
-    nlp = init_nlp(load_config(CONFIG, overrides=overrides))
-    spacy_train(nlp, None, stdout=sys.stdout)
-    return nlp
+    return init_nlp(load_config(CONFIG, overrides=overrides))
 
 
 def test_checkpoint_stopped_run_is_the_run_without_a_stop(
@@ -342,3 +367,69 @@ def test_checkpoint_unknown_component_is_an_error() -> None:
     nlp = spacy.blank("en")
     with pytest.raises(KeyError, match=NAME):
         make("unused")(nlp, {"step": 0, "epoch": 0})
+
+
+# Before the training
+
+
+def save_best(folder: Path) -> Path:
+    """A trained pipeline where spaCy saves it."""
+    trained().to_disk(folder / "model-best")
+    return folder / "model-best" / NAME / "model"
+
+
+def test_checkpoint_that_is_refused_costs_no_model(
+    corpus: Path, tmp_path: Path
+) -> None:
+    run(corpus, tmp_path, steps=2)
+    save_best(tmp_path)
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"belongs to another run.*training\.seed"):
+        run(corpus, tmp_path, steps=2, output=tmp_path, **{"training.seed": 5})
+    for path, content in files.items():
+        assert path.read_bytes() == content
+
+
+def test_checkpoint_model_in_the_output_folder_can_be_trained(
+    corpus: Path, tmp_path: Path
+) -> None:
+    settings = {
+        "components.padellm_ner.model.name": str(save_best(tmp_path)),
+        "components.padellm_ner.labels": {},
+        "components.padellm_ner.prompt": None,
+        "components.padellm_ner.training.tag_loss": 0,
+        "training.optimizer.learn_rate.initial_rate": 1e-6,
+    }
+    run(corpus, tmp_path / "checkpoint", steps=2, output=tmp_path, **settings)
+    assert entities(spacy.load(tmp_path / "model-last")(TEXT)) == GOLD[TEXT]
+
+
+def test_checkpoint_of_another_training_at_once_is_an_error(
+    corpus: Path, tmp_path: Path
+) -> None:
+    ours, theirs = (
+        pipe_and_callback(corpus, tmp_path / "checkpoint") for _ in range(2)
+    )
+    for nlp, before_update in (ours, theirs):
+        before_update(nlp, {"step": 0})
+        nlp.update(gold_examples(nlp), sgd=nlp.create_optimizer())
+    ours[1](ours[0], {"step": 1})
+    ours[1](ours[0], {"step": 2})
+    with pytest.raises(ValueError, match="Another training writes to the checkpoint"):
+        theirs[1](theirs[0], {"step": 1})
+
+
+def test_checkpoint_of_a_training_with_patience_is_warned_of(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(corpus, tmp_path, steps=1, **{"training.patience": 5})
+    assert "cannot be continued from its checkpoints" in caplog.text
+
+
+def test_checkpoint_state_resets_the_tuning(corpus: Path, tmp_path: Path) -> None:
+    pipe = pipe_of(run(corpus, tmp_path, steps=3))
+    state = pipe.get_training_state()
+    assert state is not None
+    pipe.set_tuning(Tuning({"PER": 0.9}))
+    pipe.set_training_state(state)
+    assert pipe.tuning == Tuning()

@@ -23,7 +23,7 @@ def lines_of(
     monkeypatch: pytest.MonkeyPatch,
     *,
     steps: int,
-    max_steps: int = 1000,
+    max_steps: int | str = 1000,
     skipped: int = 0,
     stderr: io.StringIO | None = None,
 ) -> list[str]:
@@ -68,6 +68,13 @@ def test_console_logger_continued_run_does_not_count_skipped_steps(
 ) -> None:
     lines = lines_of(monkeypatch, steps=8, skipped=3)
     assert lines == ["6 of 1000, 30.0 s a step, 497 minutes left"]
+
+
+def test_console_logger_steps_may_be_a_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = lines_of(monkeypatch, steps=5, max_steps="${training.eval_frequency}")
+    assert lines == ["4 of 200, 30.0 s a step, 98 minutes left"]
 
 
 def test_console_logger_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

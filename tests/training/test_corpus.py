@@ -92,6 +92,18 @@ def test_corpus_old_texts_have_the_pipes_mentions(tmp_path: Path, suffix: str) -
     assert LABELS_KEY not in rehearsed.user_data  # so that none of it is a DRUG
 
 
+def test_corpus_old_texts_are_read_before_an_example_is_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old_texts = tmp_path / "old.txt"
+    old_texts.write_text(f"{TEXT}\n", "utf8")
+    reader = registry.readers.get("spacy-padellm.Corpus.v1")(
+        write(tmp_path / "a.spacy", GOLD), old_texts=old_texts
+    )
+    next(iter(reader(trained())))
+    assert "Old texts: 1, with" in capsys.readouterr().out
+
+
 def test_corpus_old_texts_of_linked_folders_are_read(tmp_path: Path) -> None:
     path = write(tmp_path / "gold.spacy", {})
     (tmp_path / "elsewhere").mkdir()

@@ -46,6 +46,9 @@ from spacy_padellm.lm.trust.links import check_place
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 
+# as spaCy names them in the output folder
+_OUTPUTS = {"model-best", "model-last"}
+
 
 class ModelHandle:
     """Holds a model, which is loaded when it is opened, or else at first use.
@@ -96,6 +99,13 @@ class ModelHandle:
     def settings(self) -> TaskSettings | None:
         """The model's settings, as far as they are known without asking the hub."""
         return self._state.settings or self._hub_settings
+
+    @property
+    def is_in_output(self) -> bool:
+        """Whether its folder is in one that `spacy train` deletes when it begins."""
+        state = self._state
+        folder = state.location.folder() if isinstance(state, ByName) else None
+        return folder is not None and not _OUTPUTS.isdisjoint(folder.parts)
 
     @property
     def origin(self) -> str:
