@@ -222,9 +222,12 @@ def gold_text(window: Window, offsets: Sequence[_Offsets]) -> GoldText:
     text = normalize_text(window.text)
     mentions: dict[str, list[str]] = {}
     inside = []
-    for start_in_doc, end_in_doc, label in offsets:
+    first = bisect_left(offsets, window.start, key=itemgetter(0))
+    for start_in_doc, end_in_doc, label in islice(offsets, first, None):
         start, end = start_in_doc - window.start, end_in_doc - window.start
-        if start >= 0 and end <= len(window.text):
+        if start >= len(window.text):
+            break
+        if end <= len(window.text):
             mention = normalize_text(window.text[start:end])
             mentions.setdefault(label, []).append(mention)
             if text != window.text:

@@ -41,6 +41,8 @@ from spacy_padellm.lm.tree_support import why_no_tree
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
+from spacy_padellm.tree.packing import PackedBatch, pack
+from spacy_padellm.tree.token_tree import TokenTree
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -643,6 +645,25 @@ def test_decoding_memory_that_runs_out_says_nothing_of_the_model(
         why_no_tree(lm, 10)
     monkeypatch.setattr(LanguageModel, "packed_logits", read)
     assert not why_no_tree(lm, 10)
+
+
+def test_decoding_long_text_takes_few_others_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lm, prompt = prepare("llama", "compact")
+    masks = []
+
+    def record(trees: Sequence[TokenTree], old: int) -> PackedBatch:
+        packed = pack(trees, old)
+        masks.extend(group.visible.shape for group in packed.groups)
+        return packed
+
+    monkeypatch.setattr("spacy_padellm.decoding.tree.run.pack", record)
+    size = 600
+    texts = ["Berlin " * 100, *["Berlin"] * 60]
+    decode(TreeDecoder(**LIMITS, max_batch_tokens=size), lm, prompt, texts, LABELS)
+    assert max(width for _, width, _ in masks) > 100
+    assert max(rows * width for rows, width, _ in masks) <= 2 * size
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

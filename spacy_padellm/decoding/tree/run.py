@@ -27,6 +27,9 @@ from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import PackedBatch, pack
 
+# new rows times the widest one, per token of a pass
+_PADDED_SHARE = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -99,14 +102,22 @@ class TreeRun:
 
     def _admit(self) -> None:
         """Add new texts to the batch, as many as there is room for."""
+        old = len(self._texts)
         tokens = sum(text.tree.width for text in self._texts)
         slots = max((text.tree.filled for text in self._texts), default=0)
+        widest = 0  # new text
         while (new := self._peek()) is not None:
+            rows = len(self._texts) + 1
             slots = max(slots, new.size)
+            widest = max(widest, new.size)
             tokens += new.size
-            cached = slots * (len(self._texts) + 1)
-            full = tokens > self._max_batch_tokens
-            if self._texts and (full or cached > CACHE_SHARE * self._max_batch_tokens):
+            full = (
+                tokens > self._max_batch_tokens
+                or slots * rows > CACHE_SHARE * self._max_batch_tokens
+                # masks are padded to the widest text
+                or widest * (rows - old) > _PADDED_SHARE * self._max_batch_tokens
+            )
+            if self._texts and full:
                 return
             self._keys.append(new.key)
             self._texts.append(new.text)

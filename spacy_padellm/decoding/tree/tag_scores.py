@@ -44,7 +44,8 @@ def share_scores(
             if tag_score is not None:
                 score += weight * tag_score
             combined.append(replace(mention, score=score))
-        cuts.note_count(index + len(left), max_mentions)
+        if index < max_mentions:  # else it was noted when it was generated
+            cuts.note_count(index + len(left), max_mentions)
         left = left[: max_mentions - index]
         for number, (string, tag_score) in enumerate(left, start=index + 1):
             combined.append(Mention(label, number, string, weight * tag_score))

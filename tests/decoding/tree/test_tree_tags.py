@@ -167,6 +167,16 @@ def test_tag_drafts_are_no_more_than_the_limit() -> None:
     assert cuts.counts == 1
 
 
+def test_tag_drafts_cut_count_is_told_once() -> None:
+    cuts = Cuts()
+    cuts.note_count(3, 2)  # when it was generated
+    generated = [Mention("PER", n, name, 0.8) for n, name in enumerate("AB", start=1)]
+    share_scores(
+        generated, {"PER": [("C", 0.9)]}, weight=0.5, max_mentions=2, cuts=cuts
+    )
+    assert cuts.counts == 1
+
+
 @pytest.fixture(scope="module")
 def tagging() -> Language:
     """A pipeline whose model was overfitted to the gold texts, tags included."""
