@@ -11,7 +11,12 @@ from unicodedata import category, normalize
 
 from spacy_padellm.mention.mention import Mention, Status
 from spacy_padellm.mention.occurrences import find_all
-from spacy_padellm.text.normalize import compose, normalize_text
+from spacy_padellm.text.normalize import (
+    compose,
+    is_space,
+    normalize_text,
+    remove_spaces,
+)
 
 # Start and end (exclusive) of an occurrence, in characters of the text
 _Offsets = tuple[int, int]
@@ -71,7 +76,7 @@ def align(
     aligned = [AlignedMention(mention, None, None, "dropped") for mention in mentions]
     groups: dict[str, dict[str, list[int]]] = {}
     for i, mention in enumerate(mentions):
-        if mention.text and not mention.text.isspace():
+        if remove_spaces(mention.text):
             by_label = groups.setdefault(mention.text, {})
             by_label.setdefault(mention.label, []).append(i)
     source = _SearchedText(text)
@@ -254,7 +259,7 @@ def _continues(text: str, start: int, i: int) -> bool:
     """Whether the character at `i` belongs to the chunk that begins at `start`."""
     char = text[i]
     # A mark after whitespace is a chunk of its own: no chunk begins with whitespace
-    if char.isascii() or text[start].isspace():
+    if char.isascii() or is_space(text[start]):
         return False
     # Decomposed, because half-width Japanese voicing marks are letters by category
     if category(normalize("NFKD", char)[0]).startswith("M"):
@@ -269,4 +274,4 @@ def _normal_form(chunk: str) -> str:
     """Normalise the Unicode form and case, and remove whitespace."""
     # Again after folding: "ΐ" folds to three characters, its capital form to two
     form = compose(compose(chunk, "NFKC").casefold(), "NFKC")
-    return "".join(form.split())
+    return remove_spaces(form)

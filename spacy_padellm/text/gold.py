@@ -15,7 +15,11 @@ from spacy.training import Example, validate_get_examples
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.labels import DocLabels, ResolveLabels, get_doc_labels
-from spacy_padellm.text.normalize import normalize_text, normalized_offset
+from spacy_padellm.text.normalize import (
+    is_space,
+    normalize_text,
+    normalized_offset,
+)
 from spacy_padellm.text.spans import gold_spans
 from spacy_padellm.text.windows import CutWindows, Window
 
@@ -228,6 +232,10 @@ def gold_text(window: Window, offsets: Sequence[_Offsets]) -> GoldText:
         if start >= len(window.text):
             break
         if end <= len(window.text):
+            while start < end and is_space(window.text[start]):
+                start += 1
+            while start < end and is_space(window.text[end - 1]):
+                end -= 1
             mention = normalize_text(window.text[start:end])
             mentions.setdefault(label, []).append(mention)
             if text != window.text:

@@ -1,8 +1,8 @@
 """Normalization of texts for the model: composed Unicode, single spaces.
 
-Wrapped lines, double spaces and decomposed letters are rare in training data, and
-models make mistakes on them. Offsets still refer to the original text: alignment
-ignores these differences.
+Wrapped lines, double spaces, invisible characters and decomposed letters are rare in
+training data, and models make mistakes on them. Offsets still refer to the original
+text: alignment ignores these differences.
 """
 
 from __future__ import annotations
@@ -12,18 +12,36 @@ from itertools import groupby
 from typing import Literal
 from unicodedata import combining, is_normalized, normalize
 
-# whitespace other than a single space
-_WHITESPACE = re.compile(r"\s\s+|[^\S ]")
+# zero-width spaces, byte order marks and marks of the writing direction, as they come
+# with copied text; joiners are not among them, as scripts and emoji need those
+_INVISIBLE = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
+_SPACE = rf"[\s{_INVISIBLE}]"
+# whitespace and invisible characters, other than a single space
+_SPACES = re.compile(rf"{_SPACE}{{2,}}|[^\S ]|[{_INVISIBLE}]")
+_ANY_SPACE = re.compile(_SPACE)
 # many characters in a row that may combine with the one before them: no letter but two
 # half-width marks does
 _MANY_MARKS = re.compile(r"(?:[^\w\s\x00-\u02ff]|[\uff9e\uff9f]){32}")
 
 
 def normalize_text(text: str) -> str:
-    """Convert a text to Unicode NFC, and each run of whitespace to one space."""
+    """Convert a text to Unicode NFC, and each run of whitespace to one space.
+
+    Characters that cannot be seen count as whitespace.
+    """
     if not is_normalized("NFC", text):
         text = compose(text, "NFC")
-    return _WHITESPACE.sub(" ", text)
+    return _SPACES.sub(" ", text)
+
+
+def is_space(character: str) -> bool:
+    """Whether a character is whitespace, or cannot be seen."""
+    return _ANY_SPACE.match(character) is not None
+
+
+def remove_spaces(text: str) -> str:
+    """Remove all whitespace, and the characters that cannot be seen."""
+    return _ANY_SPACE.sub("", text)
 
 
 def compose(text: str, form: Literal["NFC", "NFKC"]) -> str:

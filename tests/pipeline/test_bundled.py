@@ -59,6 +59,16 @@ def test_bundled_model_finds_a_name_before_an_emoji(nlp: Language, text: str) ->
     assert ("New York", "LOC") in [(ent.text, ent.label_) for ent in nlp(text).ents]
 
 
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u202a", "\u200e"])
+def test_bundled_model_finds_a_name_beside_a_mark_that_is_not_seen(
+    nlp: Language, mark: str
+) -> None:
+    doc = nlp(f"They moved to {mark}Berlin{mark} in May.")
+    assert [(ent.text.strip(mark), ent.label_) for ent in doc.ents] == [
+        ("Berlin", "LOC")
+    ]
+
+
 @pytest.mark.parametrize("name", ["USA ", "USA, ", "Smith, "])
 def test_bundled_model_finds_a_repeated_name_at_all_its_places(name: str) -> None:
     nlp = spacy.blank("en")

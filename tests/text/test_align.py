@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 import spacy_padellm.text.align as align_module
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.align import AlignedMention, align
-from spacy_padellm.text.normalize import normalize_text
+from spacy_padellm.text.normalize import normalize_text, remove_spaces
 
 
 def tokens(text: str) -> dict[str, set[int]]:
@@ -281,7 +281,7 @@ def test_align_accepts_token_edges_of_any_collection() -> None:
 
 ALPHABET = [
     *"aaabbAB",
-    *"  \n\u3000\u00a0.",
+    *"  \n\u3000\u00a0\u200b\ufeff.",
     *"éeE\u0301\u0327",
     *"İi\u0307ıI",
     *"ßsS\u1e9e",
@@ -293,15 +293,24 @@ ALPHABET = [
 ]
 
 
+INVISIBLE = "\u200b\ufeff"
+
+
+def seen(string: str) -> str:
+    """The string with spaces in the place of invisible characters."""
+    return string.translate(dict.fromkeys(map(ord, INVISIBLE), " "))
+
+
 def normal(string: str, space: str) -> str:
     """Normal form of a whole string, by Unicode's definition and not by chunks."""
-    form = unicodedata.normalize("NFKC", string).casefold()
+    form = unicodedata.normalize("NFKC", seen(string)).casefold()
     return space.join(unicodedata.normalize("NFKC", form).split())
 
 
 def is_cut(text: str, i: int) -> bool:
     """Whether a text may be cut at `i`: no mark follows, and nothing composes."""
-    if i in (0, len(text)) or text[i - 1].isspace() or text[i].isspace():
+    beside = map(seen, text[max(i - 1, 0) : i + 1])
+    if i in (0, len(text)) or any(map(str.isspace, beside)):
         return True
     marked = unicodedata.normalize("NFKD", text[i])[0] in "\u0301\u0307\u0327\u3099"
     halves = [unicodedata.normalize("NFKC", half) for half in (text[:i], text[i:])]
@@ -310,7 +319,7 @@ def is_cut(text: str, i: int) -> bool:
 
 def brute_occurrences(string: str, text: str) -> list[tuple[int, int]]:
     """Try all substrings of the text."""
-    if not string.strip():
+    if not seen(string).strip():
         return []
     spans = [(i, j) for i in range(len(text)) for j in range(i + 1, len(text) + 1)]
     cuts = [is_cut(text, i) for i in range(len(text) + 1)]
@@ -318,7 +327,7 @@ def brute_occurrences(string: str, text: str) -> list[tuple[int, int]]:
         (i, j)
         for i, j in spans
         if cuts[i] and cuts[j]
-        if not text[i].isspace() and not text[j - 1].isspace()
+        if not seen(text[i]).isspace() and not seen(text[j - 1]).isspace()
     ]
     exact = {(i, j) for i, j in spans if text[i:j] == string}
     same = {(i, j) for i, j in free if normalize_text(text[i:j]) == string}
@@ -398,7 +407,7 @@ def random_case(rng: random.Random) -> tuple[list[Mention], str, set[int], set[i
     pairs = [
         (i, j)
         for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)
-        if text[i:j].strip()
+        if seen(text[i:j]).strip()
     ]
     strings = []
     for _ in range(rng.randint(1, 2)):
@@ -450,7 +459,7 @@ def test_align_results_are_valid(
             assert characters == string
         else:
             assert hit.status == "normalised"
-            assert characters == characters.strip()
+            assert seen(characters) == seen(characters).strip()
             assert string not in text or normalize_text(characters) == string
             assert normal(characters, "") == normal(string, "")
         assert taken[string].isdisjoint(range(hit.start, hit.end))
@@ -465,7 +474,7 @@ def test_align_any_unicode_is_found_in_another_form(
     form = data.draw(st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
     string = unicodedata.normalize(form, text)
     [hit] = align(mentions(string), f"x {text} y", starts=[], ends=[])
-    assert (hit.status == "dropped") == (not text.strip())
+    assert (hit.status == "dropped") == (not remove_spaces(text))
 
 
 # Cost

@@ -95,3 +95,14 @@ def test_gold_mentions_over_quoted_lines_are_without_the_marks() -> None:
     found = gold_of(Example(doc, gold))
     assert found.mentions == {"LOC": ["New York"]}
     assert places(found) == [("New York", "LOC")]
+
+
+def test_gold_mention_is_without_marks_at_its_edges_that_are_not_seen() -> None:
+    doc = NLP.make_doc("They met in (\u200bNew York\u200b) on Monday.")
+    words = [token.text for token in doc]
+    first = words.index("\u200bNew")
+    doc.set_ents([Span(doc, first, first + 2, "LOC")])
+    gold = gold_of(Example(NLP.make_doc(doc.text), doc))
+    assert gold.text == "They met in ( New York ) on Monday."
+    assert gold.mentions == {"LOC": ["New York"]}
+    assert places(gold) == [("New York", "LOC")]

@@ -29,6 +29,8 @@ WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."
         (" a\tb\n", " a b "),
         (normalize("NFD", "Zoë"), "Zoë"),
         ("北\u3000京", "北 京"),
+        ("\ufeffin\u200b Bonn\u202c\u200e.", " in Bonn ."),
+        ("👨\u200d👩 می\u200cخواهم", "👨\u200d👩 می\u200cخواهم"),
     ],
 )
 def test_normalize_has_single_spaces_and_composed_characters(
@@ -37,13 +39,14 @@ def test_normalize_has_single_spaces_and_composed_characters(
     assert normalize_text(text) == expected
 
 
-@given(st.text(st.sampled_from("aë \n\t\u00a0北e\u0308"), max_size=30))
+@given(st.text(st.sampled_from("aë \n\t\u00a0\u200b\ufeff北e\u0308"), max_size=30))
 def test_normalize_twice_changes_nothing(text: str) -> None:
     assert normalize_text(normalize_text(text)) == normalize_text(text)
 
 
 @given(
-    st.lists(st.sampled_from(["ab", "Zoe\u0308", "北"])), st.sampled_from(" \n\u00a0")
+    st.lists(st.sampled_from(["ab", "Zoe\u0308", "北"])),
+    st.sampled_from(" \n\u00a0\u200b"),
 )
 def test_normalize_words_keep_their_offsets(words: list[str], space: str) -> None:
     text = (space * 2).join(words)
