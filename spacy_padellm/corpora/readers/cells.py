@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+SURPLUS = " more cells"
+"""The key of the cells for which a table has no columns; names have no blank first."""
+
 _LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|-?\d+")
 _NEXT = re.compile(r"(?<=[})\]])\s+(?=[{(\[])")
 
@@ -33,6 +36,21 @@ def cell_value(cell: Any) -> Any:
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     return cell
+
+
+def surplus_problem(row: dict[str, Any]) -> str | None:
+    """What is wrong with a row of more cells than columns.
+
+    row (dict[str, Any]): A row of a table. Its empty cells at the end do no harm.
+    RETURNS (str | None): The reason, or None.
+    """
+    surplus = row.get(SURPLUS, [])
+    if not any(surplus):
+        return None
+    return (
+        f"the row has more cells than there are columns: {surplus} is left over. Quote "
+        "cells that hold the delimiter"
+    )
 
 
 def _numpy_list(cell: str) -> list[Any]:

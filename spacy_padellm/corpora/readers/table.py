@@ -12,7 +12,7 @@ from typing import Any
 
 from spacy_padellm.checks import is_whole
 from spacy_padellm.corpora.files import BOM, read_start, read_text
-from spacy_padellm.corpora.readers.cells import cell_value
+from spacy_padellm.corpora.readers.cells import SURPLUS, cell_value, surplus_problem
 from spacy_padellm.corpora.readers.rows.rows import read_row
 from spacy_padellm.corpora.readers.rows.span_rows import TEXT_KEYS
 from spacy_padellm.corpora.readers.token_table import (
@@ -90,6 +90,8 @@ def _read_row(
     path: Path, row: dict[str, Any], number: int, *, joiner: str
 ) -> CorpusRecord | BadLine:
     """Read a row of a text, or of a list of tokens."""
+    if problem := surplus_problem(row):
+        return BadLine(path, number, problem)
     try:
         return read_row(row, number, joiner=joiner)
     except ValueError as error:
@@ -106,6 +108,7 @@ def csv_rows(path: Path) -> Iterator[dict[str, Any]]:
 
     path (Path): CSV with a first line of names, with commas, semicolons or tabs.
     YIELDS (dict[str, Any]): Name, in small letters -> cell; empty for an empty line.
+        Cells without a name are a list under `SURPLUS`.
     RAISES (csv.Error): If it is no CSV.
     RAISES (ConversionError): If its first line holds no names.
     """
@@ -118,7 +121,11 @@ def csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     names = [name.strip().lower() for name in next(lines, [])]
     if any(map(TAG.fullmatch, head.strip().split(delimiter)[1:])):
         raise ConversionError(Errors.P801.format(path=path, line=head.strip()))
-    yield from (dict(zip(names, cells, strict=False)) for cells in lines)
+    for cells in lines:
+        row: dict[str, Any] = dict(zip(names, cells, strict=False))
+        if surplus := cells[len(names) :]:
+            row[SURPLUS] = surplus
+        yield row
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

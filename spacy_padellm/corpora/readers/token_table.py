@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spacy_padellm.corpora.readers.cells import cell_value
+from spacy_padellm.corpora.readers.cells import SURPLUS, cell_value, surplus_problem
 from spacy_padellm.corpora.tokens.tags import (
     BACKWARD,
     LABEL,
@@ -67,14 +67,18 @@ class TokenRow:
     number (int): The number of the row, from 1.
     word (Any), tag (Any): Its token, and its tag with B- and I-; something else, if the
         row is broken.
+    surplus (str | None): What is wrong with the number of its cells, if anything.
     """
 
     number: int
     word: Any
     tag: Any
+    surplus: str | None = None
 
     def problem(self) -> str | None:
         """RETURNS (str | None): What is wrong with the row, or None."""
+        if self.surplus:
+            return self.surplus
         for name, cell in (("token", self.word), ("tag", self.tag)):
             if not isinstance(cell, str) or not cell:
                 return f"the row has no {name}"
@@ -120,15 +124,24 @@ def split_sentences(
     for number, row in enumerate(rows, start=1):
         word, tag = row.get(columns.word), row.get(columns.tag)
         new_name = row.get(columns.sentence) if columns.sentence else None
-        is_end = (word, tag) in ENDS
+        is_end = (word, tag) in ENDS and not _is_shifted(row, columns)
         if sentence and (is_end or new_name not in (*MISSING, name)):
             yield sentence
             sentence = []
         name = name if new_name in MISSING else new_name
         if not is_end:
-            sentence.append(TokenRow(number, word, columns.read_tag(tag)))
+            surplus = surplus_problem(row)
+            sentence.append(TokenRow(number, word, columns.read_tag(tag), surplus))
     if sentence:
         yield sentence
+
+
+def _is_shifted(row: Row, columns: TokenColumns) -> bool:
+    """Whether an unquoted comma as a token has moved the cells of a row."""
+    if SURPLUS not in row:
+        return False
+    others = (cell for name, cell in row.items() if name != columns.sentence)
+    return any(any(cell) for cell in others)
 
 
 def _is_bare(tags: Sequence[str]) -> bool:

@@ -134,3 +134,28 @@ def test_corpora_token_table_tells_of_labels_without_prefixes(tmp_path):
     (tmp_path / "a.csv").write_text("word,tag\nAnna,PER\nran,O\n\nIt,O\n", "utf8")
     notes = [record.notes for record in read_table(tmp_path / "a.csv", joiner=" ")]
     assert notes == [(Warnings.W207,)] * 2
+
+
+@pytest.mark.parametrize("comma", ["1,,,O", "1,,,O,", "1,a,,,O"])
+def test_corpora_token_table_unquoted_comma_leaves_its_sentence_out(tmp_path, comma):
+    rows = ["sentence,word,tag", "1,Anna,B-PER", "1,Smith,I-PER", comma, "1,Oslo,B-LOC"]
+    ((line, reason),) = read_csv(tmp_path, "\n".join(rows))
+    assert line == 3
+    assert "['O" in reason or "['', 'O" in reason
+    assert reason.endswith("hold the delimiter; its sentence is left out")
+
+
+def test_corpora_token_table_unquoted_comma_before_an_empty_column(tmp_path):
+    rows = ["word,tag,note", "Anna,B-PER,", ",,O,", "ran,O,", "", "Bo,B-PER,"]
+    assert read_csv(tmp_path, "\n".join(rows)) == [
+        (2, "the row has no token; its sentence is left out"),
+        ("Bo", ["Bo"]),
+    ]
+
+
+def test_corpora_token_table_delimiters_at_the_ends_of_rows_do_no_harm(tmp_path):
+    rows = ["sentence,word,tag", "1,Anna,B-PER,,", "1,ran,O,,", "2,,,", "2,Bo,B-PER"]
+    assert read_csv(tmp_path, "\n".join(rows)) == [
+        ("Anna ran", ["Anna"]),
+        ("Bo", ["Bo"]),
+    ]
