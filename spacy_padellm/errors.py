@@ -691,6 +691,10 @@ class Errors:
         "{path}: the first line, {line!r}, holds a word and its tag, not the names of "
         "the columns. Write 'word,tag' above it."
     )
+    P986 = (
+        "{path}: several columns are named alike: {columns} (capitals do not count). "
+        "Delete or rename all but one of each."
+    )
     P208 = (
         "{path}: the offsets of at most {agree} of {rows} rows agree with their "
         "mention strings, whether counted in words or characters, with exclusive or "

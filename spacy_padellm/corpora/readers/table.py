@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     YIELDS (dict[str, Any]): Name, in small letters -> cell; empty for an empty line.
         Cells without a name are a list under `SURPLUS`.
     RAISES (csv.Error): If it is no CSV.
-    RAISES (ConversionError): If its first line holds no names.
+    RAISES (ConversionError): If its first line holds no names, or one of them twice.
     """
     text = EXCEL_LINE.sub("", read_text(path).removeprefix(BOM), count=1)
     # whole documents are longer than the limit
@@ -121,6 +122,9 @@ def csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     names = [name.strip().lower() for name in next(lines, [])]
     if any(map(TAG.fullmatch, head.strip().split(delimiter)[1:])):
         raise ConversionError(Errors.P801.format(path=path, line=head.strip()))
+    if repeated := [name for name, n in Counter(filter(None, names)).items() if n > 1]:
+        columns = ", ".join(repeated)
+        raise ConversionError(Errors.P986.format(path=path, columns=columns))
     for cells in lines:
         row: dict[str, Any] = dict(zip(names, cells, strict=False))
         if surplus := cells[len(names) :]:
