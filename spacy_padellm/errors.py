@@ -560,7 +560,7 @@ class Errors:
         "The pipeline '{name}' has no component 'padellm_ner'. Add one with "
         "nlp.add_pipe, or give another pipeline. Its components: {known}."
     )
-    P974 = "--json and --html name the same file: {path}. Give two files."
+    P974 = "{first} and {second} name the same file: {path}. Give two files."
     P191 = (
         "There is no file {path}. Give a .spacy file with gold annotation, as written "
         "by 'python -m spacy padellm convert'."

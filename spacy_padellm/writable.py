@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,6 +25,28 @@ def make_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(Errors.P197.format(path=path, error=error)) from error
+
+
+def make_all_writable(
+    outputs: Mapping[str, Path | None], *, inputs: Iterable[Path] = ()
+) -> None:
+    """Check that files can be written without a loss; creates their folders.
+
+    outputs (Mapping[str, Path | None]): Option -> its file, if it is given.
+    inputs (Iterable[Path]): What the command reads.
+    RAISES (ValueError): If one cannot be written, is one of the inputs, or is named
+        twice.
+    """
+    inputs = [*inputs]
+    options: dict[str, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        make_writable(path, inputs=inputs)
+        other = options.setdefault(os.path.realpath(path), option)
+        if other != option:
+            message = Errors.P974.format(first=other, second=option, path=path)
+            raise ValueError(message)
 
 
 def check_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:

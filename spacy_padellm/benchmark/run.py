@@ -54,7 +54,7 @@ from spacy_padellm.lm.devices.placement import choose_placement
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS
-from spacy_padellm.writable import make_writable, write_whole
+from spacy_padellm.writable import make_all_writable, write_whole
 
 
 def main(arguments: Sequence[str], *, prog: str) -> int:
@@ -83,9 +83,12 @@ def run(settings: BenchmarkSettings, *, command: str) -> None:
     """
     if settings.chart is not None:
         check_matplotlib()
-    for path in (settings.json, settings.chart, settings.write_gold):
-        if path is not None:
-            make_writable(path)
+    outputs = {
+        "--json": settings.json,
+        "--chart": settings.chart,
+        "--write-gold": settings.write_gold,
+    }
+    make_all_writable(outputs, inputs=[settings.gold])
     corpus = read_gold(settings.gold, lang=settings.lang)
     if settings.write_gold is not None:
         with _told_if_unwritable(settings.write_gold):

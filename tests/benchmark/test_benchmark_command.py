@@ -274,3 +274,23 @@ def test_benchmark_command_output_that_cannot_be_written_is_told_first(
     target = str(tmp_path / "file" / "out.json")
     assert main(["none.spacy", "--forced", option, target], prog="benchmark") == 1
     assert f"Cannot write {target}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--json", "--chart", "--write-gold"])
+def test_benchmark_command_does_not_write_over_its_corpus(
+    option: str, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = corpus.read_bytes()
+    arguments = [str(corpus), *FORCED, option, str(corpus)]
+    assert main(arguments, prog="benchmark") == 1
+    assert f"{corpus} is read by this command" in capsys.readouterr().err
+    assert corpus.read_bytes() == before
+
+
+def test_benchmark_command_writes_two_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "out")
+    options = [*FORCED, "--json", path, "--chart", path]
+    assert main(["none.spacy", *options], prog="benchmark") == 1
+    assert "--json and --chart name the same file" in capsys.readouterr().err

@@ -11,10 +11,10 @@ from wasabi import msg
 
 from spacy_padellm.analysis.arguments import JsonOption, ModelArgument, RenameOption
 from spacy_padellm.analysis.options import parse_labels
-from spacy_padellm.errors import Errors, Warnings
+from spacy_padellm.errors import Warnings
 from spacy_padellm.progress import count_progress
 from spacy_padellm.text.renaming import parse_renaming
-from spacy_padellm.writable import exit_if_unwritable, make_writable, write_whole
+from spacy_padellm.writable import exit_if_unwritable, make_all_writable, write_whole
 
 if TYPE_CHECKING:
     from spacy_padellm.analysis.analyze.run import AnalysisResult
@@ -61,11 +61,7 @@ def analyze_cli(
 
     try:
         names = parse_renaming(rename)
-        outputs = [path for path in (json_path, html_path) if path is not None]
-        if json_path is not None and json_path == html_path:
-            raise ValueError(Errors.P974.format(path=json_path))
-        for path in outputs:
-            make_writable(path, inputs=[data])
+        make_all_writable({"--json": json_path, "--html": html_path}, inputs=[data])
         nlp, pipe = load_for_analysis(model)
         analysed_labels = parse_labels(labels, pipe.labels)
         corpus = read_gold_corpus(

@@ -30,13 +30,13 @@ def evaluate_cli(
     `python -m spacy evaluate` prints the scores of doc.ents alone.
     """
     # imported here because spaCy imports this module for every command
-    from spacy_padellm.analysis.evaluate.score import score_corpus
+    from spacy_padellm.analysis.evaluate.score import gold_files, score_corpus
     from spacy_padellm.analysis.inputs import check_there, load_for_analysis
 
     try:
-        if output is not None:
-            make_writable(output, inputs=[data])
         check_there(data, folders=True)
+        if output is not None:
+            make_writable(output, inputs=gold_files(data))
         nlp, pipe = load_for_analysis(model)
         scores = score_corpus(nlp, pipe, data)
     except ValueError as error:

@@ -14,7 +14,7 @@ from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.errors import Errors
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.progress import count_progress
-from spacy_padellm.text.corpus_files import corpus_suffixes
+from spacy_padellm.text.corpus_files import corpus_files, corpus_suffixes
 from spacy_padellm.text.spans import gold_spans
 from spacy_padellm.text.stream import STREAM_FROM
 
@@ -49,6 +49,18 @@ def score_corpus(nlp: Language, pipe: PaDeLLMNER, path: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     words = sum(len(example.predicted) for example in examples)
     return {**pipe.score(examples), "speed": words / seconds}
+
+
+def gold_files(path: Path) -> list[Path]:
+    """The files that are read of a corpus.
+
+    path (Path): A `.spacy` file, or a folder of them.
+    RAISES (AnalysisError): If a folder in it cannot be read.
+    """
+    try:
+        return [file for file in corpus_files(path) if file.suffix == ".spacy"]
+    except OSError as error:
+        raise AnalysisError(Errors.P192.format(path=path, error=error)) from error
 
 
 def _read(nlp: Language, path: Path) -> list[Example]:

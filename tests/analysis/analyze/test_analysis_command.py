@@ -291,8 +291,9 @@ def test_analysis_command_wrong_option(
 
 
 def test_analysis_command_writes_two_files(tmp_path: Path) -> None:
-    path = tmp_path / "out.json"
-    options = ("--json", path, "--html", path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    page = tmp_path / "link" / "out.json"
+    options = ("--json", tmp_path / "out.json", "--html", page)
     code, output = invoke("bundled-en-sm", tmp_path / "gold.spacy", *options)
     assert code == 1
     assert "--json and --html name the same file" in output

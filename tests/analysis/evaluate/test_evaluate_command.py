@@ -107,3 +107,14 @@ def test_evaluate_command_of_other_files_says_how_to_convert(
     code, words = evaluate(model, path)
     assert code == 1
     assert "is not a .spacy file or a folder of .spacy files. Convert" in words
+
+
+def test_evaluate_command_does_not_write_over_a_file_of_its_folder(
+    tmp_path: Path,
+) -> None:
+    corpus = write(tmp_path / "gold.spacy", {TEXT: GOLD[TEXT]})
+    before = corpus.read_bytes()
+    code, words = evaluate("bundled-en-sm", tmp_path, "--output", corpus)
+    assert code == 1
+    assert "is read by this command" in words
+    assert corpus.read_bytes() == before
