@@ -430,9 +430,10 @@ class Errors:
     P158 = (
         "The config of component '{name}' cannot hold '{label}' in {setting}. In "
         "config files, '.' separates sections; ':', '=' and line breaks end keys; keys "
-        "cannot begin with '#', ';', '[' or a space; and '${{' begins a variable. Set "
-        "it in Python, with set_labels or cfg['threshold'] of nlp.get_pipe('{name}'). "
-        "A label's description can also follow its name: 'name: description'."
+        "cannot begin with '#', ';' or '[', nor begin or end with a space; and '${{' "
+        "begins a variable. Set it in Python, with set_labels or cfg['threshold'] of "
+        "nlp.get_pipe('{name}'). A label's description can also follow its name: "
+        "'name: description'."
     )
 
     # The benchmark

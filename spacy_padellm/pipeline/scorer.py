@@ -71,10 +71,11 @@ def make_ner_scorer(spans_key: str = "padellm") -> NerScorer:
 def ner_score(examples: Iterable[Example], *, spans_key: str) -> dict[str, Any]:
     """Score entities and mentions.
 
-    examples (Iterable[Example]): The examples. Those without gold annotation, or with
-        a partial one, are skipped. If a gold Doc has labels in its user data, only
-        mentions of these labels are scored: others may be correct, but are not
-        annotated.
+    examples (Iterable[Example]): The examples. Those without gold annotation are
+        skipped. Where `doc.ents` alone is annotated, and only in part, `ents_*` count
+        that part, and the others skip the example. If a gold Doc has labels in its user
+        data, only mentions of these labels are scored: others may be correct, but are
+        not annotated.
     spans_key (str): Key of the gold and predicted span groups.
     RETURNS (dict[str, Any]): `ents_p/r/f` and `ents_per_type` of `doc.ents` (spaCy's);
         `spans_KEY_p/r/f` of `doc.spans[KEY]` if the gold Docs have it; `strings_p/r/f`
