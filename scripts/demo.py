@@ -14,6 +14,7 @@ import spacy
 from wasabi import msg
 
 from spacy_padellm.show.render import displacy_data, render_html
+from spacy_padellm.writable import write_whole
 
 TEXTS = [
     "Angela Merkel met Emmanuel Macron in Berlin.",
@@ -53,11 +54,10 @@ def main() -> None:
     device = pipe.handle.lm().device
     msg.good(f"{len(docs)} texts, {words} words in {milliseconds:.0f} ms on {device}")
     if args.page:
-        args.page.parent.mkdir(parents=True, exist_ok=True)
         found = [doc for doc in docs if doc.ents]
         data = [displacy_data(doc, labels=pipe.labels) for doc in found]
         html = render_html(data, page=True)
-        args.page.write_text(html, "utf8")
+        write_whole(args.page, html.encode())
         msg.good(f"Page written to {args.page}")
 
 

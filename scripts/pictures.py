@@ -22,6 +22,7 @@ from spacy_padellm.analysis.inputs import load_for_analysis
 from spacy_padellm.explain.draw import draw
 from spacy_padellm.explain.run import explain
 from spacy_padellm.show.render import displacy_data
+from spacy_padellm.writable import write_whole
 
 REPOSITORY = Path(__file__).parent.parent
 ASSETS = REPOSITORY / "docs" / "assets"
@@ -85,7 +86,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="bundled-en")
     args = parser.parse_args()
-    ASSETS.mkdir(parents=True, exist_ok=True)
     nlp, pipe = load_for_analysis(args.model)
     doc = nlp(PARAGRAPH)
     for name, theme in THEMES.items():
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def save(name: str, svg: str) -> None:
-    (ASSETS / name).write_text(svg, "utf8")
+    write_whole(ASSETS / name, svg.encode())
     msg.good(str((ASSETS / name).relative_to(REPOSITORY)))
 
 

@@ -249,6 +249,16 @@ def test_component_errors_labels_that_a_config_can_hold(tmp_path: Path) -> None:
     assert pipe.threshold == {"A.B": 0.5}
 
 
+def test_component_errors_labels_that_no_config_can_hold_are_saved(
+    tmp_path: Path,
+) -> None:
+    labels = {"@user": "user", "A:B": "${b}", "#A ": "a"}
+    nlp = make_nlp()
+    pipe_of(nlp).set_labels(labels)
+    nlp.to_disk(tmp_path / "nlp")
+    assert pipe_of(spacy.load(tmp_path / "nlp")).label_data == labels
+
+
 @pytest.mark.parametrize("lora", [{"rank": 4}, {"r": 4, "target_modules": ["none"]}])
 def test_component_errors_lora_settings(lora: dict[str, Any]) -> None:
     nlp = trained(model=named(model_folder(), model={"lora": lora}))
