@@ -1331,6 +1331,11 @@ class Warnings:
         "texts are decoded without graphs. Leave out the decoder's `cuda_graphs` to "
         "avoid this warning."
     )
+    W966 = (
+        "Of the components of the pipeline, '{first}' alone is looked at, not: "
+        "{others}. To look at another one, save the pipeline without '{first}' "
+        "(nlp.remove_pipe)."
+    )
     # notes of conversions; the command adds how many
     W201 = "Mentions trimmed of blanks at their edges"
     W202 = "Mentions of whitespace alone, left out"

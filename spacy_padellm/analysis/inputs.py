@@ -13,7 +13,7 @@ from spacy.tokens import Doc, DocBin
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.checks import check_path
-from spacy_padellm.errors import Errors, Warnings
+from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.text.labels import get_doc_labels
@@ -55,10 +55,26 @@ class GoldCorpus:
 
 
 def load_for_analysis(name: str) -> tuple[Language, PaDeLLMNER]:
-    """Load a pipeline and its model.
+    """Load a pipeline and its model, for a command that looks at one component.
 
     name (str): A bundled model such as "bundled-en", a pipeline folder or a package.
-    RETURNS (tuple[Language, PaDeLLMNER]): The pipeline and its first `padellm_ner`.
+    RETURNS (tuple[Language, PaDeLLMNER]): The pipeline and its first `padellm_ner`; a
+        warning names the others.
+    RAISES (AnalysisError): If the pipeline cannot be loaded or has no `padellm_ner`.
+    """
+    nlp, pipes = load_with_components(name)
+    first, *others = (pipe.name for pipe in pipes)
+    if others:
+        logger.warning(Warnings.W966.format(first=first, others=", ".join(others)))
+    return nlp, pipes[0]
+
+
+def load_with_components(name: str) -> tuple[Language, list[PaDeLLMNER]]:
+    """Load a pipeline and its models.
+
+    name (str): A bundled model such as "bundled-en", a pipeline folder or a package.
+    RETURNS (tuple[Language, list[PaDeLLMNER]]): The pipeline and each `padellm_ner`
+        that runs in it, one at least.
     RAISES (AnalysisError): If the pipeline cannot be loaded or has no `padellm_ner`.
     """
     try:
@@ -70,7 +86,7 @@ def load_for_analysis(name: str) -> tuple[Language, PaDeLLMNER]:
         nlp("The first text loads the model .")
     except (OSError, ValueError) as error:
         raise AnalysisError(str(error)) from error
-    return nlp, pipes[0]
+    return nlp, pipes
 
 
 def read_gold_corpus(

@@ -42,13 +42,13 @@ def suggest_cli(
     'python -m spacy padellm convert'.
     """
     # imported here because spaCy imports this module for every command
-    from spacy_padellm.analysis.inputs import load_for_analysis
+    from spacy_padellm.analysis.inputs import load_with_components
     from spacy_padellm.suggest.run import suggest
     from spacy_padellm.suggest.texts import read_texts
 
     try:
         make_writable(output, inputs=[texts])
-        nlp, _ = load_for_analysis(model)
+        nlp, _ = load_with_components(model)
         source = read_texts(texts, nlp=nlp, text_column=text_column)
         found = suggest(nlp, source, n=n)
         if not found.read:
