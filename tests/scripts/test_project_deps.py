@@ -112,3 +112,11 @@ def test_project_deps_are_written_earlier_in_each_workflow() -> None:
         if dep in MAKERS and MAKERS[dep].isdisjoint(names[:i])
     ]
     assert late == []
+
+
+def test_project_deps_in_assets_are_named_as_assets() -> None:
+    named = [asset["dest"] for asset in PROJECT["assets"]]
+    read = {dep for command in COMMANDS.values() for dep in command.get("deps", [])}
+    given = {dep for dep in read - {*MAKERS} if dep.startswith("assets/")}
+    assert given
+    assert {dep for dep in given if dep not in named} == set()
