@@ -369,10 +369,6 @@ class Errors:
         "{most}. Set it to at least {done}, or delete the checkpoint to train from "
         "the start."
     )
-    P996 = (
-        "Another training writes to the checkpoint {path}, or it was changed. Give "
-        "each training a checkpoint of its own: --paths.checkpoint FOLDER."
-    )
 
     # Settings of the component
     P140 = (
@@ -1297,6 +1293,11 @@ class Warnings:
         "This training has a patience, so it cannot be continued from its checkpoints "
         "after a stop. Set patience = 0 in [training], or leave out "
         "[training.before_update]."
+    )
+    W971 = (
+        "The checkpoint {path} was changed since this training wrote it, perhaps by "
+        "another training. Give each training a checkpoint of its own: "
+        "--paths.checkpoint FOLDER."
     )
     W764 = (
         "Texts to score have gold mentions of the labels {labels}, which the component "

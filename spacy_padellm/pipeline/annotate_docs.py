@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain, groupby
@@ -14,8 +15,10 @@ from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text.doc_mentions import DocMentions, align_mentions
 from spacy_padellm.text.labels import DocLabels, get_doc_labels
-from spacy_padellm.text.stream import MOST_WITHOUT_TEXT, DocResult, decode_docs
+from spacy_padellm.text.stream import DocResult, decode_docs
 from spacy_padellm.text.windows import Window
+
+_KEPT_SECONDS = 10  # until a model that could not be loaded is tried again
 
 
 def decode_by_labels(
@@ -47,24 +50,23 @@ def decode_by_labels(
 
 
 class _OneJob:
-    """Makes what Docs are decoded with once. An error is kept for some more Docs."""
+    """Makes what Docs are decoded with once. An error is kept for some seconds."""
 
     def __init__(self, make: Callable[[], DecodeJob]) -> None:
         self._make = make
         self._job: DecodeJob | None = None
         self._error: Exception | None = None
-        self._left = 0  # calls that raise the same error
+        self._failed = 0.0  # when, in seconds
 
     def __call__(self) -> DecodeJob:
         if self._job is not None:
             return self._job
-        if self._error is not None and self._left:
-            self._left -= 1
+        if self._error is not None and time.monotonic() - self._failed < _KEPT_SECONDS:
             raise self._error.with_traceback(None)
         try:
             self._job = self._make()
         except Exception as error:
-            self._error, self._left = error, MOST_WITHOUT_TEXT - 1
+            self._error, self._failed = error, time.monotonic()
             raise
         return self._job
 

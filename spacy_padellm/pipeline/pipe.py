@@ -468,8 +468,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         new_labels (dict | list | None): Labels to learn besides those.
         RAISES (ValueError): If there are no labels, or the examples have others, or
             the learning rate does not know how many steps the training takes, or
-            a count in `[training]` is below 1, or the training cannot continue from
-            its checkpoint.
+            a count in `[training]` is below 1.
         """
         if labels is not None:
             self._task.set_labels(self._task.name_labels(labels))
@@ -477,8 +476,6 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             self._task.fetch_hub_settings()
             new_names = self._task.name_labels(new_labels)
             self._task.set_labels({**self._task.labels, **new_names})
-        # after the labels: `spacy-padellm.Corpus.v1` reads them
-        check_get_examples(get_examples, "PaDeLLMNER.initialize")
         if nlp is not None:
             training = nlp.config.interpolate()["training"]
             check_training(training)
@@ -486,6 +483,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             check_checkpoint(nlp, component=self.name)
             if self.handle.is_in_output:
                 self.handle.lm()  # spaCy deletes the folder before the first update
+        # after the labels: `spacy-padellm.Corpus.v1` reads them
+        check_get_examples(get_examples, "PaDeLLMNER.initialize")
         self._updates = Updates()
         initialize_task(
             self._task,

@@ -14,6 +14,7 @@ from spacy_padellm.locks import make_lock
 _tokenizer_lock = make_lock()
 _MOST_KEPT = 1 << 16  # strings in each cache
 _PARTS = "\U000f0000"  # the first character that stands for a part of another
+_MOST_PARTS = 4  # bytes of a character
 
 
 class TokenStrings:
@@ -139,17 +140,25 @@ class TokenStrings:
         tokens (Sequence[int]): The tokens.
         """
         pieces = self.pieces(tokens)
-        start = None  # of a character
-        for index, piece in enumerate(pieces):
-            if piece[-1:] < _PARTS:
-                start = None
+        done = 0
+        for start, piece in enumerate(pieces):
+            if start < done or piece[-1:] < _PARTS or tokens[start] in self._special:
                 continue
-            start = index if start is None else start
-            string = self._strings(tuple(tokens[start : index + 1]))
-            if "\ufffd" not in string:
-                pieces[start : index + 1] = [string, *[""] * (index - start)]
-                start = None
+            for end in range(start + 1, min(start + _MOST_PARTS, len(tokens)) + 1):
+                part = tuple(tokens[start:end])
+                string = self._strings(part)
+                if "\ufffd" not in string or part == self._replacement:
+                    pieces[start:end] = [string, *[""] * (end - start - 1)]
+                    done = end
+                    break
         return pieces
+
+    @cached_property
+    def _replacement(self) -> tuple[int, ...]:
+        """The tokens of U+FFFD, which also stands for parts of characters."""
+        _, anchor = self._anchor
+        (tokens,) = self.plain(["a\ufffd"])
+        return tuple(tokens[len(anchor) :])
 
     def _find_piece(self, token: int) -> str:
         piece = self._string(token)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from spacy_padellm.mention.mention import ScoredSpan
+from spacy_padellm.text.normalize import normalize_text
 
 
 def remember(
@@ -51,4 +52,4 @@ def repeats_name(text: str, spans: Sequence[ScoredSpan]) -> bool:
 
 def _name_of(text: str, span: ScoredSpan) -> tuple[str, str]:
     """The string and the label of a mention; a line break is a space."""
-    return " ".join(text[span.start : span.end].split()), span.label
+    return normalize_text(text[span.start : span.end]), span.label

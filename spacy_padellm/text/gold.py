@@ -236,6 +236,8 @@ def gold_text(window: Window, offsets: Sequence[_Offsets]) -> GoldText:
                 start += 1
             while start < end and is_space(window.text[end - 1]):
                 end -= 1
+            if start == end:
+                continue
             mention = normalize_text(window.text[start:end])
             mentions.setdefault(label, []).append(mention)
             if text != window.text:

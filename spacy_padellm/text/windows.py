@@ -15,7 +15,7 @@ from spacy.tokens import Doc, Span
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.text import unsplit
 from spacy_padellm.text.layout import layout_breaks, without_quote_marks
-from spacy_padellm.text.normalize import normalize_text
+from spacy_padellm.text.normalize import normalize_text, remove_spaces
 from spacy_padellm.text.span_getters import SpanGetter
 
 # characters; longer tokens are no names, and are left out
@@ -125,13 +125,15 @@ def _sections(index: int, doc: Doc, layout: Layout) -> Iterator[_Section]:
         breaks = _breaks(text, offsets)
         text = without_quote_marks(text)
     if not breaks:
-        if text.strip():
+        if remove_spaces(text):
             whole = slice(0, len(doc)), slice(0, len(text))
             yield _Section(index, doc, text, *whole, own_doc=doc)
         return
     starts = [0, *(end for _, end in breaks)]
     ends = [*(start for start, _ in breaks), len(text)]
-    filled = [(a, b) for a, b in zip(starts, ends, strict=True) if text[a:b].strip()]
+    filled = [
+        (a, b) for a, b in zip(starts, ends, strict=True) if remove_spaces(text[a:b])
+    ]
     parts = [slice(*(bisect_left(offsets, char) for char in pair)) for pair in filled]
     own_docs = _own_docs(doc, parts)
     for number, ((start, _), tokens) in enumerate(zip(filled, parts, strict=True)):
@@ -205,7 +207,7 @@ def _fitting(span: Span, doc_text: str, fits: FitsModel) -> Iterator[tuple[Span,
     """
     # not span.text, which begins anew after each token
     text = doc_text[span.start_char : span.end_char]
-    if not text.strip():
+    if not remove_spaces(text):
         return
     if fits(normalize_text(text)):
         yield span, text

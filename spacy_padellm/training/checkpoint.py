@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,30 @@ def make_checkpoints(
     RETURNS (Callable): Called before each step. It continues from the checkpoint, and
         raises a ValueError if that belongs to another run, or is damaged, or the
         training has no seed.
+    RAISES (ValueError): The same, if the component was initialized for a training.
     """
-    return _Checkpoints(Path(path) / FILE_NAME, 60 * minutes, component)
+    file = Path(path) / FILE_NAME
+    checked = _checked.get(file)
+    if checked is not None and checked.error is not None:
+        del _checked[file]  # the next training is another one
+        raise checked.error
+    return _Checkpoints(file, 60 * minutes, component)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What was found when a component was initialized for a training.
+
+    run (Run): The training, with the files as they were.
+    error (ValueError | None): Why it cannot continue from its checkpoint.
+    """
+
+    run: Run
+    error: ValueError | None
+
+
+# by the checkpoint's file
+_checked: dict[Path, _Checked] = {}
 
 
 class _Checkpoints:
@@ -59,7 +82,11 @@ class _Checkpoints:
         step = args["step"]
         if not step:
             # files may change while they are trained on
-            self._run = run_of(nlp)
+            checked = _checked.get(self._file)
+            files = checked.run["files"] if checked else None
+            self._run = run_of(nlp, files=files)
+            if self._run["training"].get("patience"):
+                logger.warning(Warnings.W970)
             self._stamp = _stamp(self._file)
             state = _read_checked(self._file, self._run)
             if state is not None:
@@ -83,8 +110,8 @@ class _Checkpoints:
         training = pipe.get_training_state()
         if training is None:
             return  # no text was annotated so far
-        if _stamp(self._file) != self._stamp:
-            raise ValueError(Errors.P996.format(path=self._file))
+        if self._stamp != (stamp := _stamp(self._file)) and stamp is not None:
+            logger.warning(Warnings.W971.format(path=self._file))
         _write(self._file, {"step": step, "run": self._run, "training": training})
         self._stamp = _stamp(self._file)
         self._saved = time.monotonic()
@@ -95,24 +122,31 @@ class _Checkpoints:
 def check_checkpoint(nlp: Language, *, component: str) -> None:
     """Check the checkpoint that a training will continue from, if it has one.
 
-    spaCy deletes the models of the training before, and then calls
-    `spacy-padellm.checkpoints.v1`: too late for an error.
+    `spacy train` deletes the models of the training before when it begins, and then
+    calls what `make_checkpoints` returned: too late for an error. So the error is kept
+    for `make_checkpoints`, which is called just before.
 
-    nlp (Language): The pipeline that is to be trained.
+    nlp (Language): The pipeline that is initialized.
     component (str): The component whose checkpoint it is.
-    RAISES (ValueError): If it belongs to another run, or is damaged, or the training
-        has no seed.
     """
     training = nlp.config.interpolate()["training"]
     settings = training.get("before_update") or {}
     own = settings.get("component", COMPONENT)
     if settings.get("@callbacks") != CHECKPOINTS or own != component:
         return
-    if training.get("patience"):
-        logger.warning(Warnings.W970)
     file = Path(settings["path"]) / FILE_NAME
-    # mapped, as the check needs little of it
-    _read_checked(file, run_of(nlp), mapped=True)
+    _checked.pop(file, None)
+    try:
+        run = run_of(nlp)
+    except OSError:
+        return  # it is no training, or one that will tell so
+    error = None
+    try:
+        # mapped, as the check needs little of it
+        _read_checked(file, run, mapped=True)
+    except ValueError as refused:
+        error = refused
+    _checked[file] = _Checked(run, error)
 
 
 def _read_checked(

@@ -48,24 +48,28 @@ _PARTS = ("nlp", "components", "corpora", "training", "initialize", "files")
 _CHUNK = 1 << 20  # bytes
 
 
-def run_of(nlp: Language) -> Run:
+def run_of(nlp: Language, *, files: Mapping[str, str] | None = None) -> Run:
     """The settings of a run, and what is in the files that it reads.
 
     nlp (Language): The pipeline that is trained.
+    files (Mapping[str, str] | None): What `run["files"]` was found to be before; None
+        reads the files.
     RETURNS (Run): JSON values. Files of training texts and of models on this machine
         are told by their content, wherever they are.
     RAISES (OSError): If one of the files cannot be read.
     """
     config = nlp.config.interpolate()
     training = {k: v for k, v in config["training"].items() if k != "before_update"}
-    files = [*_corpus_files(config), *_label_files(config), *_model_files(nlp)]
+    if files is None:
+        read = [*_corpus_files(config), *_label_files(config), *_model_files(nlp)]
+        files = {name: _digest(paths) for name, paths in read if paths}
     run = {
         "nlp": {key: config["nlp"].get(key) for key in _TOKENS},
         "components": config["components"],
         "corpora": config["corpora"],
         "training": training,
         "initialize": config["initialize"].get("components", {}),
-        "files": {name: _digest(paths) for name, paths in files if paths},
+        "files": dict(files),
     }
     whole: Run = json.loads(json.dumps(run))
     return whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,11 @@ def test_annotate_docs_text_before_many_empty_ones_is_not_held_back() -> None:
     assert sum(1 for _ in docs) == MANY - 1
 
 
-def test_annotate_docs_error_of_a_model_is_kept_for_some_docs() -> None:
+def test_annotate_docs_error_of_a_model_is_kept_for_some_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     tries = []
 
     def make_job(labels: DocLabels | None) -> Any:
@@ -64,9 +69,14 @@ def test_annotate_docs_error_of_a_model_is_kept_for_some_docs() -> None:
         assert not fits("text")
         return []
 
-    nlp = spacy.blank("en")
-    docs = (nlp.make_doc(TEXT) for _ in range(3 * MOST_WITHOUT_TEXT))
-    results = list(decode_by_labels(docs, TreeDecoder(), make_job=make_job, cut=cut))
-    assert {str(result.error) for result in results} == {"no such model"}
+    def docs() -> Iterator[Doc]:
+        nonlocal now
+        nlp = spacy.blank("en")
+        for _ in range(100):
+            yield nlp.make_doc(TEXT)
+            now += 0.5
+
+    found = decode_by_labels(docs(), TreeDecoder(), make_job=make_job, cut=cut)
+    assert {str(result.error) for result in found} == {"no such model"}
     # a hub that is back is found
-    assert len(tries) == 3
+    assert len(tries) == 5

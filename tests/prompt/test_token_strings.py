@@ -68,7 +68,9 @@ def sentencepiece_tokenizer() -> PreTrainedTokenizerFast:
 
 BYTES = TokenStrings(make_tokenizer())
 SENTENCEPIECE = TokenStrings(sentencepiece_tokenizer())
-CHARACTERS = st.sampled_from("aZ 1.-éßñ王\u0301\u0e01ि🎉🔥❤\ufe0f\u200d👨\n\U000f0001")
+CHARACTERS = st.sampled_from(
+    "aZ 1.-\ufffdéßñ王\u0301\u0e01ि🎉🔥❤\ufe0f\u200d👨\n\U000f0001"
+)
 
 
 @given(st.text(CHARACTERS, max_size=20))

@@ -106,3 +106,11 @@ def test_gold_mention_is_without_marks_at_its_edges_that_are_not_seen() -> None:
     assert gold.text == "They met in ( New York ) on Monday."
     assert gold.mentions == {"LOC": ["New York"]}
     assert places(gold) == [("New York", "LOC")]
+
+
+@pytest.mark.parametrize("word", ["\u200b", "\n"])
+def test_gold_mention_of_nothing_that_is_seen_is_left_out(word: str) -> None:
+    doc = Doc(NLP.vocab, ["They", word, "met", "."])
+    doc.spans["padellm"] = [Span(doc, 1, 2, "LOC")]
+    gold = gold_of(Example(NLP.make_doc(doc.text), doc))
+    assert gold.mentions == {}

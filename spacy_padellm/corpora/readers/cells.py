@@ -45,7 +45,7 @@ def surplus_problem(row: dict[str, Any]) -> str | None:
     RETURNS (str | None): The reason, or None.
     """
     surplus = row.get(SURPLUS, [])
-    if not any(surplus):
+    if not any(cell.strip() for cell in surplus):
         return None
     return (
         f"the row has more cells than there are columns: {surplus} is left over. Quote "

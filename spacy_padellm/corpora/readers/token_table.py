@@ -141,7 +141,7 @@ def _is_shifted(row: Row, columns: TokenColumns) -> bool:
     if SURPLUS not in row:
         return False
     others = (cell for name, cell in row.items() if name != columns.sentence)
-    return any(any(cell) for cell in others)
+    return any("".join(cell).strip() for cell in others)
 
 
 def _is_bare(tags: Sequence[str]) -> bool:
