@@ -12,6 +12,7 @@ from unicodedata import category, normalize
 from spacy_padellm.mention.mention import Mention, Status
 from spacy_padellm.mention.occurrences import find_all
 from spacy_padellm.text.normalize import (
+    SOFT_HYPHEN,
     compose,
     is_space,
     normalize_text,
@@ -261,6 +262,8 @@ def _continues(text: str, start: int, i: int) -> bool:
     # A mark after whitespace is a chunk of its own: no chunk begins with whitespace
     if char.isascii() or is_space(text[start]):
         return False
+    if char == SOFT_HYPHEN:
+        return True
     # Decomposed, because half-width Japanese voicing marks are letters by category
     if category(normalize("NFKD", char)[0]).startswith("M"):
         return True

@@ -179,6 +179,8 @@ def _is_item(line: str) -> bool:
         return False
     if line == line.lower() == line.upper():
         return len(line) <= _LONGEST_CAPLESS_ITEM
+    if line[-1] in ".?!" and any(word[0].islower() for word in words):
+        return False  # the end of a sentence
     return not (words[0][0].islower() or words[-1][0].islower()) and all(
         len(word) <= 3 or not word[0].islower() for word in words
     )

@@ -16,26 +16,33 @@ from unicodedata import combining, is_normalized, normalize
 # with copied text; joiners are not among them, as scripts and emoji need those
 _INVISIBLE = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
 _SPACE = rf"[\s{_INVISIBLE}]"
-# whitespace and invisible characters, other than a single space
+# whitespace and invisible characters, other than a single space inside the text
 _SPACES = re.compile(rf"{_SPACE}{{2,}}|[^\S ]|[{_INVISIBLE}]")
-_ANY_SPACE = re.compile(_SPACE)
+SOFT_HYPHEN = "\u00ad"
+_ANY_SPACE = re.compile(rf"[\s{_INVISIBLE}{SOFT_HYPHEN}]")
+# not the full-width marks, which are those of Chinese and Japanese
+_FULL_WIDTH = re.compile("[０-９Ａ-Ｚａ-ｚ]")
+_TO_ASCII = {code: code - 0xFEE0 for code in range(0xFF10, 0xFF5B)}
 # many characters in a row that may combine with the one before them: no letter but two
 # half-width marks does
 _MANY_MARKS = re.compile(r"(?:[^\w\s\x00-\u02ff]|[\uff9e\uff9f]){32}")
 
 
 def normalize_text(text: str) -> str:
-    """Convert a text to Unicode NFC, and each run of whitespace to one space.
+    """Convert a text to Unicode NFC, with single spaces and none at its start.
 
-    Characters that cannot be seen count as whitespace.
+    Characters that cannot be seen count as whitespace, but for soft hyphens, which are
+    left out. Full-width letters and digits become those of ASCII.
     """
+    text = text.replace(SOFT_HYPHEN, "")
+    text = _FULL_WIDTH.sub(lambda match: match.group().translate(_TO_ASCII), text)
     if not is_normalized("NFC", text):
         text = compose(text, "NFC")
-    return _SPACES.sub(" ", text)
+    return _SPACES.sub(" ", text).removeprefix(" ")
 
 
 def is_space(character: str) -> bool:
-    """Whether a character is whitespace, or cannot be seen."""
+    """Whether a character is whitespace, or cannot be seen, as soft hyphens."""
     return _ANY_SPACE.match(character) is not None
 
 

@@ -205,6 +205,8 @@ def test_align_forgives_form_and_case(string: str, text: str, expected: str) -> 
         ("New York", "in New \u3000 York today", "New \u3000 York"),
         (" York\n", "in York", "York"),
         ("U.S .", "the U.S. army", "U.S."),
+        ("Merkel", "met Mer\u00adkel in", "Mer\u00adkel"),
+        ("New York", "in \u200bNew\u200b York\ufeff", "New\u200b York"),
         ("北 京", "在北京市", "北京"),
         ("北京", "在北 京 市", "北 京"),
         ("صلى الله عليه وسلم", "a ﷺ b", "ﷺ"),
@@ -213,6 +215,11 @@ def test_align_forgives_form_and_case(string: str, text: str, expected: str) -> 
 )
 def test_align_forgives_spaces(string: str, text: str, expected: str) -> None:
     assert found(string, text) == (expected, "normalised")
+
+
+def test_align_strings_with_soft_hyphens_are_the_same_string() -> None:
+    text = "Mer\u00adkel met Merkel"
+    assert places(["Merkel", "Merkel"], text)[0][:2] == (0, 7)
 
 
 def test_align_equal_spaces_win_over_earlier_missing_ones() -> None:

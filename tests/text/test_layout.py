@@ -95,6 +95,8 @@ HASH = "9f86d081884c7d659a2feaa0c55ad015"
             ["REUTERS", "Anna Smith flew to Oslo on Monday."],
         ),
         ("She moved from Oslo to New\nYork in 1999.", None),
+        ("Did you see Bill\nClinton on Friday?", None),
+        ("Anna met Emmanuel\nMacron in Berlin.", None),
         ("He works for the Bank of\nEngland now.", None),
         ("Anna Smith, who was born in Oslo, met\nBob Jones of Siemens there.", None),
         ("Anna Smith\nlives in Oslo.", None),

@@ -177,10 +177,13 @@ def _first_tokens(pieces: Sequence[str]) -> list[int]:
     """The indexes of the tokens that begin a word, among them the first one."""
     starts = [0]
     goes_on = True
-    for index, edges in enumerate(map(_edges, pieces)):
+    for index, piece in enumerate(pieces):
+        edges = _edges(piece)
         if edges is None:
             continue
         joins, joins_words, piece_goes_on = edges
+        # the dot of an initial is tagged with it
+        joins = joins or (piece == "." and _is_initial(pieces[starts[-1] : index]))
         if index and not (joins or (joins_words and goes_on)):
             starts.append(index)
         goes_on = piece_goes_on
@@ -207,7 +210,13 @@ def _in_word(character: str) -> bool:
     """
     if character >= "\U000f0000":  # see `TokenStrings.piece`
         return True
-    return character.isalnum() and not is_without_spaces(character)
+    is_letter_or_digit = character.isalpha() or character.isdecimal()
+    return is_letter_or_digit and not is_without_spaces(character)
+
+
+def _is_initial(word: Sequence[str]) -> bool:
+    """Whether the pieces of a word are one capital letter."""
+    return len(word) == 1 and len(word[0].lstrip()) == 1 and word[0].isupper()
 
 
 def _is_mark(character: str) -> bool:

@@ -108,6 +108,11 @@ def test_tag_drafts_join_neighbours_without_tags_of_beginnings() -> None:
         (["e", "\u0301", "t", " a"], ["e\u0301t", " a"]),
         (["王", "小", "明"], ["王", "小", "明"]),
         (["don", "'", "t"], ["don", "'", "t"]),
+        ([" John", " F", ".", " Kennedy"], [" John", " F.", " Kennedy"]),
+        (["J", ".", "P", ".", " Morgan"], ["J.", "P.", " Morgan"]),
+        ([" Inc", ".", " in"], [" Inc", ".", " in"]),
+        ([" i", ".", "e", "."], [" i", ".", "e", "."]),
+        ([" Bonn", "²", "."], [" Bonn", "²", "."]),
     ],
 )
 def test_tag_drafts_words_are_those_of_the_script(
