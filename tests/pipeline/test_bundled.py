@@ -29,6 +29,21 @@ def test_bundled_model_finds_entities(nlp: Language, text: str) -> None:
     assert all(0 < ent._.padellm_score <= 1 for ent in doc.ents)
 
 
+@pytest.mark.parametrize("name", ["Germany", "Paul Young"])
+def test_bundled_model_finds_a_name_that_is_all_of_a_text(
+    nlp: Language, name: str
+) -> None:
+    assert [ent.text for ent in nlp(name).ents] == [name]
+
+
+@pytest.mark.parametrize("name", ["John F. Kennedy", "George W. Bush"])
+def test_bundled_model_finds_a_person_with_a_middle_initial(
+    nlp: Language, name: str
+) -> None:
+    doc = nlp(f"{name} was shot in Dallas.")
+    assert (name, "PER") in [(ent.text, ent.label_) for ent in doc.ents]
+
+
 def test_bundled_model_results_do_not_depend_on_the_batch() -> None:
     nlp = spacy.blank("en")
     nlp.add_pipe(
