@@ -118,7 +118,12 @@ def csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     head = text.partition("\n")[0]
     delimiter = max(DELIMITERS, key=head.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    is_quoted = not _has_plain_quotes(text, delimiter)
+    lines = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE,
+    )
     names = [name.strip().lower() for name in next(lines, [])]
     if any(map(TAG.fullmatch, head.strip().split(delimiter)[1:])):
         raise ConversionError(Errors.P801.format(path=path, line=head.strip()))
@@ -130,6 +135,14 @@ def csv_rows(path: Path) -> Iterator[dict[str, Any]]:
         if surplus := cells[len(names) :]:
             row[SURPLUS] = surplus
         yield row
+
+
+def _has_plain_quotes(text: str, delimiter: str) -> bool:
+    """Whether a table was written without quoting, and has cells that are a quote."""
+    lines = re.split(r"[\r\n]+", text)
+    rows = [line.split(delimiter) for line in lines if line.strip()]
+    # where a quote begins a cell with delimiters or line breaks, the width differs
+    return len({*map(len, rows)}) == 1 and any('"' in row for row in rows)
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@ their sentences end."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,9 @@ are those of names, whatever they look like."""
 MISSING = ("", None)
 ENDS = (*((x, y) for x in MISSING for y in MISSING), ("", "O"))
 """The cells of tokens and tags in rows that part sentences."""
+
+_SWALLOWED = re.compile(r"[,;\t].*[\r\n].*", re.DOTALL)
+"""The rest of a row and the next ones, behind a cell that is a quotation mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +71,18 @@ class TokenRow:
     number (int): The number of the row, from 1.
     word (Any), tag (Any): Its token, and its tag with B- and I-; something else, if the
         row is broken.
-    surplus (str | None): What is wrong with the number of its cells, if anything.
+    broken (str | None): What is wrong with its cells, if anything.
     """
 
     number: int
     word: Any
     tag: Any
-    surplus: str | None = None
+    broken: str | None = None
 
     def problem(self) -> str | None:
         """RETURNS (str | None): What is wrong with the row, or None."""
-        if self.surplus:
-            return self.surplus
+        if self.broken:
+            return self.broken
         for name, cell in (("token", self.word), ("tag", self.tag)):
             if not isinstance(cell, str) or not cell:
                 return f"the row has no {name}"
@@ -130,8 +134,8 @@ def split_sentences(
             sentence = []
         name = name if new_name in MISSING else new_name
         if not is_end:
-            surplus = surplus_problem(row)
-            sentence.append(TokenRow(number, word, columns.read_tag(tag), surplus))
+            broken = surplus_problem(row) or _quote_problem(row, columns)
+            sentence.append(TokenRow(number, word, columns.read_tag(tag), broken))
     if sentence:
         yield sentence
 
@@ -142,6 +146,23 @@ def _is_shifted(row: Row, columns: TokenColumns) -> bool:
         return False
     others = (cell for name, cell in row.items() if name != columns.sentence)
     return any("".join(cell).strip() for cell in others)
+
+
+def _quote_problem(row: Row, columns: TokenColumns) -> str | None:
+    """What is wrong with a row where an unquoted quotation mark hides other rows."""
+    for name, cell in row.items():
+        text = cell if isinstance(cell, str) else ""
+        # a token may be a line break, but holds none
+        if name == columns.word:
+            is_wrong = any(mark in text for mark in "\r\n") and not text.isspace()
+        else:
+            is_wrong = _SWALLOWED.fullmatch(text) is not None
+        if is_wrong:
+            return (
+                f"the cell {text[:40]!r} holds a line break. Quote cells that hold a "
+                'quotation mark, which is doubled there: """"'
+            )
+    return None
 
 
 def _is_bare(tags: Sequence[str]) -> bool:

@@ -89,6 +89,46 @@ def test_corpora_token_table_broken_row_leaves_the_sentence_out(tmp_path, line, 
     ]
 
 
+@pytest.mark.parametrize("mark", ["\t", ","])
+def test_corpora_token_table_quotation_mark_without_quoting_is_a_token(tmp_path, mark):
+    lines = ["1 He O", '1 " O', "1 Anna B-PER", '1 " O', "2 Oslo B-LOC"]
+    content = "\n".join(["sentence word label", *lines, ""]).replace(" ", mark)
+    found = read_csv(tmp_path, content)
+    assert found == [('He " Anna "', ["Anna"]), ("Oslo", ["Oslo"])]
+
+
+@pytest.mark.parametrize("token", ['""""', '"\n"', '","'])
+def test_corpora_token_table_quoted_tokens_are_read(tmp_path, token):
+    found = read_csv(tmp_path, f"word,tag\n{token},O\nAnna,B-PER\n{token},O\n")
+    word = token[1:-1].replace('""', '"')
+    assert found == [(f"{word} Anna {word}", ["Anna"])]
+
+
+@pytest.mark.parametrize(
+    ("rows", "cell"),
+    [
+        ('is,V,O\n",Q,O\nAnna,N,B-PER\n",Q,O', ",Q,O\\nAnna,N,B-PER\\n"),
+        ('is,V,O\n"It,N,O\nAnna",N,B-PER', "It,N,O\\nAnna"),
+        ('is,V,O\nso,",O\nAnna,",B-PER', ",O\\nAnna,"),
+    ],
+)
+def test_corpora_token_table_rows_in_one_cell_leave_the_sentence_out(
+    tmp_path, rows, cell
+):
+    # the unquoted comma keeps the file from being read without quoting
+    content = f"word,pos,tag\n{rows}\n\n,,X,O\n\nBo,N,B-PER\n"
+    (number, reason), _, bo = read_csv(tmp_path, content)
+    assert number == 2
+    assert reason.startswith(f"the cell '{cell}' holds a line break. Quote cells")
+    assert bo == ("Bo", ["Bo"])
+
+
+def test_corpora_token_table_texts_beside_the_tokens_may_have_lines(tmp_path):
+    text = '"Anna met\nBo, too"'
+    content = f"document,word,tag\n{text},Anna,B-PER\n{text},met,O\n"
+    assert read_csv(tmp_path, content) == [("Anna met", ["Anna"])]
+
+
 def test_corpora_token_table_missing_cells_are_broken(tmp_path):
     rows = table((0, "Bo", "B-PER"), (0, None, "O"), (1, "It", "O"), (1, "is", "O"))
     assert read(tmp_path, rows) == [
