@@ -23,7 +23,7 @@ from spacy_padellm.errors import Warnings
 
 # token ids of CoNLL-U that are not those of single words
 EMPTY_NODE = re.compile(r"\d+\.\d+")
-RANGE = re.compile(r"\d+-(\d{1,9})")
+RANGE = re.compile(r"(\d{1,9})-(\d{1,9})")
 ID = re.compile(r"\d{1,9}")
 
 
@@ -62,8 +62,6 @@ def read_conll(
     for sentence in _sentences(numbered, layout):
         if layout.numbered:
             sentence.rows = _surface(sentence.rows, layout)
-        if not sentence.rows:
-            continue
         problems = [
             BadLine(path, line, f"{problem}; its sentence is left out")
             for line, row in sentence.rows
@@ -120,16 +118,19 @@ def _surface(
 ) -> list[tuple[int, list[str]]]:
     """Restore the words of the text, which CoNLL-U splits into syntactic words.
 
-    A range such as "2-3" is one word, and gets the first entity tag of its parts.
+    A range such as "2-3" is one word, and gets the first entity tag of its parts. Where
+    no row has a whole number, "2-3" and "2.3" are sentence and token.
     """
+    if not any(ID.fullmatch(row[0]) for _, row in rows):
+        return rows
     words: list[tuple[int, list[str]]] = []
     last = 0  # id of the last part of the preceding range
-    for line, row in rows:
+    for index, (line, row) in enumerate(rows):
         number = row[0]
         if EMPTY_NODE.fullmatch(number):
             continue
-        if parts := RANGE.fullmatch(number):
-            last = int(parts[1])
+        if end := _range_end(rows, index):
+            last = end
             if len(row) == layout.width and not layout.key:
                 row = ["O" if i in layout.tags else x for i, x in enumerate(row)]
         elif last and ID.fullmatch(number) and int(number) <= last:
@@ -145,6 +146,16 @@ def _surface(
             last = 0
         words.append((line, row))
     return words
+
+
+def _range_end(rows: list[tuple[int, list[str]]], index: int) -> int:
+    """The last number of a range, whose first part is in the next row; else 0."""
+    parts = RANGE.fullmatch(rows[index][1][0])
+    following = rows[index + 1][1][0] if index + 1 < len(rows) else ""
+    if parts is None or not ID.fullmatch(following):
+        return 0
+    first, last = int(parts[1]), int(parts[2])
+    return last if int(following) == first < last else 0
 
 
 def _record(sentence: Sentence, layout: ColumnLayout, joiner: str) -> CorpusRecord:
