@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from spacy_padellm.corpora.readers.conll.columns import (
@@ -30,6 +31,8 @@ from spacy_padellm.corpora.tokens.tags import (
 from spacy_padellm.errors import Errors
 
 NUMBER = re.compile(r"\d+(-\d+|\.\d+)?")
+
+OFFSETS = re.compile(r"\d+-\d+")
 
 LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[a-z-]+)?:")
 
@@ -69,11 +72,11 @@ def find_layout(
         right. None for all columns where most values are tags of names, else for the
         last one with tags.
     token_column (int | None): The column of the tokens, likewise. None for the first
-        column with neither tags nor token numbers.
+        column with neither tags, token numbers nor names of sentences.
     RETURNS (ColumnLayout): The columns.
     RAISES (ConversionError): If there are no such columns.
     """
-    tabs, columns = _read_columns(lines)
+    tabs, columns, sentences = _read_columns(lines)
     width = len(columns)
     small = {i for i, values in enumerate(columns) if has_small_tags(values)}
     columns = [
@@ -88,7 +91,9 @@ def find_layout(
         raise ConversionError(message.format(path=path))
     tag = found.columns[-1] if tag_column is None else tag_column
     others = found.columns or candidates
-    token = _token_column(columns, others) if token_column is None else token_column
+    token = token_column
+    if token is None:
+        token = _token_column(columns, others, sentences)
     _check_columns(path, tag=tag, token=token, width=width)
     token %= width
     tags = tuple(x for x in found.columns if x != token) or (tag % width,)
@@ -106,13 +111,24 @@ def find_layout(
     )
 
 
-def _read_columns(lines: Sequence[str]) -> tuple[bool, list[tuple[str, ...]]]:
-    """Whether there are tabs between the columns, and the values of each."""
-    data = [x for x in lines if x.strip() and not may_be_comment(x)]
-    tabs = 2 * sum("\t" in line for line in data) > len(data)
-    rows = [split_columns(line, tabs=tabs) for line in data if DOCSTART not in line]
-    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
-    return tabs, list(zip(*(row for row in rows if len(row) == width), strict=True))
+def _read_columns(
+    lines: Sequence[str],
+) -> tuple[bool, list[tuple[str, ...]], list[int]]:
+    """Whether there are tabs between the columns, the values of each, and the number of
+    the sentence of each value."""
+    data = [x for x in lines if not may_be_comment(x) and DOCSTART not in x]
+    tabs = 2 * sum("\t" in line for line in data) > sum(map(bool, map(str.strip, data)))
+    numbers = accumulate(not line.strip() for line in data)
+    rows = [
+        (number, split_columns(line, tabs=tabs))
+        for number, line in zip(numbers, data, strict=True)
+        if line.strip()
+    ]
+    widths = Counter(len(row) for _, row in rows)
+    width = widths.most_common(1)[0][0] if rows else 0
+    whole = [(number, row) for number, row in rows if len(row) == width]
+    columns = list(zip(*(row for _, row in whole), strict=True))
+    return tabs, columns, [number for number, _ in whole]
 
 
 def _find_tags(
@@ -227,12 +243,24 @@ def _find_key(path: Path, cells: Sequence[str]) -> tuple[str, bool] | None:
     return (labels[0], True) if labels else None
 
 
-def _token_column(columns: list[tuple[str, ...]], tags: Sequence[int]) -> int:
-    """Choose the first column that holds neither the tags nor token numbers."""
+def _token_column(
+    columns: list[tuple[str, ...]], tags: Sequence[int], sentences: Sequence[int]
+) -> int:
+    """Choose the first column that holds neither the tags, names of sentences, token
+    numbers nor offsets."""
     others = [i for i in range(len(columns)) if i not in tags]
-    if len(others) > 1 and _mostly(NUMBER, columns[others[0]]):
-        return others[1]
+    others = [i for i in others if not _repeats(columns[i], sentences)] or others
+    for pattern in (NUMBER, OFFSETS):
+        if len(others) > 1 and _mostly(pattern, columns[others[0]]):
+            others = others[1:]
     return others[0] if others else tags[0]
+
+
+def _repeats(values: tuple[str, ...], sentences: Sequence[int]) -> bool:
+    """Whether most values are those of the line before, as names of sentences are."""
+    lines = list(zip(values, sentences, strict=True))
+    pairs = [(a[0], b[0]) for a, b in pairwise(lines) if a[1] == b[1]]
+    return len(pairs) > 1 and 2 * sum(a == b for a, b in pairs) > len(pairs)
 
 
 def _are_brackets(values: tuple[str, ...]) -> bool:
