@@ -1351,6 +1351,7 @@ class Warnings:
         "Sentences with tags without B- and I-, where neighbours of one label are one "
         "mention"
     )
+    W967 = "Files and folders in the input folder that are not read ({names})"
     W727 = "Copies of examples in the files of other annotators, left out"
     W230 = "{n} text(s) could not be read and were left out. The first one: {first}"
     W402 = (

@@ -11,7 +11,7 @@ from pathlib import Path
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
-from spacy_padellm.corpora.files import source_files
+from spacy_padellm.corpora.files import left_out, plain_name, source_files
 from spacy_padellm.corpora.mentions.annotators import FileItem, merge_annotators
 from spacy_padellm.corpora.mentions.trim import trim_spans
 from spacy_padellm.corpora.readers.brat import brat_text, read_brat
@@ -34,7 +34,7 @@ from spacy_padellm.corpora.writing.docs import (
     set_mentions,
 )
 from spacy_padellm.corpora.writing.languages import blank_pipeline, joiner_of
-from spacy_padellm.errors import Errors
+from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.progress import count_progress
 from spacy_padellm.text.labels import LABELS_KEY
 from spacy_padellm.text.tokenizing import TokenizingError
@@ -129,6 +129,9 @@ def convert(
     except OSError as error:  # of a folder that may not be read
         raise ConversionError(Errors.P207.format(path=source, reason=error)) from error
     report.files = len(formats)
+    known = {*formats, *(each.path for each in report.bad)}
+    if others := left_out(source, known, target=target):
+        report.notes[Warnings.W967.format(names=", ".join(others))] = len(others)
     if (tag_column, token_column) != (None, None) and "conll" not in formats.values():
         found = ", ".join(sorted(set(formats.values())))
         raise ConversionError(Errors.P212.format(path=source, formats=found))
@@ -225,17 +228,17 @@ def _formats(source: Path, data_format: str, bad: list[BadLine]) -> dict[Path, s
         raise ConversionError(
             Errors.P200.format(format=data_format, formats=", ".join(FORMATS))
         )
-    if data_format == AUTO and is_brat_folder(source):
-        data_format = "brat"
     source = brat_text(source)
     suffixes = SUFFIXES.get(data_format, set().union(*SUFFIXES.values()))
     files = source_files(source, data_format=data_format, suffixes=suffixes)
     if data_format != AUTO:
         return dict.fromkeys(files, data_format)
     formats: dict[Path, str] = {}
+    in_brat = is_brat_folder(source)
     for path in files:
         try:
-            formats[path] = recognize(path)
+            is_text = in_brat and plain_name(path).suffix.lower() == ".txt"
+            formats[path] = "brat" if is_text else recognize(path)
         except ConversionError as error:
             if path == source:
                 raise

@@ -7,7 +7,7 @@ import lzma
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from spacy_padellm.errors import Errors
 # no .zip: fsspec reads only the first file of an archive
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 """Suffix -> its name in fsspec."""
+
+ABOUT = re.compile(r"\..*|(readme|licen[cs]e)\b.*", re.IGNORECASE)
+"""Names of files that are hidden, or about a data set."""
 
 BETWEEN_VALUES = re.compile(r"[\s,]*")
 BOM = "\ufeff"
@@ -62,6 +65,21 @@ def source_files(path: Path, *, data_format: str, suffixes: set[str]) -> list[Pa
             Errors.P202.format(path=path, format=data_format, suffixes=names)
         )
     return files
+
+
+def left_out(path: Path, known: Collection[Path], *, target: Path) -> list[str]:
+    """Name what a folder holds beside the files that are converted.
+
+    path (Path): The folder, or a file.
+    known (Collection[Path]): The files that are converted, or named as bad.
+    target (Path): The file to write, which may be in the folder.
+    RETURNS (list[str]): The names of its other files, and of its folders with a slash;
+        not those of hidden files, readmes and licences. None, if the path is a file.
+    """
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    others = [x for x in inside if x not in known and not ABOUT.fullmatch(x.name)]
+    others = [x for x in others if x.resolve() != target.resolve()]
+    return [f"{x.name}/" if x.is_dir() else x.name for x in others]
 
 
 def read_text(path: Path) -> str:

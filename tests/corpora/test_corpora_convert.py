@@ -229,6 +229,30 @@ def test_corpora_brat_folder_counts_each_text_once(tmp_path):
     assert report.bad == []
 
 
+def test_corpora_auto_takes_other_files_beside_those_of_brat(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text("Bo ran", encoding="utf-8")
+    (folder / "a.ann").write_text("T1\tPER 0 2\tBo\n", encoding="utf-8")
+    jsonl(folder / "b.jsonl", [("Ann", [[0, 3, "PER"]])])
+    report, docs = run(folder, data_format="auto")
+    assert [doc.text for doc in docs] == ["Bo ran", "Ann"]
+    assert not report.notes
+
+
+def test_corpora_names_what_a_folder_holds_beside(tmp_path):
+    folder = tmp_path / "in"
+    (folder / "more").mkdir(parents=True)
+    jsonl(folder / "more" / "b.jsonl", [("Ann", [[0, 3, "PER"]])])
+    jsonl(folder / "a.jsonl", [("Bo", [[0, 2, "PER"]])])
+    for name in ("c.conll", "d.dat", "README.md", ".hidden", "e.xml.json"):
+        (folder / name).write_text("<?xml?>", encoding="utf-8")
+    report, docs = run(folder, data_format="jsonl")
+    assert [doc.text for doc in docs] == ["Bo"]
+    assert report.notes == {Warnings.W967.format(names="c.conll, d.dat, more/"): 3}
+    assert [each.path.name for each in report.bad] == ["e.xml.json"]
+
+
 def test_corpora_auto_takes_a_folder_of_brat_as_a_whole(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
