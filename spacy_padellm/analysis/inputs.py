@@ -102,7 +102,8 @@ def read_gold_corpus(
 
     path (Path): A `.spacy` file.
     nlp (Language): The pipeline, whose vocab is used.
-    labels (Sequence[str]): The labels to keep.
+    labels (Sequence[str]): The labels to keep. A Doc with labels of its own keeps no
+        others than these.
     names (Mapping[str, str]): Label of the corpus -> label of the pipe.
     spans_key (str): The key of `doc.spans` with the mentions; Docs without it use
         `doc.ents`.
@@ -118,17 +119,17 @@ def read_gold_corpus(
         if spans is None:
             corpus.skipped += 1
             continue
-        mentions = set()
-        for span in spans:
-            label = names.get(span.label_, span.label_)
-            if label in labels:
-                mentions.add(GoldMention(span.start_char, span.end_char, label))
-            else:
-                corpus.other_labels[label] += 1
         doc_labels = get_doc_labels(doc)
         annotated = None
         if doc_labels is not None:
             annotated = frozenset(names.get(label, label) for label, _ in doc_labels)
+        mentions = set()
+        for span in spans:
+            label = names.get(span.label_, span.label_)
+            if label in labels and (annotated is None or label in annotated):
+                mentions.add(GoldMention(span.start_char, span.end_char, label))
+            else:
+                corpus.other_labels[label] += 1
         corpus.docs.append(GoldDoc(doc.text, sorted(mentions), annotated))
         if len(corpus.docs) == limit:
             break

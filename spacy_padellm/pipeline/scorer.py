@@ -104,24 +104,32 @@ def ner_score(examples: Iterable[Example], *, spans_key: str) -> dict[str, Any]:
 
 
 def _with_doc_labels(example: Example, spans_key: str) -> Example:
-    """The example with predictions of the gold Doc's labels only, if it has some."""
+    """The example with mentions of the gold Doc's labels only, if it has some."""
     doc_labels = get_doc_labels(example.reference)
     if doc_labels is None:
         return example
     labels = {label for label, _ in doc_labels}
-    doc = example.predicted
+    predicted = _with_labels(example.predicted, labels, spans_key)
+    reference = _with_labels(example.reference, labels, spans_key)
+    return Example(predicted, reference)
+
+
+def _with_labels(doc: Doc, labels: set[str], spans_key: str) -> Doc:
+    """A copy of a Doc with the mentions of some labels; itself, if it has no others."""
     groups = [doc.spans[spans_key]] if spans_key in doc.spans else []
     if all(span.label_ in labels for spans in (doc.ents, *groups) for span in spans):
-        return example
+        return doc
     kept = doc.copy()
-    kept.set_ents([ent for ent in kept.ents if ent.label_ in labels])
+    others = [ent for ent in kept.ents if ent.label_ not in labels]
+    # tokens that are not annotated stay so
+    kept.set_ents([], outside=others, default="unmodified")
     for group in groups:
         kept.spans[spans_key] = [
             Span(kept, span.start, span.end, label=span.label)
             for span in group
             if span.label_ in labels
         ]
-    return Example(kept, example.reference)
+    return kept
 
 
 def _string_scores(examples: Sequence[Example], spans_key: str) -> dict[str, Any]:

@@ -150,6 +150,25 @@ def test_scoring_leaves_out_labels_that_the_gold_does_not_annotate() -> None:
     assert score((found, gold))["ents_p"] == 0.5
 
 
+def test_scoring_leaves_out_gold_mentions_of_labels_that_are_not_annotated() -> None:
+    places: Places = [(0, 1, "PER"), (4, 7, "LOC")]
+    found = make_doc(ents=places[:1], group=places[:1])
+    gold = make_doc(ents=places, group=places)
+    gold.user_data["padellm_labels"] = ["PER"]
+    scores = score((found, gold))
+    assert scores["ents_r"] == scores["strings_r"] == scores["spans_padellm_r"] == 1
+    assert [ent.label_ for ent in gold.ents] == ["PER", "LOC"]
+
+
+def test_scoring_in_part_leaves_out_gold_mentions_alike() -> None:
+    found = make_doc(ents=[(0, 1, "PER"), (3, 4, "PER")])
+    gold = make_doc(ents=[(0, 1, "PER"), (4, 7, "LOC")])
+    gold.set_ents(gold.ents, missing=[gold[3:4]])
+    gold.user_data["padellm_labels"] = ["PER"]
+    scores = score((found, gold))
+    assert (scores["ents_p"], scores["ents_r"]) == (1, 1)
+
+
 def test_scoring_scorer_can_be_pickled() -> None:
     scorer = make_ner_scorer("mine")
     assert pickle.loads(pickle.dumps(scorer)) == scorer

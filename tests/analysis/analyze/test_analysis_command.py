@@ -74,13 +74,14 @@ def strided(window: int, stride: int) -> dict[str, Any]:
     return {"@span_getters": getter, "window": window, "stride": stride}
 
 
+@pytest.mark.parametrize("with_others", [False, True])
 def test_analysis_command_leaves_out_labels_that_a_text_does_not_annotate(
-    model: str, tmp_path: Path
+    model: str, tmp_path: Path, with_others: bool
 ) -> None:
     nlp = spacy.blank("en")
     docs = []
     for label in ("PER", "LOC"):
-        mentions = [pair for pair in GOLD[TEXT] if pair[1] == label]
+        mentions = [pair for pair in GOLD[TEXT] if with_others or pair[1] == label]
         docs.append(gold_doc(nlp, TEXT, mentions))
         docs[-1].user_data["padellm_labels"] = [label]
     DocBin(docs=docs, store_user_data=True).to_disk(tmp_path / "gold.spacy")
