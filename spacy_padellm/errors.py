@@ -1352,6 +1352,7 @@ class Warnings:
         "mention"
     )
     W967 = "Files and folders in the input folder that are not read ({names})"
+    W968 = "Texts whose lists of tags ({keys}) were read as nested mentions"
     W727 = "Copies of examples in the files of other annotators, left out"
     W230 = "{n} text(s) could not be read and were left out. The first one: {first}"
     W402 = (

@@ -54,15 +54,16 @@ def read_token_row(row: dict[str, Any], line: int, *, joiner: str) -> CorpusReco
         if len(value) == len(tokens)
     }
     columns = list(lists.values())
-    tagged = [column for column in columns if _is_tags(column)]
-    names = [column for column in tagged if not is_chunks(column)] or tagged[-1:]
+    found = _tag_lists(lists)
+    names = list(found.values())
     bare = [
         column
         for key, column in lists.items()
         if _strings(column) and (is_bare(column) or key in NER_KEYS)
         if all(map(LABEL.fullmatch, column))
     ]
-    notes: tuple[str, ...] = ()
+    keys = ", ".join(map(repr, found))
+    notes = (Warnings.W968.format(keys=keys),) if len(found) > 1 else ()
     if not names and bare:
         notes = (Warnings.W207,)
         names = [[t if t == "O" else f"I-{t}" for t in column] for column in bare[-1:]]
@@ -73,6 +74,16 @@ def read_token_row(row: dict[str, Any], line: int, *, joiner: str) -> CorpusReco
     return join_words(
         tokens, mentions, line=line, joiner=joiner, text=next(texts, ""), notes=notes
     )
+
+
+def _tag_lists(lists: dict[str, list[Any]]) -> dict[str, list[str]]:
+    """The lists of B- and I-tags of names; one of chunks only if no other is of names,
+    also without them."""
+    tagged = {key: values for key, values in lists.items() if _is_tags(values)}
+    names = {key: values for key, values in tagged.items() if not is_chunks(values)}
+    named = [key for key in NER_KEYS if key in lists]
+    chunks = [key for key in tagged if key in named or not named]
+    return names or {key: tagged[key] for key in chunks[-1:]}
 
 
 def _with_lists(row: dict[str, Any]) -> dict[str, Any]:
