@@ -18,6 +18,8 @@ OTHERS = {"choices", "rating", "number", "taxonomy", "datetime"}
 
 MIN_KEYS = {"annotation_id", "annotator", "lead_time"}
 
+WHICH = 'which value is the text? In the project, name it and its tag "text"'
+
 
 def is_task(row: dict[str, Any]) -> bool:
     """Check whether a row is a task of Label Studio's JSON.
@@ -70,7 +72,17 @@ def read_task(row: dict[str, Any], line: int) -> CorpusRecord:
             f"{len(kept)} annotations that differ; keep one of them in Label Studio, "
             "or mark it as ground truth"
         )
-    return _numbered(_record(row["data"], found[0], line), row)
+    data, fields = row["data"], _fields(kept)
+    if len(fields) > 1:
+        raise ValueError(
+            f"regions in several texts: {', '.join(fields)}. Label each text in a task "
+            "of its own"
+        )
+    # the name is that of the tag in the project, which may be another than the value's
+    named = [name for name in fields if isinstance(data.get(name), str)]
+    data = {name: data[name] for name in named} or data
+    is_sure = bool(named) or (not fields and "text" in data)
+    return _numbered(_record(data, found[0], line, is_sure=is_sure), row)
 
 
 def read_min_row(row: dict[str, Any], line: int) -> CorpusRecord:
@@ -89,7 +101,8 @@ def read_min_row(row: dict[str, Any], line: int) -> CorpusRecord:
         if isinstance(region, dict) and "start" in region
         for mention in _region(region)
     ]
-    return _numbered(_record(row, mentions, line), row)
+    record = _record(row, mentions, line, is_sure="text" in row)
+    return _numbered(record, row)
 
 
 def _numbered(record: CorpusRecord, row: dict[str, Any]) -> CorpusRecord:
@@ -108,11 +121,23 @@ def _results(results: Any) -> list[SourceMention]:
     for result in results:
         if not isinstance(result, dict):
             raise ValueError("a result is no object")
-        value = result.get("value")
-        # relations, choices and comments have no start
-        if isinstance(value, dict) and "start" in value:
-            mentions += _region(value)
+        if _is_region(result):
+            mentions += _region(result["value"])
     return mentions
+
+
+def _is_region(result: dict[str, Any]) -> bool:
+    """Whether a result is about a part of a text."""
+    value = result.get("value")
+    # relations, choices and comments have no start
+    return isinstance(value, dict) and "start" in value
+
+
+def _fields(annotations: list[dict[str, Any]]) -> list[str]:
+    """The names of the texts that annotations have regions in, if they say so."""
+    results = (result for each in annotations for result in each["result"])
+    names = (result.get("to_name") for result in results if _is_region(result))
+    return sorted({name for name in names if isinstance(name, str)})
 
 
 def _region(value: dict[str, Any]) -> list[SourceMention]:
@@ -142,15 +167,19 @@ def _is_note(value: dict[str, Any]) -> bool:
 
 
 def _record(
-    data: dict[str, Any], mentions: list[SourceMention], line: int
+    data: dict[str, Any], mentions: list[SourceMention], line: int, *, is_sure: bool
 ) -> CorpusRecord:
-    """Make the record; the text is the first value that the mentions fit."""
+    """Make the record; the text is the first value that the mentions fit.
+
+    is_sure (bool): Whether that is so if they fit others too; else it is an error.
+    """
     names = [*TEXT_KEYS, *(key for key in data if key not in TEXT_KEYS)]
     texts = [data[key] for key in names if isinstance(data.get(key), str)]
     if not mentions and "text" not in data and len(texts) > 1:
-        raise ValueError('which value is the text? Name it "text" in the project')
+        raise ValueError(WHICH)
     problem = "the task has no text"
-    for text in texts:
+    found: list[CorpusRecord] = []
+    for text in dict.fromkeys(texts):
         if text.startswith(("/data/", "http", "s3:", "gs:")) and not text.split()[1:]:
             problem = f"its text is in another file: {text}"
             continue
@@ -161,5 +190,9 @@ def _record(
             if text.lstrip().startswith("<"):
                 problem += ". It is HTML, of which the offsets count what is shown"
         else:
-            return CorpusRecord(text, spans, line, notes=notes)
-    raise ValueError(problem)
+            found.append(CorpusRecord(text, spans, line, notes=notes))
+    if not found:
+        raise ValueError(problem)
+    if len(found) > 1 and mentions and not is_sure:
+        raise ValueError(WHICH)
+    return found[0]
