@@ -1354,6 +1354,11 @@ class Warnings:
     W967 = "Files and folders in the input folder that are not read ({names})"
     W968 = "Texts whose lists of tags ({keys}) were read as nested mentions"
     W727 = "Copies of examples in the files of other annotators, left out"
+    W969 = (
+        "{n} mention(s) that overlap others are not in the file, since Prodigy marks "
+        "entities without overlaps. Add them in its spans.manual, or give --format "
+        "label-studio or doccano, which get them."
+    )
     W230 = "{n} text(s) could not be read and were left out. The first one: {first}"
     W402 = (
         "{shards} shard(s) for {workers} workers: some workers will be idle at the "

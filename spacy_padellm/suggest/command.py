@@ -61,6 +61,9 @@ def suggest_cli(
             msg.warn(Warnings.W230.format(n=len(items), first=items[0]))
     with exit_if_unwritable(output):
         write_suggestions(found.chosen, output, tool=tool, model=model)
+    nested = sum(len(s.nested) for s in found.chosen)
+    if nested and tool is Tool.prodigy:
+        msg.warn(Warnings.W969.format(n=nested))
     mean = sum(s.score for s in found.chosen) / len(found.chosen)
     msg.info(
         f"Something to correct in {mean:.0%} of them, the model expects; in "

@@ -9,6 +9,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from spacy_padellm.corpora.mentions.annotators import HASH, NUMBER
+from spacy_padellm.corpora.readers.rows.label_studio import MIN_KEYS
+from spacy_padellm.corpora.readers.rows.span_rows import KEYS
 from spacy_padellm.writable import write_whole
 
 
@@ -29,12 +32,19 @@ class Suggestion:
         the label and the probability of each of the model's mentions; without overlaps.
     score (float): The probability that there is something to correct.
     meta (dict[str, Any]): Where the text comes from.
+    nested (Sequence[tuple[int, int, str, float]]): The model's other mentions, which
+        overlap those.
     """
 
     text: str
     mentions: Sequence[tuple[int, int, str, float]]
     score: float
     meta: dict[str, Any] = field(default_factory=dict)
+    nested: Sequence[tuple[int, int, str, float]] = ()
+
+    def all_mentions(self) -> list[tuple[int, int, str, float]]:
+        """RETURNS (list[tuple[int, int, str, float]]): All mentions, in text order."""
+        return sorted([*self.mentions, *self.nested])
 
 
 def write_suggestions(
@@ -58,6 +68,7 @@ def write_suggestions(
 
 
 def _prodigy(suggestion: Suggestion, model: str) -> dict[str, Any]:
+    # its interface for entities has no overlaps
     spans = [
         {"start": start, "end": end, "label": label, "score": round(score, 4)}
         for start, end, label, score in suggestion.mentions
@@ -67,6 +78,7 @@ def _prodigy(suggestion: Suggestion, model: str) -> dict[str, Any]:
 
 
 def _label_studio(suggestion: Suggestion, model: str) -> dict[str, Any]:
+    mentions = suggestion.all_mentions()
     # the names are those of its template for named-entity recognition
     results = [
         {
@@ -82,7 +94,7 @@ def _label_studio(suggestion: Suggestion, model: str) -> dict[str, Any]:
                 "labels": [label],
             },
         }
-        for number, (start, end, label, score) in enumerate(suggestion.mentions, 1)
+        for number, (start, end, label, score) in enumerate(mentions, 1)
     ]
     prediction = {
         "model_version": model,
@@ -95,7 +107,7 @@ def _label_studio(suggestion: Suggestion, model: str) -> dict[str, Any]:
 
 
 def _doccano(suggestion: Suggestion, model: str) -> dict[str, Any]:
-    labels = [[start, end, label] for start, end, label, _ in suggestion.mentions]
+    labels = [[start, end, label] for start, end, label, _ in suggestion.all_mentions()]
     score = round(suggestion.score, 4)
     return {
         **{key: v for key, v in suggestion.meta.items() if key not in _DOCCANO},
@@ -107,7 +119,7 @@ def _doccano(suggestion: Suggestion, model: str) -> dict[str, Any]:
 
 
 # keys that doccano, or `convert`, would take for annotation
-_DOCCANO = ("label", "labels", "entities", "relations", "cats", "id")
+_DOCCANO = {*KEYS, *MIN_KEYS, HASH, NUMBER, "answer", "_view_id", "relations", "cats"}
 _MAKERS: dict[Tool, Callable[[Suggestion, str], dict[str, Any]]] = {
     Tool.prodigy: _prodigy,
     Tool.label_studio: _label_studio,

@@ -14,7 +14,10 @@ from spacy_padellm.corpora.records import BadLine
 from spacy_padellm.suggest.formats import Suggestion
 from spacy_padellm.suggest.spread import choose_spread
 from spacy_padellm.suggest.texts import SourceText
-from spacy_padellm.suggest.usefulness import correction_probability
+from spacy_padellm.suggest.usefulness import (
+    correction_probability,
+    nested_spans,
+)
 from spacy_padellm.text.stream import STREAM_FROM
 
 # texts to choose from, for each one that is chosen: the most useful ones
@@ -91,8 +94,11 @@ def suggest(
 
 
 def _suggestion(doc: Doc, score: float, source: SourceText) -> Suggestion:
-    mentions = [
-        (ent.start_char, ent.end_char, ent.label_, ent._.padellm_score or 0.0)
-        for ent in doc.ents
-    ]
-    return Suggestion(source.text, mentions, score, source.meta)
+    mentions, nested = (
+        [
+            (span.start_char, span.end_char, span.label_, span._.padellm_score or 0.0)
+            for span in spans
+        ]
+        for spans in (doc.ents, nested_spans(doc))
+    )
+    return Suggestion(source.text, mentions, score, source.meta, nested)

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import math
 
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
+
+from spacy_padellm.text.spans import without_repeats
 
 
 def correction_probability(doc: Doc) -> float:
     """The probability that an annotator has something to correct in a Doc.
 
     That is, that a mention was missed (see `doc._.padellm_expected`) or that one of
-    `doc.ents` is wrong.
+    `doc.ents` or of the nested ones is wrong.
 
     doc (Doc): A Doc that a `padellm_ner` annotated.
     RETURNS (float): In 0..1.
     """
     found_all: float = math.prod(1 - e.missed for e in doc._.padellm_expected.values())
-    scores = [ent._.padellm_score for ent in doc.ents]
+    scores = [ent._.padellm_score for ent in (*doc.ents, *nested_spans(doc))]
     all_right: float = math.prod(score for score in scores if score is not None)
     return 1 - found_all * all_right
+
+
+def nested_spans(doc: Doc) -> list[Span]:
+    """The mentions of the model that are not in `doc.ents`.
+
+    doc (Doc): A Doc that a `padellm_ner` annotated.
+    RETURNS (list[Span]): Those of its span groups, without mentions of a promise.
+    """
+    # a promise's group has no expected mentions
+    groups = (group for group in doc.spans.values() if "expected" in group.attrs)
+    spans = without_repeats([*doc.ents, *(span for group in groups for span in group)])
+    return spans[len(doc.ents) :]

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 import spacy
 from helpers import GOLD, TEXT, pipe_of, trained
-from spacy.tokens import DocBin
+from spacy.tokens import DocBin, Span, SpanGroup
 from typer.testing import CliRunner
 
 from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.corpora.convert import convert
+from spacy_padellm.corpora.mentions.annotators import USER_KEYS
+from spacy_padellm.corpora.readers.rows.label_studio import MIN_KEYS
+from spacy_padellm.corpora.readers.rows.span_rows import KEYS, TEXT_KEYS
 from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.suggest.formats import Suggestion, Tool, write_suggestions
@@ -285,6 +288,74 @@ def test_suggest_is_read_back_by_convert(
     assert len(docs) == 2
     found = [(e.start_char, e.end_char, e.label_) for e in docs[0].ents]
     assert found == [(0, 3, "PER"), (7, 11, "LOC")]
+
+
+NESTED = Suggestion(
+    "Bank of China won", [(0, 13, "ORG", 0.9)], 0.5, {}, [(8, 13, "LOC", 0.8)]
+)
+
+
+@pytest.mark.parametrize("tool", Tool)
+def test_suggest_writes_nested_mentions_but_for_prodigy(
+    tool: Tool, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.json"
+    write_suggestions([NESTED], path, tool=tool, model="m")
+    rows = exported(json.loads(path.read_text("utf8")), tool)
+    path.write_text(json.dumps(rows), "utf8")
+    report = convert(path, tmp_path / "gold.spacy", **AS_IT_IS)
+    assert not report.bad
+    assert report.labels["ORG"] == 1
+    assert report.labels["LOC"] == (0 if tool is Tool.prodigy else 1)
+
+
+def test_suggest_takes_nested_mentions_and_their_scores() -> None:
+    nlp = trained()
+    pipe = pipe_of(nlp)
+
+    @spacy.Language.component("nests_a_place")
+    def nests_a_place(doc: spacy.tokens.Doc) -> spacy.tokens.Doc:
+        span = doc[1:2]
+        place = [span.start_char, span.end_char, "LOC"]
+        attrs = {"places": [place], "scores": [0.25], "expected": {}}
+        group = SpanGroup(doc, attrs=attrs, spans=[Span(doc, 1, 2, "LOC")])
+        doc.spans[pipe.cfg["spans_key"]] = group
+        doc.set_ents([Span(doc, 0, 2, "PER")])
+        return doc
+
+    nlp.add_pipe("nests_a_place")
+    (chosen,) = suggest(nlp, [SourceText("Anna Smith met Bob")], n=1).chosen
+    assert chosen.nested == [(5, 10, "LOC", 0.25)]
+    assert [mention[:3] for mention in chosen.mentions] == [(0, 10, "PER")]
+    assert chosen.all_mentions() == [*chosen.mentions, *chosen.nested]
+    assert chosen.score == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("tool", Tool)
+def test_suggest_is_read_back_whatever_its_lines_held(
+    tool: Tool, tmp_path: Path
+) -> None:
+    keys = [*KEYS, *MIN_KEYS, *USER_KEYS, *TEXT_KEYS[1:], "answer", "_view_id"]
+    keys += [
+        "tokens",
+        "_input_hash",
+        "points",
+        "ner_tags",
+        "task",
+        "rows",
+        "examples",
+        "lang",
+    ]
+    for value in (42, "ner", "O O B-PER O"):
+        meta = dict.fromkeys(keys, value)
+        suggestion = Suggestion("Bob in Oslo .", MENTIONS, 0.75, meta)
+        path = tmp_path / "out.json"
+        write_suggestions([suggestion], path, tool=tool, model="m")
+        rows = exported(json.loads(path.read_text("utf8")), tool)
+        path.write_text(json.dumps(rows), "utf8")
+        report = convert(path, tmp_path / "gold.spacy", **AS_IT_IS)
+        assert not report.bad
+        assert report.labels == {"PER": 1, "LOC": 1}
 
 
 def test_suggest_of_label_studio_is_no_gold_before_it_was_annotated(
