@@ -15,6 +15,7 @@ from spacy_padellm.text.normalize import (
     SOFT_HYPHEN,
     compose,
     is_space,
+    normalize_characters,
     normalize_text,
     remove_spaces,
 )
@@ -211,7 +212,8 @@ class _SearchedText:
 
     @cached_property
     def _is_normalized(self) -> bool:
-        return normalize_text(self._text) == self._text
+        # spaces after opening marks do not matter: a string is found without them
+        return normalize_characters(self._text) == self._text
 
     @cached_property
     def _chunks(self) -> list[_Chunk]:

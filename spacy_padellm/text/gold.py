@@ -18,7 +18,7 @@ from spacy_padellm.text.labels import DocLabels, ResolveLabels, get_doc_labels
 from spacy_padellm.text.normalize import (
     is_space,
     normalize_text,
-    normalized_offset,
+    normalized_offsets,
 )
 from spacy_padellm.text.spans import gold_spans
 from spacy_padellm.text.windows import CutWindows, Window
@@ -241,7 +241,6 @@ def gold_text(window: Window, offsets: Sequence[_Offsets]) -> GoldText:
             mention = normalize_text(window.text[start:end])
             mentions.setdefault(label, []).append(mention)
             if text != window.text:
-                start = normalized_offset(window.text, start)
-                end = normalized_offset(window.text, end)
+                start, end = normalized_offsets(window.text, start, end)
             inside.append((start, end, label))
     return GoldText(text, mentions, inside)

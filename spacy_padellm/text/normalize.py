@@ -1,16 +1,19 @@
-"""Normalization of texts for the model: composed Unicode, single spaces.
+"""Normalization of texts for the model: composed Unicode, and the spaces of corpora.
 
-Wrapped lines, double spaces, invisible characters and decomposed letters are rare in
-training data, and models make mistakes on them. Offsets still refer to the original
-text: alignment ignores these differences.
+Wrapped lines, double spaces, invisible characters, decomposed letters and names right
+after a mark are rare in training data, and models make mistakes on them. Offsets still
+refer to the original text: alignment ignores these differences.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from itertools import groupby
 from typing import Literal
 from unicodedata import combining, is_normalized, normalize
+
+from spacy_padellm.text.opening import ends_of_opening, space_after_opening
 
 # zero-width spaces, byte order marks and marks of the writing direction, as they come
 # with copied text; joiners are not among them, as scripts and emoji need those
@@ -29,6 +32,14 @@ _MANY_MARKS = re.compile(r"(?:[^\w\s\x00-\u02ff]|[\uff9e\uff9f]){32}")
 
 
 def normalize_text(text: str) -> str:
+    """Convert a text to what the model reads.
+
+    This is `normalize_characters`, and `space_after_opening` after it.
+    """
+    return space_after_opening(normalize_characters(text))
+
+
+def normalize_characters(text: str) -> str:
     """Convert a text to Unicode NFC, with single spaces and none at its start.
 
     Characters that cannot be seen count as whitespace, but for soft hyphens, which are
@@ -69,12 +80,17 @@ def compose(text: str, form: Literal["NFC", "NFKC"]) -> str:
     return normalize(form, "".join(map("".join, ordered)))
 
 
-def normalized_offset(text: str, offset: int) -> int:
-    """The offset of a character in the normalized text.
+def normalized_offsets(text: str, start: int, end: int) -> tuple[int, int]:
+    """The offsets of a piece of a text in the normalized text.
 
     text (str): The original text.
-    offset (int): Offset of the character in it. The character must not continue a run
-        of whitespace, or combine with the character before it.
-    RETURNS (int): Its offset in the normalized text.
+    start (int): Offset of the first character of the piece. Neither this character nor
+        the one after the piece may continue a run of whitespace, or combine with the
+        character before it.
+    end (int): Offset after its last character.
+    RETURNS (tuple[int, int]): The same in the normalized text.
     """
-    return len(normalize_text(text[:offset]))
+    before, after = (len(normalize_characters(text[:at])) for at in (start, end))
+    inserted = list(ends_of_opening(normalize_characters(text)))
+    # a space right before the piece is not of it, nor is one right after it
+    return before + bisect_right(inserted, before), after + bisect_left(inserted, after)

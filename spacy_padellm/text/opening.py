@@ -1,0 +1,43 @@
+"""Spaces between marks and the words after them: `(Berlin)` becomes `( Berlin)`.
+
+Tokenizers have other tokens for a word that no space precedes. Models trained on
+corpora of single words (`( Berlin )`) rarely saw those, and miss names there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from spacy_padellm.mention.scripts import (
+    HAN_OR_KANA,
+    SOUTHEAST_ASIAN,
+    character_class,
+)
+
+_LETTER = rf"(?!{character_class((*HAN_OR_KANA, *SOUTHEAST_ASIAN))})[^\W\d_]"
+# neither clitics that stand apart (`John 's`), nor emoticons (`:D`)
+_CAPITALIZED = "[A-ZÀ-ÖØ-ÞΑ-ΩА-Я][a-zà-öø-ÿα-ωа-я.]"
+_QUOTES = r"""(\[{"“„«‹'‘*"""
+# at the start of a word: not marks that belong to it, as in #Berlin, @berlin and .com
+_FIRST = rf"{_QUOTES}”•·¿¡>|–—…-"
+_OPENING = re.compile(
+    rf"(?<!\S)[{_FIRST}]*(?:(?!['‘-])[{_FIRST}](?={_LETTER})|['‘-](?={_CAPITALIZED}))"
+    # between words
+    rf"|(?:[,|—…]|(?<!-)--+|(?<!\.)\.{{3,}})[{_QUOTES}]*(?={_LETTER})"
+    rf"|[:;][{_QUOTES}]*(?={_CAPITALIZED})"
+)
+
+
+def space_after_opening(text: str) -> str:
+    """Put a space between marks and the word that they open, or that follows them.
+
+    These are brackets, quotation marks, dashes, bullets and the like at the start of a
+    word, and commas, colons, long dashes and dots between two words.
+    """
+    return _OPENING.sub(r"\g<0> ", text)
+
+
+def ends_of_opening(text: str) -> Iterator[int]:
+    """The offsets at which `space_after_opening` puts a space, in text order."""
+    return (match.end() for match in _OPENING.finditer(text))
