@@ -19,6 +19,7 @@ from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.pipeline.scorer import ner_score
 from spacy_padellm.prompt.template import Prompt
+from spacy_padellm.text.normalize import normalize_text
 
 FACTORY = "padellm_ner"
 SPANS_KEY = "padellm"
@@ -119,7 +120,7 @@ def gold_docs(path: Path | None, golds: Sequence[GoldText], *, lang: str) -> lis
     """
     nlp = spacy.blank(lang)
     docs = [] if path is None else read_corpus(path, nlp.vocab)
-    known = {doc.text: doc for doc in docs}
+    known = {normalize_text(doc.text): doc for doc in docs}
     return [known.get(gold.text) or search_mentions(nlp, gold) for gold in golds]
 
 
@@ -152,7 +153,11 @@ def score(nlp: Language, docs: Sequence[Doc]) -> dict[str, Any]:
     nlp (Language): The pipeline.
     docs (Sequence[Doc]): Gold Docs; the pipeline gets their texts.
     """
-    found = nlp.pipe([doc.text for doc in docs])
+    found = list(nlp.pipe([doc.text for doc in docs]))
+    labels = {span.label_ for doc in found for span in gold_mentions(doc)}
+    for doc in docs:
+        for label in labels:  # spaCy makes spans of them in the gold Docs
+            doc.vocab.strings.add(label)
     examples = [Example(*pair) for pair in zip(found, docs, strict=True)]
     scores = ner_score(examples, spans_key=SPANS_KEY)
     return {key: scores[key] for key in ("ents_f", "strings_f")}
