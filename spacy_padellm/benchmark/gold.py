@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.text.normalize import normalize_text
+from spacy_padellm.text.normalize import normalize_characters, normalize_text
 from spacy_padellm.writable import write_whole
 
 NAMES = {
@@ -45,10 +45,18 @@ def read_gold(path: Path, *, lang: str) -> list[GoldText]:
 
 
 def _normalized(gold: GoldText) -> GoldText:
+    text = normalize_text(gold.text)
     mentions = {
-        k: [normalize_text(m) for m in found] for k, found in gold.mentions.items()
+        label: [_as_in(text, mention) for mention in found]
+        for label, found in gold.mentions.items()
     }
-    return GoldText(normalize_text(gold.text), mentions)
+    return GoldText(text, mentions)
+
+
+def _as_in(text: str, mention: str) -> str:
+    """The mention as the normalized text has it: it may begin with an opening mark."""
+    normalized = normalize_text(mention)
+    return normalized if normalized in text else normalize_characters(mention)
 
 
 def _read_doc_bin(path: Path, lang: str) -> list[GoldText]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ from spacy_padellm.text.normalize import (
     normalize_text,
     remove_spaces,
 )
+from spacy_padellm.text.opening import ends_of_opening
 
 # Start and end (exclusive) of an occurrence, in characters of the text
 _Offsets = tuple[int, int]
 
 # least score of a mention inside which shorter mentions are avoided
 _LIKELY = 0.5
+_MARK_AND_SPACE = re.compile(r"[^\w\s] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ def align(
     Occurrences are searched for in this order; the first search that succeeds counts:
     1. in the text as the model sees it (see `normalize_text`);
     2. ignoring Unicode normalization (NFKC), case and the length of whitespace;
-    3. ignoring whitespace too.
+    3. ignoring whitespace too; for a string with a space after a mark, which the model
+       may have read where the text has none, together with search 2.
 
     In searches 2 and 3, an occurrence does not begin or end with whitespace, or between
     a character and its combining marks. An exact occurrence has whitespace at its edge
@@ -212,8 +216,11 @@ class _SearchedText:
 
     @cached_property
     def _is_normalized(self) -> bool:
-        # spaces after opening marks do not matter: a string is found without them
         return normalize_characters(self._text) == self._text
+
+    @cached_property
+    def _has_opening_marks(self) -> bool:
+        return any(True for _ in ends_of_opening(self._text))
 
     @cached_property
     def _chunks(self) -> list[_Chunk]:
@@ -235,10 +242,15 @@ class _SearchedText:
         """
         size = len(string)
         exact = [(start, start + size) for start in find_all(self._text, string)]
-        if exact and self._is_normalized:
+        # the text may have the string with and without a space after its marks
+        opened = self._has_opening_marks and _MARK_AND_SPACE.search(string)
+        if exact and self._is_normalized and not opened:
             return exact
         chunks = _split(string)
         similar = self._with_spaces.find(_NormalizedText(chunks, space=" ").text)
+        if opened:
+            unspaced = _NormalizedText(chunks, space="").text
+            similar = sorted({*similar, *self._without_spaces.find(unspaced)})
         same = [(a, b) for a, b in similar if normalize_text(self._text[a:b]) == string]
         if exact or same:
             return sorted({*exact, *same})

@@ -18,7 +18,7 @@ from spacy_padellm.text.labels import DocLabels, ResolveLabels, get_doc_labels
 from spacy_padellm.text.normalize import (
     is_space,
     normalize_text,
-    normalized_offsets,
+    normalized_places,
 )
 from spacy_padellm.text.spans import gold_spans
 from spacy_padellm.text.windows import CutWindows, Window
@@ -224,8 +224,8 @@ def gold_text(window: Window, offsets: Sequence[_Offsets]) -> GoldText:
     RETURNS (GoldText): The text, with the mentions in text order.
     """
     text = normalize_text(window.text)
-    mentions: dict[str, list[str]] = {}
-    inside = []
+    places: list[tuple[int, int]] = []
+    labels = []
     first = bisect_left(offsets, window.start, key=itemgetter(0))
     for start_in_doc, end_in_doc, label in islice(offsets, first, None):
         start, end = start_in_doc - window.start, end_in_doc - window.start
@@ -236,11 +236,13 @@ def gold_text(window: Window, offsets: Sequence[_Offsets]) -> GoldText:
                 start += 1
             while start < end and is_space(window.text[end - 1]):
                 end -= 1
-            if start == end:
-                continue
-            mention = normalize_text(window.text[start:end])
-            mentions.setdefault(label, []).append(mention)
-            if text != window.text:
-                start, end = normalized_offsets(window.text, start, end)
-            inside.append((start, end, label))
+            if start < end:
+                places.append((start, end))
+                labels.append(label)
+    if text != window.text:
+        places = normalized_places(window.text, places)
+    inside = [(*place, label) for place, label in zip(places, labels, strict=True)]
+    mentions: dict[str, list[str]] = {}
+    for start, end, label in inside:
+        mentions.setdefault(label, []).append(text[start:end])
     return GoldText(text, mentions, inside)

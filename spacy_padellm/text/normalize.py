@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Literal
 from unicodedata import combining, is_normalized, normalize
@@ -80,17 +81,29 @@ def compose(text: str, form: Literal["NFC", "NFKC"]) -> str:
     return normalize(form, "".join(map("".join, ordered)))
 
 
-def normalized_offsets(text: str, start: int, end: int) -> tuple[int, int]:
-    """The offsets of a piece of a text in the normalized text.
+def normalized_places(
+    text: str, places: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """The offsets of pieces of a text in the normalized text.
 
     text (str): The original text.
-    start (int): Offset of the first character of the piece. Neither this character nor
-        the one after the piece may continue a run of whitespace, or combine with the
+    places (Sequence[tuple[int, int]]): The first character of each piece, and the one
+        after it. None of these may continue a run of whitespace, or combine with the
         character before it.
-    end (int): Offset after its last character.
-    RETURNS (tuple[int, int]): The same in the normalized text.
+    RETURNS (list[tuple[int, int]]): The same in the normalized text.
     """
-    before, after = (len(normalize_characters(text[:at])) for at in (start, end))
+    normalized = {0: 0}  # without the inserted spaces
+    reached = 0
+    for cut in sorted({offset for place in places for offset in place} - {0}):
+        piece = text[reached:cut]
+        # a space goes at the start of the whole text alone
+        before = "." if reached else ""
+        size = len(normalize_characters(before + piece)) - len(before)
+        normalized[cut] = normalized[reached] + size
+        reached = cut
     inserted = list(ends_of_opening(normalize_characters(text)))
-    # a space right before the piece is not of it, nor is one right after it
-    return before + bisect_right(inserted, before), after + bisect_left(inserted, after)
+    # a space right before a piece is not of it, nor is one right after it
+    return [
+        (first + bisect_right(inserted, first), last + bisect_left(inserted, last))
+        for first, last in ((normalized[a], normalized[b]) for a, b in places)
+    ]

@@ -22,7 +22,8 @@ _QUOTES = r"""(\[{"“„«‹'‘*"""
 # at the start of a word: not marks that belong to it, as in #Berlin, @berlin and .com
 _FIRST = rf"{_QUOTES}”•·¿¡>|–—…-"
 _OPENING = re.compile(
-    rf"(?<!\S)[{_FIRST}]*(?:(?!['‘-])[{_FIRST}](?={_LETTER})|['‘-](?={_CAPITALIZED}))"
+    r"(?P<address>(?<!\w)(?:https?://|www\.|mailto:)\S+)"
+    rf"|(?<!\S)[{_FIRST}]*(?:(?!['‘-])[{_FIRST}](?={_LETTER})|['‘-](?={_CAPITALIZED}))"
     # between words
     rf"|(?:[,|—…]|(?<!-)--+|(?<!\.)\.{{3,}})[{_QUOTES}]*(?={_LETTER})"
     rf"|[:;][{_QUOTES}]*(?={_CAPITALIZED})"
@@ -33,11 +34,15 @@ def space_after_opening(text: str) -> str:
     """Put a space between marks and the word that they open, or that follows them.
 
     These are brackets, quotation marks, dashes, bullets and the like at the start of a
-    word, and commas, colons, long dashes and dots between two words.
+    word, and commas, colons, long dashes and dots between two words. Web addresses stay
+    as they are.
     """
-    return _OPENING.sub(r"\g<0> ", text)
+    return _OPENING.sub(
+        lambda match: match[0] if match["address"] else f"{match[0]} ", text
+    )
 
 
 def ends_of_opening(text: str) -> Iterator[int]:
     """The offsets at which `space_after_opening` puts a space, in text order."""
-    return (match.end() for match in _OPENING.finditer(text))
+    matches = _OPENING.finditer(text)
+    return (match.end() for match in matches if not match["address"])

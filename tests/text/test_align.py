@@ -522,3 +522,17 @@ def test_align_normalises_each_character_of_a_long_text_once(
     places(strings, text)
     characters = sum(map(len, normalised_texts))
     assert characters <= len(text) + 2 * sum(map(len, strings))
+
+
+@pytest.mark.parametrize("apart", [" ", "  "])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_align_finds_names_with_and_without_the_space_after_a_mark(
+    apart: str, turn: int
+) -> None:
+    names = ["Washington, D.C.", "Washington,D.C."][::turn]
+    text = f"from {names[0]} to{apart}{names[1]} today"
+    places = [(text.index(name), text.index(name) + len(name)) for name in names]
+    mentions = [Mention("LOC", n, "Washington, D.C.", 0.9) for n in (1, 2)]
+    starts, ends = zip(*places, strict=True)
+    aligned = align(mentions, text, starts=starts, ends=ends)
+    assert [(found.start, found.end) for found in aligned] == places

@@ -12,10 +12,10 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.text.gold import gold_texts
+from spacy_padellm.text.gold import gold_text, gold_texts
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import make_strided_spans
-from spacy_padellm.text.windows import make_windows
+from spacy_padellm.text.windows import Window, make_windows
 
 NLP = spacy.blank("en")
 WORDS = ["(", "Paris", ",", "France", ")", "met", "Rome", "."]
@@ -115,3 +115,36 @@ def test_gold_mention_of_nothing_that_is_seen_is_left_out(word: str) -> None:
     doc.spans["padellm"] = [Span(doc, 1, 2, "LOC")]
     gold = gold_of(Example(NLP.make_doc(doc.text), doc))
     assert gold.mentions == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "mention"),
+    [
+        ("他唱“Shape of You”。", "“Shape of You”"),
+        ('a title="Les Mis" here', '"Les Mis"'),
+        ("the R&B/*NSYNC fans", "*NSYNC"),
+    ],
+)
+def test_gold_mentions_that_begin_with_a_mark_are_cut_from_the_text(
+    text: str, mention: str
+) -> None:
+    start = text.index(mention)
+    words = [text[:start], mention, text[start + len(mention) :]]
+    doc, gold = (Doc(NLP.vocab, words, spaces=[False] * 3) for _ in range(2))
+    gold.set_ents([Span(gold, 1, 2, "MISC")])
+    read = gold_of(Example(doc, gold))
+    assert read.mentions == {"MISC": [mention]}
+    assert places(read) == [(mention, "MISC")]
+
+
+def test_gold_of_a_long_text_takes_linear_time() -> None:
+    # as a quadratic search it would take minutes
+    words = ["(", "Bonn", ")"] * 15_000
+    doc = Doc(NLP.vocab, words, spaces=[False, False, True] * 15_000)
+    gold = Doc(NLP.vocab, words, spaces=[False, False, True] * 15_000)
+    gold.set_ents([Span(gold, i, i + 1, "LOC") for i in range(1, len(words), 3)])
+    window = Window(0, doc[:], doc.text, 0, (0, len(doc.text)))
+    offsets = [(ent.start_char, ent.end_char, ent.label_) for ent in gold.ents]
+    read = gold_text(window, offsets)
+    assert set(read.mentions["LOC"]) == {"Bonn"}
+    assert len(places(read)) == 15_000

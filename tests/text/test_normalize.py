@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 from unicodedata import combining, normalize
 
@@ -15,7 +15,7 @@ from spacy.training import Example
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text import normalize as module
 from spacy_padellm.text.align import align
-from spacy_padellm.text.normalize import compose, normalize_text, normalized_offsets
+from spacy_padellm.text.normalize import compose, normalize_text, normalized_places
 
 NAME = "padellm_ner"
 WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."
@@ -58,11 +58,10 @@ def test_normalize_twice_changes_nothing(text: str) -> None:
 )
 def test_normalize_words_keep_their_offsets(words: list[str], space: str) -> None:
     text = (space * 2).join(words)
-    at = 0
-    for word in words:
-        first, last = normalized_offsets(text, at, at + len(word))
+    starts = accumulate((len(word) + 2 for word in words), initial=0)
+    places = [(at, at + len(word)) for at, word in zip(starts, words, strict=False)]
+    for word, (first, last) in zip(words, normalized_places(text, places), strict=True):
         assert normalize_text(text)[first:last] == normalize_text(word)
-        at += len(word) + 2
 
 
 def test_normalize_entities_do_not_depend_on_spaces() -> None:

@@ -45,7 +45,7 @@ def test_opening_marks_between_words_get_a_space_after_them(
         "John 's 'tis rock 'n' roll",
         "O'Neill Al-Qaeda U.S.A. AC/DC name(s)",
         ":D ;P 10:30 1,200 [1] (2)",
-        "https://a.org/b:c",
+        "https://a.org/File:Bonn,Rome www.a.org/|Bonn mailto:Anna@b.org",
         "（北京）(北京)“北京”,北京",
         "in ( Berlin ) , Rome",
     ],
