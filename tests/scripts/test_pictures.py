@@ -34,7 +34,7 @@ def test_pictures_draw_a_text_with_its_entities(theme: str) -> None:
 def test_pictures_draw_the_stored_latencies() -> None:
     stored = pictures.RESULTS / "decoding-0.6B-cpu.json"
     svg = pictures.draw_latency(json.loads(stored.read_text("utf8")))
-    assert "620 ms" in words(svg)
+    assert "728 ms" in words(svg)
     assert len(ElementTree.fromstring(svg).findall("{*}rect")) == 7
 
 
