@@ -101,6 +101,23 @@ class Errors:
         "folder (with config.json), a hub name such as 'owner/model', or a "
         "bundled model: 'bundled-en' or 'bundled-en-sm'."
     )
+    P996 = (
+        "Could not read the GGUF file {name}: {error}. It may be incomplete, or no "
+        "GGUF file: download it again. If it is whole, check that the installed "
+        "version of transformers supports its architecture."
+    )
+    P997 = (
+        "There is no file {name}. Give the path of a GGUF file, or of a Hugging Face "
+        "model folder (with config.json)."
+    )
+    P998 = (
+        "{name} is a file. Give the path of a Hugging Face model folder (with "
+        "config.json), or of a GGUF file, whose name ends in .gguf."
+    )
+    P999 = (
+        "The folder {path} has no config.json, but a GGUF file. To load that, give its "
+        "path: {file}."
+    )
     P985 = (
         "Cannot look for the model {name}: {error}. Give the path of a Hugging Face "
         "model folder (with config.json) that can be read, a hub name such as "

@@ -20,9 +20,9 @@ def find_model(name: str) -> Path | str:
 
     name (str): The name.
     RETURNS (Path | str): A folder, a GGUF file, or the name.
-    RAISES (ValueError): If the name can only be a folder, and the folder is missing, or
-        it is nearly that of a bundled model, or too long for a path, or in a folder
-        that this user may not look into.
+    RAISES (ValueError): If the name can only be a folder or a file, and that is
+        missing, or it is a file of another kind, or nearly the name of a bundled model,
+        or too long for a path, or in a folder that this user may not look into.
     """
     if name in BUNDLED:
         return BUNDLED[name]
@@ -33,15 +33,14 @@ def find_model(name: str) -> Path | str:
         check_path(path)
         if path.is_dir() or (is_gguf(name) and path.is_file()):
             return path
+        is_file = path.is_file()
     except OSError as error:
         message = Errors.P985.format(name=name[:_SHOWN], error=error.strerror)
         raise ValueError(message) from error
-    if (
-        is_gguf(name)
-        or path.is_absolute()
-        or name.startswith((".", "~"))
-        or len(path.parts) > 2
-    ):
+    if is_file or is_gguf(name):
+        template = Errors.P998 if is_file else Errors.P997
+        raise ValueError(template.format(name=name))
+    if path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2:
         raise ValueError(Errors.P113.format(name=name))
     if is_like_bundled(name):
         raise ValueError(Errors.P243.format(name=name, known=NAMES))
@@ -79,6 +78,7 @@ def check_name(name: str) -> None:
     _check_no_pipeline(source)
     files = (*_SETTINGS, "tokenizer*", "*.model")
     if not any(next(source.glob(file), None) for file in files):
+        _check_no_gguf(source)
         raise ValueError(Errors.P114.format(path=source, file="config.json"))
 
 
@@ -114,7 +114,14 @@ def check_files(source: Path | str) -> None:
     if isinstance(source, str) or is_gguf(source):
         return
     if not any((source / file).is_file() for file in _SETTINGS):
+        _check_no_gguf(source)
         raise ValueError(Errors.P114.format(path=source, file="config.json"))
+
+
+def _check_no_gguf(folder: Path) -> None:
+    file = min((path for path in folder.iterdir() if is_gguf(path)), default=None)
+    if file is not None:
+        raise ValueError(Errors.P999.format(path=folder, file=file))
 
 
 def _check_no_pipeline(folder: Path) -> None:

@@ -25,7 +25,7 @@ SUFFIX = ".gguf"
 
 def is_gguf(source: Path | str) -> bool:
     """Whether a model's name or path is that of a GGUF file, and not of a folder."""
-    return str(source).endswith(SUFFIX) and not Path(source).is_dir()
+    return str(source).lower().endswith(SUFFIX) and not Path(source).is_dir()
 
 
 def read_gguf(file: Path, placement: Placement) -> tuple[Any, Any]:

@@ -27,7 +27,7 @@ def as_load_errors(
 ) -> Iterator[None]:
     """Replace the many errors of loading by a few messages.
 
-    source (Path | str): The model's folder or hub name.
+    source (Path | str): The model's folder, its GGUF file, or its hub name.
     device_map (DeviceMap | None): The setting, if weights are loaded with it.
     RAISES (ValueError): If the code inside the block fails.
     """
@@ -41,6 +41,8 @@ def as_load_errors(
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         template = Errors.P116 if isinstance(source, Path) else Errors.P245
+        if isinstance(source, Path) and source.is_file():
+            template = Errors.P996
         if isinstance(error, SafetensorError):
             template = Errors.P115
         if device_map is not None:

@@ -337,7 +337,7 @@ def test_gguf_tokenizer_with_a_list_for_a_name_is_an_error(
 
 
 def test_gguf_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="There is no model folder"):
+    with pytest.raises(ValueError, match=r"no file .*model\.gguf\. Give the path"):
         load_model(str(tmp_path / "model.gguf"))
 
 
@@ -345,13 +345,43 @@ def test_gguf_missing_file_is_an_error(tmp_path: Path) -> None:
     ("begin", "error"),
     [
         (b"GGUF", "announces more keys, values or tensors than it holds"),
-        (b"GGML", "Could not load a causal language model"),
+        (b"GGML", "Could not read the GGUF file .*download it again"),
     ],
 )
 def test_gguf_broken_file_is_an_error(tmp_path: Path, begin: bytes, error: str) -> None:
     (tmp_path / "model.gguf").write_bytes(begin + b"\xff" * 100)
     with pytest.raises(ValueError, match=error):
         load_model(str(tmp_path / "model.gguf"))
+
+
+def test_gguf_cut_file_is_an_error_that_names_the_remedy(tmp_path: Path) -> None:
+    file = write_gguf(make_lm("llama"), tmp_path / "model.gguf")
+    file.write_bytes(file.read_bytes()[:-2000])
+    with pytest.raises(ValueError, match=r"the GGUF file .*download it again"):
+        load_model(str(file))
+
+
+def test_gguf_file_in_a_folder_is_named(tmp_path: Path) -> None:
+    file = write_gguf(make_lm("llama"), tmp_path / "model.gguf")
+    with pytest.raises(ValueError, match=rf"give its path: {file}"):
+        load_model(str(tmp_path))
+
+
+def test_gguf_suffix_may_be_in_capitals(tmp_path: Path) -> None:
+    file = write_gguf(make_lm("llama"), tmp_path / "model.gguf").rename(
+        tmp_path / "MODEL.GGUF"
+    )
+    assert load_model(str(file)).model.config.vocab_size
+
+
+def test_gguf_file_of_another_name_is_an_error_that_names_the_remedy(
+    tmp_path: Path,
+) -> None:
+    file = write_gguf(make_lm("llama"), tmp_path / "model.gguf").rename(
+        tmp_path / "model.bin"
+    )
+    with pytest.raises(ValueError, match=r"is a file\. .*ends in \.gguf"):
+        load_model(str(file))
 
 
 def test_gguf_model_is_trained_saved_and_used_without_the_file(tmp_path: Path) -> None:
