@@ -105,6 +105,8 @@ HASH = "9f86d081884c7d659a2feaa0c55ad015"
         ("王小明\n李大伟", ["王小明", "李大伟"]),
         ("USA USA USA USA won", ["USA", "USA", "USA", "USA won"]),
         ("New York New York New York New York", ["New York"] * 4),
+        ("USA USA USA", ["USA", "USA", "USA"]),
+        ("It was . . . - - - Oslo", None),
         ("USA, USA, USA", ["USA,", "USA,", "USA"]),
         ("USA and USA and USA.", ["USA", "and", "USA", "and", "USA."]),
         ("USA, and USA, and USA", ["USA,", "and", "USA,", "and", "USA"]),
