@@ -501,6 +501,10 @@ class Errors:
         "the pipeline, so it must not contain a user name or password. A query and "
         "spaces around it are not allowed either."
     )
+    P987 = (
+        "The decoder's base_url has {length} characters; the most are {most}. Give the "
+        "server's http or https address up to /v1, e.g. 'http://localhost:8000/v1'."
+    )
     P172 = (
         "The environment variable {variable}, named by api_key_env, is not set. Set it "
         "to the server's API key, or leave out api_key_env."

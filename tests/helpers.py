@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import spacy
 import torch
 from spacy.language import Language
@@ -193,6 +195,16 @@ def swallow(errors: list[str]) -> Callable[..., None]:
         errors.extend(doc.text for doc in docs)
 
     return handler
+
+
+def lost_server() -> dict[str, Any]:
+    """A decoder on a server that is not there; its pipeline can be saved."""
+    pytest.importorskip("openai")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+    name = "spacy-padellm.ServerDecoder.v1"
+    return {"@misc": name, "base_url": url, "max_retries": 0}
 
 
 def weights_of(nlp: Language) -> dict[str, torch.Tensor]:

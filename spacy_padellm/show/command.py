@@ -55,7 +55,7 @@ def show_cli(
             reason = str(bad[0]) if bad else "it has none"
             raise ValueError(Errors.P832.format(text=text, reason=reason))
         page = show_texts(nlp, pipe, texts)
-    except ValueError as error:
+    except (ConnectionError, ValueError) as error:  # a server may be lost
         msg.fail(str(error), exits=1)
     if bad:
         msg.warn(Warnings.W230.format(n=len(bad), first=bad[0]))

@@ -5,6 +5,8 @@ import gzip
 import json
 import lzma
 import random
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -184,6 +186,45 @@ def test_corpora_counts_kinds_of_overlap():
     kinds = count_overlaps(spans)
     # (2, 4) is twice in (0, 9); both cross (3, 12), which crosses (0, 9)
     assert kinds == {"nested": 2, "labelled twice": 2, "crossing": 4}
+
+
+def overlaps_pair_by_pair(spans):
+    kinds = Counter()
+    for start, end, label in spans:
+        found = set()
+        for other_start, other_end, other_label in spans:
+            if (start, end) == (other_start, other_end):
+                found |= {"labelled twice"} if label != other_label else set()
+            elif other_start <= start and end <= other_end:
+                found.add("nested")
+            elif start <= other_start and other_end <= end:
+                continue
+            elif other_start < end and start < other_end:
+                found.add("crossing")
+        kinds.update(found)
+    return kinds
+
+
+def test_corpora_counts_overlaps_as_pair_by_pair():
+    rng = random.Random(0)
+    for _ in range(3000):
+        width = rng.choice([4, 8, 15])
+        pairs = [
+            sorted(rng.sample(range(width + 1), 2)) for _ in range(rng.randint(0, 9))
+        ]
+        spans = list({(start, end, rng.choice("AB")) for start, end in pairs})
+        assert count_overlaps(spans) == overlaps_pair_by_pair(spans), spans
+
+
+def test_corpora_counts_many_overlaps_in_seconds():
+    # pair by pair these take an hour
+    n = 30_000
+    inside = [(i, 2 * n - i, "A") for i in range(n)]
+    chain = [(2 * n + i, 2 * n + i + 9, "A") for i in range(n)]
+    start = time.process_time()
+    kinds = count_overlaps([*inside, *chain])
+    assert kinds == {"nested": n - 1, "crossing": n}
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [("bz2", bz2), ("gz", gzip), ("xz", lzma)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import spacy
 from helpers import NAME, TEXT, trained
 
 from spacy_padellm.annotate.pipeline import load_checked
@@ -61,6 +62,17 @@ def test_merging_that_leaves_no_spans_behind_is_not_told(
         nlp.disable_pipe("merge_entities")
     nlp(TEXT)
     assert not told(caplog)
+
+
+def test_merging_after_a_sourced_component_is_told_where_it_is_loaded(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe(NAME, source=trained())
+    nlp.add_pipe("merge_entities")
+    nlp.to_disk(tmp_path)
+    spacy.load(tmp_path)(TEXT)
+    assert len(told(caplog)) == 1
 
 
 def test_merging_is_not_told_where_annotate_moves_the_spans(

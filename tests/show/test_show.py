@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import spacy
-from helpers import GOLD, TEXT, pipe_of, trained
+from helpers import DOC_SPANS, GOLD, TEXT, lost_server, pipe_of, trained
 from spacy import displacy
 from spacy.tokens import Doc
 from typer.testing import CliRunner
@@ -289,3 +289,13 @@ def test_show_on_a_full_disk_is_an_error() -> None:
     assert result.exit_code == 1
     words = " ".join(result.output.split())
     assert "Cannot write /dev/full: [Errno 28] No space left on device" in words
+
+
+def test_show_tells_of_a_server_that_is_lost(tmp_path: Path) -> None:
+    trained(decoder=lost_server(), span_getter=DOC_SPANS).to_disk(tmp_path / "nlp")
+    page = tmp_path / "page.html"
+    arguments = ["show", str(tmp_path / "nlp"), TEXT, "--output", str(page)]
+    result = CliRunner().invoke(padellm_cli, arguments)
+    assert result.exit_code == 1
+    assert re.search(r"The server http://127\.0\.0\.1:\d+/v1", result.output)
+    assert not page.exists()

@@ -361,7 +361,6 @@ def test_hostile_server_whose_model_is_dead_is_asked_for_tokens_first(
         "http://ner.example.com/v1\r\nX-Header: x",
         "http://ner.example.com/\x00",
         "http://[v1.x]/v1",
-        "http://ner.example.com/" + "x" * 70_000,
     ],
 )
 def test_hostile_server_address_that_is_none_is_told(url: str) -> None:

@@ -39,7 +39,7 @@ def evaluate_cli(
             make_writable(output, inputs=gold_files(data))
         nlp, pipe = load_for_analysis(model)
         scores = score_corpus(nlp, pipe, data)
-    except ValueError as error:
+    except (ConnectionError, ValueError) as error:  # a server may be lost
         msg.fail(str(error), exits=1)
     key = pipe.cfg["spans_key"]
     kinds = {

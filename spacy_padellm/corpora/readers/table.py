@@ -6,8 +6,7 @@ import csv
 import io
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,35 @@ def read_table(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
         token a row.
     RAISES (ConversionError): If it cannot be read.
     """
-    is_parquet = read_start(path).startswith(PARQUET)
-    cells = _parquet_rows(path) if is_parquet else csv_rows(path)
+    if read_start(path).startswith(PARQUET):
+        yield from _read_rows(path, _parquet_rows(path), joiner=joiner)
+    else:
+        names, lines = _csv_lines(path)
+        _check_repeated(path, names, joiner=joiner)
+        yield from _read_rows(path, csv_rows(names, lines), joiner=joiner)
+
+
+def _check_repeated(path: Path, names: list[str], *, joiner: str) -> None:
+    """Check that no column that is read has the name of another one.
+
+    RAISES (ConversionError): If the texts differ with the column that is taken.
+    """
+
+    def texts(instead: int | None = None) -> list[CorpusRecord | BadLine]:
+        rows = csv_rows(*_csv_lines(path), instead=instead)
+        return list(_read_rows(path, rows, joiner=joiner))
+
+    again = [i for i, name in enumerate(names) if name and name in names[:i]]
+    expected = texts() if again else []
+    if read := [names[index] for index in again if texts(index) != expected]:
+        columns = ", ".join(dict.fromkeys(read))
+        raise ConversionError(Errors.P986.format(path=path, columns=columns))
+
+
+def _read_rows(
+    path: Path, cells: Iterable[dict[str, Any]], *, joiner: str
+) -> Iterator[CorpusRecord | BadLine]:
+    """Read the rows of a table."""
     rows = []
     bad: list[BadLine] = []
     try:
@@ -104,14 +130,35 @@ def _parsed(row: dict[str, Any]) -> dict[str, Any]:
     return {k: x if k in TEXT_KEYS else cell_value(x) for k, x in row.items()}
 
 
-def csv_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Read the rows of CSV.
+def csv_rows(
+    names: list[str], lines: Iterable[list[str]], *, instead: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Make rows of the cells of CSV.
 
-    path (Path): CSV with a first line of names, with commas, semicolons or tabs.
-    YIELDS (dict[str, Any]): Name, in small letters -> cell; empty for an empty line.
-        Cells without a name are a list under `SURPLUS`.
-    RAISES (csv.Error): If it is no CSV.
-    RAISES (ConversionError): If its first line holds no names, or one of them twice.
+    names (list[str]): The names of the columns.
+    lines (Iterable[list[str]]): The cells of each line; none for an empty line.
+    instead (int | None): A column to take instead of the first one of its name.
+    YIELDS (dict[str, Any]): Name -> cell; empty for an empty line. Cells without a name
+        are a list under `SURPLUS`.
+    """
+    columns = {name: names.index(name) for name in names}
+    if instead is not None:
+        columns[names[instead]] = instead
+    for cells in lines:
+        row: dict[str, Any] = {
+            name: cells[index] for name, index in columns.items() if index < len(cells)
+        }
+        if surplus := cells[len(names) :]:
+            row[SURPLUS] = surplus
+        yield row
+
+
+def _csv_lines(path: Path) -> tuple[list[str], Iterator[list[str]]]:
+    """The names of the columns of CSV, in small letters, and the cells of its lines.
+
+    path (Path): CSV with a first line of names, with commas, semicolons or tabs. Lines
+        that are no CSV raise a `csv.Error`.
+    RAISES (ConversionError): If its first line holds no names.
     """
     text = EXCEL_LINE.sub("", read_text(path).removeprefix(BOM), count=1)
     # whole documents are longer than the limit
@@ -127,14 +174,7 @@ def csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     names = [name.strip().lower() for name in next(lines, [])]
     if any(map(TAG.fullmatch, head.strip().split(delimiter)[1:])):
         raise ConversionError(Errors.P801.format(path=path, line=head.strip()))
-    if repeated := [name for name, n in Counter(filter(None, names)).items() if n > 1]:
-        columns = ", ".join(repeated)
-        raise ConversionError(Errors.P986.format(path=path, columns=columns))
-    for cells in lines:
-        row: dict[str, Any] = dict(zip(names, cells, strict=False))
-        if surplus := cells[len(names) :]:
-            row[SURPLUS] = surplus
-        yield row
+    return names, lines
 
 
 def _has_plain_quotes(text: str, delimiter: str) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
+from typing import TypeAlias
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -12,6 +15,8 @@ from spacy.util import filter_spans
 
 from spacy_padellm.corpora.records import CharSpan, CorpusRecord
 from spacy_padellm.text.tokenizing import tokenize
+
+Offsets: TypeAlias = tuple[int, int]  # the start and the end of a mention
 
 
 def make_doc(nlp: Language, record: CorpusRecord) -> tuple[Doc, bool]:
@@ -74,17 +79,45 @@ def count_overlaps(spans: Sequence[CharSpan]) -> Counter[str]:
         one), "crossing" (partly overlaps another), "labelled twice" (same offsets as
         one with another label). A mention can have several kinds.
     """
+    labels = Counter((start, end) for start, end, _ in spans)
+    mirrored = {(-end, -start) for start, end in labels}
+    left = {(-start, -end) for end, start in _cut_at_the_end(mirrored)}
+    crossing = _cut_at_the_end(labels) | left
+    nested = _inside_others(labels)
     kinds: Counter[str] = Counter()
-    for start, end, label in spans:
-        kinds_of_span: set[str] = set()
-        for other_start, other_end, other_label in spans:
-            if (start, end) == (other_start, other_end):
-                kinds_of_span.update(["labelled twice"] if label != other_label else [])
-            elif other_start <= start and end <= other_end:
-                kinds_of_span.add("nested")
-            elif not (start <= other_start and other_end <= end) and (
-                other_start < end and start < other_end
-            ):
-                kinds_of_span.add("crossing")
-        kinds.update(kinds_of_span)
-    return kinds
+    for start, end, _ in spans:
+        offsets = start, end
+        kinds["labelled twice"] += labels[offsets] > 1
+        kinds["nested"] += offsets in nested
+        kinds["crossing"] += offsets in crossing
+    return +kinds
+
+
+def _inside_others(offsets: Collection[Offsets]) -> set[Offsets]:
+    """The mentions that are inside a longer one."""
+    inside: set[Offsets] = set()
+    furthest = -math.inf
+    # what is around a mention comes before it
+    for start, end in sorted(offsets, key=lambda pair: (pair[0], -pair[1])):
+        if end <= furthest:
+            inside.add((start, end))
+        furthest = max(furthest, end)
+    return inside
+
+
+def _cut_at_the_end(offsets: Collection[Offsets]) -> set[Offsets]:
+    """The mentions in which another one starts that ends after them."""
+    cut: set[Offsets] = set()
+    # of the mentions so far, those that end after all that start before them
+    starts: list[int] = []  # negated, as the last ones come first
+    ends: list[int] = []
+    for start, end in sorted(offsets, key=lambda pair: (-pair[0], pair[1])):
+        index = bisect_right(starts, -end)
+        if index < len(ends) and ends[index] > end:
+            cut.add((start, end))
+        while ends and ends[-1] <= end:
+            starts.pop()
+            ends.pop()
+        starts.append(-start)
+        ends.append(end)
+    return cut

@@ -156,7 +156,7 @@ def _make_client(settings: ServerSettings, key: str, secrets: Sequence[str]) -> 
         raise ValueError(Errors.P170) from error
     try:
         return openai.AsyncOpenAI(
-            base_url=settings.base_url,
+            base_url=settings.base_url.rstrip("/"),  # it adds one
             api_key=key or "EMPTY",  # the client requires one
             timeout=None,
             max_retries=0,  # `Connection` repeats requests, and limits their time

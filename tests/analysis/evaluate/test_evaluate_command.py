@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import spacy
-from helpers import GOLD, NESTED, TEXT, gold_doc, trained
+from helpers import DOC_SPANS, GOLD, NESTED, TEXT, gold_doc, lost_server, trained
 from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
@@ -118,3 +119,11 @@ def test_evaluate_command_does_not_write_over_a_file_of_its_folder(
     assert code == 1
     assert "is read by this command" in words
     assert corpus.read_bytes() == before
+
+
+def test_evaluate_command_tells_of_a_server_that_is_lost(tmp_path: Path) -> None:
+    trained(decoder=lost_server(), span_getter=DOC_SPANS).to_disk(tmp_path / "nlp")
+    corpus = write(tmp_path / "gold.spacy", {TEXT: GOLD[TEXT]})
+    code, words = evaluate(tmp_path / "nlp", corpus)
+    assert code == 1
+    assert re.search(r"The server http://127\.0\.0\.1:\d+/v1 (did|cannot)", words)

@@ -68,6 +68,28 @@ def test_corpora_jsonl_malformed_line_is_bad(tmp_path, row):
     assert bad.line == 1
 
 
+ANN = {"text": TEXT, "spans": [[0, 3, "PER"]]}
+BO = {"text": TEXT, "spans": [[8, 10, "PER"]]}
+
+
+@pytest.mark.parametrize(
+    ("value", "mentions"),
+    [
+        ({"annotations": [], "data": [ANN]}, ["Ann"]),
+        ({"annotations": ["PER"], "data": [ANN, BO]}, ["Ann", "Bo"]),
+        ({"annotations": [ANN], "data": [BO]}, ["Ann", "Bo"]),
+        (
+            {"rasa_nlu_data": {"common_examples": [ANN], "entity_examples": [BO]}},
+            ["Ann", "Bo"],
+        ),
+    ],
+)
+def test_corpora_jsonl_reads_all_lists_of_rows(tmp_path, value, mentions):
+    records = read(read_jsonl, tmp_path, value)
+    found = [record.text[s:e] for record in records for s, e, _ in record.spans]
+    assert found == mentions
+
+
 def test_corpora_cluener_reads_inclusive_ends(tmp_path):
     row = {
         "text": "京沪京",

@@ -146,7 +146,7 @@ def test_corpora_token_table_rows_without_cells_part_sentences(tmp_path):
 def test_corpora_token_table_sentence_that_the_file_cuts_is_left_out(
     tmp_path, monkeypatch
 ):
-    def broken_rows(path):
+    def broken_rows(names, lines):
         yield from table((0, "Bo", "B-PER"), (1, "Anna", "B-PER"))
         raise csv.Error("line contains NUL")
 

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("openai")
 
-from conftest import LABELS, same
+from conftest import LABELS, LIMITS, same
 from server_faults import TEXTS, Answer, choices, stream
 from small_server import Fault, SmallServer
 
@@ -185,12 +185,35 @@ def test_server_key_that_can_be_none_is_told_but_not_shown(
         "http://",
         "https://me:sk-1@host/v1",
         "http://host/v1 ",
+        "http://my host/v1",
+        "http://ner..example.com/v1",
+        "http://" + "a" * 64 + ".com/v1",
+        "http://host/" + "a" * 2000,
+        "sk-1" * 100_000,
+        5,
+        None,
+        b"http://host/v1",
     ],
+    ids=lambda url: str(url)[:30],
 )
-def test_server_address_that_cannot_be_saved_is_refused(url: str) -> None:
+def test_server_address_that_cannot_be_saved_is_refused(url: Any) -> None:
     with pytest.raises(ValueError, match="base_url") as caught:
         ServerDecoder(url)
     assert "sk-1" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("slashes", ["/", "//"])
+def test_server_address_may_end_in_slashes(
+    slashes: str,
+    server: SmallServer,
+    prompt: PromptTokens,
+    expected: list[list[Mention]],
+) -> None:
+    slashed = ServerDecoder(server.url + slashes, **LIMITS, max_retries=0)
+    assert same(decode(slashed, None, prompt, TEXTS, LABELS), expected)
+    paths = {path for path, _ in server.requests}
+    assert paths == {"/v1/models", "/detokenize", "/v1/completions"}
 
 
 @pytest.mark.parametrize(

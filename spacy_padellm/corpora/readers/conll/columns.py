@@ -98,17 +98,6 @@ class ColumnLayout:
         parts = (p for x in self.tags for p in split_tag(self.tag(row, x)))
         return {part[2:] for part in parts if part != "O"}
 
-    def set_tag(self, row: list[str], column: int, tag: str) -> None:
-        """Change the tag of a token.
-
-        row (list[str]): The columns of its line, changed in place.
-        column (int): One of `tags`.
-        tag (str): A tag as returned by the method `tag`.
-        """
-        if self.bare:
-            tag = tag.removeprefix("I-")
-        row[column] = f"{row[column]}|{self.key}={tag}" if self.key else tag
-
     def is_header(self, row: list[str]) -> bool:
         """Check whether the first line of a file names the columns.
 

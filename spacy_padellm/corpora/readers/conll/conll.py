@@ -33,11 +33,14 @@ class Sentence:
 
     text (str | None): The value of the `# text = ` comment.
     rows (list[tuple[int, list[str]]]): The line number, from 1, and columns of each
-        line.
+        line; later of each word of the text.
+    parts (list[tuple[int, list[str]]]): The index of the word, and the columns, of each
+        line whose tags count.
     """
 
     text: str | None = None
     rows: list[tuple[int, list[str]]] = field(default_factory=list)
+    parts: list[tuple[int, list[str]]] = field(default_factory=list)
 
 
 def read_conll(
@@ -60,8 +63,7 @@ def read_conll(
         return
     layout = find_layout(path, lines, tag_column=tag_column, token_column=token_column)
     for sentence in _sentences(numbered, layout):
-        if layout.numbered:
-            sentence.rows = _surface(sentence.rows, layout)
+        _set_parts(sentence, layout)
         problems = [
             BadLine(path, line, f"{problem}; its sentence is left out")
             for line, row in sentence.rows
@@ -113,18 +115,21 @@ def _is_comment(row: list[str], layout: ColumnLayout, known: set[str]) -> bool:
     return not is_sure and not layout.labels(row) <= known
 
 
-def _surface(
-    rows: list[tuple[int, list[str]]], layout: ColumnLayout
-) -> list[tuple[int, list[str]]]:
+def _set_parts(sentence: Sentence, layout: ColumnLayout) -> None:
     """Restore the words of the text, which CoNLL-U splits into syntactic words.
 
-    A range such as "2-3" is one word, and gets the first entity tag of its parts. Where
-    no row has a whole number, "2-3" and "2.3" are sentence and token.
+    A range such as "2-3" is one word, with the tags of all its parts if it has none of
+    its own. Where no row has a whole number, "2-3" and "2.3" are sentence and token.
     """
-    if not any(ID.fullmatch(row[0]) for _, row in rows):
-        return rows
+    rows = sentence.rows
+    is_split = layout.numbered and any(ID.fullmatch(row[0]) for _, row in rows)
+    if not is_split:
+        sentence.parts = [(index, row) for index, (_, row) in enumerate(rows)]
+        return
     words: list[tuple[int, list[str]]] = []
+    parts: list[tuple[int, list[str]]] = []
     last = 0  # id of the last part of the preceding range
+    tagged = False  # whether that range has tags of its own
     for index, (line, row) in enumerate(rows):
         number = row[0]
         if EMPTY_NODE.fullmatch(number):
@@ -133,19 +138,19 @@ def _surface(
             last = end
             if len(row) == layout.width and not layout.key:
                 row = ["O" if i in layout.tags else x for i, x in enumerate(row)]
+            tagged = not layout.problem(row) and bool(layout.labels(row))
         elif last and ID.fullmatch(number) and int(number) <= last:
-            word = words[-1][1]
             if layout.problem(row):
                 words.append((line, row))
-            elif not layout.problem(word):
-                for column in layout.tags:
-                    if layout.tag(word, column) == "O":
-                        layout.set_tag(word, column, layout.tag(row, column))
+            elif not tagged:
+                parts.append((len(words) - 1, row))
             continue
         else:
             last = 0
         words.append((line, row))
-    return words
+        if not last or tagged:
+            parts.append((len(words) - 1, row))
+    sentence.rows, sentence.parts = words, parts
 
 
 def _range_end(rows: list[tuple[int, list[str]]], index: int) -> int:
@@ -161,10 +166,13 @@ def _range_end(rows: list[tuple[int, list[str]]], index: int) -> int:
 def _record(sentence: Sentence, layout: ColumnLayout, joiner: str) -> CorpusRecord:
     """Join the tokens of a well-formed sentence into a text."""
     rows = [row for _, row in sentence.rows]
+    words = [word for word, _ in sentence.parts]
     mentions = [
-        mention
+        (words[first], words[last], label)
         for column in layout.tags
-        for mention in decode_tags([layout.tag(row, column) for row in rows])
+        for first, last, label in decode_tags(
+            [layout.tag(row, column) for _, row in sentence.parts]
+        )
     ]
     return join_words(
         [layout.word(row) for row in rows],

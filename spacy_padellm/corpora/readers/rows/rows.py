@@ -22,23 +22,24 @@ from spacy_padellm.corpora.readers.rows.token_rows import is_token_row, read_tok
 from spacy_padellm.corpora.records import CorpusRecord
 
 # lists of rows in an object: ner-annotator, Rasa, and others
-CONTAINERS = ("annotations", "data", "examples", "common_examples", "rows")
+CONTAINERS = (
+    *("annotations", "data", "examples", "common_examples", "entity_examples"),
+    "rows",
+)
 
 
 def unpack_rows(value: Any) -> list[Any]:
     """The rows of a value.
 
-    value (Any): A row, or an object that holds a list of rows.
+    value (Any): A row, or an object that holds lists of rows.
     RETURNS (list[Any]): The rows.
     """
     if not isinstance(value, dict) or is_span_row(value) or is_task(value):
         return [value]
     inner = value.get("rasa_nlu_data", value)
-    for key in CONTAINERS:
-        rows = inner.get(key) if isinstance(inner, dict) else None
-        if isinstance(rows, list) and any(map(is_row, rows)):
-            return rows
-    return [value]
+    lists = [inner.get(key) for key in CONTAINERS] if isinstance(inner, dict) else []
+    filled = [x for x in lists if isinstance(x, list) and any(map(is_row, x))]
+    return [row for rows in filled for row in rows] or [value]
 
 
 def is_row(value: Any) -> bool:

@@ -167,6 +167,36 @@ def test_corpora_conll_words_are_those_of_the_text_and_not_their_parts(tmp_path)
     assert strings(record) == [("del Perú", "LOC")]
 
 
+@pytest.mark.parametrize(
+    ("tags", "mentions"),
+    [
+        ("O B-PER B-LOC O", [("AnnOslo", "PER"), ("AnnOslo", "LOC")]),
+        ("O B-PER B-LOC I-LOC", [("AnnOslo", "PER"), ("AnnOslo City", "LOC")]),
+        ("B-PER I-PER B-LOC O", [("to AnnOslo", "PER"), ("AnnOslo", "LOC")]),
+        ("O S-PER B-PER E-PER", [("AnnOslo", "PER"), ("AnnOslo City", "PER")]),
+        ("O B-PER E-PER O", [("AnnOslo", "PER")]),
+        ("O B-PER O B-PER", [("AnnOslo", "PER"), ("City", "PER")]),
+        ("O O O B-PER", [("City", "PER")]),
+    ],
+)
+@pytest.mark.parametrize("key", ["", "ner="])
+def test_corpora_conll_word_has_the_mentions_of_all_its_parts(
+    tmp_path, tags, mentions, key
+):
+    to, ann, oslo, city = (f"{key}{tag}" for tag in tags.split())
+    content = f"1\tto\t{to}\n2-3\tAnnOslo\t_\n2\tAnn\t{ann}\n3\tOslo\t{oslo}\n"
+    others = f"1\tit\t{key}O\n2\tis\t{key}O\n3\tBo\t{key}B-X\n"
+    record, _ = read(tmp_path, f"{content}4\tCity\t{city}\n\n{others}")
+    assert record.text == "to AnnOslo City"
+    assert strings(record) == mentions
+
+
+def test_corpora_conll_range_with_its_own_tag_has_not_those_of_its_parts(tmp_path):
+    content = "1-2\tdel\tner=B-LOC\n1\tde\tner=B-PER\n2\tel\tner=B-X\n3\ty\tner=O\n"
+    (record,) = read(tmp_path, content)
+    assert strings(record) == [("del", "LOC")]
+
+
 def test_corpora_conll_bad_part_of_a_word_leaves_the_sentence_out(tmp_path):
     (bad,) = read(tmp_path, "1-2\tdel\t_\n1\tde\tO\n2\tel\tX-Y\n3\tPerú\tO\n4\ty\tO\n")
     assert (bad.line, bad.reason) == (3, "'X-Y' is not a tag; its sentence is left out")
