@@ -107,12 +107,13 @@ class Errors:
         "version of transformers supports its architecture."
     )
     P997 = (
-        "There is no file {name}. Give the path of a GGUF file, or of a Hugging Face "
-        "model folder (with config.json)."
+        "There is no file {name}. Give the path of a GGUF file on this machine, or of "
+        "a Hugging Face model folder (with config.json)."
     )
     P998 = (
         "{name} is a file. Give the path of a Hugging Face model folder (with "
-        "config.json), or of a GGUF file, whose name ends in .gguf."
+        "config.json), or of a GGUF file, whose name ends in .gguf. For the model of "
+        "that name on the hub, start in another folder."
     )
     P999 = (
         "The folder {path} has no config.json, but a GGUF file. To load that, give its "

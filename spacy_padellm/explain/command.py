@@ -43,7 +43,7 @@ def explain_cli(
             make_writable(output)
         nlp, pipe = load_for_analysis(model)
         doc, traces = explain(nlp, pipe, text, all_prompts=all_prompts)
-    except ValueError as error:
+    except (ConnectionError, ValueError) as error:  # a server may be lost
         msg.fail(str(error), exits=1)
     for trace in traces:
         msg.divider(trace.text if len(trace.text) < 72 else trace.text[:71] + "…")

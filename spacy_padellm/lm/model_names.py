@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from spacy_padellm.checks import check_path
@@ -119,9 +120,11 @@ def check_files(source: Path | str) -> None:
 
 
 def _check_no_gguf(folder: Path) -> None:
-    file = min((path for path in folder.iterdir() if is_gguf(path)), default=None)
-    if file is not None:
-        raise ValueError(Errors.P999.format(path=folder, file=file))
+    files: list[Path] = []
+    with suppress(OSError):  # a folder that this user may not list
+        files = sorted(path for path in folder.iterdir() if is_gguf(path))
+    if files:
+        raise ValueError(Errors.P999.format(path=folder, file=files[0]))
 
 
 def _check_no_pipeline(folder: Path) -> None:

@@ -54,7 +54,7 @@ def suggest_cli(
         if not found.read:
             reasons = [*map(str, found.failed), *map(str, found.bad), "it has none"]
             raise ValueError(Errors.P230.format(path=texts, reason=reasons[0]))
-    except ValueError as error:
+    except (ConnectionError, ValueError) as error:  # a server may be lost
         msg.fail(str(error), exits=1)
     for items in (found.bad, found.failed):
         if items:

@@ -27,7 +27,7 @@ _Offsets = tuple[int, int]
 
 # least score of a mention inside which shorter mentions are avoided
 _LIKELY = 0.5
-_MARK_AND_SPACE = re.compile(r"[^\w\s] ")
+_MARK_AND_SPACE = re.compile(r"(?:[^\w\s.]|\.{3}) ")
 
 
 @dataclass(frozen=True, slots=True)

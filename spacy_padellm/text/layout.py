@@ -19,8 +19,8 @@ _APART = (
     r"([^\w\s]{0,2}\s+(?:[^\w\s]{1,2}|[a-zà-öø-ÿа-я]{1,4})\s+"
     r"|[^\w\s]{1,2}\s+|[,;/|&+:·]{1,2})"
 )
-# repeated over and over: three times, with something between or without
-_REPEATED = re.compile(rf"{_ITEM}(?:(?:\s+\1(?!\S)){{2,}}|{_APART}(?:\1\2)+\1(?!\w))")
+# repeated over and over: four times in a row, or three times with something between
+_REPEATED = re.compile(rf"{_ITEM}(?:(?:\s+\1(?!\S)){{3,}}|{_APART}(?:\1\2)+\1(?!\w))")
 _WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
 _SPACES = re.compile(r"\s+")
 _ANYTHING = re.compile(r".+")

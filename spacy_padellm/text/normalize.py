@@ -27,6 +27,8 @@ _ANY_SPACE = re.compile(rf"[\s{_INVISIBLE}{SOFT_HYPHEN}]")
 # not the full-width marks, which are those of Chinese and Japanese
 _FULL_WIDTH = re.compile("[０-９Ａ-Ｚａ-ｚ]")
 _TO_ASCII = {code: code - 0xFEE0 for code in range(0xFF10, 0xFF5B)}
+# characters that neither combine with those before them nor continue whitespace
+_FRESH = re.compile("[!-~\u3400-\u9fff]")
 # many characters in a row that may combine with the one before them: no letter but two
 # half-width marks does
 _MANY_MARKS = re.compile(r"(?:[^\w\s\x00-\u02ff]|[\uff9e\uff9f]){32}")
@@ -89,18 +91,18 @@ def normalized_places(
     text (str): The original text.
     places (Sequence[tuple[int, int]]): The first character of each piece, and the one
         after it. None of these may continue a run of whitespace, or combine with the
-        character before it.
+        character before it, or that piece alone has other offsets.
     RETURNS (list[tuple[int, int]]): The same in the normalized text.
     """
-    normalized = {0: 0}  # without the inserted spaces
-    reached = 0
-    for cut in sorted({offset for place in places for offset in place} - {0}):
-        piece = text[reached:cut]
-        # a space goes at the start of the whole text alone
-        before = "." if reached else ""
-        size = len(normalize_characters(before + piece)) - len(before)
-        normalized[cut] = normalized[reached] + size
-        reached = cut
+    normalized: dict[int, int] = {}  # without the inserted spaces
+    reached = size = 0  # a character that begins anew, and its normalized offset
+    for cut in sorted({offset for place in places for offset in place}):
+        last = reached
+        for fresh in _FRESH.finditer(text, reached, cut + 1):
+            last = fresh.start()
+        size += len(normalize_characters(text[reached:last]))
+        reached = last
+        normalized[cut] = size + len(normalize_characters(text[reached:cut]))
     inserted = list(ends_of_opening(normalize_characters(text)))
     # a space right before a piece is not of it, nor is one right after it
     return [

@@ -16,8 +16,10 @@ from spacy_padellm.mention.scripts import (
 )
 
 _LETTER = rf"(?!{character_class((*HAN_OR_KANA, *SOUTHEAST_ASIAN))})[^\W\d_]"
-# neither clitics that stand apart (`John 's`), nor emoticons (`:D`)
-_CAPITALIZED = "[A-ZÀ-ÖØ-ÞΑ-ΩА-Я][a-zà-öø-ÿα-ωа-я.]"
+_UPPER = "A-Z" + "".join(c for c in map(chr, range(0xC0, 0x530)) if c.isupper())
+_LOWER = "a-z" + "".join(c for c in map(chr, range(0xDF, 0x530)) if c.islower())
+# neither clitics that stand apart (`John 's`, `THEY 'RE`), nor emoticons (`:D`)
+_CAPITALIZED = f"[{_UPPER}](?:[{_LOWER}.]|[{_UPPER}]{{2}})"
 _QUOTES = r"""(\[{"“„«‹'‘*"""
 # at the start of a word: not marks that belong to it, as in #Berlin, @berlin and .com
 _FIRST = rf"{_QUOTES}”•·¿¡>|–—…-"
@@ -34,8 +36,8 @@ def space_after_opening(text: str) -> str:
     """Put a space between marks and the word that they open, or that follows them.
 
     These are brackets, quotation marks, dashes, bullets and the like at the start of a
-    word, and commas, colons, long dashes and dots between two words. Web addresses stay
-    as they are.
+    word, and commas, colons, long dashes and dots between two words. Addresses with
+    http, www or mailto stay as they are.
     """
     return _OPENING.sub(
         lambda match: match[0] if match["address"] else f"{match[0]} ", text

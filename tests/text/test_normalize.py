@@ -64,6 +64,22 @@ def test_normalize_words_keep_their_offsets(words: list[str], space: str) -> Non
         assert normalize_text(text)[first:last] == normalize_text(word)
 
 
+@pytest.mark.parametrize(
+    "text", ["Zoe\u0308 met Bo (Bonn", "\u1100\u1161\u11a8 met Bo (Bonn"]
+)
+@pytest.mark.parametrize("cut", [1, 2])
+def test_normalize_a_cut_in_a_character_moves_no_other_place(
+    text: str, cut: int
+) -> None:
+    pieces = [
+        (0, cut),
+        *((text.index(w), text.index(w) + len(w)) for w in ("Bo", "Bonn")),
+    ]
+    _, *found = normalized_places(text, pieces)
+    normalized = normalize_text(text)
+    assert [normalized[start:end] for start, end in found] == ["Bo", "Bonn"]
+
+
 def test_normalize_entities_do_not_depend_on_spaces() -> None:
     nlp = trained(span_getter=DOC_SPANS)
     plain, wrapped = nlp(TEXT), nlp(WRAPPED)

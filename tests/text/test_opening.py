@@ -16,6 +16,7 @@ from spacy_padellm.text.opening import ends_of_opening, space_after_opening
         ("“Берлин” ‘Rome’ 'J. Smith'", "“ Берлин” ‘ Rome’ ' J. Smith'"),
         ("**Berlin** *Rome*", "** Berlin** * Rome*"),
         ("-Lisbon\n•Oslo", "- Lisbon\n• Oslo"),
+        ("'NATO' ‘Łódź’ -EU 'Čapek", "' NATO' ‘ Łódź’ -EU ' Čapek"),
         ('("Émile")', '(" Émile")'),
     ],
 )
@@ -42,7 +43,7 @@ def test_opening_marks_between_words_get_a_space_after_them(
     "text",
     [
         "#Berlin @berlin $AAPL .com _x_",
-        "John 's 'tis rock 'n' roll",
+        "John 's 'tis rock 'n' roll, THEY 'RE 'S 'LL",
         "O'Neill Al-Qaeda U.S.A. AC/DC name(s)",
         ":D ;P 10:30 1,200 [1] (2)",
         "https://a.org/File:Bonn,Rome www.a.org/|Bonn mailto:Anna@b.org",

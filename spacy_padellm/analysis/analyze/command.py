@@ -76,7 +76,7 @@ def analyze_cli(
             check_shared_labels(corpus, analysed_labels, path=data)
         docs = count_progress(corpus.docs, len(corpus.docs))
         result = analyse(nlp, pipe, docs, labels=analysed_labels)
-    except ValueError as error:
+    except (ConnectionError, ValueError) as error:  # a server may be lost
         msg.fail(str(error), exits=1)
     _print_tables(result.analysis)
     summary = f"{result.texts} texts as {result.analysis.windows} windows"

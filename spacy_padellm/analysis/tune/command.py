@@ -81,7 +81,7 @@ def tune_cli(
         requested = parse_promise(recall, precision, pipe.labels)
         golds = _read_corpora(data, nlp, pipe, names=names)
         result = tune_pipe(nlp, pipe, golds, paths=data, requested=requested)
-    except ValueError as error:
+    except (ConnectionError, ValueError) as error:  # a server may be lost
         msg.fail(str(error), exits=1)
     figures = tune_figures(result, model=model)
     for header, rows in tune_tables(result, figures):

@@ -35,6 +35,7 @@ EXCEL_LINE = re.compile(r'\A"?sep=."?\r?\n')
 """The first line by which Excel knows the delimiter."""
 
 PARQUET = b"PAR1"
+_MOST_REPEATED = 8  # columns with the name of another one
 """The first bytes of a Parquet file."""
 
 
@@ -65,9 +66,15 @@ def _check_repeated(path: Path, names: list[str], *, joiner: str) -> None:
         rows = csv_rows(*_csv_lines(path), instead=instead)
         return list(_read_rows(path, rows, joiner=joiner))
 
-    again = [i for i, name in enumerate(names) if name and name in names[:i]]
-    expected = texts() if again else []
-    if read := [names[index] for index in again if texts(index) != expected]:
+    first = _first_columns(names)
+    again = [i for i, name in enumerate(names) if name and first[name] < i]
+    if not again:
+        return
+    read = [names[index] for index in again]
+    if len(again) <= _MOST_REPEATED:  # each takes another reading of the file
+        expected = texts()
+        read = [names[index] for index in again if texts(index) != expected]
+    if read:
         columns = ", ".join(dict.fromkeys(read))
         raise ConversionError(Errors.P986.format(path=path, columns=columns))
 
@@ -141,7 +148,7 @@ def csv_rows(
     YIELDS (dict[str, Any]): Name -> cell; empty for an empty line. Cells without a name
         are a list under `SURPLUS`.
     """
-    columns = {name: names.index(name) for name in names}
+    columns = _first_columns(names)
     if instead is not None:
         columns[names[instead]] = instead
     for cells in lines:
@@ -151,6 +158,13 @@ def csv_rows(
         if surplus := cells[len(names) :]:
             row[SURPLUS] = surplus
         yield row
+
+
+def _first_columns(names: list[str]) -> dict[str, int]:
+    columns: dict[str, int] = {}
+    for index, name in enumerate(names):
+        columns.setdefault(name, index)
+    return columns
 
 
 def _csv_lines(path: Path) -> tuple[list[str], Iterator[list[str]]]:
@@ -171,10 +185,17 @@ def _csv_lines(path: Path) -> tuple[list[str], Iterator[list[str]]]:
         delimiter=delimiter,
         quoting=csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE,
     )
-    names = [name.strip().lower() for name in next(lines, [])]
+    try:
+        names = [name.strip().lower() for name in next(lines, [])]
+    except csv.Error as error:
+        return [], map(_fail, [error])  # when the lines are read
     if any(map(TAG.fullmatch, head.strip().split(delimiter)[1:])):
         raise ConversionError(Errors.P801.format(path=path, line=head.strip()))
     return names, lines
+
+
+def _fail(error: csv.Error) -> list[str]:
+    raise error
 
 
 def _has_plain_quotes(text: str, delimiter: str) -> bool:

@@ -37,7 +37,8 @@ def check_url(url: Any) -> None:
         password or query.
     """
     if not isinstance(url, str):
-        raise ValueError(Errors.P171.format(url=url))
+        # not the value, which may hold a secret
+        raise ValueError(Errors.P171.format(url=type(url).__name__))
     if len(url) > LONGEST_URL:
         message = Errors.P987.format(length=len(url), most=LONGEST_URL)
         raise ValueError(message)

@@ -45,11 +45,11 @@ def read_gguf(file: Path, placement: Placement) -> tuple[Any, Any]:
     limits = size_limits_of_file(file.stat().st_size, tensors=tensors)
     with apart(file) as folder:
         source = {"gguf_file": file.name}
-        with as_load_errors(file):
+        with as_load_errors(file, broken=Errors.P996):
             config = AutoConfig.from_pretrained(folder, **source)
         plain = copy.deepcopy(config)
         check_size(config, limits, file)
-        with limited(limits, file), as_load_errors(file):
+        with limited(limits, file), as_load_errors(file, broken=Errors.P996):
             read, report = AutoModelForCausalLM.from_pretrained(
                 folder,
                 config=config,

@@ -68,7 +68,7 @@ def read_gguf_tokenizer(file: Path) -> Any:
     check_gguf(file)
     if beside.is_file():
         check_settings_file(beside, folder=file.parent)
-    with as_load_errors(file):
+    with as_load_errors(file, broken=Errors.P996):
         fields = _Fields(gguf.GGUFReader(file).fields)
         if beside.is_file():
             return _wrap(Tokenizer.from_file(str(beside)), fields)
@@ -76,7 +76,7 @@ def read_gguf_tokenizer(file: Path) -> Any:
     _check_fields(fields, file)
     if is_byte_level and not _has_rule(pre):
         raise ValueError(Errors.P186.format(path=file, pre=pre))
-    with as_load_errors(file):
+    with as_load_errors(file, broken=Errors.P996):
         return _wrap(_started(_build(fields, file), fields), fields)
 
 

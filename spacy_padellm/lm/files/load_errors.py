@@ -23,12 +23,17 @@ _MISFIT = ("device_map", "have any device set")
 
 @contextmanager
 def as_load_errors(
-    source: Path | str, *, device_map: DeviceMap | None = None
+    source: Path | str,
+    *,
+    device_map: DeviceMap | None = None,
+    broken: str | None = None,
 ) -> Iterator[None]:
     """Replace the many errors of loading by a few messages.
 
     source (Path | str): The model's folder, its GGUF file, or its hub name.
     device_map (DeviceMap | None): The setting, if weights are loaded with it.
+    broken (str | None): The message for most errors; None for that of a folder or of
+        the hub.
     RAISES (ValueError): If the code inside the block fails.
     """
     try:
@@ -40,9 +45,7 @@ def as_load_errors(
         # transformers and peft raise any kind of error for a broken file
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
-        template = Errors.P116 if isinstance(source, Path) else Errors.P245
-        if isinstance(source, Path) and source.is_file():
-            template = Errors.P996
+        template = broken or (Errors.P116 if isinstance(source, Path) else Errors.P245)
         if isinstance(error, SafetensorError):
             template = Errors.P115
         if device_map is not None:
