@@ -19,13 +19,15 @@ _LETTER = rf"(?!{character_class((*HAN_OR_KANA, *SOUTHEAST_ASIAN))})[^\W\d_]"
 _UPPER = "A-Z" + "".join(c for c in map(chr, range(0xC0, 0x530)) if c.isupper())
 _LOWER = "a-z" + "".join(c for c in map(chr, range(0xDF, 0x530)) if c.islower())
 # neither clitics that stand apart (`John 's`, `THEY 'RE`), nor emoticons (`:D`)
-_CAPITALIZED = f"[{_UPPER}](?:[{_LOWER}.]|[{_UPPER}]{{2}})"
+_TITLED = f"[{_UPPER}][{_LOWER}.]"
+_CAPITALIZED = f"(?:{_TITLED}|[{_UPPER}]{{3}})"
 _QUOTES = r"""(\[{"“„«‹'‘*"""
 # at the start of a word: not marks that belong to it, as in #Berlin, @berlin and .com
 _FIRST = rf"{_QUOTES}”•·¿¡>|–—…-"
 _OPENING = re.compile(
     r"(?P<address>(?<!\w)(?:https?://|www\.|mailto:)\S+)"
-    rf"|(?<!\S)[{_FIRST}]*(?:(?!['‘-])[{_FIRST}](?={_LETTER})|['‘-](?={_CAPITALIZED}))"
+    rf"|(?<!\S)[{_FIRST}]*(?:(?!['‘-])[{_FIRST}](?={_LETTER})|['‘](?={_CAPITALIZED})"
+    rf"|-(?={_TITLED}))"  # not of the brackets of corpora (`-LRB-`)
     # between words
     rf"|(?:[,|—…]|(?<!-)--+|(?<!\.)\.{{3,}})[{_QUOTES}]*(?={_LETTER})"
     rf"|[:;][{_QUOTES}]*(?={_CAPITALIZED})"

@@ -44,6 +44,7 @@ def test_opening_marks_between_words_get_a_space_after_them(
     [
         "#Berlin @berlin $AAPL .com _x_",
         "John 's 'tis rock 'n' roll, THEY 'RE 'S 'LL",
+        "-LRB- -RRB- -DOCSTART-",
         "O'Neill Al-Qaeda U.S.A. AC/DC name(s)",
         ":D ;P 10:30 1,200 [1] (2)",
         "https://a.org/File:Bonn,Rome www.a.org/|Bonn mailto:Anna@b.org",
