@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ def measure_shares(
     """
     cuda = lm.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * cuda]
+    gc.collect()  # a full collection, which is rare, would take most of a short time
     with _marked(lm.tokenizer), profile(activities=activities) as profiled:
         start = time.perf_counter()
         for text in texts:
