@@ -295,15 +295,20 @@ NESTED = Suggestion(
 )
 
 
+def converted_back(suggestion: Suggestion, tool: Tool, folder: Path) -> Any:
+    """The report of `convert` on what the tool makes of a suggestion."""
+    path = folder / "out.json"
+    write_suggestions([suggestion], path, tool=tool, model="m")
+    rows = exported(json.loads(path.read_text("utf8")), tool)
+    path.write_text(json.dumps(rows), "utf8")
+    return convert(path, folder / "gold.spacy", **AS_IT_IS)
+
+
 @pytest.mark.parametrize("tool", Tool)
 def test_suggest_writes_nested_mentions_but_for_prodigy(
     tool: Tool, tmp_path: Path
 ) -> None:
-    path = tmp_path / "out.json"
-    write_suggestions([NESTED], path, tool=tool, model="m")
-    rows = exported(json.loads(path.read_text("utf8")), tool)
-    path.write_text(json.dumps(rows), "utf8")
-    report = convert(path, tmp_path / "gold.spacy", **AS_IT_IS)
+    report = converted_back(NESTED, tool, tmp_path)
     assert not report.bad
     assert report.labels["ORG"] == 1
     assert report.labels["LOC"] == (0 if tool is Tool.prodigy else 1)
@@ -349,11 +354,7 @@ def test_suggest_is_read_back_whatever_its_lines_held(
     for value in (42, "ner", "O O B-PER O"):
         meta = dict.fromkeys(keys, value)
         suggestion = Suggestion("Bob in Oslo .", MENTIONS, 0.75, meta)
-        path = tmp_path / "out.json"
-        write_suggestions([suggestion], path, tool=tool, model="m")
-        rows = exported(json.loads(path.read_text("utf8")), tool)
-        path.write_text(json.dumps(rows), "utf8")
-        report = convert(path, tmp_path / "gold.spacy", **AS_IT_IS)
+        report = converted_back(suggestion, tool, tmp_path)
         assert not report.bad
         assert report.labels == {"PER": 1, "LOC": 1}
 

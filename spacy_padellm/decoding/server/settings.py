@@ -59,4 +59,4 @@ def _is_address(url: str) -> bool:
         secret = parts.username is not None or parts.query or parts.fragment
         return bool(complete and not secret and parts.port != 0)
     except ValueError:
-        return False  # a port that is no number, or a host that is none
+        return False  # a port that is no number, or an impossible host name
