@@ -422,6 +422,14 @@ class Errors:
         '0 and 1, to a mapping of labels to such numbers, e.g. {{"PER": 0.5}}, or to '
         "null to use the model's thresholds."
     )
+    P988 = (
+        "fused_layers is {value!r} in the component's model block. Set it to true, or "
+        "to false to run the model's layers by transformers."
+    )
+    P989 = (
+        'dtype is "int8", and fused_layers is false, but only fused layers multiply '
+        '8-bit numbers. Set fused_layers = true, or another dtype, such as "auto".'
+    )
     P228 = (
         "The setting '{setting}' of component '{name}' is {value!r}. Set it to true "
         "or false."

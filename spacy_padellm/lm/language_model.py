@@ -65,6 +65,8 @@ class LanguageModel:
     """A causal LM with its tokenizer, ready to run on token trees.
 
     shares (dict[torch.device, float]): See `weight_shares`: empty on one device.
+    fused_layers (bool): Whether the layers of well-known models are run with fewer and
+        larger operations than those of transformers.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class LanguageModel:
         *,
         tags: TaughtTags | None = None,
         quantized: bool = False,
+        fused_layers: bool = True,
     ) -> None:
         """Wrap a model and its tokenizer.
 
@@ -83,11 +86,13 @@ class LanguageModel:
         tags (TaughtTags | None): The tags that the model was trained to give the tokens
             of its texts.
         quantized (bool): Whether the weights are saved in few bits.
+        fused_layers (bool): See the class.
         """
         self.model = model
         self.tokenizer = tokenizer
         self.tags = TaughtTags() if tags is None else tags
         self.quantized = quantized
+        self.fused_layers = fused_layers
         self.shares = weight_shares(model)
         self._prompts: dict[Prompt, PromptTokens] = {}
         self._head = VocabularyHead(model)
@@ -172,7 +177,9 @@ class LanguageModel:
 
     @property
     def layers(self) -> Layers | None:
-        """The model's layers, if it is of a well-known kind."""
+        """The model's layers, if they are fused."""
+        if not self.fused_layers:
+            return None
         if self._layers is None:
             packs = self._packs and can_pack(self.model)
             self._layers = (

@@ -63,6 +63,7 @@ def load_model(
     trust_remote_code: bool = False,
     quantization: Mapping[str, Any] | None = None,
     device_map: DeviceMap | None = None,
+    fused_layers: bool = True,
 ) -> LanguageModel:
     """Load a model that is not shared.
 
@@ -73,6 +74,7 @@ def load_model(
     trust_remote_code (bool): Whether code in the model's repository may run.
     quantization (Mapping[str, Any] | None): `quantization_config` of the config.
     device_map (DeviceMap | None): Splits the model over several devices.
+    fused_layers (bool): See `LanguageModel`.
     RETURNS (LanguageModel): In evaluation mode.
     RAISES (ValueError): If the model is missing, corrupt or incomplete, its
         architecture is not known, it has code that is not trusted, it is quantized in
@@ -84,6 +86,7 @@ def load_model(
         dtype,
         quantization=quantization,
         device_map=device_map,
+        fused_layers=fused_layers,
     )
     return load_placed(
         name, placement, revision=revision, trust_remote_code=trust_remote_code
@@ -108,6 +111,21 @@ def load_placed(
     source = find_model(name)
     check_files(source)
     _check_code(source, revision, trusted=trust_remote_code)
+    lm = _load_found(
+        source, placement, revision=revision, trust_remote_code=trust_remote_code
+    )
+    lm.fused_layers = placement.fused_layers
+    return lm
+
+
+def _load_found(
+    source: Path | str,
+    placement: Placement,
+    *,
+    revision: str | None,
+    trust_remote_code: bool,
+) -> LanguageModel:
+    """Load a model of a file, a folder or the hub."""
     if isinstance(source, Path) and is_gguf(source):
         model, tokenizer = read_gguf(source, placement)
         return LanguageModel(model.eval(), tokenizer)

@@ -74,7 +74,9 @@ def with_lora(
         model.peft_config["default"].base_model_name_or_path = name
     except (TypeError, ValueError) as error:
         raise ValueError(Errors.P134.format(error=error)) from error
-    return LanguageModel(model, lm.tokenizer, tags=lm.tags)
+    return LanguageModel(
+        model, lm.tokenizer, tags=lm.tags, fused_layers=lm.fused_layers
+    )
 
 
 def read_adapter(folder: Path, *, trust_remote_code: bool) -> Adapter:

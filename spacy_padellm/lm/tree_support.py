@@ -113,7 +113,9 @@ def _supports_trees(lm: LanguageModel) -> bool:
         # models warn about positions and masks that they ignore
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            small = LanguageModel(_small_copy(lm.model), lm.tokenizer)
+            small = LanguageModel(
+                _small_copy(lm.model), lm.tokenizer, fused_layers=lm.fused_layers
+            )
             small.packed_logits(pack([tree], 0), [root], cache)
             ends = [tree.extend(root, branch) - len(stem) for branch in (left, right)]
             logits = small.packed_logits(pack([tree], 1), ends, cache)[0]

@@ -37,6 +37,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
         "lora": None,
         "quantization_config": None,
         "device_map": None,
+        "fused_layers": True,
     },
     "labels": None,  # or keys that are no strings would be an error of confection
     "prompt": None,

@@ -11,7 +11,7 @@ from thinc.api import Model, serialize_attr
 
 from spacy_padellm.compat import is_made_from_config
 from spacy_padellm.errors import Errors, Warnings, logger
-from spacy_padellm.lm.devices.choose import check_device, check_dtype
+from spacy_padellm.lm.devices.choose import INT8, check_device, check_dtype
 from spacy_padellm.lm.devices.device_map import check_accelerate, check_device_map
 from spacy_padellm.lm.handle.handle import ModelHandle
 from spacy_padellm.lm.handle.source import ModelSource
@@ -36,6 +36,7 @@ def make_causal_lm(
     lora: dict[str, Any] | None = None,
     quantization_config: dict[str, Any] | None = None,
     device_map: str | dict[str, Any] | None = None,
+    fused_layers: bool = True,
 ) -> TreeModel:
     """`spacy-padellm.CausalLM.v1`: any causal LM of Hugging Face.
 
@@ -57,12 +58,15 @@ def make_causal_lm(
     device_map (str | dict[str, Any] | None): Splits a model that is too large for one
         GPU over several: "auto", "balanced", "balanced_low_0" or "sequential", or the
         device of each part. Such a model only decodes.
+    fused_layers (bool): Whether the layers of Llama, Mistral, Qwen2 and Qwen3 are run
+        with fewer and larger operations than those of transformers.
     RAISES (ValueError): If only the config trusts the model's code, or a setting cannot
         be right.
     """
     check_request(trust_remote_code)
     check_quantization(quantization_config)
     check_device_map(device_map, device)
+    _check_fused_layers(fused_layers, dtype)
     # a pipeline that is made from its config may bring the model later
     if not is_made_from_config():
         check_name(name)
@@ -79,6 +83,7 @@ def make_causal_lm(
         lora=lora,
         quantization=quantization_config,
         device_map=device_map,
+        fused_layers=fused_layers,
     )
     return _wrap(ModelHandle(source))
 
@@ -94,12 +99,14 @@ def make_small_causal_lm(
     context: int = 1024,
     dtype: str = "auto",
     device: str = "auto",
+    fused_layers: bool = True,
 ) -> TreeModel:
     """`spacy-padellm.SmallCausalLM.v1`: a small model from scratch.
 
     Its tokenizer is trained on the training texts when the component is initialized.
-    See `SmallShape` for the sizes, and `make_causal_lm` for dtype and device.
+    See `SmallShape` for the sizes, and `make_causal_lm` for the other settings.
     """
+    _check_fused_layers(fused_layers, dtype)
     shape = SmallShape(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
@@ -113,8 +120,17 @@ def make_small_causal_lm(
         name=None,
         dtype=check_dtype(dtype),
         device=check_device(resolve_device(device)),
+        fused_layers=fused_layers,
     )
     return _wrap(ModelHandle(source), shape=shape)
+
+
+def _check_fused_layers(fused_layers: Any, dtype: str) -> None:
+    """Check the setting, alone and beside the dtype."""
+    if not isinstance(fused_layers, bool):
+        raise ValueError(Errors.P988.format(value=fused_layers))
+    if dtype == INT8 and not fused_layers:
+        raise ValueError(Errors.P989)
 
 
 @cache  # once per process

@@ -190,3 +190,21 @@ def test_tree_support_of_longrope_gives_what_separate_sequences_give() -> None:
     ]
     assert all(expected)
     assert same(decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS), expected)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_tree_support_is_asked_of_the_layers_that_run(
+    fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    layers = LanguageModel.layers.fget
+    assert layers is not None
+    monkeypatch.setattr(
+        LanguageModel,
+        "layers",
+        property(lambda lm: asked.append(layers(lm) is not None) or layers(lm)),
+    )
+    lm = make(LlamaConfig)
+    lm.fused_layers = fused
+    assert why_no_tree(lm, 8) == ""
+    assert set(asked) == {fused}

@@ -21,6 +21,7 @@ class Placement:
     int8 (bool): See `LanguageModel.pack_weights`.
     quantization (Mapping[str, Any] | None): `quantization_config` of the config.
     device_map (DeviceMap | None): Splits the model over several devices.
+    fused_layers (bool): See `LanguageModel`.
     """
 
     device: torch.device
@@ -28,6 +29,7 @@ class Placement:
     int8: bool = False
     quantization: Mapping[str, Any] | None = None
     device_map: DeviceMap | None = None
+    fused_layers: bool = True
 
 
 def choose_placement(
@@ -36,11 +38,12 @@ def choose_placement(
     *,
     quantization: Mapping[str, Any] | None = None,
     device_map: DeviceMap | None = None,
+    fused_layers: bool = True,
 ) -> Placement:
     """Choose the placement of a model from the config and the hardware.
 
     device, dtype (str): See `choose_device` and `choose_dtype`.
-    quantization, device_map: See `Placement`.
+    quantization, device_map, fused_layers: See `Placement`.
     RAISES (ValueError): If the device or the dtype is unknown, or not available.
     """
     chosen = choose_device(device)
@@ -50,4 +53,5 @@ def choose_placement(
         int8=dtype == INT8,
         quantization=quantization,
         device_map=device_map,
+        fused_layers=fused_layers,
     )

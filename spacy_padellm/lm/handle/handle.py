@@ -187,6 +187,7 @@ class ModelHandle:
         make (Callable[[], LanguageModel]): Makes the model.
         """
         lm = make()
+        lm.fused_layers = self.source.fused_layers
         place_for_training(lm, self.source)
         self.use(lm)
 

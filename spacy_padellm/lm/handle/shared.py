@@ -37,9 +37,10 @@ def load_shared(
     source = find_model(name)
     stamp = stamp_of(source) if isinstance(source, Path) else None
     numbers = placement.device, placement.dtype, placement.int8
+    layers = placement.fused_layers
     options = placement.quantization, map_option(placement.device_map)
     # equal options may be in another order
-    weights = *numbers, json.dumps(options, sort_keys=True)
+    weights = *numbers, layers, json.dumps(options, sort_keys=True)
     key = (str(source), revision, weights, trust_remote_code, stamp)
     with _sharing_lock:
         lm = _loaded.get(key)

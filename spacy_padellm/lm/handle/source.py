@@ -25,6 +25,7 @@ class ModelSource:
         weights.
     quantization (Mapping[str, Any] | None): `quantization_config` of the config; None
         takes the weights as they are stored.
+    fused_layers (bool): As in the config.
     """
 
     name: str | None
@@ -35,6 +36,7 @@ class ModelSource:
     lora: Mapping[str, Any] | None = None
     quantization: Mapping[str, Any] | None = None
     device_map: DeviceMap | None = None
+    fused_layers: bool = True
 
     def needed_name(self) -> str:
         """The name, where a model must have one.
@@ -55,4 +57,5 @@ class ModelSource:
             self.dtype,
             quantization=self.quantization,
             device_map=self.device_map,
+            fused_layers=self.fused_layers,
         )
