@@ -23,13 +23,12 @@ from spacy_padellm.lm.devices.split import weight_shares
 from spacy_padellm.lm.devices.upload import send, upload
 from spacy_padellm.lm.layers.buckets import Numbers, bucket, fill_bucket
 from spacy_padellm.lm.layers.fused import (
-    Attend,
-    Layers,
     read_int8_layers,
     read_layers,
     why_no_int8_layers,
 )
 from spacy_padellm.lm.layers.onednn import can_pack, prepack, unpack
+from spacy_padellm.lm.layers.stack import Attend, Layers
 from spacy_padellm.lm.quantization.compute import is_quantized
 from spacy_padellm.lm.quantization.copies import copied, dumps
 from spacy_padellm.lm.task.tags import TaughtTags
@@ -295,7 +294,8 @@ class LanguageModel:
         causal: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run the model over padded trees: see `_forward` and `training_attention`."""
-        if self.layers is not None and not self.model.is_gradient_checkpointing:
+        layers = self.layers
+        if layers is not None and not self._needs_modules(layers):
             tokens = ids.numel()
             extra = bucket(tokens) - tokens if self._compiles else 0
             flat_ids, flat_positions = (
@@ -303,10 +303,15 @@ class LanguageModel:
             )
             attention = PaddedAttention(mask)
             return self._run_layers(
-                self.layers, flat_ids, flat_positions, attention, logit_positions
+                layers, flat_ids, flat_positions, attention, logit_positions
             )
         with training_attention(self.model, ids.shape[1], causal=causal):
             return self._forward(ids, positions, mask, logit_positions)
+
+    def _needs_modules(self, layers: Layers) -> bool:
+        """Whether training does what the modules of transformers do alone."""
+        drops = layers.drops and self.model.training
+        return bool(drops or self.model.is_gradient_checkpointing)
 
     def sequence_logits(
         self, batch: TreeBatch, logit_positions: Sequence[int] | torch.Tensor

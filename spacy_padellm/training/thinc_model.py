@@ -58,8 +58,9 @@ def make_causal_lm(
     device_map (str | dict[str, Any] | None): Splits a model that is too large for one
         GPU over several: "auto", "balanced", "balanced_low_0" or "sequential", or the
         device of each part. Such a model only decodes.
-    fused_layers (bool): Whether the layers of Llama, Mistral, Qwen2 and Qwen3 are run
-        with fewer and larger operations than those of transformers.
+    fused_layers (bool): Whether the layers of Llama, Mistral, Qwen2, Qwen3, Gemma,
+        Gemma 3 and GPT-2 are run with fewer and larger operations than those of
+        transformers.
     RAISES (ValueError): If only the config trusts the model's code, or a setting cannot
         be right.
     """

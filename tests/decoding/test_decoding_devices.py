@@ -28,7 +28,8 @@ from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.tree.kv_cache import TreeKVCache
 
 pytestmark = pytest.mark.usefixtures("quiet")
-KINDS = ["llama", "gpt2"]  # with layers of our own, and with those of transformers
+# with layers of our own, and with those of transformers
+KINDS = ["llama", "gpt2", "gemma2"]
 # those that copy the last token would give single ones
 FLAT = {"gpt2": 0.05}
 TEXTS = random_texts(seed=7, count=12)

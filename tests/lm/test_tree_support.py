@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -48,6 +49,12 @@ LLAMA_4 = {
     "attention_chunk_size": 48,
 }
 WINDOW = {"sliding_window": 48}
+GEMMA_3 = {
+    **WINDOW,
+    "head_dim": 8,
+    "query_pre_attn_scalar": 8,
+    "layer_types": ["sliding_attention", "full_attention"],
+}
 
 
 # the shapes of pretrained models; a vocabulary of 262,144 and 7B must not cost more
@@ -162,6 +169,7 @@ def test_tree_support_ends_where_a_model_has_attention_of_its_own() -> None:
     ("lm", "setting"),
     [
         (lambda: make(MistralConfig, **WINDOW), "sliding_window"),
+        (lambda: make(Gemma3TextConfig, **GEMMA_3), "sliding_window"),
         (longrope, "original_max_position_embeddings"),
         (lambda: make(Llama4TextConfig, **LLAMA_4), "attention_chunk_size"),
     ],
@@ -181,8 +189,13 @@ def test_tree_support_has_no_end_where_a_setting_is_not_used() -> None:
     assert why_no_tree(lm, 1000) == ""
 
 
-def test_tree_support_of_longrope_gives_what_separate_sequences_give() -> None:
-    lm = longrope()
+@pytest.mark.parametrize(
+    "make_lm", [longrope, lambda: make(Gemma3TextConfig, **GEMMA_3)]
+)
+def test_tree_support_of_long_texts_gives_what_separate_sequences_give(
+    make_lm: Callable[[], LanguageModel],
+) -> None:
+    lm = make_lm()
     prompt = ManyCounts(PRESETS["paper-en"], lm.tokenizer)
     texts = ["Berlin", "Berlin " * 50]
     expected = [

@@ -19,7 +19,8 @@ from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.thinc_model import TreeModel, get_handle, make_causal_lm
 from spacy_padellm.training.update import Updates, add_update, make_step, mean_loss
 
-KINDS = ["llama", "gpt2"]  # with layers of our own, and with those of transformers
+# with layers of our own, and, as it drops numbers, with those of transformers
+KINDS = ["llama", "gpt2"]
 LABELS = {"PER": "person", "LOC": "location"}
 GOLDS = [
     (

@@ -13,20 +13,28 @@ import torch
 import torch.nn.functional as F
 
 
-def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+def rms_norm(
+    x: torch.Tensor, weight: torch.Tensor, eps: float, *, plus_one: bool = False
+) -> torch.Tensor:
     """Divide vectors by their root mean square (Zhang and Sennrich, 2019).
 
     x (torch.Tensor): (rows, size).
     weight (torch.Tensor): (size,), of the dtype of `x`; multiplied in the end.
     eps (float): Added to the mean square.
+    plus_one (bool): Whether one is added to the weight, which is not rounded then.
     RETURNS (torch.Tensor): (rows, size).
     """
     if x.device.type != "cpu":
+        if plus_one:
+            normed = F.rms_norm(x, weight.shape, None, eps)
+            return torch.addcmul(normed, normed, weight)
         return F.rms_norm(x, weight.shape, weight, eps)
     if torch.is_grad_enabled():
-        output: torch.Tensor = _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+        factor = weight.float() + 1 if plus_one else weight
+        output: torch.Tensor = _RMSNorm.apply(x, factor, eps)  # type: ignore[no-untyped-call]
         return output
-    return _normalize(x, mean_square(x), eps).mul_(weight)
+    normed = _normalize(x, mean_square(x), eps)
+    return normed.addcmul_(normed, weight) if plus_one else normed.mul_(weight)
 
 
 def rms_norm_heads(
@@ -34,13 +42,15 @@ def rms_norm_heads(
     weights: Sequence[torch.Tensor],
     heads: Sequence[int],
     eps: float,
+    *,
+    plus_one: bool = False,
 ) -> torch.Tensor:
     """Normalize groups of heads, each with a weight of its own; see `rms_norm`.
 
     x (torch.Tensor): (tokens, heads, size).
     weights (Sequence[torch.Tensor]): The weight of each group, (size,).
     heads (Sequence[int]): The number of heads of each group.
-    eps (float): Added to the mean square.
+    eps, plus_one: See `rms_norm`.
     RETURNS (torch.Tensor): (tokens, heads, size).
     """
     size = x.shape[-1]
@@ -48,11 +58,14 @@ def rms_norm_heads(
         rows = x.reshape(-1, size)
         normed = _normalize(rows, mean_square(rows), eps).view(x.shape)
         pairs = zip(weights, heads, strict=True)
-        return normed.mul_(torch.cat([w.expand(count, size) for w, count in pairs]))
+        weight = torch.cat([w.expand(count, size) for w, count in pairs])
+        return normed.addcmul_(normed, weight) if plus_one else normed.mul_(weight)
     groups = zip(x.split(list(heads), 1), weights, strict=True)
-    return torch.cat(
-        [rms_norm(g.reshape(-1, size), w, eps).view(g.shape) for g, w in groups], 1
-    )
+    normed_groups = [
+        rms_norm(group.reshape(-1, size), w, eps, plus_one=plus_one).view(group.shape)
+        for group, w in groups
+    ]
+    return torch.cat(normed_groups, 1)
 
 
 def mean_square(x: torch.Tensor) -> torch.Tensor:
@@ -113,6 +126,11 @@ class _RMSNorm(torch.autograd.Function):
             [True, ctx.needs_input_grad[1], False],
         )
         # it takes the gradient of that mean away: give it back
-        mean = torch.mv(gradient, weight).float()[:, None].mul_(scale).div_(size)
+        mean = (
+            torch.mv(gradient, weight.to(gradient.dtype))
+            .float()[:, None]
+            .mul_(scale)
+            .div_(size)
+        )
         dw = dw.to(weight.dtype) if ctx.needs_input_grad[1] else None
         return dx.add_(mean.to(dx.dtype)), dw, None

@@ -20,7 +20,8 @@ from spacy_padellm.compat import (
     onednn_pack_int8,
 )
 from spacy_padellm.lm.layers.elementwise import mean_square
-from spacy_padellm.lm.layers.layer import HeadNorms, Norm
+from spacy_padellm.lm.layers.llama import head_norms_of, norm_of
+from spacy_padellm.lm.layers.norms import RMSNorm
 from spacy_padellm.lm.layers.onednn import is_packable
 from spacy_padellm.lm.layers.projection import ModuleProjection, PackedProjection
 from spacy_padellm.lm.layers.smoothing import smoothing
@@ -125,10 +126,10 @@ class Int8Projection:
 class SmoothProjection:
     """A norm and the linear layers after it, with the range shared between them."""
 
-    def __init__(self, norm: Norm, inputs: torch.Tensor, *modules: Any) -> None:
+    def __init__(self, norm: RMSNorm, inputs: torch.Tensor, *modules: Any) -> None:
         """Quantize the weights.
 
-        norm (Norm): The norm of the inputs.
+        norm (RMSNorm): The norm of the inputs.
         inputs (torch.Tensor): The largest absolute value of each input.
         modules (torch.nn.Linear): The layers.
         """
@@ -161,7 +162,6 @@ class Int8Layer:
         self,
         layer: Any,
         *,
-        head_norms: HeadNorms | None,
         attention_inputs: torch.Tensor,
         mlp_inputs: torch.Tensor,
         packed: bool,
@@ -169,24 +169,23 @@ class Int8Layer:
         """Quantize the weights of a layer.
 
         layer (torch.nn.Module): The layer, on the CPU.
-        head_norms (HeadNorms | None): See `Layer`.
         attention_inputs, mlp_inputs (torch.Tensor): The largest absolute value of each
             channel of the normed hidden states, (hidden size,).
         packed (bool): Whether to compute the last product with packed weights.
         """
         attention, mlp = layer.self_attn, layer.mlp
-        self.head_norms = head_norms
+        self.head_norms = head_norms_of(attention)
         self.device = attention.o_proj.weight.device
         inputs = attention.q_proj, attention.k_proj, attention.v_proj
         self._qkv = SmoothProjection(
-            Norm(layer.input_layernorm), attention_inputs, *inputs
+            norm_of(layer.input_layernorm), attention_inputs, *inputs
         )
         self._bias = None
         if inputs[0].bias is not None:
             self._bias = torch.cat([module.bias.detach() for module in inputs])
         self._out = Int8Projection(attention.o_proj.weight.detach())
         self._gate_up = SmoothProjection(
-            Norm(layer.post_attention_layernorm),
+            norm_of(layer.post_attention_layernorm),
             mlp_inputs,
             *(mlp.gate_proj, mlp.up_proj),
         )

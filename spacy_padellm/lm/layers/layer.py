@@ -1,44 +1,14 @@
-"""A layer of Llama or one of its relatives, as few operations."""
+"""A layer of a model, as few operations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 
-from spacy_padellm.lm.layers.elementwise import rms_norm
+from spacy_padellm.lm.layers.norms import HeadNorms, Norm
 from spacy_padellm.lm.layers.projection import Projection
-
-
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """An RMSNorm module of a model."""
-
-    module: Any
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """See `rms_norm`.
-
-        x (torch.Tensor): (rows, size).
-        """
-        return rms_norm(x, self.weight, self.eps)
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """(size,)."""
-        weight: torch.Tensor = self.module.weight
-        return weight
-
-    @property
-    def eps(self) -> float:
-        """Added to the mean square."""
-        return float(self.module.variance_epsilon)
-
-
-# of queries and of keys, in Qwen3
-HeadNorms = tuple[Norm, Norm]
 
 
 class Layer(Protocol):
@@ -77,16 +47,17 @@ class Layer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FloatLayer:
-    """A layer that computes in the dtype of its weights; see `Layer`."""
+    """A layer that computes in the dtype of its weights; see `Layer`.
+
+    mlp (Projection): The MLP, after its norm.
+    """
 
     norm: Norm
     qkv_projection: Projection
     head_norms: HeadNorms | None
     out: Projection
     mlp_norm: Norm
-    gate: Projection
-    up: Projection
-    down: Projection
+    mlp: Projection
 
     @property
     def device(self) -> torch.device:
@@ -103,5 +74,4 @@ class FloatLayer:
 
     def add_mlp(self, x: torch.Tensor) -> torch.Tensor:
         """See `Layer`."""
-        hidden = self.mlp_norm(x)
-        return x + self.down(F.silu(self.gate(hidden)) * self.up(hidden))
+        return x + self.mlp(self.mlp_norm(x))

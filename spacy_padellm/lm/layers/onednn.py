@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from transformers.pytorch_utils import Conv1D
 
 from spacy_padellm.compat import onednn_has_bf16, onednn_linear, onednn_pack
 
@@ -33,10 +34,12 @@ def prepack(model: torch.nn.Module) -> int:
     if not can_pack(model):
         return 0
     layers = [
-        layer for layer in _packable(model) if layer.weight.numel() >= _LEAST_WEIGHTS
+        layer
+        for layer in _packable(model)
+        if layer.weight.numel() >= _LEAST_WEIGHTS and not isinstance(layer, Conv1D)
     ]
     for layer in layers:
-        layer.forward = _Packed(layer)  # type: ignore[method-assign, assignment]
+        layer.forward = _Packed(layer)
     return len(layers)
 
 
@@ -52,22 +55,29 @@ def can_pack(model: torch.nn.Module) -> bool:
 def is_packable(module: torch.nn.Module) -> bool:
     """Whether a module is a linear layer with bfloat16 weights on the CPU.
 
+    GPT-2's are of a class of their own.
+
     Adapters are modules of other kinds, or have float32 weights.
 
     module (torch.nn.Module): A part of a model.
     """
-    if type(module) is not torch.nn.Linear:
+    if type(module) not in (torch.nn.Linear, Conv1D):
         return False
     weight = module.weight
     return weight.device.type == "cpu" and weight.dtype == torch.bfloat16
 
 
-def _packable(model: torch.nn.Module) -> list[torch.nn.Linear]:
-    return [
-        module
-        for module in model.modules()
-        if isinstance(module, torch.nn.Linear) and is_packable(module)
-    ]
+def weight_of(module: Any) -> torch.Tensor:
+    """Get the weight of a linear layer: (outputs, inputs).
+
+    module (torch.nn.Module): The layer, which is packable.
+    """
+    weight: torch.Tensor = module.weight.detach()
+    return weight.T if isinstance(module, Conv1D) else weight
+
+
+def _packable(model: torch.nn.Module) -> list[Any]:
+    return [module for module in model.modules() if is_packable(module)]
 
 
 @dataclass(eq=False, slots=True)

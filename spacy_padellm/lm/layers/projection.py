@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from spacy_padellm.compat import onednn_linear, onednn_pack
+from spacy_padellm.lm.layers.onednn import weight_of
 
 _ROWS = 128  # of the inputs that the packed layout is best for
 
 # (rows, inputs) -> (rows, outputs)
 Projection = Callable[[torch.Tensor], torch.Tensor]
+# linear layers with the same inputs -> their joined outputs
+Project = Callable[..., Projection]
 
 
 class ModuleProjection:
@@ -57,9 +61,25 @@ class PackedProjection:
         RETURNS (torch.Tensor): (rows, outputs of all layers).
         """
         if self._weight is None:
-            weights = [module.weight.detach() for module in self._modules]
+            weights = [weight_of(module) for module in self._modules]
             if self._modules[0].bias is not None:
                 biases = [module.bias.detach() for module in self._modules]
                 self._bias = torch.cat(biases)
             self._weight = onednn_pack(torch.cat(weights), _ROWS)
         return onednn_linear(x, self._weight, self._bias)
+
+
+@dataclass(frozen=True, slots=True)
+class NormedProjection:
+    """A projection with a norm of its outputs."""
+
+    projection: Projection
+    norm: Projection
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the outputs.
+
+        x (torch.Tensor): (rows, inputs).
+        RETURNS (torch.Tensor): (rows, outputs).
+        """
+        return self.norm(self.projection(x))

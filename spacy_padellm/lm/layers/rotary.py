@@ -15,14 +15,18 @@ class Rotary:
     On a CPU they are kept in a table, as a short pass takes ten operations for them.
     """
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, *layer_type: str) -> None:
         """Wrap a model's module; nothing is computed yet.
 
         module (torch.nn.Module): The rotary embedding of a model.
+        layer_type (str): The kind of layer, if the module has those of several.
         """
         self._module = module
+        self._layer_type = layer_type
         # others use other frequencies for longer sequences
-        kind = str(getattr(module, "rope_type", ""))
+        kind: Any = getattr(module, "rope_type", "")
+        for part in layer_type:
+            kind = kind[part]
         self._fixed = kind in ("default", "linear", "llama3", "yarn")
         self._table: torch.Tensor | None = None
 
@@ -55,7 +59,7 @@ class Rotary:
         return table
 
     def _compute(self, x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        cos, sin = self._module(x[None], positions[None])
+        cos, sin = self._module(x[None], positions[None], *self._layer_type)
         factors = torch.stack((cos[0], sin[0]), 1)[:, :, None]
         factors[:, 1, :, : factors.shape[-1] // 2].neg_()
         return factors
