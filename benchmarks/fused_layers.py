@@ -88,6 +88,7 @@ def seconds(run: Callable[[], Any]) -> float:
 
 
 def used() -> float:
+    """The seconds that the processor worked for this process."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
@@ -127,7 +128,7 @@ def compare_compiled(
         "attention_mask": mask,
         "use_cache": False,
     }
-    runs = {
+    runs: dict[str, Callable[[], torch.Tensor]] = {
         "fused": lambda: layers(ids, positions, PaddedAttention(mask)),
         "transformers": lambda: inner(**inputs).last_hidden_state[0],
         "compiled": lambda: compiled(**inputs).last_hidden_state[0],
