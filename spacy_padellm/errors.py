@@ -14,9 +14,9 @@ class Errors:
         "decoder with one of these formats: {known}."
     )
     P101 = (
-        "The prompt's template '{piece}' must contain {{{field}}} exactly once, with "
-        "no format, and no other field. It is {value!r}. Write literal braces as {{{{ "
-        "and }}}}."
+        "The prompt's template '{piece}' must contain {{{field}}} {times}, with no "
+        "format, and no other field. It is {value!r}. Write literal braces as {{{{ and "
+        "}}}}."
     )
     P102 = (
         "Wrong prompt settings: {found}. The settings of a prompt are {known}; text, "

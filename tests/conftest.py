@@ -177,11 +177,19 @@ class ManyCounts(PromptTokens):
         return int(digits or 0), len(generated) >= MAX_COUNT_TOKENS
 
 
+# templates that let a causal model read its text a second time
+TWICE = {
+    "paper-en": "text:\n{text}\ntext:\n{text}\n",
+    "released-en": "{text} {text}\n",  # a token crosses the border of the copies
+    "compact": "{text}<|label|>{text}",
+}
+
+
 def prepare(
-    kind: str, preset: str, *, prefix_lm: bool = False
+    kind: str, preset: str, *, prefix_lm: bool = False, **templates: str
 ) -> tuple[LanguageModel, PromptTokens]:
     lm = make_lm(kind)
-    prompt = make_prompt(preset, prefix_lm=prefix_lm)
+    prompt = make_prompt(preset, prefix_lm=prefix_lm, **templates)
     lm.add_special_tokens(prompt.special_tokens)
     return lm, ManyCounts(prompt, lm.tokenizer)
 

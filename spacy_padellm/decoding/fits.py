@@ -27,6 +27,7 @@ class Fits:
         self._get_job = get_job
         self._remote = decoder if isinstance(decoder, Remote) else None
         self._room: float | None = None
+        self._copies = 1
 
     def __call__(self, text: str) -> bool:
         """Whether a text fits.
@@ -37,12 +38,13 @@ class Fits:
         if self._room is None:
             self._room = self._measure()
         # a token has at least one byte
-        return len(text.encode("utf8", "replace")) <= self._room or (
+        most = self._copies * len(text.encode("utf8", "replace"))
+        return most <= self._room or (
             self._in_turn(partial(_count_tokens, self._get_job(), text)) <= self._room
         )
 
     def _measure(self) -> float:
-        """The most tokens that a text may have."""
+        """The most tokens that a text may have, with all its copies."""
         job = self._get_job()
         context = None
         if job.lm is not None:
@@ -51,6 +53,7 @@ class Fits:
             context = self._remote.context(job.prompt)
         if not job.labels or context is None:
             return float("inf")
+        self._copies = job.prompt.prompt.copies
         return self._in_turn(partial(_measure_room, job, context))
 
     def _in_turn(self, count: Callable[[], int]) -> int:
@@ -58,13 +61,17 @@ class Fits:
 
 
 def _measure_room(job: DecodeJob, context: int) -> int:
-    """The most tokens that a text may have in a context."""
+    """The most tokens that a text may have in a context, with all its copies."""
     prompts = job.prompt.longest_count_prompt(tuple(job.labels.values()))
     mention = min(_MENTION_TOKENS, context // 8)
+    room = context - prompts - 2 * MAX_COUNT_TOKENS - mention
     # at least a token, so that prompts that do not fit are reported as such
-    return max(1, context - prompts - 2 * MAX_COUNT_TOKENS - mention)
+    return max(job.prompt.prompt.copies, room)
 
 
 def _count_tokens(job: DecodeJob, text: str) -> int:
-    (count_prompts,) = job.prompt.count_prompts([text], list(job.labels.values()))
-    return count_prompts.text[1] - count_prompts.text[0]
+    """The tokens of a text, with all its copies, in the longest prompt."""
+    names = tuple(job.labels.values())
+    (prompts,) = job.prompt.count_prompts([text], names)
+    longest = max(map(len, prompts.sequences))
+    return longest - job.prompt.longest_count_prompt(names)

@@ -78,7 +78,7 @@ def check_context(prompts: CountPrompts, context: int) -> None:
     label = max(map(len, prompts.labels))
     # leave room for a count, an index and at least one token of a mention
     room = context - 2 * MAX_COUNT_TOKENS - len(prompts.root)
-    tokens = prompts.text[1] - prompts.text[0]
+    tokens = prompts.text_tokens
     if label > room + tokens:
         # the prompt of a single label is entirely in the root
         label += len(prompts.root) - prompts.text[1]

@@ -12,15 +12,23 @@ class CountPrompts:
 
     root (list[int]): The tokens that the prompts of all labels share.
     labels (list[list[int]]): The remaining tokens of each label's prompt.
-    text (tuple[int, int]): Start and end of the text's tokens in `root`.
+    text (tuple[int, int]): Start and end of the text's tokens in `root`, in its last
+        copy.
     bidirectional_span (tuple[int, int]): Start and end of the tokens that attend to
         each other in both directions.
+    copies (int): How often the text is in `root`.
     """
 
     root: list[int]
     labels: list[list[int]]
     text: tuple[int, int]
     bidirectional_span: tuple[int, int] = (0, 0)
+    copies: int = 1
+
+    @property
+    def text_tokens(self) -> int:
+        """The number of tokens of all copies of the text."""
+        return self.copies * (self.text[1] - self.text[0])
 
     @property
     def sequences(self) -> list[list[int]]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompt.branches import CountPrompts, MentionPrompts, split_shared
-from spacy_padellm.prompt.template import Prompt, split_template
+from spacy_padellm.prompt.template import Prompt, split_fields
 from spacy_padellm.prompt.token_strings import TokenStrings
 
 
@@ -26,9 +26,10 @@ class PromptInPieces:
         """
         self._prompt = prompt
         self._strings = strings
-        before, after = split_template(prompt.text)
-        self._before = strings.start() + strings.template(before)
-        self._after = strings.template(after)
+        before, *between, after = map(strings.template, split_fields(prompt.text))
+        self._before = strings.start() + before
+        self._between = between
+        self._after = after
         self._label = lru_cache(maxsize=4096)(self._encode_label)
         self._count = lru_cache(maxsize=1024)(self._encode_count)
         self._index = lru_cache(maxsize=1024)(self._encode_index)
@@ -41,7 +42,7 @@ class PromptInPieces:
         return self._prompts(texts, self._after + shared, labels)
 
     def text_prompts(self, texts: Sequence[str], end: str) -> list[CountPrompts]:
-        """See `PromptTokens`; `end` follows each text."""
+        """See `PromptTokens`; `end` follows the last copy of each text."""
         return self._prompts(texts, self._strings.template(end), [[]])
 
     def _prompts(
@@ -49,10 +50,18 @@ class PromptInPieces:
     ) -> list[CountPrompts]:
         prompts = []
         for ids in self._strings.plain(texts):
-            root = self._before + ids + after
-            text = (len(self._before), len(self._before) + len(ids))
+            before = list(self._before)
+            for between in self._between:
+                before += ids + between
+            text = (len(before), len(before) + len(ids))
             prompts.append(
-                CountPrompts(root, rests, text, self._prompt.bidirectional_span(text))
+                CountPrompts(
+                    before + ids + after,
+                    rests,
+                    text,
+                    self._prompt.bidirectional_span(text),
+                    copies=1 + len(self._between),
+                )
             )
         return prompts
 

@@ -9,6 +9,7 @@ from typing import Any
 from spacy_padellm.errors import Errors
 
 COMPACT_MENTIONS = 32  # mention indexes with their own token in the compact preset
+MOST_COPIES = 8  # of a text in its template, so that a model folder cannot ask for more
 _SHOWN = 200  # characters of a value in a message
 
 
@@ -16,7 +17,8 @@ _SHOWN = 200  # characters of a value in a message
 class Prompt:
     """The templates of the pieces of a prompt, in their order in the prompt.
 
-    text (str): Contains `{text}`.
+    text (str): Contains `{text}`, once or more times. In its second copy, each token of
+        a text has seen the whole text, also in a causal model.
     label (str): Contains `{label}`. The model answers with the count.
     count (str): Contains `{count}`, and the end of the count.
     mention (str): Contains `{n}`, the mention's index from 1. The model answers with
@@ -29,7 +31,8 @@ class Prompt:
         with this prompt.
     prefix_lm (bool): Let the tokens of the text attend to each other in both
         directions; later tokens attend only to earlier ones (a prefix LM: Raffel et
-        al. 2020, section 3.2.1). Only for models that were trained this way.
+        al. 2020, section 3.2.1). If there are copies of the text, only those of the
+        last one do. Only for models that were trained this way.
     """
 
     text: str
@@ -51,17 +54,27 @@ class Prompt:
                 found = [tuple(rest) for _, *rest in parsed if rest[0] is not None]
             except ValueError:
                 found = []
-            if found != [(field, "", None)]:
-                shown = template[:_SHOWN]
-                message = Errors.P101.format(piece=piece, field=field, value=shown)
-                raise ValueError(message)
+            most = MOST_COPIES if piece == "text" else 1
+            if set(found) != {(field, "", None)} or len(found) > most:
+                times = f"once, or up to {most} times" if most > 1 else "exactly once"
+                raise ValueError(
+                    Errors.P101.format(
+                        piece=piece, field=field, times=times, value=template[:_SHOWN]
+                    )
+                )
         if not self.count.lstrip().startswith("{count"):
             raise ValueError(Errors.P159.format(value=self.count[:_SHOWN]))
+
+    @property
+    def copies(self) -> int:
+        """How often the prompt contains the text."""
+        return len(split_fields(self.text)) - 1
 
     def bidirectional_span(self, text: tuple[int, int]) -> tuple[int, int]:
         """Get the tokens of a text that attend to each other in both directions.
 
-        text (tuple[int, int]): Start and end of the text's tokens in the prompt.
+        text (tuple[int, int]): Start and end of the text's tokens in the prompt, in its
+            last copy.
         RETURNS (tuple[int, int]): The same for a prefix LM; else an empty range.
         """
         return text if self.prefix_lm else (0, 0)
@@ -148,11 +161,24 @@ def make_prompt(preset: str, *, prefix_lm: bool = False, **templates: str) -> Pr
     return Prompt.from_dict({**settings, **templates})
 
 
-def split_template(template: str) -> tuple[str, str]:
-    """Split a template at its only field.
+def split_fields(template: str) -> list[str]:
+    """Split a template at its fields.
 
     template (str): The template.
-    RETURNS (tuple[str, str]): The strings before and after it.
+    RETURNS (list[str]): The strings before, between and after them.
     """
-    pieces = [literal for literal, *_ in string.Formatter().parse(template)]
-    return pieces[0], "".join(pieces[1:])
+    strings = [""]
+    # a literal brace ends a piece, too
+    for literal, field, *_ in string.Formatter().parse(template):
+        strings[-1] += literal
+        if field is not None:
+            strings.append("")
+    return strings
+
+
+def end_of_template(template: str) -> str:
+    """Get the string after the last field of a template.
+
+    template (str): The template.
+    """
+    return split_fields(template)[-1]

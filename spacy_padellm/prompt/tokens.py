@@ -13,7 +13,7 @@ from spacy_padellm.prompt.branches import (
     common_prefix,
 )
 from spacy_padellm.prompt.pieces import PromptInPieces
-from spacy_padellm.prompt.template import Prompt, split_template
+from spacy_padellm.prompt.template import Prompt, end_of_template
 from spacy_padellm.prompt.token_strings import TokenStrings
 from spacy_padellm.prompt.whole import WholePrompt
 
@@ -69,8 +69,8 @@ class PromptTokens:
 
     def _measure_longest(self, names: tuple[str, ...]) -> int:
         (prompts,) = self.count_prompts(["a"], names)
-        start, end = prompts.text
-        return len(prompts.root) - (end - start) + max(map(len, prompts.labels))
+        longest = len(prompts.root) + max(map(len, prompts.labels))
+        return longest - prompts.text_tokens
 
     def text_prompts(self, texts: Sequence[str]) -> list[CountPrompts]:
         """Prompts of the text's template only, which end with at least a line break.
@@ -83,7 +83,7 @@ class PromptTokens:
     @property
     def end_of_text(self) -> str:
         """The string between a text and the answer that follows it."""
-        return split_template(self.prompt.text)[1] or "\n"
+        return end_of_template(self.prompt.text) or "\n"
 
     def read_count(self, generated: Sequence[int]) -> tuple[int, bool]:
         """Parse the model's answer to a count prompt, which may be incomplete.
@@ -110,7 +110,7 @@ class PromptTokens:
         """
         if count:
             return self._mode.count_answer(count)
-        before, none = split_template(self.prompt.label)[1], self.prompt.none
+        before, none = end_of_template(self.prompt.label), self.prompt.none
         return [*(self._mode.answer(before, none) if none else []), self.eos]
 
     @cached_property
@@ -146,7 +146,7 @@ class PromptTokens:
 
     def mention_answer(self, mention: str) -> list[int]:
         """Tokens that the model should generate for a mention, with `<eos>`."""
-        before = split_template(self.prompt.mention)[1]
+        before = end_of_template(self.prompt.mention)
         return [*self._mode.answer(before, mention), self.eos]
 
     def mention_draft(self, ids: Sequence[int]) -> list[int]:

@@ -14,7 +14,7 @@ from spacy_padellm.prompt.branches import (
     common_prefix,
     split_shared,
 )
-from spacy_padellm.prompt.template import Prompt, split_template
+from spacy_padellm.prompt.template import Prompt, end_of_template, split_fields
 from spacy_padellm.prompt.token_strings import TokenStrings
 
 
@@ -29,6 +29,7 @@ class WholePrompt:
         """
         self._prompt = prompt
         self._strings = strings
+        self._copies = prompt.copies
 
     def count_prompts(
         self, texts: Sequence[str], names: Sequence[str]
@@ -39,15 +40,14 @@ class WholePrompt:
     def text_prompts(self, texts: Sequence[str], end: str) -> list[CountPrompts]:
         """See `PromptTokens`; `end` follows a text that ends its template."""
         template = self._prompt.text
-        if split_template(template)[1]:
+        if end_of_template(template):
             end = ""
         prompts = []
         for text, counts in zip(texts, self.count_prompts(texts, [""]), strict=True):
             (root,) = self._tokens([template.format(text=text) + end])
             span = (counts.text[0], len(root))
-            prompts.append(
-                CountPrompts(root, [[]], span, self._prompt.bidirectional_span(span))
-            )
+            both_ways = self._prompt.bidirectional_span(span)
+            prompts.append(CountPrompts(root, [[]], span, both_ways, self._copies))
         return prompts
 
     def mention_prompts(
@@ -71,7 +71,7 @@ class WholePrompt:
 
         count (int): The count.
         """
-        _, before = split_template(self._prompt.label)
+        before = end_of_template(self._prompt.label)
         return self.answer(before, self._prompt.count.format(count=count))
 
     def answer(self, before: str, answer: str) -> list[int]:
@@ -94,13 +94,16 @@ class WholePrompt:
         return self.answer(before, "".join(parts))
 
     def _counts(self, text: str, names: Sequence[str]) -> CountPrompts:
-        before, _ = split_template(self._prompt.text)
+        before = text.join(split_fields(self._prompt.text)[:-1])  # the last copy
         stem = self._prompt.text.format(text=text)
         prompts = [stem + self._prompt.label.format(label=name) for name in names]
         root, labels = split_shared(self._tokens(prompts))
         until_text, with_text = self._tokens([before, before + text])
-        span = (min(len(until_text), len(root)), common_prefix(root, with_text))
-        return CountPrompts(root, labels, span, self._prompt.bidirectional_span(span))
+        end = common_prefix(root, with_text)
+        # a token may cross the border before the text
+        span = (min(common_prefix(root, until_text), end), end)
+        both_ways = self._prompt.bidirectional_span(span)
+        return CountPrompts(root, labels, span, both_ways, self._copies)
 
     def _tokens(self, prompts: Iterable[str]) -> list[list[int]]:
         start = self._strings.start()

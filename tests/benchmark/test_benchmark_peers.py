@@ -26,7 +26,7 @@ from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.prompt.template import PRESETS
+from spacy_padellm.prompt.template import PRESETS, Prompt, make_prompt
 
 LABELS = {"LOC": "location", "PER": "person"}
 GOLD = [
@@ -45,11 +45,17 @@ def lm() -> LanguageModel:
     return make_shaped("tiny", texts, device=device, dtype=torch.float32, seed=0)
 
 
-@pytest.mark.parametrize("preset", ["paper-en", "released-en", "compact"])
+@pytest.mark.parametrize(
+    "templates",
+    [
+        *(PRESETS[preset] for preset in ("paper-en", "released-en", "compact")),
+        make_prompt("paper-en", text="text:\n{text}\ntext:\n{text}\n"),
+    ],
+)
 def test_benchmark_peers_send_vllm_the_sequences_of_the_batch_decoder(
-    lm: LanguageModel, preset: str
+    lm: LanguageModel, templates: Prompt
 ) -> None:
-    prompt, gold = lm.tokens_of(PRESETS[preset]), GOLD[0]
+    prompt, gold = lm.tokens_of(templates), GOLD[0]
     read: list[tuple[int, int]] = []
 
     def note(module: object, args: tuple[torch.Tensor, ...]) -> None:

@@ -11,6 +11,7 @@ from conftest import (
     CONFIGS,
     LABELS,
     LIMITS,
+    TWICE,
     ManyCounts,
     make_lm,
     prepare,
@@ -91,6 +92,24 @@ def test_decoding_prefix_lm_tree_equals_separate_sequences(
             lm.tags = TaughtTags(inside, sets=[list(inside)])
             decoder = TreeDecoder(**LIMITS, draft_tokens=draft_tokens)
             assert same(decode(decoder, lm, prompt, texts, LABELS), expected)
+
+
+@pytest.mark.parametrize("prefix_lm", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "preset"),
+    [*(("llama", preset) for preset in sorted(TWICE)), ("gpt2", "paper-en")],
+)
+def test_decoding_text_read_twice_tree_equals_separate_sequences(
+    kind: str, preset: str, prefix_lm: bool
+) -> None:
+    lm, prompt = prepare(kind, preset, prefix_lm=prefix_lm, text=TWICE[preset])
+    texts = random_texts(seed=5, count=16)
+    expected = decode(BatchDecoder(**LIMITS), lm, prompt, texts, LABELS)
+    assert sum(map(len, expected)) > 20
+    # a model that tags its texts at random drafts wrong mentions
+    for inside in ({}, {"person": 7}):
+        lm.tags = TaughtTags(inside, sets=[list(inside)])
+        assert same(decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS), expected)
 
 
 def test_decoding_prefix_lm_attends_to_later_tokens() -> None:

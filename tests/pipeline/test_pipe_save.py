@@ -323,6 +323,22 @@ def test_component_save_bytes_without_model_keep_the_settings() -> None:
     assert predictions(other) == predictions(nlp)
 
 
+def test_component_save_keeps_a_prompt_that_reads_the_text_twice(
+    tmp_path: Path,
+) -> None:
+    text = "text:\n{text}\ntext:\n{text}\n"
+    prompt = {"@misc": "spacy-padellm.Prompt.v1", "text": text}
+    nlp = initialised(labels=LABELS, prompt=prompt)
+    nlp.to_disk(tmp_path / "nlp")
+    model = tmp_path / "nlp" / NAME / "model"
+    for copy in (spacy.load(tmp_path / "nlp"), make_nlp(model=named(model))):
+        assert copy(TEXT)
+        found = pipe_of(copy).prompt
+        assert found is not None
+        assert found.text == text
+        assert found == pipe_of(nlp).prompt
+
+
 def test_component_save_bytes_of_an_untrained_small_model() -> None:
     copy = make_nlp().from_bytes(make_nlp(labels=LABELS).to_bytes())
     assert pipe_of(copy).label_data == LABELS

@@ -3,27 +3,36 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import make_tokenizer
+from conftest import TWICE, make_tokenizer
 from hypothesis import given, settings, strategies as st
 
 from spacy_padellm.lm.task.config import TaskSettings
-from spacy_padellm.prompt.template import PRESETS, Prompt, make_prompt
+from spacy_padellm.prompt.template import (
+    MOST_COPIES,
+    PRESETS,
+    Prompt,
+    make_prompt,
+    split_fields,
+)
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 
 TOKENIZER = make_tokenizer()
 
 
-def make_tokens(preset: str) -> PromptTokens:
-    prompt = make_prompt(preset)
+def make_tokens(preset: str, **templates: str) -> PromptTokens:
+    prompt = make_prompt(preset, **templates)
     tokenizer = make_tokenizer()
     special = list(prompt.special_tokens)
     tokenizer.add_tokens(special, special_tokens=True)
     return PromptTokens(prompt, tokenizer)
 
 
-@pytest.fixture(scope="module", params=sorted(PRESETS))
+@pytest.fixture(
+    scope="module", params=[*sorted(PRESETS), *(f"{preset} twice" for preset in TWICE)]
+)
 def tokens(request: pytest.FixtureRequest) -> PromptTokens:
-    return make_tokens(request.param)
+    preset, _, twice = request.param.partition(" ")
+    return make_tokens(preset, **({"text": TWICE[preset]} if twice else {}))
 
 
 def rendered(tokens: PromptTokens, ids: list[int]) -> str:
@@ -45,7 +54,7 @@ def test_prompt_longest_count_prompt_is_measured_without_the_text(
 ) -> None:
     names = ("person", "very long location")
     (count_prompts,) = tokens.count_prompts(["Paris , France"], names)
-    text = count_prompts.text[1] - count_prompts.text[0]
+    text = (count_prompts.text[1] - count_prompts.text[0]) * tokens.prompt.copies
     expected = max(len(count_prompts.root + ids) for ids in count_prompts.labels) - text
     assert tokens.longest_count_prompt(names) == expected
     assert tokens.longest_count_prompt(names[:1]) < expected
@@ -151,6 +160,80 @@ def test_prompt_without_eos_is_an_error() -> None:
         PromptTokens(PRESETS["paper-en"], tokenizer)
 
 
+@pytest.mark.parametrize("names", [["person"], ["person", "location"]])
+@pytest.mark.parametrize("preset", sorted(TWICE))
+def test_prompt_place_of_the_text_is_its_last_copy(
+    preset: str, names: list[str]
+) -> None:
+    tokens = make_tokens(preset, text=TWICE[preset])
+    (count_prompts,) = tokens.count_prompts(["Paris is big ."], names)
+    start, end = count_prompts.text
+    assert rendered(tokens, count_prompts.root[start:end]).strip() == "Paris is big ."
+    before, between, after = split_fields(TWICE[preset])
+    first = rendered(tokens, count_prompts.root[:start])
+    assert first.rstrip() == f"{before}Paris is big .{between}".rstrip()
+    rest = rendered(tokens, count_prompts.root[end:] + count_prompts.labels[0])
+    assert rest == after + tokens.prompt.label.format(label=names[0])
+    assert count_prompts.text_tokens == 2 * (end - start)
+
+
+@pytest.mark.parametrize("preset", sorted(TWICE))
+def test_prompt_both_directions_are_those_of_the_last_copy(preset: str) -> None:
+    prompt = make_prompt(preset, prefix_lm=True, text=TWICE[preset])
+    tokens = PromptTokens(prompt, TOKENIZER)
+    (count_prompts,) = tokens.count_prompts(["Paris is big ."], ["person"])
+    assert count_prompts.bidirectional_span == count_prompts.text
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(
+    ("template", "end"), [("a: {text}\nb: {text}\nc:", "\nc:"), ("{text}{text}", "\n")]
+)
+def test_prompt_text_prompts_end_after_the_last_copy(
+    template: str, end: str, whole: bool
+) -> None:
+    prompt = make_prompt("released-en" if whole else "paper-en", text=template)
+    tokens = PromptTokens(prompt, TOKENIZER)
+    (asked,) = tokens.text_prompts(["Paris"])
+    beginning = template.removesuffix(end).format(text="Paris")
+    assert rendered(tokens, asked.root) == beginning + end
+    assert rendered(tokens, asked.root[: asked.text[0]]).count("Paris") == 1
+    assert tokens.end_of_text == end
+
+
+def test_prompt_text_may_be_read_more_than_twice() -> None:
+    tokens = make_tokens("paper-en", text="{text}\n" * MOST_COPIES)
+    (count_prompts,) = tokens.count_prompts(["Paris"], ["x"])
+    assert rendered(tokens, count_prompts.root).startswith("Paris\n" * MOST_COPIES)
+
+
+@pytest.mark.parametrize("template", ["no field", "{text}" * (MOST_COPIES + 1)])
+def test_prompt_text_never_or_too_often_says_how_often_it_may_be(template: str) -> None:
+    message = r"'text' must contain \{text\} once, or up to 8 times, with"
+    with pytest.raises(ValueError, match=message):
+        make_prompt("paper-en", text=template)
+
+
+def test_prompt_other_fields_stand_exactly_once() -> None:
+    message = r"'label' must contain \{label\} exactly once, with"
+    with pytest.raises(ValueError, match=message):
+        make_prompt("paper-en", label="{label}{label}")
+
+
+@pytest.mark.parametrize(
+    ("template", "strings"),
+    [
+        ("{text}", ["", ""]),
+        ("a{{b{text}c}}d", ["a{b", "c}d"]),
+        ("{{{text}}}{{{text}", ["{", "}{", ""]),
+    ],
+)
+def test_prompt_template_is_split_at_its_fields_only(
+    template: str, strings: list[str]
+) -> None:
+    assert split_fields(template) == strings
+
+
 @pytest.mark.parametrize(
     "templates",
     [
@@ -159,6 +242,8 @@ def test_prompt_without_eos_is_an_error() -> None:
         {"mention": "{n}{n}"},
         {"count": "{"},
         {"text": "{text} {}"},
+        {"text": "{text} {text:>9}"},
+        {"text": "{text} {text!r}"},
     ],
 )
 def test_prompt_template_without_its_field_is_an_error(templates: dict) -> None:
@@ -189,9 +274,11 @@ def test_prompt_literal_braces_are_kept() -> None:
     assert rendered(tokens, count_prompts.root).startswith("{a {b}}\n")
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_prompt_survives_json(preset: str) -> None:
-    settings = TaskSettings({"PER": "人"}, PRESETS[preset])
+@pytest.mark.parametrize(
+    "prompt", [*PRESETS.values(), make_prompt("paper-en", text=TWICE["paper-en"])]
+)
+def test_prompt_survives_json(prompt: Prompt) -> None:
+    settings = TaskSettings({"PER": "人"}, prompt)
     assert TaskSettings.from_json(settings.to_json(), source="x") == settings
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import CONFIGS, make_lm
+from conftest import CONFIGS, TWICE, make_lm
 
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
@@ -45,8 +45,9 @@ def trees_of(
     *,
     prefix: bool = True,
     prefix_lm: bool = False,
+    **templates: str,
 ) -> list[TrainingTree]:
-    prompt = make_prompt(preset, prefix_lm=prefix_lm)
+    prompt = make_prompt(preset, prefix_lm=prefix_lm, **templates)
     lm.add_special_tokens(prompt.special_tokens)
     return make_mention_trees(
         lm.tokens_of(prompt), golds, LABELS, mention_prefix_loss=prefix
@@ -89,6 +90,24 @@ def test_training_prefix_lm_gradient_equals_separate_examples(kind: str) -> None
     assert_gradient_of_separate_examples(lm, trees)
 
 
+@pytest.mark.parametrize("prefix_lm", [False, True])
+@pytest.mark.parametrize("preset", sorted(TWICE))
+def test_training_text_read_twice_gradient_equals_separate_examples(
+    preset: str, prefix_lm: bool
+) -> None:
+    lm, golds = make_lm("llama"), random_golds(1, 4)
+    trees = trees_of(lm, golds, preset, prefix_lm=prefix_lm, text=TWICE[preset])
+    assert_gradient_of_separate_examples(lm, trees)
+
+
+@pytest.mark.parametrize("preset", sorted(TWICE))
+def test_training_text_read_twice_loss_is_of_the_papers_examples(preset: str) -> None:
+    lm = make_lm("llama")
+    trees = trees_of(lm, random_golds(1, 4), preset, text=TWICE[preset])
+    loss, expected = tree_loss(lm, trees).detach(), separately(lm, trees).detach()
+    assert float(loss) == pytest.approx(float(expected), rel=1e-4)
+
+
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
 def test_training_prefix_lm_reads_as_decoding_reads(kind: str) -> None:
     lm = make_lm(kind)
@@ -129,12 +148,20 @@ def test_training_prefix_lm_without_trees_is_an_error() -> None:
         supported_trees(lm, trees)
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_training_separate_examples_are_the_papers(preset: str) -> None:
+@pytest.mark.parametrize(
+    ("preset", "templates"),
+    [
+        *((preset, {}) for preset in sorted(PRESETS)),
+        *((preset, {"text": text}) for preset, text in TWICE.items()),
+    ],
+)
+def test_training_separate_examples_are_the_papers(
+    preset: str, templates: dict[str, str]
+) -> None:
     lm = make_lm("llama")
     text, mentions = "Merkel met Macron in Paris", ["Merkel", "Macron"]
-    (tree,) = trees_of(lm, [GoldText(text, {"PER": mentions})], preset)
-    prompt = PRESETS[preset]
+    (tree,) = trees_of(lm, [GoldText(text, {"PER": mentions})], preset, **templates)
+    prompt = make_prompt(preset, **templates)
     found = []
     for example in separate_examples(tree):
         ((_, ids),) = example.chains

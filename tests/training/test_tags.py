@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import make_lm
+from conftest import TWICE, make_lm
 from helpers import GOLD, TAGGING, found, initialised, pipe_of, train
 from hypothesis import given, strategies as st
 
@@ -28,10 +28,10 @@ NAMES = {"PER": "person", "LOC": "location", "ORG": "organization"}
 
 
 def prepare(
-    preset: str = "compact", *, prefix_lm: bool = True
+    preset: str = "compact", *, prefix_lm: bool = True, **templates: str
 ) -> tuple[LanguageModel, PromptTokens]:
     lm = make_lm("llama")
-    prompt = make_prompt(preset, prefix_lm=prefix_lm)
+    prompt = make_prompt(preset, prefix_lm=prefix_lm, **templates)
     lm.add_special_tokens(prompt.special_tokens)
     return lm, lm.tokens_of(prompt)
 
@@ -60,10 +60,17 @@ def tagged(
     return tree, tree.tags
 
 
-@pytest.mark.parametrize("preset", ["compact", "paper-en"])
-def test_tags_name_the_label_of_each_token(preset: str) -> None:
-    _, prompt = prepare(preset)
+@pytest.mark.parametrize(
+    ("preset", "templates"),
+    [("compact", {}), ("paper-en", {}), ("paper-en", {"text": TWICE["paper-en"]})],
+)
+def test_tags_name_the_label_of_each_token(
+    preset: str, templates: dict[str, str]
+) -> None:
+    _, prompt = prepare(preset, **templates)
     tree, found = tagged(prompt)
+    (counting,) = prompt.count_prompts([TEXT], [*NAMES.values()])
+    assert found.first == counting.text[0]
     (_, root), *_ = tree.chains
     inside = tag_tokens(prompt, NAMES.values(), known={}, others={})
     begin = tag_tokens(prompt, NAMES.values(), known={}, others=inside)

@@ -117,6 +117,7 @@ def test_settings_file_in_another_encoding_is_told(tmp_path: Path) -> None:
     [
         ("answers", ["x"] * 100_000),
         ("prompt.text", "{" * 100_000),
+        ("prompt.text", "{text}" * 100_000),
         ("prompt.count", "x" * 100_000 + "{count}"),
         ("prompt." + "x" * 100_000, 5),
         ("labels." + "x" * 100_000, 5),

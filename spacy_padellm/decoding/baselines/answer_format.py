@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.branches import CountPrompts
-from spacy_padellm.prompt.template import split_template
+from spacy_padellm.prompt.template import end_of_template
 from spacy_padellm.prompt.tokens import PromptTokens
 
 # tokens that an answer may exceed its estimate by: without the space before it, a word
@@ -109,7 +109,7 @@ def answer_tokens(
     """
     before = prompt.end_of_text
     if template == prompt.prompt.label:
-        before = split_template(template)[1]
+        before = end_of_template(template)
     return prompt.split_answer(before, pieces)
 
 

@@ -31,7 +31,7 @@ from spacy_padellm.compat import onednn_has_int8
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.prompt.template import PRESETS
+from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 
 CPU = torch.device("cpu")
@@ -227,6 +227,24 @@ def test_benchmark_floors_count_tree_tokens_once(prompt: PromptTokens) -> None:
     (counting,) = prompt.count_prompts([GOLD[1].text], list(LABELS.values()))
     assert need.tokens == len(counting.root) + sum(map(len, counting.labels))
     assert need.outputs == len(LABELS)
+
+
+def test_benchmark_floors_count_each_copy_of_the_text(lm: LanguageModel) -> None:
+    once, twice = (
+        floors.needs(
+            lm.tokens_of(make_prompt("paper-en", text="{text}\n" * copies)),
+            GOLD,
+            LABELS,
+            tags=False,
+        )
+        for copies in (1, 2)
+    )
+    lines = lm.tokens_of(PRESETS["paper-en"]).strings.plain(
+        [f"{gold.text}\n" for gold in GOLD]
+    )
+    more = [b.tokens - a.tokens for a, b in zip(once, twice, strict=True)]
+    assert more == [len(ids) for ids in lines]
+    assert [need.outputs for need in once] == [need.outputs for need in twice]
 
 
 def test_benchmark_floors_are_reading_or_computing() -> None:

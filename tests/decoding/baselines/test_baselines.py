@@ -13,6 +13,7 @@ from transformers import GenerationConfig
 
 from spacy_padellm.decoding.base import DecodeJob, Decoder, decode
 from spacy_padellm.decoding.baselines.augmented import AugmentedDecoder
+from spacy_padellm.decoding.baselines.decoder import AnswerDecoder
 from spacy_padellm.decoding.baselines.onestep import OneStepDecoder
 from spacy_padellm.decoding.baselines.structured import StructuredDecoder
 from spacy_padellm.decoding.batch.batching import (
@@ -166,9 +167,26 @@ def test_baselines_score_counts_tokens_that_share_a_character() -> None:
     assert found[0].score == pytest.approx(math.exp(float(scores.sum())), rel=1e-4)
 
 
+@pytest.mark.parametrize("preset", ["paper-en", "released-en"])
+@pytest.mark.parametrize("decoder", BASELINES)
+def test_baselines_answer_has_the_room_of_one_copy_of_the_text(
+    decoder: type[AnswerDecoder], preset: str
+) -> None:
+    lm = pretrained(preset)
+    limits = []
+    for copies in (1, 2):
+        prompt = make_prompt(preset, text="text:\n{text}\n" * copies)
+        (asked,) = decoder.form.ask(
+            PromptTokens(prompt, lm.tokenizer), ["Ann met Bob ."], LABELS
+        )
+        limits.append(asked.text[1] - asked.text[0])
+    assert limits[0] == limits[1]
+
+
 # Training targets
 
 
+@pytest.mark.parametrize("text", ["text:\n{text}\n", "{text}\n\n{text}\n"])
 @pytest.mark.parametrize("preset", ["paper-en", "released-en"])
 @pytest.mark.parametrize(
     ("decoder", "answer"),
@@ -178,17 +196,17 @@ def test_baselines_score_counts_tokens_that_share_a_character() -> None:
     ],
 )
 def test_baselines_targets_are_the_prompt_with_its_answer(
-    decoder: Decoder, answer: str, preset: str
+    decoder: Decoder, answer: str, preset: str, text: str
 ) -> None:
     lm = pretrained(preset)
-    prompt = PromptTokens(PRESETS[preset], lm.tokenizer)
+    prompt = PromptTokens(make_prompt(preset, text=text), lm.tokenizer)
     gold = GoldText("Ann met Bob .", {"PER": ["Ann", "Bob"]})
     labels = {"PER": "person", "LOC": "location"}
     (tree,) = make_training_trees(
         decoder.output_format, prompt, [gold], labels, mention_prefix_loss=True
     )
     (_, prompt_ids), (parent, learnt) = tree.chains
-    assert prompt.strings.decode(prompt_ids) == "text:\nAnn met Bob .\n"
+    assert prompt.strings.decode(prompt_ids) == text.format(text="Ann met Bob .")
     assert prompt.strings.decode(learnt) == answer
     assert parent == len(prompt_ids) - 1
     assert tree.targets == [*learnt, prompt.eos]

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("openai")
 
-from conftest import LABELS, LIMITS, make_lm, prepare, random_texts, same
+from conftest import LABELS, LIMITS, TWICE, make_lm, prepare, random_texts, same
 from small_server import SmallServer
 
 from spacy_padellm.decoding.base import DecodeJob, decode
@@ -24,7 +24,7 @@ from spacy_padellm.decoding.server.decoder import AHEAD, ServerDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt
-from spacy_padellm.prompt.tokens import PromptTokens
+from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 
 TEXTS = random_texts(seed=5, count=6)
 
@@ -43,6 +43,35 @@ def test_server_equals_separate_sequences(preset: str) -> None:
     assert sum(map(len, expected)) > 10
     with SmallServer(lm) as server:
         assert same(decode(decoder(server), None, prompt, TEXTS, LABELS), expected)
+
+
+@pytest.mark.parametrize("preset", sorted(TWICE))
+def test_server_reads_a_text_twice(preset: str) -> None:
+    lm, prompt = prepare("llama", preset, text=TWICE[preset])
+    expected = decode(BatchDecoder(**LIMITS), lm, prompt, TEXTS, LABELS)
+    assert sum(map(len, expected)) > 10
+    with SmallServer(lm) as server:
+        assert same(decode(decoder(server), None, prompt, TEXTS, LABELS), expected)
+        sent = [ids for body in server.completions[1:] for ids in body["prompt"]]
+    strings = [
+        lm.tokenizer.decode(ids, clean_up_tokenization_spaces=False) for ids in sent
+    ]
+    stems = [prompt.prompt.text.format(text=text) for text in TEXTS]
+    assert all(any(map(string.startswith, stems)) for string in strings)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_server_text_fits_if_all_its_copies_do(copies: int) -> None:
+    lm, prompt = prepare("llama", "paper-en", text="text:\n{text}\n" * copies)
+    (count_prompts,) = prompt.count_prompts(TEXTS[:1], list(LABELS.values()))
+    tokens = count_prompts.text[1] - count_prompts.text[0]
+    context = max(map(len, count_prompts.sequences)) + 2 * MAX_COUNT_TOKENS
+    with SmallServer(lm) as server:
+        server.context = context - 1
+        job = DecodeJob(prompt, LABELS)
+        (error,) = decoder(server).stream(job, TEXTS[:1])
+    assert isinstance(error, ValueError)
+    assert f"A text of {copies * tokens} tokens does not fit" in str(error)
 
 
 @pytest.mark.parametrize("style", ["strings", "content"])
