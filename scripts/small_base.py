@@ -32,14 +32,14 @@ CONTEXT = 1024  # tokens
 CONTEXTS = ((".", "."), (" the", " said"))  # what stands around a token
 DEPTHS = (0, 0.2, 0.4, 2 / 3, 1)  # of the layers that are read; 0 is the embeddings
 BATCH = 512  # tokens that are read at once
-# a word has the same token at the start of a text as inside
+# a word has the same token at the start of a text as inside; no digit has a space in it
 FIRST_SPACE = {
     "type": "Sequence",
     "normalizers": [
         {"type": "Prepend", "prepend": " "},
         {
             "type": "Replace",
-            "pattern": {"Regex": r"\A (?=\p{Han})"},
+            "pattern": {"Regex": r"\A (?=[\p{Han}\d])"},
             "content": "",
         },
     ],

@@ -26,7 +26,9 @@ WRITTEN = {
     **{"convert": 1, "zipfile": 1, "scripts/fill_label.py": 2, "scripts/silver.py": 1},
     **{"scripts/trim_vocabulary.py": 1, "scripts/gold_corpus.py": 0},
     **{"scripts/gum.py": 0, "scripts/mixed_corpus.py": 0, "scripts/names.py": 0},
-    **{"scripts/pretrain.py": 0, "scripts/sample_corpora.py": 0},
+    **{"scripts/small_base.py": 0, "scripts/soft_labels.py": 0, "scripts/distil.py": 2},
+    **{"scripts/snippets.py": 1, "scripts/pretrain.py": 0},
+    **{"scripts/sample_corpora.py": 0},
 }
 
 

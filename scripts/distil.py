@@ -1,0 +1,245 @@
+"""Train a small model on what a large one thinks of texts (scripts/soft_labels.py).
+
+    python scripts/distil.py configs/distil.cfg training/labels training/distilled \
+        --model training/small-base --steps 4000 --rate 0.0015
+
+The config gives labels, prompt and optimizer. The model learns the probabilities of the
+tags and of the counts, not which is the likeliest. `spacy train` with gold data
+follows, which teaches it mentions. Given again after a stop, the command continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from soft_labels import Planted, Task
+from spacy.util import load_config, load_model_from_config, registry
+from tqdm import tqdm
+
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
+from spacy_padellm.training.master_weights import MasterWeights
+from spacy_padellm.training.optimizers import apply_step, make_optimizers
+from spacy_padellm.training.settings import TrainingSettings
+from spacy_padellm.training.tags import with_tags_of
+from spacy_padellm.training.update import Updates, get_state, set_state
+from spacy_padellm.tree.token_tree import pad_trees
+
+TEXTS = 32  # of a step
+PROMPTS = 20  # tokens of the count prompts, about
+WARMUP = 0.075  # share of the steps
+SAVED = 250  # steps between checkpoints
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A text with the large model's probabilities.
+
+    starts (int32): (tokens,), the first character of each of the large model's tokens.
+    tags (float16): (tokens, tags).
+    counts (float16): (labels, counts).
+    """
+
+    text: str
+    starts: np.ndarray
+    tags: torch.Tensor
+    counts: torch.Tensor
+
+    def tags_of(self, offsets: Sequence[tuple[int, int]]) -> torch.Tensor:
+        """The tags of the small model's tokens: (tokens, tags)."""
+        starts = np.asarray([start for start, _ in offsets])
+        places = np.maximum(np.searchsorted(self.starts, starts, side="right") - 1, 0)
+        tags = self.tags[torch.from_numpy(places)].float()
+        # a later part of a large token is inside a mention that begins with the token
+        later = torch.from_numpy(self.starts[places] < starts)
+        names = (tags.shape[1] - 1) // 2
+        begins = tags[:, 1 : 1 + names] * later[:, None]
+        tags[:, 1 : 1 + names] -= begins
+        tags[:, 1 + names :] += begins
+        return tags
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument(
+        "--rate", type=float, required=True, help="highest learning rate"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    overrides = {
+        "paths.model": options.model,
+        "training.optimizer.learn_rate.total_steps": options.steps,
+        "training.optimizer.learn_rate.initial_rate": options.rate,
+        "training.optimizer.learn_rate.warmup_steps": int(WARMUP * options.steps),
+    }
+    config = load_config(options.config, overrides=overrides, interpolate=False)
+    nlp = load_model_from_config(config, auto_fill=True)
+    pipe = nlp.get_pipe("padellm_ner")
+    names, texts = read_labels(options.labels)
+    training = nlp.config.interpolate()["training"]
+    optimizer = registry.resolve({"optimizer": training["optimizer"]})["optimizer"]
+    checkpoint = options.output / "checkpoint.pt"
+    run = Run.of(pipe, names, optimizer=optimizer, checkpoint=checkpoint)
+    train(run, texts, options.steps, options.seed)
+    nlp.to_disk(options.output)
+    checkpoint.unlink()
+
+
+def read_labels(folder: Path) -> tuple[list[str], list[Labelled]]:
+    """The names of the labels, and all texts."""
+    names: list[str] = []
+    texts: list[Labelled] = []
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            names = json.loads(file.metadata()["names"])
+            lines = bytes(file.get_tensor("text").tolist()).decode().split("\n")
+            starts = file.get_tensor("offsets")[:, 0].numpy()
+            ends = np.cumsum(file.get_tensor("sizes").numpy())
+            tags = file.get_tensor("tags")
+            counts = file.get_tensor("counts")
+        for line, begin, end, count in zip(
+            lines, [0, *ends[:-1]], ends, counts, strict=True
+        ):
+            texts.append(Labelled(line, starts[begin:end], tags[begin:end], count))
+    return names, texts
+
+
+def train(run: Run, texts: Sequence[Labelled], steps: int, seed: int) -> None:
+    """Train a model in steps of some texts each."""
+    order = shuffled(texts, random.Random(seed))
+    done = run.resume()
+    for _ in range(done):
+        next_texts(order)
+        run.optimizer.step_schedules()
+    loss = 0.0
+    for step in (progress := tqdm(range(done, steps), initial=done, total=steps)):
+        loss += run.step(next_texts(order))
+        if (step + 1) % SAVED == 0:
+            progress.write(f"{step + 1} steps, loss {loss / SAVED:.4f}")
+            run.save(step + 1)
+            loss = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A training of a pipeline's model.
+
+    optimizer (thinc.api.Optimizer): Its settings.
+    checkpoint (Path): The file to continue from.
+    """
+
+    task: Task
+    settings: TrainingSettings
+    updates: Updates
+    optimizer: Any
+    checkpoint: Path
+
+    @classmethod
+    def of(cls, pipe: PaDeLLMNER, names: Sequence[str], **options: Any) -> Run:
+        """Prepare the model of a component."""
+        lm = pipe.handle.trainable(pipe.prompt.special_tokens)
+        lm.set_training(True)
+        prompt = lm.tokens_of(pipe.prompt)
+        # in the order of the component's labels, as `spacy train` will name them
+        labels = list(pipe.label_data.values())
+        lm.tags = with_tags_of(lm.tags, prompt, [], labels)
+        masters = MasterWeights(lm.model)
+        optimizers = make_optimizers(lm.model, masters.named(), muon=pipe.training.muon)
+        updates = Updates(masters=masters, optimizers=optimizers)
+        # few bits are for the training on gold data
+        settings = replace(pipe.training, quantized=False)
+        return cls(Task.of(lm, prompt, names), settings, updates, **options)
+
+    def step(self, texts: Sequence[Labelled]) -> float:
+        """Make a step, and return its mean loss."""
+        assert self.updates.masters is not None
+        total, size = 0.0, 0
+        for part in passes(texts, self.settings.max_batch_tokens):
+            loss, terms = soft_loss(self.task, part)
+            loss.backward()
+            self.updates.masters.collect()
+            total += float(loss.detach())
+            size += terms
+        apply_step(self.updates.optimizers, self.optimizer, scale=1 / size)
+        self.updates.masters.publish()
+        self.optimizer.step_schedules()
+        return total / size
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint."""
+        state = {"step": step, **get_state(self.updates, self.task.lm)}
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        part = self.checkpoint.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.checkpoint)
+
+    def resume(self) -> int:
+        """Continue from the checkpoint: the number of steps that were made."""
+        if not self.checkpoint.exists():
+            return 0
+        state = torch.load(self.checkpoint, weights_only=True)
+        set_state(self.updates, state, self.task.lm, settings=self.settings)
+        return int(state["step"])
+
+
+def next_texts(order: Iterator[Labelled]) -> list[Labelled]:
+    """The texts of a step."""
+    return [next(order) for _ in range(TEXTS)]
+
+
+def shuffled(texts: Sequence[Labelled], rng: random.Random) -> Iterator[Labelled]:
+    """All texts in random order, again and again."""
+    while True:
+        yield from rng.sample(texts, len(texts))
+
+
+def passes(texts: Sequence[Labelled], most: int) -> Iterator[list[Labelled]]:
+    """Parts of a step, texts of similar length together."""
+    part: list[Labelled] = []
+    for text in sorted(texts, key=lambda text: len(text.starts)):
+        if part and (len(text.starts) + PROMPTS) * (len(part) + 1) > most:
+            yield part
+            part = []
+        part.append(text)
+    yield part
+
+
+def soft_loss(task: Task, texts: Sequence[Labelled]) -> tuple[torch.Tensor, int]:
+    """The summed cross-entropy of texts, and the number of its terms."""
+    strings = [text.text for text in texts]
+    planted: list[Planted] = task.plant(strings)
+    offsets = task.prompt.strings.offsets(strings)
+    tags = torch.cat([t.tags_of(o) for t, o in zip(texts, offsets, strict=True)])
+    counts = torch.cat([text.counts.float() for text in texts])
+    batch = pad_trees([text.tree for text in planted])
+    width = batch.ids.shape[1]
+    count_logits, tag_logits = task.lm.logits(
+        batch,
+        [row * width + slot for row, text in enumerate(planted) for slot in text.ends],
+        tag_positions=[
+            row * width + slot for row, text in enumerate(planted) for slot in text.text
+        ],
+        tag_ids=task.tag_ids,
+    )
+    tag_loss = -(tags * tag_logits.float().log_softmax(-1)).sum()
+    answers = count_logits.float().log_softmax(-1)[:, list(task.count_ids)]
+    return tag_loss - (counts * answers).sum(), len(tags) + len(counts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""The training of a small model on soft labels (scripts/distil.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from distil import Labelled, Run, passes, read_labels, train
+from small_base import make_small
+from soft_labels import load_task, write_labels
+from spacy.util import load_config, load_model_from_config, registry
+
+ROOT = Path(__file__).parents[2]
+TEXTS = ["Angela Merkel met Emmanuel Macron in Paris.", "Nobody was there."]
+
+
+def labelled(text: str, starts: list[int], tags: torch.Tensor) -> Labelled:
+    """A text with tags of one label: none, begin, inside."""
+    return Labelled(text, np.array(starts, "int32"), tags.half(), torch.zeros(1, 10))
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Soft labels by the bundled model, and a small model beside them."""
+    folder = tmp_path_factory.mktemp("labels")
+    task = load_task("bundled-en")
+    write_labels(folder / "000.safetensors", task, TEXTS)
+    torch.manual_seed(0)
+    make_small(task.lm.tokenizer).save_pretrained(folder / "small")
+    task.lm.tokenizer.save_pretrained(folder / "small")
+    return folder
+
+
+def make_run(labels: Path, checkpoint: Path) -> Run:
+    """A run that trains the small model."""
+    overrides: dict[str, Any] = {
+        "paths.model": str(labels / "small"),
+        "components.padellm_ner.model.dtype": "float32",
+        "training.optimizer.learn_rate": 0.01,
+    }
+    config = load_config(ROOT / "configs/distil.cfg", overrides=overrides)
+    pipe = load_model_from_config(config, auto_fill=True).get_pipe("padellm_ner")
+    names, _ = read_labels(labels)
+    optimizer = registry.resolve({"optimizer": config["training"]["optimizer"]})
+    torch.manual_seed(0)
+    return Run.of(pipe, names, checkpoint=checkpoint, **optimizer)
+
+
+def test_distil_tags_of_equal_tokens_are_those_of_the_large_model() -> None:
+    tags = torch.eye(3)
+    text = labelled("Ann Lee left", [0, 3, 7], tags)
+    assert torch.equal(text.tags_of([(0, 3), (3, 7), (7, 12)]), tags)
+
+
+def test_distil_later_parts_of_a_large_token_are_inside() -> None:
+    text = labelled("Berlin!", [0, 6], torch.tensor([[0.1, 0.7, 0.2], [1, 0, 0]]))
+    tags = text.tags_of([(0, 3), (3, 6), (6, 7)])
+    wanted = torch.tensor([[0.1, 0.7, 0.2], [0.1, 0, 0.9], [1, 0, 0]])
+    torch.testing.assert_close(tags, wanted, atol=1e-3, rtol=0)
+
+
+def test_distil_a_token_over_several_large_ones_takes_the_first() -> None:
+    text = labelled("Berlin", [0, 3], torch.eye(3)[1:])
+    assert torch.equal(text.tags_of([(0, 6)]), torch.eye(3)[1:2])
+
+
+def test_distil_passes_hold_all_texts_and_the_limit() -> None:
+    texts = [labelled("a", list(range(n)), torch.eye(3)) for n in (30, 5, 40, 12)]
+    parts = list(passes(texts, 100))
+    assert sorted(len(t.starts) for part in parts for t in part) == [5, 12, 30, 40]
+    for part in parts:
+        assert len(part) == 1 or len(part) * max(len(t.starts) for t in part) <= 100
+
+
+def test_distil_training_comes_nearer_to_the_labels(
+    labels: Path, tmp_path: Path
+) -> None:
+    run = make_run(labels, tmp_path / "checkpoint.pt")
+    _, texts = read_labels(labels)
+    first = run.step(texts)
+    for _ in range(8):
+        last = run.step(texts)
+    assert last < first / 3
+
+
+def test_distil_a_stopped_run_ends_like_one_that_was_not(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, texts = read_labels(labels)
+    monkeypatch.setattr("distil.SAVED", 2)
+    whole = make_run(labels, tmp_path / "whole.pt")
+    train(whole, texts, 4, 0)
+    train(make_run(labels, tmp_path / "stopped.pt"), texts, 2, 0)
+    resumed = make_run(labels, tmp_path / "stopped.pt")
+    train(resumed, texts, 4, 0)
+    assert whole.updates.masters is not None
+    assert resumed.updates.masters is not None
+    named = resumed.updates.masters.named()
+    for name, weight in whole.updates.masters.named().items():
+        torch.testing.assert_close(named[name], weight)
