@@ -23,6 +23,9 @@ SMALL_MODEL = 512  # narrower models are small
 # smaller groups in 4 bits would take as much room as 8 bits, with their scales
 _SMALLEST_GROUP, _LARGEST_GROUP = 6, 128
 _CODES, _SCALES = ".codes", ".scales"
+_LEAST = 2.0**-24  # the smallest float16
+# float16 has 3 bits more than bfloat16: 4 numbers on each side, and 1 for rounding
+_NEIGHBOURS = sorted(range(-5, 6), key=abs)
 
 
 def bits_of(model: Any) -> dict[str, int]:
@@ -70,7 +73,7 @@ def write_quantized(model: Any, folder: Path) -> None:
         if name not in bits:
             tensors[name] = parameter.detach().cpu().contiguous()
             continue
-        codes, scales = _quantize(parameter.detach().float(), bits[name])
+        codes, scales = _quantize_rounded(parameter.detach(), bits[name])
         tensors[name + _CODES] = _pack(codes, bits[name]).cpu()
         tensors[name + _SCALES] = scales.cpu()
     save_file(tensors, folder / QUANTIZED_FILE, metadata={"format": "pt"})
@@ -102,15 +105,66 @@ def _read(name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 def _quantize(matrix: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Steps (rows, groups, group size) as float32, and scales (rows, groups)."""
+    groups = _groups(matrix, bits)
+    scales = _scales(groups, bits)
+    return _steps(groups, scales, bits), scales[..., 0].half()
+
+
+def _quantize_rounded(
+    matrix: torch.Tensor, bits: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Like `_quantize`, but a matrix that was rounded, and then cast to its dtype, is
+    read back as it is: not rounded again.
+
+    The cast to bfloat16 hides the last bits of a scale, so its neighbours are tried.
+    """
+    groups = _groups(matrix.float(), bits)
+    shape = groups.shape
+    groups = groups.flatten(0, 1)
+    first = _scales(groups, bits)
+    scales = first.clone()
+    left = torch.arange(len(groups), device=groups.device)
+    for offset in _NEIGHBOURS:
+        weights = groups[left]
+        tried = (first[left].half().view(torch.int16) + offset).view(torch.half).float()
+        read = (_steps(weights, tried, bits) * tried).to(matrix.dtype)
+        same = (read == weights).all(dim=1)
+        scales[left[same]] = tried[same]
+        left = left[~same]
+        if not len(left):
+            break
+    steps = _steps(groups, scales, bits)
+    return steps.view(shape), scales.view(shape[:2]).half()
+
+
+def _groups(matrix: torch.Tensor, bits: int) -> torch.Tensor:
+    """The weights that share a scale: (rows, groups, group size)."""
     rows, columns = matrix.shape
     size = columns if bits == 8 else _group_size(columns)
-    groups = matrix.view(rows, -1, size)
-    low, high = groups.aminmax(dim=2, keepdim=True)
-    # there is one step more below zero: the scale's sign gives it to the larger side
+    return matrix.view(rows, -1, size)
+
+
+def _scales(groups: torch.Tensor, bits: int) -> torch.Tensor:
+    """The scale of each group, of 11 bits: (..., 1), float32.
+
+    The largest weight is always the last step, so that what is read back has the same
+    scale again.
+    """
     most = 1 << (bits - 1)
-    scales = (torch.where(-low > high, low, high) / -most).half().float()
+    low, high = groups.aminmax(dim=-1, keepdim=True)
+    # there is one step more below zero: the scale's sign gives it to the larger side
+    largest = torch.where(-low > high, low, high)
+    exact = largest / -most
+    scales = exact.half().float()
+    # the smallest float16 numbers are coarse: one that is too large is rounded down
+    is_last = _steps(largest, scales, bits) == -most
+    return torch.where(is_last, scales, (exact / _LEAST).trunc() * _LEAST)
+
+
+def _steps(groups: torch.Tensor, scales: torch.Tensor, bits: int) -> torch.Tensor:
+    most = 1 << (bits - 1)
     steps = groups / scales.masked_fill(scales == 0, 1)
-    return steps.round_().clamp_(-most, most - 1), scales[..., 0].half()
+    return steps.round_().clamp_(-most, most - 1)
 
 
 def _dequantize(codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
