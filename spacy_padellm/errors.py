@@ -1107,6 +1107,13 @@ class Errors:
         "weights, set quantization_config = null, and give a model that is not stored "
         "quantized."
     )
+    P993 = (
+        "quantized is true in the component's training block, but adapters (LoRA) are "
+        "trained: they are small, and not stored in few bits, and the base model stays "
+        "as it is. Leave out quantized, or take out lora to train all weights. To "
+        "store the model of a trained adapter in few bits, first merge the two "
+        "(merge_and_unload of peft), and give the folder of the result."
+    )
     P707 = (
         "The quantized weights cannot be saved: {error}. Save the pipeline with "
         'exclude=["model"], or use another method, such as bitsandbytes.'

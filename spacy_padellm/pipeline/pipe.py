@@ -468,8 +468,11 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         new_labels (dict | list | None): Labels to learn besides those.
         RAISES (ValueError): If there are no labels, or the examples have others, or
             the learning rate does not know how many steps the training takes, or
-            a count in `[training]` is below 1.
+            a count in `[training]` is below 1, or adapters are to be trained, and
+            the weights to be saved in few bits.
         """
+        if self.training.quantized and self.handle.has_adapters:
+            raise ValueError(Errors.P993)
         if labels is not None:
             self._task.set_labels(self._task.name_labels(labels))
         if new_labels:

@@ -85,7 +85,8 @@ def add_update(
     settings (TrainingSettings): How the model is trained.
     RETURNS (float): The mean loss.
     RAISES (ValueError): If the model cannot be loaded, a text does not fit it, the loss
-        is not a number, or the model has no gradient checkpointing.
+        is not a number, or the model has no gradient checkpointing, or is to be saved
+        in few bits, and has adapters.
     """
     lm = get_handle(model).trainable(prompt.special_tokens)
     if settings.gradient_checkpointing:
@@ -275,6 +276,8 @@ def _set_random_states(
 
 
 def _make_masters(lm: LanguageModel, settings: TrainingSettings) -> MasterWeights:
+    if settings.quantized and hasattr(lm.model, "peft_config"):
+        raise ValueError(Errors.P993)
     if settings.quantized is not None:
         lm.quantized = settings.quantized
     return MasterWeights(lm.model, quantized=lm.quantized)

@@ -32,6 +32,7 @@ from spacy_padellm.lm.handle.trainable import (
     place_for_training,
 )
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.lora import ADAPTER
 from spacy_padellm.lm.model_names import check_source, find_model
 from spacy_padellm.lm.quantization.compute import is_stored_quantized
 from spacy_padellm.lm.saving.folder import (
@@ -99,6 +100,18 @@ class ModelHandle:
     def settings(self) -> TaskSettings | None:
         """The model's settings, as far as they are known without asking the hub."""
         return self._state.settings or self._hub_settings
+
+    @property
+    def has_adapters(self) -> bool:
+        """Whether adapters are trained, and not all weights, as far as that is known
+        without asking the hub."""
+        state = self._state
+        if self.source.lora is not None:
+            return True
+        if state.lm is not None:
+            return hasattr(state.lm.model, "peft_config")
+        folder = state.location.folder() if isinstance(state, ByName) else None
+        return folder is not None and (folder / ADAPTER).is_file()
 
     @property
     def is_in_output(self) -> bool:

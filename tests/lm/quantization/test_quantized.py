@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import torch
 from conftest import make_lm
 from helpers import (
+    gold_examples,
     make_nlp,
     model_folder,
     named,
@@ -17,6 +19,7 @@ from helpers import (
     train,
 )
 from hypothesis import given, settings, strategies as st
+from spacy.language import Language
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -187,6 +190,39 @@ def test_quantized_training_without_it_saves_whole_weights(tmp_path: Path) -> No
     train(nlp, steps=1)
     nlp.to_disk(tmp_path / "second")
     assert (tmp_path / "second/padellm_ner/model/model.safetensors").is_file()
+
+
+LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
+QUANTIZED = {"@misc": "spacy-padellm.Training.v1", "quantized": True}
+
+
+def adapted(**config: Any) -> Language:
+    """A pipeline that trains an adapter."""
+    pytest.importorskip("peft")
+    return make_nlp(model=named(model_folder(), model={"lora": LORA}), **config)
+
+
+def test_quantized_adapters_are_refused_before_and_in_the_training() -> None:
+    nlp = adapted(training=QUANTIZED)
+    examples = gold_examples(nlp)
+    with pytest.raises(ValueError, match=r"adapters \(LoRA\).*merge_and_unload"):
+        nlp.initialize(lambda: examples)
+    with pytest.raises(ValueError, match=r"adapters \(LoRA\).*merge_and_unload"):
+        nlp.update(examples)
+
+
+def test_quantized_training_of_an_adapters_folder_is_refused(tmp_path: Path) -> None:
+    nlp = adapted()
+    train(nlp, steps=1)
+    nlp.to_disk(tmp_path)
+    model = named(tmp_path / "padellm_ner" / "model")
+    for is_loaded in (False, True):
+        again = make_nlp(model=model, training=QUANTIZED)
+        if is_loaded:
+            pipe_of(again).handle.lm()
+        with pytest.raises(ValueError, match=r"adapters \(LoRA\).*merge_and_unload"):
+            again.initialize(lambda: gold_examples(nlp))
+    assert pipe_of(make_nlp(model=model)).handle.lm().model.peft_config
 
 
 def test_quantized_corrupt_file_is_an_error(tmp_path: Path) -> None:
