@@ -27,7 +27,12 @@ from spacy_padellm.lm.files.load_errors import (
 from spacy_padellm.lm.files.tokenizer import read_tokenizer
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.lora import ADAPTER, base_names, load_adapter, read_adapter
-from spacy_padellm.lm.model_names import check_files, expanded, find_model
+from spacy_padellm.lm.model_names import (
+    check_files,
+    check_no_pipeline,
+    expanded,
+    find_model,
+)
 from spacy_padellm.lm.quantization.compute import (
     is_quantized,
     loading_options,
@@ -243,6 +248,8 @@ def load_tokenizer(
         options |= _hub_options(revision)
     elif is_gguf(source):
         return read_gguf_tokenizer(source)
+    else:
+        check_no_pipeline(source)
     with _loading(), as_load_errors(source):
         return read_tokenizer(source, **options)
 

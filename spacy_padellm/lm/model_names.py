@@ -76,7 +76,7 @@ def check_name(name: str) -> None:
     source = find_model(name)
     if not isinstance(source, Path) or source.is_file():
         return
-    _check_no_pipeline(source)
+    check_no_pipeline(source)
     files = (*_SETTINGS, "tokenizer*", "*.model")
     if not any(next(source.glob(file), None) for file in files):
         _check_no_gguf(source)
@@ -101,8 +101,6 @@ def check_source(name: str, *, revision: str | None) -> None:
     source = find_model(name)
     if isinstance(source, str):
         fetch_file(source, "config.json", revision=revision)
-    elif not is_gguf(source):
-        _check_no_pipeline(source)
     check_files(source)
 
 
@@ -110,10 +108,11 @@ def check_files(source: Path | str) -> None:
     """Check that a folder has the settings of a model; other sources are not checked.
 
     source (Path | str): What `find_model` returned.
-    RAISES (ValueError): If it has none.
+    RAISES (ValueError): If it has none. The message tells what else the folder holds.
     """
     if isinstance(source, str) or is_gguf(source):
         return
+    check_no_pipeline(source)
     if not any((source / file).is_file() for file in _SETTINGS):
         _check_no_gguf(source)
         raise ValueError(Errors.P114.format(path=source, file="config.json"))
@@ -127,7 +126,12 @@ def _check_no_gguf(folder: Path) -> None:
         raise ValueError(Errors.P999.format(path=folder, file=files[0]))
 
 
-def _check_no_pipeline(folder: Path) -> None:
+def check_no_pipeline(folder: Path) -> None:
+    """Check that a folder does not hold a spaCy pipeline in place of a model.
+
+    folder (Path): The folder.
+    RAISES (ValueError): If it does. The message has the folder of the model inside.
+    """
     # a pipeline that could not be saved in a model folder leaves its config there
     is_model = any((folder / file).is_file() for file in _SETTINGS)
     if (folder / "config.cfg").is_file() and not is_model:

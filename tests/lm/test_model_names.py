@@ -42,6 +42,22 @@ def test_model_names_of_a_handle_may_be_too_long_until_it_is_used(name: str) -> 
             use()
 
 
+@pytest.mark.parametrize("load", [load_model, load_tokenizer, check_name])
+def test_model_names_of_a_pipeline_tell_the_models_folder(
+    load: Any, tmp_path: Path
+) -> None:
+    model = tmp_path / "ner" / "model"
+    model.mkdir(parents=True)
+    for file in (
+        tmp_path / "config.cfg",
+        tmp_path / "tokenizer",
+        model / "config.json",
+    ):
+        file.touch()
+    with pytest.raises(ValueError, match=rf"give the model folder .*, {model}\."):
+        load(str(tmp_path))
+
+
 def test_model_names_in_folders_that_are_closed_are_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
