@@ -600,6 +600,10 @@ class Errors:
         "None of the {docs} texts of {path} is annotated. Give a corpus with "
         "doc.ents or doc.spans['{key}'].{remedy}"
     )
+    P994 = (
+        "None of the {docs} texts to train '{name}' on is annotated, or only partly. "
+        "Give a corpus with doc.ents or doc.spans['{key}'].{remedy}"
+    )
     P831 = (
         " Its Docs have {keys}: set spans_key of the component to such a key, or copy "
         "the spans."
@@ -1346,6 +1350,10 @@ class Warnings:
         "{labels}. Add them to [initialize.components.{name}.new_labels] of the "
         "config, or list them in doc.user_data['padellm_labels'] of the Docs that "
         "should have them."
+    )
+    W972 = (
+        "None of the {docs} annotated texts to train '{name}' on has a mention: it "
+        "will learn to find none. Check that the corpus has the right annotation."
     )
     W190 = (
         "{n} text(s) without complete gold annotation were left out (one entity that "

@@ -17,7 +17,7 @@ from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.text.labels import get_doc_labels
-from spacy_padellm.text.spans import gold_spans
+from spacy_padellm.text.spans import gold_spans, other_keys_remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +163,7 @@ def unannotated_error(path: Path, docs: Sequence[Doc], spans_key: str) -> Analys
     docs (Sequence[Doc]): Its Docs.
     spans_key (str): The key of `doc.spans` that was looked for.
     """
-    keys = sorted({f"doc.spans['{key}']" for doc in docs for key in doc.spans})
-    remedy = Errors.P831.format(keys=", ".join(keys)) if keys else ""
+    remedy = other_keys_remedy(key for doc in docs for key in doc.spans)
     message = Errors.P193.format(
         path=path, docs=len(docs), key=spans_key, remedy=remedy
     )

@@ -20,7 +20,7 @@ from spacy_padellm.text.normalize import (
     normalize_text,
     normalized_places,
 )
-from spacy_padellm.text.spans import gold_spans
+from spacy_padellm.text.spans import gold_spans, other_keys_remedy
 from spacy_padellm.text.windows import CutWindows, Window
 
 _Offsets = tuple[int, int, str]  # start, end (exclusive), label
@@ -76,17 +76,21 @@ def gold_labels(
     known (Collection[str]): The component's labels, if it has any yet.
     spans_key (str): Key of the span group in `doc.spans` with nested mentions.
     resolve_labels (ResolveLabels): Returns the labels to find in a Doc.
-    RAISES (ValueError): If the component has labels, and the examples have others.
+    RAISES (ValueError): If the component has labels, and the examples have others, or
+        none of several examples is annotated.
     """
     labels: dict[str, str] = {}
     unknown: set[str] = set()
     own_labels: set[str] = set()
-    skipped = count = 0
+    other_keys: set[str] = set()
+    skipped = mentions = count = 0
     for example in examples:
         doc_labels = get_doc_labels(example.reference)
         spans = gold_spans(example.reference, spans_key)
         count += 1
         skipped += spans is None
+        mentions += len(spans or ())
+        other_keys.update(example.reference.spans)
         if doc_labels is not None:
             own_names = resolve_labels(doc_labels)
             labels.update(own_names)
@@ -99,10 +103,25 @@ def gold_labels(
     if known and own_labels.difference(known):
         others = ", ".join(sorted(own_labels.difference(known)))
         logger.warning(Warnings.W135.format(name=name, labels=others))
-    # without examples spaCy passes a single dummy text
-    if skipped and count > 1:
-        logger.warning(Warnings.W190.format(n=skipped))
+    if count > 1:  # without examples spaCy passes a single dummy text
+        _check_annotation(count, skipped, name, spans_key, other_keys)
+        if not mentions:
+            logger.warning(Warnings.W972.format(docs=count - skipped, name=name))
     return labels
+
+
+def _check_annotation(
+    count: int, skipped: int, name: str, spans_key: str, other_keys: Iterable[str]
+) -> None:
+    """Check that some of the texts of a training are annotated; note the others."""
+    if skipped == count:
+        remedy = other_keys_remedy(other_keys)
+        message = Errors.P994.format(
+            docs=count, name=name, key=spans_key, remedy=remedy
+        )
+        raise ValueError(message)
+    if skipped:
+        logger.warning(Warnings.W190.format(n=skipped))
 
 
 def group_gold_texts(

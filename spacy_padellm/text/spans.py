@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from spacy.tokens import Doc, Span
 
+from spacy_padellm.errors import Errors
+
 
 def promised_key(spans_key: str) -> str:
     """The key of the span group with the mentions of a promise.
@@ -29,6 +31,16 @@ def gold_spans(doc: Doc, spans_key: str) -> list[Span] | None:
     if all(token.ent_iob for token in doc) and len(doc):
         return list(doc.ents)
     return None
+
+
+def other_keys_remedy(keys: Iterable[str]) -> str:
+    """What to do about Docs that are annotated under other keys of `doc.spans`.
+
+    keys (Iterable[str]): The keys of these Docs.
+    RETURNS (str): For the end of a message; empty without keys.
+    """
+    found = ", ".join(f"doc.spans['{key}']" for key in sorted(set(keys)))
+    return Errors.P831.format(keys=found) if found else ""
 
 
 def without_repeats(spans: Iterable[Span]) -> list[Span]:

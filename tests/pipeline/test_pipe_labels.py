@@ -130,6 +130,37 @@ def test_component_labels_initialize_of_a_loaded_model_keeps_its_weights() -> No
     assert nlp("Bob met Anna .").ents
 
 
+def blank_examples(nlp: Language, *, ents: bool, key: str = "") -> list[Example]:
+    """Two examples without a mention, or without annotation."""
+    docs = [nlp.make_doc("Anna met Bob.") for _ in range(2)]
+    for doc in docs:
+        if ents:
+            doc.set_ents([])
+        if key:
+            doc.spans[key] = [doc[:1]]
+    return [Example(nlp.make_doc(doc.text), doc) for doc in docs]
+
+
+def test_component_labels_training_without_annotation_is_an_error() -> None:
+    nlp = make_nlp(labels=LABELS)
+    examples = blank_examples(nlp, ents=False, key="sc")
+    with pytest.raises(ValueError, match=r"None of the 2 texts .*spans\['sc'\]: set"):
+        nlp.initialize(lambda: examples)
+
+
+def test_component_labels_training_without_mentions_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nlp = make_nlp(labels=LABELS)
+    examples = blank_examples(nlp, ents=True)
+    nlp.initialize(lambda: examples)
+    assert "None of the 2 annotated texts" in caplog.text
+    caplog.clear()
+    examples += gold_examples(nlp)
+    nlp.initialize(lambda: examples)
+    assert "annotated texts" not in caplog.text
+
+
 def test_component_labels_unannotated_examples_give_none() -> None:
     nlp = make_nlp(labels={"PER": "person"})
     doc = nlp.make_doc("Bob in Paris")

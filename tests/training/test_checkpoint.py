@@ -269,7 +269,9 @@ def test_checkpoint_with_patience_is_not_continued(
 def test_checkpoint_is_not_written_before_the_first_annotated_text(
     corpus: Path, tmp_path: Path
 ) -> None:
-    DocBin(docs=[Doc(Vocab(), ["Anna"])] * 4).to_disk(corpus)
+    blank = Doc(Vocab(), [" "])
+    blank.set_ents([])
+    DocBin(docs=[blank] * 4).to_disk(corpus)
     run(corpus, tmp_path / "run", steps=3)
     assert not (tmp_path / "run").exists()
 
