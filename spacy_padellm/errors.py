@@ -367,6 +367,19 @@ class Errors:
         "The checkpoint {path} is damaged, or was written by another version of this "
         "package. Delete it to train from the start."
     )
+    P995 = (
+        "Cannot use the checkpoint {path}: {error}. Give a folder that can be read and "
+        "written: --paths.checkpoint FOLDER, or path in [training.before_update]."
+    )
+    P1000 = (
+        "Cannot write the checkpoint of step {step} to {path}: {error}. The checkpoint "
+        "before, if there was one, is as it was. Free room on its disk, or open its "
+        "folder, and start the same command again: it continues from there."
+    )
+    P1003 = (
+        "[training.before_update] is for the component '{component}', which is no "
+        'padellm_ner of this pipeline. Set component = "{name}" there.'
+    )
     P189 = (
         "The checkpoint {path} belongs to another run. These settings or files were "
         "others: {names}. Delete it to train from the start, or train with what it was "

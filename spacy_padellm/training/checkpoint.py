@@ -10,8 +10,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -46,6 +49,8 @@ def make_checkpoints(
     if checked is not None and checked.error is not None:
         del _checked[file]  # the next training is another one
         raise checked.error
+    if checked is not None:
+        _check_writable(file)
     return _Checkpoints(file, 60 * minutes, component)
 
 
@@ -132,7 +137,9 @@ def check_checkpoint(nlp: Language, *, component: str) -> None:
     training = nlp.config.interpolate()["training"]
     settings = training.get("before_update") or {}
     own = settings.get("component", COMPONENT)
-    if settings.get("@callbacks") != CHECKPOINTS or own != component:
+    if settings.get("@callbacks") != CHECKPOINTS:
+        return
+    if own != component and _is_ours(nlp, own):
         return
     file = Path(settings["path"]) / FILE_NAME
     _checked.pop(file, None)
@@ -142,6 +149,7 @@ def check_checkpoint(nlp: Language, *, component: str) -> None:
         return  # it is no training, or one that will tell so
     error = None
     try:
+        _check_component(nlp, own, component)
         # mapped, as the check needs little of it
         _read_checked(file, run, mapped=True)
     except ValueError as refused:
@@ -156,7 +164,7 @@ def _read_checked(
     training = run["training"]
     if training["seed"] is None:
         raise ValueError(Errors.P962)
-    if not file.is_file():
+    if not _is_there(file):
         return None
     state = _read(file, run, mapped=mapped)
     if state["step"] and training.get("patience"):
@@ -174,6 +182,8 @@ def _read(file: Path, run: Run, *, mapped: bool) -> dict[str, Any]:
         state = {key: stored[key] for key in ("run", "step", "training")}
         different = differences(state["run"], run)
         is_step = is_whole(state["step"])
+    except OSError as error:
+        raise _unusable(file, error) from error
     except Exception as error:
         raise ValueError(Errors.P188.format(path=file)) from error
     if not is_step:
@@ -184,21 +194,66 @@ def _read(file: Path, run: Run, *, mapped: bool) -> dict[str, Any]:
     return state
 
 
+def _is_ours(nlp: Language, component: str) -> bool:
+    """Whether a pipeline has a component that can be trained from a checkpoint."""
+    names = nlp.component_names
+    return component in names and hasattr(nlp.get_pipe(component), "skips_step")
+
+
+def _check_component(nlp: Language, own: str, component: str) -> None:
+    if not _is_ours(nlp, own):
+        raise ValueError(Errors.P1003.format(component=own, name=component))
+
+
+def _check_writable(file: Path) -> None:
+    """Check that a checkpoint can be written, before a step is made."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise _unusable(file, error) from error
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        is_file = S_ISREG(file.stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unusable(file, error) from error
+    if not is_file:
+        raise _unusable(file, "it is no file")
+    return True
+
+
+def _unusable(file: Path, error: OSError | str) -> ValueError:
+    found = error if isinstance(error, str) else error.strerror
+    return ValueError(Errors.P995.format(path=file, error=found))
+
+
 def _stamp(file: Path) -> tuple[int, int] | None:
     """What tells a file from one that replaced it; None if there is none."""
     try:
         found = file.stat()
-    except FileNotFoundError:
+    except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
 
 
 def _write(file: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint; a stop while it is written leaves the one before."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write a checkpoint; a stop while it is written leaves the one before, and so
+    does an error."""
     part = file.with_suffix(".part")
-    with part.open("wb") as content:
-        torch.save(state, content)
-        content.flush()
-        os.fsync(content.fileno())  # or a power failure could leave an empty file
-    os.replace(part, file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as content:
+            torch.save(state, content)
+            content.flush()
+            os.fsync(content.fileno())  # or a power failure could leave an empty file
+        os.replace(part, file)
+    except (OSError, RuntimeError) as error:  # torch has errors of its own of a file
+        with suppress(OSError):
+            part.unlink()
+        message = Errors.P1000.format(path=file, step=state["step"], error=error)
+        raise ValueError(message) from error

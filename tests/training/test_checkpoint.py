@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -273,7 +274,7 @@ def test_checkpoint_is_not_written_before_the_first_annotated_text(
     blank.set_ents([])
     DocBin(docs=[blank] * 4).to_disk(corpus)
     run(corpus, tmp_path / "run", steps=3)
-    assert not (tmp_path / "run").exists()
+    assert not [*(tmp_path / "run").iterdir()]
 
 
 def test_checkpoint_of_another_decoder_setting_is_continued(
@@ -362,6 +363,61 @@ def test_checkpoint_is_on_the_disk_before_it_replaces_the_last(
     _write(file, {"step": 1})
     assert written == [(file.stat().st_ino, file.stat().st_size, False)]
     assert torch.load(file) == {"step": 1}
+
+
+@pytest.mark.parametrize("place", ["file/run", "folder", "/proc/run"])
+def test_checkpoint_that_cannot_be_used_is_an_error_before_the_training(
+    place: str, corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder" / FILE_NAME).mkdir(parents=True)
+    best = save_best(tmp_path)
+    with pytest.raises(ValueError, match=r"Cannot use .*--paths\.checkpoint FOLDER"):
+        run(corpus, tmp_path / place, steps=2, output=tmp_path)
+    assert best.is_dir()
+
+
+@pytest.mark.parametrize("full", ["training.part", None])
+def test_checkpoint_that_cannot_be_written_keeps_the_one_before(
+    full: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / FILE_NAME
+    _write(file, {"step": 1})
+    if full:  # writing fails, or else the disk at the end of it
+        (tmp_path / full).symlink_to("/dev/full")
+    else:
+        monkeypatch.setattr(os, "fsync", no_room)
+    state = {"step": 2, "weights": torch.zeros(100_000)}
+    with pytest.raises(ValueError, match=r"of step 2 .*Free room"):
+        _write(file, state)
+    assert torch.load(file) == {"step": 1}
+    assert [*tmp_path.iterdir()] == [file]
+
+
+def no_room(_: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_checkpoint_that_may_not_be_read_is_not_said_to_be_damaged(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / FILE_NAME).touch()
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(ValueError, match=r"Cannot use .*: Permission denied\. Give"):
+        run(corpus, tmp_path, steps=2)
+
+
+def test_checkpoint_of_a_component_of_another_name_costs_no_model(
+    corpus: Path, tmp_path: Path
+) -> None:
+    best = save_best(tmp_path)
+    other = {"training.before_update.component": "places"}
+    with pytest.raises(ValueError, match=r"'places'.* Set component = \"padellm_ner\""):
+        run(corpus, tmp_path / "run", steps=2, output=tmp_path, **other)
+    assert best.is_dir()
 
 
 def test_checkpoint_unknown_component_is_an_error() -> None:
