@@ -179,6 +179,12 @@ class Errors:
         'with n_process=1 (one process keeps a GPU busy), set device = "cpu", or call '
         'multiprocessing.set_start_method("spawn") first.'
     )
+    P1001 = (
+        "{count} token(s) of the tokenizer of '{name}', such as {first!r}, have no "
+        "embedding in the model. The tokenizer is another model's, or one of its files "
+        "is missing: copy tokenizer.json, tokenizer_config.json and "
+        "special_tokens_map.json of this model again."
+    )
     P136 = (
         "The folder {path} holds a spaCy pipeline, not a model. Load it with "
         "spacy.load, or give the model folder inside it, {model}."

@@ -44,6 +44,7 @@ from spacy_padellm.lm.task.config import SETTINGS_FILE, read_taught_tags
 from spacy_padellm.lm.task.tags import TaughtTags, drop_old_keys
 from spacy_padellm.lm.trust.code import check_code, check_settings_file
 from spacy_padellm.lm.trust.sizes import check_size, limited, size_limits
+from spacy_padellm.lm.vocabulary import check_vocabulary
 from spacy_padellm.locks import make_lock
 
 _HUB_SETTINGS = (
@@ -133,6 +134,7 @@ def _load_found(
     """Load a model of a file, a folder or the hub."""
     if isinstance(source, Path) and is_gguf(source):
         model, tokenizer = read_gguf(source, placement)
+        check_vocabulary(model, tokenizer, name=source)
         return LanguageModel(model.eval(), tokenizer)
     if isinstance(source, Path) and (source / ADAPTER).is_file():
         return _load_adapted(source, placement, trust_remote_code=trust_remote_code)
@@ -170,6 +172,7 @@ def _load_plain(
             source, config, dtype=placement.dtype, options=options, placing=placing
         )
     check_complete(source, missing)
+    check_vocabulary(model, tokenizer, name=source)
     if device_map is not None:
         split(model, device_map, name=str(source))
     with as_load_errors(source):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from spacy_padellm.compat import hook_vocabulary_head
+from spacy_padellm.errors import Errors
 
 
 class VocabularyHead:
@@ -91,6 +93,25 @@ def project(
         logits: torch.Tensor = head(hidden[tag_positions])
         return logits[:, tag_ids]
     return F.linear(hidden[tag_positions], head.weight[tag_ids])
+
+
+def check_vocabulary(model: Any, tokenizer: Any, *, name: Path | str) -> None:
+    """Check that a model has an embedding for each token that a text can have.
+
+    model (transformers.PreTrainedModel): The model.
+    tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer. Special tokens that
+        no text has, such as Gemma's of images, need no embedding.
+    name (Path | str): The model's name, for the error message.
+    RAISES (ValueError): If there is a token without one.
+    """
+    used = {tokenizer.bos_token, tokenizer.eos_token, tokenizer.unk_token}
+    special = {*tokenizer.all_special_tokens} - used
+    known = model.get_input_embeddings().weight.shape[0]
+    vocabulary = tokenizer.get_vocab().items()
+    tokens = [t for t, number in vocabulary if number >= known and t not in special]
+    if tokens:
+        message = Errors.P1001.format(name=name, count=len(tokens), first=min(tokens))
+        raise ValueError(message)
 
 
 def fit_vocabulary(model: Any, tokenizer: Any) -> None:

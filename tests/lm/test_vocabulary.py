@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 from conftest import make_lm
 
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.loading import load_model
 
 NEW = ["<|mention 3|>", "<|*|>"]
 
@@ -44,6 +48,35 @@ def test_vocabulary_head_that_is_tied_starts_with_the_words_of_new_tokens() -> N
     ids = lm.add_special_tokens(NEW)
     row = lm.model.get_output_embeddings().weight[ids[0]]
     torch.testing.assert_close(row, old[words].mean(0))
+
+
+def test_vocabulary_without_embeddings_is_an_error(tmp_path: Path) -> None:
+    lm = make_lm("llama")
+    lm.model.save_pretrained(tmp_path)
+    lm.tokenizer.add_tokens(["Berlin"])
+    lm.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"1 token.* such as 'Berlin', have no embed"):
+        load_model(str(tmp_path))
+
+
+def test_vocabulary_of_an_end_without_an_embedding_is_an_error(tmp_path: Path) -> None:
+    lm = make_lm("llama")
+    lm.model.save_pretrained(tmp_path)
+    lm.tokenizer.add_special_tokens({"eos_token": "</end>"})
+    lm.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"such as '</end>', have no embedding"):
+        load_model(str(tmp_path))
+
+
+def test_vocabulary_of_tokens_that_no_text_has_needs_no_embeddings(
+    tmp_path: Path,
+) -> None:
+    lm = make_lm("llama")
+    lm.model.save_pretrained(tmp_path)
+    lm.tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    lm.tokenizer.save_pretrained(tmp_path)
+    loaded = load_model(str(tmp_path))
+    assert len(loaded.tokenizer) > len(loaded.model.get_input_embeddings().weight)
 
 
 def test_vocabulary_new_tokens_take_spare_rows_and_start_as_their_words() -> None:
