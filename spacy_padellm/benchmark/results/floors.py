@@ -71,17 +71,28 @@ def sizes(lm: LanguageModel) -> Weights:
 
     lm (LanguageModel): The model.
     """
-    total = sum(p.numel() for p in lm.model.parameters())
-    read = sum(p.numel() * p.element_size() for p in lm.model.parameters())
-    table = lm.model.get_input_embeddings().weight
+    looked_up, projected = _tables(lm)
+    read = inner = 0
+    for parameter in lm.model.parameters():
+        if id(parameter) in projected or id(parameter) not in looked_up:
+            read += parameter.numel() * parameter.element_size()
+        if id(parameter) not in looked_up | projected:
+            inner += parameter.numel()
     head = lm.model.get_output_embeddings().weight
-    inner = total - head.numel()
-    if table is not head:
-        inner -= table.numel()
-        read -= table.numel() * table.element_size()
     if lm.int8:
-        read -= count_int8(lm.model) * (table.element_size() - 1)
+        read -= count_int8(lm.model) * (head.element_size() - 1)
     return Weights(read, inner, head.numel())
+
+
+def _tables(lm: LanguageModel) -> tuple[set[int], set[int]]:
+    """The parameters of the input embeddings, and of the vocabulary projection.
+
+    Layers that peft wraps have several each, and share those that are tied.
+    """
+    model = lm.model
+    layers = model.get_input_embeddings(), model.get_output_embeddings()
+    looked_up, projected = ({id(p) for p in layer.parameters()} for layer in layers)
+    return looked_up, projected
 
 
 def speeds(lm: LanguageModel) -> Speeds:
@@ -102,11 +113,9 @@ def speeds(lm: LanguageModel) -> Speeds:
     with torch.inference_mode():
         fastest = min(_best(numbers.sum, device), _best(floats.sum, device))
         bandwidth = size * 8 / fastest
-        tables = (lm.model.get_input_embeddings(), lm.model.get_output_embeddings())
+        tables = set.union(*_tables(lm))
         inner = [
-            p
-            for p in lm.model.parameters()
-            if p.dim() == 2 and all(p is not table.weight for table in tables)
+            p for p in lm.model.parameters() if p.dim() == 2 and id(p) not in tables
         ]
         matrix = max(inner, key=lambda p: p.numel())
         seconds = _best(_float_product(matrix), device)

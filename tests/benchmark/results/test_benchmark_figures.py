@@ -30,6 +30,7 @@ from spacy_padellm.benchmark.subjects.subjects import (
 from spacy_padellm.compat import onednn_has_int8
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.lora import with_lora
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -264,6 +265,21 @@ def test_benchmark_floors_read_tied_tables_once(lm: LanguageModel) -> None:
     assert weights.head == lm.model.get_output_embeddings().weight.numel()
     assert weights.inner == total - weights.head
     assert weights.read == 4 * total
+
+
+def test_benchmark_floors_of_adapters_on_tied_tables_are_those_of_both() -> None:
+    pytest.importorskip("peft")
+    lm = make_shaped("tiny", [], device=CPU, dtype=torch.float32, seed=0)
+    plain = floors.sizes(lm)
+    settings = {"r": 2, "target_modules": ["q_proj"]}
+    adapted = with_lora(lm, settings, name=None, revision=None, new_tokens=[5, 6])
+    names = adapted.model.named_parameters()
+    lora = sum(p.numel() for name, p in names if "lora_" in name)
+    weights = floors.sizes(adapted)
+    assert weights.head == plain.head
+    assert weights.inner == plain.inner + lora
+    assert plain.read + 4 * lora <= weights.read <= 1.1 * plain.read
+    assert floors.speeds(adapted).product_rate > 0
 
 
 def test_benchmark_floors_leave_out_a_table_that_is_only_looked_up(
