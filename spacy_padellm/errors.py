@@ -36,6 +36,9 @@ class Errors:
         "that the model was trained with. Restore it, or delete it and set the labels "
         "and the prompt in the config."
     )
+    P1002 = (
+        "Cannot read {path}: {error}. The file is damaged: copy or download it again."
+    )
     P106 = (
         "The label '{label}' has the name '{name}' in the config or the call, but the "
         "model '{source}' was trained with the name '{trained}'. Use that name, or "

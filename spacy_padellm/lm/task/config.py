@@ -159,7 +159,7 @@ def read_settings(folder: Path) -> TaskSettings | None:
         text = path.read_text("utf8")
     settings = TaskSettings.from_json(text, source=str(path))
     if settings.tags is None:
-        settings = replace(settings, tags=_read_old_tags(folder))
+        settings = replace(settings, tags=read_old_tags(folder))
     return settings
 
 
@@ -171,12 +171,7 @@ def read_taught_tags(folder: Path) -> TaughtTags | None:
     RAISES (ValueError): If a file cannot be read.
     """
     settings = read_settings(folder)
-    return _read_old_tags(folder) if settings is None else settings.tags
-
-
-def _read_old_tags(folder: Path) -> TaughtTags | None:
-    with _as_settings_errors(str(folder)):
-        return read_old_tags(folder)
+    return read_old_tags(folder) if settings is None else settings.tags
 
 
 def write_settings(folder: Path, settings: TaskSettings) -> None:

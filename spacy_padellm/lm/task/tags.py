@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spacy_padellm.errors import Errors
 from spacy_padellm.lm.trust.fields import (
     as_flag,
+    as_given,
     as_list,
     as_mapping,
     as_names,
     as_token,
 )
 
+_SHOWN = 600  # characters of an error in a message
 _OLD_FILE = "padellm_tags.json"
 _OLD_KEYS = {
     "padellm_tags": "inside",
@@ -78,17 +81,25 @@ def read_old_tags(folder: Path) -> TaughtTags | None:
 
     folder (Path): The model folder, or the folder of a LoRA adapter.
     RETURNS (TaughtTags | None): None if the folder holds no tags.
-    RAISES (AttributeError, TypeError, ValueError): If a file cannot be read.
+    RAISES (ValueError): If a file cannot be read.
     """
     for path in (folder / _OLD_FILE, folder / "config.json"):
-        if path.is_file():
-            stored = json.loads(path.read_text("utf8"))
-            settings = {
-                name: stored[key] for key, name in _OLD_KEYS.items() if key in stored
-            }
-            if settings:
-                return TaughtTags.from_dict(settings)
+        tags = _read_old_tags(path) if path.is_file() else None
+        if tags is not None:
+            return tags
     return None
+
+
+def _read_old_tags(path: Path) -> TaughtTags | None:
+    try:
+        stored = as_mapping(json.loads(path.read_text("utf8")), "content", as_given)
+        settings = {
+            name: stored[key] for key, name in _OLD_KEYS.items() if key in stored
+        }
+        return TaughtTags.from_dict(settings) if settings else None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        message = Errors.P1002.format(path=path, error=str(error)[:_SHOWN])
+        raise ValueError(message) from error
 
 
 def remove_old_tags(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,17 @@ def test_taught_tags_of_an_unreadable_old_folder_are_an_error(
     (old / "config.json").write_text(json.dumps(config), "utf8")
     with pytest.raises(ValueError, match="Cannot read"):
         read_taught_tags(old)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "5", '{"padellm_tags": 5}'])
+def test_taught_tags_of_a_damaged_config_name_that_file(
+    tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(content, "utf8")
+    saying = f"^Cannot read {re.escape(str(file))}: .* copy or download it again"
+    with pytest.raises(ValueError, match=saying):
+        read_taught_tags(tmp_path)
 
 
 @pytest.mark.parametrize("trained", [False, True])
