@@ -71,7 +71,7 @@ def _read_doc_bin(path: Path, lang: str) -> list[GoldText]:
 
 def _read_json_lines(path: Path) -> list[GoldText]:
     golds = []
-    lines = path.read_text("utf8").split("\n")
+    lines = path.read_text("utf-8-sig").split("\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -29,6 +29,13 @@ def test_benchmark_gold_comes_back_from_json_lines(tmp_path: Path) -> None:
     assert read_gold(path, lang="en") == GOLD
 
 
+def test_benchmark_gold_of_an_editor_that_marks_utf8_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "gold.jsonl"
+    write_gold(path, GOLD)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_gold(path, lang="en") == GOLD
+
+
 def test_benchmark_gold_of_docs_holds_nested_mentions_in_text_order(
     tmp_path: Path,
 ) -> None:
