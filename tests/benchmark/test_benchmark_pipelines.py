@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import spacy
+from helpers import without_settings
 from spacy.tokens import Doc, DocBin, Span
 
 from spacy_padellm.benchmark.gold import read_gold
 from spacy_padellm.benchmark.subjects.pipelines import (
     SPANS_KEY,
     gold_docs,
+    load_placed,
     score,
     search_mentions,
 )
@@ -25,6 +28,16 @@ def test_benchmark_pipelines_score_labels_that_gold_docs_do_not_know() -> None:
     ruler.add_patterns([{"label": "NEVER_GOLD", "pattern": "Al"}])
     gold = search_mentions(spacy.blank("en"), GoldText("Bo met Al", {"PER": ["Bo"]}))
     assert score(nlp, [gold])["strings_f"] == 0.0
+
+
+def test_benchmark_pipelines_of_a_model_for_no_task_tell_what_to_give(
+    tmp_path: Path,
+) -> None:
+    without_settings(tmp_path)
+    with pytest.raises(ValueError, match=r"cannot be measured\. Give a pipeline"):
+        load_placed(str(tmp_path), lang="en", device=None, dtype=None)
+    with pytest.raises(ValueError, match="There is no file"):
+        load_placed(str(tmp_path / "x.gguf"), lang="en", device=None, dtype=None)
 
 
 def test_benchmark_pipelines_take_the_gold_docs_of_the_corpus(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def load_placed(
     lang (str): The language of a new pipeline.
     device, dtype (str | None): The model's device and dtype; None keeps the configured
         ones.
-    RAISES (ValueError): If a pipeline has no `padellm_ner`.
+    RAISES (ValueError): If a pipeline has no `padellm_ner`, or a model does not say
+        what it was trained for.
     """
     placement = {"device": device, "dtype": dtype}
     placed = {key: value for key, value in placement.items() if value is not None}
@@ -95,6 +96,10 @@ def load_placed(
     nlp = spacy.blank(lang)
     architecture = {"@architectures": "spacy-padellm.CausalLM.v1", "name": name}
     nlp.add_pipe(FACTORY, config={"model": {**architecture, **placed}})
+    handle = pipe_of(nlp).handle
+    if handle.hub_settings() is None:
+        handle.check()  # a missing model is the better message
+        raise ValueError(Errors.P168.format(name=name))
     return nlp
 
 
