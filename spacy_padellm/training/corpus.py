@@ -100,6 +100,9 @@ def _read_texts(nlp: Language, path: Path) -> list[str]:
             if suffix in suffixes
             for example in reader(path)(nlp)
         ]
+    except KeyError as error:
+        found = f"a line has no key {error}"
+        raise ValueError(Errors.P721.format(path=path, error=found)) from error
     except Exception as error:  # spaCy's readers raise any kind for a broken file
         raise ValueError(Errors.P721.format(path=path, error=error)) from error
     texts = [text for text in texts if text.strip()]

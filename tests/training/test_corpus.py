@@ -134,6 +134,13 @@ def test_corpus_old_texts_that_cannot_be_read_are_named(
         read(trained(), path, old_texts=tmp_path / name)
 
 
+def test_corpus_old_texts_without_their_key_tell_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "gold.spacy", GOLD)
+    (tmp_path / "old.jsonl").write_text('{"review": "Oslo"}\n', "utf8")
+    with pytest.raises(ValueError, match="a line has no key 'text'"):
+        read(trained(), path, old_texts=tmp_path / "old.jsonl")
+
+
 def test_corpus_blank_old_texts_are_left_out(tmp_path: Path) -> None:
     path = write(tmp_path / "gold.spacy", {})
     (tmp_path / "old.txt").write_text(f"\n  \n{TEXT}\n", "utf8")
