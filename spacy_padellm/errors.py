@@ -109,6 +109,11 @@ class Errors:
         "GGUF file: download it again. If it is whole, check that the installed "
         "version of transformers supports its architecture."
     )
+    P1004 = (
+        "The tokenizer.json beside the GGUF file {path} is another model's: of its "
+        "{count} tokens, {same} have the number that they have in the file. Put the "
+        "file into a folder of its own, or the right tokenizer.json beside it."
+    )
     P997 = (
         "There is no file {name}. Give the path of a GGUF file on this machine, or of "
         "a Hugging Face model folder (with config.json)."

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from spacy.language import Language
 
+from spacy_padellm.lm.files.gguf_tokenizer import tokenizer_beside
 from spacy_padellm.lm.handle.stamp import base_models
 from spacy_padellm.lm.model_names import find_model
 from spacy_padellm.lm.task.config import SETTINGS_FILE
@@ -199,7 +200,7 @@ def _model_files(nlp: Language) -> Iterator[tuple[str, list[Path]]]:
 def _inside(model: Path) -> list[Path]:
     """The files of a model, without its settings: thresholds may be tuned meanwhile."""
     if not model.is_dir():  # a GGUF file, and the tokenizer that goes before its own
-        beside = model.parent / "tokenizer.json"
+        beside = tokenizer_beside(model)
         return [model, *([beside] if beside.is_file() else [])]
     return sorted(
         file

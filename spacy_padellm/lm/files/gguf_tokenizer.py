@@ -7,7 +7,7 @@ are built here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,24 +60,51 @@ def read_gguf_tokenizer(file: Path) -> Any:
 
     file (Path): The file.
     RETURNS (transformers.PreTrainedTokenizerBase): The tokenizer.
-    RAISES (ValueError): As `read_gguf`, or if `tokenizer.json` is a link elsewhere.
+    RAISES (ValueError): As `read_gguf`, or if `tokenizer.json` is a link elsewhere, or
+        another model's.
     """
     gguf = _import_gguf()
-    beside = file.parent / "tokenizer.json"
+    beside = tokenizer_beside(file)
     check_link(beside, file.parent)
     check_gguf(file)
     if beside.is_file():
         check_settings_file(beside, folder=file.parent)
     with as_load_errors(file, broken=Errors.P996):
         fields = _Fields(gguf.GGUFReader(file).fields)
-        if beside.is_file():
-            return _wrap(Tokenizer.from_file(str(beside)), fields)
+        whole = Tokenizer.from_file(str(beside)) if beside.is_file() else None
+        tokens = fields.tokens if fields.get("tokens") else []
+    if whole is not None:
+        _check_same(whole, tokens, file)
+    with as_load_errors(file, broken=Errors.P996):
+        if whole is not None:
+            return _wrap(whole, fields)
         is_byte_level, pre = fields.is_byte_level, fields.pre
     _check_fields(fields, file)
     if is_byte_level and not _has_rule(pre):
         raise ValueError(Errors.P186.format(path=file, pre=pre))
     with as_load_errors(file, broken=Errors.P996):
         return _wrap(_started(_build(fields, file), fields), fields)
+
+
+def tokenizer_beside(file: Path) -> Path:
+    """The `tokenizer.json` that goes before the tokenizer of a GGUF file.
+
+    file (Path): The GGUF file.
+    """
+    return file.parent / "tokenizer.json"
+
+
+def _check_same(tokenizer: Tokenizer, tokens: Sequence[str], file: Path) -> None:
+    """Check that most tokens of a tokenizer have the numbers that a file gives them.
+
+    A file may list more, which fill its last rows, or write a few in another way.
+    """
+    numbers = tokenizer.get_vocab()
+    listed = dict(zip(tokens, range(len(tokens)), strict=True))
+    same = sum(listed.get(token) == number for token, number in numbers.items())
+    if tokens and 2 * same < len(numbers):
+        message = Errors.P1004.format(path=file, count=len(numbers), same=same)
+        raise ValueError(message)
 
 
 def _check_fields(fields: _Fields, file: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias
 
+from spacy_padellm.lm.files.gguf_tokenizer import tokenizer_beside
 from spacy_padellm.lm.lora import base_names
 from spacy_padellm.lm.model_names import find_model
 from spacy_padellm.lm.task.config import SETTINGS_FILE
@@ -17,7 +18,7 @@ def stamp_of(source: Path, *, settings: bool = True) -> Stamp:
     """Get a value that changes when a file of a model changes.
 
     source (Path): A model's folder or file. The folders of an adapter's base model
-        belong to it.
+        belong to it, and so does a tokenizer beside a GGUF file.
     settings (bool): Whether `padellm.json` belongs to it, which `tune` changes without
         the weights.
     RETURNS (Stamp): The state of the files.
@@ -25,7 +26,8 @@ def stamp_of(source: Path, *, settings: bool = True) -> Stamp:
     """
     stats = []
     for path in [source, *base_models(source)]:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        is_folder = path.is_dir()
+        files = sorted(path.iterdir()) if is_folder else [path, tokenizer_beside(path)]
         for file in files:
             if not file.exists():
                 continue  # a link to nothing, which is reported when it is read

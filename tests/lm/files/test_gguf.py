@@ -24,9 +24,11 @@ from helpers import (
     train,
 )
 from pretended_gpu import PretendedGPUs
-from tokenizers import Regex, Tokenizer, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from spacy_padellm.lm.files.bundled import BUNDLED
+from spacy_padellm.lm.handle.location import locate
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model, load_tokenizer
 from spacy_padellm.lm.vocabulary import fit_vocabulary
@@ -286,6 +288,27 @@ def test_gguf_files_beside_it_are_not_read(tmp_path: Path) -> None:
     assert (
         load_model(str(file)).tokenizer(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
     )
+
+
+def test_gguf_tokenizer_beside_it_goes_first_once_it_is_there(tmp_path: Path) -> None:
+    lm = make_lm("llama")
+    file = write_gguf(lm, tmp_path / "model.gguf")
+    location = locate(str(file))
+    tokenizer = Tokenizer.from_str(lm.tokenizer.backend_tokenizer.to_str())
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.add_tokens(["<own>"])  # a few may be others
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert not location.is_unchanged()
+    ids = load_tokenizer(str(file))(TEXT).input_ids
+    assert ids == tokenizer.encode(TEXT).ids != lm.tokenizer(TEXT).input_ids
+
+
+def test_gguf_tokenizer_of_another_model_beside_it_is_an_error(tmp_path: Path) -> None:
+    file = write_gguf(make_lm("llama"), tmp_path / "model.gguf")
+    shutil.copy(BUNDLED["bundled-en-sm"] / "tokenizer.json", tmp_path)
+    for load in (load_model, load_tokenizer):
+        with pytest.raises(ValueError, match=r"beside .* is another model's: of its"):
+            load(str(file))
 
 
 def test_gguf_folder_of_such_a_name_is_a_model_folder(tmp_path: Path) -> None:
