@@ -34,6 +34,7 @@ from spacy_padellm.lm.quantization.copies import copied, dumps
 from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.lm.vocabulary import (
     VocabularyHead,
+    check_special_tokens,
     fit_vocabulary,
     project,
     start_with_words,
@@ -192,9 +193,11 @@ class LanguageModel:
         """Get the token ids of a prompt for this model's tokenizer.
 
         prompt (Prompt): The prompt.
-        RAISES (ValueError): If the tokenizer has no end-of-sequence token.
+        RAISES (ValueError): If the tokenizer has no end-of-sequence token, or the model
+            no embedding of a special token.
         """
         if prompt not in self._prompts:
+            check_special_tokens(self.model, self.tokenizer, prompt.special_tokens)
             self._prompts[prompt] = PromptTokens(prompt, self.tokenizer)
         return self._prompts[prompt]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -104,13 +104,35 @@ def check_vocabulary(model: Any, tokenizer: Any, *, name: Path | str) -> None:
     name (Path | str): The model's name, for the error message.
     RAISES (ValueError): If there is a token without one.
     """
-    used = {tokenizer.bos_token, tokenizer.eos_token, tokenizer.unk_token}
-    special = {*tokenizer.all_special_tokens} - used
-    known = model.get_input_embeddings().weight.shape[0]
-    vocabulary = tokenizer.get_vocab().items()
-    tokens = [t for t, number in vocabulary if number >= known and t not in special]
-    if tokens:
-        message = Errors.P1001.format(name=name, count=len(tokens), first=min(tokens))
+    added = tokenizer.added_tokens_decoder.values()
+    special = {*tokenizer.all_special_tokens, *(t.content for t in added if t.special)}
+    special -= {tokenizer.bos_token, tokenizer.eos_token, tokenizer.unk_token}
+    vocabulary = tokenizer.get_vocab()
+    used = {t: number for t, number in vocabulary.items() if t not in special}
+    _check_embeddings(model, used, name=name)
+
+
+def check_special_tokens(model: Any, tokenizer: Any, tokens: Sequence[str]) -> None:
+    """Check that a model has embeddings for those special tokens that a prompt has.
+
+    model (transformers.PreTrainedModel): The model.
+    tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
+    tokens (Sequence[str]): The prompt's special tokens, if the tokenizer has them.
+    RAISES (ValueError): If there is a token without one.
+    """
+    known = tokenizer.get_added_vocab() if tokens else {}
+    used = {token: known[token] for token in tokens if token in known}
+    _check_embeddings(model, used, name=tokenizer.name_or_path)
+
+
+def _check_embeddings(
+    model: Any, numbers: Mapping[str, int], *, name: Path | str
+) -> None:
+    rows = model.get_input_embeddings().weight.shape[0]
+    without = [token for token, number in numbers.items() if number >= rows]
+    if without:
+        first = min(without)
+        message = Errors.P1001.format(name=name, count=len(without), first=first)
         raise ValueError(message)
 
 

@@ -228,7 +228,7 @@ def _is_there(file: Path) -> bool:
 
 
 def _unusable(file: Path, error: OSError | str) -> ValueError:
-    found = error if isinstance(error, str) else error.strerror
+    found = error if isinstance(error, str) else error.strerror or error
     return ValueError(Errors.P995.format(path=file, error=found))
 
 

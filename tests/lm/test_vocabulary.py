@@ -10,7 +10,9 @@ from conftest import make_lm
 
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
+from spacy_padellm.prompt.template import PRESETS
 
+COMPACT = PRESETS["compact"]
 NEW = ["<|mention 3|>", "<|*|>"]
 
 
@@ -77,6 +79,13 @@ def test_vocabulary_of_tokens_that_no_text_has_needs_no_embeddings(
     lm.tokenizer.save_pretrained(tmp_path)
     loaded = load_model(str(tmp_path))
     assert len(loaded.tokenizer) > len(loaded.model.get_input_embeddings().weight)
+    # those of a prompt do
+    lm.tokenizer.add_tokens([*COMPACT.special_tokens], special_tokens=True)
+    lm.tokenizer.save_pretrained(tmp_path)
+    loaded = load_model(str(tmp_path))
+    loaded.add_special_tokens(COMPACT.special_tokens)
+    with pytest.raises(ValueError, match=r"such as '<\|count\|>', have no embedding"):
+        loaded.tokens_of(COMPACT)
 
 
 def test_vocabulary_new_tokens_take_spare_rows_and_start_as_their_words() -> None:

@@ -365,7 +365,7 @@ def test_checkpoint_is_on_the_disk_before_it_replaces_the_last(
     assert torch.load(file) == {"step": 1}
 
 
-@pytest.mark.parametrize("place", ["file/run", "folder", "/proc/run"])
+@pytest.mark.parametrize("place", ["file/run", "folder"])
 def test_checkpoint_that_cannot_be_used_is_an_error_before_the_training(
     place: str, corpus: Path, tmp_path: Path
 ) -> None:
@@ -384,6 +384,8 @@ def test_checkpoint_that_cannot_be_written_keeps_the_one_before(
     file = tmp_path / FILE_NAME
     _write(file, {"step": 1})
     if full:  # writing fails, or else the disk at the end of it
+        if not Path("/dev/full").exists():
+            pytest.skip("no disk that is full")
         (tmp_path / full).symlink_to("/dev/full")
     else:
         monkeypatch.setattr(os, "fsync", no_room)
