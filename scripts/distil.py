@@ -25,6 +25,7 @@ from soft_labels import Planted, Task
 from spacy.util import load_config, load_model_from_config, registry
 from tqdm import tqdm
 
+from spacy_padellm.benchmark.subjects.pipelines import pipe_of
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.training.master_weights import MasterWeights
 from spacy_padellm.training.optimizers import apply_step, make_optimizers
@@ -89,7 +90,7 @@ def main() -> None:
     }
     config = load_config(options.config, overrides=overrides, interpolate=False)
     nlp = load_model_from_config(config, auto_fill=True)
-    pipe = nlp.get_pipe("padellm_ner")
+    pipe = pipe_of(nlp)
     names, texts = read_labels(options.labels)
     training = nlp.config.interpolate()["training"]
     optimizer = registry.resolve({"optimizer": training["optimizer"]})["optimizer"]
@@ -152,6 +153,7 @@ class Run:
     @classmethod
     def of(cls, pipe: PaDeLLMNER, names: Sequence[str], **options: Any) -> Run:
         """Prepare the model of a component."""
+        assert pipe.prompt is not None
         lm = pipe.handle.trainable(pipe.prompt.special_tokens)
         lm.set_training(True)
         prompt = lm.tokens_of(pipe.prompt)

@@ -24,6 +24,7 @@ from safetensors.torch import save
 from spacy.language import Language
 from tqdm import tqdm
 
+from spacy_padellm.benchmark.subjects.pipelines import pipe_of
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.branches import CountPrompts
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -131,10 +132,10 @@ def choose_texts(paths: Sequence[Path], limit: int, rng: random.Random) -> list[
 def load_task(name: str) -> Task:
     """The task of a pipeline, or of a bundled model."""
     nlp = load_pipeline(name)
-    pipe = nlp.get_pipe("padellm_ner")
-    lm = pipe.handle.lm()
-    names = list(pipe.label_data.values())
-    return Task.of(lm, lm.tokens_of(pipe.prompt), names)
+    pipe = pipe_of(nlp)
+    lm, prompt = pipe.handle.lm(), pipe.prompt
+    assert prompt is not None
+    return Task.of(lm, lm.tokens_of(prompt), list(pipe.label_data.values()))
 
 
 def load_pipeline(name: str) -> Language:
