@@ -98,7 +98,7 @@ def main() -> None:
     run = Run.of(pipe, names, optimizer=optimizer, checkpoint=checkpoint)
     train(run, texts, options.steps, options.seed)
     nlp.to_disk(options.output)
-    checkpoint.unlink()
+    checkpoint.unlink(missing_ok=True)
 
 
 def read_labels(folder: Path) -> tuple[list[str], list[Labelled]]:
