@@ -11,6 +11,7 @@ follows, which teaches it mentions. Given again after a stop, the command contin
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.tags import with_tags_of
 from spacy_padellm.training.update import Updates, get_state, set_state
 from spacy_padellm.tree.token_tree import pad_trees
+from spacy_padellm.writable import write_whole
 
 TEXTS = 32  # of a step
 PROMPTS = 20  # tokens of the count prompts, about
@@ -96,7 +98,7 @@ def main() -> None:
     optimizer = registry.resolve({"optimizer": training["optimizer"]})["optimizer"]
     checkpoint = options.output / "checkpoint.pt"
     run = Run.of(pipe, names, optimizer=optimizer, checkpoint=checkpoint)
-    train(run, texts, options.steps, options.seed)
+    train(run, texts, steps=options.steps, seed=options.seed)
     nlp.to_disk(options.output)
     checkpoint.unlink(missing_ok=True)
 
@@ -120,7 +122,7 @@ def read_labels(folder: Path) -> tuple[list[str], list[Labelled]]:
     return names, texts
 
 
-def train(run: Run, texts: Sequence[Labelled], steps: int, seed: int) -> None:
+def train(run: Run, texts: Sequence[Labelled], *, steps: int, seed: int) -> None:
     """Train a model in steps of some texts each."""
     order = shuffled(texts, random.Random(seed))
     done = run.resume()
@@ -186,9 +188,9 @@ class Run:
         """Write a checkpoint."""
         state = {"step": step, **get_state(self.updates, self.task.lm)}
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.checkpoint)
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_whole(self.checkpoint, content.getvalue())
 
     def resume(self) -> int:
         """Continue from the checkpoint: the number of steps that were made."""

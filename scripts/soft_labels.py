@@ -17,14 +17,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import spacy
 import torch
 from pretrain import read
 from safetensors.torch import save
-from spacy.language import Language
 from tqdm import tqdm
 
-from spacy_padellm.benchmark.subjects.pipelines import pipe_of
+from spacy_padellm.benchmark.subjects.pipelines import load_placed, pipe_of
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.branches import CountPrompts
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -131,21 +129,11 @@ def choose_texts(paths: Sequence[Path], limit: int, rng: random.Random) -> list[
 
 def load_task(name: str) -> Task:
     """The task of a pipeline, or of a bundled model."""
-    nlp = load_pipeline(name)
-    pipe = pipe_of(nlp)
+    # 8-bit products are faster, and the labels are almost the same
+    pipe = pipe_of(load_placed(name, lang="en", device=None, dtype="int8"))
     lm, prompt = pipe.handle.lm(), pipe.prompt
     assert prompt is not None
     return Task.of(lm, lm.tokens_of(prompt), list(pipe.label_data.values()))
-
-
-def load_pipeline(name: str) -> Language:
-    """A pipeline in a folder, or with the bundled model of a name."""
-    if not name.startswith("bundled-"):
-        return spacy.load(name)
-    nlp = spacy.blank("en")
-    # 8-bit products are faster, and the labels are almost the same
-    nlp.add_pipe("padellm_ner", config={"model": {"name": name, "dtype": "int8"}})
-    return nlp
 
 
 @torch.inference_mode()

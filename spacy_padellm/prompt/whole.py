@@ -47,7 +47,9 @@ class WholePrompt:
             (root,) = self._tokens([template.format(text=text) + end])
             span = (counts.text[0], len(root))
             both_ways = self._prompt.bidirectional_span(span)
-            prompts.append(CountPrompts(root, [[]], span, both_ways, self._copies))
+            prompts.append(
+                CountPrompts(root, [[]], span, both_ways, copies=self._copies)
+            )
         return prompts
 
     def mention_prompts(
@@ -103,7 +105,7 @@ class WholePrompt:
         # a token may cross the border before the text
         span = (min(common_prefix(root, until_text), end), end)
         both_ways = self._prompt.bidirectional_span(span)
-        return CountPrompts(root, labels, span, both_ways, self._copies)
+        return CountPrompts(root, labels, span, both_ways, copies=self._copies)
 
     def _tokens(self, prompts: Iterable[str]) -> list[list[int]]:
         start = self._strings.start()

@@ -104,14 +104,21 @@ def gold_labels(
         others = ", ".join(sorted(own_labels.difference(known)))
         logger.warning(Warnings.W135.format(name=name, labels=others))
     if count > 1:  # without examples spaCy passes a single dummy text
-        _check_annotation(count, skipped, name, spans_key, other_keys)
+        _check_annotation(
+            count, skipped, name=name, spans_key=spans_key, other_keys=other_keys
+        )
         if not mentions:
             logger.warning(Warnings.W972.format(docs=count - skipped, name=name))
     return labels
 
 
 def _check_annotation(
-    count: int, skipped: int, name: str, spans_key: str, other_keys: Iterable[str]
+    count: int,
+    skipped: int,
+    *,
+    name: str,
+    spans_key: str,
+    other_keys: Iterable[str],
 ) -> None:
     """Check that some of the texts of a training are annotated; note the others."""
     if skipped == count:

@@ -149,7 +149,7 @@ def check_checkpoint(nlp: Language, *, component: str) -> None:
         return  # it is no training, or one that will tell so
     error = None
     try:
-        _check_component(nlp, own, component)
+        _check_component(nlp, own, known=component)
         # mapped, as the check needs little of it
         _read_checked(file, run, mapped=True)
     except ValueError as refused:
@@ -200,9 +200,9 @@ def _is_ours(nlp: Language, component: str) -> bool:
     return component in names and hasattr(nlp.get_pipe(component), "skips_step")
 
 
-def _check_component(nlp: Language, own: str, component: str) -> None:
+def _check_component(nlp: Language, own: str, *, known: str) -> None:
     if not _is_ours(nlp, own):
-        raise ValueError(Errors.P1003.format(component=own, name=component))
+        raise ValueError(Errors.P1003.format(component=own, name=known))
 
 
 def _check_writable(file: Path) -> None:

@@ -92,10 +92,10 @@ def test_distil_a_stopped_run_ends_like_one_that_was_not(
     _, texts = read_labels(labels)
     monkeypatch.setattr("distil.SAVED", 2)
     whole = make_run(labels, tmp_path / "whole.pt")
-    train(whole, texts, 4, 0)
-    train(make_run(labels, tmp_path / "stopped.pt"), texts, 2, 0)
+    train(whole, texts, steps=4, seed=0)
+    train(make_run(labels, tmp_path / "stopped.pt"), texts, steps=2, seed=0)
     resumed = make_run(labels, tmp_path / "stopped.pt")
-    train(resumed, texts, 4, 0)
+    train(resumed, texts, steps=4, seed=0)
     assert whole.updates.masters is not None
     assert resumed.updates.masters is not None
     named = resumed.updates.masters.named()

@@ -74,7 +74,7 @@ def read_gguf_tokenizer(file: Path) -> Any:
         whole = Tokenizer.from_file(str(beside)) if beside.is_file() else None
         tokens = fields.tokens if fields.get("tokens") else []
     if whole is not None:
-        _check_same(whole, tokens, file)
+        _check_same(whole, tokens, file=file)
     with as_load_errors(file, broken=Errors.P996):
         if whole is not None:
             return _wrap(whole, fields)
@@ -94,7 +94,7 @@ def tokenizer_beside(file: Path) -> Path:
     return file.parent / "tokenizer.json"
 
 
-def _check_same(tokenizer: Tokenizer, tokens: Sequence[str], file: Path) -> None:
+def _check_same(tokenizer: Tokenizer, tokens: Sequence[str], *, file: Path) -> None:
     """Check that most tokens of a tokenizer have the numbers that a file gives them.
 
     A file may list more, which fill its last rows, or write a few in another way.
