@@ -205,8 +205,15 @@ def cpu_is_fast_in_bf16() -> bool:
     Seen on torch 2.13.0. `torch.cpu.get_capabilities` is public, but newer than the
     oldest torch that is supported. The answer is no where torch has no such check.
     """
-    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, check, bool)() for check in checks)
+    return cpu_has_amx() or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+
+
+def cpu_has_amx() -> bool:
+    """Whether the processor has tiles for matrix products (AMX).
+
+    See `cpu_is_fast_in_bf16`.
+    """
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 def onednn_has_bf16() -> bool:
@@ -254,8 +261,7 @@ def onednn_has_int8() -> bool:
 
     Seen on torch 2.13.0. Without such instructions sums of two products overflow.
     """
-    checks = ("_is_vnni_supported", "_is_amx_tile_supported")
-    has = any(getattr(torch.cpu, check, bool)() for check in checks)
+    has = cpu_has_amx() or getattr(torch.cpu, "_is_vnni_supported", bool)()
     available = bool(torch.backends.mkldnn.is_available())
     return has and available and hasattr(torch.ops.onednn, "qlinear_pointwise")
 

@@ -23,6 +23,7 @@ from spacy_padellm.lm.devices.split import weight_shares
 from spacy_padellm.lm.devices.upload import send, upload
 from spacy_padellm.lm.layers.buckets import Numbers, bucket, fill_bucket
 from spacy_padellm.lm.layers.fused import (
+    is_faster_in_int8,
     read_int8_layers,
     read_layers,
     why_no_int8_layers,
@@ -99,6 +100,7 @@ class LanguageModel:
         self._layers: Layers | None = None
         self._packs = False
         self.int8 = False  # whether token trees are run with 8-bit products
+        self._int8_wish: bool | None = False
         self.cuda_graphs: Any = None  # kept here by `borrow_graph_runner`
         # to be held while the model runs: a pass swaps its attention and its head
         self.lock = make_lock()
@@ -118,7 +120,7 @@ class LanguageModel:
         if attention_name(self.model.config) != attention:
             set_attention(self.model.config, attention)
         if self.int8:  # it may be on another machine or device now
-            self._use_int8()
+            self._choose_int8()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         if is_quantized(self.model):
@@ -147,25 +149,29 @@ class LanguageModel:
             other.__setstate__(copied(state, device=device, shared=[self.tokenizer]))
         return other
 
-    def pack_weights(self, *, int8: bool = False) -> None:
+    def pack_weights(self, *, int8: bool | None = False) -> None:
         """Let the CPU's fastest kernels run a model that is no longer trained.
 
         They take a copy of the weights in a layout of their own.
 
-        int8 (bool): Whether to multiply 8-bit numbers in token trees, where the model
-            and the processor can.
+        int8 (bool | None): Whether to multiply 8-bit numbers in token trees, where the
+            model and the processor can. None: only if the weights are stored in few
+            bits, and where that is faster.
         """
         prepack(self.model)
         self._packs = True
         self._layers = None
-        self.int8 = False
-        if int8:
-            self._use_int8()
+        self._int8_wish = int8
+        self._choose_int8()
 
-    def _use_int8(self) -> None:
-        """Multiply 8-bit numbers, or say why that cannot be."""
-        reason = why_no_int8_layers(self.model)
-        self.int8 = reason is None
+    def _choose_int8(self) -> None:
+        """Choose the numbers of products; say why they are not those asked for."""
+        if self._int8_wish is None:
+            few_bits = self.quantized and self.fused_layers
+            self.int8 = few_bits and is_faster_in_int8(self.model)
+            return
+        reason = why_no_int8_layers(self.model) if self._int8_wish else None
+        self.int8 = self._int8_wish and reason is None
         if reason is not None:
             logger.warning(Warnings.W790.format(reason=reason))
 
@@ -183,7 +189,7 @@ class LanguageModel:
         if self._layers is None:
             packs = self._packs and can_pack(self.model)
             self._layers = (
-                read_int8_layers(self.model, self.tokenizer, packed=packs)
+                read_int8_layers(self.model, packed=packs)
                 if self.int8
                 else read_layers(self.model, packed=packs)
             )

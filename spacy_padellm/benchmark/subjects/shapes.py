@@ -71,7 +71,7 @@ def make_shaped(
     *,
     device: torch.device,
     dtype: torch.dtype,
-    int8: bool = False,
+    int8: bool | None = False,
     seed: int,
 ) -> LanguageModel:
     """Make a model with random weights.
@@ -80,7 +80,7 @@ def make_shaped(
     texts (Iterable[str]): Texts that the tokenizer is learnt from.
     device (torch.device): The device.
     dtype (torch.dtype): The dtype of the weights.
-    int8 (bool): See `LanguageModel.pack_weights`.
+    int8 (bool | None): See `LanguageModel.pack_weights`.
     seed (int): The seed of the weights.
     """
     shape = SHAPES[name]

@@ -18,7 +18,7 @@ class Placement:
 
     device (torch.device): The model's device.
     dtype (torch.dtype): The dtype of the weights.
-    int8 (bool): See `LanguageModel.pack_weights`.
+    int8 (bool | None): See `LanguageModel.pack_weights`.
     quantization (Mapping[str, Any] | None): `quantization_config` of the config.
     device_map (DeviceMap | None): Splits the model over several devices.
     fused_layers (bool): See `LanguageModel`.
@@ -26,7 +26,7 @@ class Placement:
 
     device: torch.device
     dtype: torch.dtype
-    int8: bool = False
+    int8: bool | None = False
     quantization: Mapping[str, Any] | None = None
     device_map: DeviceMap | None = None
     fused_layers: bool = True
@@ -50,7 +50,7 @@ def choose_placement(
     return Placement(
         chosen,
         choose_dtype(dtype, chosen),
-        int8=dtype == INT8,
+        int8=None if dtype == "auto" else dtype == INT8,
         quantization=quantization,
         device_map=device_map,
         fused_layers=fused_layers,

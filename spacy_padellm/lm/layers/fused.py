@@ -20,6 +20,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from spacy_padellm.compat import cpu_has_amx
 from spacy_padellm.lm.layers.gemma import read_gemma, read_gemma3
 from spacy_padellm.lm.layers.gpt2 import read_gpt2
 from spacy_padellm.lm.layers.int8 import Int8Layer, count_int8_weights, why_no_int8
@@ -31,9 +32,9 @@ from spacy_padellm.lm.layers.projection import (
     Project,
     Projection,
 )
-from spacy_padellm.lm.layers.smoothing import input_ranges
 from spacy_padellm.lm.layers.stack import Layers
 
+_WIDE = 512  # in narrower layers, rounding takes as long as it saves
 _READERS: Mapping[type, Callable[[Any, Project], Layers | None]] = {
     LlamaForCausalLM: read_llama,
     MistralForCausalLM: read_llama,
@@ -76,6 +77,16 @@ def why_no_int8_layers(model: Any) -> str | None:
     return why_no_int8(base.model.layers)
 
 
+def is_faster_in_int8(model: Any) -> bool:
+    """Whether a model is faster with products of 8-bit numbers than without.
+
+    model (transformers.PreTrainedModel): The model.
+    """
+    wide = model.get_input_embeddings().weight.shape[1] >= _WIDE
+    # AMX has fast products in bfloat16, and was not measured with 8-bit numbers
+    return wide and not cpu_has_amx() and why_no_int8_layers(model) is None
+
+
 def count_int8(model: Any) -> int:
     """How many weights of a model have 8-bit copies.
 
@@ -85,26 +96,15 @@ def count_int8(model: Any) -> int:
     return count_int8_weights(_base_of(model).model.layers)
 
 
-def read_int8_layers(model: Any, tokenizer: Any, *, packed: bool = False) -> Layers:
+def read_int8_layers(model: Any, *, packed: bool = False) -> Layers:
     """Get the layers of a model with 8-bit copies of their weights.
 
     model (transformers.PreTrainedModel): A model for which `why_no_int8_layers` gives
-        no reason, in evaluation mode.
-    tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
+        no reason.
     packed (bool): Whether to compute the other products with packed copies.
     """
     inner = _base_of(model).model
-    firsts = [(layer.self_attn.q_proj, layer.mlp.gate_proj) for layer in inner.layers]
-    ranges = input_ranges(model, tokenizer, [part for pair in firsts for part in pair])
-    layers = [
-        Int8Layer(
-            layer,
-            attention_inputs=ranges[query],
-            mlp_inputs=ranges[gate],
-            packed=packed,
-        )
-        for layer, (query, gate) in zip(inner.layers, firsts, strict=True)
-    ]
+    layers = [Int8Layer(layer, packed=packed) for layer in inner.layers]
     return join_llama(inner, layers)
 
 

@@ -24,7 +24,7 @@ from spacy_padellm.lm.layers.llama import head_norms_of, norm_of
 from spacy_padellm.lm.layers.norms import RMSNorm
 from spacy_padellm.lm.layers.onednn import is_packable
 from spacy_padellm.lm.layers.projection import ModuleProjection, PackedProjection
-from spacy_padellm.lm.layers.smoothing import smoothing
+from spacy_padellm.lm.layers.spreading import spread, spreading
 
 _ROWS = 128  # of the inputs that the packed layout is best for
 _WEIGHT_LEVELS = 127.0
@@ -95,15 +95,12 @@ def quantize(x: torch.Tensor) -> Codes:
 class Int8Projection:
     """Linear layers with the same inputs, whose outputs are joined."""
 
-    def __init__(self, *weights: torch.Tensor, factor: torch.Tensor | None = None):
+    def __init__(self, *weights: torch.Tensor) -> None:
         """Quantize the weights, each output with a scale of its own.
 
         weights (torch.Tensor): (outputs, inputs) each.
-        factor (torch.Tensor | None): Of each input; see `smoothing`.
         """
         weight = torch.cat(weights).float()
-        if factor is not None:
-            weight *= factor
         scales = weight.abs().amax(1).clamp_(min=_LEAST) / _WEIGHT_LEVELS
         codes = (weight / scales[:, None]).round_().to(torch.int8)
         self._weight = onednn_pack_int8(codes, _ROWS)
@@ -123,24 +120,21 @@ class Int8Projection:
         )
 
 
-class SmoothProjection:
-    """A norm and the linear layers after it, with the range shared between them."""
+class SpreadProjection:
+    """A norm and the linear layers after it, whose inputs are spread."""
 
-    def __init__(self, norm: RMSNorm, inputs: torch.Tensor, *modules: Any) -> None:
+    def __init__(self, norm: RMSNorm, *modules: Any) -> None:
         """Quantize the weights.
 
         norm (RMSNorm): The norm of the inputs.
-        inputs (torch.Tensor): The largest absolute value of each input.
         modules (torch.nn.Linear): The layers.
         """
-        weights = [module.weight.detach() for module in modules]
-        factor = smoothing(inputs, torch.cat(weights))
-        plain = norm.weight.detach()
-        self._norm = (plain / factor).to(plain.dtype)
-        # of the norm as it was rounded
-        factor = torch.where(self._norm == 0, factor, plain / self._norm.float())
+        self._norm = norm.weight.detach()
         self._eps = norm.eps
-        self._projection = Int8Projection(*weights, factor=factor)
+        matrix = spreading(len(self._norm))
+        self._matrix = matrix.to(self._norm.dtype)
+        weights = (module.weight.detach().float() for module in modules)
+        self._projection = Int8Projection(*(spread(w, matrix) for w in weights))
 
     def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute the joined outputs.
@@ -149,7 +143,7 @@ class SmoothProjection:
         RETURNS (tuple[torch.Tensor, torch.Tensor]): The outputs (rows, outputs), and
             their scales (rows, 1), in the dtype of `x`.
         """
-        codes = quantize(x * self._norm)
+        codes = quantize(spread(x * self._norm, self._matrix))
         # codes are the same for a row of any length: it is divided out in the scale
         length = torch.rsqrt(mean_square(x).add_(self._eps))[:, None]
         return self._projection(codes, x.dtype), (codes.scale * length).to(x.dtype)
@@ -158,37 +152,23 @@ class SmoothProjection:
 class Int8Layer:
     """A layer with 8-bit products; see `Layer`."""
 
-    def __init__(
-        self,
-        layer: Any,
-        *,
-        attention_inputs: torch.Tensor,
-        mlp_inputs: torch.Tensor,
-        packed: bool,
-    ) -> None:
+    def __init__(self, layer: Any, *, packed: bool) -> None:
         """Quantize the weights of a layer.
 
         layer (torch.nn.Module): The layer, on the CPU.
-        attention_inputs, mlp_inputs (torch.Tensor): The largest absolute value of each
-            channel of the normed hidden states, (hidden size,).
         packed (bool): Whether to compute the last product with packed weights.
         """
         attention, mlp = layer.self_attn, layer.mlp
         self.head_norms = head_norms_of(attention)
         self.device = attention.o_proj.weight.device
         inputs = attention.q_proj, attention.k_proj, attention.v_proj
-        self._qkv = SmoothProjection(
-            norm_of(layer.input_layernorm), attention_inputs, *inputs
-        )
+        self._qkv = SpreadProjection(norm_of(layer.input_layernorm), *inputs)
         self._bias = None
         if inputs[0].bias is not None:
             self._bias = torch.cat([module.bias.detach() for module in inputs])
         self._out = Int8Projection(attention.o_proj.weight.detach())
-        self._gate_up = SmoothProjection(
-            norm_of(layer.post_attention_layernorm),
-            mlp_inputs,
-            *(mlp.gate_proj, mlp.up_proj),
-        )
+        mlp_norm = norm_of(layer.post_attention_layernorm)
+        self._gate_up = SpreadProjection(mlp_norm, mlp.gate_proj, mlp.up_proj)
         packs = packed and is_packable(mlp.down_proj)
         self._down = (PackedProjection if packs else ModuleProjection)(mlp.down_proj)
 

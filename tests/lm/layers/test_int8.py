@@ -21,7 +21,7 @@ from spacy_padellm.lm.layers import fused, int8, onednn
 from spacy_padellm.lm.layers.int8 import (
     Int8Layer,
     Int8Projection,
-    SmoothProjection,
+    SpreadProjection,
     quantize,
 )
 from spacy_padellm.lm.layers.layer import FloatLayer
@@ -117,25 +117,26 @@ def test_int8_zeros_stay_zeros() -> None:
 
 
 @needs_int8
-def test_int8_large_channels_leave_the_others_their_range() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_int8_large_channels_leave_the_others_their_range(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     norm: Any = torch.nn.Module()
-    norm.weight = torch.ones(256)
-    linear = torch.nn.Linear(256, 64, bias=False).requires_grad_(False)
-    x = torch.randn(32, 256)
+    norm.weight = torch.rand(192, dtype=dtype) + 0.5
+    linear = torch.nn.Linear(192, 64, bias=False, dtype=dtype).requires_grad_(False)
+    x = torch.randn(32, 192)
     x[:, 3] *= 50
     linear.weight[:, 3] *= 0.02  # as in LLMs, the others matter, too
-    expected = linear(torch.nn.functional.rms_norm(x, (256,), eps=1e-6))
+    normed = torch.nn.functional.rms_norm(x, (192,), norm.weight.float(), eps=1e-6)
+    expected = normed @ linear.weight.float().T
 
-    def error(ranges: torch.Tensor) -> float:
-        with torch.inference_mode():
-            outputs, scale = SmoothProjection(RMSNorm(norm, 1e-6), ranges, linear)(x)
-        return float((outputs * scale - expected).norm() / expected.norm())
+    def error(outputs: torch.Tensor) -> float:
+        return float((outputs.float() - expected).norm() / expected.norm())
 
-    weights = linear.weight.detach().abs().amax(0)
-    # ranges with which smoothing changes nothing
-    unsmoothed = error(weights ** ((1 - 0.65) / 0.65))
-    assert error(x.abs().amax(0)) < 0.4 * unsmoothed
+    with torch.inference_mode():
+        outputs, scale = SpreadProjection(RMSNorm(norm, 1e-6), linear)(x.to(dtype))
+        codes = quantize(normed.to(dtype))
+        plain = Int8Projection(linear.weight)(codes, dtype) * codes.scale
+    assert error(outputs * scale) < 0.5 * error(plain)
 
 
 @needs_int8
@@ -162,6 +163,48 @@ def test_int8_weights_are_only_used_where_they_were_asked_for() -> None:
     lm.unpack_weights()
     assert not lm.int8
     assert isinstance(first_layer(lm), FloatLayer)
+
+
+def make_stored(**options: Any) -> LanguageModel:
+    """A model whose weights are stored in few bits, and that is wide."""
+    sizes = {**SIZES, "hidden_size": 512, "intermediate_size": 64, **options}
+    model = LlamaForCausalLM(LlamaConfig(**sizes)).eval()
+    return LanguageModel(model, make_tokenizer(), quantized=True)
+
+
+@pytest.fixture
+def no_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "cpu_has_amx", lambda: False)
+
+
+@needs_int8
+@pytest.mark.usefixtures("no_amx")
+def test_int8_weights_in_few_bits_use_them_by_default() -> None:
+    lm = make_stored()
+    lm.pack_weights(int8=None)
+    assert lm.int8
+    assert isinstance(first_layer(lm), Int8Layer)
+    assert copy.deepcopy(lm).int8
+    lm.pack_weights(int8=False)
+    assert not lm.int8
+
+
+@needs_int8
+@pytest.mark.usefixtures("no_amx")
+def test_int8_is_no_default_where_it_is_not_known_to_be_faster(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain, narrow, unfused = make_stored(), make_stored(hidden_size=256), make_stored()
+    plain.quantized, unfused.fused_layers = False, False
+    biased = make_stored(mlp_bias=True)
+    for lm in (plain, narrow, unfused, biased):
+        lm.pack_weights(int8=None)
+        assert not lm.int8
+    monkeypatch.setattr(fused, "cpu_has_amx", lambda: True)
+    amx = make_stored()
+    amx.pack_weights(int8=None)
+    assert not amx.int8
+    assert not caplog.messages
 
 
 @needs_int8
