@@ -13,6 +13,7 @@ from unicodedata import category, normalize
 from spacy_padellm.mention.mention import Mention, Status
 from spacy_padellm.mention.occurrences import find_all
 from spacy_padellm.text.normalize import (
+    GUILLEMETS,
     SOFT_HYPHEN,
     compose,
     is_space,
@@ -65,7 +66,8 @@ def align(
 
     Occurrences are searched for in this order; the first search that succeeds counts:
     1. in the text as the model sees it (see `normalize_text`);
-    2. ignoring Unicode normalization (NFKC), case and the length of whitespace;
+    2. ignoring Unicode normalization (NFKC), case and the length of whitespace, with
+       guillemets as quotation marks;
     3. ignoring whitespace too; for a string with a space after a mark, which the model
        may have read where the text has none, together with search 2.
 
@@ -290,5 +292,5 @@ def _continues(text: str, start: int, i: int) -> bool:
 def _normal_form(chunk: str) -> str:
     """Normalise the Unicode form and case, and remove whitespace."""
     # Again after folding: "ΐ" folds to three characters, its capital form to two
-    form = compose(compose(chunk, "NFKC").casefold(), "NFKC")
+    form = compose(compose(chunk.translate(GUILLEMETS), "NFKC").casefold(), "NFKC")
     return remove_spaces(form)

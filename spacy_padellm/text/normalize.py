@@ -27,6 +27,8 @@ _ANY_SPACE = re.compile(rf"[\s{_INVISIBLE}{SOFT_HYPHEN}]")
 # not the full-width marks, which are those of Chinese and Japanese
 _FULL_WIDTH = re.compile("[０-９Ａ-Ｚａ-ｚ]")
 _TO_ASCII = {code: code - 0xFEE0 for code in range(0xFF10, 0xFF5B)}
+# English models do not know them
+GUILLEMETS = str.maketrans("«»‹›", "\"\"''")
 # characters that neither combine with those before them nor continue whitespace
 _FRESH = re.compile("[!-~\u3400-\u9fff]")
 # many characters in a row that may combine with the one before them: no letter but two
@@ -46,9 +48,9 @@ def normalize_characters(text: str) -> str:
     """Convert a text to Unicode NFC, with single spaces and none at its start.
 
     Characters that cannot be seen count as whitespace, but for soft hyphens, which are
-    left out. Full-width letters and digits become those of ASCII.
+    left out. Full-width letters and digits become those of ASCII, and so do guillemets.
     """
-    text = text.replace(SOFT_HYPHEN, "")
+    text = text.replace(SOFT_HYPHEN, "").translate(GUILLEMETS)
     text = _FULL_WIDTH.sub(lambda match: match.group().translate(_TO_ASCII), text)
     if not is_normalized("NFC", text):
         text = compose(text, "NFC")

@@ -24,13 +24,18 @@ _CAPITALIZED = f"(?:{_TITLED}|[{_UPPER}]{{3}})"
 _QUOTES = r"""(\[{"“„«‹'‘*"""
 # at the start of a word: not marks that belong to it, as in #Berlin, @berlin and .com
 _FIRST = rf"{_QUOTES}”•·¿¡>|–—…-"
+# at the start of a name alone: they can belong to other words, as in _x_, <b> and /etc
+_BEFORE_NAMES = r"(?:_|(?![#@$£€¥%.,;:!?)\]}’]|" rf"[{_FIRST}])[^\w\s])"
 _OPENING = re.compile(
     r"(?P<address>(?<!\w)(?:https?://|www\.|mailto:)\S+)"
+    rf"|(?<!\S)[{_FIRST}]*{_BEFORE_NAMES}+(?={_CAPITALIZED})"
     rf"|(?<!\S)[{_FIRST}]*(?:(?!['‘-])[{_FIRST}](?={_LETTER})|['‘](?={_CAPITALIZED})"
     rf"|-(?={_TITLED}))"  # not of the brackets of corpora (`-LRB-`)
     # between words
     rf"|(?:[,|—…]|(?<!-)--+|(?<!\.)\.{{3,}})[{_QUOTES}]*(?={_LETTER})"
-    rf"|[:;][{_QUOTES}]*(?={_CAPITALIZED})"
+    rf"|[:;=][{_QUOTES}]*(?={_CAPITALIZED})"
+    # after an underlined word
+    r"|(?<=[^\W\d_])(?=_+(?!\w))"
 )
 
 

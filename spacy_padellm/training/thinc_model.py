@@ -45,7 +45,8 @@ def make_causal_lm(
     dtype (str): "auto", "float32", "bfloat16", "float16" or "int8". Of the weights in
         decoding, and of the activations in training. "auto" is bfloat16 where the
         hardware is fast at it, else float16 on CUDA and float32 elsewhere. "int8" is
-        "auto" with 8-bit products in decoding, if the CPU has them (VNNI or AMX).
+        "auto" with 8-bit products in decoding, if the CPU has them (VNNI or AMX). So
+        is "auto" where they are faster, if the weights are stored in few bits.
     device (str): "cpu", "cuda", "cuda:1", ..., or "auto", which follows spaCy's GPU
         settings; see `resolve_device`.
     trust_remote_code (bool): Whether to run code from the model's repository. The

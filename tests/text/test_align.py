@@ -46,6 +46,10 @@ def test_align_kth_mention_goes_to_kth_occurrence() -> None:
     assert places(["Li", "Li"], "Li met Li") == [(0, 2, "exact"), (7, 9, "exact")]
 
 
+def test_align_guillemets_are_quotation_marks_to_the_model() -> None:
+    assert found('"Le Monde" SA', "by «Le Monde» SA") == ("«Le Monde» SA", "normalised")
+
+
 def test_align_surplus_mentions_are_dropped() -> None:
     assert places(["Li", "Li"], "Li met") == [(0, 2, "exact"), (None, None, "dropped")]
 

@@ -121,7 +121,7 @@ def test_gold_mention_of_nothing_that_is_seen_is_left_out(word: str) -> None:
     ("text", "mention"),
     [
         ("他唱“Shape of You”。", "“Shape of You”"),
-        ('a title="Les Mis" here', '"Les Mis"'),
+        ('a title/"Les Mis" here', '"Les Mis"'),
         ("the R&B/*NSYNC fans", "*NSYNC"),
     ],
 )

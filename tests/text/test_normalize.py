@@ -32,6 +32,7 @@ WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."
         ("ｅ\u0301", "é"),
         (normalize("NFD", "Zoë"), "Zoë"),
         ("北\u3000京", "北 京"),
+        ("a «b ‹C› d» e", "a \" b 'C' d\" e"),
         ("\ufeffin\u200b Bonn\u202c\u200e.", "in Bonn ."),
         ("👨\u200d👩 می\u200cخواهم", "👨\u200d👩 می\u200cخواهم"),
     ],

@@ -18,6 +18,10 @@ from spacy_padellm.text.opening import ends_of_opening, space_after_opening
         ("-Lisbon\n•Oslo", "- Lisbon\n• Oslo"),
         ("'NATO' ‘Łódź’ -EU 'Čapek", "' NATO' ‘ Łódź’ -EU ' Čapek"),
         ('("Émile")', '(" Émile")'),
+        ("_Berlin_ `Rome` <Oslo> =Bonn", "_ Berlin _ ` Rome` < Oslo> = Bonn"),
+        ("★Berlin 🎉Rome →Oslo &Sons", "★ Berlin 🎉 Rome → Oslo & Sons"),
+        ("**_John Smith_**", "**_ John Smith _**"),
+        ("__Berlin__, a_b_ c_d", "__ Berlin __, a_b _ c_d"),
     ],
 )
 def test_opening_marks_get_a_space_before_the_word(text: str, expected: str) -> None:
@@ -31,6 +35,7 @@ def test_opening_marks_get_a_space_before_the_word(text: str, expected: str) -> 
         ("so—Berlin--Rome...Oslo", "so— Berlin-- Rome... Oslo"),
         ('"city":"Berlin","to":["Rome"]', '" city":" Berlin"," to":[" Rome"]'),
         ("City:Berlin", "City: Berlin"),
+        ("City=Berlin x=1", "City= Berlin x=1"),
     ],
 )
 def test_opening_marks_between_words_get_a_space_after_them(
@@ -42,7 +47,7 @@ def test_opening_marks_between_words_get_a_space_after_them(
 @pytest.mark.parametrize(
     "text",
     [
-        "#Berlin @berlin $AAPL .com _x_",
+        "#Berlin @berlin $AAPL .com _x <b> /etc &amp x=y ~user Q&A",
         "John 's 'tis rock 'n' roll, THEY 'RE 'S 'LL",
         "-LRB- -RRB- -DOCSTART-",
         "O'Neill Al-Qaeda U.S.A. AC/DC name(s)",
@@ -56,7 +61,7 @@ def test_opening_marks_that_belong_to_the_word_stay(text: str) -> None:
     assert space_after_opening(text) == text
 
 
-@given(st.text("aB('\",-.:;—|* \n北é1", max_size=40))
+@given(st.text("aB('\",-.:;—|* \n北é1_=<", max_size=40))
 def test_opening_ends_are_where_the_spaces_are(text: str) -> None:
     spaced = list(text)
     for end in reversed(list(ends_of_opening(text))):
@@ -64,7 +69,9 @@ def test_opening_ends_are_where_the_spaces_are(text: str) -> None:
     assert "".join(spaced) == space_after_opening(text)
 
 
-@pytest.mark.parametrize("piece", ["(", "-", ".", ',"', ":'", "—", "( ", "'"])
+@pytest.mark.parametrize(
+    "piece", ["(", "-", ".", ',"', ":'", "—", "( ", "'", "_", "=", "(_"]
+)
 def test_opening_takes_linear_time(piece: str) -> None:
     # as a quadratic search it would take minutes
     assert space_after_opening(piece * 200_000) == piece * 200_000
