@@ -164,11 +164,16 @@ class LanguageModel:
         self._int8_wish = int8
         self._choose_int8()
 
+    @property
+    def prefers_int8(self) -> bool:
+        """Whether it multiplies 8-bit numbers if nothing else is asked for."""
+        few_bits = self.quantized and self.fused_layers
+        return few_bits and is_faster_in_int8(self.model)
+
     def _choose_int8(self) -> None:
         """Choose the numbers of products; say why they are not those asked for."""
         if self._int8_wish is None:
-            few_bits = self.quantized and self.fused_layers
-            self.int8 = few_bits and is_faster_in_int8(self.model)
+            self.int8 = self.prefers_int8
             return
         reason = why_no_int8_layers(self.model) if self._int8_wish else None
         self.int8 = self._int8_wish and reason is None

@@ -28,7 +28,7 @@ _Offsets = tuple[int, int]
 
 # least score of a mention inside which shorter mentions are avoided
 _LIKELY = 0.5
-_MARK_AND_SPACE = re.compile(r"(?:[^\w\s.]|\.{3}) ")
+_MARK_AND_SPACE = re.compile(r"(?:[^\w\s.]|_|\.{3}) | _")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from spacy_padellm.mention.dedup import Dedup, deduplicate
 from spacy_padellm.mention.mention import Mention, ScoredSpan, TextMentions
 from spacy_padellm.text.align import align
 from spacy_padellm.text.expected import WindowCounts
-from spacy_padellm.text.marks import without_marks
 from spacy_padellm.text.windows import Window
 
 
@@ -73,8 +72,7 @@ def align_mentions(
         first, end = window.start_range
         last = window.start + len(window.text.rstrip())
         continued = number + 1 < len(windows) and windows[number + 1].doc == window.doc
-        found = align(kept, window.text, starts=starts, ends=ends)
-        for aligned in without_marks(found, window.text):
+        for aligned in align(kept, window.text, starts=starts, ends=ends):
             if aligned.start is None or aligned.end is None:
                 result.dropped.append(aligned.mention)
                 continue

@@ -4,63 +4,78 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from unicodedata import category
 
-from spacy_padellm.text.align import AlignedMention
+from spacy_padellm.mention.mention import ScoredSpan
+from spacy_padellm.text.normalize import is_space
 
 _PAIRS = tuple(zip("*_~|`\"'“„‘«‹([{<", "*_~|`\"'”“’»›)]}>", strict=True))
 _CLOSING = dict(_PAIRS)
 _OPENING = {closing: opening for opening, closing in _PAIRS}
+# of lists; other symbols, such as emoji and those of currencies, can be names
+_BULLETS = "★☆●○■□▪►▶✓✔"
 
 
-def without_marks(
-    mentions: Sequence[AlignedMention], text: str
-) -> list[AlignedMention]:
+def without_marks(spans: Sequence[ScoredSpan], text: str) -> list[ScoredSpan]:
     """Remove single marks of a pair, and marks that are mentions of their own.
 
     A mention loses a mark at its edge if the other one of the pair is right outside of
-    its other edge. A mention without letters and digits is left out next to one of its
-    label that has some.
+    its other edge. A mention of one punctuation mark, which may be repeated, is left
+    out next to a mention of its label with letters or digits.
 
-    mentions (Sequence[AlignedMention]): The mentions of one text. Those that were
-        dropped stay as they are.
+    spans (Sequence[ScoredSpan]): The mentions of a text that are likely enough.
     text (str): The text.
-    RETURNS (list[AlignedMention]): In the same order.
+    RETURNS (list[ScoredSpan]): In the same order. Of equal ones, the most likely.
     """
-    trimmed = [_trimmed(mention, text) for mention in mentions]
-    marks = [mention for mention in trimmed if _is_of_marks(mention, text)]
-    if not marks:
-        return trimmed
+    if all(text[s.start].isalnum() and text[s.end - 1].isalnum() for s in spans):
+        return list(spans)
+    best: dict[tuple[int, int, str], ScoredSpan] = {}
+    for span in (_trimmed(span, text) for span in spans):
+        key = span.start, span.end, span.label
+        if key not in best or best[key].score < span.score:
+            best[key] = span
     edges = {
-        (mention.mention.label, edge)
-        for mention in trimmed
-        if mention not in marks
-        for edge in (mention.start, mention.end)
+        (label, edge)
+        for start, end, label in best
+        if any(map(str.isalnum, text[start:end]))
+        for edge in (start, end)
     }
-    stray = [mention for mention in marks if edges & _nearest(mention, text)]
-    return [mention for mention in trimmed if mention not in stray]
+    return [
+        span
+        for span in best.values()
+        if not (_is_mark(text[span.start : span.end]) and edges & _nearest(span, text))
+    ]
 
 
-def _trimmed(mention: AlignedMention, text: str) -> AlignedMention:
-    start, end = mention.start, mention.end
-    if start is None or end is None or end - start < 2:
-        return mention
-    closing, opening = _CLOSING.get(text[start]), _OPENING.get(text[end - 1])
-    before, after = text[max(start - 1, 0) : start], text[end : end + 1]
-    if closing and closing == after and closing not in text[start + 1 : end]:
-        return replace(mention, start=start + 1)
-    if opening and opening == before and opening not in text[start : end - 1]:
-        return replace(mention, end=end - 1)
-    return mention
+def _trimmed(span: ScoredSpan, text: str) -> ScoredSpan:
+    start, end = span.start, span.end
+    closing, opening = _CLOSING.get(text[start], ""), _OPENING.get(text[end - 1], "")
+    # a letter outside of the mark, as in `'Til Tuesday's`, is of the same word
+    before, after = text[max(start - 2, 0) : start], text[end : end + 2]
+    closed = after[:1] == closing and not after[1:].isalnum()
+    opened = before[-1:] == opening and not before[:-1].isalnum()
+    if closing and closed and closing not in text[start + 1 : end]:
+        start += 1
+        while start < end and is_space(text[start]):
+            start += 1
+    elif opening and opened and opening not in text[start : end - 1]:
+        end -= 1
+        while start < end and is_space(text[end - 1]):
+            end -= 1
+    return span if start == end else replace(span, start=start, end=end)
 
 
-def _is_of_marks(mention: AlignedMention, text: str) -> bool:
-    found = text[mention.start : mention.end] if mention.start is not None else ""
-    return bool(found) and not any(map(str.isalnum, found))
+def _is_mark(string: str) -> bool:
+    mark, kind = string[0], category(string[0])
+    is_kind = kind[0] == "P" or kind in ("Sm", "Sk") or mark in _BULLETS
+    return is_kind and not string.strip(mark)
 
 
-def _nearest(mention: AlignedMention, text: str) -> set[tuple[str, int | None]]:
+def _nearest(span: ScoredSpan, text: str) -> set[tuple[str, int]]:
     """Its label with the edges of its neighbours, with only whitespace between."""
-    label = mention.mention.label
-    before = len(text[: mention.start].rstrip())
-    after = len(text) - len(text[mention.end :].lstrip())
-    return {(label, before), (label, after)}
+    before, after = span.start, span.end
+    while before and is_space(text[before - 1]):
+        before -= 1
+    while after < len(text) and is_space(text[after]):
+        after += 1
+    return {(span.label, before), (span.label, after)}

@@ -28,7 +28,7 @@ _FIRST = rf"{_QUOTES}”•·¿¡>|–—…-"
 _BEFORE_NAMES = r"(?:_|(?![#@$£€¥%.,;:!?)\]}’]|" rf"[{_FIRST}])[^\w\s])"
 _OPENING = re.compile(
     r"(?P<address>(?<!\w)(?:https?://|www\.|mailto:)\S+)"
-    rf"|(?<!\S)[{_FIRST}]*{_BEFORE_NAMES}+(?={_CAPITALIZED})"
+    rf"|(?<!\S)[{_FIRST}]*{_BEFORE_NAMES}+(?={_CAPITALIZED})(?!\S*@)"
     rf"|(?<!\S)[{_FIRST}]*(?:(?!['‘-])[{_FIRST}](?={_LETTER})|['‘](?={_CAPITALIZED})"
     rf"|-(?={_TITLED}))"  # not of the brackets of corpora (`-LRB-`)
     # between words

@@ -16,6 +16,7 @@ from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.text.doc_mentions import DocMentions
 from spacy_padellm.text.document_memory import remember
 from spacy_padellm.text.expected import expect_mentions
+from spacy_padellm.text.marks import without_marks
 from spacy_padellm.text.spans import promised_key
 from spacy_padellm.text.token_spans import AlignmentMode, align_tokens
 
@@ -36,6 +37,8 @@ def write_mentions(
     document_memory: bool = False,
 ) -> None:
     """Write a Doc's mentions to `doc.spans[spans_key]` and `doc.ents`.
+
+    Marks that do not belong to mentions are left out; see `without_marks`.
 
     The span group has all mentions in text order, also nested ones. Its attrs are
     `scores` (list[float]), `statuses` (list[str]), `places` (for each span a list of
@@ -64,23 +67,26 @@ def write_mentions(
         _dropped(m.label, m.text, calibration(m.score)) for m in mentions.dropped
     ]
     calibrated = _calibrated(mentions.spans, calibration)
+    text = doc.text  # joined from the tokens each time
     if document_memory:
-        calibrated = remember(doc.text, calibrated, lowest_score)
+        calibrated = remember(text, calibrated, lowest_score)
     likely = [s for s in calibrated if s.score >= lowest_score(s.label)]
+    likely = without_marks(likely, text)
     order, lost = align_tokens(doc, likely, alignment_mode)
-    dropped += _lost(doc, lost)
+    dropped += _lost(text, lost)
     expected = expect_mentions(mentions.counts, calibrated, lowest_score)
     attrs: dict[str, Any] = {"dropped": dropped, "expected": expected}
     if alternatives:
-        alternative_spans = _calibrated(mentions.alternatives, calibration)
-        others, _ = align_tokens(doc, alternative_spans, alignment_mode)
+        spans = _calibrated(mentions.alternatives, calibration)
+        others, _ = align_tokens(doc, without_marks(spans, text), alignment_mode)
         attrs["alternatives"] = _alternatives(order, others)
     _write_group(doc, spans_key, order, **attrs)
     if promise is not None:
         candidates = _calibrated(mentions.candidates, calibration)
         promised = [s for s in candidates if promise.covers(s.label, s.score)]
+        promised = without_marks(promised, text)
         kept, lost = align_tokens(doc, promised, alignment_mode)
-        _write_group(doc, promised_key(spans_key), kept, dropped=_lost(doc, lost))
+        _write_group(doc, promised_key(spans_key), kept, dropped=_lost(text, lost))
     span_of = {(s.start, s.end, s.label): span for span, s in order}
     flat = choose_flat([scored for _, scored in order])
     entities = [span_of[s.start, s.end, s.label] for s in flat]
@@ -100,9 +106,8 @@ def _calibrated(
     return [replace(span, score=calibration(span.score)) for span in spans]
 
 
-def _lost(doc: Doc, spans: Iterable[ScoredSpan]) -> list[dict[str, Any]]:
+def _lost(text: str, spans: Iterable[ScoredSpan]) -> list[dict[str, Any]]:
     """The mentions that match no tokens, as in a group's `dropped`."""
-    text = doc.text  # joined from the tokens each time
     return [_dropped(s.label, text[s.start : s.end], s.score) for s in spans]
 
 

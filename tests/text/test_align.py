@@ -50,6 +50,15 @@ def test_align_guillemets_are_quotation_marks_to_the_model() -> None:
     assert found('"Le Monde" SA', "by «Le Monde» SA") == ("«Le Monde» SA", "normalised")
 
 
+def test_align_underlines_may_have_a_space_to_the_model() -> None:
+    text = "See Foo_ then Foo _ end, and _Bar or _ Bar"
+    assert places(["Foo _", "Foo _"], text) == [
+        (4, 8, "normalised"),
+        (14, 19, "exact"),
+    ]
+    assert places(["_ Bar", "_ Bar"], text)[1][2] != "dropped"
+
+
 def test_align_surplus_mentions_are_dropped() -> None:
     assert places(["Li", "Li"], "Li met") == [(0, 2, "exact"), (None, None, "dropped")]
 

@@ -47,7 +47,7 @@ def test_opening_marks_between_words_get_a_space_after_them(
 @pytest.mark.parametrize(
     "text",
     [
-        "#Berlin @berlin $AAPL .com _x <b> /etc &amp x=y ~user Q&A",
+        "#Berlin @berlin $AAPL .com _x <b> /etc &amp x=y ~user Q&A <Bob@Acme.org>",
         "John 's 'tis rock 'n' roll, THEY 'RE 'S 'LL",
         "-LRB- -RRB- -DOCSTART-",
         "O'Neill Al-Qaeda U.S.A. AC/DC name(s)",

@@ -61,6 +61,23 @@ def test_write_mentions_below_the_threshold_takes_no_place() -> None:
     ]
 
 
+def test_write_mentions_lose_marks_that_are_not_theirs() -> None:
+    doc = NLP("in *Berlin* now")
+    spans = [
+        ScoredSpan(3, 10, "LOC", 0.9, "exact"),
+        ScoredSpan(3, 4, "LOC", 0.2, "exact"),
+    ]
+    options: dict[str, Any] = {"alignment_mode": "strict", "existing": "overwrite"}
+    write_mentions(
+        doc,
+        DocMentions(spans=spans),
+        spans_key="padellm",
+        lowest_score=lambda label: 0.0,
+        **options,
+    )
+    assert ents(doc) == group(doc) == [("Berlin", "LOC")]
+
+
 def test_write_mentions_nothing_found_is_marked_outside() -> None:
     doc = annotated()
     assert doc.has_annotation("ENT_IOB")

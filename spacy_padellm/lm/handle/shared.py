@@ -36,14 +36,15 @@ def load_shared(
     """
     source = find_model(name)
     stamp = stamp_of(source) if isinstance(source, Path) else None
-    numbers = placement.device, placement.dtype, placement.int8
-    layers = placement.fused_layers
     options = placement.quantization, map_option(placement.device_map)
-    # equal options may be in another order
-    weights = *numbers, layers, json.dumps(options, sort_keys=True)
-    key = (str(source), revision, weights, trust_remote_code, stamp)
+    settings = (
+        *(str(source), revision, trust_remote_code, stamp),
+        *(placement.device, placement.dtype, placement.fused_layers),
+        # equal options may be in another order
+        json.dumps(options, sort_keys=True),
+    )
     with _sharing_lock:
-        lm = _loaded.get(key)
+        lm = _find(settings, placement.int8)
         if lm is None:
             lm = load_placed(
                 name,
@@ -52,5 +53,14 @@ def load_shared(
                 trust_remote_code=trust_remote_code,
             )
             lm.pack_weights(int8=placement.int8)
-            _loaded[key] = lm
+            int8 = lm.int8 if placement.int8 is None else placement.int8
+            _loaded[(*settings, int8)] = lm
     return lm
+
+
+def _find(settings: tuple[Any, ...], int8: bool | None) -> LanguageModel | None:
+    """Find a model that was loaded with equal settings."""
+    if int8 is not None:
+        return _loaded.get((*settings, int8))
+    both = (_loaded.get((*settings, choice)) for choice in (True, False))
+    return next((lm for lm in both if lm and lm.int8 == lm.prefers_int8), None)

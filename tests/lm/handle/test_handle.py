@@ -22,8 +22,9 @@ import pytest
 import torch
 from helpers import NAME, model_folder, same_weights, trained
 
-from spacy_padellm.compat import attention_name
+from spacy_padellm.compat import attention_name, onednn_has_int8
 from spacy_padellm.lm.attention.interface import used_by
+from spacy_padellm.lm.devices import choose
 from spacy_padellm.lm.devices.choose import choose_device, choose_dtype, enter_process
 from spacy_padellm.lm.files import model_files
 from spacy_padellm.lm.handle import trainable
@@ -106,6 +107,23 @@ def test_handle_dtype_of_the_weights(dtype: str) -> None:
 def test_handle_dtypes_are_not_shared() -> None:
     assert make_handle().lm() is not make_handle(dtype="bfloat16").lm()
     assert make_handle(dtype="auto").lm() is not make_handle(dtype="int8").lm()
+
+
+@pytest.mark.parametrize(
+    ("auto", "named"), [(True, "int8"), (False, "float32")], ids=["int8", "float32"]
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_handle_default_dtype_is_shared_with_its_name(
+    auto: bool, named: str, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LanguageModel, "prefers_int8", auto)
+    monkeypatch.setattr(choose, "fast_bf16", lambda device: False)
+    if auto and not onednn_has_int8():
+        pytest.skip("the processor has no 8-bit products")
+    dtypes = ["auto", named]
+    lm = make_handle(dtype=dtypes[first]).lm()
+    assert make_handle(dtype=dtypes[1 - first]).lm() is lm
+    assert make_handle(dtype="bfloat16").lm() is not lm
 
 
 def test_handle_model_that_changed_is_loaded_again(
