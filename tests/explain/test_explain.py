@@ -95,7 +95,7 @@ def test_explain_all_prompts_shows_each_label(nlp: Language) -> None:
     assert counts == {"PER": 2, "LOC": 1, "ORG": 0, "MISC": 0}
     assert {label.number for label in trace.labels} == {2}
     assert trace.separate_tokens > trace.tokens
-    assert trace.drafts() == (12, 12)
+    assert trace.drafts() == (9, 9)
 
 
 def test_explain_pieces_are_those_of_the_mentions(paper: Language) -> None:

@@ -29,7 +29,7 @@ def test_bundled_model_finds_entities(nlp: Language, text: str) -> None:
     assert all(0 < ent._.padellm_score <= 1 for ent in doc.ents)
 
 
-@pytest.mark.parametrize("name", ["Germany", "Paul Young"])
+@pytest.mark.parametrize("name", ["Germany", "Angela Merkel"])
 def test_bundled_model_finds_a_name_that_is_all_of_a_text(
     nlp: Language, name: str
 ) -> None:

@@ -28,6 +28,7 @@ WRITTEN = {
     **{"scripts/gum.py": 0, "scripts/mixed_corpus.py": 0, "scripts/names.py": 0},
     **{"scripts/small_base.py": 0, "scripts/soft_labels.py": 0, "scripts/distil.py": 2},
     **{"scripts/snippets.py": 1, "scripts/pretrain.py": 0},
+    **{"scripts/mean_weights.py": 2},
     **{"scripts/sample_corpora.py": 0},
 }
 

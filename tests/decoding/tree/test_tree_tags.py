@@ -72,7 +72,7 @@ def test_tag_drafts_take_each_chinese_character_for_a_word() -> None:
 
 def test_tag_drafts_part_neighbours_where_a_mention_begins() -> None:
     # outside, PER, LOC, PER begins
-    begin, inside = [0.1, 0.1, 0.1, 0.7], [0.1, 0.6, 0.1, 0.2]
+    begin, inside = [0.05, 0.02, 0.03, 0.9], [0.1, 0.6, 0.1, 0.2]
     chances = log_chances([inside, inside, begin, [0.1, 0.1, 0.8, 0.0001], inside])
     pieces = ["张", "三", "李", "京", "王"]
     tagging = read_text_tags(range(5), pieces, chances, ["PER", "LOC"], begins=[1])
@@ -82,8 +82,14 @@ def test_tag_drafts_part_neighbours_where_a_mention_begins() -> None:
     }
     # each is as sure as its tag and, beside one of its label, as where it is parted
     scores = [t.score for t in tagging.mentions["PER"]]
-    assert scores == pytest.approx([0.6, 0.7, 0.8])
+    assert scores == pytest.approx([0.6, 0.9, 0.8])
     assert tagging.sure["PER"] == pytest.approx(0.6)
+
+
+def test_tag_drafts_part_no_neighbours_where_a_beginning_is_not_nearly_sure() -> None:
+    chances = log_chances([[0.1, 0.6, 0.2], [0.1, 0.1, 0.7]])
+    found = read_text_tags([1, 2], [" Paul", " Young"], chances, ["PER"], begins=[1])
+    assert [t.ids for t in found.mentions["PER"]] == [[1, 2]]
 
 
 def test_tag_drafts_join_neighbours_without_tags_of_beginnings() -> None:

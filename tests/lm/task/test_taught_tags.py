@@ -142,13 +142,14 @@ def test_taught_tags_of_an_old_folder_outlast_bytes(old: Path) -> None:
     assert handle.lm().tags == TAGS
 
 
-def test_taught_tags_of_the_bundled_model_come_from_its_config(
+def test_taught_tags_of_the_bundled_model_come_from_its_folder(
     tmp_path: Path,
 ) -> None:
-    config = stored(BUNDLED["bundled-en-sm"], "config.json")
+    tags = stored(BUNDLED["bundled-en-sm"], "padellm.json")["tags"]
     lm = load_model("bundled-en-sm")
-    assert lm.tags.inside == config["padellm_tags"]
-    assert lm.tags.sets == [list(config["padellm_tags"])]
+    assert lm.tags.inside == tags["inside"]
+    assert lm.tags.begins == tags["begins"]
+    assert lm.tags.sets == tags["sets"]
     shutil.copytree(BUNDLED["bundled-en-sm"], tmp_path / "model")
     assert load_model(str(tmp_path / "model")).tags == lm.tags
 
