@@ -43,8 +43,10 @@ def space_after_opening(text: str) -> str:
     """Put a space between marks and the word that they open, or that follows them.
 
     These are brackets, quotation marks, dashes, bullets and the like at the start of a
-    word, and commas, colons, long dashes and dots between two words. Addresses with
-    http, www or mailto stay as they are.
+    word, other marks but `#`, `@` and the like at the start of a name, and commas,
+    colons, equals signs, long dashes and dots between two words. One comes before the
+    underscores that end a word, too. Addresses with http, www or mailto stay as they
+    are, and so do other marks before an address with `@`.
     """
     return _OPENING.sub(
         lambda match: match[0] if match["address"] else f"{match[0]} ", text

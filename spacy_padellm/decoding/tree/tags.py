@@ -131,6 +131,7 @@ def read_text_tags(
     begin = begin_share[starts, tags]
     # a word with another tag than the one before begins a mention in any case
     begin[np.append(True, tags[1:] != tags[:-1])] = 1.0
+    # how clear it is whether a mention begins, whichever way it is read
     probabilities[words, tags] *= np.maximum(begin, 1 - begin)
     scores = probabilities[words, tags]
     mentions: dict[str, list[TaggedMention]] = {label: [] for label in labels if label}
