@@ -4,8 +4,8 @@
         --model training/small-base --steps 4000 --rate 0.0015
 
 The config gives labels, prompt and optimizer. The model learns the probabilities of the
-tags and of the counts, not which is the likeliest. `spacy train` with gold data
-follows, which teaches it mentions. Given again after a stop, the command continues.
+tags and of the counts, not which is the likeliest, and to write the mentions that the
+large model's tags show. Given again after a stop, the command continues.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from soft_labels import Planted, Task
+from soft_labels import COUNTS, Planted, Task
 from spacy.util import load_config, load_model_from_config, registry
 from tqdm import tqdm
 
 from spacy_padellm.benchmark.subjects.pipelines import pipe_of
+from spacy_padellm.decoding.tree.tags import TaggedMention, read_text_tags
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.training.master_weights import MasterWeights
 from spacy_padellm.training.optimizers import apply_step, make_optimizers
@@ -228,21 +229,73 @@ def soft_loss(task: Task, texts: Sequence[Labelled]) -> tuple[torch.Tensor, int]
     strings = [text.text for text in texts]
     planted: list[Planted] = task.plant(strings)
     offsets = task.prompt.strings.offsets(strings)
-    tags = torch.cat([t.tags_of(o) for t, o in zip(texts, offsets, strict=True)])
+    all_tags = [text.tags_of(o) for text, o in zip(texts, offsets, strict=True)]
+    tags = torch.cat(all_tags)
     counts = torch.cat([text.counts.float() for text in texts])
+    written = [
+        plant_mentions(task, *of_text)
+        for of_text in zip(strings, planted, all_tags, strict=True)
+    ]
     batch = pad_trees([text.tree for text in planted])
     width = batch.ids.shape[1]
-    count_logits, tag_logits = task.lm.logits(
+    ends = [
+        row * width + slot for row, text in enumerate(planted) for slot in text.ends
+    ]
+    logits, tag_logits = task.lm.logits(
         batch,
-        [row * width + slot for row, text in enumerate(planted) for slot in text.ends],
+        [*ends, *(row * width + s for row, of in enumerate(written) for s, _ in of)],
         tag_positions=[
             row * width + slot for row, text in enumerate(planted) for slot in text.text
         ],
         tag_ids=task.tag_ids,
     )
+    chances = logits.float().log_softmax(-1)
     tag_loss = -(tags * tag_logits.float().log_softmax(-1)).sum()
-    answers = count_logits.float().log_softmax(-1)[:, list(task.count_ids)]
-    return tag_loss - (counts * answers).sum(), len(tags) + len(counts)
+    count_loss = -(counts * chances[: len(ends), list(task.count_ids)]).sum()
+    tokens = torch.tensor([token for of in written for _, token in of]).long()
+    mention_loss = -chances[len(ends) :].gather(1, tokens[:, None]).sum()
+    terms = len(tags) + len(counts) + len(tokens)
+    return tag_loss + count_loss + mention_loss, terms
+
+
+def plant_mentions(
+    task: Task, text: str, planted: Planted, tags: torch.Tensor
+) -> list[tuple[int, int]]:
+    """Add the mentions that a text's tags show to its tree.
+
+    RETURNS (list[tuple[int, int]]): The tokens to write, and the slot before each.
+    """
+    written = []
+    mentions = read_mentions(task, planted, tags)
+    for name, end in zip(task.names, planted.ends, strict=True):
+        count = len(mentions[name])
+        if not 0 < count < COUNTS:
+            continue
+        prompts = task.prompt.mention_prompts(text, name, count=count, number=count)
+        assert prompts.keep is None
+        stem = planted.tree.extend(end, prompts.stem)
+        for mention, prompt in zip(mentions[name], prompts.mentions, strict=True):
+            slot = planted.tree.extend(stem, prompt)
+            for token in [*task.prompt.mention_draft(mention.ids), task.prompt.eos]:
+                written.append((slot, token))
+                if token != task.prompt.eos:
+                    slot = planted.tree.extend(slot, [token])
+    return written
+
+
+def read_mentions(
+    task: Task, planted: Planted, tags: torch.Tensor
+) -> dict[str, list[TaggedMention]]:
+    """The mentions of each name that the tags of a text's tokens show."""
+    none, begins, inside = tags.split([1, len(task.names), len(task.names)], dim=1)
+    ordered = torch.cat([none, inside, begins], dim=1).clamp(min=1e-6)
+    return read_text_tags(
+        planted.ids,
+        task.prompt.strings.characters(planted.ids),
+        ordered.log().double().numpy(),
+        list(task.names),
+        begins=range(1, 1 + len(task.names)),
+    ).mentions
 
 
 if __name__ == "__main__":

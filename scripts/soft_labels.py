@@ -77,11 +77,13 @@ class Planted:
     """The tree of a text.
 
     text (range): The slots of the text's tokens.
+    ids (Sequence[int]): The text's tokens.
     ends (list[int]): The last slot of each label's count prompt.
     """
 
     tree: TokenTree
     text: range
+    ids: Sequence[int]
     ends: list[int]
 
     @classmethod
@@ -90,7 +92,8 @@ class Planted:
         tree = TokenTree(bidirectional_span=prompts.bidirectional_span)
         root = tree.extend(ROOT, prompts.root)
         ends = [tree.extend(root, ids) for ids in prompts.labels]
-        return cls(tree, range(*prompts.text), ends)
+        text = range(*prompts.text)
+        return cls(tree, text, prompts.root[text.start : text.stop], ends)
 
 
 def main() -> None:

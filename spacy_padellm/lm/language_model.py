@@ -387,6 +387,7 @@ class LanguageModel:
             tokens=len(ids),
             cascade=cascade and can_cascade(self.model),
             devices=self.shares,
+            may_round=self.int8,  # its products round much more
         )
         with self.lock:
             # texts may be decoded while the model is trained

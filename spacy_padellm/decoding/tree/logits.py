@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 from spacy_padellm.lm.devices.upload import upload
 
 # logits that fit a CPU's cache, for several passes over them
 _CACHED_LOGITS = 1 << 18
+_BLOCK = 128  # of logits, with one maximum
 # logits whose float32 copies take 256 MB
 _GPU_LOGITS = 1 << 26
 
@@ -115,6 +117,28 @@ def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     logits = logits.float()
-    best, tokens = logits.max(dim=-1)
-    # takes half the time of torch.logsumexp, which searches the maximum again
-    return tokens, -(logits - best[:, None]).exp_().sum(dim=-1).log()
+    tokens = _argmax(logits)
+    # takes half the time of exponentials and their sum
+    return tokens, -F.cross_entropy(logits, tokens, reduction="none")
+
+
+def _argmax(values: torch.Tensor) -> torch.Tensor:
+    """The index of the first maximum of each row: int64, (rows,).
+
+    On a CPU, maxima are found much faster than their indices: look for the maximum of
+    each block, and for its index only in the best one.
+    """
+    size = values.shape[-1]
+    blocks = size // _BLOCK
+    if values.device.type != "cpu" or not blocks:
+        return values.argmax(dim=-1)
+    whole = blocks * _BLOCK
+    highest = values[:, :whole].unflatten(1, (blocks, _BLOCK)).amax(-1)
+    if whole < size:
+        rest = values[:, whole:].amax(-1, keepdim=True)
+        highest = torch.cat((highest, rest), dim=1)
+    # the last block overlaps the one before it if it is shorter
+    first = highest.argmax(-1, keepdim=True).mul_(_BLOCK).clamp_(max=size - _BLOCK)
+    block = values.gather(1, first + torch.arange(_BLOCK))
+    index: torch.Tensor = first + block.argmax(-1, keepdim=True)
+    return index.flatten()

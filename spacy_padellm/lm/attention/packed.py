@@ -21,9 +21,11 @@ from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.masks import additive_mask
 from spacy_padellm.tree.packing import PackedBatch
 
-# on a CPU, plain float32 products are faster than fused attention up to this many
-# scores; plain bfloat16 products would be compiled for each size
+# on a CPU, plain products are faster than fused attention: those of float32 up to this
+# many scores, and those of bfloat16 up to this width, in tokens, which are compiled for
+# each size, and round the scores
 _FEW_SCORES = 1 << 20
+_NARROW = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class AttentionBlock:
     mask (torch.Tensor): (rows, 1, width, slots), added to the attention scores.
     pad, unpad (torch.Tensor | None): Indices that turn packed tokens into padded rows,
         and back.
+    may_round (bool): Whether scores may be rounded to the model's dtype.
     """
 
     rows: slice
@@ -44,6 +47,7 @@ class AttentionBlock:
     mask: torch.Tensor
     pad: torch.Tensor | None = None
     unpad: torch.Tensor | None = None
+    may_round: bool = False
     repeated: dict[int, torch.Tensor] = field(default_factory=dict)
 
     def repeated_mask(self, times: int) -> torch.Tensor:
@@ -98,6 +102,7 @@ def packed_attention(
     *,
     dtype: torch.dtype,
     tokens: int,
+    may_round: bool = False,
 ) -> PackedAttention:
     """Prepare the attention of a pass over a packed batch.
 
@@ -107,6 +112,8 @@ def packed_attention(
         the model's device.
     dtype (torch.dtype): The dtype of the attention mask.
     tokens (int): The tokens of the pass, with its padding.
+    may_round (bool): Whether the scores of several trees may be rounded to the model's
+        dtype, where that is faster.
     """
     device, groups = slot_mapping.device, packed.groups
     if len(packed.starts) == 1:
@@ -134,6 +141,7 @@ def packed_attention(
                 additive_mask(mask.view(group.visible.shape), dtype)[:, None],
                 None if group.pad is None else pad,
                 None if group.unpad is None else unpad,
+                may_round=may_round,
             )
         )
     return PackedAttention(cache, slot_mapping, blocks)
@@ -163,11 +171,18 @@ def _attend_block(
         new = new[block.pad]
     used = (block.rows, slice(block.slots))
     qkv = QKV(new, keys[used], values[used])
-    few = block.mask.numel() * new.shape[1] <= _FEW_SCORES
-    faster_plain = few and new.device.type == "cpu" and new.dtype == torch.float32
-    if softcap is None and not faster_plain:
+    if softcap is None and not _is_faster_plain(block, new):
         mask = block.repeated_mask(new.shape[1] // keys.shape[2])
         out = attend_fused(qkv, mask, scale)
     else:
         out = attend_plainly(qkv, block.mask, scale, softcap)
     return out if block.unpad is None else out[block.unpad]
+
+
+def _is_faster_plain(block: AttentionBlock, query: torch.Tensor) -> bool:
+    """Whether plain products are faster than fused attention, and may be used."""
+    if query.device.type != "cpu":
+        return False
+    if query.dtype == torch.float32:
+        return block.mask.numel() * query.shape[1] <= _FEW_SCORES
+    return block.may_round and block.width <= _NARROW

@@ -43,6 +43,7 @@ def tree_attention(
     tokens: int,
     cascade: bool,
     devices: Collection[torch.device],
+    may_round: bool = False,
 ) -> TreeAttention:
     """Prepare the attention of a pass, on each device that has layers.
 
@@ -53,12 +54,15 @@ def tree_attention(
     tokens (int): The tokens of the pass, with its padding.
     cascade (bool): Whether the text and the branches are attended to apart.
     devices (Collection[torch.device]): Those of a model on several; empty on one.
+    may_round (bool): See `packed_attention`.
     """
 
     def prepare(slots: torch.Tensor) -> PackedAttention | CascadeAttention:
         if cascade:
             return cascade_attention(packed, cache, slots)
-        return packed_attention(packed, cache, slots, dtype=dtype, tokens=tokens)
+        return packed_attention(
+            packed, cache, slots, dtype=dtype, tokens=tokens, may_round=may_round
+        )
 
     if not devices:
         return prepare(slots)
