@@ -22,7 +22,7 @@ from pretrain import read
 from safetensors.torch import save
 from tqdm import tqdm
 
-from spacy_padellm.benchmark.subjects.pipelines import load_placed, pipe_of
+from spacy_padellm.benchmark.subjects.pipelines import load_placed_pipeline, pipe_of
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.branches import CountPrompts
 from spacy_padellm.prompt.tokens import PromptTokens
@@ -133,7 +133,7 @@ def choose_texts(paths: Sequence[Path], limit: int, rng: random.Random) -> list[
 def load_task(name: str) -> Task:
     """The task of a pipeline, or of a bundled model."""
     # 8-bit products are faster, and the labels are almost the same
-    pipe = pipe_of(load_placed(name, lang="en", device=None, dtype="int8"))
+    pipe = pipe_of(load_placed_pipeline(name, lang="en", device=None, dtype="int8"))
     lm, prompt = pipe.handle.lm(), pipe.prompt
     assert prompt is not None
     return Task.of(lm, lm.tokens_of(prompt), list(pipe.label_data.values()))

@@ -16,7 +16,7 @@ from spacy_padellm.annotate.tables import inspect_parquet
 from spacy_padellm.errors import Errors
 
 READERS = 8  # files inspected in parallel; most of the time is waiting
-OWN_COLUMNS = ("text", "entities")
+OWN_COLUMNS = ("text", "entities", "nested")
 DEEPEST = 100  # levels of lists and objects; Parquet has fewer
 
 

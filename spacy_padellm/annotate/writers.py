@@ -10,13 +10,13 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span
 
 from spacy_padellm.annotate.files import AnnotateError
 from spacy_padellm.annotate.records import InputRecord, plain_value
 from spacy_padellm.errors import Errors
 from spacy_padellm.text.moved import move_spans
-from spacy_padellm.text.spans import get_score
+from spacy_padellm.text.spans import get_score, nested_spans
 
 ENTITY = pa.struct(
     [
@@ -27,6 +27,8 @@ ENTITY = pa.struct(
         pa.field("score", pa.float64()),
     ]
 )
+# of a Parquet file, besides the text
+SPAN_COLUMNS = ("entities", "nested")
 # a record, and the kept part of its Doc
 Annotated = tuple[InputRecord, Any]
 
@@ -50,36 +52,40 @@ class Writer:
     write: Callable[[IO[bytes], Iterable[list[Annotated]], pa.Schema], None]
 
 
-def to_entities(doc: Doc) -> list[dict[str, Any]]:
-    """List the entities; entities of other components have no score.
+def to_entities(doc: Doc) -> dict[str, list[dict[str, Any]]]:
+    """List the entities, and the mentions that overlap them.
 
     doc (Doc): The annotated text.
-    RETURNS (list[dict[str, Any]]): For each entity `start`, `end`, `label`, `text` and
-        `score`.
+    RETURNS (dict[str, list[dict[str, Any]]]): By column, for each span `start`, `end`,
+        `label`, `text` and `score`; those of other components have no score.
     """
+    return {"entities": _rows(doc.ents), "nested": _rows(nested_spans(doc))}
+
+
+def _rows(spans: Iterable[Span]) -> list[dict[str, Any]]:
     return [
         {
-            "start": ent.start_char,
-            "end": ent.end_char,
-            "label": ent.label_,
-            "text": ent.text,
-            "score": get_score(ent),
+            "start": span.start_char,
+            "end": span.end_char,
+            "label": span.label_,
+            "text": span.text,
+            "score": get_score(span),
         }
-        for ent in doc.ents
+        for span in spans
     ]
 
 
 def write_parquet(
     file: IO[bytes], batches: Iterable[list[Annotated]], columns: pa.Schema
 ) -> None:
-    """Write one row per text: the kept columns, the text and its entities.
+    """Write one row per text: the kept columns, the text and its spans.
 
     file (IO[bytes]): The file.
     batches (Iterable[list[Annotated]]): The annotated texts.
     columns (pa.Schema): The columns to keep.
     """
-    added = [pa.field("text", pa.string()), pa.field("entities", pa.list_(ENTITY))]
-    schema = pa.schema([*columns, *added])
+    added = [pa.field(name, pa.list_(ENTITY)) for name in SPAN_COLUMNS]
+    schema = pa.schema([*columns, pa.field("text", pa.string()), *added])
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in batches:
             arrays = [
@@ -87,7 +93,9 @@ def write_parquet(
                 for i, field in enumerate(columns)
             ]
             arrays.append(pa.array([record.text for record, _ in batch], pa.string()))
-            arrays.append(pa.array([ents for _, ents in batch], pa.list_(ENTITY)))
+            for name in SPAN_COLUMNS:
+                rows = [spans[name] for _, spans in batch]
+                arrays.append(pa.array(rows, pa.list_(ENTITY)))
             writer.write_batch(pa.record_batch(arrays, schema=schema))
 
 

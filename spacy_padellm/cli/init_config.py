@@ -49,9 +49,11 @@ def init_config_cli(
     with exit_if_unwritable(path):
         write_whole(path, config.encode())
     msg.good(f"Config: {path}")
+    # the model that quantize.cfg goes on with
+    model = " --paths.model MODEL" if "\nmodel = null\n" in config else ""
     msg.text(
         f"Train with: python -m spacy train {path} --output training "
-        "--paths.train train.spacy --paths.dev dev.spacy"
+        f"--paths.train train.spacy --paths.dev dev.spacy{model}"
     )
 
 

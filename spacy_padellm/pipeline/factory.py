@@ -62,6 +62,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
         "gradient_checkpointing": False,
         "muon": False,
         "tag_loss": None,
+        "quantized": None,
     },
     "scorer": {"@scorers": "spacy-padellm.NerScorer.v1", "spans_key": "padellm"},
     "spans_key": "padellm",

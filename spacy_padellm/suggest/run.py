@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,8 @@ from spacy_padellm.corpora.records import BadLine
 from spacy_padellm.suggest.formats import Suggestion
 from spacy_padellm.suggest.spread import choose_spread
 from spacy_padellm.suggest.texts import SourceText
-from spacy_padellm.suggest.usefulness import (
-    correction_probability,
-    nested_spans,
-)
+from spacy_padellm.suggest.usefulness import correction_probability
+from spacy_padellm.text.spans import nested_spans
 from spacy_padellm.text.stream import STREAM_FROM
 
 # texts to choose from, for each one that is chosen: the most useful ones
@@ -47,7 +46,7 @@ def suggest(
 ) -> Suggestions:
     """Choose texts that are useful to annotate, and not alike.
 
-    nlp (Language): A pipeline with a `padellm_ner`. Its error handler is replaced.
+    nlp (Language): A pipeline with a `padellm_ner`.
     texts (Iterable[SourceText | BadLine]): The texts, and lines that hold none.
     n (int): How many to choose at most.
     RETURNS (Suggestions): The chosen texts, and what was read. A text that is repeated
@@ -65,12 +64,26 @@ def suggest(
     def keep_error(name: str, proc: Any, docs: list[Doc], error: Exception) -> None:
         result.failed.extend([error] * len(docs))
 
-    handler: Any = keep_error  # spaCy's stubs say that it never returns
-    nlp.set_error_handler(handler)
+    with _handling_errors(nlp, keep_error):
+        pairs = nlp.pipe(readable(), as_tuples=True, batch_size=STREAM_FROM)
+        found = _most_useful(pairs, result, most=POOL * n)
+    order = choose_spread([s.text for s in found], [s.score for s in found], n=n)
+    result.chosen = [found[index] for index in order]
+    return result
+
+
+def _most_useful(
+    pairs: Iterable[tuple[Doc, SourceText]], result: Suggestions, *, most: int
+) -> list[Suggestion]:
+    """The texts with the highest scores, each once, in the order of the corpus.
+
+    pairs (Iterable[tuple[Doc, SourceText]]): The annotated texts.
+    result (Suggestions): Its number of texts and their mean score are set.
+    most (int): How many to keep at most.
+    """
     pool: list[tuple[float, int, Suggestion]] = []  # a heap, the least useful one first
     pooled: set[str] = set()  # their texts: a repeated one would crowd out others
     total = 0.0
-    pairs = nlp.pipe(readable(), as_tuples=True, batch_size=STREAM_FROM)
     for number, (doc, source) in enumerate(pairs):
         score = correction_probability(doc)
         total += score
@@ -80,17 +93,36 @@ def suggest(
         pooled.add(source.text)
         # on a tie the earlier text stays
         entry = (score, -number, _suggestion(doc, score, source))
-        if len(pool) < POOL * n:
+        if len(pool) < most:
             heapq.heappush(pool, entry)
         else:
             _, _, left_out = heapq.heappushpop(pool, entry)
             pooled.discard(left_out.text)
     result.mean = total / max(result.read, 1)
     pool.sort(key=lambda entry: -entry[1])  # as in the corpus
-    found = [suggestion for _, _, suggestion in pool]
-    order = choose_spread([s.text for s in found], [s.score for s in found], n=n)
-    result.chosen = [found[index] for index in order]
-    return result
+    return [suggestion for _, _, suggestion in pool]
+
+
+@contextmanager
+def _handling_errors(nlp: Language, handler: Any) -> Iterator[None]:
+    """Let a pipeline give failed Docs to a handler, and put back its own ones.
+
+    handler (Any): Takes a component's name, the component, its Docs and the error.
+    """
+    default = nlp.default_error_handler
+    pipes: list[Any] = [pipe for _, pipe in nlp.pipeline]
+    own = [
+        (pipe, pipe.get_error_handler())
+        for pipe in pipes
+        if hasattr(pipe, "get_error_handler")
+    ]
+    nlp.set_error_handler(handler)
+    try:
+        yield
+    finally:
+        nlp.set_error_handler(default)
+        for pipe, before in own:
+            pipe.set_error_handler(before)
 
 
 def _suggestion(doc: Doc, score: float, source: SourceText) -> Suggestion:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 
-from spacy_padellm.text.spans import without_repeats
+from spacy_padellm.text.spans import nested_spans
 
 
 def correction_probability(doc: Doc) -> float:
@@ -22,15 +22,3 @@ def correction_probability(doc: Doc) -> float:
     scores = [ent._.padellm_score for ent in (*doc.ents, *nested_spans(doc))]
     all_right: float = math.prod(score for score in scores if score is not None)
     return 1 - found_all * all_right
-
-
-def nested_spans(doc: Doc) -> list[Span]:
-    """The mentions of the model that are not in `doc.ents`.
-
-    doc (Doc): A Doc that a `padellm_ner` annotated.
-    RETURNS (list[Span]): Those of its span groups, without mentions of a promise.
-    """
-    # a promise's group has no expected mentions
-    groups = (group for group in doc.spans.values() if "expected" in group.attrs)
-    spans = without_repeats([*doc.ents, *(span for group in groups for span in group)])
-    return spans[len(doc.ents) :]

@@ -54,6 +54,18 @@ def without_repeats(spans: Iterable[Span]) -> list[Span]:
     return list(places.values())
 
 
+def nested_spans(doc: Doc) -> list[Span]:
+    """The mentions of the model that are not in `doc.ents`.
+
+    doc (Doc): A Doc that a `padellm_ner` annotated.
+    RETURNS (list[Span]): Those of its span groups, without mentions of a promise.
+    """
+    # a promise's group has no expected mentions
+    groups = (group for group in doc.spans.values() if "expected" in group.attrs)
+    spans = without_repeats([*doc.ents, *(span for group in groups for span in group)])
+    return spans[len(doc.ents) :]
+
+
 def get_score(span: Span) -> float | None:
     """The probability of a predicted span: `span._.padellm_score`.
 

@@ -31,8 +31,10 @@ from annotate_helpers import (
 )
 from helpers import NAME, REFUSING, TOO_LONG, entities, trained, trained_folder
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span, SpanGroup
 
+from spacy_padellm.annotate import writers
+from spacy_padellm.annotate.records import InputRecord
 from spacy_padellm.progress import progress
 from spacy_padellm.text.tokenizing import LONGEST_WORD
 
@@ -98,6 +100,23 @@ def test_annotate_entity_of_another_pipe_has_no_score(tmp_path: Path) -> None:
     assert 0 < scores["Bob"] <= 1
 
 
+def test_annotate_writes_nested_mentions_to_a_column_of_their_own() -> None:
+    doc = spacy.blank("en")("Anna Smith met Bob")
+    place = Span(doc, 1, 2, "LOC")
+    person = Span(doc, 0, 2, "PER")
+    doc.set_ents([person])
+    spans = SpanGroup(doc, attrs={"expected": {}}, spans=[person, place])
+    doc.spans["padellm"] = spans
+    columns = writers.to_entities(doc)
+    assert [row["text"] for row in columns["entities"]] == ["Anna Smith"]
+    (nested,) = columns["nested"]
+    assert (nested["start"], nested["end"], nested["label"]) == (5, 10, "LOC")
+    file = io.BytesIO()
+    record = InputRecord(0, doc.text)
+    writers.write_parquet(file, [[(record, columns)]], pa.schema([]))
+    assert pq.read_table(file)["nested"].to_pylist() == [[nested]]
+
+
 def test_annotate_keeps_columns_of_parquet_with_their_types(
     pipeline: Path, tmp_path: Path
 ) -> None:
@@ -115,7 +134,7 @@ def test_annotate_keeps_columns_of_parquet_with_their_types(
     assert code == 0, words
     table = pq.read_table(tmp_path / "out" / "shards")
     columns["site"] = columns["site"].cast(pa.string())
-    assert table.column_names == ["id", *columns, "text", "entities"]
+    assert table.column_names == ["id", *columns, "text", "entities", "nested"]
     for name, column in columns.items():
         assert table[name].combine_chunks().equals(column), name
 

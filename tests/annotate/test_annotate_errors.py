@@ -214,7 +214,7 @@ def test_annotate_errors_column_of_two_types(
     fails(pipeline, source, other, "-o", output, *options, saying=saying)
 
 
-@pytest.mark.parametrize("keep", ["text", "id,id", "entities"])
+@pytest.mark.parametrize("keep", ["text", "id,id", "entities", "nested"])
 def test_annotate_errors_column_kept_twice(
     pipeline: Path, source: Path, output: Path, keep: str
 ) -> None:

@@ -14,7 +14,7 @@ from spacy_padellm.benchmark.gold import read_gold
 from spacy_padellm.benchmark.subjects.pipelines import (
     SPANS_KEY,
     gold_docs,
-    load_placed,
+    load_placed_pipeline,
     score,
     search_mentions,
 )
@@ -35,9 +35,11 @@ def test_benchmark_pipelines_of_a_model_for_no_task_tell_what_to_give(
 ) -> None:
     without_settings(tmp_path)
     with pytest.raises(ValueError, match=r"cannot be measured\. Give a pipeline"):
-        load_placed(str(tmp_path), lang="en", device=None, dtype=None)
+        load_placed_pipeline(str(tmp_path), lang="en", device=None, dtype=None)
     with pytest.raises(ValueError, match="There is no file"):
-        load_placed(str(tmp_path / "x.gguf"), lang="en", device=None, dtype=None)
+        load_placed_pipeline(
+            str(tmp_path / "x.gguf"), lang="en", device=None, dtype=None
+        )
 
 
 def test_benchmark_pipelines_take_the_gold_docs_of_the_corpus(tmp_path: Path) -> None:

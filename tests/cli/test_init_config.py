@@ -36,6 +36,14 @@ def test_init_config_writes_to_a_path(tmp_path: Path) -> None:
     assert "python -m spacy train" in output
 
 
+def test_init_config_asks_for_the_model_that_only_quantize_goes_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asking = [name for name in CONFIGS if "--paths.model" in init_config(name)[1]]
+    assert asking == ["quantize"]
+
+
 def test_init_config_prints_with_a_dash() -> None:
     assert init_config("train", "-") == (0, read_config("train"))
 

@@ -405,6 +405,21 @@ def test_suggest_leaves_out_a_text_that_fails() -> None:
     assert [str(error) for error in found.failed] == ["no Bob"]
 
 
+def test_suggest_leaves_the_error_handlers_of_a_pipeline_as_they_were() -> None:
+    nlp = trained()
+
+    @spacy.Language.component("fails_always")
+    def fails_always(doc: spacy.tokens.Doc) -> spacy.tokens.Doc:
+        raise ValueError("no text")
+
+    nlp.add_pipe("fails_always")
+    handler = pipe_of(nlp).get_error_handler()
+    assert len(suggest(nlp, [SourceText("Oslo")], n=1).failed) == 1
+    assert pipe_of(nlp).get_error_handler() is handler
+    with pytest.raises(ValueError, match="no text"):
+        list(nlp.pipe(["Oslo"]))
+
+
 def invoke(tmp_path: Path, content: str, *options: str) -> tuple[int, str]:
     trained().to_disk(tmp_path / "nlp")
     (tmp_path / "texts.jsonl").write_text(content, "utf8")

@@ -107,8 +107,8 @@ def learn_thresholds(
     """Find the thresholds with the best mean span F1 over the corpora.
 
     Coordinate ascent: the threshold of one label is chosen while those of the others
-    are fixed. On a tie the threshold next to the default is chosen: else all mentions
-    would count after data without errors.
+    are fixed. On a tie the threshold next to the default of `TreeDecoder` is chosen:
+    else all mentions would count after data without errors.
 
     corpora (Sequence[CandidateCorpus]): The corpora, each with the same weight.
     labels (Sequence[str]): The labels.

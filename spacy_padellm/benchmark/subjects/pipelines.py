@@ -72,7 +72,7 @@ def forced_pipeline(
     return nlp
 
 
-def load_placed(
+def load_placed_pipeline(
     name: str, *, lang: str, device: str | None, dtype: str | None
 ) -> Language:
     """Load a trained pipeline, or make a pipeline for a trained model.

@@ -20,7 +20,6 @@ from spacy_padellm.benchmark.subjects.multi import SimulatedMulti
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.recorder import Recorder
-from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.placement import choose_placement
 from spacy_padellm.lm.language_model import LanguageModel
@@ -35,6 +34,7 @@ from spacy_padellm.mention.string_scores import (
     micro_average,
     score_by_label,
 )
+from spacy_padellm.pipeline.registry import make_tree_decoder
 from spacy_padellm.prompt.tokens import PromptTokens
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def trained_subject(
 ) -> Subject:
     """Load a trained model with the decoders that it was trained for.
 
-    name (str): See `pipelines.load_placed`; without spaCy, the folder of a model.
+    name (str): See `pipelines.load_placed_pipeline`; without spaCy, the folder of a model.
     decoders (Sequence[str]): Names of decoders. Those with other prompts than the
         model was trained with are left out.
     device, dtype (str | None): The model's device and dtype; None keeps the configured
@@ -199,9 +199,12 @@ def trained_subject(
     RAISES (ValueError): If there is no such model.
     """
     if lang is not None:
-        from spacy_padellm.benchmark.subjects.pipelines import load_placed, pipe_of
+        from spacy_padellm.benchmark.subjects.pipelines import (
+            load_placed_pipeline,
+            pipe_of,
+        )
 
-        nlp = load_placed(name, lang=lang, device=device, dtype=dtype)
+        nlp = load_placed_pipeline(name, lang=lang, device=device, dtype=dtype)
         nlp("The first text loads the model .")
         pipe = pipe_of(nlp)
         lm, prompt = pipe.handle.lm(), pipe.prompt
@@ -216,7 +219,8 @@ def trained_subject(
         placement = choose_placement(device or "auto", dtype or "auto")
         lm = load_model(name, device=placement.device, dtype=placement.dtype)
         lm.pack_weights(int8=placement.int8)
-        labels, prompt, decoder = settings.labels, settings.prompt, TreeDecoder()
+        # the decoder that the pipe has by default
+        labels, prompt, decoder = settings.labels, settings.prompt, make_tree_decoder()
     decoder_of = decoders_for(decoder, decoders)
     recorders = {kind: Recorder(decoder) for kind, decoder in decoder_of.items()}
     return Subject(name, lm, lm.tokens_of(prompt), labels, recorders, nlp, prefix)
