@@ -189,7 +189,7 @@ def trained_subject(
 ) -> Subject:
     """Load a trained model with the decoders that it was trained for.
 
-    name (str): See `pipelines.load_placed_pipeline`; without spaCy, the folder of a model.
+    name (str): See `load_placed_pipeline`; without spaCy, the folder of a model.
     decoders (Sequence[str]): Names of decoders. Those with other prompts than the
         model was trained with are left out.
     device, dtype (str | None): The model's device and dtype; None keeps the configured
