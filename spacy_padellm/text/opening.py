@@ -1,7 +1,8 @@
-"""Spaces between marks and the words after them: `(Berlin)` becomes `( Berlin)`.
+"""Spaces between marks and the words beside them: `(Berlin)` becomes `( Berlin)`.
 
-Tokenizers have other tokens for a word that no space precedes. Models trained on
-corpora of single words (`( Berlin )`) rarely saw those, and miss names there.
+Tokenizers have other tokens for a word that no space precedes, and one token for marks
+that stand together, as in `Inc.,`. Models trained on corpora of single words
+(`( Berlin )`) rarely saw those, and miss names there.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _FIRST = rf"{_QUOTES}”•·¿¡>|–—…-"
 _BEFORE_NAMES = r"(?:_|(?![#@$£€¥%.,;:!?)\]}’]|" rf"[{_FIRST}])[^\w\s])"
 _OPENING = re.compile(
     r"(?P<address>(?<!\w)(?:https?://|www\.|mailto:)\S+)"
+    # after the full stop of a word: `Inc.,` and `Inc.'s`
+    r"|(?<=[^\W\d_]\.)(?=,|['’][sS](?!\w))"
     rf"|(?<!\S)[{_FIRST}]*{_BEFORE_NAMES}+(?={_CAPITALIZED})(?!\S*@)"
     rf"|(?<!\S)[{_FIRST}]*(?:(?!['‘-])[{_FIRST}](?={_LETTER})|['‘](?={_CAPITALIZED})"
     rf"|-(?={_TITLED}))"  # not of the brackets of corpora (`-LRB-`)
@@ -45,7 +48,8 @@ def space_after_opening(text: str) -> str:
     These are brackets, quotation marks, dashes, bullets and the like at the start of a
     word, other marks but `#`, `@` and the like at the start of a name, and commas,
     colons, equals signs, long dashes and dots between two words. One comes before the
-    underscores that end a word, too. Addresses with http, www or mailto stay as they
+    underscores that end a word, too, and before a comma or `'s` after a word's full
+    stop. Addresses with http, www or mailto stay as they
     are, and so do other marks before an address with `@`.
     """
     return _OPENING.sub(

@@ -45,13 +45,29 @@ def test_opening_marks_between_words_get_a_space_after_them(
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Apple Inc., Ford Co.,Ltd.", "Apple Inc. , Ford Co. , Ltd."),
+        ("the U.S.'s, Acme Ltd.’s", "the U.S. 's, Acme Ltd. ’s"),
+        ("Dr.,", "Dr. ,"),
+    ],
+)
+def test_opening_full_stop_of_a_word_gets_a_space_before_comma_and_clitic(
+    text: str, expected: str
+) -> None:
+    assert space_after_opening(text) == expected
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "Inc.; Inc.) Inc.: Inc.\" Yahoo!, 1.,2 wait.., .'some U.S.-based Inc.",
         "#Berlin @berlin $AAPL .com _x <b> /etc &amp x=y ~user Q&A <Bob@Acme.org>",
         "John 's 'tis rock 'n' roll, THEY 'RE 'S 'LL",
         "-LRB- -RRB- -DOCSTART-",
         "O'Neill Al-Qaeda U.S.A. AC/DC name(s)",
         ":D ;P 10:30 1,200 [1] (2)",
+        "https://a.org/x.,y",
         "https://a.org/File:Bonn,Rome www.a.org/|Bonn mailto:Anna@b.org",
         "（北京）(北京)“北京”,北京",
         "in ( Berlin ) , Rome",
