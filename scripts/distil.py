@@ -14,7 +14,7 @@ import argparse
 import io
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ TEXTS = 32  # of a step
 PROMPTS = 20  # tokens of the count prompts, about
 WARMUP = 0.075  # share of the steps
 SAVED = 250  # steps between checkpoints
+CAPITALS = 0.05  # share of the texts that are read in capitals
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,16 @@ class Labelled:
         tags[:, 1 : 1 + names] -= begins
         tags[:, 1 + names :] += begins
         return tags
+
+    def in_capitals(self) -> Labelled:
+        """The same text in capitals, with what the large model thinks of it as it is.
+
+        A text whose capitals are longer, as those of "ß", stays as it is.
+        """
+        capitals = self.text.upper()
+        if len(capitals) != len(self.text):
+            return self
+        return replace(self, text=capitals)
 
 
 def main() -> None:
@@ -125,7 +136,8 @@ def read_labels(folder: Path) -> tuple[list[str], list[Labelled]]:
 
 def train(run: Run, texts: Sequence[Labelled], *, steps: int, seed: int) -> None:
     """Train a model in steps of some texts each."""
-    order = shuffled(texts, random.Random(seed))
+    rng = random.Random(seed)
+    order = some_in_capitals(shuffled(texts, rng), rng)
     done = run.resume()
     for _ in range(done):
         next_texts(order)
@@ -211,6 +223,14 @@ def shuffled(texts: Sequence[Labelled], rng: random.Random) -> Iterator[Labelled
     """All texts in random order, again and again."""
     while True:
         yield from rng.sample(texts, len(texts))
+
+
+def some_in_capitals(
+    texts: Iterable[Labelled], rng: random.Random
+) -> Iterator[Labelled]:
+    """The texts, some of them in capitals, as headlines and shouting are."""
+    for text in texts:
+        yield text.in_capitals() if rng.random() < CAPITALS else text
 
 
 def passes(texts: Sequence[Labelled], most: int) -> Iterator[list[Labelled]]:

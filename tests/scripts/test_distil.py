@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from distil import Labelled, Run, passes, read_labels, train
+from distil import Labelled, Run, passes, plant_mentions, read_labels, train
 from small_base import make_small
 from soft_labels import load_task, write_labels
 from spacy.util import load_config, load_model_from_config, registry
+
+from spacy_padellm.tree.token_tree import pad_trees
 
 ROOT = Path(__file__).parents[2]
 TEXTS = ["Angela Merkel met Emmanuel Macron in Paris.", "Nobody was there."]
@@ -67,6 +69,18 @@ def test_distil_a_token_over_several_large_ones_takes_the_first() -> None:
     assert torch.equal(text.tags_of([(0, 6)]), torch.eye(3)[1:2])
 
 
+def test_distil_capitals_keep_the_tags_of_the_text() -> None:
+    text = labelled("Ann Lee left", [0, 3, 7], torch.eye(3))
+    capitals = text.in_capitals()
+    assert capitals.text == "ANN LEE LEFT"
+    assert torch.equal(capitals.tags_of([(0, 3), (3, 7), (7, 12)]), torch.eye(3))
+
+
+def test_distil_a_text_with_longer_capitals_stays() -> None:
+    text = labelled("in der Gaßner Straße", [0], torch.eye(3)[:1])
+    assert text.in_capitals() is text
+
+
 def test_distil_passes_hold_all_texts_and_the_limit() -> None:
     texts = [labelled("a", list(range(n)), torch.eye(3)) for n in (30, 5, 40, 12)]
     parts = list(passes(texts, 100))
@@ -101,3 +115,42 @@ def test_distil_a_stopped_run_ends_like_one_that_was_not(
     named = resumed.updates.masters.named()
     for name, weight in whole.updates.masters.named().items():
         torch.testing.assert_close(named[name], weight)
+
+
+def test_distil_reads_the_mentions_that_the_tags_show(
+    labels: Path, tmp_path: Path
+) -> None:
+    task = make_run(labels, tmp_path / "checkpoint.pt").task
+    _, texts = read_labels(labels)
+    text = next(text for text in texts if text.text == TEXTS[0])
+    (planted,) = task.plant([text.text])
+    (offsets,) = task.prompt.strings.offsets([text.text])
+    size = planted.tree.filled
+    written = plant_mentions(task, text.text, planted, text.tags_of(offsets))
+    strings, mention = [], []
+    for _, token in written:
+        if token == task.prompt.eos:
+            strings.append(task.prompt.strings.decode(mention).strip())
+            mention = []
+        else:
+            mention.append(token)
+    assert sorted(strings) == ["Angela Merkel", "Emmanuel Macron", "Paris"]
+    assert planted.tree.filled > size
+
+
+def test_distil_a_mention_is_written_token_by_token(
+    labels: Path, tmp_path: Path
+) -> None:
+    run = make_run(labels, tmp_path / "checkpoint.pt")
+    _, texts = read_labels(labels)
+    for _ in range(60):
+        run.step(texts)
+    lm = run.task.lm
+    lm.set_training(False)
+    (planted,) = run.task.plant([TEXTS[0]])
+    (offsets,) = run.task.prompt.strings.offsets([TEXTS[0]])
+    text = next(text for text in texts if text.text == TEXTS[0])
+    written = plant_mentions(run.task, TEXTS[0], planted, text.tags_of(offsets))
+    slots, tokens = zip(*written, strict=True)
+    logits, _ = lm.logits(pad_trees([planted.tree]), slots)
+    assert logits.argmax(-1).tolist() == list(tokens)
