@@ -23,7 +23,8 @@ Kind = Literal[
 TokenOffsets = tuple[int, int]
 
 PREDICTED_KINDS: dict[Kind, str] = {
-    "correct": "same characters, label and index as a gold mention",
+    "correct": "same characters, label and index as a gold mention; a mention that "
+    "the tags of the text alone found has no index, and needs none",
     "index": "same characters and label as a gold mention, but its index is not the "
     "gold mention's position among those of the label in text order",
     "label": "same characters as a gold mention of another label (that mention may "
@@ -38,7 +39,7 @@ PREDICTED_KINDS: dict[Kind, str] = {
 invented, correct, index, label, boundary, spurious."""
 
 GOLD_KINDS: dict[Kind, str] = {
-    "correct": "generated with its own index",
+    "correct": "generated with its own index, or found by the tags of the text alone",
     "index": "generated with another index",
     "label": "not generated, but its characters are, with another, wrong label",
     "boundary": "not generated, but a wrong mention of its label overlaps it",
@@ -225,7 +226,7 @@ def _classify(found: AlignedMention, indexes: dict[GoldMention, int]) -> JudgedM
     mention = found.mention
     same = GoldMention(found.start, found.end, mention.label)
     if same in indexes:
-        right = indexes[same] == mention.index
+        right = mention.by_tags or indexes[same] == mention.index
         return JudgedMention(found, "correct" if right else "index", same)
     for gold in indexes:
         if (gold.start, gold.end) == (found.start, found.end):

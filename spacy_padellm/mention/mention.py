@@ -19,12 +19,15 @@ class Mention:
     score (float): In 0..1: the product of the probabilities of its tokens, without
         `<eos>` (paper, section 3.3). A decoder may combine it with the probabilities
         of the count and of the tags.
+    by_tags (bool): Whether the tags of the text alone found it. Such a mention was not
+        generated as the n-th one: its index is only unlike the others of its label.
     """
 
     label: str
     index: int
     text: str
     score: float
+    by_tags: bool = False
 
 
 class TextMentions(list[Mention]):

@@ -143,6 +143,16 @@ def test_analysis_kinds_lower_index_is_no_repeat_whatever_the_order() -> None:
     assert kinds_of(judge(turned))[0] == ["repeat", "correct"]
 
 
+@pytest.mark.parametrize(("by_tags", "kind"), [(True, "correct"), (False, "index")])
+def test_analysis_kinds_mention_of_the_tags_alone_has_no_wrong_index(
+    by_tags: bool, kind: str
+) -> None:
+    # the mention of index 1 was wrong, and is below the threshold
+    mention = Mention("PER", 2, "Bob Ray", 0.5, by_tags=by_tags)
+    case = make_case(TEXT, [("Bob Ray", "PER")], [])
+    assert kinds_of(judge(replace(case, mentions=[mention]))) == ([kind], [kind])
+
+
 def test_analysis_kinds_boundary_speaks_of_the_nearest_gold_mention() -> None:
     golds = [("The Bank", "ORG"), ("of Paris hired", "ORG")]
     (found,) = judge(make_case(TEXT, golds, [("Bank of Paris", "ORG")])).mentions
@@ -170,7 +180,10 @@ def windows(draw: st.DrawFn) -> WindowCase:
     )
     found = draw(st.lists(st.tuples(string, label), max_size=8))
     case = make_case(text, [], found)
-    mentions = draw(st.permutations(case.mentions))
+    mentions = [
+        replace(mention, by_tags=draw(st.booleans()))
+        for mention in draw(st.permutations(case.mentions))
+    ]
     gold_mentions = [GoldMention(p[0][0], p[1][1], label) for p, label in golds]
     return WindowCase(text, tokens, gold_mentions, mentions)
 
@@ -217,7 +230,8 @@ def test_analysis_kinds_follow_their_definitions(case: WindowCase) -> None:
             expected = "repeat"
         elif mention.label in same:
             index = mine.index(GoldMention(start, end, mention.label)) + 1
-            expected = "correct" if index == mention.index else "index"
+            right = mention.by_tags or index == mention.index
+            expected = "correct" if right else "index"
         elif same:
             expected = "label"
         else:
@@ -280,6 +294,28 @@ def test_analysis_tally_sums_are_the_totals(cases: list[WindowCase]) -> None:
         right,
         right + total.predicted["label"],
     )
+
+
+def test_analysis_without_empty_keeps_labels_of_gold_or_predictions() -> None:
+    analysis = Analysis.of(["PER", "LOC", "ORG", "MISC"])
+    labels = list(analysis.labels)
+    for golds, found in ([("Bob", "PER")], []), ([], [("Paris", "LOC")]):
+        case = make_case(TEXT, golds, found)
+        analysis.add_window(case, judge(case), labels)
+    analysis.add_scored("ORG", 0.5, right=False)
+    shown = analysis.without_empty()
+    assert list(shown.labels) == ["PER", "LOC", "ORG"]
+    assert shown.total().golds == analysis.total().golds
+    assert shown.windows == analysis.windows
+
+
+def test_analysis_without_empty_keeps_the_label_of_a_cut_mention() -> None:
+    case = make_case("Bob in Paris", [], [("Paris", "LOC")])
+    part = GoldMention(len("Bob in "), len(case.text), "PER")
+    case = replace(case, golds=[part], elsewhere=frozenset({part}))
+    analysis = Analysis.of(["PER", "LOC", "ORG"])
+    analysis.add_window(case, judge(case), list(analysis.labels))
+    assert list(analysis.without_empty().labels) == ["PER", "LOC"]
 
 
 def test_analysis_own_part_of_a_window_leaves_out_what_another_one_counts() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from spacy_padellm.analysis.kinds import HEADINGS
+
 REPOSITORY = Path(__file__).parent.parent.parent
 PAGES = [
     *sorted(path for path in REPOSITORY.glob("*.md") if path.name != "CHANGELOG.md"),
@@ -49,6 +51,12 @@ def test_names_of_python_exist(page: Path) -> None:
 def test_names_of_files_exist(page: Path) -> None:
     files = set(FILE.findall(page.read_text("utf8")))
     assert [file for file in sorted(files) if not (REPOSITORY / file).exists()] == []
+
+
+def test_names_of_kinds_of_errors_are_those_of_the_tables() -> None:
+    page = (REPOSITORY / "docs" / "howto" / "error-analysis.md").read_text("utf8")
+    table = page.split("| column |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in table] == [*HEADINGS.values()]
 
 
 def test_names_that_do_not_exist_are_found() -> None:

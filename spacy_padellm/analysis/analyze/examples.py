@@ -95,9 +95,10 @@ class ErrorExamples:
 
 
 def describe_mention(found: JudgedMention) -> str:
-    """Describe a generated mention by its string, label, index and score."""
+    """Describe a generated mention by its string, label, index if any, and score."""
     mention = found.aligned.mention
-    return f"“{mention.text}” ({mention.label} {mention.index}, {mention.score:.2f})"
+    index = ", by its tags" if mention.by_tags else f" {mention.index}"
+    return f"“{mention.text}” ({mention.label}{index}, {mention.score:.2f})"
 
 
 def _note(found: JudgedMention) -> str:

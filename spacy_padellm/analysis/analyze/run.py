@@ -23,7 +23,8 @@ EXAMPLES_PER_KIND = 4
 class AnalysisResult:
     """The result of an analysis.
 
-    analysis (Analysis): The totals.
+    analysis (Analysis): The totals, of the labels that the gold Docs or the
+        predictions have.
     examples (ErrorExamples): Examples of errors.
     texts (int): The number of texts analysed.
     cut (int): The number of gold mentions that are in no window completely.
@@ -70,4 +71,5 @@ def analyse(
         failed = result.failed
         message = Errors.P196.format(texts=len(failed), error=failed[0].error)
         raise AnalysisError(message)
+    result.analysis = result.analysis.without_empty()
     return result

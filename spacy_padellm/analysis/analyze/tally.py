@@ -42,6 +42,10 @@ class Tally:
         self.errors.update(other.errors)
         self.scored.extend(other.scored)
 
+    def is_empty(self) -> bool:
+        """Whether there is no gold mention, no prediction and no final span."""
+        return not (self.predicted.total() or self.golds.total() or self.scored)
+
     def outcomes(self) -> Counter[CountOutcome]:
         """The numbers of counts that are right, too low and too high."""
         outcomes: Counter[CountOutcome] = Counter()
@@ -68,6 +72,17 @@ class Analysis:
     def of(cls, labels: Iterable[str]) -> Analysis:
         """Make an empty analysis of the given labels."""
         return cls({label: Tally() for label in labels})
+
+    def without_empty(self) -> Analysis:
+        """Leave out the labels that neither gold mentions nor predictions have."""
+        # the part of a mention that a window cuts is in no tally
+        confused = {label for pair in self.confusions for label in pair}
+        kept = {
+            label: tally
+            for label, tally in self.labels.items()
+            if label in confused or not tally.is_empty()
+        }
+        return Analysis(kept, self.confusions, self.windows)
 
     def total(self) -> Tally:
         """Add up the totals of all labels."""

@@ -48,7 +48,8 @@ def share_scores(
             cuts.note_count(index + len(left), max_mentions)
         left = left[: max_mentions - index]
         for number, (string, tag_score) in enumerate(left, start=index + 1):
-            combined.append(Mention(label, number, string, weight * tag_score))
+            score = weight * tag_score
+            combined.append(Mention(label, number, string, score, by_tags=True))
     return combined + [m for m in generated if m.label not in tagged]
 
 

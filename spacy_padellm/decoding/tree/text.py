@@ -111,7 +111,7 @@ class TreeText:
         for label in self._sure:
             strings = self._strings(self._text_tags.mentions[label])
             mentions += [
-                Mention(label, index, string, score)
+                Mention(label, index, string, score, by_tags=True)
                 for index, (string, score) in enumerate(strings, start=1)
             ]
             scores = sorted((score for _, score in strings), reverse=True)

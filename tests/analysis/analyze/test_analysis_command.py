@@ -145,6 +145,21 @@ def test_analysis_command_labels_and_names(model: str, tmp_path: Path) -> None:
     assert found["other_labels"] == {"verb": 1}
 
 
+def test_analysis_command_leaves_out_labels_without_mentions(
+    model: str, tmp_path: Path
+) -> None:
+    corpus = write_corpus(tmp_path / "gold.spacy", {TEXT: GOLD[TEXT]})
+    options = ("--json", tmp_path / "out.json", "--html", tmp_path / "page.html")
+    code, output = invoke(model, corpus, *options)
+    assert code == 0, output
+    found = json.loads((tmp_path / "out.json").read_text("utf8"))
+    assert set(found["labels"]) == {"LOC", "PER"} < set(LABELS)
+    page = (tmp_path / "page.html").read_text("utf8")
+    for shown in (output, page):
+        assert "LOC" in shown
+        assert "ORG" not in shown
+
+
 def test_analysis_command_limit(model: str, tmp_path: Path) -> None:
     assert figures(model, tmp_path, GOLD, "--limit", "2")["texts"] == 2
 

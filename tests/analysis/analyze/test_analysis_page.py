@@ -162,6 +162,19 @@ def test_analysis_page_marks_kinds_without_examples() -> None:
     assert page_of().count('<p class="hint">none</p>') == len(EXAMPLE_TITLES)
 
 
+@pytest.mark.parametrize(
+    ("by_tags", "note"),
+    [
+        (True, "“Bob” (LOC, by its tags, 0.90): spurious"),
+        (False, "“Bob” (LOC 2, 0.90): spurious"),
+    ],
+)
+def test_analysis_examples_show_no_index_of_a_mention_of_the_tags(
+    by_tags: bool, note: str
+) -> None:
+    assert note in page_of(make_case(Mention("LOC", 2, "Bob", 0.9, by_tags=by_tags)))
+
+
 def test_analysis_examples_keep_the_highest_scores() -> None:
     examples = ErrorExamples(2)
     for score in (0.2, 0.9, 0.5):

@@ -165,7 +165,7 @@ def test_tag_drafts_scores_are_shared() -> None:
     assert shared == [
         Mention("PER", 1, "Bob", 0.75 * 0.8 + 0.25 * 0.9),
         Mention("PER", 2, "Bob", 0.75 * 0.6),
-        Mention("PER", 3, "Anna", 0.25 * 0.5),
+        Mention("PER", 3, "Anna", 0.25 * 0.5, by_tags=True),
         Mention("LOC", 1, "Rome", 0.75 * 0.4),
     ]
 
@@ -267,6 +267,20 @@ def test_tag_drafts_that_are_sure_need_no_prompt(
     scores = [score for doc in docs for score in scored(doc).values()]
     assert scores
     assert all(0.5 < score <= 1 for score in scores)
+
+
+def test_tag_drafts_that_are_sure_are_told_from_generated_mentions(
+    flat: PaDeLLMNER,
+) -> None:
+    lm = flat.handle.lm()
+    assert flat.prompt is not None
+    prompt = lm.tokens_of(flat.prompt)
+    for decoder, by_tags in (
+        (flat.decoder, {True}),
+        (replace(flat.decoder, sure_tag_probability=1.0), {False}),  # type: ignore[type-var]
+    ):
+        (mentions,) = decode(decoder, lm, prompt, [TEXT], flat.label_data)
+        assert {mention.by_tags for mention in mentions} == by_tags
 
 
 @pytest.mark.parametrize(
