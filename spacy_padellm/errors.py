@@ -462,8 +462,8 @@ class Errors:
         "or false."
     )
     P246 = (
-        "The spans_key of component '{name}' is {value!r}. Set it to a string, the key "
-        'in doc.spans, e.g. "padellm".'
+        "The spans_key of component '{name}' is {value!r}. Set it to a string that is "
+        'not blank, the key in doc.spans, e.g. "padellm".'
     )
     P247 = (
         "The labels of component '{name}' are {value!r} in its config. Give each its "

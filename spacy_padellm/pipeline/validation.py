@@ -34,13 +34,14 @@ def check_cfg(name: str, cfg: Mapping[str, Any]) -> None:
 
     name (str): The component's name, for the error message.
     cfg (Mapping[str, Any]): `threshold`: see `check_threshold`. `spans_key` must be a
-        string; `alternatives` and `document_memory` bools; `dedup`, `alignment_mode`,
-        `existing` and `layout` one of their choices.
+        string that is not blank; `alternatives` and `document_memory` bools; `dedup`,
+        `alignment_mode`, `existing` and `layout` one of their choices.
     RAISES (ValueError): If one of them is not.
     """
     check_threshold(name, cfg["threshold"])
-    if not isinstance(cfg["spans_key"], str):
-        raise ValueError(Errors.P246.format(name=name, value=cfg["spans_key"]))
+    spans_key = cfg["spans_key"]
+    if not isinstance(spans_key, str) or not spans_key.strip():
+        raise ValueError(Errors.P246.format(name=name, value=spans_key))
     for setting, choices in (
         ("dedup", get_args(Dedup)),
         ("alignment_mode", get_args(AlignmentMode)),
