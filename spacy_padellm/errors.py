@@ -1271,8 +1271,8 @@ class Warnings:
     )
     W120 = (
         "The model '{model}' was not trained on the labels {labels}, but on {known}. "
-        "For other labels it relies on the name alone, and a small model finds "
-        "nothing. Correct the labels, or train the model on them. set_labels(None) "
+        "For other labels it relies on the name alone, and a small model only "
+        "guesses. Correct the labels, or train the model on them. set_labels(None) "
         "restores all labels of the model."
     )
     W121 = (
