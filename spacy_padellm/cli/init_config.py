@@ -55,6 +55,11 @@ def init_config_cli(
         f"Train with: python -m spacy train {path} --output training "
         f"--paths.train train.spacy --paths.dev dev.spacy{model}"
     )
+    if "\n[initialize.components.padellm_ner.new_labels]\n" in config:
+        msg.text(
+            "For each label that the model does not have yet add its name in the "
+            "prompt, such as: --initialize.components.padellm_ner.new_labels.DRUG drug"
+        )
 
 
 def read_config(name: str) -> str:

@@ -44,6 +44,17 @@ def test_init_config_asks_for_the_model_that_only_quantize_goes_on_with(
     assert asking == ["quantize"]
 
 
+def test_init_config_says_how_new_labels_are_named_where_it_trains_a_model_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    option = "--initialize.components.padellm_ner.new_labels.DRUG drug"
+    naming = [
+        name for name in CONFIGS if option in " ".join(init_config(name)[1].split())
+    ]
+    assert naming == ["continue"]
+
+
 def test_init_config_prints_with_a_dash() -> None:
     assert init_config("train", "-") == (0, read_config("train"))
 
