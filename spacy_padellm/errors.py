@@ -345,6 +345,11 @@ class Errors:
         "The training data has no examples, so there is nothing to learn. Give a "
         "corpus with annotated texts, e.g. --paths.train train.spacy."
     )
+    P1015 = (
+        "There is no file {path}, from which the training examples are to be read. "
+        "Correct the path, e.g. --paths.train train.spacy, or make the file from your "
+        "annotation with: python -m spacy padellm convert."
+    )
     P731 = (
         "{name} is {value!r} in [training.optimizer], so the model would learn "
         "nothing, or get worse. Set it to {least}."

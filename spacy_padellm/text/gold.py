@@ -36,10 +36,15 @@ def check_get_examples(
     get_examples (Callable[[], Iterable[Example]]): Returns the examples.
     method (str): The calling method, for the error message.
     RAISES (TypeError): If it is not a function, or returns other objects.
-    RAISES (ValueError): If it returns no examples.
+    RAISES (ValueError): If it returns no examples, or the file to read them from is
+        missing.
     """
     if callable(get_examples):
-        first = list(islice(get_examples(), 1))
+        try:
+            first = list(islice(get_examples(), 1))
+        except FileNotFoundError as error:
+            path = error.filename or error
+            raise ValueError(Errors.P1015.format(path=path)) from error
         if not first:
             raise ValueError(Errors.P730)
         validate_get_examples(lambda: first, method)

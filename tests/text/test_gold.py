@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ import spacy
 from hypothesis import given, strategies as st
 from spacy.tokens import Doc, Span
 from spacy.training import Example
+from spacy.util import registry
 
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.text.gold import gold_text, gold_texts
+from spacy_padellm.text.gold import check_get_examples, gold_text, gold_texts
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import make_strided_spans
 from spacy_padellm.text.windows import Window, make_windows
@@ -148,3 +150,10 @@ def test_gold_of_a_long_text_takes_linear_time() -> None:
     read = gold_text(window, offsets)
     assert set(read.mentions["LOC"]) == {"Bonn"}
     assert len(places(read)) == 15_000
+
+
+def test_gold_missing_file_of_the_training_data_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "no.spacy"
+    corpus = registry.readers.get("spacy.Corpus.v1")(path, gold_preproc=False)
+    with pytest.raises(ValueError, match=rf"no file {path}, .*--paths\.train"):
+        check_get_examples(lambda: corpus(NLP), "initialize")
