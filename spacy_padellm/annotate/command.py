@@ -115,13 +115,19 @@ def annotate_cli(
         msg.fail(str(error), exits=1)
     except KeyboardInterrupt:
         _stop(output)
+    shards = _number(outcome.shards, "shard")
     if outcome.done_before:
-        msg.info(f"Done before: {outcome.done_before} of {outcome.shards} shards")
-    read = f"{outcome.rows} rows read, {outcome.shards} shards"
-    msg.good(f"{read}: {output}/shards")
+        msg.info(f"Done before: {outcome.done_before} of {shards}")
+    msg.good(f"{_number(outcome.rows, 'row')} read, {shards}: {output}/shards")
     if outcome.rejected:
-        msg.warn(f"{outcome.rejected} records rejected: {output}/rejected.jsonl")
+        records = _number(outcome.rejected, "record")
+        msg.warn(f"{records} rejected: {output}/rejected.jsonl")
         raise typer.Exit(code=REJECTED_EXIT)
+
+
+def _number(count: int, thing: str) -> str:
+    """A number of things, such as "1 row" and "2 rows"."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _stop(output: str) -> NoReturn:

@@ -225,7 +225,9 @@ def read_jsonl_records(
             value = _load(line)
             if not isinstance(value, dict):
                 raise ValueError("not a JSON object")
-            text = value.get(text_column)
+            if text_column not in value:
+                raise ValueError(f"no text: there is no key '{text_column}'")
+            text = value[text_column]
             if not isinstance(text, str):
                 kind = "null" if text is None else type(text).__name__
                 raise ValueError(f"no text: '{text_column}' is {kind}")

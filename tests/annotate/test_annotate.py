@@ -379,6 +379,7 @@ def test_annotate_bad_lines_are_rejected(pipeline: Path, tmp_path: Path) -> None
         b'{"id": 8, "text": "B\\ud800b"}',
         b'{"text": "Anna"}',
         b'{"id": 10, "text": "Anna"}',
+        b'{"id": 11, "text": null}',
     ]
     source = tmp_path / "in.jsonl"
     source.write_bytes(b"\n".join(lines))
@@ -386,18 +387,19 @@ def test_annotate_bad_lines_are_rejected(pipeline: Path, tmp_path: Path) -> None
     options = ("--keep-columns", "id", "--shard-size", 4)
     code, words = annotate(pipeline, source, "-o", output, *options)
     assert code == 3
-    assert "7 records rejected" in words
+    assert "8 records rejected" in words
     assert [row["id"] for row in rows(output)] == [0, None, 10]
     bad = rejected(output)
-    assert [record["row"] for record in bad] == [2, 4, 5, 6, 7, 8, 9]
+    assert [record["row"] for record in bad] == [2, 4, 5, 6, 7, 8, 9, 12]
     reasons = [
         "Expecting property name",
         "not a JSON object",
-        "'text' is null",
+        "there is no key 'text'",
         "'text' is int",
         "'id' is list<item: int64>, not int64",
         "can't decode byte",
         "surrogates not allowed",
+        "'text' is null",
     ]
     for record, reason in zip(bad, reasons, strict=True):
         assert reason in record["reason"]
@@ -424,6 +426,21 @@ def test_annotate_keeps_a_column_of_several_types_as_strings(
     code, _ = annotate(pipeline, source, "-o", output, "--keep-columns", "id")
     assert code == 0
     assert [row["id"] for row in rows(output)] == expected
+
+
+def test_annotate_tells_the_number_of_rows_and_shards(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "Bob"}\n{}\n')
+    words = annotate(pipeline, source, "-o", tmp_path / "out")[1]
+    assert "2 rows read, 1 shard:" in words
+    assert "1 record rejected:" in words
+    words = annotate(pipeline, source, "-o", tmp_path / "out")[1]
+    assert "Done before: 1 of 1 shard" in words
+    source.write_text('{"text": "Bob"}\n')
+    words = annotate(pipeline, source, "-o", tmp_path / "new", "--shard-size", 1)[1]
+    assert "1 row read, 1 shard:" in words
 
 
 def test_annotate_null_of_parquet_is_rejected(pipeline: Path, tmp_path: Path) -> None:
