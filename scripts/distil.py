@@ -281,25 +281,39 @@ def soft_loss(task: Task, texts: Sequence[Labelled]) -> tuple[torch.Tensor, int]
 def plant_mentions(
     task: Task, text: str, planted: Planted, tags: torch.Tensor
 ) -> list[tuple[int, int]]:
-    """Add the mentions that a text's tags show to its tree.
+    """Add the ends of counts, and the mentions that a text's tags show, to its tree.
 
     RETURNS (list[tuple[int, int]]): The tokens to write, and the slot before each.
     """
-    written = []
+    written: list[tuple[int, int]] = []
+
+    def write(slot: int, ids: Sequence[int]) -> int:
+        for token in ids:
+            written.append((slot, token))
+            if token != task.prompt.eos:
+                slot = planted.tree.extend(slot, [token])
+        return slot
+
     mentions = read_mentions(task, planted, tags)
     for name, end in zip(task.names, planted.ends, strict=True):
         count = len(mentions[name])
-        if not 0 < count < COUNTS:
+        if count >= COUNTS:
+            continue
+        if not count:
+            digit, *rest = task.prompt.count_answer(0)
+            if rest:
+                write(planted.tree.extend(end, [digit]), rest)
             continue
         prompts = task.prompt.mention_prompts(text, name, count=count, number=count)
         assert prompts.keep is None
-        stem = planted.tree.extend(end, prompts.stem)
+        # the probabilities of the first digit are learnt from the large model's
+        digit, *rest = prompts.stem[: prompts.counted]
+        stem = write(planted.tree.extend(end, [digit]), rest)
+        if shared := prompts.stem[prompts.counted :]:
+            stem = planted.tree.extend(stem, shared)
         for mention, prompt in zip(mentions[name], prompts.mentions, strict=True):
-            slot = planted.tree.extend(stem, prompt)
-            for token in [*task.prompt.mention_draft(mention.ids), task.prompt.eos]:
-                written.append((slot, token))
-                if token != task.prompt.eos:
-                    slot = planted.tree.extend(slot, [token])
+            answer = [*task.prompt.mention_draft(mention.ids), task.prompt.eos]
+            write(planted.tree.extend(stem, prompt), answer)
     return written
 
 
