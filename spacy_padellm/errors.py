@@ -390,6 +390,10 @@ class Errors:
         "before, if there was one, is as it was. Free room on its disk, or open its "
         "folder, and start the same command again: it continues from there."
     )
+    P1005 = (
+        "There is no file or folder {path}, whose texts the training is to be "
+        "evaluated on ({name}). Give one: --paths.dev dev.spacy, or path in [{name}]."
+    )
     P1003 = (
         "[training.before_update] is for the component '{component}', which is no "
         'padellm_ner of this pipeline. Set component = "{name}" there.'
