@@ -392,8 +392,9 @@ class Errors:
     )
     P1000 = (
         "Cannot write the checkpoint of step {step} to {path}: {error}. The checkpoint "
-        "before, if there was one, is as it was. Free room on its disk, or open its "
-        "folder, and start the same command again: it continues from there."
+        "before, if there was one, is as it was. Free room on its disk, raise the "
+        "limit (ulimit -f), or open its folder, and start the same command again: it "
+        "continues from there."
     )
     P1005 = (
         "There is no file or folder {path}, whose texts the training is to be "
