@@ -70,9 +70,11 @@ def with_lora(
         model.peft_config["default"].base_model_name_or_path = name
     except (TypeError, ValueError) as error:
         raise ValueError(Errors.P134.format(error=error)) from error
-    return LanguageModel(
+    adapted = LanguageModel(
         model, lm.tokenizer, tags=lm.tags, fused_layers=lm.fused_layers
     )
+    adapted.licenses = lm.licenses
+    return adapted
 
 
 def check_lora(lora: Mapping[str, Any]) -> None:
@@ -151,11 +153,13 @@ def load_adapter(
         # the base has its dtype already, or is quantized
         if id(parameter) not in of_base:
             parameter.data = parameter.data.to(dtype)
-    return LanguageModel(
+    adapted = LanguageModel(
         model.eval(),
         adapter.tokenizer,
         tags=base.tags if tags is None else tags,
     )
+    adapted.licenses = base.licenses
+    return adapted
 
 
 def import_peft() -> Any:
