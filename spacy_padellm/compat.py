@@ -7,6 +7,7 @@ fails when an upgrade changes one of them.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.context import get_spawning_popen
@@ -37,6 +38,21 @@ def is_starting_process() -> bool:
     Seen on Python 3.11: `multiprocessing` itself asks so where a lock is pickled.
     """
     return get_spawning_popen() is not None
+
+
+# spaCy
+
+
+def is_under_spacy_train() -> bool:
+    """Whether `spacy train`, or the function behind it, runs in this thread.
+
+    Seen on spaCy 3.8: a component that is initialized is not told what for.
+    """
+    train = getattr(sys.modules.get("spacy.cli.train"), "train", None)
+    code, frame = getattr(train, "__code__", None), inspect.currentframe()
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
 
 
 # transformers

@@ -274,6 +274,11 @@ class Errors:
         "The decoder's sure_tag_probability is {value!r}. Set it to a number between "
         "0.5 and 1; with 1, no label is skipped."
     )
+    P1006 = (
+        "There is not enough memory to try whether the model can read token trees, "
+        "which takes one of its layers in float32 on the CPU: {error}. End other "
+        "programs, or use a smaller model or a machine with more memory."
+    )
 
     # Training and saving
     P123 = (
@@ -392,8 +397,13 @@ class Errors:
     )
     P1000 = (
         "Cannot write the checkpoint of step {step} to {path}: {error}. The checkpoint "
-        "before, if there was one, is as it was. Free room on its disk, or open its "
-        "folder, and start the same command again: it continues from there."
+        "before, if there was one, is as it was. Free room on its disk, raise the "
+        "limit (ulimit -f), or open its folder, and start the same command again: it "
+        "continues from there."
+    )
+    P1005 = (
+        "There is no file or folder {path}, whose texts the training is to be "
+        "evaluated on ({name}). Give one: --paths.dev dev.spacy, or path in [{name}]."
     )
     P1003 = (
         "[training.before_update] is for the component '{component}', which is no "
@@ -1457,6 +1467,7 @@ class Warnings:
         "a text of {length} tokens is longer than the model's {setting} of {limit}: in "
         "longer texts, its layers see a part of the text, or count positions anew"
     )
+    R104 = "{reason} (when it was tried: {error})"
     R170 = "no log-probabilities"
     R171 = "tokens without their ids"
     R172 = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import multiprocessing as mp
 import pickle
+import sys
 import threading
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ import spacy
 import torch
 from conftest import CONFIGS, make_lm, make_tokenizer
 from safetensors.torch import load_file
+from spacy.cli.train import train as spacy_train
 from spacy.language import Language
 from spacy.tokens import Doc
 from tokenizers import Regex, pre_tokenizers
@@ -55,6 +57,24 @@ def test_compat_starting_a_process_is_known_while_its_arguments_are_pickled() ->
     child.start()
     child.join()
     assert Asking.answers == [False, True]
+
+
+# spaCy
+
+
+def test_compat_spacy_train_is_known_by_its_function() -> None:
+    found = []
+
+    def note(*_: Any, **__: Any) -> None:
+        found.append(compat.is_under_spacy_train())
+        raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["spacy.cli.train"], "setup_gpu", note)
+        with pytest.raises(InterruptedError):
+            spacy_train(Path(__file__))  # a file that is there
+    assert found == [True]
+    assert not compat.is_under_spacy_train()
 
 
 # transformers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,6 +94,8 @@ class LanguageModel:
         self.tags = TaughtTags() if tags is None else tags
         self.quantized = quantized
         self.fused_layers = fused_layers
+        # file name -> content, of the folder that it was loaded from
+        self.licenses: Mapping[str, bytes] = {}
         self.shares = weight_shares(model)
         self._prompts: dict[Prompt, PromptTokens] = {}
         self._head = VocabularyHead(model)

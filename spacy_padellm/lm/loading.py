@@ -19,6 +19,7 @@ from spacy_padellm.lm.files.build import build_model
 from spacy_padellm.lm.files.gguf import is_gguf, read_gguf
 from spacy_padellm.lm.files.gguf_tokenizer import read_gguf_tokenizer
 from spacy_padellm.lm.files.hub import fetch_file, fetch_optional_file, why_offline
+from spacy_padellm.lm.files.licenses import read_licenses
 from spacy_padellm.lm.files.load_errors import (
     as_load_errors,
     check_complete,
@@ -121,6 +122,8 @@ def load_placed(
         source, placement, revision=revision, trust_remote_code=trust_remote_code
     )
     lm.fused_layers = placement.fused_layers
+    if isinstance(source, Path) and source.is_dir():
+        lm.licenses = {**lm.licenses, **read_licenses(source)}
     return lm
 
 

@@ -21,6 +21,7 @@ from spacy_padellm.lm.trust.sizes import limited, size_limits
 from spacy_padellm.lm.vocabulary import fit_vocabulary
 
 ADAPTER = "adapter_config.json"
+_TASK = {"task_type": "CAUSAL_LM"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +55,45 @@ def with_lora(
     RAISES (ValueError): If peft is not installed, or the settings do not fit.
     """
     peft = import_peft()
+    check_lora(lora)
     settings = dict(lora)
-    found = adapter_code({**settings, "peft_type": "LORA"})
-    if found is not None:
-        raise ValueError(Errors.P134.format(error=found))
-    # else the saved adapter could not be loaded
-    check_patterns(settings, source="lora")
-    check_announced(settings, source="lora")
     if new_tokens:
         embeddings = lm.model.get_input_embeddings()
         names = [n for n, m in lm.model.named_modules() if m is embeddings]
         layer = names[0].rpartition(".")[2]
         settings["trainable_token_indices"] = {layer: list(new_tokens)}
     try:
-        config = peft.LoraConfig(task_type="CAUSAL_LM", **settings)
+        config = peft.LoraConfig(**_TASK, **settings)
         config.revision = revision
         model = peft.get_peft_model(lm.model, config)
         # peft writes the folder that the model was loaded from
         model.peft_config["default"].base_model_name_or_path = name
     except (TypeError, ValueError) as error:
         raise ValueError(Errors.P134.format(error=error)) from error
-    return LanguageModel(
+    adapted = LanguageModel(
         model, lm.tokenizer, tags=lm.tags, fused_layers=lm.fused_layers
     )
+    adapted.licenses = lm.licenses
+    return adapted
+
+
+def check_lora(lora: Mapping[str, Any]) -> None:
+    """Check settings of LoRA, as far as that is possible without the model.
+
+    lora (Mapping[str, Any]): Settings of peft's LoraConfig.
+    RAISES (ValueError): If peft is not installed, or a setting is unknown, or the saved
+        adapter could not be loaded.
+    """
+    peft = import_peft()
+    found = adapter_code({**lora, "peft_type": "LORA"})
+    if found is not None:
+        raise ValueError(Errors.P134.format(error=found))
+    check_patterns(lora, source="lora")
+    check_announced(lora, source="lora")
+    try:
+        peft.LoraConfig(**_TASK, **lora)
+    except (TypeError, ValueError) as error:
+        raise ValueError(Errors.P134.format(error=error)) from error
 
 
 def read_adapter(folder: Path, *, trust_remote_code: bool) -> Adapter:
@@ -136,11 +153,13 @@ def load_adapter(
         # the base has its dtype already, or is quantized
         if id(parameter) not in of_base:
             parameter.data = parameter.data.to(dtype)
-    return LanguageModel(
+    adapted = LanguageModel(
         model.eval(),
         adapter.tokenizer,
         tags=base.tags if tags is None else tags,
     )
+    adapted.licenses = base.licenses
+    return adapted
 
 
 def import_peft() -> Any:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from spacy_padellm.compat import attention_name, set_attention
-from spacy_padellm.errors import Warnings, logger
+from spacy_padellm.errors import Errors, Warnings, logger
+from spacy_padellm.lm.files.load_errors import is_out_of_memory, words_of
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.locks import make_lock
 from spacy_padellm.tree.kv_cache import TreeKVCache
@@ -27,6 +28,16 @@ _WINDOWS = {
     "chunked_attention": "attention_chunk_size",
 }
 _PROBE_VOCABULARY = 32
+# the errors of models of other kinds, and MemoryError
+_MISFITS = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    RuntimeError,
+    IndexError,
+    KeyError,
+    MemoryError,
+)
 # config settings that say which layer is of which kind
 _LAYER_PATTERNS = "pattern|period|offset|interval|block_type|shared_layers|every"
 # widths that attention does not depend on; shrinking them saves most of the time
@@ -40,6 +51,7 @@ def why_no_tree(lm: LanguageModel, length: int) -> str:
     lm (LanguageModel): The model.
     length (int): Length of the text's longest sequence in tokens.
     RETURNS (str): The reason; empty if a token tree can be used.
+    RAISES (ValueError): If there is no memory to find out.
     """
     with _asking:  # replicas ask in threads, and a test draws random weights
         if lm not in _reasons:
@@ -98,9 +110,26 @@ def _longrope_limit(config: Any) -> dict[str, Any]:
 
 
 def _model_reason(lm: LanguageModel) -> str:
-    if _supports_trees(lm):
-        return ""
-    return Warnings.R102.format(kind=lm.model.config.model_type)
+    """Why a model cannot run on trees; empty if it can."""
+    reason = Warnings.R102.format(kind=lm.model.config.model_type)
+    try:
+        # also where the user has set another device as torch's default
+        with torch.device("cpu"):
+            return "" if _supports_trees(lm) else reason
+    except _MISFITS as error:  # it does not use transformers' attention interface
+        if is_out_of_memory(error):
+            raise ValueError(Errors.P1006.format(error=words_of(error))) from error
+        if _is_of_gpu(error):
+            raise
+        return Warnings.R104.format(reason=reason, error=words_of(error))
+
+
+def _is_of_gpu(error: Exception) -> bool:
+    """Whether an error is that of a GPU, which says nothing about the model.
+
+    It may be that of a kernel that was started before.
+    """
+    return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
 
 
 def _supports_trees(lm: LanguageModel) -> bool:
@@ -109,27 +138,22 @@ def _supports_trees(lm: LanguageModel) -> bool:
     tree = TokenTree()
     root = tree.extend(ROOT, stem)
     cache = TreeKVCache()
-    try:
-        # models warn about positions and masks that they ignore
-        with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            small = LanguageModel(
-                _small_copy(lm.model), lm.tokenizer, fused_layers=lm.fused_layers
-            )
-            small.packed_logits(pack([tree], 0), [root], cache)
-            ends = [tree.extend(root, branch) - len(stem) for branch in (left, right)]
-            logits = small.packed_logits(pack([tree], 1), ends, cache)[0]
-            for row, branch in enumerate((left, right)):
-                sequence = torch.tensor([stem + branch])
-                expected = small.model(sequence, use_cache=False).logits[0, -1]
-                # rounding stays under 1 %, even with routed experts; a mask or position
-                # that is ignored changes the logits by about half
-                if not (logits[row] - expected).norm() < 0.01 * expected.norm():
-                    return False
-    except torch.OutOfMemoryError:
-        raise  # it says nothing about the model
-    except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError):
-        return False  # the model does not use transformers' attention interface
+    # models warn about positions and masks that they ignore
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        small = LanguageModel(
+            _small_copy(lm.model), lm.tokenizer, fused_layers=lm.fused_layers
+        )
+        small.packed_logits(pack([tree], 0), [root], cache)
+        ends = [tree.extend(root, branch) - len(stem) for branch in (left, right)]
+        logits = small.packed_logits(pack([tree], 1), ends, cache)[0]
+        for row, branch in enumerate((left, right)):
+            sequence = torch.tensor([stem + branch])
+            expected = small.model(sequence, use_cache=False).logits[0, -1]
+            # rounding stays under 1 %, even with routed experts; a mask or position
+            # that is ignored changes the logits by about half
+            if not (logits[row] - expected).norm() < 0.01 * expected.norm():
+                return False
     return True
 
 

@@ -17,12 +17,14 @@ from spacy.vocab import Vocab
 from thinc.api import Optimizer
 
 from spacy_padellm.checks import is_whole
+from spacy_padellm.compat import is_under_spacy_train
 from spacy_padellm.decoding.base import DecodeJob, Decoder
 from spacy_padellm.decoding.fits import Fits
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.files.bundled import language_of
 from spacy_padellm.lm.handle.handle import ModelHandle
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.lora import check_lora
 from spacy_padellm.lm.trust.fields import as_mapping, as_name
 from spacy_padellm.mention.calibration import Calibration, Promise, Tuning
 from spacy_padellm.mention.dedup import Dedup
@@ -59,7 +61,12 @@ from spacy_padellm.text.stream import STREAM_FROM
 from spacy_padellm.text.token_spans import AlignmentMode
 from spacy_padellm.text.windows import CutWindows, Layout, Window, make_windows
 from spacy_padellm.text.write_mentions import Existing, write_mentions
-from spacy_padellm.training.check_config import check_training, planned_steps
+from spacy_padellm.training.check_config import (
+    check_dev_corpus,
+    check_training,
+    planned_steps,
+)
+from spacy_padellm.training.check_model import check_model, check_prompt
 from spacy_padellm.training.checkpoint import check_checkpoint
 from spacy_padellm.training.schedules import tell_total
 from spacy_padellm.training.settings import TrainingSettings
@@ -469,10 +476,14 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         RAISES (ValueError): If there are no labels, or the examples have others, or
             the learning rate does not know how many steps the training takes, or
             a count in `[training]` is below 1, or adapters are to be trained, and
-            the weights to be saved in few bits.
+            the weights to be saved in few bits, or `lora` is not valid, or tags are to
+            be trained, and the prompt is no prefix LM's. Under `spacy train`, also if
+            the model cannot be loaded or trained, or there is no dev corpus.
         """
         if self.training.quantized and self.handle.has_adapters:
             raise ValueError(Errors.P993)
+        if self.handle.source.lora is not None:
+            check_lora(self.handle.source.lora)
         if labels is not None:
             self._task.set_labels(self._task.name_labels(labels))
         if new_labels:
@@ -496,6 +507,15 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             name=self.name,
             spans_key=self.cfg["spans_key"],
         )
+        check_prompt(self._task.require_prompt(), self.training)
+        # spaCy deletes the models of the training before when it begins: what its first
+        # step would find is told before
+        if nlp is not None and is_under_spacy_train():
+            check_dev_corpus(nlp.config.interpolate())
+            self._check_trainable()
+
+    def _check_trainable(self) -> None:
+        check_model(self._trainable(), self._task.require_prompt(), self.training)
 
     def update(
         self,

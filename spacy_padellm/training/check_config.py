@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.training.optimizers import check_adamw
+
+# the readers whose `path` is a file or a folder
+_FILE_READERS = {
+    "spacy.Corpus.v1",
+    "spacy.JsonlCorpus.v1",
+    "spacy.PlainTextCorpus.v1",
+    "spacy-padellm.Corpus.v1",
+}
 
 
 def check_training(training: Mapping[str, Any]) -> None:
@@ -24,6 +33,25 @@ def check_training(training: Mapping[str, Any]) -> None:
     _check_counts(training)
     _check_optimizer(training.get("optimizer") or {})
     _note_end(training)
+
+
+def check_dev_corpus(config: Mapping[str, Any]) -> None:
+    """Check that the texts to evaluate on are there.
+
+    spaCy looks for them only when the first steps were made.
+
+    config (Mapping[str, Any]): The pipeline's config, without variables.
+    RAISES (ValueError): If they are read from a path that does not exist.
+    """
+    name = config["training"].get("dev_corpus")
+    reader: Any = config
+    for part in str(name).split("."):
+        reader = reader.get(part) if isinstance(reader, Mapping) else None
+    if not isinstance(reader, Mapping) or reader.get("@readers") not in _FILE_READERS:
+        return
+    path = reader.get("path")
+    if path is not None and not Path(path).exists():
+        raise ValueError(Errors.P1005.format(path=path, name=name))
 
 
 def _check_counts(training: Mapping[str, Any]) -> None:

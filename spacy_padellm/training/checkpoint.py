@@ -7,6 +7,8 @@ of a run without a stop.
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import time
 from collections.abc import Callable
@@ -28,6 +30,11 @@ from spacy_padellm.training.run_identity import Run, differences, run_of
 CHECKPOINTS = "spacy-padellm.checkpoints.v1"
 COMPONENT = "padellm_ner"
 FILE_NAME = "training.pt"
+_NO_ROOM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your share of the disk is full",
+    errno.EFBIG: "the limit on the size of a file was reached",
+}
 _SHOWN = 5  # differences in a message
 
 
@@ -247,13 +254,47 @@ def _write(file: Path, state: dict[str, Any]) -> None:
     part = file.with_suffix(".part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as content:
-            torch.save(state, content)
+        with _Noting(part.open("wb", buffering=0)) as content:
+            _save(state, content)
             content.flush()
             os.fsync(content.fileno())  # or a power failure could leave an empty file
         os.replace(part, file)
     except (OSError, RuntimeError) as error:  # torch has errors of its own of a file
         with suppress(OSError):
             part.unlink()
-        message = Errors.P1000.format(path=file, step=state["step"], error=error)
+        found = _words(error)
+        message = Errors.P1000.format(path=file, step=state["step"], error=found)
         raise ValueError(message) from error
+
+
+class _Noting(io.BufferedWriter):
+    """A file that notes the system's error, which torch hides."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def _save(state: dict[str, Any], content: _Noting) -> None:
+    """Write a state to a file.
+
+    RAISES (OSError): If it cannot be written.
+    """
+    try:
+        torch.save(state, content)
+    except Exception:
+        if content.error is not None:
+            raise content.error from None
+        raise
+
+
+def _words(error: Exception) -> str:
+    """The words of an error while a file is written, and what they mean."""
+    meaning = _NO_ROOM.get(getattr(error, "errno", None) or 0)
+    words = getattr(error, "strerror", None) or str(error)
+    return f"{meaning} ({words})" if meaning else words

@@ -18,6 +18,7 @@ import torch
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
+from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.prompt.tokens import PromptTokens
 from spacy_padellm.training.targets import TagTargets, TrainingTree
 
@@ -34,6 +35,19 @@ def tag_loss_weight(tag_loss: float | None, tags: TaughtTags) -> float:
         return tag_loss
     # a model that is not trained on its tags any more would still predict them
     return DEFAULT_WEIGHT if tags.inside else 0.0
+
+
+def check_tag_prompt(prompt: Prompt) -> None:
+    """Check that the tokens of a prompt's text can be tagged.
+
+    prompt (Prompt): The prompt.
+    RAISES (ValueError): If it is not a prefix LM's, or is tokenized as a whole, so that
+        the offsets of its tokens are not known.
+    """
+    if not prompt.prefix_lm:
+        raise ValueError(Errors.P109)
+    if prompt.whole:
+        raise ValueError(Errors.P108)
 
 
 def without_tags(tags: TaughtTags) -> TaughtTags:
@@ -64,10 +78,7 @@ def add_tags(
     RAISES (ValueError): If the prompt is not a prefix LM's, or is tokenized as a
         whole, so that the offsets of its tokens are not known.
     """
-    if not prompt.prompt.prefix_lm:
-        raise ValueError(Errors.P109)
-    if prompt.prompt.whole:
-        raise ValueError(Errors.P108)
+    check_tag_prompt(prompt.prompt)
     tag_of = {label: tags.inside[name] for label, name in labels.items()}
     begin_of = tag_of | {
         label: tags.begins[name]

@@ -16,6 +16,7 @@ from spacy_padellm.lm.small_model import make_lm
 from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import Prompt
+from spacy_padellm.training.check_model import enable_checkpointing
 from spacy_padellm.training.loss import batches, summed, supported_trees
 from spacy_padellm.training.master_weights import MasterWeights
 from spacy_padellm.training.optimizers import apply_step, make_optimizers
@@ -90,7 +91,7 @@ def add_update(
     """
     lm = get_handle(model).trainable(prompt.special_tokens)
     if settings.gradient_checkpointing:
-        _enable_checkpointing(lm.model)
+        enable_checkpointing(lm.model)
     if updates.masters is None:
         updates.masters = _make_masters(lm, settings)
     elif not updates.masters.is_of(lm.model):
@@ -289,14 +290,3 @@ def _add_optimizers(
     assert updates.masters is not None
     weights = updates.masters.named()
     updates.optimizers = make_optimizers(lm.model, weights, muon=settings.muon)
-
-
-def _enable_checkpointing(model: Any) -> None:
-    # the name since transformers 5.24, and the one before
-    enable = getattr(model, "activation_checkpointing_enable", None)
-    enable = enable or model.gradient_checkpointing_enable
-    try:
-        # the reentrant kind gives adapters no gradient
-        enable({"use_reentrant": False})
-    except ValueError as error:
-        raise ValueError(Errors.P761.format(error=error)) from error

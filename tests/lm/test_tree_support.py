@@ -221,3 +221,65 @@ def test_tree_support_is_asked_of_the_layers_that_run(
     lm.fused_layers = fused
     assert why_no_tree(lm, 8) == ""
     assert set(asked) == {fused}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_tree_support_does_not_depend_on_outliers(dtype: torch.dtype) -> None:
+    # as in pretrained models, whose activations have channels of a thousand times more
+    lm = make(LlamaConfig, tie_word_embeddings=True)
+    with torch.no_grad():
+        lm.model.get_input_embeddings().weight[:, 3] *= 1000
+    lm.model.to(dtype)
+    assert why_no_tree(lm, 8) == ""
+
+
+def test_tree_support_is_found_whatever_the_default_device() -> None:
+    lm = make(LlamaConfig)
+    torch.set_default_device("meta")
+    try:
+        assert why_no_tree(lm, 8) == ""
+    finally:
+        torch.set_default_device(None)
+
+
+NO_MEMORY = "[enforce fail] DefaultCPUAllocator: can't allocate memory: 10000000 bytes"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (RuntimeError("CUDA error: an illegal memory access"), RuntimeError, "CUDA"),
+        (torch.AcceleratorError("device lost"), torch.AcceleratorError, "device lost"),
+        (RuntimeError(NO_MEMORY), ValueError, "DefaultCPUAllocator.*smaller model"),
+        (MemoryError(), ValueError, "MemoryError.*smaller model"),
+    ],
+)
+def test_tree_support_is_not_denied_by_errors_of_the_machine(
+    error: Exception,
+    kind: type[Exception],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lm = make(LlamaConfig)
+    with monkeypatch.context() as patch:
+        patch.setattr(LlamaForCausalLM, "forward", raiser(error))
+        with pytest.raises(kind, match=message):
+            why_no_tree(lm, 8)
+    assert why_no_tree(lm, 8) == ""
+
+
+def test_tree_support_denial_quotes_the_models_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lm = make(LlamaConfig)
+    error = RuntimeError("shapes do not fit.")
+    monkeypatch.setattr(LlamaForCausalLM, "forward", raiser(error))
+    reason = Warnings.R102.format(kind="llama")
+    assert why_no_tree(lm, 8) == f"{reason} (when it was tried: shapes do not fit)"
+
+
+def raiser(error: Exception) -> Callable[..., None]:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail

@@ -146,10 +146,11 @@ def test_component_errors_model_without_config(model: Path) -> None:
         use(model)
 
 
-def test_component_errors_model_without_tokenizer(model: Path) -> None:
-    for path in model.glob("tokenizer*"):
+@pytest.mark.parametrize("missing", ["tokenizer*", "tokenizer.json"])
+def test_component_errors_model_without_tokenizer(missing: str, model: Path) -> None:
+    for path in model.glob(missing):
         path.unlink()
-    with pytest.raises(ValueError, match="Could not load a causal language model"):
+    with pytest.raises(ValueError, match=r"it has no tokenizer files\. Add them, e\.g"):
         use(model)
 
 

@@ -35,6 +35,7 @@ from helpers import (
 from spacy.language import Language
 from spacy.training import Example
 
+from spacy_padellm.lm.files.licenses import read_licenses
 from spacy_padellm.prompt.template import PRESETS
 
 LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
@@ -365,6 +366,101 @@ def test_component_save_bytes_without_weights_where_none_are_needed(
         tokens = pipe_of(copy).handle.client_tokens(PRESETS["compact"])
         prompts = [t.count_prompts([TEXT], ["person"]) for t in (tokens, expected)]
         assert prompts[0] == prompts[1]
+
+
+# Licences
+
+LICENSES = {"LICENSE": b"A", "LICENCE-1.1": b"B", "Notice.txt": b"C"}
+
+
+@pytest.fixture
+def licensed(tmp_path: Path) -> Path:
+    """A model folder with licences."""
+    shutil.copytree(model_folder(), tmp_path / "base")
+    for name, content in LICENSES.items():
+        (tmp_path / "base" / name).write_bytes(content)
+    return tmp_path / "base"
+
+
+def licenses_of(model: Path) -> dict[str, bytes]:
+    return {name: (model / name).read_bytes() for name in LICENSES}
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+def test_component_save_of_trained_weights_keeps_the_licences(
+    lora: dict[str, Any] | None, licensed: Path, tmp_path: Path
+) -> None:
+    if lora:
+        pytest.importorskip("peft")
+    nlp = trained(model=named(licensed, model={"lora": lora}))
+    for name in ("once", "again"):
+        train(nlp, steps=1)
+        nlp.to_disk(tmp_path / name)
+        assert licenses_of(tmp_path / name / NAME / "model") == LICENSES
+        nlp = spacy.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_component_save_bytes_keep_the_licences(
+    steps: int, licensed: Path, tmp_path: Path
+) -> None:
+    nlp = trained(model=named(licensed))
+    train(nlp, steps=steps)
+    make_nlp().from_bytes(nlp.to_bytes()).to_disk(tmp_path / "nlp")
+    assert licenses_of(tmp_path / "nlp" / NAME / "model") == LICENSES
+
+
+def test_component_save_takes_no_code_and_no_large_file_for_a_licence(
+    tmp_path: Path,
+) -> None:
+    for name in ("license.py", "LICENSE.SO", "copyright.txt", "NOTICE.large"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "NOTICE.large").write_bytes(bytes((1 << 20) + 1))
+    (tmp_path / "licenses").mkdir()
+    assert not read_licenses(tmp_path)
+
+
+# What else is in a model folder
+
+EXTRAS = (
+    *(".gitattributes", ".cache/huggingface/x", "onnx/model.onnx", "runs/1/events"),
+    *("checkpoint-5/model.safetensors", "training_args.bin", "optimizer.pt"),
+    *("rng_state_0.pth", "model.gguf", "tf_model.h5", "chat/.hidden"),
+)
+NEEDED = (
+    *("README.md", "chat_template.jinja", "spiece.model", "merges.txt"),
+    *("additional_chat_templates/tool.jinja", "LICENSE"),
+)
+
+
+def test_component_save_of_an_untrained_model_leaves_out_what_is_not_its_own(
+    tmp_path: Path,
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(model_folder(), base)
+    for name in EXTRAS + NEEDED:
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_bytes(b"x")
+    nlp = trained(model=named(base))
+    nlp.to_disk(tmp_path / "nlp")
+    model = tmp_path / "nlp" / NAME / "model"
+    assert files_in(model) == files_in(model_folder()) | set(NEEDED)
+    assert predictions(spacy.load(tmp_path / "nlp")) == predictions(trained())
+
+
+def files_in(folder: Path) -> set[str]:
+    paths = folder.rglob("*")
+    return {p.relative_to(folder).as_posix() for p in paths if p.is_file()}
+
+
+def test_component_save_in_its_own_place_loses_nothing(tmp_path: Path) -> None:
+    shutil.copytree(trained_folder(), tmp_path / "nlp")
+    note = tmp_path / "nlp" / NAME / "model" / ".notes" / "mine"
+    note.parent.mkdir()
+    note.touch()
+    model = named(tmp_path / "nlp" / NAME / "model")
+    trained(model=model).to_disk(tmp_path / "nlp")
+    assert note.exists()
 
 
 # Adapters

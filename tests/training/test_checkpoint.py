@@ -390,10 +390,23 @@ def test_checkpoint_that_cannot_be_written_keeps_the_one_before(
     else:
         monkeypatch.setattr(os, "fsync", no_room)
     state = {"step": 2, "weights": torch.zeros(100_000)}
-    with pytest.raises(ValueError, match=r"of step 2 .*Free room"):
+    with pytest.raises(ValueError, match=r"of step 2 .*the disk is full .*Free room"):
         _write(file, state)
     assert torch.load(file) == {"step": 1}
     assert [*tmp_path.iterdir()] == [file]
+
+
+def test_checkpoint_that_is_too_large_names_the_limit(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    state = {"step": 2, "weights": torch.zeros(100_000)}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(ValueError, match=r"training\.pt: the limit on the size of"):
+            _write(tmp_path / FILE_NAME, state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [*tmp_path.iterdir()]
 
 
 def no_room(_: int) -> None:

@@ -197,7 +197,8 @@ def test_tags_train_a_component() -> None:
 
 def test_tags_of_an_update_that_fails_are_not_the_models() -> None:
     causal = {**TAGGING, "prompt": {**TAGGING["prompt"], "prefix_lm": False}}
-    nlp = initialised(**causal)
+    nlp = initialised(**{**causal, "training": {"@misc": "spacy-padellm.Training.v1"}})
+    pipe_of(nlp).training = TrainingSettings(tag_loss=0.3)
     with pytest.raises(ValueError, match="Set prefix_lm = true"):
         train(nlp, steps=1)
     lm = pipe_of(nlp).handle.lm()

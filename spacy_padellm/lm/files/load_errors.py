@@ -39,8 +39,8 @@ def as_load_errors(
     try:
         yield
     except BaseException as error:
-        if _is_out_of_memory(error):
-            message = Errors.P708.format(name=source, error=_words(error))
+        if is_out_of_memory(error):
+            message = Errors.P708.format(name=source, error=words_of(error))
             raise ValueError(message) from error
         # transformers and peft raise any kind of error for a broken file
         if not (isinstance(error, Exception) or is_panic(error)):
@@ -51,7 +51,7 @@ def as_load_errors(
         if device_map is not None:
             own_words = str(error).replace(str(source), "")
             template = _map_template(own_words) or template
-        message = template.format(name=source, error=_words(error), known=NAMES)
+        message = template.format(name=source, error=words_of(error), known=NAMES)
         raise ValueError(message) from error
 
 
@@ -62,15 +62,22 @@ def _map_template(words: str) -> str | None:
     return Errors.P888 if any(part in words for part in _MISFIT) else None
 
 
-def _words(error: BaseException) -> str:
-    """The words of an error, which may quote a file of a stranger at length."""
+def words_of(error: BaseException) -> str:
+    """The words of an error, which may quote a file of a stranger at length.
+
+    error (BaseException): The error.
+    RETURNS (str): Its words, without a full stop; its type if it has none.
+    """
     words = str(error).strip().removesuffix(".")[:_LONGEST] or type(error).__name__
     # control characters could change what a terminal shows
     return "".join(c if c.isprintable() or c == "\n" else " " for c in words)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether there is no more memory; on a CPU, torch raises a general error."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there is no more memory; on a CPU, torch raises a general error.
+
+    error (BaseException): The error.
+    """
     kinds = torch.OutOfMemoryError, MemoryError
     return isinstance(error, kinds) or "can't allocate memory" in str(error)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.files.licenses import is_license
 from spacy_padellm.lm.trust.code import has_model_suffix, is_file_name
 
 _SHOWN = 200  # characters of a name in a message
@@ -20,7 +21,7 @@ def read_model_files(folder: Path) -> dict[str, bytes]:
     RAISES (ValueError): If they are too large for a msgpack message, or one has a name
         that other systems do not take.
     """
-    paths = [p for p in folder.iterdir() if p.is_file() and has_model_suffix(p.name)]
+    paths = [p for p in folder.iterdir() if p.is_file() and _belongs(p.name)]
     for path in paths:
         if not is_file_name(path.name):
             raise ValueError(Errors.P931.format(name=path.name))
@@ -47,8 +48,12 @@ def write_model_files(folder: Path, files: Mapping[str, bytes]) -> None:
         if not is_file_name(name):
             raise ValueError(Errors.P503.format(found=repr(name)[:_SHOWN]))
     for name, content in files.items():
-        if has_model_suffix(name):
+        if _belongs(name):
             (folder / name).write_bytes(content)
+
+
+def _belongs(name: str) -> bool:
+    return has_model_suffix(name) or is_license(name)
 
 
 def _type_of(value: object) -> str:

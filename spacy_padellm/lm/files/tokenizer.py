@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,18 @@ from transformers import AutoTokenizer
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.trust.growth import check_growth
+
+# names of the files that tokenizers read their vocabulary from
+_VOCABULARIES = (
+    "tokenizer.json",
+    "tekken.json",
+    "*vocab*",
+    "merges*",
+    "*.model",
+    "*.tiktoken",
+    "*.spm",
+    "*.bpe",
+)
 
 
 def read_tokenizer(source: Path | str, **options: Any) -> Any:
@@ -21,12 +34,23 @@ def read_tokenizer(source: Path | str, **options: Any) -> Any:
     RETURNS (transformers.PreTrainedTokenizerBase): The tokenizer.
     RAISES (Exception): If it cannot be loaded, or has no vocabulary.
     """
-    tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    except Exception as error:
+        if isinstance(source, Path) and not _has_vocabulary(source):
+            raise OSError(Errors.P138) from error
+        raise
     # where the files are missing, transformers 5 makes one of special tokens alone
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise OSError(Errors.P138)
     check_tokenizer(tokenizer)
     return tokenizer
+
+
+def _has_vocabulary(folder: Path) -> bool:
+    """Whether a folder has a file that may be a tokenizer's vocabulary."""
+    names = (path.name for path in folder.iterdir())
+    return any(fnmatch(name, pattern) for name in names for pattern in _VOCABULARIES)
 
 
 def check_tokenizer(tokenizer: Any) -> None:

@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,20 @@ from spacy_padellm.lm.task.config import (
 from spacy_padellm.lm.task.tags import remove_old_tags
 from spacy_padellm.lm.trust.code import check_code
 from spacy_padellm.lm.trust.links import check_links
+
+# folders of a model folder that transformers reads
+_READ_FOLDERS = {"additional_chat_templates", "custom_generate"}
+# files that transformers' trainer leaves beside a model
+_OF_TRAINING = (
+    "training_args.bin",
+    "trainer_state.json",
+    "optimizer.*",
+    "scheduler.*",
+    "rng_state*",
+    "events.out.tfevents.*",
+)
+# the suffixes of weights for other libraries
+_OF_OTHERS = {".gguf", ".h5", ".msgpack", ".onnx", ".ot", ".pt", ".pth", ".tflite"}
 
 
 def check_model_folder(folder: Path, *, weights: bool) -> None:
@@ -62,6 +78,9 @@ def copy_model_folder(
 ) -> None:
     """Copy a model folder without loading the weights, and write new settings.
 
+    What does not belong to the model is left out, such as hidden files, the files of
+    its training, and the weights for other libraries.
+
     source (Path): The folder to copy.
     folder (Path): The copy. It is created if missing, and replaced if it is not the
         source itself.
@@ -75,9 +94,32 @@ def copy_model_folder(
     if source.resolve() != folder.resolve():
         _make_empty(folder)
         copy = _link_weights if link else shutil.copy2
-        shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=copy)
+        # what replaces the source must not lose what else is in it
+        extras = None if link else partial(_extras, source, trusted=trusted)
+        shutil.copytree(
+            source, folder, ignore=extras, dirs_exist_ok=True, copy_function=copy
+        )
     write_settings(folder, replace(settings, tags=read_taught_tags(folder)))
     remove_old_tags(folder)
+
+
+def _extras(source: Path, folder: str, names: list[str], *, trusted: bool) -> set[str]:
+    """The names in a folder that are left out of a copy of the model."""
+    return {
+        name
+        for name in names
+        if name.startswith(".")
+        or (Path(folder) == source and _is_extra(source / name, trusted=trusted))
+    }
+
+
+def _is_extra(path: Path, *, trusted: bool) -> bool:
+    """Whether a file or a folder of a model folder is nothing that loading it reads."""
+    if path.is_dir():
+        has_code = trusted and any(path.rglob("*.py"))
+        return path.name not in _READ_FOLDERS and not has_code
+    of_training = any(fnmatch(path.name, pattern) for pattern in _OF_TRAINING)
+    return of_training or path.suffix in _OF_OTHERS
 
 
 def write_model_folder(
@@ -86,7 +128,7 @@ def write_model_folder(
     """Write a model, or its LoRA adapter, with its tokenizer.
 
     folder (Path): Created if missing, replaced if it exists.
-    lm (LanguageModel): The model.
+    lm (LanguageModel): The model. The licences of the one it was are written, too.
     settings (TaskSettings): Written next to the weights, with the model's tags.
     dtype (torch.dtype): The dtype of the saved weights. Those of an adapter and of
         quantized layers are saved as they are.
@@ -107,6 +149,8 @@ def write_model_folder(
         lm.model.save_pretrained(folder, state_dict=weights)
         _name_dtype(folder / "config.json", dtype)
     lm.tokenizer.save_pretrained(folder)
+    for name, content in lm.licenses.items():
+        (folder / name).write_bytes(content)
     write_settings(folder, replace(settings, tags=lm.tags))
     for path in folder.iterdir():
         # safetensors writes files that only the owner can read

@@ -83,20 +83,26 @@ def check_code(folder: Path, *, trusted: bool) -> None:
     check_links(folder)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        found = _found_as(path)
-        if Path(found).suffix in _CODE or found == "custom_generate":
+        found = _found_as(path.name)
+        if is_code_name(path.name) or found == "custom_generate":
             raise ValueError(Errors.P502.format(path=folder, file=name, found="code"))
         if path.is_file():
             check_settings_file(path, folder=folder)
 
 
-def _found_as(path: Path) -> str:
+def is_code_name(name: str) -> bool:
+    """Whether a file, by its name, may be code that Python imports."""
+    return Path(_found_as(name)).suffix in _CODE
+
+
+def _found_as(name: str) -> str:
     """A name by which a file may be found where names differ by less than their case.
 
     Some systems ignore joiners, and take the long s for an s.
     """
-    name = path.name.casefold()
-    return "".join(char for char in name if unicodedata.category(char) != "Cf")
+    return "".join(
+        char for char in name.casefold() if unicodedata.category(char) != "Cf"
+    )
 
 
 def check_settings_file(path: Path, *, folder: Path, on_hub: bool = False) -> None:
@@ -111,7 +117,7 @@ def check_settings_file(path: Path, *, folder: Path, on_hub: bool = False) -> No
         checked if `configuration_files` or `fast_tokenizer_files` names any.
     RAISES (ValueError): If it does.
     """
-    name = _found_as(path)
+    name = _found_as(path.name)
     is_vocabulary = name in _VOCABULARIES
     if not name.endswith(".json") or (is_vocabulary and name != _TOKENIZER):
         return
@@ -145,7 +151,7 @@ def _check_amounts(settings: Any, *, source: Path) -> None:
     source (Path): The file.
     RAISES (ValueError): If there is.
     """
-    name = _found_as(source)
+    name = _found_as(source.name)
     if name.startswith("tokenizer."):
         check_growth(settings, source=source)
     elif name in (_ADAPTER, _TOKENIZER_CONFIG) or name.startswith("config."):
