@@ -1,7 +1,8 @@
 """What a trained model thinks of texts: the probabilities of tags and counts.
 
     python scripts/soft_labels.py bundled-en training/soft-labels \
-        --texts corpus/gold.spacy assets/en/web --limit 20000 --total 30000
+        --texts corpus/gold.spacy assets/en/web --limit 20000 --total 30000 \
+        --names corpus/names.json
 
 MODEL is a pipeline's folder, or the name of a bundled model. A small model learns from
 them (scripts/distil.py): that a model is in doubt between two labels says more than a
@@ -36,6 +37,7 @@ COUNTS = 10  # 0 to 9
 CHUNK = 2000  # texts of a file
 BATCH = 12_000  # characters of a pass
 LONGEST = 400  # characters of a text
+NAMES = 2000  # of a label, as texts of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,15 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("output", type=Path)
     parser.add_argument("--texts", type=Path, nargs="+", required=True)
+    parser.add_argument("--names", type=Path, help="by label, from scripts/names.py")
     parser.add_argument("--limit", type=int, required=True, help="texts of an input")
     parser.add_argument("--total", type=int, required=True, help="texts in all")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    texts = choose_texts(options.texts, options.limit, random.Random(options.seed))
-    texts = texts[: options.total]
+    rng = random.Random(options.seed)
+    texts = choose_texts(options.texts, options.limit, rng)[: options.total]
+    if options.names:
+        texts += choose_names(options.names, rng)
     options.output.mkdir(parents=True, exist_ok=True)
     task = load_task(options.model)
     for number, start in enumerate(tqdm(range(0, len(texts), CHUNK))):
@@ -128,6 +133,19 @@ def choose_texts(paths: Sequence[Path], limit: int, rng: random.Random) -> list[
     mixed = sorted(chosen)
     rng.shuffle(mixed)
     return mixed
+
+
+def choose_names(path: Path, rng: random.Random) -> list[str]:
+    """Choose some names of each label, which are texts of their own, as in a table."""
+    names: dict[str, list[str]] = json.loads(path.read_text("utf8"))
+    texts = {
+        normalize_text(name)
+        for of_label in names.values()
+        for name in rng.sample(of_label, min(NAMES, len(of_label)))
+    }
+    chosen = sorted(text for text in texts if 0 < len(text) <= LONGEST)
+    rng.shuffle(chosen)
+    return chosen
 
 
 def load_task(name: str) -> Task:

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from soft_labels import COUNTS, Task, choose_texts, load_task, write_labels
+from soft_labels import (
+    COUNTS,
+    Task,
+    choose_names,
+    choose_texts,
+    load_task,
+    write_labels,
+)
 
 TEXTS = ["Angela Merkel met Emmanuel Macron in Paris.", "Nobody was there."]
 
@@ -64,3 +71,16 @@ def test_soft_labels_chosen_texts_are_the_same_for_a_seed(tmp_path: Path) -> Non
     assert first == choose_texts([tmp_path], 20, random.Random(3))
     assert len(set(first)) == 20
     assert first != choose_texts([tmp_path], 20, random.Random(4))
+
+
+def test_soft_labels_names_are_texts_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("soft_labels.NAMES", 2)
+    people = ["Ann Lee", "Bob", "Carl"]
+    path = tmp_path / "names.json"
+    path.write_text(json.dumps({"PER": people, "LOC": ["Oslo"]}), "utf8")
+    chosen = choose_names(path, random.Random(0))
+    assert len(chosen) == 3
+    assert "Oslo" in chosen
+    assert {*chosen} - {"Oslo"} < {*people}
