@@ -76,10 +76,10 @@ def annotate_cli(
     """Annotate the texts of files with entities.
 
     Writes one file per shard of the input to DIR/shards, in order: .spacy, or Parquet
-    with one row per text (the kept columns, the text, and its entities with start and
-    end in characters, label, text and score). To resume a stopped run, give the same
-    command again; finished shards are kept. Records that cannot be annotated are listed
-    in DIR/rejected.jsonl with the reason.
+    with one row per text (the kept columns, the text, and its entities and nested
+    mentions with start and end in characters, label, text and score). To resume a
+    stopped run, give the same command again; finished shards are kept. Records that
+    cannot be annotated are listed in DIR/rejected.jsonl with the reason.
 
     Exit codes: 0 if everything was annotated, 3 if records were rejected, 1 if the run
     failed, 130 if it was stopped with Ctrl-C.

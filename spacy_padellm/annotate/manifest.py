@@ -40,6 +40,7 @@ class Identity:
     text_column (str): The column with the text.
     keep_columns (tuple[str, ...]): The columns to keep.
     format (str): The output format.
+    added_columns (tuple[str, ...]): The columns of spans that the format adds.
     shard_size (int): The maximum number of rows per shard.
     inputs (tuple[InputFile, ...]): The input files, in order.
     """
@@ -48,6 +49,7 @@ class Identity:
     text_column: str
     keep_columns: tuple[str, ...]
     format: str
+    added_columns: tuple[str, ...]
     shard_size: int
     inputs: tuple[InputFile, ...]
 
@@ -154,6 +156,9 @@ def _describe_difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     for name in ("text_column", "keep_columns", "format", "shard_size"):
         if theirs[name] != ours[name]:
             return f"its {name} is {theirs[name]!r}, not {ours[name]!r}"
+    # manifests of earlier versions do not name them
+    if theirs.get("added_columns", []) != ours["added_columns"]:
+        return "another version began it, whose files have other columns"
     before = {file["path"]: file for file in theirs["inputs"]}
     now = {file["path"]: file for file in ours["inputs"]}
     for path in [*before, *now]:

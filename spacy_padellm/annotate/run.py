@@ -104,6 +104,7 @@ def run(settings: AnnotateSettings) -> RunSummary:
         text_column=settings.text_column,
         keep_columns=tuple(settings.keep_columns),
         format=settings.output_format,
+        added_columns=WRITERS[settings.output_format].added_columns,
         shard_size=settings.shard_size,
         inputs=tuple(inputs),
     )

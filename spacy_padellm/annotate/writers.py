@@ -44,12 +44,14 @@ class Writer:
         record cannot be kept; empty if they can.
     write (Callable[[IO[bytes], Iterable[list[Annotated]], pa.Schema], None]): Writes
         batches with their kept columns to a file.
+    added_columns (tuple[str, ...]): The columns of spans that it adds.
     """
 
     keep: Callable[[Doc], Any]
     check: Callable[[pa.Schema], None]
     find_problem: Callable[[InputRecord, pa.Schema], str]
     write: Callable[[IO[bytes], Iterable[list[Annotated]], pa.Schema], None]
+    added_columns: tuple[str, ...] = ()
 
 
 def to_entities(doc: Doc) -> dict[str, list[dict[str, Any]]]:
@@ -167,6 +169,7 @@ WRITERS = {
         check=check_parquet,
         find_problem=lambda record, columns: "",
         write=write_parquet,
+        added_columns=SPAN_COLUMNS,
     ),
     "spacy": Writer(
         # a Doc whose tokens were merged since could not be written

@@ -78,6 +78,18 @@ def test_annotate_outputs_of_another_pipeline(
     refused(output, tmp_path / "nlp", source, difference=saying)
 
 
+def test_annotate_outputs_of_a_version_with_other_columns(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    annotate(pipeline, source, "-o", output)
+    manifest = output / "manifest.json"
+    content = json.loads(manifest.read_text("utf8"))
+    del content["run"]["added_columns"]
+    manifest.write_text(json.dumps(content), "utf8")
+    saying = "another version began it, whose files have other columns"
+    refused(output, pipeline, source, difference=saying)
+
+
 def test_annotate_outputs_of_other_inputs(
     pipeline: Path, source: Path, output: Path
 ) -> None:

@@ -36,6 +36,8 @@ from spacy.language import Language
 from spacy.training import Example
 
 from spacy_padellm.lm.files.licenses import read_licenses
+from spacy_padellm.lm.saving.folder import copy_model_folder
+from spacy_padellm.lm.task.config import read_settings
 from spacy_padellm.prompt.template import PRESETS
 
 LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
@@ -429,7 +431,7 @@ EXTRAS = (
 )
 NEEDED = (
     *("README.md", "chat_template.jinja", "spiece.model", "merges.txt"),
-    *("additional_chat_templates/tool.jinja", "LICENSE"),
+    *("additional_chat_templates/tool.jinja", "LICENSE", "LICENSES/MIT.txt"),
 )
 
 
@@ -446,6 +448,21 @@ def test_component_save_of_an_untrained_model_leaves_out_what_is_not_its_own(
     model = tmp_path / "nlp" / NAME / "model"
     assert files_in(model) == files_in(model_folder()) | set(NEEDED)
     assert predictions(spacy.load(tmp_path / "nlp")) == predictions(trained())
+
+
+def test_component_save_of_a_trusted_model_leaves_out_hidden_files_alone(
+    tmp_path: Path,
+) -> None:
+    base, copy = tmp_path / "base", tmp_path / "copy"
+    shutil.copytree(model_folder(), base)
+    code = {"scheduler.py", "words.pt", "assets/words.txt"}
+    for name in (*code, ".cache/x"):
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_bytes(b"x")
+    settings = read_settings(base)
+    assert settings is not None
+    copy_model_folder(base, copy, settings, trusted=True)
+    assert files_in(copy) == files_in(model_folder()) | code
 
 
 def files_in(folder: Path) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from spacy_padellm.lm.trust.code import is_code_name
@@ -19,10 +20,16 @@ def read_licenses(folder: Path) -> dict[str, bytes]:
     """Read the licences and notices of a model folder.
 
     folder (Path): The folder.
-    RETURNS (dict[str, bytes]): File name -> content.
+    RETURNS (dict[str, bytes]): File name -> content, of those that can be read.
     """
-    return {
-        path.name: path.read_bytes()
-        for path in sorted(folder.iterdir())
-        if is_license(path.name) and path.is_file() and path.stat().st_size <= _LARGEST
-    }
+    found = {}
+    for path in sorted(folder.iterdir()):
+        with suppress(OSError):
+            if _is_license_file(path):
+                found[path.name] = path.read_bytes()
+    return found
+
+
+def _is_license_file(path: Path) -> bool:
+    is_named_so = is_license(path.name) and path.is_file()
+    return is_named_so and path.stat().st_size <= _LARGEST

@@ -17,6 +17,7 @@ import torch
 
 from spacy_padellm.compat import mend_bitsandbytes_saving
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.files.licenses import is_license
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.lora import ADAPTER
 from spacy_padellm.lm.quantization.compute import is_quantized
@@ -78,8 +79,8 @@ def copy_model_folder(
 ) -> None:
     """Copy a model folder without loading the weights, and write new settings.
 
-    What does not belong to the model is left out, such as hidden files, the files of
-    its training, and the weights for other libraries.
+    What does not belong to the model is left out: hidden files, and unless it may hold
+    code, which can read any file, those of its training and of other libraries.
 
     source (Path): The folder to copy.
     folder (Path): The copy. It is created if missing, and replaced if it is not the
@@ -109,15 +110,14 @@ def _extras(source: Path, folder: str, names: list[str], *, trusted: bool) -> se
         name
         for name in names
         if name.startswith(".")
-        or (Path(folder) == source and _is_extra(source / name, trusted=trusted))
+        or (not trusted and Path(folder) == source and _is_extra(source / name))
     }
 
 
-def _is_extra(path: Path, *, trusted: bool) -> bool:
+def _is_extra(path: Path) -> bool:
     """Whether a file or a folder of a model folder is nothing that loading it reads."""
     if path.is_dir():
-        has_code = trusted and any(path.rglob("*.py"))
-        return path.name not in _READ_FOLDERS and not has_code
+        return path.name not in _READ_FOLDERS and not is_license(path.name)
     of_training = any(fnmatch(path.name, pattern) for pattern in _OF_TRAINING)
     return of_training or path.suffix in _OF_OTHERS
 
