@@ -74,7 +74,7 @@ def test_annotate_resume_finished_run_does_nothing(tmp_path: Path) -> None:
     before = annotate(*command(source, tmp_path / "out"))
     files, written = contents(tmp_path / "out"), inodes(tmp_path / "out")
     code, words = annotate(*command(source, tmp_path / "out"))
-    assert "Done before: 1 of 1 shards" in words
+    assert "Done before: 1 of 1 shard" in words
     assert code == before[0] == 3
     assert contents(tmp_path / "out") == files
     assert inodes(tmp_path / "out") == written
