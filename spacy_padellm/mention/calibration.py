@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from spacy_padellm.errors import Errors
@@ -87,3 +87,25 @@ class Tuning:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     calibration: Calibration = AS_GIVEN
     promise: Promise | None = None
+
+    def also_for(self, others: Mapping[str, str]) -> Tuning:
+        """Give further labels the thresholds of labels that have some.
+
+        others (Mapping[str, str]): Further label -> the label whose thresholds it gets.
+        RETURNS (Tuning): The same for all other labels.
+        """
+        promise = self.promise
+        if promise is not None:
+            rate = promise.rate
+            promise = replace(
+                promise,
+                rate=_shared(rate, others) if isinstance(rate, Mapping) else rate,
+                thresholds=_shared(promise.thresholds, others),
+            )
+        thresholds = _shared(self.thresholds, others)
+        return Tuning(thresholds, self.calibration, promise)
+
+
+def _shared(values: Mapping[str, float], others: Mapping[str, str]) -> dict[str, float]:
+    shared = {new: values[old] for new, old in others.items() if old in values}
+    return {**shared, **values}

@@ -253,7 +253,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         check_threshold(self.name, threshold)
         if threshold is not None and not isinstance(threshold, Mapping):
             return threshold
-        return {**self._task.tuning.thresholds, **(threshold or {})}
+        return {**self._task.used_tuning.thresholds, **(threshold or {})}
 
     def lowest_score(self, label: str) -> float:
         """The lowest probability of mentions of a label.
@@ -275,7 +275,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         """The model's promise: a recall or a precision that the mentions of
         `doc.spans[f"{spans_key}_promised"]` keep on texts like those it was tuned on,
         with the component's decoder and settings as they were then."""
-        return self._task.tuning.promise
+        return self._task.used_tuning.promise
 
     @property
     def tuning(self) -> Tuning:
@@ -425,9 +425,11 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
                 self.vocab.lang, spoken=spoken, model=handle.bundled, name=self.name
             )
 
-    def _note_labels(self, labels: Iterable[str]) -> None:
+    def _note_labels(self, labels: Mapping[str, str]) -> None:
         known = self._task.known_labels
-        self._notices.labels(labels, known=known, model=self.handle.origin)
+        names = {*known.values()}  # that labels have in prompts
+        others = [label for label, name in labels.items() if name not in names]
+        self._notices.labels(others, known=known, model=self.handle.origin)
 
     def make_windows(self, docs: Sequence[Doc]) -> list[Window]:
         """Cut Docs into the windows that are decoded.

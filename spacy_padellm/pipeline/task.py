@@ -28,6 +28,8 @@ class Task:
     labels (dict[str, str]): Label -> its name in the prompt.
     prompt (Prompt | None): The prompt; None while neither config nor model has one.
     tuning (Tuning): The model's thresholds and calibration.
+    used_tuning (Tuning): The same, also for labels that are not the model's, but have
+        the name of one in the prompt.
     """
 
     def __init__(
@@ -58,8 +60,33 @@ class Task:
         self._updated_labels: dict[str, str] = {}
         self._expected_labels: dict[str, str] = {}
         self._names_so_far: dict[str, str] = {}
+        self._doc_labels: dict[str, str] = {}  # those of single Docs, with their names
+        self._used_tuning: Tuning | None = None
         self._set_model_settings(handle.settings)
         self.set_labels(labels)
+
+    @property
+    def tuning(self) -> Tuning:
+        """See the class."""
+        return self._tuning
+
+    @tuning.setter
+    def tuning(self, tuning: Tuning) -> None:
+        self._tuning, self._used_tuning = tuning, None
+
+    @property
+    def used_tuning(self) -> Tuning:
+        """See the class."""
+        if self._used_tuning is None:
+            trained = self.trained_labels
+            label_of = {name: label for label, name in trained.items()}
+            others = {
+                label: label_of[name]
+                for label, name in {**self._doc_labels, **self.labels}.items()
+                if label not in trained and name in label_of
+            }
+            self._used_tuning = self.tuning.also_for(others)
+        return self._used_tuning
 
     def _set_model_settings(self, settings: TaskSettings | None) -> None:
         self._model_settings = settings
@@ -86,6 +113,7 @@ class Task:
             component=self._name,
         )
         self._names_so_far |= self.labels
+        self._used_tuning = None
         for label in self.labels:
             # a string that is first used in a memory zone is freed with it
             self._vocab.strings.add(label)
@@ -134,6 +162,9 @@ class Task:
             return dict(self.labels)
         names = self.name_labels(dict(doc_labels))
         self.check_names(names)
+        if not names.items() <= self._doc_labels.items():
+            self._doc_labels |= names
+            self._used_tuning = None
         return names
 
     def check_names(self, names: Mapping[str, str]) -> None:

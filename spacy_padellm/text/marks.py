@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from unicodedata import category
 
 from spacy_padellm.mention.mention import ScoredSpan
@@ -21,7 +23,8 @@ def without_marks(spans: Sequence[ScoredSpan], text: str) -> list[ScoredSpan]:
 
     A mention loses a mark at its edge if the other one of the pair is right outside of
     its other edge. A mention of one punctuation mark, which may be repeated, is left
-    out next to a mention of its label with letters or digits.
+    out next to a mention of its label with letters or digits, inside another mention,
+    and between letters or digits, as in "Lyon-Turin".
 
     spans (Sequence[ScoredSpan]): The mentions of a text that are likely enough.
     text (str): The text.
@@ -34,17 +37,24 @@ def without_marks(spans: Sequence[ScoredSpan], text: str) -> list[ScoredSpan]:
         key = span.start, span.end, span.label
         if key not in best or best[key].score < span.score:
             best[key] = span
-    edges = {
-        (label, edge)
-        for start, end, label in best
-        if any(map(str.isalnum, text[start:end]))
-        for edge in (start, end)
-    }
-    return [
+    names = [
         span
         for span in best.values()
-        if not (_is_mark(text[span.start : span.end]) and edges & _nearest(span, text))
+        if any(map(str.isalnum, text[span.start : span.end]))
     ]
+    edges = {(s.label, edge) for s in names for edge in (s.start, s.end)}
+    names.sort(key=lambda span: span.start)
+    starts = [span.start for span in names]
+    reached = [0, *accumulate((span.end for span in names), max)]
+
+    def is_left_out(span: ScoredSpan) -> bool:
+        return _is_mark(text[span.start : span.end]) and (
+            not edges.isdisjoint(_nearest(span, text))
+            or _is_between(span, text)
+            or span.end <= reached[bisect_right(starts, span.start)]
+        )
+
+    return [span for span in best.values() if not is_left_out(span)]
 
 
 def _trimmed(span: ScoredSpan, text: str) -> ScoredSpan:
@@ -69,6 +79,13 @@ def _is_mark(string: str) -> bool:
     mark, kind = string[0], category(string[0])
     is_kind = kind[0] == "P" or kind in ("Sm", "Sk") or mark in _BULLETS
     return is_kind and not string.strip(mark)
+
+
+def _is_between(span: ScoredSpan, text: str) -> bool:
+    """Whether letters or digits touch both edges of a mention."""
+    before = text[max(span.start - 1, 0) : span.start]
+    after = text[span.end : span.end + 1]
+    return before.isalnum() and after.isalnum()
 
 
 def _nearest(span: ScoredSpan, text: str) -> set[tuple[str, int]]:

@@ -13,6 +13,8 @@ from helpers import LABELS, NAME, TEXT, gold_examples, make_nlp, pipe_of, traine
 from spacy.language import Language
 from spacy.training import Example
 
+from spacy_padellm.mention.calibration import Promise, Tuning
+
 
 def initialize(nlp: Language, **settings: Any) -> Language:
     """Initialise with settings as [initialize.components.padellm_ner] gives them."""
@@ -258,3 +260,51 @@ def test_component_labels_special_tokens_are_no_names() -> None:
     pipe_of(nlp).set_labels({"A": "a <|count|> b"})
     with pytest.raises(ValueError, match=r"contains '<\|count\|>'.*Choose another"):
         nlp(TEXT)
+
+
+RENAMED = {"PERSON": "person", "GPE": "location", "COMPANY": "organization"}
+
+
+def bundled(labels: dict[str, str]) -> Language:
+    return make_nlp(model={"name": "bundled-en-sm"}, labels=labels)
+
+
+def test_component_labels_with_names_of_the_model_keep_its_thresholds() -> None:
+    own, renamed = pipe_of(bundled({})), pipe_of(bundled(RENAMED))
+    for label, old in zip(RENAMED, ("PER", "LOC", "ORG"), strict=True):
+        assert renamed.lowest_score(label) == own.lowest_score(old)
+    renamed.set_tuning(Tuning({"LOC": 0.6}))
+    assert renamed.lowest_score("GPE") == 0.6
+    assert renamed.tuning.thresholds == {"LOC": 0.6}  # as the model's labels are saved
+
+
+def test_component_labels_with_names_of_the_model_keep_its_promise() -> None:
+    pipe = pipe_of(bundled(RENAMED))
+    rates = {"LOC": 0.9, "PER": 0.8}
+    pipe.set_tuning(Tuning(promise=Promise("recall", rates, 0.9, {"LOC": 0.1})))
+    assert pipe.promise is not None
+    assert pipe.promise.covers("GPE", 0.1)
+    assert not pipe.promise.covers("PERSON", 1.0)
+    assert pipe.promise.rate == {**rates, "GPE": 0.9, "PERSON": 0.8}
+
+
+def test_component_labels_of_a_doc_with_names_of_the_model_keep_its_thresholds() -> (
+    None
+):
+    nlp = bundled({})
+    pipe = pipe_of(nlp)
+    pipe.set_tuning(Tuning({"PER": 1.0, "LOC": 0.0}))
+    doc = nlp.make_doc(TEXT)
+    doc.user_data["padellm_labels"] = {"PERSON": "person", "GPE": "location"}
+    assert {ent.label_ for ent in nlp(doc).ents} == {"GPE"}
+
+
+def test_component_labels_with_names_of_the_model_are_not_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nlp = bundled(RENAMED)
+    assert nlp(TEXT).ents
+    assert not caplog.records
+    pipe_of(nlp).set_labels({**RENAMED, "DRUG": "drug"})
+    (record,) = caplog.records
+    assert "trained on the labels DRUG, but" in record.getMessage()

@@ -79,6 +79,19 @@ def test_marks_beside_a_name_of_another_label_are_mentions() -> None:
     assert without_marks(placed, "= Berlin") == placed
 
 
+def test_marks_between_letters_are_left_out() -> None:
+    assert strings("Lyon-Turin, now", "-") == []
+    assert strings("in Lyon - Turin", "-") == ["-"]
+
+
+@pytest.mark.parametrize("label", ["LOC", "ORG"])
+def test_marks_inside_a_name_are_left_out(label: str) -> None:
+    name = at(3, 12, label)
+    placed = [at(0, 2), at(6, 7), name, at(14, 16)]
+    kept = [at(0, 2), name, at(14, 16)]
+    assert without_marks(placed, "an Ab & Cdef, of") == kept
+
+
 def test_marks_removed_from_equal_mentions_leave_the_likeliest() -> None:
     placed = [at(3, 10, score=0.5), at(4, 10, score=0.8), at(4, 10, "ORG")]
     found = without_marks(placed, "in *Berlin* now")
