@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spacy.language import Language
 
@@ -10,9 +10,11 @@ from spacy_padellm.pipeline.blocks import check_blocks
 from spacy_padellm.pipeline.colors import displacy_colors
 from spacy_padellm.pipeline.merging import note_pipeline
 from spacy_padellm.pipeline.move_spans import make_move_spans
-from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.pipeline.validation import check_config_labels
 from spacy_padellm.text.span_getters import default_span_getter
+
+if TYPE_CHECKING:
+    from spacy_padellm.pipeline.pipe import PaDeLLMNER
 
 __all__ = ["displacy_colors", "make_move_spans", "make_padellm_ner"]
 
@@ -102,6 +104,9 @@ def make_padellm_ner(
     document_memory: Any,
 ) -> PaDeLLMNER:
     """Make the component; see `PaDeLLMNER`, which checks the settings."""
+    # here, as spaCy imports the factories of all packages for any pipeline
+    from spacy_padellm.pipeline.pipe import PaDeLLMNER
+
     check_blocks(
         name,
         model=model,
