@@ -50,13 +50,13 @@ from spacy_padellm.analysis.tune.thresholds import (
 )
 from spacy_padellm.benchmark.results.figures import lengths
 from spacy_padellm.benchmark.subjects.pipelines import (
-    FACTORY,
     SPANS_KEY,
     gold_text_of,
     read_corpus,
 )
 from spacy_padellm.decoding.base import Decoder
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
+from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.pipeline.scorer import ner_score
 from spacy_padellm.text.labels import LABELS_KEY

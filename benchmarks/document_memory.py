@@ -21,7 +21,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from benchmarks.quality import read_gold_docs
-from spacy_padellm.benchmark.subjects.pipelines import FACTORY, SPANS_KEY
+from spacy_padellm.benchmark.subjects.pipelines import SPANS_KEY
+from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.scorer import ner_score
 

@@ -26,11 +26,11 @@ from wasabi import msg
 
 from spacy_padellm.analysis.reliability import measure_reliability
 from spacy_padellm.benchmark.subjects.pipelines import (
-    FACTORY,
     SPANS_KEY,
     gold_mentions,
     read_corpus,
 )
+from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.scorer import ner_score
 

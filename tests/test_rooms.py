@@ -21,6 +21,7 @@ FLOORS = [
         "locks",
         "proxies",
         "replacing",
+        "factory_name",
     ],
     ["prompt", "tree", "mention"],
     ["lm"],

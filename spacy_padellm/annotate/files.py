@@ -68,7 +68,7 @@ class InputFile:
     modified: str
 
 
-class LocalFiles(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
+class LinkedFiles(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
     """The files of this machine, also those in folders that are links."""
 
     def walk(
@@ -122,7 +122,7 @@ def open_fs(path: str) -> tuple[AbstractFileSystem, str]:
     """
     if not URL.match(path):
         full = os.path.join(os.getcwd(), os.path.expanduser(path))
-        return LocalFiles(), full.replace(os.sep, "/").rstrip("/") or "/"
+        return LinkedFiles(), full.replace(os.sep, "/").rstrip("/") or "/"
     try:
         fs, inside = url_to_fs(path)
     except Exception as error:  # clients of object stores may raise anything

@@ -14,8 +14,9 @@ import torch
 from spacy import util
 from spacy.language import Language
 
-from spacy_padellm.annotate.files import AnnotateError, LocalFiles
+from spacy_padellm.annotate.files import AnnotateError, LinkedFiles
 from spacy_padellm.errors import Errors, logger
+from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.lm.devices.memory import limit_kernel_caches
 from spacy_padellm.lm.files.bundled import BUNDLED
 from spacy_padellm.lm.handle.stamp import base_models
@@ -23,7 +24,6 @@ from spacy_padellm.lm.lora import ADAPTER
 from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.merging import forget_pipeline
 
-FACTORY = "padellm_ner"
 PROBE = "Ada Lovelace was born in London."
 
 
@@ -76,7 +76,7 @@ def _files(place: Path) -> list[Path]:
     """List the files of a folder, also of links to folders, or the file itself."""
     if place.is_file():
         return [place]
-    found = map(Path, LocalFiles().find(str(place)))
+    found = map(Path, LinkedFiles().find(str(place)))
     return sorted(
         path for path in found if path.is_file() and "__pycache__" not in path.parts
     )

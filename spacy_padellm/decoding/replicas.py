@@ -110,7 +110,7 @@ def make_replicas(
     return replicas
 
 
-def spread(
+def map_on_replicas(
     replicas: Sequence[Replica],
     items: Iterable[Item],
     work: Callable[[Replica, Item], Result],

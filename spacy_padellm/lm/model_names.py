@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spacy_padellm.checks import check_path
 from spacy_padellm.errors import Errors
+from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.lm.files.bundled import BUNDLED, NAMES, is_like_bundled
 from spacy_padellm.lm.files.gguf import is_gguf
 from spacy_padellm.lm.files.hub import fetch_file
@@ -135,6 +136,6 @@ def check_no_pipeline(folder: Path) -> None:
     # a pipeline that could not be saved in a model folder leaves its config there
     is_model = any((folder / file).is_file() for file in _SETTINGS)
     if (folder / "config.cfg").is_file() and not is_model:
-        default = folder / "padellm_ner" / "model"
+        default = folder / FACTORY / "model"
         model = next(folder.glob("*/model/config.json"), default / "config.json").parent
         raise ValueError(Errors.P136.format(path=folder, model=model))

@@ -6,6 +6,7 @@ import spacy
 from spacy.language import Language
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.lm.files.bundled import BUNDLED, NAMES, language_of
 
 
@@ -25,5 +26,5 @@ def load_pipeline(name: str) -> Language:
             message = Errors.P723.format(name=name, error=error, known=NAMES)
             raise OSError(message) from error
     nlp = spacy.blank(language_of(name))
-    nlp.add_pipe("padellm_ner", config={"model": {"name": name}})
+    nlp.add_pipe(FACTORY, config={"model": {"name": name}})
     return nlp

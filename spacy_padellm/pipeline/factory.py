@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from spacy.language import Language
 
+from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.pipeline.blocks import check_blocks
 from spacy_padellm.pipeline.colors import displacy_colors
 from spacy_padellm.pipeline.merging import note_pipeline
@@ -79,7 +80,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
 
 
 @Language.factory(
-    "padellm_ner",
+    FACTORY,
     assigns=["doc.ents", "doc.spans", "token.ent_iob", "token.ent_type"],
     default_config=DEFAULT_CONFIG,
     default_score_weights=DEFAULT_SCORE_WEIGHTS,

@@ -25,10 +25,10 @@ from wasabi import msg
 
 from spacy_padellm.checks import is_whole
 from spacy_padellm.errors import Errors, Warnings, logger
+from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.training.run_identity import Run, differences, run_of
 
 CHECKPOINTS = "spacy-padellm.checkpoints.v1"
-COMPONENT = "padellm_ner"
 FILE_NAME = "training.pt"
 _NO_ROOM = {
     errno.ENOSPC: "the disk is full",
@@ -39,7 +39,7 @@ _SHOWN = 5  # differences in a message
 
 
 def make_checkpoints(
-    path: str, *, minutes: float = 10.0, component: str = COMPONENT
+    path: str, *, minutes: float = 10.0, component: str = FACTORY
 ) -> Callable[[Language, dict[str, Any]], None]:
     """`spacy-padellm.checkpoints.v1`: for `[training.before_update]`.
 
@@ -143,7 +143,7 @@ def check_checkpoint(nlp: Language, *, component: str) -> None:
     """
     training = nlp.config.interpolate()["training"]
     settings = training.get("before_update") or {}
-    own = settings.get("component", COMPONENT)
+    own = settings.get("component", FACTORY)
     if settings.get("@callbacks") != CHECKPOINTS:
         return
     if own != component and _is_ours(nlp, own):

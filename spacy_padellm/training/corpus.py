@@ -14,6 +14,7 @@ from spacy.util import registry
 from wasabi import msg
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.text.corpus_files import corpus_suffixes
 from spacy_padellm.text.labels import LABELS_KEY
 from spacy_padellm.text.spans import gold_spans
@@ -30,7 +31,7 @@ def make_corpus(
     path: Path | None,
     *,
     old_texts: Path | str | None = None,
-    component: str = "padellm_ner",
+    component: str = FACTORY,
 ) -> Callable[[Language], Iterable[Example]]:
     """`spacy-padellm.Corpus.v1`: a corpus, and texts that keep what a model can.
 

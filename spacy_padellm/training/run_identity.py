@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from spacy.language import Language
 
+from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.lm.files.gguf_tokenizer import tokenizer_beside
 from spacy_padellm.lm.handle.stamp import base_models
 from spacy_padellm.lm.model_names import find_model
@@ -20,7 +21,6 @@ from spacy_padellm.text.corpus_files import corpus_files
 # JSON values, by the names in `_PARTS`
 Run: TypeAlias = dict[str, Any]
 
-_FACTORY = "padellm_ner"
 # settings of [training] that may change before a run is continued
 _FREE = {
     "max_steps",
@@ -109,7 +109,7 @@ def _shared(run: Run) -> dict[str, Any]:
 
 def _taught(component: Mapping[str, Any]) -> Mapping[str, Any]:
     """The settings of a component that decide what it learns."""
-    if component.get("factory") != _FACTORY:
+    if component.get("factory") != FACTORY:
         return component
     model = component.get("model") or {}
     # the decoder's settings change no update, but its kind does
@@ -184,7 +184,7 @@ def _model_files(nlp: Language) -> Iterator[tuple[str, list[Path]]]:
     """The files of the models that are trained: (name of their setting, paths)."""
     components: list[tuple[str, Any]] = nlp.components
     for name, pipe in components:
-        if nlp.get_pipe_meta(name).factory != _FACTORY:
+        if nlp.get_pipe_meta(name).factory != FACTORY:
             continue
         # the place that it was loaded from; the config may have another
         place = pipe.handle.source.name

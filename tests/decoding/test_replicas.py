@@ -14,7 +14,7 @@ from conftest import make_lm
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.forced import ForcedOutputs
-from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
+from spacy_padellm.decoding.replicas import Replica, make_replicas, map_on_replicas
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.small_model import SmallShape, make_lm as make_scratch_lm
 from spacy_padellm.prompt.template import PRESETS
@@ -146,7 +146,7 @@ def test_replicas_on_cuda_work_on_their_own_device() -> None:
         index = replica.lm.device.index
         return index is None or torch.cuda.current_device() == index
 
-    assert list(spread(replicas, range(30), current)) == [True] * 30
+    assert list(map_on_replicas(replicas, range(30), current)) == [True] * 30
     decoder = BatchDecoder(devices=("cpu", "cuda:0", f"cuda:{last}"))
     prompt = bound(lm)
     forced = ForcedOutputs(prompt, GOLD)
@@ -165,16 +165,18 @@ def replicas(llama: LanguageModel) -> list[Replica]:
     return make_replicas(llama, bound(llama), ("cpu", "cpu", "cpu"))
 
 
-def test_spread_gives_results_in_order(replicas: list[Replica]) -> None:
+def test_replicas_map_gives_results_in_order(replicas: list[Replica]) -> None:
     def work(replica: Replica, item: int) -> int:
         time.sleep(0.002 * (item % 3 == 0))
         return item * item
 
-    assert list(spread(replicas, range(40), work)) == [i * i for i in range(40)]
-    assert list(spread(replicas, [], work)) == []
+    assert list(map_on_replicas(replicas, range(40), work)) == [
+        i * i for i in range(40)
+    ]
+    assert list(map_on_replicas(replicas, [], work)) == []
 
 
-def test_spread_works_on_all_replicas_at_once(replicas: list[Replica]) -> None:
+def test_replicas_map_works_on_all_replicas_at_once(replicas: list[Replica]) -> None:
     # passes only when three threads meet here
     barrier = threading.Barrier(3, timeout=30)
 
@@ -182,10 +184,12 @@ def test_spread_works_on_all_replicas_at_once(replicas: list[Replica]) -> None:
         barrier.wait()
         return id(replica)
 
-    assert sorted(spread(replicas, range(3), work)) == sorted(map(id, replicas))
+    assert sorted(map_on_replicas(replicas, range(3), work)) == sorted(
+        map(id, replicas)
+    )
 
 
-def test_spread_gives_a_replica_to_one_thread_at_a_time(
+def test_replicas_map_gives_a_replica_to_one_thread_at_a_time(
     replicas: list[Replica],
 ) -> None:
     locks = {id(replica): threading.Lock() for replica in replicas}
@@ -197,31 +201,33 @@ def test_spread_gives_a_replica_to_one_thread_at_a_time(
             locks[id(replica)].release()
         return free
 
-    assert list(spread(replicas, range(60), work)) == [True] * 60
+    assert list(map_on_replicas(replicas, range(60), work)) == [True] * 60
 
 
-def test_spread_raises_in_the_place_of_the_result(replicas: list[Replica]) -> None:
+def test_replicas_map_raises_in_place_of_the_result(
+    replicas: list[Replica],
+) -> None:
     def work(replica: Replica, item: int) -> int:
         if item == 5:
             raise KeyError("five")
         return item
 
-    results = spread(replicas, itertools.count(), work)
+    results = map_on_replicas(replicas, itertools.count(), work)
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(KeyError, match="five"):
         next(results)
 
 
-def test_spread_passes_on_errors_of_its_items(replicas: list[Replica]) -> None:
+def test_replicas_map_passes_on_errors_of_its_items(replicas: list[Replica]) -> None:
     def items() -> Iterator[int]:
         yield 1
         raise OSError("no more")
 
     with pytest.raises(OSError, match="no more"):
-        list(spread(replicas, items(), lambda replica, item: item))
+        list(map_on_replicas(replicas, items(), lambda replica, item: item))
 
 
-def test_spread_looks_ahead_a_few_items(replicas: list[Replica]) -> None:
+def test_replicas_map_looks_ahead_a_few_items(replicas: list[Replica]) -> None:
     taken = itertools.count()
     items = (item for item in itertools.repeat(0) if next(taken) >= 0)
     gate = threading.Event()
@@ -230,25 +236,25 @@ def test_spread_looks_ahead_a_few_items(replicas: list[Replica]) -> None:
         gate.wait(0.2)
         return item
 
-    results = spread(replicas, items, work)
+    results = map_on_replicas(replicas, items, work)
     next(results)
     assert next(taken) <= 2 * len(replicas)
     gate.set()
     results.close()
 
 
-def test_spread_ends_its_threads_with_the_caller(replicas: list[Replica]) -> None:
-    results = spread(replicas, itertools.count(), lambda replica, item: item)
+def test_replicas_map_ends_its_threads_with_the_caller(replicas: list[Replica]) -> None:
+    results = map_on_replicas(replicas, itertools.count(), lambda replica, item: item)
     next(results)
     results.close()
     names = [thread.name for thread in threading.enumerate()]
     assert not [name for name in names if name.startswith("padellm")]
 
 
-def test_spread_over_one_replica_needs_no_thread(replicas: list[Replica]) -> None:
+def test_replicas_map_over_one_replica_needs_no_thread(replicas: list[Replica]) -> None:
     here = threading.get_ident()
     work = lambda replica, item: threading.get_ident()  # noqa: E731
-    assert list(spread(replicas[:1], range(3), work)) == [here] * 3
+    assert list(map_on_replicas(replicas[:1], range(3), work)) == [here] * 3
 
 
 # Decoding

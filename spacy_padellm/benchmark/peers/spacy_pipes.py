@@ -19,7 +19,7 @@ from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 from spacy_padellm.benchmark.peers.token_classifier import (
     ROBERTA_BASE,
-    learn_tokenizer,
+    learn_byte_tokenizer,
 )
 from spacy_padellm.benchmark.subjects.pipelines import search_mentions
 from spacy_padellm.mention.gold import GoldText
@@ -93,7 +93,7 @@ def transformer_ner(
 
 def _save_roberta(folder: Path, texts: list[str], sizes: dict[str, Any]) -> None:
     """Write a model folder for spacy-transformers, with a tokenizer for the texts."""
-    learn_tokenizer(texts, sizes["vocab_size"]).save_model(str(folder))
+    learn_byte_tokenizer(texts, sizes["vocab_size"]).save_model(str(folder))
     files = [str(folder / name) for name in ("vocab.json", "merges.txt")]
     RobertaTokenizerFast(*files).save_pretrained(folder)
     RobertaModel(RobertaConfig(**sizes)).save_pretrained(folder)

@@ -54,7 +54,7 @@ class TokenClassifier:
     ) -> None:
         options = {**ROBERTA_BASE, **(sizes or {})}
         self.device = device
-        self.tokenizer = learn_tokenizer(texts, options["vocab_size"])
+        self.tokenizer = learn_byte_tokenizer(texts, options["vocab_size"])
         torch.manual_seed(seed)
         config = RobertaConfig(**options, num_labels=2 * labels + 1)
         module: torch.nn.Module = Classifier(config)
@@ -89,7 +89,7 @@ def in_passes(rows: Sequence[list[int]]) -> Iterator[Sequence[list[int]]]:
         yield rows[start:]
 
 
-def learn_tokenizer(texts: Sequence[str], size: int) -> ByteLevelBPETokenizer:
+def learn_byte_tokenizer(texts: Sequence[str], size: int) -> ByteLevelBPETokenizer:
     """A byte-level BPE tokenizer with RoBERTa's special tokens."""
     learnt = ByteLevelBPETokenizer()
     learnt.train_from_iterator(

@@ -14,6 +14,7 @@ from spacy.util import filter_spans
 from spacy.vocab import Vocab
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
@@ -21,7 +22,6 @@ from spacy_padellm.pipeline.scorer import ner_score
 from spacy_padellm.prompt.template import Prompt
 from spacy_padellm.text.normalize import normalize_text
 
-FACTORY = "padellm_ner"
 SPANS_KEY = "padellm"
 
 

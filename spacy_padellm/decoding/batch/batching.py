@@ -12,7 +12,7 @@ import torch
 from spacy_padellm.decoding.base import DecodeResult
 from spacy_padellm.decoding.batch.generation import cut_batches
 from spacy_padellm.decoding.limits import Cuts, check_context
-from spacy_padellm.decoding.replicas import Replica, spread
+from spacy_padellm.decoding.replicas import Replica, map_on_replicas
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.branches import CountPrompts
@@ -124,7 +124,7 @@ def stream_batches(
     ) -> tuple[_Batch, list[TextResult | Exception]]:
         return batch, _read_all(replica, batch.prompted, decode_batch)
 
-    for batch, results in spread(replicas, batches(), work):
+    for batch, results in map_on_replicas(replicas, batches(), work):
         look_ahead = batch.look_ahead
         for number, result in zip(batch.numbers, results, strict=True):
             if isinstance(result, TextResult):

@@ -18,7 +18,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from spacy_padellm.decoding.replicas import Replica, spread
+from spacy_padellm.decoding.replicas import Replica, map_on_replicas
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.attention.cache_argument import CACHE_ARGUMENT
 from spacy_padellm.lm.language_model import LanguageModel
@@ -92,7 +92,8 @@ def generate(
         )
 
     generated: dict[int, Generated] = {}
-    for batch, rows in zip(batches, spread(replicas, batches, work), strict=True):
+    answers = map_on_replicas(replicas, batches, work)
+    for batch, rows in zip(batches, answers, strict=True):
         generated.update(zip(batch, rows, strict=True))
     return [generated[i] for i in range(len(sequences))]
 

@@ -21,7 +21,7 @@ from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeResult
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.limits import Cuts, Limits, check_context, check_limits
-from spacy_padellm.decoding.replicas import Replica, make_replicas, spread
+from spacy_padellm.decoding.replicas import Replica, make_replicas, map_on_replicas
 from spacy_padellm.decoding.tree.pass_size import pass_tokens
 from spacy_padellm.decoding.tree.run import TreeRun, Waiting
 from spacy_padellm.decoding.tree.tags import TagSet, choose_tags
@@ -137,7 +137,7 @@ class TreeDecoder:
                 replica_cuts = Cuts()
                 return list(decode(replica, texts, replica_cuts)), replica_cuts
 
-            for results, replica_cuts in spread(replicas, batches, work):
+            for results, replica_cuts in map_on_replicas(replicas, batches, work):
                 cuts.add(replica_cuts)
                 yield from results
         cuts.report(self.limits)

@@ -16,7 +16,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.choose import enter_process
 from spacy_padellm.lm.files.hub import fetch_optional_file
 from spacy_padellm.lm.files.model_files import read_model_files
-from spacy_padellm.lm.handle.location import Elsewhere, LocalFiles, Package
+from spacy_padellm.lm.handle.location import Elsewhere, Package, UserFiles
 from spacy_padellm.lm.handle.source import ModelSource
 from spacy_padellm.lm.handle.state import (
     ByName,
@@ -349,7 +349,7 @@ class ModelHandle:
         """
         state = self._state
         if isinstance(state, ByName):
-            if not isinstance(state.location, LocalFiles):
+            if not isinstance(state.location, UserFiles):
                 state = replace(state, lm=None)
             elif is_starting_process() and state.location.is_unchanged():
                 state = replace(state, lm=None, tokenizer=None)

@@ -55,7 +55,7 @@ class Package(Location):
 
 
 @dataclass(frozen=True, slots=True)
-class LocalFiles(Location):
+class UserFiles(Location):
     """A folder or a GGUF file of the user's, which may change.
 
     path (Path): The folder or the file, without links.
@@ -82,11 +82,11 @@ class LocalFiles(Location):
         return self.path if self.is_unchanged() and self.path.is_dir() else None
 
 
-def locate(name: str | None) -> Elsewhere | Package | LocalFiles:
+def locate(name: str | None) -> Elsewhere | Package | UserFiles:
     """Look for a model on this machine.
 
     name (str | None): Its name, in the working directory of now; None has no files.
-    RETURNS (Elsewhere | Package | LocalFiles): Where it is.
+    RETURNS (Elsewhere | Package | UserFiles): Where it is.
     """
     try:
         found = find_model(name) if name else None
@@ -98,4 +98,4 @@ def locate(name: str | None) -> Elsewhere | Package | LocalFiles:
     if name in BUNDLED:
         return Package(found)
     path = found.resolve()
-    return LocalFiles(path, stamp_of(path, settings=False))
+    return UserFiles(path, stamp_of(path, settings=False))

@@ -14,8 +14,8 @@ from spacy_padellm.lm.files.model_files import write_model_files
 from spacy_padellm.lm.handle.location import (
     Bytes,
     Elsewhere,
-    LocalFiles,
     Location,
+    UserFiles,
     locate,
 )
 from spacy_padellm.lm.handle.shared import load_shared
@@ -76,7 +76,7 @@ def find_state(source: ModelSource) -> tuple[ModelSource, ByName]:
     location = locate(source.name)
     if isinstance(location, Elsewhere):
         return source, ByName(location)
-    if isinstance(location, LocalFiles):
+    if isinstance(location, UserFiles):
         source = replace(source, name=str(location.path))
     return source, ByName(location, read_settings(location.path))
 
@@ -122,7 +122,7 @@ def tokenizer_of(source: ModelSource, state: ByName) -> Any:
     tokenizer = load_tokenizer(
         name, revision=source.revision, trust_remote_code=source.trust_remote_code
     )
-    if isinstance(state.location, LocalFiles):
+    if isinstance(state.location, UserFiles):
         state.tokenizer = tokenizer
     return tokenizer
 

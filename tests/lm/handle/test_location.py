@@ -10,8 +10,8 @@ from spacy_padellm.lm.files.bundled import BUNDLED
 from spacy_padellm.lm.handle.location import (
     Bytes,
     Elsewhere,
-    LocalFiles,
     Package,
+    UserFiles,
     locate,
 )
 
@@ -40,7 +40,7 @@ def test_location_of_a_folder_holds_in_other_working_directories(
     monkeypatch.chdir(folder.parent)
     location = locate("model")
     monkeypatch.chdir("/")
-    assert isinstance(location, LocalFiles)
+    assert isinstance(location, UserFiles)
     assert location.path == location.folder() == folder
 
 
