@@ -1414,6 +1414,11 @@ class Warnings:
         "{n} text(s) could not be decoded and were left out. The first error was: "
         "{error}"
     )
+    W974 = (
+        "torch's attention by cuDNN is switched off in this process, as it makes a "
+        "plan for each new shape of a pass. torch.backends.cuda.enable_cudnn_sdp(True) "
+        "after the model was loaded switches it on again."
+    )
     W194 = (
         "The model's forward pass cannot be captured as a CUDA graph: {error}. The "
         "texts are decoded without graphs. Leave out the decoder's `cuda_graphs` to "
