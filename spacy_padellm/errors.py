@@ -401,6 +401,11 @@ class Errors:
         "limit (ulimit -f), or open its folder, and start the same command again: it "
         "continues from there."
     )
+    P1007 = (
+        "There is no memory on {device} to decode a text of {tokens} tokens, even "
+        "alone ({error}). Set a span_getter with shorter windows, find fewer labels at "
+        "once, or use a device with more free memory."
+    )
     P1005 = (
         "There is no file or folder {path}, whose texts the training is to be "
         "evaluated on ({name}). Give one: --paths.dev dev.spacy, or path in [{name}]."
@@ -1413,6 +1418,11 @@ class Warnings:
     W193 = (
         "{n} text(s) could not be decoded and were left out. The first error was: "
         "{error}"
+    )
+    W973 = (
+        "There was no memory on {device} for a forward pass ({error}). Its texts are "
+        "decoded one by one, and later passes have at most {tokens} tokens. Set the "
+        "decoder's `max_batch_tokens` to avoid this."
     )
     W974 = (
         "torch's attention by cuDNN is switched off in this process, as it makes a "
