@@ -1432,7 +1432,8 @@ class Warnings:
     W194 = (
         "The model's forward pass cannot be captured as a CUDA graph: {error}. The "
         "texts are decoded without graphs. Leave out the decoder's `cuda_graphs` to "
-        "avoid this warning."
+        "avoid this warning. If the GPU is short of memory from now on, restart the "
+        "process: torch may keep what the capture took."
     )
     W966 = (
         "Of the components of the pipeline, '{first}' alone is looked at, not: "
