@@ -401,6 +401,11 @@ class Errors:
         "limit (ulimit -f), or open its folder, and start the same command again: it "
         "continues from there."
     )
+    P1007 = (
+        "There is no memory on {device} to decode a text of {tokens} tokens, even "
+        "alone ({error}). Set a span_getter with shorter windows, find fewer labels at "
+        "once, or use a device with more free memory."
+    )
     P1005 = (
         "There is no file or folder {path}, whose texts the training is to be "
         "evaluated on ({name}). Give one: --paths.dev dev.spacy, or path in [{name}]."
@@ -1414,10 +1419,21 @@ class Warnings:
         "{n} text(s) could not be decoded and were left out. The first error was: "
         "{error}"
     )
+    W973 = (
+        "There was no memory on {device} for a forward pass ({error}). Its texts are "
+        "decoded one by one, and later passes have at most {tokens} tokens. Set the "
+        "decoder's `max_batch_tokens` to avoid this."
+    )
+    W974 = (
+        "torch's attention by cuDNN is switched off in this process, as it makes a "
+        "plan for each new shape of a pass. torch.backends.cuda.enable_cudnn_sdp(True) "
+        "after the model was loaded switches it on again."
+    )
     W194 = (
         "The model's forward pass cannot be captured as a CUDA graph: {error}. The "
         "texts are decoded without graphs. Leave out the decoder's `cuda_graphs` to "
-        "avoid this warning."
+        "avoid this warning. If the GPU is short of memory from now on, restart the "
+        "process: torch may keep what the capture took."
     )
     W966 = (
         "Of the components of the pipeline, '{first}' alone is looked at, not: "

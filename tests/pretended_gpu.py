@@ -245,6 +245,8 @@ class PretendedGPUs(TorchFunctionMode):
         return int(_hold(tensor).data_ptr())
 
     def pin_memory(self, tensor: torch.Tensor) -> torch.Tensor:
+        if isinstance(tensor, GPUTensor):
+            raise RuntimeError("only dense CPU tensors can be pinned")
         copy = tensor.clone()
         copy.pinned = True  # type: ignore[attr-defined]
         return copy

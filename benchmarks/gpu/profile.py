@@ -24,6 +24,13 @@ from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.prompt.template import PRESETS
 
 TOP = 14  # kernels and calls that are listed
+LAUNCHES = (
+    "cudaLaunchKernel",
+    "cudaLaunchKernelExC",
+    "cuLaunchKernel",
+    "cuLaunchKernelEx",
+    "cudaGraphLaunch",
+)
 WAITS = ("Synchronize", "cudaMemcpy", "cudaMalloc", "cudaFree")
 
 
@@ -102,7 +109,10 @@ def measure(decode: Any, texts: int) -> dict[str, Any]:
     return {
         "ms a text": 1000 * seconds / texts,
         "share of the time with kernels": kernels / seconds,
-        "launches a text": calls["cudaLaunchKernel"] / texts,
+        "launches a text": sum(calls[name] for name in LAUNCHES) / texts,
+        "launches by call": {
+            name: calls[name] / texts for name in LAUNCHES if calls[name]
+        },
         "waits a text": {
             name: count / texts
             for name, count in calls.items()

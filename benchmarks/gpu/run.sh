@@ -1,25 +1,28 @@
 #!/usr/bin/env bash
-# Runs on a GPU machine, in the repository's root: tests, then measurements in the order
-# of their value. Each part has a time limit of its own, and its results are written as
-# soon as it ends.
+# Runs on a GPU machine, in the repository's root: a few tests, then measurements in the
+# order of their value, then the other tests. Each part has a time limit of its own. The
+# limits of the usual parts add up to BUDGET, so that each of them has its time; what a
+# part leaves goes to those at the end. Results are written while a part runs.
 #
 #   OUT=results bash benchmarks/gpu/run.sh [PART ...]
 #
-# OUT: a folder for the results. BUDGET: seconds for all parts; those at the end get what
-# is left. DEVICE: cuda (the default) or cpu, to rehearse with
-# SHAPES=tiny. CORPUS: CoNLL-2003 dev as a .spacy file. SITE: packages that the machine
-# lacks, as benchmarks/gpu/bundle.sh makes them.
+# OUT: a folder for the results. BUDGET: seconds for all parts. DEVICE: cuda (the default)
+# or cpu, to rehearse with SHAPES=tiny. CORPUS: CoNLL-2003 dev as a .spacy file. SITE:
+# packages that the machine lacks, as benchmarks/gpu/bundle.sh makes them.
 set -uo pipefail
 : "${OUT:?a folder for the results}" "${DEVICE:=cuda}" "${PYTHON:=python3}"
 : "${CORPUS:=gpu-bundle/conll03_dev.spacy}" "${SITE:=gpu-bundle/site.tar.xz}"
-: "${BASE:=gpu-bundle/base}" "${SHAPES:=7B 0.6B 135M}" "${TEXTS:=12}"
-: "${BUNDLED_TEXTS:=400}" "${BUDGET:=480}" "${TRAIN_SHAPES:=135M 0.6B}" "${TRAIN_SECONDS:=12}"
+: "${BASE:=gpu-bundle/base}" "${SHAPES:=0.6B 7B}" "${TEXTS:=12}"
+: "${BUNDLED_TEXTS:=400}" "${STREAM_TEXTS:=200}" "${SIZES:=1024}" "${BUDGET:=480}"
+: "${TRAIN_SHAPES:=135M 0.6B}" "${TRAIN_SECONDS:=10}"
 mkdir -p "$OUT"
 if [ -f "$SITE" ]; then
     site=$(mktemp -d)
     tar -xJf "$SITE" -C "$site"
     export PYTHONPATH="$PWD:$site"
 fi
+# as the library does for its own processes: cuDNN plans anew for each shape
+export TORCH_CUDNN_SDPA_DEPRIORITIZED=1
 export HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false
 
 part() { # NAME SECONDS COMMAND...
@@ -30,9 +33,9 @@ part() { # NAME SECONDS COMMAND...
         echo "== $name: left out, no time" | tee -a "$OUT/summary.txt"
         return
     fi
-    # a process that waits for a GPU may not hear the first signal
-    timeout -k 5 "$limit" "$@" >"$OUT/$name.log" 2>&1
-    echo "== $name: exit $? after $((SECONDS - start)) s" | tee -a "$OUT/summary.txt"
+    # pytest says on this signal what failed; who waits for a GPU may not hear it
+    timeout -s INT -k 5 "$limit" "$@" >"$OUT/$name.log" 2>&1
+    echo "== $name: exit $? after $((SECONDS - start)) of $limit s" | tee -a "$OUT/summary.txt"
     grep -v "Loading weights" "$OUT/$name.log" | tail -n "${LINES_SHOWN:-25}" | cut -c 1-400
 }
 
@@ -43,29 +46,38 @@ measure() { # NAME SECONDS OPTIONS...
         --device "$DEVICE" --peers '' --json "$OUT/$name.json" "$@"
 }
 
+check() { # NAME SECONDS TESTS
+    # other files import packages that the machine may lack
+    mapfile -t files < <(grep -rl on_cuda --include='test_*.py' tests)
+    part "$1" "$2" "$PYTHON" -m pytest -m gpu -q -p no:cacheprovider \
+        -o filterwarnings=default -k "$3" "${files[@]}"
+}
+
+decode() { # NAME SECONDS DECODERS
+    for shape in $SHAPES; do
+        measure "$1-$shape" "$2" --forced --shape "$shape" --texts "$TEXTS" \
+            --dtype bfloat16 --repeats 1 --decoders "$3"
+    done
+}
+
+# some of each kind of test, for each dtype
+smoke="decoding_on_cuda_scores and False and (llama or gpt2 or gemma2)
+    or graphs_on_cuda_scores and llama
+    or training_on_cuda_gradients and adamw and llama
+    or cudnn_on_cuda or upload_on_cuda or memory_on_cuda or that_waits"
+smoke=${smoke//$'\n'/ }
 graphs=tree-graphs,
 [ "$DEVICE" = cpu ] && graphs=
 run() {
     case $1 in
-    tests)
-        # other files import packages that the machine may lack
-        mapfile -t files < <(grep -rl on_cuda --include='test_*.py' tests)
-        part tests 150 "$PYTHON" -m pytest -m gpu -q -p no:cacheprovider \
-            -o filterwarnings=default "${files[@]}"
-        ;;
-    shapes)
-        # apart from the slow ones, whose end may not come in time
-        for decoders in "tree,${graphs}tree-cascade,batch" "struct,aug"; do
-            for shape in $SHAPES; do
-                measure "decoding-$shape-${decoders%%,*}" 60 --forced --shape "$shape" \
-                    --texts "$TEXTS" --dtype bfloat16 --repeats 1 --decoders "$decoders"
-            done
-        done
-        ;;
+    smoke) check smoke 40 "$smoke" ;;
+    shapes) decode decoding 50 "tree,${graphs}batch" ;;
+    tests) check tests 45 "not ($smoke)" ;;
+    others) decode others 35 tree-cascade,struct,aug ;;
     streams)
         for shape in $SHAPES; do
-            measure "stream-$shape" 75 --forced --shape "$shape" --texts 400 \
-                --dtype bfloat16 --repeats 1 --decoders tree,tree-cascade
+            measure "stream-$shape" 35 --forced --shape "$shape" \
+                --texts "$STREAM_TEXTS" --dtype bfloat16 --repeats 1 --decoders tree
         done
         ;;
     bundled)
@@ -75,14 +87,14 @@ run() {
             models="--model bundled-en $models"
         fi
         # shellcheck disable=SC2086
-        part bundled 60 "$PYTHON" -m spacy_padellm.benchmark "$CORPUS" \
+        part bundled 45 "$PYTHON" -m spacy_padellm.benchmark "$CORPUS" \
             $models --device "$DEVICE" --texts "$BUNDLED_TEXTS" --repeats 1 \
             --decoders "tree,${graphs%,}" --peers ner,token-classifier \
             --json "$OUT/bundled.json"
         ;;
     batches)
-        for size in 64 1024; do
-            part "batches-$size" 40 "$PYTHON" -m spacy_padellm.benchmark "$CORPUS" \
+        for size in $SIZES; do
+            part "batches-$size" 25 "$PYTHON" -m spacy_padellm.benchmark "$CORPUS" \
                 --model bundled-en-sm --device "$DEVICE" --texts "$BUNDLED_TEXTS" --repeats 1 \
                 --batch-size "$size" --decoders tree --peers '' \
                 --json "$OUT/batches-$size.json"
@@ -90,13 +102,13 @@ run() {
         ;;
     profile)
         for shape in $SHAPES; do
-            part "profile-$shape" 60 "$PYTHON" -m benchmarks.gpu.profile "$CORPUS" \
+            part "profile-$shape" 30 "$PYTHON" -m benchmarks.gpu.profile "$CORPUS" \
                 --shape "$shape" --device "$DEVICE" --json "$OUT/profile-$shape.json"
         done
         ;;
     training)
         for shape in $TRAIN_SHAPES; do
-            part "training-$shape" 50 "$PYTHON" -m benchmarks.gpu.training "$CORPUS" \
+            part "training-$shape" 30 "$PYTHON" -m benchmarks.gpu.training "$CORPUS" \
                 --shape "$shape" --seconds "$TRAIN_SECONDS" --device "$DEVICE" \
                 --json "$OUT/training-$shape.json"
         done
@@ -115,7 +127,7 @@ run() {
 }
 
 if [ $# -eq 0 ]; then
-    set -- tests shapes streams bundled training profile batches
+    set -- smoke shapes training bundled streams profile batches tests others
 fi
 for name in "$@"; do
     run "$name"

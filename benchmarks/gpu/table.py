@@ -62,7 +62,8 @@ def decoding_rows(name: str, figures: dict[str, Any]) -> Iterator[list[str]]:
             result.get("words_a_second"),
             result.get("stream_times_floor"),
         ]
-        yield [f"{name}: {result['name']}", *map(shown, values)]
+        mark = " (unfinished)" if figures.get("unfinished") else ""
+        yield [f"{name}: {result['name']}{mark}", *map(shown, values)]
 
 
 def training_rows(name: str, figures: dict[str, Any]) -> Iterator[list[str]]:

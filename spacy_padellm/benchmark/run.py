@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from spacy_padellm.benchmark.measuring.measure import (
 )
 from spacy_padellm.benchmark.results.chart import check_matplotlib, draw_chart
 from spacy_padellm.benchmark.results.figures import add_figures
+from spacy_padellm.benchmark.results.floors import speeds
 from spacy_padellm.benchmark.results.report import (
     model_line,
     ratio_table,
@@ -114,10 +116,7 @@ def run(settings: BenchmarkSettings, *, command: str) -> None:
     texts = [gold.text for gold in golds]
     words = _words(texts, lang)
     outside = _vllm(settings, subjects[0], golds, words) if settings.vllm else None
-    results = measure(
-        entries, texts, words=words, repeats=settings.repeats, device=device
-    )
-    add_shares(entries, results, texts)
+    stream = "nlp.pipe" if lang else "decoder.stream"
     facts: dict[str, Any] = {
         "command": command,
         "machine": machine_facts(device),
@@ -125,16 +124,40 @@ def run(settings: BenchmarkSettings, *, command: str) -> None:
         "texts": len(texts),
         "words": words,
     }
+    speed_of = cache(speeds)  # the figures so far have the floors of the final ones
+
+    def models(results: list[Measurement]) -> list[dict[str, Any]]:
+        by_name = {result.name: result for result in results}
+        return [
+            add_figures(
+                subject.results(by_name), subject, golds, speed=speed_of(subject.lm)
+            )
+            for subject in subjects
+        ]
+
+    def keep(results: list[Measurement]) -> None:
+        """Write what is measured so far, as the run may be ended before its end."""
+        if settings.json is not None:
+            partial = {"unfinished": True, **facts, "models": models(results)}
+            _write_json(settings.json, to_json(results, partial, stream=stream))
+
+    results = measure(
+        entries,
+        texts,
+        words=words,
+        repeats=settings.repeats,
+        device=device,
+        keep=keep,
+    )
+    add_shares(entries, results, texts)
+    facts["models"] = models(results)
     by_name = {result.name: result for result in results}
-    facts["models"] = [
-        add_figures(subject.results(by_name), subject, golds) for subject in subjects
-    ]
     if not settings.forced or (peers and settings.train_peers):
         _add_scores(settings, subjects, peers, by_name, golds)
     if outside is not None:
         result, facts["vllm"] = outside
         results.append(result)
-    _report(settings, results, facts, stream="nlp.pipe" if lang else "decoder.stream")
+    _report(settings, results, facts, stream=stream)
 
 
 # Models, texts and peers
@@ -315,14 +338,18 @@ def _report(
     machine = ", ".join(f"{k} {v}" for k, v in facts["machine"].items() if v)
     print(f"\n{facts['texts']} texts of {facts['words']} words; {machine}")
     if settings.json is not None:
-        written = json.dumps(to_json(results, facts, stream=stream), indent=2)
-        with _told_if_unwritable(settings.json):
-            write_whole(settings.json, f"{written}\n".encode())
+        _write_json(settings.json, to_json(results, facts, stream=stream))
     if settings.chart is not None:
         names = ", ".join(model["name"] for model in facts["models"])
         title = f"{names}: {facts['texts']} texts on {facts['machine']['device']}"
         with _told_if_unwritable(settings.chart):
             draw_chart(results, settings.chart, title=title, stream=stream)
+
+
+def _write_json(path: Path, figures: dict[str, Any]) -> None:
+    """Write figures, which take the place of earlier ones as a whole."""
+    with _told_if_unwritable(path):
+        write_whole(path, f"{json.dumps(figures, indent=2)}\n".encode())
 
 
 @contextmanager

@@ -217,12 +217,16 @@ class GraphCapture:
             current.wait_stream(self._stream)
             # the memory of graphs that are gone cannot be shared
             others = list(self._graphs)
-            # other threads may go on running other models
-            with torch.cuda.graph(
-                graph,
-                pool=others[0].pool() if others else None,
-                stream=self._stream,
-                capture_error_mode="thread_local",
+            # a capture that fails leaves the thread on its stream
+            with (
+                torch.cuda.stream(current),
+                torch.cuda.graph(
+                    graph,
+                    pool=others[0].pool() if others else None,
+                    stream=self._stream,
+                    # other threads may go on running other models
+                    capture_error_mode="thread_local",
+                ),
             ):
                 output = run()
         self._graphs.add(graph)

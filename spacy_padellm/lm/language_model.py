@@ -19,6 +19,7 @@ from spacy_padellm.lm.attention.cascade import can_cascade
 from spacy_padellm.lm.attention.interface import used_by
 from spacy_padellm.lm.attention.padded import PaddedAttention, training_attention
 from spacy_padellm.lm.attention.split import TreeAttention, tree_attention
+from spacy_padellm.lm.devices.cudnn import switch_off_cudnn_attention
 from spacy_padellm.lm.devices.split import weight_shares
 from spacy_padellm.lm.devices.upload import send, upload
 from spacy_padellm.lm.layers.buckets import Numbers, bucket, fill_bucket
@@ -106,6 +107,7 @@ class LanguageModel:
         self.cuda_graphs: Any = None  # kept here by `borrow_graph_runner`
         # to be held while the model runs: a pass swaps its attention and its head
         self.lock = make_lock()
+        switch_off_cudnn_attention(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         # locks and CUDA graphs cannot be pickled, and are made again
@@ -119,6 +121,7 @@ class LanguageModel:
         attention = state.pop("attention")
         self.__dict__.update(state)
         self.lock = make_lock()
+        switch_off_cudnn_attention(self.device)
         if attention_name(self.model.config) != attention:
             set_attention(self.model.config, attention)
         if self.int8:  # it may be on another machine or device now

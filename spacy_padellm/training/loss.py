@@ -79,7 +79,8 @@ class _Targets:
         cls, device: torch.device, ids: Sequence[int], weights: Sequence[float]
     ) -> _Targets:
         (sent,) = upload([ids], device)
-        return cls(sent, send(torch.tensor(weights, dtype=torch.float32), device))
+        rows = torch.tensor(weights, dtype=torch.float32, device="cpu")
+        return cls(sent, send(rows, device))
 
     def loss(self, logits: torch.Tensor) -> torch.Tensor:
         """The weighted sum of the cross-entropies."""

@@ -194,4 +194,4 @@ class TagBatch:
             self.targets += [index[target] for target in tags.targets]
             self.weights += [tags.weight] * size
             allowed += [[tag in tags.tag_ids for tag in self.tag_ids]] * size
-        self.allowed = torch.tensor(allowed, dtype=torch.bool)
+        self.allowed = torch.tensor(allowed, dtype=torch.bool, device="cpu")

@@ -22,6 +22,7 @@ from spacy_padellm.benchmark.run import main
 from spacy_padellm.benchmark.settings import parse
 from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.compat import onednn_has_int8
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
 
 # the model that the helpers train knows these texts by heart
 TEXTS = dict(list(GOLD.items())[:3])
@@ -174,6 +175,34 @@ def test_benchmark_command_joins_long_texts_with_many_labels(
     assert found["texts"] == 1
     assert len(found["models"][0]["labels"]) > 3
     assert {result["emitted"] for result in found["results"]} == {1.0}
+
+
+def test_benchmark_command_that_is_ended_leaves_figures(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(self: BatchDecoder, *args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out.json"
+    options = [*FORCED, "--decoders", "tree,batch", "--peers", "", "--repeats", "1"]
+    command = [str(corpus), *options, "--json", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchDecoder, "stream", end)
+        with pytest.raises(KeyboardInterrupt):
+            main(command, prog="benchmark")
+    found = json.loads(out.read_text("utf8"))
+    assert found["unfinished"] is True
+    (tree,) = found["results"]
+    assert tree["name"] == "tree"
+    assert len(tree["latencies"]) == len(TEXTS)
+    assert tree["times_floor"] > 0
+    assert tree["stream_times_floor"] > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+    # the figures of a whole run take their place
+    assert main(command, prog="benchmark") == 0
+    whole = json.loads(out.read_text("utf8"))
+    assert list(by_name(whole)) == ["tree", "batch"]
+    assert set(found) - set(whole) == {"unfinished"}
 
 
 def test_benchmark_command_is_noted_as_a_shell_takes_it(

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -122,6 +123,20 @@ def test_cuda_graphs_that_cannot_be_captured_are_read_as_they_are(
     assert not runner.enabled
 
 
+def test_cuda_graphs_without_memory_for_a_capture_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(run: Replay) -> Replay:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    lm, prompt = prepare("llama")
+    texts = random_texts(seed=5, count=3)
+    expected = one_by_one(lm, prompt, texts)
+    lend(monkeypatch, GraphRunner(lm, fail))
+    assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), expected)
+    assert "There was no memory on cpu" in caplog.text
+
+
 def test_cuda_graphs_nan_of_one_text_spares_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -232,6 +247,34 @@ def test_cuda_graphs_of_a_model_share_memory_while_one_is_kept(fake: FakeCuda) -
     assert pools[0] is pools[1]
     assert pools[2] is pools[3]
     assert pools[1] is not pools[2]
+
+
+def test_cuda_graphs_that_fail_give_the_stream_back(
+    fake: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = ["own"]
+
+    @contextmanager
+    def stream(chosen: Any) -> Iterator[None]:
+        before, streams[0] = streams[0], chosen
+        try:
+            yield
+        finally:
+            streams[0] = before
+
+    @contextmanager
+    def graph(*args: Any, **options: Any) -> Iterator[None]:
+        streams[0] = "of captures"  # torch does not restore it when a capture fails
+        yield
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+    current = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: current)
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    with pytest.raises(RuntimeError, match="during capture"):
+        GraphCapture(torch.device("cuda:0"))(nothing)
+    assert streams == ["own"]
 
 
 def test_cuda_graphs_are_captured_one_at_a_time(fake: FakeCuda) -> None:
@@ -372,3 +415,21 @@ def test_cuda_graphs_on_cuda_follow_a_training_step() -> None:
     assert expected != before
     assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), expected)
     assert captured(lm) > 1
+
+
+@on_cuda
+def test_cuda_graphs_on_cuda_of_a_model_that_waits_leave_the_stream_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lm, prompt = prepare("llama")
+    lm.fused_layers = False
+    lm.model.to("cuda")
+    texts = random_texts(seed=10, count=3)
+    expected = one_by_one(lm, prompt, texts)
+    layer = lm.model.model.layers[0]
+    layer.register_forward_pre_hook(lambda module, args: float(args[0].sum()) and None)
+    stream = torch.cuda.current_stream()
+    assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), expected)
+    assert torch.cuda.current_stream() == stream
+    assert not lm.cuda_graphs.runner.enabled
+    assert "cannot be captured as a CUDA graph" in caplog.text

@@ -228,6 +228,17 @@ def test_training_devices_texts_are_decoded_between_updates(
     assert not trainer.lm.model.training
 
 
+def test_training_devices_new_tensors_may_be_on_a_gpu_by_default(
+    gpus: PretendedGPUs,
+) -> None:
+    settings = TrainingSettings(tag_loss=0.5)
+    expected, found = on_cpu_and("cuda", "llama", prefix_lm=True, settings=settings)
+    with torch.device("cuda"):
+        found.update()
+    expected.update()
+    assert same_gradients(found, expected)
+
+
 def test_training_devices_a_tensor_left_on_the_cpu_is_refused(
     gpus: PretendedGPUs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +282,16 @@ def test_training_on_cuda_gradients_and_step_are_those_of_a_cpu(
         trainer.step()
     assert found.loss() < before
     assert found.loss() == pytest.approx(expected.loss(), rel=0.1 if low else 0.01)
+
+
+@on_cuda
+def test_training_on_cuda_new_tensors_may_be_there_by_default() -> None:
+    settings = TrainingSettings(tag_loss=0.5)
+    expected, found = on_cpu_and("cuda", "llama", prefix_lm=True, settings=settings)
+    with torch.device("cuda"):
+        found.update()
+    expected.update()
+    assert error(found, expected) < 1e-3
 
 
 @on_cuda

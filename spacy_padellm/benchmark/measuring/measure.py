@@ -117,59 +117,84 @@ def measure(
     words: int,
     repeats: int,
     device: torch.device,
+    keep: Callable[[list[Measurement]], None] = lambda results: None,
 ) -> list[Measurement]:
     """Measure entries side by side.
 
-    All texts are first run without timing, to warm up and to count the work. Each
-    repeat then runs all entries, so that a machine that becomes slower or faster does
-    so for all of them.
+    Each repeat runs all entries, so that a machine that becomes slower or faster does
+    so for all of them. Before its first turn, an entry runs all texts without timing,
+    to warm up and to count the work.
 
     entries (Sequence[Entry]): The decoders and peers.
     texts (Sequence[str]): The texts.
     words (int): Their number of words.
     repeats (int): The number of repeats.
     device (torch.device): The device to wait for before and after each run.
+    keep (Callable[[list[Measurement]], None]): Gets the results so far after each turn
+        of an entry.
     RETURNS (list[Measurement]): One for each entry.
     """
-    results = []
-    rounds: list[list[list[float]]] = [[] for _ in entries]
-    streams: list[list[float]] = [[] for _ in entries]
+    results = [Measurement(e.name, e.kind, [], None, words) for e in entries]
+    turns = list(map(_Turns, entries, results))
     streamed = sum(entry.stream is not None for entry in entries)
     passes = len(entries) * (1 + repeats) + streamed * repeats
     with progress(passes * len(texts)) as report:
-        for entry in entries:
-            result = Measurement(entry.name, entry.kind, [], None, words)
-            entry.run_alone(texts[0])
-            with count_work(entry.lm) as work, peak_memory(device) as peak:
-                for text in texts:
-                    entry.run_alone(text)
-                    report(1)
-            result.work = work if entry.lm is not None else None
-            result.memory = peak.size
-            if entry.stream is not None:
-                entry.stream(texts[:WARM_UP_TEXTS])
-            results.append(result)
-        for _ in range(repeats):
-            for entry, times in zip(entries, rounds, strict=True):
-                times.append([])
-                for text in texts:
-                    times[-1].append(_seconds(entry.run_alone, text, device))
-                    report(1)
-        for turn in range(repeats):
-            for number, entry in enumerate(entries):
-                if entry.stream is None:
-                    continue
-                with peak_memory(device) as peak:
-                    streams[number].append(_seconds(entry.stream, texts, device))
-                report(len(texts))
-                if turn == 0:
-                    results[number].stream_memory = peak.size
-    for result, times, seconds in zip(results, rounds, streams, strict=True):
-        result.latencies = [
-            statistics.median(each) for each in zip(*times, strict=True)
-        ]
-        result.stream_seconds = statistics.median(seconds) if seconds else None
+        for number in range(repeats):
+            for turn in turns:
+                if not number:
+                    turn.warm_up(texts, device, report)
+                turn.run(texts, device, report)
+                keep([result for result in results if result.latencies])
     return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    """The turns of an entry: their seconds, and the result that they give.
+
+    entry, result: The entry and its result.
+    alone (list[list[float]]): Of each turn, the seconds of each text.
+    streams (list[float]): Of each turn, the seconds of the stream.
+    """
+
+    entry: Entry
+    result: Measurement
+    alone: list[list[float]] = field(default_factory=list)
+    streams: list[float] = field(default_factory=list)
+
+    def warm_up(
+        self, texts: Sequence[str], device: torch.device, report: Callable[[int], None]
+    ) -> None:
+        """Run all texts, and count the work."""
+        self.entry.run_alone(texts[0])
+        with count_work(self.entry.lm) as work, peak_memory(device) as peak:
+            for text in texts:
+                self.entry.run_alone(text)
+                report(1)
+        self.result.work = work if self.entry.lm is not None else None
+        self.result.memory = peak.size
+        if self.entry.stream is not None:
+            self.entry.stream(texts[:WARM_UP_TEXTS])
+
+    def run(
+        self, texts: Sequence[str], device: torch.device, report: Callable[[int], None]
+    ) -> None:
+        """Take the time of the texts alone and of the stream."""
+        seconds = []
+        for text in texts:
+            seconds.append(_seconds(self.entry.run_alone, text, device))
+            report(1)
+        self.alone.append(seconds)
+        if self.entry.stream is not None:
+            with peak_memory(device) as peak:
+                self.streams.append(_seconds(self.entry.stream, texts, device))
+            report(len(texts))
+            if len(self.streams) == 1:
+                self.result.stream_memory = peak.size
+            self.result.stream_seconds = statistics.median(self.streams)
+        self.result.latencies = [
+            statistics.median(each) for each in zip(*self.alone, strict=True)
+        ]
 
 
 def add_shares(

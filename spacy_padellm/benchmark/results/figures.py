@@ -19,15 +19,18 @@ def add_figures(
     results: Mapping[str, Measurement],
     subject: Subject,
     golds: Sequence[GoldText],
+    *,
+    speed: floors.Speeds,
 ) -> dict[str, Any]:
     """Add floors and lengths to the results of a model's decoders.
 
     results (Mapping[str, Measurement]): Name of the decoder -> its result.
     subject (Subject): The model.
     golds (Sequence[GoldText]): The texts and their gold mentions.
+    speed (floors.Speeds): The machine's speed for the model.
     RETURNS (dict[str, Any]): The model's facts.
     """
-    weights, speed = floors.sizes(subject.lm), floors.speeds(subject.lm)
+    weights = floors.sizes(subject.lm)
     forced = any(recorder.forced for recorder in subject.decoders.values())
     # with forced answers, tags are not used for drafts
     tags = bool(subject.lm.tags.inside) and not forced

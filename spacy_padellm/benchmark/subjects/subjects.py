@@ -78,9 +78,14 @@ class Subject:
         """The results of the decoders.
 
         measured (Mapping[str, Measurement]): Name in the tables -> result.
-        RETURNS (dict[str, Measurement]): Name of the decoder -> result.
+        RETURNS (dict[str, Measurement]): Name of the decoder -> result, of those that
+            were measured.
         """
-        return {name: measured[self.prefix + name] for name in self.decoders}
+        return {
+            name: measured[self.prefix + name]
+            for name in self.decoders
+            if self.prefix + name in measured
+        }
 
     def use(self, decoder: Recorder) -> Any:
         """Set the pipeline's decoder.

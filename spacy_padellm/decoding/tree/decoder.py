@@ -249,6 +249,7 @@ class TreeStream:
             waiting,
             max_batch_tokens=self.decoder.max_batch_tokens or pass_tokens(lm),
             draft_tokens=self.decoder.draft_tokens,
+            cuts=self.cuts,
             tags=self.tags.ids if self.tags else (),
             graph_runner=graph_runner,
             cascade=self.decoder.cascade_attention,
@@ -267,7 +268,7 @@ class TreeStream:
             labels=self.job.labels,
             context=self.job.model.context,
             limits=self.decoder.limits,
-            cuts=self.cuts,
+            cuts=Cuts(),  # of a text that starts again, they would be counted twice
             selection=self._selection,
             forced=self.job.forced,
             tags=self.tags,

@@ -1,28 +1,32 @@
 """Decodes a stream of texts as token trees, several in one forward pass.
 
 Texts join and leave the batch between passes, so that passes stay full. Each pass holds
-the new tokens of the texts in progress, then as many new texts as there is room for.
+the new tokens of the texts in progress, then as many new texts as there is room for. If
+there is no memory for a pass, its texts start again, each alone.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from spacy_padellm.decoding.base import DecodeResult
+from spacy_padellm.decoding.limits import Cuts
 from spacy_padellm.decoding.tree.logits import Outputs, pick, read_outputs
 from spacy_padellm.decoding.tree.pass_size import CACHE_SHARE
 from spacy_padellm.decoding.tree.step import PassResult
 from spacy_padellm.decoding.tree.text import TreeText
-from spacy_padellm.errors import Errors
+from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.cuda_graphs import GraphRunner
 from spacy_padellm.lm.devices.choose import on_device
 from spacy_padellm.lm.devices.upload import upload
+from spacy_padellm.lm.files.load_errors import is_out_of_memory, words_of
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import PackedBatch, pack
@@ -55,6 +59,7 @@ class TreeRun:
         *,
         max_batch_tokens: int,
         draft_tokens: int,
+        cuts: Cuts,
         tags: Sequence[int] = (),
         graph_runner: GraphRunner | None = None,
         cascade: bool = False,
@@ -66,17 +71,20 @@ class TreeRun:
             next text is not there yet.
         max_batch_tokens (int): Tokens of a pass; a single text may exceed it.
         draft_tokens (int): Tokens of a mention to draft in a pass.
+        cuts (Cuts): Those of the finished texts are added to it.
         tags (Sequence[int]): The tokens that stand for the tags of texts.
         graph_runner (GraphRunner | None): Runs a batch of one text.
         cascade (bool): See `LanguageModel.packed_logits`.
         """
         self._lm = lm
+        self._cuts = cuts
         self._tags = tags
         self._graph_runner = graph_runner
         self._cascade = cascade
         self._alone = False  # whether the batch is the only text of the stream
         self._waiting = waiting
         self._next: Waiting | None = None
+        self._again: deque[tuple[int, TreeText]] = deque()  # keys, texts to run alone
         self._ended = False
         self._max_batch_tokens = max_batch_tokens
         self._draft_tokens = draft_tokens
@@ -94,7 +102,7 @@ class TreeRun:
             old = len(self._texts)
             self._admit()
             if self._texts:
-                yield from self._pass(old)
+                yield from self._try_pass(old)
             elif self._ended:
                 return
             else:
@@ -102,6 +110,11 @@ class TreeRun:
 
     def _admit(self) -> None:
         """Add new texts to the batch, as many as there is room for."""
+        if self._again:
+            if not self._texts:
+                key, text = self._again.popleft()
+                self._keys, self._texts = [key], [text]
+            return
         old = len(self._texts)
         tokens = sum(text.tree.width for text in self._texts)
         slots = max((text.tree.filled for text in self._texts), default=0)
@@ -132,6 +145,39 @@ class TreeRun:
                 self._ended = True
         return self._next
 
+    def _try_pass(self, old: int) -> list[tuple[int, DecodeResult]]:
+        """Run one forward pass; without memory for it, its texts start again."""
+        try:
+            return self._pass(old)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            words = words_of(error)
+        # outside of the handler, as the error keeps the pass in memory
+        return self._start_again(words)
+
+    def _start_again(self, words: str) -> list[tuple[int, DecodeResult]]:
+        """Empty the batch, to run its texts alone; a text that was alone is an error.
+
+        words (str): Those of the error of a lack of memory.
+        """
+        keys, texts = self._keys, self._texts
+        self._keys, self._texts, self._cache = [], [], TreeKVCache()
+        device = self._lm.device
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(texts) == 1 and self._graph_runner is None:
+            tokens = texts[0].job.count_prompts.text_tokens
+            message = Errors.P1007.format(tokens=tokens, device=device, error=words)
+            return [(keys[0], ValueError(message))]
+        self._graph_runner = None  # graphs have memory of their own
+        self._max_batch_tokens = max(1, self._max_batch_tokens // 2)
+        tokens = self._max_batch_tokens
+        logger.warning(Warnings.W973.format(device=device, tokens=tokens, error=words))
+        for key, text in zip(keys, texts, strict=True):
+            self._again.append((key, TreeText(replace(text.job, cuts=Cuts()))))
+        return []
+
     def _pass(self, old: int) -> list[tuple[int, DecodeResult]]:
         """Run one forward pass.
 
@@ -148,7 +194,10 @@ class TreeRun:
             if decoded is not None:
                 finished.append((row, decoded))
         results = [(self._keys[row], decoded) for row, decoded in finished]
+        texts = [self._texts[row] for row, _ in finished]
         self._drop([row for row, _ in finished])
+        for text in texts:
+            self._cuts.add(text.job.cuts)
         return results
 
     def _outputs(self, packed: PackedBatch) -> tuple[torch.Tensor, Outputs]:

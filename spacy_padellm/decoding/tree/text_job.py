@@ -44,7 +44,7 @@ class TextJob:
     labels (Mapping[str, str]): Label -> its name in the prompt.
     context (int): The longest sequence in tokens that the model takes.
     limits (Limits): Limits of counts and mentions.
-    cuts (Cuts): The text's cuts are added to it.
+    cuts (Cuts): The text's cuts, which are added to it.
     selection (SelectionSettings): How counts and mentions are chosen.
     forced (ForcedOutputs | None): Answers to use instead of the model's.
     tags (TagSet | None): The tags of the text's tokens; None if it is not tagged.

@@ -12,6 +12,7 @@ import torch
 
 from spacy_padellm.compat import cpu_is_fast_in_bf16, is_bad_fork
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.devices.cudnn import switch_off_cudnn_attention
 
 INT8 = "int8"  # of products in decoding, on the CPU
 _DTYPES = {
@@ -127,4 +128,5 @@ def enter_process(device: torch.device) -> None:
 
 def on_device(device: torch.device) -> AbstractContextManager[Any]:
     """Make a device the current one of this thread, so that kernels run on it."""
+    switch_off_cudnn_attention(device)  # the model may have been moved by hand
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

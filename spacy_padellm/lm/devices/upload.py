@@ -28,6 +28,7 @@ def upload(parts: Sequence[Any], device: torch.device) -> list[torch.Tensor]:
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Copy a tensor to a device; on a GPU, the caller does not wait."""
-    if device.type != "cuda" or not tensor.numel():
+    # torch pins no tensor of a GPU, such as one made under `set_default_device`
+    if device.type != "cuda" or tensor.device.type != "cpu" or not tensor.numel():
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

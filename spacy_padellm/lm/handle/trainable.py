@@ -10,6 +10,7 @@ import torch
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.choose import fast_bf16
+from spacy_padellm.lm.devices.cudnn import switch_off_cudnn_attention
 from spacy_padellm.lm.devices.placement import Placement
 from spacy_padellm.lm.handle.source import ModelSource
 from spacy_padellm.lm.handle.state import ByName
@@ -83,6 +84,7 @@ def place_for_training(lm: LanguageModel, source: ModelSource) -> None:
     if is_quantized(lm.model):
         return
     placement = _training_placement(source)
+    switch_off_cudnn_attention(placement.device)
     # buffers keep their dtype, as when a model is loaded: rounded frequencies of rotary
     # embeddings give wrong angles, the more so the longer a text is
     buffers = [

@@ -327,6 +327,22 @@ def test_benchmark_measure_takes_the_median_of_the_rounds() -> None:
     assert result.stream_seconds is None
 
 
+def test_benchmark_measure_gives_the_results_so_far() -> None:
+    kept: list[list[tuple[str, int, bool]]] = []
+
+    def keep(results: list[Measurement]) -> None:
+        kept.append(
+            [(r.name, len(r.latencies), r.stream_seconds is not None) for r in results]
+        )
+
+    entries = [
+        Entry("x", "x", lambda text: None, lambda texts: None),
+        Entry("y", "y", lambda text: None, None),
+    ]
+    measure(entries, ["a", "b"], words=2, repeats=2, device=CPU, keep=keep)
+    assert kept == [[("x", 2, True)], *[[("x", 2, True), ("y", 2, False)]] * 3]
+
+
 def test_benchmark_percentile_is_one_of_the_values() -> None:
     values = [float(n) for n in range(10, 0, -1)]
     assert percentile(values, 0.9) == 9.0

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from conftest import on_cuda
+from pretended_gpu import PretendedGPUs
 
 from spacy_padellm.lm.attention.padded import PaddedAttention
 from spacy_padellm.lm.attention.products import QKV
-from spacy_padellm.lm.devices.upload import upload
+from spacy_padellm.lm.devices.upload import send, upload
 from spacy_padellm.tree.masks import aligned
 
 
@@ -41,3 +43,19 @@ def test_upload_masks_of_other_devices_have_aligned_rows() -> None:
     copied = aligned(mask)
     assert copied.shape == mask.shape
     assert copied.stride() == (48, 48, 16, 1)
+
+
+def test_upload_takes_tensors_that_are_on_a_gpu_already(gpus: PretendedGPUs) -> None:
+    there = torch.tensor([1, 2], device="cuda")
+    gpus.forget()
+    sent = send(there, torch.device("cuda"))
+    assert sent.device.type == "cuda"
+    assert sent.tolist() == [1, 2]
+    assert not gpus.moves
+    assert not gpus.pageable
+
+
+@on_cuda
+def test_upload_on_cuda_takes_tensors_that_are_there_already() -> None:
+    there = torch.tensor([1, 2], device="cuda")
+    assert send(there, torch.device("cuda")).tolist() == [1, 2]
