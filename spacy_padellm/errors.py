@@ -401,6 +401,10 @@ class Errors:
         "limit (ulimit -f), or open its folder, and start the same command again: it "
         "continues from there."
     )
+    P1008 = (
+        "{path} is to hold JSON lines or one JSON list, not another format. Give it a "
+        "name that ends in .jsonl or .json."
+    )
     P1007 = (
         "There is no memory on {device} to decode a text of {tokens} tokens, even "
         "alone ({error}). Set a span_getter with shorter windows, find fewer labels at "
@@ -1397,6 +1401,11 @@ class Warnings:
         "{labels}. Add them to [initialize.components.{name}.new_labels] of the "
         "config, or list them in doc.user_data['padellm_labels'] of the Docs that "
         "should have them."
+    )
+    W975 = (
+        "{path} has no mention of {labels}, which the pipeline found there: each "
+        "counts as wrong. If these labels are not annotated in it, look at the scores "
+        "by label, or at 'python -m spacy padellm analyze --labels LABEL,...'."
     )
     W972 = (
         "None of the {docs} annotated texts to train '{name}' on has a mention: it "

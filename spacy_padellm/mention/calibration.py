@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -88,24 +88,32 @@ class Tuning:
     calibration: Calibration = AS_GIVEN
     promise: Promise | None = None
 
-    def also_for(self, others: Mapping[str, str]) -> Tuning:
-        """Give further labels the thresholds of labels that have some.
-
-        others (Mapping[str, str]): Further label -> the label whose thresholds it gets.
-        RETURNS (Tuning): The same for all other labels.
-        """
+    def shared(self, alike: Mapping[str, Sequence[str]]) -> Tuning:
+        """The same, also for labels that are like others; see `share`."""
         promise = self.promise
         if promise is not None:
             rate = promise.rate
             promise = replace(
                 promise,
-                rate=_shared(rate, others) if isinstance(rate, Mapping) else rate,
-                thresholds=_shared(promise.thresholds, others),
+                rate=share(rate, alike) if isinstance(rate, Mapping) else rate,
+                thresholds=share(promise.thresholds, alike),
             )
-        thresholds = _shared(self.thresholds, others)
-        return Tuning(thresholds, self.calibration, promise)
+        return Tuning(share(self.thresholds, alike), self.calibration, promise)
 
 
-def _shared(values: Mapping[str, float], others: Mapping[str, str]) -> dict[str, float]:
-    shared = {new: values[old] for new, old in others.items() if old in values}
-    return {**shared, **values}
+def share(
+    values: Mapping[str, float], alike: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """Give labels without a value that of a label which is like them.
+
+    values (Mapping[str, float]): Label -> its value.
+    alike (Mapping[str, Sequence[str]]): Label -> others that are like it; the first one
+        with a value counts.
+    """
+    given = {
+        label: values[other]
+        for label, others in alike.items()
+        for other in reversed(others)
+        if other in values
+    }
+    return {**given, **values}

@@ -26,7 +26,7 @@ from spacy_padellm.lm.handle.handle import ModelHandle
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.lora import check_lora
 from spacy_padellm.lm.trust.fields import as_mapping, as_name
-from spacy_padellm.mention.calibration import Calibration, Promise, Tuning
+from spacy_padellm.mention.calibration import Calibration, Promise, Tuning, share
 from spacy_padellm.mention.dedup import Dedup
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention
@@ -253,7 +253,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         check_threshold(self.name, threshold)
         if threshold is not None and not isinstance(threshold, Mapping):
             return threshold
-        return {**self._task.used_tuning.thresholds, **(threshold or {})}
+        thresholds = {**self._task.tuning.thresholds, **(threshold or {})}
+        return share(thresholds, self._task.alike)
 
     def lowest_score(self, label: str) -> float:
         """The lowest probability of mentions of a label.

@@ -3,7 +3,7 @@ config or from its model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from spacy.vocab import Vocab
@@ -28,8 +28,7 @@ class Task:
     labels (dict[str, str]): Label -> its name in the prompt.
     prompt (Prompt | None): The prompt; None while neither config nor model has one.
     tuning (Tuning): The model's thresholds and calibration.
-    used_tuning (Tuning): The same, also for labels that are not the model's, but have
-        the name of one in the prompt.
+    used_tuning (Tuning): The same, also for labels with the names of those in it.
     """
 
     def __init__(
@@ -61,32 +60,31 @@ class Task:
         self._expected_labels: dict[str, str] = {}
         self._names_so_far: dict[str, str] = {}
         self._doc_labels: dict[str, str] = {}  # those of single Docs, with their names
-        self._used_tuning: Tuning | None = None
+        self._alike: Mapping[str, Sequence[str]] | None = None
         self._set_model_settings(handle.settings)
         self.set_labels(labels)
 
     @property
-    def tuning(self) -> Tuning:
-        """See the class."""
-        return self._tuning
-
-    @tuning.setter
-    def tuning(self, tuning: Tuning) -> None:
-        self._tuning, self._used_tuning = tuning, None
+    def alike(self) -> Mapping[str, Sequence[str]]:
+        """Label -> the others with its name in the prompt, for those that have any: to
+        the model they are the same."""
+        if self._alike is None:
+            names = {**self._doc_labels, **self._names_so_far, **self.trained_labels}
+            labels_of: dict[str, list[str]] = {}
+            for label, name in {**names, **self.labels}.items():
+                labels_of.setdefault(name, []).append(label)
+            self._alike = {
+                label: [other for other in labels if other != label]
+                for labels in labels_of.values()
+                for label in labels
+                if len(labels) > 1
+            }
+        return self._alike
 
     @property
     def used_tuning(self) -> Tuning:
         """See the class."""
-        if self._used_tuning is None:
-            trained = self.trained_labels
-            label_of = {name: label for label, name in trained.items()}
-            others = {
-                label: label_of[name]
-                for label, name in {**self._doc_labels, **self.labels}.items()
-                if label not in trained and name in label_of
-            }
-            self._used_tuning = self.tuning.also_for(others)
-        return self._used_tuning
+        return self.tuning.shared(self.alike) if self.alike else self.tuning
 
     def _set_model_settings(self, settings: TaskSettings | None) -> None:
         self._model_settings = settings
@@ -113,7 +111,7 @@ class Task:
             component=self._name,
         )
         self._names_so_far |= self.labels
-        self._used_tuning = None
+        self._alike = None
         for label in self.labels:
             # a string that is first used in a memory zone is freed with it
             self._vocab.strings.add(label)
@@ -132,7 +130,7 @@ class Task:
     @property
     def trained_labels(self) -> dict[str, str]:
         """Label -> its name, for all labels that the model was trained on."""
-        return {**self.model_labels, **self._updated_labels}
+        return _with(self.model_labels, self._updated_labels)
 
     @property
     def known_labels(self) -> dict[str, str]:
@@ -164,7 +162,7 @@ class Task:
         self.check_names(names)
         if not names.items() <= self._doc_labels.items():
             self._doc_labels |= names
-            self._used_tuning = None
+            self._alike = None
         return names
 
     def check_names(self, names: Mapping[str, str]) -> None:
@@ -218,7 +216,8 @@ class Task:
 
         labels (Mapping[str, str]): Label -> its name in the prompt.
         """
-        self._updated_labels |= labels
+        self._updated_labels = _with(self._updated_labels, labels)
+        self._alike = None
 
     # Use
 
@@ -283,4 +282,14 @@ class Task:
         tuning = self.tuning
         if isinstance(threshold, Mapping):
             tuning = replace(tuning, thresholds={**tuning.thresholds, **threshold})
+        tuning = tuning.shared(self.alike)
         return TaskSettings(labels or self.labels, prompt, tuning, output_format)
+
+
+def _with(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """Add labels, in place of those with the same names in the prompt."""
+    names = {*new.values()}
+    kept = {
+        label: name for label, name in old.items() if label in new or name not in names
+    }
+    return {**kept, **new}

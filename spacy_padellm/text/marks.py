@@ -23,8 +23,8 @@ def without_marks(spans: Sequence[ScoredSpan], text: str) -> list[ScoredSpan]:
 
     A mention loses a mark at its edge if the other one of the pair is right outside of
     its other edge. A mention of one punctuation mark, which may be repeated, is left
-    out next to a mention of its label with letters or digits, inside another mention,
-    and between letters or digits, as in "Lyon-Turin".
+    out next to a mention of its label with letters or digits, inside one, and
+    between letters or digits, as in "Lyon-Turin".
 
     spans (Sequence[ScoredSpan]): The mentions of a text that are likely enough.
     text (str): The text.
@@ -43,18 +43,32 @@ def without_marks(spans: Sequence[ScoredSpan], text: str) -> list[ScoredSpan]:
         if any(map(str.isalnum, text[span.start : span.end]))
     ]
     edges = {(s.label, edge) for s in names for edge in (s.start, s.end)}
-    names.sort(key=lambda span: span.start)
-    starts = [span.start for span in names]
-    reached = [0, *accumulate((span.end for span in names), max)]
+    covered = {
+        label: _Cover([s for s in names if s.label == label])
+        for label in {s.label for s in names}
+    }
 
     def is_left_out(span: ScoredSpan) -> bool:
         return _is_mark(text[span.start : span.end]) and (
             not edges.isdisjoint(_nearest(span, text))
             or _is_between(span, text)
-            or span.end <= reached[bisect_right(starts, span.start)]
+            or (span.label in covered and covered[span.label].holds(span))
         )
 
     return [span for span in best.values() if not is_left_out(span)]
+
+
+class _Cover:
+    """The parts of a text that mentions cover."""
+
+    def __init__(self, mentions: Sequence[ScoredSpan]) -> None:
+        places = sorted((mention.start, mention.end) for mention in mentions)
+        self._starts = [start for start, _ in places]
+        self._reached = [0, *accumulate((end for _, end in places), max)]
+
+    def holds(self, span: ScoredSpan) -> bool:
+        """Whether a span is inside one of the mentions."""
+        return span.end <= self._reached[bisect_right(self._starts, span.start)]
 
 
 def _trimmed(span: ScoredSpan, text: str) -> ScoredSpan:
@@ -82,10 +96,13 @@ def _is_mark(string: str) -> bool:
 
 
 def _is_between(span: ScoredSpan, text: str) -> bool:
-    """Whether letters or digits touch both edges of a mention."""
+    """Whether a mention of punctuation, not of an operator, is inside a word."""
     before = text[max(span.start - 1, 0) : span.start]
     after = text[span.end : span.end + 1]
-    return before.isalnum() and after.isalnum()
+    # the accent of a decomposed letter is a character of its own
+    is_after_letter = before.isalnum() or (before and category(before)[0] == "M")
+    is_punctuation = category(text[span.start])[0] == "P"
+    return is_punctuation and bool(is_after_letter) and after.isalnum()
 
 
 def _nearest(span: ScoredSpan, text: str) -> set[tuple[str, int]]:

@@ -9,8 +9,18 @@ from typing import Any
 
 import pytest
 import srsly
-from helpers import LABELS, NAME, TEXT, gold_examples, make_nlp, pipe_of, trained
+from helpers import (
+    LABELS,
+    NAME,
+    TEXT,
+    gold_examples,
+    make_nlp,
+    named,
+    pipe_of,
+    trained,
+)
 from spacy.language import Language
+from spacy.tokens import Span
 from spacy.training import Example
 
 from spacy_padellm.mention.calibration import Promise, Tuning
@@ -276,6 +286,37 @@ def test_component_labels_with_names_of_the_model_keep_its_thresholds() -> None:
     renamed.set_tuning(Tuning({"LOC": 0.6}))
     assert renamed.lowest_score("GPE") == 0.6
     assert renamed.tuning.thresholds == {"LOC": 0.6}  # as the model's labels are saved
+
+
+def test_component_labels_take_thresholds_of_others_with_their_names() -> None:
+    pipe = pipe_of(bundled(RENAMED))
+    pipe.set_tuning(Tuning({"GPE": 0.7, "COMPANY": 0.8}))  # as `tune` sets them
+    pipe.set_labels({"PLACE": "location", "COMPANY": "organization"})
+    assert pipe.lowest_score("PLACE") == 0.7
+    pipe.set_labels(None)
+    assert pipe.lowest_score("LOC") == 0.7
+    pipe.cfg["threshold"] = {"LOC": 0.1}
+    pipe.set_labels(RENAMED)
+    assert pipe.lowest_score("COMPANY") == 0.8
+    assert pipe.lowest_score("PERSON") == pipe.decoder.default_threshold
+
+
+def test_component_labels_with_names_of_the_model_replace_its_when_trained(
+    tmp_path: Path,
+) -> None:
+    nlp = bundled(RENAMED)
+    doc = nlp.make_doc("Anna met Bob in Rome .")
+    doc.set_ents([Span(doc, 0, 1, "PERSON"), Span(doc, 4, 5, "GPE")])
+    doc.user_data["padellm_labels"] = ["PERSON", "GPE"]
+    nlp.update([Example(nlp.make_doc(doc.text), doc)], sgd=nlp.resume_training())
+    nlp.to_disk(tmp_path)
+    folder = tmp_path / NAME / "model"
+    labels = srsly.read_json(folder / "padellm.json")["labels"]
+    names = {"ORG": "organization", "MISC": "miscellaneous"}
+    assert labels == {**names, "PERSON": "person", "GPE": "location"}
+    pipe = pipe_of(make_nlp(model=named(folder)))
+    pipe.set_labels(None)
+    assert pipe.label_data == labels
 
 
 def test_component_labels_with_names_of_the_model_keep_its_promise() -> None:

@@ -439,6 +439,14 @@ def test_suggest_command(tmp_path: Path) -> None:
     assert [json.loads(line)["text"] in GOLD for line in lines] == [True, True]
 
 
+def test_suggest_command_refuses_other_formats(tmp_path: Path) -> None:
+    path = tmp_path / "next.spacy"
+    code, output = invoke(tmp_path, '{"text": "Oslo"}', "-o", str(path))
+    assert code == 1
+    assert ".jsonl" in output
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("content", ["", "\n \n", '{"body": "x"}\n'])
 def test_suggest_command_without_texts_is_an_error(
     content: str, tmp_path: Path

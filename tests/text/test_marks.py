@@ -81,15 +81,21 @@ def test_marks_beside_a_name_of_another_label_are_mentions() -> None:
 
 def test_marks_between_letters_are_left_out() -> None:
     assert strings("Lyon-Turin, now", "-") == []
+    assert strings("Orle\u0301-Lyon", "-") == []
     assert strings("in Lyon - Turin", "-") == ["-"]
+    assert strings("a+b", "+") == ["+"]
 
 
-@pytest.mark.parametrize("label", ["LOC", "ORG"])
-def test_marks_inside_a_name_are_left_out(label: str) -> None:
-    name = at(3, 12, label)
+def test_marks_inside_a_name_of_their_label_are_left_out() -> None:
+    name = at(3, 12)
     placed = [at(0, 2), at(6, 7), name, at(14, 16)]
     kept = [at(0, 2), name, at(14, 16)]
     assert without_marks(placed, "an Ab & Cdef, of") == kept
+
+
+def test_marks_inside_a_name_of_another_label_are_mentions() -> None:
+    placed = [at(0, 2, "QUANTITY"), at(1, 2, "UNIT")]
+    assert without_marks(placed, "5% of") == placed
 
 
 def test_marks_removed_from_equal_mentions_leave_the_likeliest() -> None:

@@ -11,7 +11,7 @@ from spacy.training import Corpus, Example
 
 from spacy_padellm.analysis.inputs import unannotated_error
 from spacy_padellm.analysis.options import AnalysisError
-from spacy_padellm.errors import Errors
+from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.progress import count_progress
 from spacy_padellm.text.corpus_files import corpus_files, corpus_suffixes
@@ -47,6 +47,9 @@ def score_corpus(nlp: Language, pipe: PaDeLLMNER, path: Path) -> dict[str, Any]:
     for example, doc in zip(examples, counted, strict=True):
         example.predicted = doc
     seconds = time.perf_counter() - start
+    found = {ent.label_ for example in examples for ent in example.predicted.ents}
+    if unknown := sorted(found - labels):
+        logger.warning(Warnings.W975.format(path=path, labels=", ".join(unknown)))
     words = sum(len(example.predicted) for example in examples)
     return {**pipe.score(examples), "speed": words / seconds}
 

@@ -51,6 +51,17 @@ def test_evaluate_command_prints_all_scores(model: str, tmp_path: Path) -> None:
     assert "100.00" in words
 
 
+def test_evaluate_command_tells_labels_without_annotation(
+    model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mentions = [pair for pair in GOLD[TEXT] if pair[1] == "PER"]
+    code, words = evaluate(model, write(tmp_path / "gold.spacy", {TEXT: mentions}))
+    assert code == 0, words
+    (message,) = (record.getMessage() for record in caplog.records)
+    others = sorted({label for _, label in GOLD[TEXT]} - {"PER"})
+    assert f"has no mention of {', '.join(others)}, which" in message
+
+
 def test_evaluate_command_reads_linked_folders(model: str, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     write(tmp_path / "elsewhere" / "a.spacy", {TEXT: GOLD[TEXT]})
