@@ -402,8 +402,8 @@ class Errors:
         "continues from there."
     )
     P1008 = (
-        "{path} is to hold JSON lines or one JSON list, not another format. Give it a "
-        "name that ends in .jsonl or .json."
+        "{path} would hold JSON lines, not Docs. Give it a name that ends in .jsonl, "
+        "or in .json for one list."
     )
     P1007 = (
         "There is no memory on {device} to decode a text of {tokens} tokens, even "

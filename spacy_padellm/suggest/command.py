@@ -10,7 +10,7 @@ from wasabi import msg
 
 from spacy_padellm.analysis.arguments import ModelArgument
 from spacy_padellm.errors import Errors, Warnings
-from spacy_padellm.suggest.formats import SUFFIXES, Tool, write_suggestions
+from spacy_padellm.suggest.formats import Tool, write_suggestions
 from spacy_padellm.writable import exit_if_unwritable, make_writable
 
 
@@ -47,9 +47,9 @@ def suggest_cli(
     from spacy_padellm.suggest.texts import read_texts
 
     try:
-        if output.suffix not in SUFFIXES:
-            raise ValueError(Errors.P1008.format(path=output))
         make_writable(output, inputs=[texts])
+        if output.suffix == ".spacy":
+            raise ValueError(Errors.P1008.format(path=output))
         nlp, _ = load_with_components(model)
         source = read_texts(texts, nlp=nlp, text_column=text_column)
         found = suggest(nlp, source, n=n)

@@ -14,8 +14,6 @@ from spacy_padellm.corpora.readers.rows.label_studio import MIN_KEYS
 from spacy_padellm.corpora.readers.rows.span_rows import KEYS
 from spacy_padellm.writable import write_whole
 
-SUFFIXES = (".jsonl", ".json")  # of the files that are written
-
 
 class Tool(str, Enum):
     """The tool that will read the suggestions: prodigy, label_studio or doccano."""

@@ -239,6 +239,7 @@ def inputs_of(command: str, source: str, output: str) -> list[str]:
         "convert": [source, output, "--lang", "en"],
         "evaluate": ["bundled-en-sm", source],
         "analyze": ["bundled-en-sm", source],
+        "suggest": ["bundled-en-sm", source, "--output", f"{output}.jsonl"],
     }.get(command, ["bundled-en-sm", source, "--output", output])
 
 
