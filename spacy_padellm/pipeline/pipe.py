@@ -261,10 +261,15 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
 
         label (str): The label.
         """
-        threshold = self.threshold
+        return self._lowest_scores()(label)
+
+    def _lowest_scores(self) -> Callable[[str], float]:
+        """`lowest_score` with the settings of now."""
+        threshold, default = self.threshold, self.decoder.default_threshold
         if isinstance(threshold, Mapping):
-            return threshold.get(label, self.decoder.default_threshold)
-        return float(threshold)
+            return lambda label: threshold.get(label, default)
+        lowest = float(threshold)
+        return lambda label: lowest
 
     @property
     def calibration(self) -> Calibration:
@@ -350,13 +355,14 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         RAISES (ValueError): If `cfg` was changed, and a setting is not valid.
         """
         check_cfg(self.name, self.cfg)
+        lowest_score = self._lowest_scores()
         for doc, mentions in zip(docs, predictions, strict=True):
             write_mentions(
                 doc,
                 mentions,
                 spans_key=self.cfg["spans_key"],
                 alignment_mode=self.cfg["alignment_mode"],
-                lowest_score=self.lowest_score,
+                lowest_score=lowest_score,
                 calibration=self.calibration,
                 existing=self.cfg["existing"],
                 promise=self.promise,
