@@ -28,7 +28,8 @@ class Task:
     labels (dict[str, str]): Label -> its name in the prompt.
     prompt (Prompt | None): The prompt; None while neither config nor model has one.
     tuning (Tuning): The model's thresholds and calibration.
-    used_tuning (Tuning): The same, also for labels with the names of those in it.
+    used_tuning (Tuning): The same, also for labels that have the same names in the
+        prompt as those in it.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class Task:
     @property
     def trained_labels(self) -> dict[str, str]:
         """Label -> its name, for all labels that the model was trained on."""
-        return _with(self.model_labels, self._updated_labels)
+        return _replace_alike(self.model_labels, self._updated_labels)
 
     @property
     def known_labels(self) -> dict[str, str]:
@@ -216,7 +217,7 @@ class Task:
 
         labels (Mapping[str, str]): Label -> its name in the prompt.
         """
-        self._updated_labels = _with(self._updated_labels, labels)
+        self._updated_labels = _replace_alike(self._updated_labels, labels)
         self._alike = None
 
     # Use
@@ -286,8 +287,9 @@ class Task:
         return TaskSettings(labels or self.labels, prompt, tuning, output_format)
 
 
-def _with(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
-    """Add labels, in place of those with the same names in the prompt."""
+def _replace_alike(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """Label -> its name in the prompt, with new labels in place of old ones that have
+    the same name."""
     names = {*new.values()}
     kept = {
         label: name for label, name in old.items() if label in new or name not in names

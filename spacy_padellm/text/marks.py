@@ -43,10 +43,10 @@ def without_marks(spans: Sequence[ScoredSpan], text: str) -> list[ScoredSpan]:
         if any(map(str.isalnum, text[span.start : span.end]))
     ]
     edges = {(s.label, edge) for s in names for edge in (s.start, s.end)}
-    covered = {
-        label: _Cover([s for s in names if s.label == label])
-        for label in {s.label for s in names}
-    }
+    of_labels: dict[str, list[ScoredSpan]] = {}
+    for span in names:
+        of_labels.setdefault(span.label, []).append(span)
+    covered = {label: _Cover(mentions) for label, mentions in of_labels.items()}
 
     def is_left_out(span: ScoredSpan) -> bool:
         return _is_mark(text[span.start : span.end]) and (
