@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 
-from spacy_padellm.compat import renew_lock
+from spacy_padellm.compat.python import renew_lock
 
 # a fork waits for threads to leave their locks, so that the child finds whole what the
 # locks guard; not for ever, as such a thread may wait for the forking one

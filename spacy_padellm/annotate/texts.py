@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 from spacy_padellm.annotate.files import AnnotateError
 from spacy_padellm.annotate.pipeline import PROBE
 from spacy_padellm.annotate.records import InputRecord
-from spacy_padellm.compat import doc_context
+from spacy_padellm.compat.spacy import doc_context
 from spacy_padellm.errors import Errors
 from spacy_padellm.text.tokenizing import TokenizingError, tokenize
 

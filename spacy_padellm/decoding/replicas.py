@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from spacy_padellm.compat import tensor_version
+from spacy_padellm.compat.torch import tensor_version
 from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.choose import choose_device, on_device

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from spacy_padellm.compat import attention_name, set_attention
+from spacy_padellm.compat.transformers import attention_name, set_attention
 from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.attention.cache_argument import cache_argument
 from spacy_padellm.lm.attention.cascade import can_cascade

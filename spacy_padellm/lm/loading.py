@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from spacy_padellm.compat import dtype_option, no_questions
+from spacy_padellm.compat.transformers import dtype_option, no_questions
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.device_map import DeviceMap, map_option
 from spacy_padellm.lm.devices.placement import Placement

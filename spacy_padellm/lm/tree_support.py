@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.compat import attention_name, set_attention
+from spacy_padellm.compat.transformers import attention_name, set_attention
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.files.load_errors import is_out_of_memory, words_of
 from spacy_padellm.lm.language_model import LanguageModel

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from spacy_padellm.compat import hook_vocabulary_head
+from spacy_padellm.compat.transformers import hook_vocabulary_head
 from spacy_padellm.errors import Errors
 
 

@@ -17,7 +17,7 @@ from spacy.vocab import Vocab
 from thinc.api import Optimizer
 
 from spacy_padellm.checks import is_whole
-from spacy_padellm.compat import is_under_spacy_train
+from spacy_padellm.compat.spacy import is_under_spacy_train
 from spacy_padellm.decoding.base import DecodeJob, Decoder
 from spacy_padellm.decoding.fits import Fits
 from spacy_padellm.errors import Errors, Warnings, logger

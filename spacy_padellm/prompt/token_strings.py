@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
-from spacy_padellm.compat import is_panic
+from spacy_padellm.compat.tokenizers import is_panic
 from spacy_padellm.errors import Errors
 from spacy_padellm.locks import make_lock
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from spacy_padellm.compat import muon_in_float32, scale_in_place
+from spacy_padellm.compat.torch import muon_in_float32, scale_in_place
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.choose import fast_bf16
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from thinc.api import Model, serialize_attr
 
-from spacy_padellm.compat import is_made_from_config
+from spacy_padellm.compat.spacy import is_made_from_config
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.devices.choose import INT8, check_device, check_dtype
 from spacy_padellm.lm.devices.device_map import check_accelerate, check_device_map

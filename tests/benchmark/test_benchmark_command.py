@@ -21,7 +21,7 @@ from spacy_padellm.benchmark.results import chart
 from spacy_padellm.benchmark.run import main
 from spacy_padellm.benchmark.settings import parse
 from spacy_padellm.cli.app import padellm_cli
-from spacy_padellm.compat import onednn_has_int8
+from spacy_padellm.compat.onednn import onednn_has_int8
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 
 # the model that the helpers train knows these texts by heart

@@ -7,7 +7,7 @@ from typing import Any
 from conftest import make_lm
 from transformers import AutoModelForCausalLM, Gemma3Config
 
-from spacy_padellm.compat import attention_name
+from spacy_padellm.compat.transformers import attention_name
 from spacy_padellm.lm.attention.cascade import can_cascade
 from spacy_padellm.lm.attention.padded import training_attention
 from spacy_padellm.lm.language_model import LanguageModel

@@ -20,7 +20,7 @@ from helpers import (
 )
 from spacy.language import Language
 
-from spacy_padellm.compat import onednn_has_int8
+from spacy_padellm.compat.onednn import onednn_has_int8
 
 pytestmark = pytest.mark.skipif(
     not onednn_has_int8(), reason="the processor has no 8-bit products"

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 
-from spacy_padellm.compat import attention_name, swapped_attention
+from spacy_padellm.compat.transformers import attention_name, swapped_attention
 from spacy_padellm.lm.attention.products import QKV
 from spacy_padellm.lm.attention.split import TreeAttention
 

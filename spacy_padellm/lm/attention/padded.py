@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from spacy_padellm.compat import attention_name, swapped_attention
+from spacy_padellm.compat.transformers import attention_name, swapped_attention
 from spacy_padellm.lm.attention.products import (
     QKV,
     attend_fused,

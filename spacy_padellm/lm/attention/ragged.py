@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from spacy_padellm.compat import varlen_attention
+from spacy_padellm.compat.torch import varlen_attention
 from spacy_padellm.lm.attention.products import QKV
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.compat import cpu_is_fast_in_bf16, is_bad_fork
+from spacy_padellm.compat.torch import cpu_is_fast_in_bf16, is_bad_fork
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.cudnn import switch_off_cudnn_attention
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from spacy_padellm.compat import dtype_option
+from spacy_padellm.compat.transformers import dtype_option
 
 
 def build_model(

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from spacy_padellm.compat import dtype_option
+from spacy_padellm.compat.transformers import dtype_option
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.device_map import map_option
 from spacy_padellm.lm.devices.placement import Placement

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from spacy_padellm.compat import is_panic
+from spacy_padellm.compat.tokenizers import is_panic
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.device_map import DeviceMap
 from spacy_padellm.lm.files.bundled import NAMES

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.compat import is_starting_process
+from spacy_padellm.compat.python import is_starting_process
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.choose import enter_process
 from spacy_padellm.lm.files.hub import fetch_optional_file

@@ -20,7 +20,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from spacy_padellm.compat import cpu_has_amx
+from spacy_padellm.compat.torch import cpu_has_amx
 from spacy_padellm.lm.layers.gemma import read_gemma, read_gemma3
 from spacy_padellm.lm.layers.gpt2 import read_gpt2
 from spacy_padellm.lm.layers.int8 import Int8Layer, count_int8_weights, why_no_int8

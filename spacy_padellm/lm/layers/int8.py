@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from spacy_padellm.compat import (
+from spacy_padellm.compat.onednn import (
     onednn_has_int8,
     onednn_linear_int8,
     onednn_pack_int8,

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from transformers.pytorch_utils import Conv1D
 
-from spacy_padellm.compat import onednn_has_bf16, onednn_linear, onednn_pack
+from spacy_padellm.compat.onednn import onednn_has_bf16, onednn_linear, onednn_pack
 
 MOST_BYTES = 2 << 30  # memory limit of all packed weights
 _LEAST_WEIGHTS = 1 << 20  # per layer; smaller layers gain nothing

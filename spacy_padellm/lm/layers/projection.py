@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.compat import onednn_linear, onednn_pack
+from spacy_padellm.compat.onednn import onednn_linear, onednn_pack
 from spacy_padellm.lm.layers.onednn import weight_of
 
 _ROWS = 128  # of the inputs that the packed layout is best for

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.compat import holds_tensors, parameter_of_class
+from spacy_padellm.compat.torch import holds_tensors, parameter_of_class
 from spacy_padellm.errors import Errors
 
 

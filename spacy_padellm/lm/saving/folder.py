@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from spacy_padellm.compat import mend_bitsandbytes_saving
+from spacy_padellm.compat.transformers import mend_bitsandbytes_saving
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.files.licenses import is_license
 from spacy_padellm.lm.language_model import LanguageModel

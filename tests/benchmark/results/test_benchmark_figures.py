@@ -27,7 +27,7 @@ from spacy_padellm.benchmark.subjects.subjects import (
     share_found,
     string_f1,
 )
-from spacy_padellm.compat import onednn_has_int8
+from spacy_padellm.compat.onednn import onednn_has_int8
 from spacy_padellm.decoding.recorder import Recorder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.lora import with_lora

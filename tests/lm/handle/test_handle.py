@@ -22,7 +22,8 @@ import pytest
 import torch
 from helpers import NAME, model_folder, same_weights, trained
 
-from spacy_padellm.compat import attention_name, onednn_has_int8
+from spacy_padellm.compat.onednn import onednn_has_int8
+from spacy_padellm.compat.transformers import attention_name
 from spacy_padellm.lm.attention.interface import used_by
 from spacy_padellm.lm.devices import choose
 from spacy_padellm.lm.devices.choose import choose_device, choose_dtype, enter_process

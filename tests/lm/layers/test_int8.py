@@ -14,7 +14,7 @@ from pretended_gpu import PretendedGPUs
 from test_layers import SIZES, make, run_packed
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from spacy_padellm.compat import onednn_has_bf16, onednn_has_int8
+from spacy_padellm.compat.onednn import onednn_has_bf16, onednn_has_int8
 from spacy_padellm.decoding.replicas import make_replicas
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.layers import fused, int8, onednn

@@ -25,7 +25,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from spacy_padellm.compat import onednn_has_bf16
+from spacy_padellm.compat.onednn import onednn_has_bf16
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.layers.fused import read_layers
 from spacy_padellm.lm.layers.projection import ModuleProjection, PackedProjection

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from spacy_padellm.compat import onednn_has_bf16
+from spacy_padellm.compat.onednn import onednn_has_bf16
 from spacy_padellm.lm.layers import onednn
 from spacy_padellm.lm.layers.onednn import prepack
 

@@ -15,7 +15,7 @@ import torch
 from conftest import LABELS, LIMITS, make_lm, on_cuda, random_texts, same
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
-from spacy_padellm.compat import dtype_option
+from spacy_padellm.compat.transformers import dtype_option
 from spacy_padellm.decoding.base import decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.replicas import make_replicas
