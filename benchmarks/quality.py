@@ -33,6 +33,7 @@ from spacy_padellm.benchmark.subjects.pipelines import (
 from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.scorer import ner_score
+from spacy_padellm.text.span_getters import make_strided_spans
 
 
 def read_gold_docs(
@@ -76,6 +77,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--decoder", default="", help="settings name=value, comma-separated"
     )
     parser.add_argument(
+        "--windows", help="WINDOW,STRIDE: windows of a fixed number of tokens"
+    )
+    parser.add_argument(
         "--no-thresholds", action="store_true", help="do not use the model's thresholds"
     )
     parser.add_argument("--json", type=Path)
@@ -92,6 +96,8 @@ def load(args: argparse.Namespace) -> Language:
     if args.decoder:
         pairs = (pair.split("=") for pair in args.decoder.split(","))
         pipe.decoder = replace(pipe.decoder, **{k: json.loads(v) for k, v in pairs})
+    if args.windows:
+        pipe.span_getter = make_strided_spans(*map(int, args.windows.split(",")))
     if args.no_thresholds:
         pipe.cfg["threshold"] = 0.0
     nlp("The first text loads the model .")

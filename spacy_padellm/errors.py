@@ -251,6 +251,11 @@ class Errors:
         "the stride to at least 1 and at most the window."
     )
 
+    P1018 = (
+        "Sentences cannot be joined to windows of up to {joined} tokens. Set `joined` "
+        "to a whole number from 0 to the window, which is {window}."
+    )
+
     # Decoder settings
     P120 = "The decoder's {name} is {value!r}. Set it to {least}."
     P125 = (

@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 
 from spacy_padellm.mention.dedup import Dedup, deduplicate
 from spacy_padellm.mention.mention import Mention, ScoredSpan, TextMentions
-from spacy_padellm.text.align import align
+from spacy_padellm.text.align import AlignedMention, align
 from spacy_padellm.text.expected import WindowCounts
 from spacy_padellm.text.windows import Window
 
@@ -55,24 +55,20 @@ def align_mentions(
     RETURNS (list[DocMentions]): One for each Doc, its spans window by window.
     """
     results = [DocMentions() for _ in docs]
-    cut: list[ScoredSpan] = []  # those that end where the previous window ends
-    for number, (window, decoded) in enumerate(zip(windows, mentions, strict=True)):
-        previous, cut = cut, []
+    doc, end_before = -1, 0  # of the window before
+    recent: list[ScoredSpan] = []  # those of the window before
+    for window, decoded in zip(windows, mentions, strict=True):
+        result = results[window.doc]
+        if window.doc != doc:
+            doc, end_before, recent = window.doc, window.start, []
         if isinstance(decoded, TextMentions):
             reach = window.start, window.start + len(window.text)
-            results[window.doc].counts.append(WindowCounts(*reach, decoded.at_least))
-        if not decoded:
-            continue
-        kept = deduplicate(decoded, dedup, counts=passes_threshold)
-        span: Any = window.span  # spaCy's stubs lack to_array
-        offsets, lengths = span.to_array([IDX, LENGTH]).astype(int).T
-        starts = set((offsets - window.start).tolist())
-        ends = set((offsets + lengths - window.start).tolist())
-        result = results[window.doc]
+            result.counts.append(WindowCounts(*reach, decoded.at_least))
         first, end = window.start_range
-        last = window.start + len(window.text.rstrip())
-        continued = number + 1 < len(windows) and windows[number + 1].doc == window.doc
-        for aligned in align(kept, window.text, starts=starts, ends=ends):
+        kept = deduplicate(decoded, dedup, counts=passes_threshold)
+        own: list[ScoredSpan] = []
+        earlier = len(result.spans) - len(recent)
+        for aligned in _align(kept, window):
             if aligned.start is None or aligned.end is None:
                 result.dropped.append(aligned.mention)
                 continue
@@ -84,19 +80,38 @@ def align_mentions(
                 status=aligned.status,
             )
             if first <= scored.start < end:
-                result.spans.append(scored)
-                if continued and scored.end >= last:
-                    cut.append(scored)
-            elif passes_threshold(aligned.mention):
-                # the previous window may hold only its beginning
-                parts = [part for part in previous if _extends(scored, part)]
-                if parts:
-                    result.spans = [s for s in result.spans if s not in parts]
-                    result.spans.append(scored)
+                own.append(scored)
+                continue
+            is_cut = scored.start < first and end_before < scored.end
+            if is_cut and passes_threshold(aligned.mention):
+                # the window before has its beginning at most
+                parts = [part for part in recent if _extends(scored, part, end_before)]
+                if parts or not any(_overlap(scored, other) for other in recent):
+                    recent = [span for span in recent if span not in parts]
+                    own.append(scored)
+        result.spans[earlier:] = [*recent, *own]
+        recent = own
+        end_before = window.start + len(window.text.rstrip())
     return results
 
 
-def _extends(longer: ScoredSpan, part: ScoredSpan) -> bool:
-    """Whether a mention covers another one of the same label, and ends after it."""
+def _align(mentions: Sequence[Mention], window: Window) -> list[AlignedMention]:
+    """Align the mentions of a window to its text."""
+    if not mentions:
+        return []
+    span: Any = window.span  # spaCy's stubs lack to_array
+    offsets, lengths = span.to_array([IDX, LENGTH]).astype(int).T
+    starts = set((offsets - window.start).tolist())
+    ends = set((offsets + lengths - window.start).tolist())
+    return align(mentions, window.text, starts=starts, ends=ends)
+
+
+def _overlap(span: ScoredSpan, other: ScoredSpan) -> bool:
+    return span.start < other.end and other.start < span.end
+
+
+def _extends(longer: ScoredSpan, part: ScoredSpan, end: int) -> bool:
+    """Whether a mention covers one of the same label that reaches the end of a window,
+    and goes on."""
     same = longer.label == part.label
-    return same and longer.start <= part.start and part.end < longer.end
+    return same and longer.start <= part.start and end <= part.end < longer.end

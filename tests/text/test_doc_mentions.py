@@ -46,6 +46,31 @@ def test_doc_mentions_mention_that_a_window_cuts_is_taken_whole_from_the_next() 
     assert [doc.text[s.start : s.end] for s in result.spans] == [cut.text]
 
 
+def test_doc_mentions_mention_that_a_window_cuts_needs_no_part_of_it_there() -> None:
+    doc = NLP.make_doc("a b c Bank of Old Paris f g")
+    whole = Mention("ORG", 1, "Bank of Old Paris", 0.6)
+    for elsewhere in ([], [Mention("PER", 1, "a", 0.9)]):
+        result = place(doc, [elsewhere, [whole], []], 5, 3)
+        assert doc.text[result.spans[-1].start : result.spans[-1].end] == whole.text
+
+
+def test_doc_mentions_mention_that_no_window_cuts_is_up_to_its_own_window() -> None:
+    doc = NLP.make_doc("a b c Bob e f g")
+    bob = Mention("PER", 1, "Bob", 0.9)
+    assert place(doc, [[], [bob]], 5, 3).spans == []
+
+
+def test_doc_mentions_nested_mention_is_kept_where_the_outer_one_goes_on() -> None:
+    doc = NLP.make_doc("a b Old Bank of Paris g")
+    inner, cut = (
+        Mention("ORG", 1, "Old Bank", 0.9),
+        Mention("ORG", 2, "Old Bank of", 0.9),
+    )
+    whole = Mention("ORG", 1, "Old Bank of Paris", 0.9)
+    result = place(doc, [[inner, cut], [whole]], 5, 2)
+    assert [doc.text[s.start : s.end] for s in result.spans] == ["Old Bank", whole.text]
+
+
 def test_doc_mentions_mention_that_is_not_in_the_text_is_dropped() -> None:
     ghost = Mention("PER", 1, "Ghost", 0.5)
     result = place(NLP.make_doc("a b"), [[ghost]], 4, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import spacy
@@ -13,6 +14,7 @@ from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import (
     default_span_getter,
     make_doc_spans,
+    make_sentence_spans,
     make_strided_spans,
 )
 from spacy_padellm.text.windows import Window, make_windows
@@ -20,10 +22,69 @@ from spacy_padellm.text.windows import Window, make_windows
 NLP = spacy.blank("en")
 
 
-@pytest.mark.parametrize(("lang", "windows"), [("en", 4), ("zh", 1)])
+@pytest.mark.parametrize(("lang", "windows"), [("en", 3), ("zh", 1)])
 def test_windows_by_default_are_of_as_much_text(lang: str, windows: int) -> None:
     doc = Doc(spacy.blank(lang).vocab, [f"w{i}" for i in range(100)])
     assert len(make_windows([doc], default_span_getter(lang), name="ner")) == windows
+
+
+def sentence_windows(text: str, *, joined: int) -> list[str]:
+    getter = make_sentence_spans(6, 4, joined)
+    windows = make_windows([NLP.make_doc(text)], getter, name="ner")
+    return [window.text for window in windows]
+
+
+@pytest.mark.parametrize(
+    ("joined", "expected"),
+    [
+        (0, ["A left.", "B left.", "C left."]),
+        (5, ["A left.", "B left.", "C left."]),
+        (6, ["A left. B left.", "C left."]),
+    ],
+)
+def test_windows_of_sentences_are_joined_up_to_a_size(
+    joined: int, expected: list[str]
+) -> None:
+    assert sentence_windows("A left. B left. C left.", joined=joined) == expected
+
+
+def test_windows_of_a_long_sentence_overlap() -> None:
+    expected = ["A left.", "B c d e f g", "f g h i ja .", "K left."]
+    text = "A left. B c d e f g h i ja . K left."
+    assert sentence_windows(text, joined=4) == expected
+
+
+def test_windows_of_a_short_doc_are_one() -> None:
+    assert sentence_windows("A left! B.", joined=6) == ["A left! B."]
+
+
+@given(
+    st.lists(st.sampled_from(["a", "B", ".", "?", '"']), max_size=40),
+    st.integers(1, 6),
+    st.data(),
+)
+def test_windows_of_sentences_cover_each_token_once_or_in_an_overlap(
+    words: list[str], window: int, data: st.DataObject
+) -> None:
+    stride = data.draw(st.integers(1, window))
+    joined = data.draw(st.integers(0, window))
+    doc = Doc(NLP.vocab, words)
+    [spans] = make_sentence_spans(window, stride, joined)([doc])
+    assert {i for span in spans for i in range(span.start, span.end)} == {
+        *range(len(words))
+    }
+    assert all(1 <= len(span) <= window for span in spans)
+    assert all(
+        a.start < b.start and a.end < b.end for a, b in itertools.pairwise(spans)
+    )
+
+
+@pytest.mark.parametrize("joined", [-1, 7, 2.5])
+def test_windows_of_sentences_joined_to_more_than_a_window_are_refused(
+    joined: Any,
+) -> None:
+    with pytest.raises(ValueError, match="from 0 to the window"):
+        make_sentence_spans(6, 4, joined)
 
 
 def strided(doc: Doc, window: int, stride: int) -> list[Window]:
