@@ -67,10 +67,24 @@ def is_same(path: str, other: str) -> bool:
     return first == second or first in second.parents or second in first.parents
 
 
+def trained_by_spacy() -> set[str]:
+    """The output folders of `spacy train`, whose meta.json holds a model's scores."""
+    lines = [line for command in COMMANDS.values() for line in command["script"]]
+    return {
+        words[words.index("--output") + 1]
+        for words in map(shlex.split, lines)
+        if words[:4] == ["python", "-m", "spacy", "train"]
+    }
+
+
 def is_covered(path: str, deps: list[str]) -> bool:
-    """Whether a path is a dependency; meta.json stands for its pipeline."""
+    """Whether a path is a dependency.
+
+    The folder of its component, or its meta.json, stands for a pipeline.
+    """
     folders = (Path(path), *Path(path).parents)
-    return path in deps or any((x / "meta.json").as_posix() in deps for x in folders)
+    parts = {(x / y).as_posix() for x in folders for y in ("meta.json", "padellm_ner")}
+    return path in deps or not parts.isdisjoint(deps)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -86,6 +100,26 @@ def test_project_deps_hold_all_that_a_command_reads(name: str) -> None:
     }
     deps = command.get("deps", [])
     assert sorted(path for path in read if not is_covered(path, deps)) == []
+
+
+def test_project_deps_name_the_weights_where_no_scores_stand_for_them() -> None:
+    named = {
+        path
+        for command in COMMANDS.values()
+        for key in ("deps", "outputs_no_cache")
+        for path in command.get(key, [])
+        if re.fullmatch(r"training/.*/meta\.json", path)
+    }
+    scored = {path for path in named if str(Path(path).parents[1]) in trained_by_spacy()}
+    assert scored
+    assert named - scored == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_project_deps_a_stop_after_a_distillation_does_not_cost_it(name: str) -> None:
+    # scripts/distil.py deletes its checkpoint at its end
+    script = COMMANDS[name]["script"]
+    assert len(script) == 1 or not any("scripts/distil.py" in x for x in script)
 
 
 def test_project_deps_hold_what_scripts_find_in_folders() -> None:
