@@ -109,6 +109,8 @@ def print_report(report: ConversionReport, target: Path) -> None:
     total = report.labels.total()
     msg.good(f"{report.docs} docs with {total} mentions: {target}")
     msg.table(report.labels.most_common(), header=("Label", "Mentions"), divider=True)
+    if report.files > 1:
+        msg.info(f"Files read: {report.files}")
     if report.overlaps:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(report.overlaps.items()))
         msg.info(f"Overlapping mentions: {kinds}")

@@ -159,7 +159,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadLine]:
         if isinstance(values, list):
             yield from enumerate(values, start=1)
             return
-        if not any(isinstance(_parse(line), dict) for _, line in filled):
+        if not _has_rows([_parse(line) for _, line in filled]):
             yield BadLine(path, 0, f"not JSON: {values}")
             return
     for number, line in filled:
@@ -168,6 +168,18 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadLine]:
             yield BadLine(path, number, f"not one JSON value a line: {value}")
         else:
             yield number, value
+
+
+def _has_rows(values: list[Any]) -> bool:
+    """Whether lines are rows, some of which are broken.
+
+    values (list[Any]): The value of each line, or its error.
+    """
+    rows = sum(
+        isinstance(x, list) and len(x) > 0 and isinstance(x[0], str) for x in values
+    )
+    # in a file of one broken value, the last line may be a list too
+    return any(isinstance(x, dict) for x in values) or 2 * rows > len(values)
 
 
 def _file_values(text: str) -> list[Any] | Exception:

@@ -73,7 +73,7 @@ def check_known(path: Path) -> None:
 
 def _json_format(values: list[Any]) -> str:
     """The format of JSON."""
-    if any(map(_is_paper, values)):
+    if any(map(_is_paper, values)) or _are_bare_texts(values):
         return "paper"
     return "cluener" if any(map(_is_cluener, values)) else "jsonl"
 
@@ -83,6 +83,13 @@ def _is_paper(value: Any) -> bool:
     if not (isinstance(value, list) and len(value) > 1 and isinstance(value[0], str)):
         return False
     return all(isinstance(x, list) and x and is_whole(x[0]) for x in value[1:])
+
+
+def _are_bare_texts(values: list[Any]) -> bool:
+    """Whether values are the paper's rows of texts without mentions."""
+    return len(values) > 1 and all(
+        isinstance(x, list) and len(x) == 1 and isinstance(x[0], str) for x in values
+    )
 
 
 def _is_cluener(value: Any) -> bool:

@@ -13,8 +13,10 @@ import spacy
 from spacy.tokens import DocBin
 from spacy.training import Corpus
 
+from spacy_padellm.corpora.command import print_report
 from spacy_padellm.corpora.convert import convert
 from spacy_padellm.corpora.mentions.trim import trim_spans
+from spacy_padellm.corpora.recognize import recognize
 from spacy_padellm.corpora.records import CorpusRecord
 from spacy_padellm.corpora.writing.docs import count_overlaps
 from spacy_padellm.errors import Warnings
@@ -244,7 +246,7 @@ def test_corpora_name_like_that_of_another_file_is_plain(tmp_path, monkeypatch, 
     assert report.labels == {"PER": 1}
 
 
-def test_corpora_folder_takes_fitting_files_sorted(tmp_path):
+def test_corpora_folder_takes_fitting_files_sorted(tmp_path, capsys):
     folder = tmp_path / "in"
     folder.mkdir()
     jsonl(folder / "b.jsonl", [("Bo", [[0, 2, "PER"]])])
@@ -253,7 +255,8 @@ def test_corpora_folder_takes_fitting_files_sorted(tmp_path):
     (folder / "README.md").write_text("no data", encoding="utf-8")
     report, docs = run(folder)
     assert [doc.text for doc in docs] == ["Ann", "Ann", "Bo"]
-    assert report.files == 3
+    print_report(report, tmp_path / "out.spacy")
+    assert "Files read: 3" in capsys.readouterr().out
 
 
 def test_corpora_brat_folder_counts_each_text_once(tmp_path):
@@ -335,3 +338,17 @@ def test_corpora_labels_that_are_renamed_alike_are_merged(tmp_path):
 def test_corpora_own_labels_are_left_out_by_default(tmp_path):
     _, docs = run(jsonl(tmp_path / "a.jsonl", [("Bo ran", [(0, 2, "PER")])]))
     assert LABELS_KEY not in docs[0].user_data
+
+
+def test_corpora_auto_knows_the_papers_format_before_its_first_mention(tmp_path):
+    rows = [["Nobody"]] * 120 + [["Ann met Bo", [0, 1, "Ann", "PER"]]]
+    path = tmp_path / "a.json"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert recognize(path) == "paper"
+
+
+def test_corpora_auto_takes_old_rows_of_spacy_for_jsonl(tmp_path):
+    rows = [["Nobody", {"entities": []}]] * 120
+    path = tmp_path / "a.json"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert recognize(path) == "jsonl"

@@ -35,8 +35,10 @@ EXCEL_LINE = re.compile(r'\A"?sep=."?\r?\n')
 """The first line by which Excel knows the delimiter."""
 
 PARQUET = b"PAR1"
-_MOST_REPEATED = 8  # columns with the name of another one
 """The first bytes of a Parquet file."""
+
+_MOST_REPEATED = 8  # columns with the name of another one
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')  # a cell
 
 
 def read_table(path: Path, *, joiner: str) -> Iterator[CorpusRecord | BadLine]:
@@ -199,11 +201,41 @@ def _fail(error: csv.Error) -> list[str]:
 
 
 def _has_plain_quotes(text: str, delimiter: str) -> bool:
-    """Whether a table was written without quoting, and has cells that are a quote."""
+    """Whether a table was written without quoting, and has quotes in its cells.
+
+    Who quotes leaves no cell with a quote that is not quoted as a whole.
+    """
     lines = re.split(r"[\r\n]+", text)
     rows = [line.split(delimiter) for line in lines if line.strip()]
     # where a quote begins a cell with delimiters or line breaks, the width differs
-    return len({*map(len, rows)}) == 1 and any('"' in row for row in rows)
+    if len({*map(len, rows)}) != 1:
+        return False
+    if any('"' in row for row in rows):  # a cell that is a quote
+        return True
+    if all(_is_quoted(cell) for row in rows for cell in row if '"' in cell):
+        return False
+    # quoted by hand, in a column or in the line of names
+    if any(map(_is_quoted, rows[0])) or _has_quoted_column(rows[1:]):
+        return False
+    # texts hold commas: of both readings, the quoted one is the likelier
+    return delimiter == "\t" or not _is_well_quoted(text, delimiter)
+
+
+def _is_quoted(cell: str) -> bool:
+    return _QUOTED.fullmatch(cell) is not None
+
+
+def _has_quoted_column(rows: Sequence[Sequence[str]]) -> bool:
+    return any(all(map(_is_quoted, column)) for column in zip(*rows, strict=True))
+
+
+def _is_well_quoted(text: str, delimiter: str) -> bool:
+    """Whether all cells are well-formed, and all lines of one width, with quoting."""
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        return len({len(cells) for cells in lines if cells}) == 1
+    except csv.Error:
+        return False
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

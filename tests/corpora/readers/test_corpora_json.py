@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from spacy_padellm.corpora.files import read_json_lines
 from spacy_padellm.corpora.readers.cluener import read_cluener
 from spacy_padellm.corpora.readers.jsonl import read_jsonl as read_rows
 from spacy_padellm.corpora.records import BadLine
@@ -116,3 +117,28 @@ def test_corpora_cluener_reads_inclusive_ends(tmp_path):
 def test_corpora_cluener_malformed_line_is_bad(tmp_path, row):
     (bad,) = read(read_cluener, tmp_path, row)
     assert isinstance(bad, BadLine)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[TEXT, {"entities": [[0, 3, "PER"]]}], ["Bo", {"entities": []}]],
+        [[TEXT, [0, 3, "Ann", "PER"]], ["Bo"]],
+    ],
+    ids=["spacy", "paper"],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_corpora_jsonl_broken_line_leaves_the_other_lists(tmp_path, rows, place):
+    lines = [json.dumps(row) for row in rows]
+    lines.insert(place, '["Carl met')
+    (tmp_path / "a.jsonl").write_text("\n".join(lines), "utf8")
+    found = list(read_json_lines(tmp_path / "a.jsonl"))
+    assert [x.line for x in found if isinstance(x, BadLine)] == [place + 1]
+    assert [x[1] for x in found if not isinstance(x, BadLine)] == rows
+
+
+def test_corpora_jsonl_value_that_is_cut_off_is_one_bad_value(tmp_path):
+    content = json.dumps([[TEXT, {"entities": []}], ["Bo", {"a": []}]], indent=1)
+    (tmp_path / "a.json").write_text(content[:-5], "utf8")
+    (bad,) = read_json_lines(tmp_path / "a.json")
+    assert bad.line == 0

@@ -1,5 +1,7 @@
-"""Parquet: spans, and tags whose names are in the file."""
+"""Tables: Parquet with spans and names of tags, and CSV with and without quoting."""
 
+import csv
+import io
 import json
 
 import pytest
@@ -57,3 +59,61 @@ def test_corpora_table_broken_parquet_is_an_error(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(ConversionError, match="Could not read"):
         list(read_table(tmp_path / "a.parquet", joiner=" "))
+
+
+def spans_of(text, *names):
+    return json.dumps([[text.index(x), text.index(x) + len(x), "PER"] for x in names])
+
+
+def read_csv(tmp_path, rows, *, delimiter, quoted):
+    """Read a table of texts with the names in them, as a list of both."""
+    cells = [("text", "entities"), *((t, spans_of(t, *names)) for t, names in rows)]
+    content = io.StringIO()
+    if quoted:
+        csv.writer(content, delimiter=delimiter).writerows(cells)
+    else:
+        content.writelines(f"{delimiter.join(row)}\n" for row in cells)
+    (tmp_path / "a.csv").write_text(content.getvalue(), "utf8")
+    records = read_table(tmp_path / "a.csv", joiner=" ")
+    return [(r.text, [r.text[a:b] for a, b, _ in r.spans]) for r in records]
+
+
+QUOTES = {
+    "first word": '"Yes," said Anna to Bob.',
+    "unclosed": '"Yes, said Anna to Bob.',
+    "last word": 'Anna said to Bob: "Yes."',
+    "both ends": '"Anna," he said, "and Bob"',
+    "inch": 'Anna has a 5" disk of Bob',
+}
+
+
+@pytest.mark.parametrize("quoted", [True, False])
+@pytest.mark.parametrize("delimiter", ["\t", ";"])
+@pytest.mark.parametrize("text", QUOTES.values(), ids=QUOTES)
+def test_corpora_table_quotes_are_part_of_the_text(tmp_path, text, delimiter, quoted):
+    rows = [("Carl left", ["Carl"]), (text, ["Anna", "Bob"]), ("So did Bo", ["Bo"])]
+    found = read_csv(tmp_path, rows, delimiter=delimiter, quoted=quoted)
+    assert found == rows
+
+
+@pytest.mark.parametrize("quoted", [True, False])
+def test_corpora_table_speech_over_several_rows_stays_in_them(tmp_path, quoted):
+    rows = [('"I am Anna.', ["Anna"]), ('You are Bob."', ["Bob"])]
+    assert read_csv(tmp_path, rows, delimiter="\t", quoted=quoted) == rows
+
+
+def test_corpora_table_quoted_texts_of_several_lines_are_read(tmp_path):
+    content = 'text,entities\n"Anna, he\nsaid, is",[]\n'
+    (tmp_path / "a.csv").write_text(content, "utf8")
+    (record,) = read_table(tmp_path / "a.csv", joiner=" ")
+    assert record.text == "Anna, he\nsaid, is"
+
+
+@pytest.mark.parametrize("column", ['"Anna left"', '"Anna ""A"" left"'])
+def test_corpora_table_column_that_was_quoted_by_hand_is_read(tmp_path, column):
+    spans = '[{"start": 0, "end": 4, "label": "PER"}]'
+    content = f"text\tentities\n{column}\t{spans}\n"
+    (tmp_path / "a.tsv").write_text(content, "utf8")
+    (record,) = read_table(tmp_path / "a.tsv", joiner=" ")
+    assert record.text[0:4] == "Anna"
+    assert record.spans == ((0, 4, "PER"),)

@@ -82,7 +82,7 @@ class ColumnLayout:
         column (int): One of `tags`.
         RETURNS (str): The tag, with B- and I-.
         """
-        tag = row[column]
+        tag = row[column].strip()
         if self.key:
             tag = keyed_values(tag).get(self.key, "O")
         tag = capital_tag(tag) if self.small else tag
@@ -99,14 +99,14 @@ class ColumnLayout:
         return {part[2:] for part in parts if part != "O"}
 
     def is_header(self, row: list[str]) -> bool:
-        """Check whether the first line of a file names the columns.
+        """Check whether the first filled line of a file names the columns.
 
         row (list[str]): The columns of the line.
         RETURNS (bool): Whether it does.
         """
         if len(row) != self.width or not TOKEN_HEADER.fullmatch(row[self.token]):
             return False
-        return all(HEADER.fullmatch(row[column]) for column in self.tags)
+        return all(HEADER.fullmatch(row[column].strip()) for column in self.tags)
 
 
 def keyed_values(cell: str) -> dict[str, str]:

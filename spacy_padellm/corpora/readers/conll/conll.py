@@ -78,19 +78,22 @@ def _sentences(
     """Group lines into sentences, without comments, header and document starts."""
     sentence = Sentence()
     known = _other_labels([line for _, line in lines], layout)
+    is_first = True  # of the lines that are neither empty nor comments
     for number, line in [*lines, (0, "")]:
         row = split_columns(line, tabs=layout.tabs)
-        is_header = number == 1 and layout.is_header(row)
+        is_header = is_first and layout.is_header(row)
         if not line.strip() or DOCSTART in row or is_header:
             if sentence.rows:
                 yield sentence
             sentence = Sentence()
+            is_first = is_first and not is_header
         elif may_be_comment(line) and _is_comment(row, layout, known):
             key, _, value = line[1:].partition("=")
             if key.strip() == "text":
                 sentence.text = value.strip()
         else:
             sentence.rows.append((number, row))
+            is_first = False
 
 
 def _other_labels(lines: list[str], layout: ColumnLayout) -> set[str]:

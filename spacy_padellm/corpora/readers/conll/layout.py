@@ -126,7 +126,11 @@ def _read_columns(
     ]
     widths = Counter(len(row) for _, row in rows)
     width = widths.most_common(1)[0][0] if rows else 0
-    whole = [(number, row) for number, row in rows if len(row) == width]
+    whole = [
+        (number, [cell.strip() for cell in row])
+        for number, row in rows
+        if len(row) == width
+    ]
     columns = list(zip(*(row for _, row in whole), strict=True))
     return tabs, columns, [number for number, _ in whole]
 

@@ -208,3 +208,28 @@ def test_corpora_conll_reads_words_with_any_number(tmp_path, number):
         tmp_path, f"1-2\tdel\t_\n1\tde\tO\n{number}\tPerú\tB-LOC\n3\ty\tO\n"
     )
     assert strings(record) == [("Perú", "LOC")]
+
+
+@pytest.mark.parametrize("blank", [" ", "\u00a0"])
+@pytest.mark.parametrize("columns", ["{}\t{}{}", "{}\tN\t{}{}"])
+def test_corpora_conll_blank_after_a_tag_is_not_part_of_it(tmp_path, blank, columns):
+    rows = [("Ann", "B-PER", ""), ("Lee", "I-PER", blank), ("ran", "O", blank)]
+    content = "\n".join(columns.format(*row) for row in rows)
+    (record,) = read(tmp_path, content + "\n")
+    assert strings(record) == [("Ann Lee", "PER")]
+
+
+@pytest.mark.parametrize("before", ["\n", "# made by hand\n", "\n# a\n\n", ""])
+def test_corpora_conll_header_after_other_lines_is_no_token(tmp_path, before):
+    content = f"{before}word\tner_tag\nAnn\tB-PER\nran\tO\n\nBo\tB-PER\n"
+    first, second = read(tmp_path, content)
+    assert strings(first) == [("Ann", "PER")]
+    assert first.text == "Ann ran"
+    assert second.text == "Bo"
+
+
+def test_corpora_conll_header_after_a_token_is_a_bad_line(tmp_path):
+    bad, record = read(tmp_path, "Bo\tB-PER\nword\tner_tag\n\nAnn\tB-PER\n")
+    assert isinstance(bad, BadLine)
+    assert bad.line == 2
+    assert record.text == "Ann"
