@@ -5,7 +5,8 @@
 
 The config gives labels, prompt and optimizer. The model learns the probabilities of the
 tags and of the counts, not which is the likeliest, and to write the mentions that the
-large model's tags show. Given again after a stop, the command continues.
+large model's tags show. Given again after a stop, the command continues; with other
+options, labels or another model it does not.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import argparse
 import io
 import json
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,17 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from soft_labels import COUNTS, Planted, Task
+from spacy.language import Language
 from spacy.util import load_config, load_model_from_config, registry
 from tqdm import tqdm
 
+from spacy_padellm.annotate.pipeline import fingerprint
 from spacy_padellm.benchmark.subjects.pipelines import pipe_of
 from spacy_padellm.decoding.tree.tags import TaggedMention, read_text_tags
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.training.master_weights import MasterWeights
 from spacy_padellm.training.optimizers import apply_step, make_optimizers
+from spacy_padellm.training.run_identity import differences, run_of
 from spacy_padellm.training.settings import TrainingSettings
 from spacy_padellm.training.tags import with_tags_of
 from spacy_padellm.training.update import Updates, get_state, set_state
@@ -109,10 +113,32 @@ def main() -> None:
     training = nlp.config.interpolate()["training"]
     optimizer = registry.resolve({"optimizer": training["optimizer"]})["optimizer"]
     checkpoint = options.output / "checkpoint.pt"
-    run = Run.of(pipe, names, optimizer=optimizer, checkpoint=checkpoint)
+    identity = identity_of(nlp, options.labels, seed=options.seed)
+    run = Run.of(
+        pipe, names, optimizer=optimizer, checkpoint=checkpoint, identity=identity
+    )
     train(run, texts, steps=options.steps, seed=options.seed)
     nlp.to_disk(options.output)
     checkpoint.unlink(missing_ok=True)
+
+
+def identity_of(nlp: Language, labels: Path, *, seed: int) -> dict[str, Any]:
+    """What a run must share with the one that it continues.
+
+    nlp (Language): The pipeline that is trained, with the steps and the rate in its
+        config.
+    labels (Path): The folder of the labels.
+    seed (int): The seed.
+    """
+    files = sorted(labels.glob("*.safetensors"))
+    contents = [[path.name, fingerprint(path)] for path in files]
+    return {"run": run_of(nlp), "labels": contents, "seed": seed}
+
+
+def changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """The names of what differs between two runs."""
+    names = [name for name in ("labels", "seed") if first[name] != second[name]]
+    return [*names, *differences(first["run"], second["run"])]
 
 
 def read_labels(folder: Path) -> tuple[list[str], list[Labelled]]:
@@ -157,6 +183,7 @@ class Run:
 
     optimizer (thinc.api.Optimizer): Its settings.
     checkpoint (Path): The file to continue from.
+    identity (Mapping[str, Any]): What it must share with this run.
     """
 
     task: Task
@@ -164,6 +191,7 @@ class Run:
     updates: Updates
     optimizer: Any
     checkpoint: Path
+    identity: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, pipe: PaDeLLMNER, names: Sequence[str], **options: Any) -> Run:
@@ -199,17 +227,31 @@ class Run:
 
     def save(self, step: int) -> None:
         """Write a checkpoint."""
-        state = {"step": step, **get_state(self.updates, self.task.lm)}
+        state = {
+            "step": step,
+            "identity": self.identity,
+            **get_state(self.updates, self.task.lm),
+        }
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
         torch.save(state, content)
         write_whole(self.checkpoint, content.getvalue())
 
     def resume(self) -> int:
-        """Continue from the checkpoint: the number of steps that were made."""
+        """Continue from the checkpoint: the number of steps that were made.
+
+        It ends the command if the checkpoint is of another run.
+        """
         if not self.checkpoint.exists():
             return 0
         state = torch.load(self.checkpoint, weights_only=True)
+        if (before := state.get("identity")) != self.identity:
+            found = changes(before, self.identity) if before else ["all, perhaps"]
+            raise SystemExit(
+                f"{self.checkpoint} is of a training with other settings or files "
+                f"({', '.join(found)}). To start anew, delete {self.checkpoint.name}; "
+                "to continue, give what was given before."
+            )
         set_state(self.updates, state, self.task.lm, settings=self.settings)
         return int(state["step"])
 

@@ -6,23 +6,28 @@
 
 MODEL is a pipeline's folder, or the name of a bundled model. A small model learns from
 them (scripts/distil.py): that a model is in doubt between two labels says more than a
-label (Hinton et al., 2015). Given again after a stop, the command continues.
+label (Hinton et al., 2015). Given again after a stop, the command continues; with
+another model or other texts it starts anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pretrain import read
 from safetensors.torch import save
 from tqdm import tqdm
 
+from spacy_padellm.annotate.pipeline import find_pipeline, fingerprint
 from spacy_padellm.benchmark.subjects.pipelines import load_placed_pipeline, pipe_of
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.branches import CountPrompts
@@ -38,6 +43,8 @@ CHUNK = 2000  # texts of a file
 BATCH = 12_000  # characters of a pass
 LONGEST = 400  # characters of a text
 NAMES = 2000  # of a label, as texts of their own
+RUN = "run.json"  # what the labels were made of
+FILE = re.compile(r"\d{3,}\.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +120,43 @@ def main() -> None:
     texts = choose_texts(options.texts, options.limit, rng)[: options.total]
     if options.names:
         texts += choose_names(options.names, rng)
-    options.output.mkdir(parents=True, exist_ok=True)
+    begin(options.output, run_of(options.model, texts))
     task = load_task(options.model)
     for number, start in enumerate(tqdm(range(0, len(texts), CHUNK))):
         path = options.output / f"{number:03}.safetensors"
         if not path.exists():
             write_labels(path, task, texts[start : start + CHUNK])
+
+
+def run_of(model: str, texts: Sequence[str]) -> dict[str, Any]:
+    """What decides the labels: the model's files, and the texts with their files."""
+    content = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+    return {
+        "model": fingerprint(find_pipeline(model)[1]),
+        "texts": content,
+        "texts of a file": CHUNK,
+    }
+
+
+def begin(folder: Path, run: dict[str, Any]) -> None:
+    """Begin or continue a run; labels of another one are deleted.
+
+    folder (Path): The folder of the labels.
+    run (dict[str, Any]): What decides them.
+    """
+    note = folder / RUN
+    try:
+        before = json.loads(note.read_text("utf8"))
+    except (FileNotFoundError, ValueError):
+        before = None
+    if before == run:
+        return
+    old = [path for path in folder.glob("*") if FILE.fullmatch(path.name)]
+    if old:
+        print(f"{folder}: starts anew, the labels are of another model or other texts")
+    for path in old:
+        path.unlink()
+    write_whole(note, f"{json.dumps(run, indent=2)}\n".encode())
 
 
 def choose_texts(paths: Sequence[Path], limit: int, rng: random.Random) -> list[str]:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from distil import Labelled, Run, passes, plant_mentions, read_labels, train
+from distil import (
+    Labelled,
+    Run,
+    changes,
+    identity_of,
+    passes,
+    plant_mentions,
+    read_labels,
+    train,
+)
 from small_base import make_small
 from soft_labels import load_task, write_labels
+from spacy.language import Language
 from spacy.util import load_config, load_model_from_config, registry
 
 from spacy_padellm.tree.token_tree import pad_trees
@@ -36,19 +47,26 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make_run(labels: Path, checkpoint: Path) -> Run:
-    """A run that trains the small model."""
+def make_nlp(model: Path, *, rate: float = 0.01) -> Language:
+    """A pipeline with the small model, to be trained."""
     overrides: dict[str, Any] = {
-        "paths.model": str(labels / "small"),
+        "paths.model": str(model),
         "components.padellm_ner.model.dtype": "float32",
-        "training.optimizer.learn_rate": 0.01,
+        "training.optimizer.learn_rate": rate,
     }
     config = load_config(ROOT / "configs/distil.cfg", overrides=overrides)
-    pipe = load_model_from_config(config, auto_fill=True).get_pipe("padellm_ner")
+    return load_model_from_config(config, auto_fill=True)
+
+
+def make_run(labels: Path, checkpoint: Path, *, seed: int = 0) -> Run:
+    """A run that trains the small model."""
+    nlp = make_nlp(labels / "small")
     names, _ = read_labels(labels)
-    optimizer = registry.resolve({"optimizer": config["training"]["optimizer"]})
+    optimizer = registry.resolve({"optimizer": nlp.config["training"]["optimizer"]})
+    identity = identity_of(nlp, labels, seed=seed)
     torch.manual_seed(0)
-    return Run.of(pipe, names, checkpoint=checkpoint, **optimizer)
+    pipe: Any = nlp.get_pipe("padellm_ner")
+    return Run.of(pipe, names, checkpoint=checkpoint, identity=identity, **optimizer)
 
 
 def test_distil_tags_of_equal_tokens_are_those_of_the_large_model() -> None:
@@ -115,6 +133,39 @@ def test_distil_a_stopped_run_ends_like_one_that_was_not(
     named = resumed.updates.masters.named()
     for name, weight in whole.updates.masters.named().items():
         torch.testing.assert_close(named[name], weight)
+
+
+def test_distil_a_run_of_another_seed_is_not_continued(
+    labels: Path, tmp_path: Path
+) -> None:
+    run = make_run(labels, tmp_path / "checkpoint.pt")
+    run.save(1)
+    assert run.resume() == 1
+    other = make_run(labels, tmp_path / "checkpoint.pt", seed=1)
+    with pytest.raises(SystemExit, match=r"\(seed\).*delete checkpoint\.pt"):
+        other.resume()
+
+
+def test_distil_runs_differ_by_their_rate_labels_and_model(
+    labels: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "labels"
+    shutil.copytree(labels, folder)
+    first = identity_of(make_nlp(folder / "small"), folder, seed=0)
+    moved = identity_of(make_nlp(labels / "small"), labels, seed=0)
+    assert changes(first, moved) == []
+    faster = identity_of(make_nlp(folder / "small", rate=0.02), folder, seed=0)
+    assert changes(first, faster) == ["training.optimizer.learn_rate"]
+    path = folder / "000.safetensors"
+    path.write_bytes(path.read_bytes() + b" ")
+    assert changes(first, identity_of(make_nlp(folder / "small"), folder, seed=0)) == [
+        "labels"
+    ]
+    shutil.copy(path, folder / "small" / "model.safetensors")
+    (changed,) = set(
+        changes(first, identity_of(make_nlp(folder / "small"), folder, seed=0))
+    ) - {"labels"}
+    assert changed == "the files of components.padellm_ner.model.name"
 
 
 def test_distil_reads_the_mentions_that_the_tags_show(

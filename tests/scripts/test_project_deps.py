@@ -110,7 +110,9 @@ def test_project_deps_name_the_weights_where_no_scores_stand_for_them() -> None:
         for path in command.get(key, [])
         if re.fullmatch(r"training/.*/meta\.json", path)
     }
-    scored = {path for path in named if str(Path(path).parents[1]) in trained_by_spacy()}
+    scored = {
+        path for path in named if str(Path(path).parents[1]) in trained_by_spacy()
+    }
     assert scored
     assert named - scored == set()
 
