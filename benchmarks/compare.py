@@ -7,10 +7,11 @@ One pretrained model is fine-tuned for each method, with the same texts of five 
 sets in the same number of steps. Each text has the labels of its own set. The models
 are scored on the development part of each set. `--jobs` methods at a time share the
 processors; all methods are timed together at the end. Trained pipelines are kept in the
-output folder with their scores, so a second run only does what is missing (delete
-scores.json to score again), and continues a training that was cut off. Each seed, base,
-config, limit and choice of sets needs an output folder of its own. The corpora are
-converted with --own-labels: CORPORA/train/SET.spacy and CORPORA/dev/SET.spacy.
+output folder with their scores, so a second run only does what is missing, and
+continues a training that was cut off. It scores again if the texts to score have
+changed (delete scores.json to score again). Each seed, base, config, number of steps
+and choice of sets needs an output folder of its own. The corpora are converted with
+--own-labels: CORPORA/train/SET.spacy and CORPORA/dev/SET.spacy.
 
 The same with a real LLM, on one of the sets:
 
@@ -48,6 +49,7 @@ from spacy_padellm.analysis.tune.thresholds import (
     Candidates,
     learn_thresholds,
 )
+from spacy_padellm.annotate.pipeline import fingerprint
 from spacy_padellm.benchmark.results.figures import lengths
 from spacy_padellm.benchmark.subjects.pipelines import (
     SPANS_KEY,
@@ -60,7 +62,10 @@ from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.pipeline.scorer import ner_score
 from spacy_padellm.text.labels import LABELS_KEY
+from spacy_padellm.writable import write_whole
 
+TRAINED = "training.json"
+SCORED = "scores.json"
 SETS = {
     "conll03": "en",
     "weibo": "zh",
@@ -122,9 +127,29 @@ class Run:
     seed: int
     limit: int | None
 
+    def train(self, name: str) -> Path:
+        """The training part of a set."""
+        return self.corpora / "train" / f"{name}.spacy"
+
     def dev(self, name: str) -> Path:
         """The development part of a set."""
         return self.corpora / "dev" / f"{name}.spacy"
+
+    def training(self, method: Method) -> dict[str, Any]:
+        """What decides the training of a method."""
+        return {
+            "base": fingerprint(self.base),
+            "config": fingerprint(self.config),
+            "sets": {x: fingerprint(self.train(x)) for x in sorted(self.sets)},
+            "steps": self.steps,
+            "seed": self.seed,
+            "settings": dict(method.settings),
+        }
+
+    def scoring(self, method: Method) -> dict[str, Any]:
+        """What decides the scores of a method."""
+        texts = {x: fingerprint(self.dev(x)) for x in sorted(self.sets)}
+        return {**self.training(method), "texts": texts, "limit": self.limit}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +256,7 @@ def write_corpora(run: Run, folder: Path) -> None:
     docs = [
         doc
         for name in sorted(run.sets)  # as spaCy reads a folder
-        for doc in read_corpus(run.corpora / "train" / f"{name}.spacy", vocab)
+        for doc in read_corpus(run.train(name), vocab)
     ]
     few = read_corpus(run.dev(run.sets[0]), vocab)[:4]
     for name, part in (("train", docs), ("few", few)):
@@ -396,26 +421,53 @@ def table(results: Mapping[str, Mapping[str, Any]], figure: str) -> list[list[st
 def collect(run: Run) -> dict[str, dict[str, Any]]:
     """Collect the scores in the output folder: set -> name of the mode -> figures."""
     results: dict[str, dict[str, Any]] = {name: {} for name in run.sets}
-    for method in METHODS:
-        path = run.output / method / "scores.json"
-        if path.is_file():
-            for name, found in json.loads(path.read_text("utf8")).items():
-                results[name].update(found)
+    for key, method in METHODS.items():
+        path = run.output / key / SCORED
+        if not path.is_file():
+            continue
+        if changes(path, identity := run.scoring(method)):
+            msg.warn(f"{path} is of other texts: give {key} in --methods to score it")
+            continue
+        for name, found in read_note(path, identity).items():
+            results[name].update(found)
     return results
+
+
+def write_note(path: Path, identity: Mapping[str, Any], value: Any) -> None:
+    """Write a result, and what decided it."""
+    note = {"of": identity, "value": value}
+    write_whole(path, f"{json.dumps(note, indent=2)}\n".encode())
+
+
+def read_note(path: Path, identity: Mapping[str, Any]) -> Any:
+    """Read the result that was decided by this; None if there is none."""
+    return (
+        None if changes(path, identity) else json.loads(path.read_text("utf8"))["value"]
+    )
+
+
+def changes(path: Path, identity: Mapping[str, Any]) -> list[str]:
+    """What decides a result now and did not when it was written; all if unknown."""
+    try:
+        before = json.loads(path.read_text("utf8"))["of"]
+        return [key for key, value in identity.items() if before.get(key) != value]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [*identity]
 
 
 def run_method(key: str, run: Run, *, threads: int) -> None:
     """Train a method and score it, unless its folder has the results already."""
     folder = run.output / key
-    if (folder / "scores.json").is_file():
+    method = METHODS[key]
+    training, scoring = run.training(method), run.scoring(method)
+    if not changes(folder / SCORED, scoring):
         return
     os.environ["OMP_NUM_THREADS"] = str(threads)  # for the training's process
     torch.set_num_threads(threads)
-    method, times = METHODS[key], folder / "training.json"
-    if not times.is_file():
-        taken = train(run, folder, method)
-        times.write_text(json.dumps(taken), "utf8")
-    seconds = json.loads(times.read_text("utf8"))
+    times = folder / TRAINED
+    if changes(times, training):
+        write_note(times, training, train(run, folder, method))
+    seconds = read_note(times, training)
     scores: dict[str, dict[str, Any]] = {}
     for name in run.sets:
         scores[name] = score(
@@ -424,7 +476,7 @@ def run_method(key: str, run: Run, *, threads: int) -> None:
         for title, figures in scores[name].items():
             figures["training_seconds"] = seconds
             msg.info(f"{name}, {title}: string F1 {figures['string_f']:.3f}")
-    (folder / "scores.json").write_text(json.dumps(scores, indent=2), "utf8")
+    write_note(folder / SCORED, scoring, scores)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -447,14 +499,18 @@ def find_mistake(run: Run, methods: Sequence[str]) -> str | None:
     """What is wrong with the choice of methods and sets; None if nothing is."""
     if unknown := sorted(set(methods) - set(METHODS)):
         return f"--methods {','.join(unknown)}: choose from {','.join(METHODS)}"
-    for method in METHODS:
-        path = run.output / method / "scores.json"
-        scores = json.loads(path.read_text("utf8")) if path.is_file() else None
-        if scores is not None and set(scores) != set(run.sets):
-            return f"{path} is of the sets {','.join(scores)}: give another --output"
-    parts = [run.corpora / "train" / f"{name}.spacy" for name in run.sets]
-    missing = [path for path in (*parts, *map(run.dev, run.sets)) if not path.is_file()]
-    return f"{missing[0]} is missing: correct --sets or --corpora" if missing else None
+    parts = [*map(run.train, run.sets), *map(run.dev, run.sets)]
+    if missing := [path for path in parts if not path.is_file()]:
+        return f"{missing[0]} is missing: correct --sets or --corpora"
+    for key, method in METHODS.items():
+        path = run.output / key / TRAINED
+        changed = changes(path, run.training(method)) if path.is_file() else []
+        if changed:
+            return (
+                f"{path} is of a training with another {', '.join(changed)}: give "
+                f"another --output, or delete {path.parent} to train anew"
+            )
+    return None
 
 
 def main() -> None:
@@ -489,7 +545,7 @@ def main() -> None:
     for figure in ("string_f", "span_f", "ms_a_text", "tokens_a_sequence"):
         msg.table(table(results, figure), header=[figure, *results, "mean"])
     if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n", "utf8")
+        write_whole(args.json, f"{json.dumps(results, indent=2)}\n".encode())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -114,8 +115,8 @@ def test_compare_trains_on_some_sets_with_a_config_and_a_seed(
 
 def run_on(name: str, *, corpora: Path, output: Path) -> compare.Run:
     return compare.Run(
-        base=output,
-        config=output,
+        base=corpora / "base",
+        config=corpora / "no.cfg",
         corpora=corpora,
         output=output,
         sets=[name],
@@ -134,10 +135,71 @@ def test_compare_tells_mistakes_before_it_trains(corpora: Path, tmp_path: Path) 
     assert mistake("padellm", "aug") is None
     assert "--methods best:" in (mistake("padellm", "best") or "")
     assert "nowhere.spacy is missing" in (mistake("padellm", sets="nowhere") or "")
-    (tmp_path / "aug").mkdir()
-    (tmp_path / "aug" / "scores.json").write_text('{"weibo": {}}', "utf8")
+    identity = run_on("weibo", corpora=corpora, output=tmp_path).training(
+        compare.METHODS["aug"]
+    )
+    compare.write_note(tmp_path / "aug" / "training.json", identity, 1.0)
     assert mistake("padellm") is None
-    assert "sets weibo: give another --output" in (mistake("aug", sets="youku") or "")
+    message = mistake("padellm", sets="youku") or ""
+    assert "a training with another sets: give another --output" in message
+    (tmp_path / "aug" / "training.json").write_text('{"of', "utf8")
+    assert "aug to train anew" in (mistake("padellm") or "")
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[compare.Run, list]:
+    """A run on files that are no corpora, with what is done in it."""
+    done: list[str] = []
+
+    def score(*args: object, **options: object) -> dict[str, dict[str, float]]:
+        done.append("scored")
+        return {"OneStep": {"string_f": len(done)}}
+
+    monkeypatch.setattr(compare, "train", lambda *args: done.append("trained"))
+    monkeypatch.setattr(compare, "score", score)
+    monkeypatch.setattr("torch.set_num_threads", lambda threads: None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for part in ("train", "dev"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "weibo.spacy").write_text("texts", "utf8")
+    return run_on("weibo", corpora=tmp_path, output=tmp_path / "out"), done
+
+
+def test_compare_does_what_is_missing_alone(small: tuple[compare.Run, list]) -> None:
+    run, done = small
+    compare.run_method("onestep", run, threads=1)
+    compare.run_method("onestep", run, threads=1)
+    assert done == ["trained", "scored"]
+    assert compare.collect(run)["weibo"]["OneStep"]["string_f"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        (lambda run: run.dev("weibo").write_text("others", "utf8"), ["scored"]),
+        (
+            lambda run: run.train("weibo").write_text("others", "utf8"),
+            ["trained", "scored"],
+        ),
+        (
+            lambda run: (run.output / "onestep/scores.json").write_text('{"of', "utf8"),
+            ["scored"],
+        ),
+    ],
+    ids=["dev", "train", "half"],
+)
+def test_compare_keeps_no_results_of_other_files(
+    small: tuple[compare.Run, list],
+    change: Callable[[compare.Run], object],
+    again: list,
+) -> None:
+    run, done = small
+    compare.run_method("onestep", run, threads=1)
+    change(run)
+    assert compare.collect(run) == {"weibo": {}}
+    done.clear()
+    compare.run_method("onestep", run, threads=1)
+    assert done == again
 
 
 def test_compare_continued_trainings_have_no_time(
