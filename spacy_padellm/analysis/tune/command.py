@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from spacy_padellm.analysis.arguments import JsonOption, ModelArgument, RenameOp
 from spacy_padellm.analysis.options import AnalysisError, parse_promise
 from spacy_padellm.checks import check_path
 from spacy_padellm.errors import Errors
+from spacy_padellm.replacing import replaced_folder
 from spacy_padellm.text.renaming import parse_renaming
 from spacy_padellm.writable import exit_if_unwritable, make_writable, write_whole
 
@@ -88,7 +90,7 @@ def tune_cli(
         msg.table(rows, header=header, divider=True)
     pipe.set_tuning(result.tuning)
     with exit_if_unwritable(output):
-        nlp.to_disk(output)
+        _save(nlp, pipe, output.resolve())
     msg.good(f"Pipeline: {output}")
     if json_path is not None:
         with exit_if_unwritable(json_path):
@@ -139,3 +141,21 @@ def check_output(path: Path, *, replace: bool) -> None:
         raise AnalysisError(Errors.P263.format(path=path))
     if not replace:
         raise AnalysisError(Errors.P262.format(path=path))
+
+
+def _save(nlp: Language, pipe: PaDeLLMNER, path: Path) -> None:
+    """Save a pipeline. After an error the old one is in its place, if there is one.
+
+    nlp (Language): The pipeline.
+    pipe (PaDeLLMNER): Its component.
+    path (Path): The folder, without links.
+    RAISES (OSError): If it cannot be written.
+    """
+    pipe.handle.check_save_place(path / pipe.name)
+    if os.path.ismount(path) or not os.access(path.parent, os.W_OK):
+        nlp.to_disk(path)  # a folder beside it cannot take its place
+        return
+    names = {"tokenizer", "meta.json", "config.cfg", "vocab", *nlp.component_names}
+    with replaced_folder(path, names) as folder:
+        nlp.to_disk(folder)
+        names &= {*os.listdir(folder)}  # some components have no files

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -42,6 +44,7 @@ from spacy_padellm.decoding.tree.decoder import DEFAULT_THRESHOLD
 from spacy_padellm.lm.task.config import read_settings
 from spacy_padellm.mention.calibration import Calibration, Tuning
 from spacy_padellm.mention.mention import ScoredSpan
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
 
 
 def span(start: int, label: str, score: float) -> ScoredSpan:
@@ -359,6 +362,56 @@ def test_thresholds_tune_replaces_its_input_if_told(tmp_path: Path) -> None:
     assert code == 0, words
     tuned = pipe_of(spacy.load(tmp_path / "nlp"))
     assert tuned.threshold == pipe_of(spacy.load(tmp_path / "new")).threshold != {}
+
+
+def test_thresholds_tune_on_a_full_disk_leaves_the_old_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, words = tune_to(tmp_path / "new", folder=tmp_path)
+    assert code == 0, words
+    meta = json.loads((tmp_path / "new" / "meta.json").read_text("utf8"))
+    old = json.dumps({**meta, "description": "an old one"})
+    (tmp_path / "new" / "meta.json").write_text(old, "utf8")
+
+    def fail(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(PaDeLLMNER, "to_disk", fail)
+    code, words = tune_to(tmp_path / "new", "--force", folder=tmp_path)
+    assert code == 1
+    assert "No space left on device" in words
+    assert (tmp_path / "new" / "meta.json").read_text("utf8") == old
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "gold.spacy",
+        "new",
+        "nlp",
+    ]
+
+
+def test_thresholds_tune_keeps_other_files_of_the_folder(tmp_path: Path) -> None:
+    nlp = trained()
+    nlp.add_pipe("doc_cleaner")  # writes no files
+    nlp.to_disk(tmp_path / "nlp")
+    nlp.remove_pipe("doc_cleaner")
+    nlp.to_disk(tmp_path / "new")
+    (tmp_path / "new" / "scores.json").write_text("{}", "utf8")
+    code, words = tune_to(tmp_path / "new", "--force", folder=tmp_path)
+    assert code == 0, words
+    assert (tmp_path / "new" / "scores.json").read_text("utf8") == "{}"
+    assert pipe_of(spacy.load(tmp_path / "new")).threshold != {}
+
+
+def test_thresholds_tune_writes_to_a_folder_that_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "new")
+    number = None
+    for _ in range(2):
+        code, words = tune_to(tmp_path / "new", "--force", folder=tmp_path)
+        assert code == 0, words
+        number = number or (tmp_path / "new").stat().st_ino
+    assert (tmp_path / "new").stat().st_ino == number
+    assert pipe_of(spacy.load(tmp_path / "new")).threshold != {}
 
 
 def test_thresholds_tune_on_a_single_text_prints_no_score_of_another(
