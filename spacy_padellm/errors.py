@@ -894,6 +894,10 @@ class Errors:
         "Cannot read {path}: {error}. Restore or remove the file. If it is intact, its "
         "name must end in the suffix of its format."
     )
+    P1014 = (
+        "Cannot read {path}: its server does not say how many bytes it has. Download "
+        "the file, and give that."
+    )
     P973 = (
         "{path} is text in UTF-16, which is not read. Save it as UTF-8, e.g. with: "
         "iconv -f utf-16 -t utf-8 OLD > NEW"
@@ -960,6 +964,7 @@ class Errors:
         "its worker died {times} times, perhaps because memory ran out (look for very "
         "long texts in rows {start} to {stop} of {path})"
     )
+    P1013 = "{kind}: {error} (in rows {start} to {stop} of {path})"
     P418 = (
         "{workers} worker(s) with {each} GPU(s) each need more than the {found} GPU(s) "
         "of this machine. Lower --workers or --gpus-per-worker."

@@ -34,6 +34,11 @@ LINES = ("jsonl", "text")
 KNOWN_SUFFIXES = ", ".join([*FORMATS, *(f".jsonl{c}, .txt{c}" for c in COMPRESSIONS)])
 # a protocol, or a chain of them; all else is a local name, also "file:x" and "a::b"
 URL = re.compile(r"([a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]+://")
+# the keys of a file's modification time, which depend on the file system
+_MODIFIED = (
+    *("mtime", "LastModified", "last_modified", "updated", "created"),
+    *("Last-Modified", "ETag"),
+)
 UNREADABLE = (
     OSError,
     EOFError,
@@ -59,7 +64,8 @@ class InputFile:
     path (str): The absolute path, or the URL of a remote file.
     format (str): "parquet", "jsonl", "text" or "spacy".
     size (int): The size in bytes.
-    modified (str): The modification time; empty if the file system has none.
+    modified (str): The modification time, or a web server's tag of the content; empty
+        if the file system has neither.
     """
 
     path: str
@@ -270,10 +276,14 @@ def _input_file(path: str, info: dict[str, Any]) -> InputFile:
             raise AnnotateError(Errors.P426.format(path=path))
         with wrap_read_errors(path):
             info = _local_info(path)
+    elif info.get("size") is None:  # the listing of a web server
+        fs, inside = open_fs(path)
+        with wrap_read_errors(path):
+            info = fs.info(inside)
     data_format = format_of(path)
     if data_format is None:
         raise AnnotateError(Errors.P402.format(path=path, known=KNOWN_SUFFIXES))
-    return InputFile(path, data_format, *_state(info))
+    return InputFile(path, data_format, *_state(path, info))
 
 
 def _local_info(path: str) -> dict[str, Any]:
@@ -285,11 +295,14 @@ def _local_info(path: str) -> dict[str, Any]:
     return {"size": found.st_size, "mtime": found.st_mtime}
 
 
-def _state(info: dict[str, Any]) -> tuple[int, str]:
-    """The size and the modification time of a file."""
-    # the key of the modification time depends on the file system
-    keys = ("mtime", "LastModified", "last_modified", "updated", "created")
-    modified = next((str(info[key]) for key in keys if info.get(key)), "")
+def _state(path: str, info: dict[str, Any]) -> tuple[int, str]:
+    """The size and the modification time of a file.
+
+    RAISES (AnnotateError): If its size is unknown.
+    """
+    if info.get("size") is None:
+        raise AnnotateError(Errors.P1014.format(path=path))
+    modified = next((str(info[key]) for key in _MODIFIED if info.get(key)), "")
     return int(info["size"]), modified
 
 
@@ -305,17 +318,27 @@ def check_file_unchanged(file: InputFile) -> None:
     fs.invalidate_cache()
     with wrap_read_errors(file.path):
         try:
-            size, modified = _state(_local_info(inside) if local else fs.info(inside))
+            info = _local_info(inside) if local else fs.info(inside)
+            size, modified = _state(file.path, info)
         except FileNotFoundError:
             size, modified = -1, ""
     if local:
         same = modified == file.modified
     else:
-        # a listing may have another precision than a single file's times
-        now, before = _seconds(modified), _seconds(file.modified)
-        same = now is None or before is None or abs(now - before) < 1
+        same = _is_same_state(modified, file.modified)
     if size != file.size or not same:
         raise AnnotateError(Errors.P427.format(path=file.path))
+
+
+def _is_same_state(now: str, before: str) -> bool:
+    """Whether a remote file may be the same, by its modification times or tags."""
+    first, second = _seconds(now), _seconds(before)
+    if first is not None and second is not None:
+        # a listing may have another precision than a single file's times
+        return abs(first - second) < 1
+    if first is None and second is None and now and before:
+        return now == before
+    return True
 
 
 def _seconds(modified: str) -> float | None:

@@ -222,22 +222,36 @@ def _worker_main(connection: Connection, job: Job, gpus: list[str]) -> None:
     """Run a worker process: receive and annotate shards until there are none."""
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    answer: tuple[str, Any] = ("ready", None)
     try:
         nlp = load_job(job)
-        connection.send(answer)
-        for shard in iter(connection.recv, None):
+        _send(connection, ("ready", None))
+        while (shard := _receive(connection)) is not None:
+            answer: tuple[str, Any] = ("done", None)
             try:
                 annotate_shard(nlp, job, shard, report=_reporter(connection))
-                answer = ("done", None)
             except ShardError as error:
                 answer = ("failed", str(error))
-            connection.send(answer)
+            _send(connection, answer)
     except AnnotateError as error:
-        with suppress(OSError):
-            connection.send(("stop", str(error)))
-    except (EOFError, OSError, KeyboardInterrupt):
+        _send(connection, ("stop", str(error)))
+    except KeyboardInterrupt:
         return  # the command has ended; the current shard is complete or missing
+
+
+def _send(connection: Connection, message: tuple[str, Any]) -> None:
+    """Send a message; ends the process if the command has ended."""
+    try:
+        connection.send(message)
+    except OSError:
+        raise SystemExit(0) from None
+
+
+def _receive(connection: Connection) -> Any:
+    """Receive a message; ends the process if the command has ended."""
+    try:
+        return connection.recv()
+    except (EOFError, OSError):
+        raise SystemExit(0) from None
 
 
 @contextmanager

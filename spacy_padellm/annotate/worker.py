@@ -101,10 +101,30 @@ def annotate_shard(
     shard (Shard): The shard.
     report (Callable[[int], None]): Called with the number of texts done since the
         last call.
-    RAISES (ShardError): If the input cannot be read, or every text failed.
+    RAISES (ShardError): If the input cannot be read, if every text failed, or for an
+        error that nobody expected.
     RAISES (AnnotateError): If the output cannot be written or is another run's, if the
         input was changed, or if the pipeline fails for reasons other than the texts.
     """
+    try:
+        _annotate_shard(nlp, job, shard, report=report)
+    except AnnotateError:
+        raise
+    except Exception as error:
+        message = Errors.P1013.format(
+            kind=type(error).__name__,
+            error=error,
+            path=shard.path,
+            start=shard.row_range.start + 1,
+            stop=shard.row_range.stop,
+        )
+        raise ShardError(message) from error
+
+
+def _annotate_shard(
+    nlp: Language, job: Job, shard: Shard, *, report: Callable[[int], None]
+) -> None:
+    """As `annotate_shard`, with any error."""
     path = shard_path(job.output, shard, job.output_format)
     if exists(path):
         report(shard.rows)

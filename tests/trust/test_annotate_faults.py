@@ -31,9 +31,11 @@ from annotate_helpers import (
 from helpers import make_nlp, model_folder, named, train, trained
 
 from spacy_padellm.annotate import lease, output as outputs, run_local, worker
-from spacy_padellm.annotate.files import AnnotateError
+from spacy_padellm.annotate.files import AnnotateError, InputFile
 from spacy_padellm.annotate.lease import hold_lease
 from spacy_padellm.annotate.output import create_file
+from spacy_padellm.annotate.plan import Shard
+from spacy_padellm.annotate.records import RowRange
 
 IN_USE = "Another run is writing to"
 TAKEN = "Another run has taken over"
@@ -79,6 +81,70 @@ def within(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], 
         monkeypatch.setattr(worker, "annotate_texts", work)
 
     return install
+
+
+# Errors that nobody expected
+
+
+def test_annotate_faults_unknown_error_fails_its_shard_only(
+    pipeline: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", some_texts(12))
+    write, done = worker.write_facts, []
+
+    def break_once(*args: Any) -> None:
+        done.append(True)
+        if len(done) == 1:
+            raise RuntimeError("out of tune")
+        write(*args)
+
+    monkeypatch.setattr(worker, "write_facts", break_once)
+    saying = "1 of 3 shards are not done: RuntimeError: out of tune (in rows 1 to 5 of "
+    saying += f"{source})"
+    fails(pipeline, source, "-o", output, "--shard-size", 5, saying=saying)
+    assert len(shards(output)) == 2
+
+
+class PretendedCommand:
+    """The command's end of a worker's connection."""
+
+    def __init__(self, *shards: object) -> None:
+        self.shards = [*shards, None]
+        self.received: list[Any] = []
+
+    def send(self, message: Any) -> None:
+        if self.shards is None:
+            raise BrokenPipeError
+        self.received.append(message)
+
+    def recv(self) -> Any:
+        return self.shards.pop(0)
+
+
+def test_annotate_faults_os_error_of_a_shard_reaches_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(nlp: object, job: object, shard: object, *, report: object) -> None:
+        raise OSError("out of tune")
+
+    shard = Shard(0, InputFile("a.txt", "text", 9, ""), RowRange(0, 5))
+    monkeypatch.setattr(run_local, "load_job", lambda job: None)
+    monkeypatch.setattr(worker, "_annotate_shard", fail)
+    command: Any = PretendedCommand(shard)
+    run_local._worker_main(command, None, [])  # type: ignore[arg-type]
+    message = "OSError: out of tune (in rows 1 to 5 of a.txt)"
+    assert command.received == [("ready", None), ("failed", message)]
+
+
+def test_annotate_faults_worker_ends_with_its_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_local, "load_job", lambda job: None)
+    command: Any = PretendedCommand()
+    command.shards = None
+    with pytest.raises(SystemExit) as ended:
+        run_local._worker_main(command, None, [])  # type: ignore[arg-type]
+    assert ended.value.code == 0
 
 
 # Two runs

@@ -13,10 +13,15 @@ import pytest
 pytest.importorskip("pyarrow")
 
 import fsspec
-from annotate_helpers import TEXTS, annotate, fails
+from annotate_helpers import TEXTS, annotate, fails, rows
 from fsspec.implementations.memory import MemoryFileSystem
 
 from spacy_padellm.annotate import lease
+from spacy_padellm.annotate.files import (
+    AnnotateError,
+    check_file_unchanged,
+    find_inputs,
+)
 from spacy_padellm.annotate.lease import hold_lease
 from spacy_padellm.annotate.output import atomic_file
 
@@ -146,3 +151,65 @@ def test_object_store_that_fails_for_a_while_does_not_end_the_lease(
         renewed = fs.modified("/out/lease.json")
         wait_until(lambda: fs.modified("/out/lease.json") > renewed)
     assert not fs.exists("/out/lease.json")
+
+
+class WebServer(MemoryFileSystem):
+    """A file system that knows of a file what a web server says of it."""
+
+    protocol = "web"
+    said: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(MemoryFileSystem._strip_protocol(path.removeprefix("web://")))
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        found: dict[str, Any] = super().info(path, **options)
+        kept = {key: found[key] for key in ("name", "size", "type")}
+        return {**kept, **self.said} if found["type"] == "file" else kept
+
+    def find(self, path: str, *args: Any, detail: bool = False, **options: Any) -> Any:
+        found = super().find(path, *args, detail=True, **options)
+        sizeless = {name: {**info, "size": None} for name, info in found.items()}
+        return sizeless if detail else sorted(found)
+
+
+@pytest.fixture
+def website() -> Iterator[WebServer]:
+    """A web server with a file of texts."""
+    fsspec.register_implementation("web", WebServer, clobber=True)
+    fs = WebServer()
+    fs.pipe_file("/site/in.txt", "\n".join(TEXTS).encode())
+    WebServer.said = {}
+    yield fs
+    fs.rm("/site", recursive=True)
+
+
+def test_annotate_object_stores_file_of_unknown_size_has_a_message(
+    pipeline: Path, website: WebServer, output: Path
+) -> None:
+    WebServer.said = {"size": None}
+    saying = "site/in.txt: its server does not say how many bytes it has"
+    fails(pipeline, "web://site/in.txt", "-o", output, saying=saying)
+
+
+def test_annotate_object_stores_listing_without_sizes_is_read(
+    pipeline: Path, website: WebServer, output: Path
+) -> None:
+    code, words = annotate(pipeline, "web://site", "-o", output)
+    assert code == 0, words
+    assert len(rows(output)) == len(TEXTS)
+
+
+@pytest.mark.parametrize("key", ["ETag", "Last-Modified"])
+def test_annotate_object_stores_changed_file_of_a_web_server_is_told(
+    website: WebServer, key: str
+) -> None:
+    WebServer.said = {key: '"686897696a7c876b7e"'}
+    (file,) = find_inputs(["web://site/in.txt"], output="/nowhere")
+    check_file_unchanged(file)
+    WebServer.said = {key: '"0a1b2c3d4e5f"'}
+    with pytest.raises(AnnotateError, match="was changed while it was annotated"):
+        check_file_unchanged(file)
+    WebServer.said = {}  # it may say so no more
+    check_file_unchanged(file)
