@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training import Corpus, Example
 
 from spacy_padellm.analysis.inputs import unannotated_error
@@ -15,6 +16,7 @@ from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.progress import count_progress
 from spacy_padellm.text.corpus_files import corpus_files, corpus_suffixes
+from spacy_padellm.text.labels import get_doc_labels
 from spacy_padellm.text.spans import gold_spans
 from spacy_padellm.text.stream import STREAM_FROM
 
@@ -47,11 +49,23 @@ def score_corpus(nlp: Language, pipe: PaDeLLMNER, path: Path) -> dict[str, Any]:
     for example, doc in zip(examples, counted, strict=True):
         example.predicted = doc
     seconds = time.perf_counter() - start
-    found = {ent.label_ for example in examples for ent in example.predicted.ents}
+    found = {
+        ent.label_
+        for example, gold in zip(examples, golds, strict=True)
+        if gold is not None
+        for ent in example.predicted.ents
+        if _is_scored(ent.label_, example.reference)
+    }
     if unknown := sorted(found - labels):
         logger.warning(Warnings.W975.format(path=path, labels=", ".join(unknown)))
     words = sum(len(example.predicted) for example in examples)
     return {**pipe.score(examples), "speed": words / seconds}
+
+
+def _is_scored(label: str, gold: Doc) -> bool:
+    """Whether mentions of a label are scored: a gold Doc may have labels of its own."""
+    own = get_doc_labels(gold)
+    return own is None or label in dict(own)
 
 
 def gold_files(path: Path) -> list[Path]:

@@ -50,3 +50,18 @@ def test_evaluate_score_speed_is_that_of_annotation_alone(
     found = score_corpus(nlp, pipe_of(nlp), tmp_path / "gold.spacy")
     assert found["ents_f"] == 1
     assert found["speed"] == len(TEXT.split()) / 2
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_evaluate_score_tells_only_of_mentions_that_are_scored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, own: bool
+) -> None:
+    nlp = trained()
+    gold = gold_doc(nlp, TEXT, [x for x in GOLD[TEXT] if x[1] == "PER"])
+    if own:
+        gold.user_data["padellm_labels"] = ["PER"]
+    DocBin(docs=[gold], store_user_data=True).to_disk(tmp_path / "gold.spacy")
+    with caplog.at_level("WARNING", logger="spacy_padellm"):
+        scores = score_corpus(nlp, pipe_of(nlp), tmp_path / "gold.spacy")
+    assert (scores["ents_p"] == 1) == own
+    assert ("each counts as wrong" in caplog.text) != own
