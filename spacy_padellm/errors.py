@@ -537,6 +537,10 @@ class Errors:
         "{path}, line {line}, cannot be read ({error}). Each line must be an object "
         'like {{"text": "Bo ran", "mentions": {{"PER": ["Bo"]}}}}.'
     )
+    P1016 = (
+        "Cannot read {path}: {error}. Give a .spacy corpus, or JSON lines in UTF-8 "
+        "that are not compressed."
+    )
     P167 = (
         "All texts together have {found} tokens, but --long asks for {size}. Lower "
         "--long, or give a larger corpus."
@@ -1416,6 +1420,10 @@ class Warnings:
         "{path} has no mention of {labels}, which the pipeline found there: each "
         "counts as wrong. If these labels are not annotated in it, look at the scores "
         "by label, or at 'python -m spacy padellm analyze --labels LABEL,...'."
+    )
+    W979 = (
+        "The figures so far were not written: {error} The benchmark goes on, and "
+        "writes all of them at its end."
     )
     W972 = (
         "None of the {docs} annotated texts to train '{name}' on has a mention: it "

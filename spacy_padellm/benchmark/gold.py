@@ -66,12 +66,20 @@ def _read_doc_bin(path: Path, lang: str) -> list[GoldText]:
         from spacy_padellm.benchmark.subjects.pipelines import gold_text_of, read_corpus
     except ImportError as error:
         raise ValueError(Errors.P165.format(path=path)) from error
-    return list(map(gold_text_of, read_corpus(path, spacy.blank(lang).vocab)))
+    vocab = spacy.blank(lang).vocab
+    try:
+        docs = read_corpus(path, vocab)
+    except Exception as error:  # a broken file can raise errors of many libraries
+        raise ValueError(Errors.P192.format(path=path, error=error)) from error
+    return list(map(gold_text_of, docs))
 
 
 def _read_json_lines(path: Path) -> list[GoldText]:
     golds = []
-    lines = path.read_text("utf-8-sig").split("\n")
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(Errors.P1016.format(path=path, error=error)) from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

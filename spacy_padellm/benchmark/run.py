@@ -36,6 +36,7 @@ from spacy_padellm.benchmark.results.write import (
 from spacy_padellm.benchmark.scores import add_scores
 from spacy_padellm.benchmark.settings import CLASSIFIER, BenchmarkSettings, parse
 from spacy_padellm.benchmark.subjects.subjects import Subject, multi_entry
+from spacy_padellm.errors import Warnings
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.writable import make_all_writable
 
@@ -111,6 +112,10 @@ def run(settings: BenchmarkSettings, *, command: str) -> None:
         "texts": len(texts),
         "words": words,
     }
+    outside_results = []
+    if outside is not None:
+        result, facts["vllm"] = outside
+        outside_results.append(result)
     speed_of = cache(speeds)  # the figures so far have the floors of the final ones
 
     def models(results: list[Measurement]) -> list[dict[str, Any]]:
@@ -124,9 +129,14 @@ def run(settings: BenchmarkSettings, *, command: str) -> None:
 
     def keep(results: list[Measurement]) -> None:
         """Write what is measured so far, as the run may be ended before its end."""
-        if settings.json is not None:
-            partial = {"unfinished": True, **facts, "models": models(results)}
-            write_json(settings.json, to_json(results, partial, stream=stream))
+        if settings.json is None:
+            return
+        partial = {"unfinished": True, **facts, "models": models(results)}
+        measured = [*results, *outside_results]
+        try:
+            write_json(settings.json, to_json(measured, partial, stream=stream))
+        except ValueError as error:
+            print(Warnings.W979.format(error=error), file=sys.stderr)
 
     results = measure(
         entries,
@@ -141,9 +151,7 @@ def run(settings: BenchmarkSettings, *, command: str) -> None:
     by_name = {result.name: result for result in results}
     if not settings.forced or (peers and settings.train_peers):
         add_scores(by_name, settings, subjects=subjects, peers=peers, golds=golds)
-    if outside is not None:
-        result, facts["vllm"] = outside
-        results.append(result)
+    results += outside_results
     write_report(settings, results, facts=facts, stream=stream)
 
 

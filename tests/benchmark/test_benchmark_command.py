@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from spacy_padellm.benchmark import run
 from spacy_padellm.benchmark.decoders import MULTI, default_decoders
+from spacy_padellm.benchmark.measuring.measure import Measurement
 from spacy_padellm.benchmark.results import chart
 from spacy_padellm.benchmark.run import main
 from spacy_padellm.benchmark.settings import parse
@@ -323,3 +324,45 @@ def test_benchmark_command_writes_two_files(
     options = [*FORCED, "--json", path, "--chart", path]
     assert main(["none.spacy", *options], prog="benchmark") == 1
     assert "--json and --chart name the same file" in capsys.readouterr().err
+
+
+def end_streams(self: BatchDecoder, *args: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def test_benchmark_command_that_is_ended_leaves_the_figures_of_vllm(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vllm = Measurement("vLLM", "peer", [0.1], None, 9)
+    monkeypatch.setattr(run, "_measure_vllm", lambda *_, **options: (vllm, "vLLM 1"))
+    monkeypatch.setattr(BatchDecoder, "stream", end_streams)
+    out = tmp_path / "out.json"
+    options = [*FORCED, "--decoders", "tree,batch", "--peers", "", "--repeats", "1"]
+    with pytest.raises(KeyboardInterrupt):
+        main([str(corpus), *options, "--vllm", "python", "--json", str(out)], prog="b")
+    found = json.loads(out.read_text("utf8"))
+    assert list(by_name(found)) == ["tree", "vLLM"]
+    assert found["vllm"] == "vLLM 1"
+
+
+def test_benchmark_command_goes_on_if_figures_so_far_cannot_be_written(
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write, calls = run.write_json, []
+
+    def fail_first(path: Path, figures: dict[str, Any]) -> None:
+        calls.append(path)
+        if len(calls) == 1:
+            raise ValueError("Cannot write it: no space left.")
+        write(path, figures)
+
+    monkeypatch.setattr(run, "write_json", fail_first)
+    out = tmp_path / "out.json"
+    options = [*FORCED, "--decoders", "tree,batch", "--peers", "", "--repeats", "1"]
+    assert main([str(corpus), *options, "--json", str(out)], prog="benchmark") == 0
+    message = "so far were not written: Cannot write it: no space left. The benchmark"
+    assert message in capsys.readouterr().err
+    assert list(by_name(json.loads(out.read_text("utf8")))) == ["tree", "batch"]

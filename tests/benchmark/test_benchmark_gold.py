@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,34 @@ def test_benchmark_gold_keeps_the_most_frequent_of_fewer_labels() -> None:
 
 def test_benchmark_gold_names_labels_for_the_prompt() -> None:
     assert names_of(GOLD) == {"LOC": "location", "PER": "person"}
+
+
+LINE = '{"text": "é Bo", "mentions": {"PER": ["Bo"]}}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("latin.jsonl", LINE.encode("latin-1")),
+        ("packed.jsonl.gz", gzip.compress(LINE.encode())),
+        ("half.spacy", b"no corpus"),
+    ],
+)
+def test_benchmark_gold_names_a_file_that_cannot_be_read(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"Cannot read .*{re.escape(name)}"):
+        read_gold(tmp_path / name, lang="en")
+
+
+def test_benchmark_gold_names_a_file_that_may_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    write_gold(tmp_path / "gold.jsonl", GOLD)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ValueError, match=r"Cannot read .*gold\.jsonl: .*denied"):
+        read_gold(tmp_path / "gold.jsonl", lang="en")
