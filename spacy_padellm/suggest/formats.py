@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -47,6 +47,16 @@ class Suggestion:
         return sorted([*self.mentions, *self.nested])
 
 
+def free_key(name: str, taken: Collection[str]) -> str:
+    """Choose a key for a value beside a user's own ones.
+
+    name (str): The key, if it is free.
+    taken (Collection[str]): The keys that are not.
+    RETURNS (str): The key, else with "padellm_" before it as often as it takes.
+    """
+    return free_key(f"padellm_{name}", taken) if name in taken else name
+
+
 def write_suggestions(
     suggestions: Sequence[Suggestion], path: Path, *, tool: Tool, model: str
 ) -> None:
@@ -73,7 +83,7 @@ def _prodigy(suggestion: Suggestion, model: str) -> dict[str, Any]:
         {"start": start, "end": end, "label": label, "score": round(score, 4)}
         for start, end, label, score in suggestion.mentions
     ]
-    meta = {**suggestion.meta, "model": model, "score": round(suggestion.score, 4)}
+    meta = {**suggestion.meta, **_facts(suggestion, model)}
     return {"text": suggestion.text, "spans": spans, "meta": meta}
 
 
@@ -108,14 +118,18 @@ def _label_studio(suggestion: Suggestion, model: str) -> dict[str, Any]:
 
 def _doccano(suggestion: Suggestion, model: str) -> dict[str, Any]:
     labels = [[start, end, label] for start, end, label, _ in suggestion.all_mentions()]
-    score = round(suggestion.score, 4)
     return {
         **{key: v for key, v in suggestion.meta.items() if key not in _DOCCANO},
         "text": suggestion.text,
         "label": labels,
-        "model": model,
-        "score": score,
+        **_facts(suggestion, model),
     }
+
+
+def _facts(suggestion: Suggestion, model: str) -> dict[str, Any]:
+    """The model and the score, under keys that the text's own values leave free."""
+    facts = {"model": model, "score": round(suggestion.score, 4)}
+    return {free_key(key, suggestion.meta): value for key, value in facts.items()}
 
 
 # keys that doccano, or `convert`, would take for annotation

@@ -16,6 +16,7 @@ from spacy_padellm.checks import check_path, has_half_character
 from spacy_padellm.corpora.files import plain_name, read_json_lines, read_lines
 from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.errors import Errors
+from spacy_padellm.suggest.formats import free_key
 from spacy_padellm.text.tokenizing import text_problem
 
 JSON = (".jsonl", ".json")
@@ -51,7 +52,7 @@ def read_texts(
     YIELDS (SourceText | BadLine): Each text, or why a line has none.
     RAISES (ConversionError): If the file cannot be read.
     """
-    found: Iterable[SourceText | BadLine]
+    found: Iterable[tuple[int, SourceText] | BadLine]
     suffix = plain_name(path).suffix.lower()
     check_texts(path)
     if suffix == ".spacy":
@@ -61,15 +62,17 @@ def read_texts(
     else:
         lines = enumerate(read_lines(path), start=1)
         found = (_source(line, path, number, {}) for number, line in lines)
-    for number, item in enumerate(found, start=1):
+    for item in found:
         if isinstance(item, BadLine):
             yield item
-        elif problem := text_problem(nlp, item.text):
+            continue
+        number, source = item
+        if problem := text_problem(nlp, source.text):
             yield BadLine(path, number, problem)
-        elif not _is_writable(item.text):
+        elif not _is_writable(source.text):
             yield BadLine(path, number, "its text holds half a character")
-        elif item.text.strip():
-            yield item
+        elif source.text.strip():
+            yield source
 
 
 def check_texts(path: Path) -> None:
@@ -93,7 +96,7 @@ def check_texts(path: Path) -> None:
         raise ConversionError(Errors.P971.format(path=path))
 
 
-def _read_doc_bin(path: Path) -> Iterator[SourceText]:
+def _read_doc_bin(path: Path) -> Iterator[tuple[int, SourceText]]:
     try:
         docs = list(DocBin().from_disk(path).get_docs(Vocab()))
     except Exception as error:  # a broken file can raise errors of many libraries
@@ -102,7 +105,9 @@ def _read_doc_bin(path: Path) -> Iterator[SourceText]:
         yield _source(doc.text, path, number, {})
 
 
-def _read_json(path: Path, text_column: str) -> Iterator[SourceText | BadLine]:
+def _read_json(
+    path: Path, text_column: str
+) -> Iterator[tuple[int, SourceText] | BadLine]:
     for item in _json_values(path):
         if isinstance(item, BadLine):
             yield item
@@ -139,5 +144,9 @@ def _json_values(path: Path) -> Iterator[tuple[int, Any] | BadLine]:
             yield from enumerate(item[1], start=item[0])
 
 
-def _source(text: str, path: Path, line: int, values: dict[str, Any]) -> SourceText:
-    return SourceText(text, {**values, "source": f"{path.name}:{line}"})
+def _source(
+    text: str, path: Path, line: int, values: dict[str, Any]
+) -> tuple[int, SourceText]:
+    """The number of a line, and its text."""
+    place = {free_key("source", values): f"{path.name}:{line}"}
+    return line, SourceText(text, {**values, **place})

@@ -455,3 +455,38 @@ def test_suggest_command_without_texts_is_an_error(
     assert code == 1
     assert "No text of" in output
     assert "--text-column" in output
+
+
+def test_suggest_names_the_line_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [json.dumps({"text": text}) for text in ("one", "b" * 30_000, "two")]
+    path.write_text("\n\n".join(rows), "utf8")
+    first, bad, second = read(path)
+    assert isinstance(bad, BadLine)
+    assert bad.line == 3
+    assert [first, second] == [
+        SourceText("one", {"source": "a.jsonl:1"}),
+        SourceText("two", {"source": "a.jsonl:5"}),
+    ]
+
+
+def test_suggest_keeps_a_source_of_the_texts_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one", "source": "my shelf"}', "utf8")
+    assert read(path) == [
+        SourceText("one", {"source": "my shelf", "padellm_source": "a.jsonl:1"})
+    ]
+
+
+@pytest.mark.parametrize("tool", [Tool.prodigy, Tool.doccano])
+def test_suggest_keeps_a_model_and_a_score_of_the_texts_own(
+    tmp_path: Path, tool: Tool
+) -> None:
+    own = {"model": "T", "score": 5, "padellm_score": 6}
+    suggestion = Suggestion("one", [], 0.25, own)
+    path = tmp_path / "out.jsonl"
+    write_suggestions([suggestion], path, tool=tool, model="m")
+    row = json.loads(path.read_text("utf8"))
+    found = row["meta"] if tool is Tool.prodigy else row
+    added = {"padellm_model": "m", "padellm_padellm_score": 0.25}
+    assert {key: found[key] for key in {**own, **added}} == {**own, **added}
