@@ -5,13 +5,16 @@
 # make test-servers: ServerDecoder against vLLM and llama.cpp's server on the CPU
 # make docs: the documentation's website in site/, with its links checked
 # make pictures: the pictures of the README and the documentation, from real runs
+# make clean: delete the environment and what was built
+# make clean-models: delete corpora and trained models, which may have taken days
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # at most 4 processes; tests of one file stay together and share its fixtures
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: install demo test test-slow test-newest test-servers lint types docs pictures clean
+.PHONY: install demo test test-slow test-newest test-servers lint types docs pictures \
+	clean clean-models
 
 install: $(VENV)/installed
 
@@ -78,4 +81,7 @@ pictures: install
 	$(BIN)/python scripts/pictures.py
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info corpus training packages metrics.json demo
+	rm -rf $(VENV) build dist site *.egg-info metrics.json demo
+
+clean-models:
+	rm -rf corpus training packages

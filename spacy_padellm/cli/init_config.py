@@ -40,7 +40,7 @@ def init_config_cli(
         if str(output) == "-":
             typer.echo(config, nl=False)
             return
-        path = output or Path(f"{name}.cfg")
+        path = output or Path(f"{name.removesuffix('.cfg')}.cfg")
         make_writable(path)
         if path.exists() and not force:
             raise ValueError(Errors.P271.format(path=path))

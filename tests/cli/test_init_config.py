@@ -87,3 +87,11 @@ def test_init_config_tells_that_the_file_cannot_be_written(
     code, output = init_config("train", str(tmp_path / path), "--force")
     assert code == 1
     assert "Cannot write" in output
+
+
+def test_init_config_of_a_name_with_its_suffix_writes_a_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert init_config("train.cfg")[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["train.cfg"]
