@@ -237,6 +237,12 @@ class Errors:
         "cover every token. With strided_spans, use a stride of at least 1 and at most "
         "the window."
     )
+    P1009 = (
+        "The span getter of component '{name}' looked for {key}, which is not there. "
+        "It is given the parts of a Doc between the breaks of its layout, which have "
+        "neither span groups nor user data. If it needs those, set layout = "
+        '"ignore" in [components.{name}].'
+    )
     P121 = (
         "A text of {tokens} tokens does not fit the model, which takes {context} "
         "tokens with the prompt. Set the component's span_getter to cut longer texts "
@@ -1375,6 +1381,13 @@ class Warnings:
         "fallen: it reaches 0 at step {total}. Set total_steps in "
         "[training.optimizer.learn_rate] to null to use max_steps."
     )
+    W136 = (
+        "The learning rate falls until step {steps} (max_steps), but the training may "
+        "end long before, after {epochs} epoch(s) (max_epochs), with a learning rate "
+        "that has hardly fallen. Set total_steps in [training.optimizer.learn_rate] to "
+        "the number of steps of these epochs, or set max_epochs = 0 and max_steps to "
+        "that number."
+    )
     W760 = (
         "The training never ends: max_steps, max_epochs and patience are all 0 in "
         "[training]. Set one of them, or stop it with Ctrl-C, which saves the model."
@@ -1394,6 +1407,12 @@ class Warnings:
         "The scores are 0 or missing whatever the model finds: there is no gold "
         "mention in the {n} texts to score ({annotated} of them are annotated). Give "
         "annotated texts, e.g. --paths.dev dev.spacy in a training."
+    )
+    W976 = (
+        "The model is made from scratch with the vocabulary of the first {n} texts "
+        "alone: with max_epochs = -1 in [training] spaCy shows no more of the corpus. "
+        "Set max_epochs = 0, which reads all of it, or give the component a model with "
+        "a tokenizer of its own, in the name of spacy-padellm.CausalLM.v1."
     )
     W970 = (
         "This training has a patience, so it cannot be continued from its checkpoints "
@@ -1428,6 +1447,12 @@ class Warnings:
     W972 = (
         "None of the {docs} annotated texts to train '{name}' on has a mention: it "
         "will learn to find none. Check that the corpus has the right annotation."
+    )
+    W977 = (
+        "The mentions of a gold Doc are taken from doc.spans['{key}'], as a component "
+        "wrote them, but doc.ents has others than it chose of them. If doc.ents is the "
+        "gold, because it was corrected, delete the span groups of such Docs: "
+        "del doc.spans['{key}']. Further Docs are not reported."
     )
     W190 = (
         "{n} text(s) without complete gold annotation were left out (one entity that "

@@ -95,6 +95,7 @@ def _analyse_doc(
 ) -> AnalysedDoc:
     labels = [label for label in labels if gold.annotates(label)]
     windows = pipe.make_windows([doc])
+    calibration, lowest_score = pipe.calibration, pipe.lowest_scores()
     cases = []
     covered: set[GoldMention] = set()
     for window, own in zip(windows, _own_golds(windows, gold.mentions), strict=True):
@@ -103,7 +104,7 @@ def _analyse_doc(
             mention
             for mention in recorded[normalize_text(window.text)]
             if mention.label in labels
-            and pipe.calibration(mention.score) >= pipe.lowest_score(mention.label)
+            and calibration(mention.score) >= lowest_score(mention.label)
         ]
         cases.append(_window_case(window, gold.mentions, own, mentions=mentions))
     right = set(gold.mentions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -88,7 +88,7 @@ class Tuning:
     calibration: Calibration = AS_GIVEN
     promise: Promise | None = None
 
-    def shared(self, alike: Mapping[str, Sequence[str]]) -> Tuning:
+    def shared(self, alike: Iterable[Sequence[str]]) -> Tuning:
         """The same, also for labels that are like others; see `share`."""
         promise = self.promise
         if promise is not None:
@@ -102,18 +102,17 @@ class Tuning:
 
 
 def share(
-    values: Mapping[str, float], alike: Mapping[str, Sequence[str]]
+    values: Mapping[str, float], alike: Iterable[Sequence[str]]
 ) -> dict[str, float]:
     """Give labels without a value that of a label which is like them.
 
     values (Mapping[str, float]): Label -> its value.
-    alike (Mapping[str, Sequence[str]]): Label -> others that are like it; the first one
-        with a value counts.
+    alike (Iterable[Sequence[str]]): Labels that are like each other, in groups; the
+        first one of a group with a value counts.
     """
-    given = {
-        label: values[other]
-        for label, others in alike.items()
-        for other in reversed(others)
-        if other in values
-    }
+    given: dict[str, float] = {}
+    for labels in alike:
+        first = next((label for label in labels if label in values), None)
+        if first is not None:
+            given |= dict.fromkeys(labels, values[first])
     return {**given, **values}

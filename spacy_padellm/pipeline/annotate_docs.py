@@ -97,7 +97,7 @@ def align_result(
     result: DocResult,
     *,
     dedup: Dedup,
-    passes_threshold: Callable[[Mention], bool],
+    get_passes_threshold: Callable[[], Callable[[Mention], bool]],
     promised: bool,
     alternatives: bool,
 ) -> DocMentions | Exception:
@@ -105,7 +105,8 @@ def align_result(
 
     result (DocResult): The Doc with the mentions of its windows.
     dedup (Dedup): Which labels keep a string with several labels.
-    passes_threshold (Callable[[Mention], bool]): See `align_mentions`.
+    get_passes_threshold (Callable[[], Callable]): Returns `passes_threshold` of
+        `align_mentions`. Called once: thresholds are looked up in many settings.
     promised (bool): Whether to fill `DocMentions.candidates`.
     alternatives (bool): Whether to fill `DocMentions.alternatives`.
     RETURNS (DocMentions | Exception): The mentions, or the Doc's error.
@@ -114,7 +115,7 @@ def align_result(
         return result.error
     align = partial(align_mentions, [result.doc], result.windows, result.mentions)
     try:
-        (mentions,) = align(dedup=dedup, passes_threshold=passes_threshold)
+        (mentions,) = align(dedup=dedup, passes_threshold=get_passes_threshold())
         if promised:
             mentions.candidates = align(dedup=dedup)[0].spans
         if alternatives:

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable
 
 from spacy.training import Example
 
+from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.pipeline.task import Task
 from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.text.gold import collect_texts, gold_labels
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.training.thinc_model import TreeModel, get_handle
 from spacy_padellm.training.update import make_from_scratch
+
+_FIRST_TEXTS = 100  # that spaCy initializes with if max_epochs is -1
 
 
 def initialize_task(
@@ -21,6 +24,7 @@ def initialize_task(
     model: TreeModel,
     name: str,
     spans_key: str,
+    streamed: bool = False,
 ) -> None:
     """Take the labels of the examples, and create the model if it is one from scratch.
 
@@ -30,6 +34,8 @@ def initialize_task(
     model (TreeModel): The component's model.
     name (str): The component's name.
     spans_key (str): Key of the span group in `doc.spans` with nested mentions.
+    streamed (bool): Whether the config lets spaCy show only the first texts here. Warns
+        if they are the vocabulary of a model from scratch.
     RAISES (ValueError): If there are no labels, or the examples have others.
     """
     texts: list[str] = []
@@ -48,6 +54,8 @@ def initialize_task(
             task.prompt = PRESETS["compact"]
         prompt = task.require_prompt()
         names = {**found_labels, **task.labels}.values()
+        if streamed and len(texts) == _FIRST_TEXTS:
+            logger.warning(Warnings.W976.format(n=_FIRST_TEXTS))
         texts = list(map(normalize_text, texts))
         make_from_scratch(model, [*texts, *names], prompt=prompt)
     task.require_prompt()

@@ -48,8 +48,8 @@ def warn_of_merging(pipe: _Pipe, *, name: str, spans_key: str) -> None:
     """
     noted = _pipelines.get(pipe)
     nlp = noted() if noted else None
-    if nlp is None:
-        return
+    if nlp is None or not any(own is pipe for _, own in nlp.pipeline):
+        return  # it is called by hand: what comes later is not known
     later: list[str] = []
     for other_name, other in reversed(nlp.pipeline):
         factory = nlp.get_pipe_meta(other_name).factory

@@ -197,6 +197,13 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         return tuple(self._task.model_labels)
 
     @property
+    def learnt_labels(self) -> tuple[str, ...]:
+        """Those of the labels whose names in the prompt are known to the loaded model:
+        it was trained on them, perhaps as names of other labels."""
+        names = {*self._task.model_labels.values()}
+        return tuple(k for k, name in self._task.labels.items() if name in names)
+
+    @property
     def label_data(self) -> dict[str, str]:
         """Label -> its name in the prompt, as saved by `spacy init labels`."""
         return dict(self._task.labels)
@@ -261,10 +268,13 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
 
         label (str): The label.
         """
-        return self._lowest_scores()(label)
+        return self.lowest_scores()(label)
 
-    def _lowest_scores(self) -> Callable[[str], float]:
-        """`lowest_score` with the settings of now."""
+    def lowest_scores(self) -> Callable[[str], float]:
+        """Get `lowest_score` with the settings of now, which are looked up once.
+
+        RETURNS (Callable): Label -> the lowest probability of its mentions.
+        """
         threshold, default = self.threshold, self.decoder.default_threshold
         if isinstance(threshold, Mapping):
             return lambda label: threshold.get(label, default)
@@ -355,7 +365,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         RAISES (ValueError): If `cfg` was changed, and a setting is not valid.
         """
         check_cfg(self.name, self.cfg)
-        lowest_score = self._lowest_scores()
+        lowest_score = self.lowest_scores()
         for doc, mentions in zip(docs, predictions, strict=True):
             write_mentions(
                 doc,
@@ -368,6 +378,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
                 promise=self.promise,
                 alternatives=self.cfg["alternatives"],
                 document_memory=self.cfg["document_memory"],
+                dedup=self.cfg["dedup"],
             )
 
     def _annotate(self, docs: Iterable[Doc]) -> Iterator[Doc]:
@@ -391,7 +402,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         align = partial(
             align_result,
             dedup=self.cfg["dedup"],
-            passes_threshold=self._passes_threshold,
+            get_passes_threshold=self._passes_threshold,
             promised=self.promise is not None,
             alternatives=self.cfg["alternatives"],
         )
@@ -461,8 +472,10 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             fits=fits,
         )
 
-    def _passes_threshold(self, mention: Mention) -> bool:
-        return self.calibration(mention.score) >= self.lowest_score(mention.label)
+    def _passes_threshold(self) -> Callable[[Mention], bool]:
+        """Whether a mention is likely enough, with the settings of now."""
+        calibration, lowest_score = self.calibration, self.lowest_scores()
+        return lambda m: calibration(m.score) >= lowest_score(m.label)
 
     # Training
 
@@ -493,15 +506,17 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             raise ValueError(Errors.P993)
         if self.handle.source.lora is not None:
             check_lora(self.handle.source.lora)
+        self._task.fetch_hub_settings()
         if labels is not None:
             self._task.set_labels(self._task.name_labels(labels))
         if new_labels:
-            self._task.fetch_hub_settings()
             new_names = self._task.name_labels(new_labels)
             self._task.set_labels({**self._task.labels, **new_names})
+        streamed = False
         if nlp is not None:
             training = nlp.config.interpolate()["training"]
             check_training(training)
+            streamed = training["max_epochs"] == -1
             self._steps = planned_steps(training)
             check_checkpoint(nlp, component=self.name)
             if self.handle.is_in_output:
@@ -515,6 +530,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             model=self.model,
             name=self.name,
             spans_key=self.cfg["spans_key"],
+            streamed=streamed,
         )
         check_prompt(self._task.require_prompt(), self.training)
         # spaCy deletes the models of the training before when it begins: what its first
@@ -555,8 +571,6 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             logger.warning(Warnings.W105.format(name=self.name, drop=drop))
             self._warned_of_drop = True
         golds = self._golds(examples, "PaDeLLMNER.update", self._trainable)
-        for labels, _ in golds:
-            self._task.record_update(labels)
         if golds:
             losses[self.name] += add_update(
                 self._updates,
@@ -566,6 +580,8 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
                 prompt=self._task.require_prompt(),
                 settings=self.training,
             )
+        for labels, _ in golds:  # only now: an update that failed taught nothing
+            self._task.record_update(labels)
         if sgd is not None:
             self.finish_update(sgd)
         return losses

@@ -3,8 +3,9 @@ config or from its model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import islice
 
 from spacy.vocab import Vocab
 
@@ -20,6 +21,8 @@ from spacy_padellm.text.labels import (
     check_distinct,
     label_names,
 )
+
+_MOST_DOC_LABELS = 1000  # of Docs that are decoded and not yet annotated, and more
 
 
 class Task:
@@ -60,27 +63,27 @@ class Task:
         self._updated_labels: dict[str, str] = {}
         self._expected_labels: dict[str, str] = {}
         self._names_so_far: dict[str, str] = {}
-        self._doc_labels: dict[str, str] = {}  # those of single Docs, with their names
-        self._alike: Mapping[str, Sequence[str]] | None = None
+        # those of single Docs, with their names, which are names of others too
+        self._doc_labels: dict[str, str] = {}
+        self._alike: list[list[str]] | None = None
         self._set_model_settings(handle.settings)
         self.set_labels(labels)
 
     @property
-    def alike(self) -> Mapping[str, Sequence[str]]:
-        """Label -> the others with its name in the prompt, for those that have any: to
-        the model they are the same."""
+    def alike(self) -> list[list[str]]:
+        """The labels that share a name in the prompt with others, by that name: to the
+        model they are the same."""
         if self._alike is None:
-            names = {**self._doc_labels, **self._names_so_far, **self.trained_labels}
             labels_of: dict[str, list[str]] = {}
-            for label, name in {**names, **self.labels}.items():
+            for label, name in {**self._doc_labels, **self._known_names}.items():
                 labels_of.setdefault(name, []).append(label)
-            self._alike = {
-                label: [other for other in labels if other != label]
-                for labels in labels_of.values()
-                for label in labels
-                if len(labels) > 1
-            }
+            self._alike = [labels for labels in labels_of.values() if len(labels) > 1]
         return self._alike
+
+    @property
+    def _known_names(self) -> dict[str, str]:
+        """Label -> its name, for the labels of the component and of the model."""
+        return {**self._names_so_far, **self.trained_labels, **self.labels}
 
     @property
     def used_tuning(self) -> Tuning:
@@ -161,10 +164,23 @@ class Task:
             return dict(self.labels)
         names = self.name_labels(dict(doc_labels))
         self.check_names(names)
-        if not names.items() <= self._doc_labels.items():
-            self._doc_labels |= names
-            self._alike = None
+        self._note_doc_labels(names)
         return names
+
+    def _note_doc_labels(self, names: Mapping[str, str]) -> None:
+        """Note the labels of a Doc that are other labels for known names.
+
+        Only the last ones are kept: each text of a stream may bring labels of its own.
+        """
+        known = self._known_names
+        taken = {*known.values()}
+        others = {k: v for k, v in names.items() if k not in known and v in taken}
+        if not others.items() <= self._doc_labels.items():
+            before = {k: v for k, v in self._doc_labels.items() if k not in others}
+            surplus = len(before) + len(others) - _MOST_DOC_LABELS
+            kept = islice(before.items(), max(surplus, 0), None)
+            self._doc_labels = {**dict(kept), **others}
+            self._alike = None
 
     def check_names(self, names: Mapping[str, str]) -> None:
         """Check labels against those of the model.

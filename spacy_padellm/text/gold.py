@@ -103,7 +103,8 @@ def gold_labels(
             continue
         found = {span.label_ for span in spans or []}
         unknown |= found.difference(known) if known else set()
-        labels = {**{label: label for label in found}, **labels}
+        for label in sorted(found):
+            labels.setdefault(label, label)
     _check_labels(unknown, known=known, name=name)
     if known and own_labels.difference(known):
         others = ", ".join(sorted(own_labels.difference(known)))

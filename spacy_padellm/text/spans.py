@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from typing import Any
 
 from spacy.tokens import Doc, Span
 
-from spacy_padellm.errors import Errors
+from spacy_padellm.errors import Errors, Warnings, logger
+from spacy_padellm.mention.dedup import choose_flat
+from spacy_padellm.mention.mention import ScoredSpan
+
+KEPT = "kept"
+"""Key of a span group's `attrs`: entities of others were kept beside its spans."""
+
+_warned: set[str] = set()  # keys
 
 
 def promised_key(spans_key: str) -> str:
@@ -24,13 +32,42 @@ def gold_spans(doc: Doc, spans_key: str) -> list[Span] | None:
     doc (Doc): The Doc.
     spans_key (str): Key of the span group in `doc.spans` with nested mentions.
     RETURNS (list[Span] | None): The span group without repeats, or else `doc.ents`;
-        None if the Doc is not annotated, or only partly.
+        None if the Doc is not annotated, or only partly. Warns once if the component
+        wrote the group, and `doc.ents` is not what it chose of it.
     """
     if spans_key in doc.spans:
+        if spans_key not in _warned and _changed_ents(doc, spans_key):
+            _warned.add(spans_key)
+            logger.warning(Warnings.W977.format(key=spans_key))
         return without_repeats(doc.spans[spans_key])
     if all(token.ent_iob for token in doc) and len(doc):
         return list(doc.ents)
     return None
+
+
+def _changed_ents(doc: Doc, spans_key: str) -> bool:
+    """Whether `doc.ents` is not what a component chose of its span group.
+
+    False where that is not known: the component kept entities of others, or the group
+    was changed too, or another component wrote to the Doc.
+    """
+    group = doc.spans[spans_key]
+    places = group.attrs.get("places")
+    if places is None or KEPT in group.attrs or places != _places(group):
+        return False
+    own = spans_key, promised_key(spans_key)
+    if any("places" in doc.spans[key].attrs for key in doc.spans if key not in own):
+        return False
+    spans = [
+        ScoredSpan(span.start, span.end, span.label_, score, "exact")
+        for span, score in zip(group, group.attrs["scores"], strict=True)
+    ]
+    chosen = {(s.start, s.end, s.label) for s in choose_flat(spans)}
+    return chosen != {(ent.start, ent.end, ent.label_) for ent in doc.ents}
+
+
+def _places(spans: Iterable[Span]) -> list[list[Any]]:
+    return [[span.start_char, span.end_char, span.label_] for span in spans]
 
 
 def other_keys_remedy(keys: Iterable[str]) -> str:

@@ -76,7 +76,7 @@ def make_windows(
     """
     sections = [s for i, doc in enumerate(docs) for s in _sections(i, doc, layout)]
     windows = []
-    spans_of_sections = _get_spans([s.own_doc for s in sections], span_getter, name)
+    spans_of_sections = _get_spans(sections, span_getter, name)
     for section, own_spans in zip(sections, spans_of_sections, strict=True):
         _check_coverage(section.own_doc, own_spans, name)
         doc, first = section.doc, section.tokens.start
@@ -237,11 +237,18 @@ def _warn_of_token(lang: str, length: int) -> None:
         logger.warning(Warnings.W107.format(lang=lang, length=length))
 
 
-def _get_spans(docs: list[Doc], span_getter: SpanGetter, name: str) -> list[list[Span]]:
+def _get_spans(
+    sections: Sequence[_Section], span_getter: SpanGetter, name: str
+) -> list[list[Span]]:
+    docs = [section.own_doc for section in sections]
     try:
         return span_getter(docs)
     except ZeroDivisionError as error:  # strided spans with a stride of 0
         raise ValueError(_left_out(docs[0].text, name)) from error
+    except KeyError as error:
+        if all(section.own_doc is section.doc for section in sections):
+            raise  # it has all of the Docs
+        raise ValueError(Errors.P1009.format(name=name, key=error)) from error
 
 
 def _check_coverage(doc: Doc, spans: Sequence[Span], name: str) -> None:

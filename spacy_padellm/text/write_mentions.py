@@ -11,13 +11,13 @@ from spacy.tokens import Doc, Span, SpanGroup, Token
 from spacy.util import filter_spans
 
 from spacy_padellm.mention.calibration import AS_GIVEN, Calibration, Promise
-from spacy_padellm.mention.dedup import choose_flat
+from spacy_padellm.mention.dedup import Dedup, choose_flat
 from spacy_padellm.mention.mention import ScoredSpan
 from spacy_padellm.text.doc_mentions import DocMentions
 from spacy_padellm.text.document_memory import remember
 from spacy_padellm.text.expected import expect_mentions
 from spacy_padellm.text.marks import without_marks
-from spacy_padellm.text.spans import promised_key
+from spacy_padellm.text.spans import KEPT, promised_key
 from spacy_padellm.text.token_spans import AlignmentMode, align_tokens
 
 Existing = Literal["overwrite", "keep"]
@@ -35,6 +35,7 @@ def write_mentions(
     promise: Promise | None = None,
     alternatives: bool = False,
     document_memory: bool = False,
+    dedup: Dedup = "on",
 ) -> None:
     """Write a Doc's mentions to `doc.spans[spans_key]` and `doc.ents`.
 
@@ -43,7 +44,8 @@ def write_mentions(
     The span group has all mentions in text order, also nested ones. Its attrs are
     `scores` (list[float]), `statuses` (list[str]), `places` (for each span a list of
     start character, end character and label), `dropped` (label, text and score of each
-    mention that could not be aligned) and `expected` (see `expect_mentions`).
+    mention that could not be aligned) and `expected` (see `expect_mentions`), and, if
+    other entities were kept, so that `doc.ents` is not the flat choice, `kept` (True).
 
     doc (Doc): The Doc.
     mentions (DocMentions): Its mentions.
@@ -62,6 +64,7 @@ def write_mentions(
         most probable first.
     document_memory (bool): Whether names that were found raise the scores of others;
         see `remember`.
+    dedup (Dedup): Which label keeps a string with several labels; for `remember`.
     """
     dropped = [
         _dropped(m.label, m.text, calibration(m.score)) for m in mentions.dropped
@@ -69,7 +72,7 @@ def write_mentions(
     calibrated = _calibrated(mentions.spans, calibration)
     text = doc.text  # joined from the tokens each time
     if document_memory:
-        calibrated = remember(text, calibrated, lowest_score)
+        calibrated = remember(text, calibrated, lowest_score, dedup=dedup)
     likely = [s for s in calibrated if s.score >= lowest_score(s.label)]
     likely = without_marks(likely, text)
     order, lost = align_tokens(doc, likely, alignment_mode)
@@ -92,8 +95,10 @@ def write_mentions(
     entities = [span_of[s.start, s.end, s.label] for s in flat]
     if existing == "keep":
         blocked = [doc[token.i : token.i + 1] for token in doc if _is_blocked(token)]
-        entities = _merge(doc.ents, entities, blocked=blocked)
-        doc.set_ents(entities, blocked=blocked)
+        merged = _merge(doc.ents, entities, blocked=blocked)
+        if {*merged} != {*entities}:
+            doc.spans[spans_key].attrs[KEPT] = True
+        doc.set_ents(merged, blocked=blocked)
     else:
         for token in (token for ent in doc.ents for token in ent):
             token.ent_id_ = ""  # spaCy would keep it for the new entity

@@ -106,7 +106,7 @@ def _note_end(training: Mapping[str, Any]) -> None:
 def planned_steps(training: Mapping[str, Any]) -> int | None:
     """How many steps a training takes, by its config.
 
-    Warns if the learning rate is planned for another number of steps.
+    Warns if the learning rate is planned for another number of steps, or may be.
 
     training (Mapping[str, Any]): The section `[training]`, without variables.
     RETURNS (int | None): `max_steps`; None if there is no limit.
@@ -116,8 +116,11 @@ def planned_steps(training: Mapping[str, Any]) -> int | None:
     rate = training["optimizer"].get("learn_rate")
     if isinstance(rate, Mapping) and "total_steps" in rate:
         total = rate["total_steps"]
+        epochs = training.get("max_epochs", 0)
         if total is None and max_steps is None:
             raise ValueError(Errors.P261)
+        if total is None and epochs > 0:
+            logger.warning(Warnings.W136.format(epochs=epochs, steps=max_steps))
         if total is not None and max_steps is not None and total < max_steps:
             logger.warning(Warnings.W133.format(total=total, steps=max_steps))
         elif total is not None and max_steps is not None and total > max_steps:

@@ -83,10 +83,12 @@ def _set_own_labels(docs: list[Doc], known: Iterable[str], spans_key: str) -> No
 
 
 def _rehearse(nlp: Language, pipe: Any, texts: list[str]) -> Iterator[Doc]:
-    """The texts with the mentions of the labels that the model was trained on."""
+    """The texts with the mentions of the component's labels that the model was trained
+    on, or of all its labels if the model does not say what it was trained on."""
+    labels = list(pipe.learnt_labels) if pipe.model_labels else None
     docs = [nlp.make_doc(text) for text in texts]
     for doc in docs:
-        doc.user_data[LABELS_KEY] = list(pipe.model_labels) or None
+        doc.user_data[LABELS_KEY] = labels
     for doc in pipe.pipe(docs, batch_size=STREAM_FROM):
         del doc.user_data[LABELS_KEY]
         yield doc

@@ -44,6 +44,8 @@ _TAUGHT = (
     "training",
     "layout",
 )
+# settings of a component that do not decide what it finds
+_APART = {"scorer", "decoder.devices", "model.device"}
 _TOKENS = ("lang", "tokenizer")  # settings of [nlp] that cut texts into tokens
 _PARTS = ("nlp", "components", "corpora", "training", "initialize", "files")
 _CHUNK = 1 << 20  # bytes
@@ -62,7 +64,11 @@ def run_of(nlp: Language, *, files: Mapping[str, str] | None = None) -> Run:
     config = nlp.config.interpolate()
     training = {k: v for k, v in config["training"].items() if k != "before_update"}
     if files is None:
-        read = [*_corpus_files(config), *_label_files(config), *_model_files(nlp)]
+        read = [
+            *_corpus_files(config),
+            *_label_files(config),
+            *_model_files(nlp, _teacher(config)),
+        ]
         files = {name: _digest(paths) for name, paths in read if paths}
     run = {
         "nlp": {key: config["nlp"].get(key) for key in _TOKENS},
@@ -92,9 +98,13 @@ def _shared(run: Run) -> dict[str, Any]:
     """The part of a run that its continuation must share: name -> value."""
     nlp, components, corpora, training, initialize, files = (run[p] for p in _PARTS)
     texts = str(training["train_corpus"])
+    teacher = _teacher(run)
     shared = {
         "nlp": nlp,
-        "components": {name: _taught(part) for name, part in components.items()},
+        "components": {
+            name: _finding(part) if name == teacher else _taught(part)
+            for name, part in components.items()
+        },
         # the other corpora are not trained on
         texts: _section(corpora, texts),
         "training": _steering(training),
@@ -119,6 +129,25 @@ def _taught(component: Mapping[str, Any]) -> Mapping[str, Any]:
         "model": {key: value for key, value in model.items() if key != "device"},
         "decoder": {"@misc": decoder},
     }
+
+
+def _finding(component: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a component that decide what it finds and what it learns."""
+    return {
+        name: value
+        for name, value in _flat(component)
+        if name not in _APART and name.partition(".")[0] not in _APART
+    }
+
+
+def _teacher(config: Mapping[str, Any]) -> str | None:
+    """The component whose mentions in old texts are trained on, if there are any.
+
+    config (Mapping[str, Any]): The config of a pipeline, or a run.
+    """
+    corpus = _section(config["corpora"], str(config["training"]["train_corpus"]))
+    is_taught_old_texts = corpus.get("old_texts") is not None
+    return corpus.get("component", FACTORY) if is_taught_old_texts else None
 
 
 def _steering(training: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -180,8 +209,14 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _model_files(nlp: Language) -> Iterator[tuple[str, list[Path]]]:
-    """The files of the models that are trained: (name of their setting, paths)."""
+def _model_files(
+    nlp: Language, teacher: str | None
+) -> Iterator[tuple[str, list[Path]]]:
+    """The files of the models that are trained: (name of their setting, paths).
+
+    nlp (Language): The pipeline.
+    teacher (str | None): See `_teacher`.
+    """
     components: list[tuple[str, Any]] = nlp.components
     for name, pipe in components:
         if nlp.get_pipe_meta(name).factory != FACTORY:
@@ -194,6 +229,9 @@ def _model_files(nlp: Language) -> Iterator[tuple[str, list[Path]]]:
             continue  # its weights came with the pipeline
         if isinstance(path, Path):
             found = [file for p in (path, *base_models(path)) for file in _inside(p)]
+            settings = path / SETTINGS_FILE
+            if name == teacher and settings.is_file():
+                found.append(settings)  # its thresholds decide what is found
             yield f"components.{name}.model.name", found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import spacy
-from helpers import NAME, TEXT, trained
+from helpers import NAME, TEXT, pipe_of, trained
 
 from spacy_padellm.annotate.pipeline import load_checked
 
@@ -45,6 +45,28 @@ def test_merging_of_several_components_names_the_last_one(
     nlp(TEXT)
     assert len(told(caplog)) == 1
     assert "after='token_splitter'" in told(caplog)[0]
+
+
+def test_merging_before_a_component_that_is_called_by_hand_is_not_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nlp = trained()
+    nlp.add_pipe("merge_entities", first=True)
+    nlp.disable_pipe(NAME)
+    pipe_of(nlp)(nlp(TEXT))
+    assert not told(caplog)
+
+
+def test_merging_is_told_when_a_disabled_component_is_enabled_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nlp = trained()
+    nlp.add_pipe("merge_entities")
+    nlp.disable_pipe(NAME)
+    pipe_of(nlp)(nlp(TEXT))
+    nlp.enable_pipe(NAME)
+    nlp(TEXT)
+    assert len(told(caplog)) == 1
 
 
 @pytest.mark.parametrize("change", ["moved", "disabled", "before", "other"])

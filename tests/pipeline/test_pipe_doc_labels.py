@@ -32,6 +32,8 @@ from spacy.training import Example
 
 from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
+from spacy_padellm.mention.calibration import Tuning
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.text.gold import group_gold_texts
 from spacy_padellm.text.labels import label_names
 
@@ -321,3 +323,28 @@ def test_component_doc_labels_between_updates_warn_of_none_to_come(
     assert not caplog.records
     nlp(doc_with(nlp, TEXT, ["NOPE"]))
     assert "not trained on the labels NOPE" in caplog.text
+
+
+# Many
+
+
+def resolved(pipe: PaDeLLMNER, name: str | None, *, count: int) -> None:
+    """Note as many labels of single Docs, each with this name or with its own."""
+    for number in range(count):
+        pipe._task.resolve_labels(((f"NEW{number}", name),))
+
+
+def test_component_doc_labels_with_names_of_their_own_are_not_kept() -> None:
+    pipe = pipe_of(trained())
+    alike = pipe._task.alike
+    resolved(pipe, None, count=3000)
+    assert pipe._task.alike is alike  # it is not made again for each of them
+    assert not pipe._task._doc_labels
+
+
+def test_component_doc_labels_with_a_known_name_share_its_threshold() -> None:
+    pipe = pipe_of(trained())
+    pipe.set_tuning(Tuning({"PER": 0.6}))
+    resolved(pipe, LABELS["PER"], count=3000)
+    assert pipe.lowest_score("NEW2999") == 0.6
+    assert len(pipe._task._doc_labels) == 1000  # the last ones

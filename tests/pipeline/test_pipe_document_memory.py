@@ -32,6 +32,25 @@ def test_pipe_document_memory_is_in_the_scores() -> None:
     assert second._.padellm_score == pytest.approx((first._.padellm_score + 0.2) / 2)
 
 
+@pytest.mark.parametrize(
+    ("dedup", "labels"), [("on", ["PER"]), ("off", ["ORG", "PER"])]
+)
+def test_pipe_document_memory_gives_a_span_two_labels_only_without_dedup(
+    dedup: str, labels: list[str]
+) -> None:
+    nlp = trained(threshold=0.4, dedup=dedup)
+    doc = nlp.make_doc("Kofi left . Then Kofi came back , and Kofi sang .")
+    spans = [
+        ScoredSpan(0, 4, "PER", 0.9, "exact"),
+        ScoredSpan(17, 21, "ORG", 0.8, "exact"),
+        ScoredSpan(38, 42, "PER", 0.2, "exact"),
+        ScoredSpan(38, 42, "ORG", 0.2, "exact"),
+    ]
+    pipe_of(nlp).set_annotations([doc], [DocMentions(spans)])
+    last = [span.label_ for span in doc.spans["padellm"] if span.start_char == 38]
+    assert last == labels
+
+
 def test_pipe_document_memory_that_is_no_flag_is_an_error() -> None:
     with pytest.raises(ValueError, match="'document_memory' of component"):
         make_nlp(document_memory="yes")

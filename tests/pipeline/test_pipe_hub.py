@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 import spacy
-from helpers import GOLD, TEXT, entities, make_nlp, named, pipe_of, trained_folder
+from helpers import (
+    GOLD,
+    LABELS,
+    TEXT,
+    entities,
+    gold_examples,
+    make_nlp,
+    named,
+    pipe_of,
+    trained_folder,
+)
 from spacy.language import Language
 
 from spacy_padellm.mention.calibration import Tuning
@@ -97,3 +107,13 @@ def test_component_hub_client_of_a_server_saves_no_weights(
 def test_component_hub_is_not_asked_for_bytes_without_the_model() -> None:
     pipe = pipe_of(make_nlp(model=named("no-one/no-model")))
     assert pipe.from_bytes(pipe.to_bytes(exclude=["model"]), exclude=["model"]) is pipe
+
+
+@pytest.mark.parametrize("labels", [None, ["PER"]])
+def test_component_hub_labels_are_known_when_it_is_initialized(
+    nlp: Language, labels: list[str] | None
+) -> None:
+    # one text has no LOC, and none has the model's names
+    examples = gold_examples(nlp, {"Bob left .": [("Bob", "PER")]})
+    pipe_of(nlp).initialize(lambda: examples, labels=labels)
+    assert pipe_of(nlp).label_data == {k: LABELS[k] for k in labels or LABELS}

@@ -32,6 +32,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.pipeline.validation import check_cfg
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import PackedBatch
@@ -53,6 +54,32 @@ def nlp() -> Language:
 def refusing() -> Language:
     """A pipeline that fails on TOO_LONG."""
     return trained(span_getter=REFUSING)
+
+
+def test_component_predict_looks_up_the_thresholds_once_a_doc(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nlp = trained()
+    pipe, calls = pipe_of(nlp), []
+    lowest_scores = PaDeLLMNER.lowest_scores
+
+    def noted(self: PaDeLLMNER) -> Any:
+        calls.append(self)
+        return lowest_scores(self)
+
+    monkeypatch.setattr(PaDeLLMNER, "lowest_scores", noted)
+    predictions = pipe.predict([nlp.make_doc(TEXT)] * 2)
+    assert [len(mentions.spans) for mentions in predictions] == [3, 3]
+    assert len(calls) == 2
+
+
+def test_component_predict_threshold_that_was_broken_costs_its_docs_only() -> None:
+    nlp = trained()
+    failed: list[str] = []
+    nlp.set_error_handler(swallow(failed))
+    pipe_of(nlp).cfg["threshold"] = "high"
+    assert list(nlp.pipe([TEXT, EMPTY])) == []
+    assert failed == [TEXT, EMPTY]
 
 
 def test_component_predict_finds_the_trained_entities(nlp: Language) -> None:

@@ -406,6 +406,23 @@ def test_component_train_update_that_failed_leaves_no_gradient(
     assert gradients(nlp)
 
 
+def test_component_train_update_that_failed_taught_no_label(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Fits, "__call__", lambda self, text: True)
+    nlp = trained(span_getter=DOC_SPANS, layout="ignore")
+    pipe_of(nlp).add_label("DRUG", "drug")
+    golds = {"She takes ibuprofen .": [("ibuprofen", "DRUG")]}
+    with pytest.raises(ValueError, match="does not fit the model"):
+        nlp.update(gold_examples(nlp, {**golds, TOO_LONG: []}))
+    pipe_of(nlp).set_labels(None)
+    assert "DRUG" not in pipe_of(nlp).labels
+    pipe_of(nlp).add_label("DRUG", "drug")
+    nlp.update(gold_examples(nlp, golds))
+    pipe_of(nlp).set_labels(None)
+    assert "DRUG" in pipe_of(nlp).labels
+
+
 def test_component_train_state_takes_the_place_of_updates_without_a_step() -> None:
     nlp = trained()
     train(nlp, steps=1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+import pytest
 from hypothesis import given, strategies as st
 
 from spacy_padellm.mention.mention import ScoredSpan
@@ -56,6 +58,23 @@ def test_document_memory_needs_the_whole_name() -> None:
 
 def test_document_memory_unlikely_mentions_do_not_help_each_other() -> None:
     assert remembered(*mentions(0.2, 0.1)) == [0.2, 0.1]
+
+
+def test_document_memory_raises_one_label_of_a_place_if_labels_are_deduplicated() -> (
+    None
+):
+    per, org = mentions(0.9, 0.2), mentions(0.8, 0.25, label="ORG")
+    spans = [per[0], replace(org[0], start=0, end=4), per[1], org[1]]
+    raised = [s.score for s in remember(TEXT, spans, lambda label: LOWEST, dedup="on")]
+    assert raised == pytest.approx([0.9, 0.8, 0.55, 0.25])
+    raised = [s.score for s in remember(TEXT, spans, lambda label: LOWEST, dedup="off")]
+    assert raised == pytest.approx([0.9, 0.8, 0.55, 0.525])
+
+
+def test_document_memory_of_equal_raised_scores_keeps_the_first() -> None:
+    spans = [*mentions(0.9, 0.1), *mentions(0.9, 0.1, label="ORG")]
+    raised = [s.score for s in remember(TEXT, spans, lambda label: LOWEST, dedup="on")]
+    assert raised == [0.9, 0.5, 0.9, 0.1]
 
 
 @given(

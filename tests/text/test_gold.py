@@ -14,7 +14,12 @@ from spacy.training import Example
 from spacy.util import registry
 
 from spacy_padellm.mention.gold import GoldText
-from spacy_padellm.text.gold import check_get_examples, gold_text, gold_texts
+from spacy_padellm.text.gold import (
+    check_get_examples,
+    gold_labels,
+    gold_text,
+    gold_texts,
+)
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import make_strided_spans
 from spacy_padellm.text.windows import Window, make_windows
@@ -157,3 +162,18 @@ def test_gold_missing_file_of_the_training_data_is_named(tmp_path: Path) -> None
     corpus = registry.readers.get("spacy.Corpus.v1")(path, gold_preproc=False)
     with pytest.raises(ValueError, match=rf"no file {path}, .*--paths\.train"):
         check_get_examples(lambda: corpus(NLP), "initialize")
+
+
+def test_gold_labels_are_in_the_order_of_the_examples() -> None:
+    # those of all examples before are not copied for each one
+    docs = [Doc(NLP.vocab, ["Paris"]) for _ in range(3)]
+    for doc, label in zip(docs, "BCA", strict=True):
+        doc.set_ents([Span(doc, 0, 1, label)])
+    found = gold_labels(
+        [Example(Doc(NLP.vocab, ["Paris"]), doc) for doc in [*docs, docs[0]]],
+        name="ner",
+        known=(),
+        spans_key="padellm",
+        resolve_labels=lambda labels: {},
+    )
+    assert list(found.items()) == [("B", "B"), ("C", "C"), ("A", "A")]

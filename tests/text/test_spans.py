@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from spacy.tokens import Doc, DocBin, Span, SpanGroup
 from span_helpers import NLP, TEXT, annotated, scored
 
+from spacy_padellm.text.moved import move_spans
 from spacy_padellm.text.spans import gold_spans
 
 # Scores
@@ -102,3 +104,71 @@ def test_spans_gold_mention_with_two_ids_is_one() -> None:
     doc = NLP.make_doc(TEXT)
     doc.spans["padellm"] = [Span(doc, 1, 2, "ORG", span_id=name) for name in "ab"]
     assert len(gold_spans(doc, "padellm") or []) == 1
+
+
+PARIS = scored("Paris", "LOC", 0.25)
+BANK = scored("Bank of Paris", score=0.75)
+
+
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spacy_padellm.text.spans._warned", set())
+
+
+def stored(doc: Doc) -> Doc:
+    """A Doc as it comes from a corpus."""
+    data = DocBin(docs=[doc], store_user_data=True).to_bytes()
+    return next(DocBin().from_bytes(data).get_docs(NLP.vocab))
+
+
+@pytest.mark.usefixtures("warned")
+@pytest.mark.parametrize("correction", ["removed", "added", "renamed", "missing"])
+def test_spans_gold_entities_that_were_corrected_are_told_once(
+    correction: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    doc = annotated(BANK, PARIS)
+    bank = Span(doc, 1, 4, "FAC" if correction == "renamed" else "ORG")
+    added = [Span(doc, 4, 5, "MISC")] if correction == "added" else []
+    if correction == "missing":
+        doc.set_ents([], missing=[doc[0:4]], default="outside")
+    else:
+        doc.set_ents([] if correction == "removed" else [bank, *added])
+    for _ in range(2):
+        assert len(gold_spans(stored(doc), "padellm") or []) == 2
+    (record,) = caplog.records
+    assert "taken from doc.spans['padellm']" in record.getMessage()
+    assert "del doc.spans['padellm']" in record.getMessage()
+
+
+@pytest.mark.usefixtures("warned")
+@pytest.mark.parametrize(
+    "change", ["none", "merged", "group", "kept", "kept_alike", "other_component"]
+)
+def test_spans_gold_entities_that_nobody_is_known_to_have_corrected_are_not_told(
+    change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    doc = NLP.make_doc(TEXT)
+    if change == "kept":  # by another component
+        doc.set_ents([Span(doc, 3, 4, "CITY")])
+    existing = "keep" if change.startswith("kept") else "overwrite"
+    annotated(BANK, PARIS, doc=doc, existing=existing)
+    if change == "merged":
+        with doc.retokenize() as retokenizer:
+            retokenizer.merge(doc[1:4])
+        move_spans(doc)
+    elif change == "group":
+        doc.spans["padellm"] = [Span(doc, 3, 4, "LOC")]
+    elif change == "other_component":
+        annotated(scored("closed", "EVENT"), doc=doc, spans_key="second")
+    gold_spans(stored(doc), "padellm")
+    assert not caplog.records
+
+
+@pytest.mark.usefixtures("warned")
+def test_spans_gold_corrections_are_told_where_nothing_had_to_be_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    doc = annotated(BANK, PARIS, existing="keep")
+    doc.set_ents([])
+    gold_spans(stored(doc), "padellm")
+    assert len(caplog.records) == 1

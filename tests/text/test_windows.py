@@ -12,6 +12,7 @@ from spacy.tokens import Doc, Span
 
 from spacy_padellm.text.normalize import normalize_text
 from spacy_padellm.text.span_getters import (
+    SpanGetter,
     default_span_getter,
     make_doc_spans,
     make_sentence_spans,
@@ -244,6 +245,27 @@ def test_windows_layout_can_be_ignored() -> None:
     doc = NLP.make_doc("Anna Smith\n\nBob Jones")
     (window,) = make_windows([doc], make_doc_spans(), layout="ignore", name="ner")
     assert window.text == doc.text
+
+
+GETTERS: dict[str, SpanGetter] = {
+    "groups": lambda docs: [list(doc.spans["parts"]) for doc in docs],
+    "user_data": lambda docs: [[doc[: doc.user_data["parts"]]] for doc in docs],
+}
+
+
+@pytest.mark.parametrize("kind", sorted(GETTERS))
+def test_windows_getter_that_needs_the_whole_doc_is_told_the_setting(kind: str) -> None:
+    doc = NLP.make_doc("Anna Smith\n\nBob Jones")
+    doc.spans["parts"], doc.user_data["parts"] = [doc[:]], len(doc)
+    with pytest.raises(ValueError, match=r"'parts'.* layout = \"ignore\" in \[comp"):
+        make_windows([doc], GETTERS[kind], name="ner")
+    (window,) = make_windows([doc], GETTERS[kind], name="ner", layout="ignore")
+    assert window.text == doc.text
+
+
+def test_windows_getter_that_has_all_of_the_doc_fails_by_its_own_error() -> None:
+    with pytest.raises(KeyError, match="parts"):
+        make_windows([NLP.make_doc("Anna")], GETTERS["groups"], name="ner")
 
 
 def test_windows_of_sentences_are_those_of_the_section() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import srsly
-from helpers import gold_examples, make_nlp, pipe_of
+from helpers import gold_examples, make_nlp, pipe_of, trained
+from spacy.tokens import DocBin
+from spacy.training.initialize import init_nlp
 
 from spacy_padellm.training.check_config import check_training, planned_steps
 
@@ -45,6 +47,21 @@ def test_check_config_two_ends_are_told(
     messages = [record.message for record in caplog.records]
     assert len(messages) == (message is not None)
     assert message is None or message in messages[0]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "total", "told"), [(3, None, True), (3, 100, False), (-1, None, False)]
+)
+def test_check_config_epochs_that_end_before_the_rate_falls_are_told(
+    epochs: int, total: int | None, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    planned_steps({**training(100, total), "max_epochs": epochs})
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == told
+    for message in messages:
+        assert "until step 100 (max_steps)" in message
+        assert "after 3 epoch(s) (max_epochs)" in message
+        assert "Set total_steps in [training.optimizer.learn_rate]" in message
 
 
 def test_check_config_no_end_is_an_error() -> None:
@@ -84,3 +101,44 @@ def test_check_config_initialize_checks_the_training_and_its_data() -> None:
     nlp.config["training"]["accumulate_gradient"] = 0
     with pytest.raises(ValueError, match="accumulate_gradient is 0"):
         pipe_of(nlp).initialize(lambda: gold_examples(nlp), nlp=nlp)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "count", "told"), [(-1, 100, True), (-1, 99, False), (0, 100, False)]
+)
+def test_check_config_vocabulary_of_the_first_texts_of_a_stream_is_told(
+    epochs: int, count: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    nlp = make_nlp()
+    nlp.config["training"]["max_epochs"] = epochs
+    examples = [*gold_examples(nlp) * 20][:count]
+    pipe_of(nlp).initialize(lambda: examples, nlp=nlp)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == told
+    for message in messages:
+        assert "vocabulary of the first 100 texts alone" in message
+        assert "Set max_epochs = 0" in message
+
+
+def test_check_config_spacy_initializes_a_stream_with_its_first_texts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nlp = make_nlp()
+    docs = [example.reference for example in gold_examples(nlp)] * 30
+    DocBin(docs=docs).to_disk(tmp_path / "a.spacy")
+    config = nlp.config.copy()
+    for name in ("train", "dev"):
+        config["paths"][name] = str(tmp_path / "a.spacy")
+    config["training"]["max_epochs"] = -1
+    init_nlp(config)
+    assert "vocabulary of the first 100 texts alone" in caplog.text
+
+
+def test_check_config_vocabulary_of_a_model_with_a_name_is_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nlp = trained()
+    nlp.config["training"]["max_epochs"] = -1
+    examples = [*gold_examples(nlp) * 20]
+    pipe_of(nlp).initialize(lambda: examples, nlp=nlp)
+    assert not caplog.records

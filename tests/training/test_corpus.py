@@ -12,13 +12,16 @@ import spacy
 from helpers import (
     EMPTY,
     GOLD,
+    LABELS,
     NAME,
     NESTED,
     TEXT,
     entities,
     gold_doc,
+    named,
     pipe_of,
     trained,
+    without_settings,
 )
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
@@ -90,6 +93,40 @@ def test_corpus_old_texts_have_the_pipes_mentions(tmp_path: Path, suffix: str) -
     assert rehearsed.text == TEXT
     assert entities(rehearsed) == GOLD[TEXT]
     assert LABELS_KEY not in rehearsed.user_data  # so that none of it is a DRUG
+
+
+@pytest.mark.parametrize(
+    ("labels", "mentions"),
+    [
+        ({"PER": "person"}, [("Anna Smith", "PER"), ("Bob", "PER")]),
+        ({"PERSON": "person"}, [("Anna Smith", "PERSON"), ("Bob", "PERSON")]),
+        ({"DRUG": "drug"}, []),  # what it finds of an unknown label is a guess
+    ],
+)
+def test_corpus_old_texts_have_mentions_of_the_labels_that_both_know(
+    tmp_path: Path, labels: dict[str, str], mentions: list[tuple[str, str]]
+) -> None:
+    nlp = trained(labels=labels)
+    (tmp_path / "old.txt").write_text(TEXT, "utf8")
+    path = write(tmp_path / "a.spacy", {})
+    (doc,) = read(nlp, path, old_texts=tmp_path / "old.txt")
+    assert entities(doc) == mentions
+    nlp.update([Example(nlp.make_doc(doc.text), doc)])
+
+
+def test_corpus_old_texts_of_a_model_that_says_nothing_have_all_labels(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "model").mkdir()
+    nlp = trained(
+        model=named(without_settings(tmp_path / "model")),
+        labels=LABELS,
+        prompt={"@misc": "spacy-padellm.Prompt.v1", "preset": "compact"},
+    )
+    (tmp_path / "old.txt").write_text(TEXT, "utf8")
+    path = write(tmp_path / "a.spacy", {})
+    (doc,) = read(nlp, path, old_texts=tmp_path / "old.txt")
+    assert entities(doc) == GOLD[TEXT]
 
 
 def test_corpus_old_texts_are_read_before_an_example_is_trained_on(

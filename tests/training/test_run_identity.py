@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from helpers import NAME, gold_examples, initialised, without_settings
 from spacy.tokens import DocBin
 from spacy.util import load_config, load_model_from_config
 
+from spacy_padellm.lm.task.config import TaskSettings, write_settings
+from spacy_padellm.mention.calibration import Tuning
+from spacy_padellm.prompt.template import make_prompt
 from spacy_padellm.training.run_identity import Run, differences, run_of
 
 CONFIG = Path(__file__).parents[2] / "configs" / "finetune.cfg"
+TREE = {"@misc": "spacy-padellm.TreeDecoder.v1"}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +66,63 @@ def test_run_identity_other_teaching_is_another_run(
     place: Path, name: str, value: object
 ) -> None:
     assert differences(run_with(place), run_with(place, **{name: value})) == [name]
+
+
+def with_old_texts(place: Path, **more: Any) -> Run:
+    """A run that is also trained on what the component finds in old texts."""
+    corpus = {
+        "@readers": "spacy-padellm.Corpus.v1",
+        "path": str(place / "train"),
+        "old_texts": str(place / "train" / "a.spacy"),
+    }
+    return run_with(place, **{"corpora.train": corpus, **more})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("threshold", 0.2),
+        ("dedup", "off"),
+        ("document_memory", False),
+        ("alignment_mode", "strict"),
+        ("decoder", {**TREE, "tag_weight": 0.1}),
+    ],
+)
+def test_run_identity_what_is_found_in_old_texts_is_taught(
+    place: Path, name: str, value: object
+) -> None:
+    change = {f"components.{NAME}.{name}": value}
+    (found,) = differences(with_old_texts(place), with_old_texts(place, **change))
+    assert found.startswith(f"components.{NAME}.{name}")
+    assert not differences(run_with(place), run_with(place, **change))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model.device", "auto"),
+        ("decoder", {**TREE, "devices": ["cpu"]}),
+        ("scorer", {"@scorers": "spacy-padellm.NerScorer.v1", "spans_key": "x"}),
+    ],
+)
+def test_run_identity_places_and_scores_of_old_texts_do_not_matter(
+    place: Path, name: str, value: object
+) -> None:
+    change = {f"components.{NAME}.{name}": value}
+    assert not differences(with_old_texts(place), with_old_texts(place, **change))
+
+
+def test_run_identity_thresholds_of_the_model_matter_for_old_texts(
+    place: Path,
+) -> None:
+    settings = TaskSettings({}, make_prompt("paper-en", prefix_lm=True))
+    write_settings(place / "base", settings)
+    plain, before = run_with(place), with_old_texts(place)
+    tuned = replace(settings, tuning=Tuning({"PER": 0.9}))
+    write_settings(place / "base", tuned)
+    assert not differences(plain, run_with(place))
+    found = differences(before, with_old_texts(place))
+    assert found == [f"the files of components.{NAME}.model.name"]
 
 
 @pytest.mark.parametrize(
