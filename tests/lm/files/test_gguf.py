@@ -175,6 +175,14 @@ def test_gguf_model_is_the_one_that_was_written(tmp_path: Path) -> None:
     assert found.tokenizer.eos_token == lm.tokenizer.eos_token
 
 
+def is_free(lock: Any) -> bool:
+    """Whether this thread could take a lock."""
+    taken: bool = lock.acquire(blocking=False)
+    if taken:
+        lock.release()
+    return taken
+
+
 @pytest.mark.parametrize(
     ("load", "reader"),
     [(load_model, "read_gguf"), (load_tokenizer, "read_gguf_tokenizer")],
@@ -188,8 +196,7 @@ def test_gguf_file_is_read_while_no_other_thread_loads(
 
     def reading(*args: Any) -> Any:
         with ThreadPoolExecutor(1) as pool:
-            got = pool.submit(loading._loading_lock.acquire, blocking=False)
-            free.append(got.result())
+            free.append(pool.submit(is_free, loading._loading_lock).result())
         return read(*args)
 
     monkeypatch.setattr(loading, reader, reading)
