@@ -39,6 +39,11 @@ class Errors:
     P1002 = (
         "Cannot read {path}: {error}. The file is damaged: copy or download it again."
     )
+    P1011 = (
+        "The tags in {path} stand for tokens up to {token}, but the model has only "
+        "{count} tokens. The file is damaged, or of another model: copy or download "
+        "the model's folder again."
+    )
     P106 = (
         "The label '{label}' has the name '{name}' in the config or the call, but the "
         "model '{source}' was trained with the name '{trained}'. Use that name, or "
@@ -1116,9 +1121,8 @@ class Errors:
         "adapter_config.json, belongs to these weights, and that no file is missing."
     )
     P773 = (
-        "The normalizer and the pre_tokenizer in {source} may turn one character into "
-        "{growth} (at most {most}). Remove the step that replaces characters with long "
-        "texts."
+        "The {steps} in {source} may turn one character into {growth} (at most "
+        "{most}). Remove the step that replaces characters with long texts."
     )
     P774 = (
         "The post_processor in {source} adds {count} tokens to a text (at most "

@@ -9,10 +9,11 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 from spacy_padellm.errors import Errors
 
@@ -35,9 +36,10 @@ _AT_CWD, _EXCHANGE = -100, 2
 def replaced_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     """Write a folder that takes its place only when it is complete.
 
-    Until then, and after an error, there is the old folder. What a killed process left
-    behind is deleted by the next one; see `recover_folder`. Of several processes that
-    write at the same time, the last one counts.
+    Until then, and after an error or Ctrl-C, there is the old folder; or the new one,
+    if some of its parts had their places already and the system cannot exchange them.
+    What a killed process left behind is deleted by the next one; see `recover_folder`.
+    Of several processes that write at the same time, the last one counts.
 
     path (Path): The folder, without links. Created if it is missing.
     names (Collection[str]): The files and folders that are written. If there are others
@@ -54,9 +56,7 @@ def replaced_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     with _unfinished_folder(target) as new:
         yield new
         if others:
-            _write_journal(new, names)
-            for name in names:
-                _put(new / name, path / name)
+            _put_parts(new, path, names)
         else:
             with suppress(FileNotFoundError):
                 shutil.copymode(path, new)
@@ -86,11 +86,54 @@ def _put_back(target: Path) -> None:
                 newest.rename(target)
 
 
-def _write_journal(new: Path, names: Collection[str]) -> None:
-    """Note which parts are new, by what a renamed file keeps."""
+def _put_parts(new: Path, path: Path, names: Collection[str]) -> None:
+    """Move new parts to their places, one by one: all of them, or none.
+
+    If neither is possible, the journal stays, for `recover_folder`.
+    """
+    # a renamed file keeps its number
     numbers = {name: (new / name).stat().st_ino for name in names}
-    (new / "journal").write_text(json.dumps(numbers), "utf8")
-    (new / "journal").rename(new / _JOURNAL)  # complete, or not there
+    old = {name for name in names if (path / name).exists()}
+    try:
+        (new / "journal").write_text(json.dumps(numbers), "utf8")
+        (new / "journal").rename(new / _JOURNAL)  # complete, or not there
+        _put_rest(new, path, numbers)
+    except BaseException:
+        with suppress(OSError):
+            if _take_back(new, path, numbers, old):
+                (new / _JOURNAL).unlink(missing_ok=True)
+            else:
+                _put_rest(new, path, numbers)
+        raise
+
+
+def _take_back(
+    new: Path, path: Path, numbers: Mapping[str, int], old: Collection[str]
+) -> bool:
+    """Put the old parts back in their places; False if one of them is gone."""
+    for name in old:
+        _put_back(path / name)
+    put = [name for name in numbers if _has_number(path / name, numbers[name])]
+    if not all((new / name).exists() for name in put if name in old):
+        return False
+    return all(
+        _exchange(path / name, new / name)
+        if name in old
+        else _move(path / name, new / name)
+        for name in put
+    )
+
+
+def _put_rest(new: Path, path: Path, numbers: Mapping[str, int]) -> None:
+    """Move those new parts to their places that are not there; delete the journal."""
+    for name, number in numbers.items():
+        if _has_number(new / name, number):
+            _put(new / name, path / name)
+    (new / _JOURNAL).unlink()
+
+
+def _has_number(path: Path, number: Any) -> bool:
+    return path.exists() and path.stat().st_ino == number
 
 
 def _finish(unfinished: Path, path: Path, names: Collection[str]) -> None:
@@ -110,10 +153,8 @@ def _finish(unfinished: Path, path: Path, names: Collection[str]) -> None:
         if lock is None and not _is_old(unfinished):
             raise ValueError(Errors.P741.format(path=path))
         numbers = json.loads(journal.read_text("utf8"))
-        for name in names:
-            part = unfinished / name
-            if part.exists() and part.stat().st_ino == numbers.get(name):
-                _put(part, path / name)
+        # a stranger's journal may name other files
+        _put_rest(unfinished, path, {name: numbers.get(name) for name in names})
         shutil.rmtree(unfinished)
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(Errors.P741.format(path=path)) from error
@@ -124,14 +165,18 @@ def _finish(unfinished: Path, path: Path, names: Collection[str]) -> None:
 
 @contextmanager
 def _unfinished_folder(target: Path) -> Iterator[Path]:
-    """Make an empty folder next to a path, named after it; delete it at the end."""
+    """Make an empty folder next to a path, named after it; delete it at the end.
+
+    One with a journal stays: its parts are needed to make another folder whole.
+    """
     for old in target.parent.glob(f"{escape(target.name)}-*"):
         _delete_abandoned(old)
     new, lock = _make_locked(target)
     try:
         yield new
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        if not (new / _JOURNAL).exists():
+            shutil.rmtree(new, ignore_errors=True)
         if lock is not None:
             os.close(lock)
 

@@ -82,7 +82,8 @@ class Remote(Protocol):
     def context(self, prompt: PromptTokens) -> int | None:
         """The longest sequence in tokens that the model takes.
 
-        RETURNS (int | None): None if it is not known, or cannot be asked now.
+        RETURNS (int | None): None if there is no limit, or none that is told.
+        RAISES (ConnectionError, ValueError): If it cannot be asked now.
         """
         ...
 

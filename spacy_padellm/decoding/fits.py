@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -12,7 +13,11 @@ _MENTION_TOKENS = 64  # room for a mention, at most an eighth of the context
 
 
 class Fits:
-    """Tells whether a text fits the model. The model is asked for at the first text."""
+    """Tells whether a text fits the model. The model is asked for at the first text.
+
+    While a `Remote` cannot be asked, all texts fit: their own requests tell what is
+    wrong. It is asked again at a later text, after as long as it took to ask.
+    """
 
     def __init__(
         self, get_job: Callable[[], DecodeJob], *, decoder: Decoder | None = None
@@ -27,6 +32,7 @@ class Fits:
         self._get_job = get_job
         self._remote = decoder if isinstance(decoder, Remote) else None
         self._room: float | None = None
+        self._ask_again = 0.0  # not before this time
         self._copies = 1
 
     def __call__(self, text: str) -> bool:
@@ -35,22 +41,33 @@ class Fits:
         text (str): The text, as the model gets it.
         RAISES (ValueError): If the model cannot be loaded.
         """
-        if self._room is None:
+        start = time.monotonic()
+        if self._room is None and start >= self._ask_again:
             self._room = self._measure()
+            now = time.monotonic()
+            self._ask_again = now + (now - start)
+        if self._room is None:
+            return True
         # a token has at least one byte
         most = self._copies * len(text.encode("utf8", "replace"))
         return most <= self._room or (
             self._in_turn(partial(_count_tokens, self._get_job(), text)) <= self._room
         )
 
-    def _measure(self) -> float:
-        """The most tokens that a text may have, with all its copies."""
+    def _measure(self) -> float | None:
+        """The most tokens that a text may have, with all its copies.
+
+        RETURNS (float | None): None if the `Remote` cannot be asked now.
+        """
         job = self._get_job()
         context = None
         if job.lm is not None:
             context = job.lm.context
         elif job.labels and self._remote:
-            context = self._remote.context(job.prompt)
+            try:
+                context = self._remote.context(job.prompt)
+            except (ConnectionError, ValueError):
+                return None
         if not job.labels or context is None:
             return float("inf")
         self._copies = job.prompt.prompt.copies

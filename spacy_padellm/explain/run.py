@@ -39,7 +39,7 @@ def explain(
     assert prompt is not None  # else the text could not be annotated
     job = DecodeJob(lm.tokens_of(prompt), pipe.label_data, lm)
     for count_prompts in job.prompt.count_prompts(windows, list(job.labels.values())):
-        if reason := decoder.why_separate(lm, count_prompts):
+        if reason := decoder.why_separate(job, count_prompts):
             raise ValueError(Errors.P274.format(name=pipe.name, reason=reason))
     if all_prompts:
         decoder = replace(decoder, sure_tag_probability=1.0)

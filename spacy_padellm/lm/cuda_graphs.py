@@ -126,6 +126,12 @@ class GraphRunner:
         """Clear the cache of earlier texts."""
         self._cache.clear(0, self._cache.slots)
 
+    def free(self) -> None:
+        """Forget all passes, inputs and keys, and with them their memory."""
+        self._runs.clear()
+        self._inputs.clear()
+        self._cache = TreeKVCache()
+
     def _run(self, shape: GraphShape) -> Replay:
         """Get the function that runs a pass of a shape."""
         if shape in self._runs:

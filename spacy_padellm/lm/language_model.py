@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from spacy_padellm.compat.peft import stored_weight
 from spacy_padellm.compat.transformers import attention_name, set_attention
 from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.attention.cache_argument import cache_argument
@@ -243,8 +244,7 @@ class LanguageModel:
     @property
     def output_device(self) -> torch.device:
         """The device of the logits: another than `device` if the model is split."""
-        device: torch.device = self.model.get_output_embeddings().weight.device
-        return device
+        return stored_weight(self.model.get_output_embeddings()).device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -254,8 +254,7 @@ class LanguageModel:
     @property
     def _embeddings(self) -> torch.Tensor:
         # transformers' `device` and `dtype` look for a weight in every module
-        weight: torch.Tensor = self.model.get_input_embeddings().weight
-        return weight
+        return stored_weight(self.model.get_input_embeddings())
 
     @property
     def context(self) -> int:

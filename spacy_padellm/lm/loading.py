@@ -41,11 +41,15 @@ from spacy_padellm.lm.quantization.compute import (
 )
 from spacy_padellm.lm.quantization.copies import copied
 from spacy_padellm.lm.quantization.storage import QUANTIZED_FILE, read_quantized
-from spacy_padellm.lm.task.config import SETTINGS_FILE, read_taught_tags
+from spacy_padellm.lm.task.config import (
+    SETTINGS_FILE,
+    check_taught_tags,
+    read_taught_tags,
+)
 from spacy_padellm.lm.task.tags import TaughtTags, drop_old_keys
 from spacy_padellm.lm.trust.code import check_code, check_settings_file
 from spacy_padellm.lm.trust.sizes import check_size, limited, size_limits
-from spacy_padellm.lm.vocabulary import check_vocabulary
+from spacy_padellm.lm.vocabulary import check_vocabulary, count_tokens
 from spacy_padellm.locks import make_lock
 
 _HUB_SETTINGS = (
@@ -136,7 +140,8 @@ def _load_found(
 ) -> LanguageModel:
     """Load a model of a file, a folder or the hub."""
     if isinstance(source, Path) and is_gguf(source):
-        model, tokenizer = read_gguf(source, placement)
+        with _loading():
+            model, tokenizer = read_gguf(source, placement)
         check_vocabulary(model, tokenizer, name=source)
         return LanguageModel(model.eval(), tokenizer)
     if isinstance(source, Path) and (source / ADAPTER).is_file():
@@ -158,7 +163,7 @@ def _load_plain(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if isinstance(source, str):
         options |= _hub_options(revision)
-    tags = _read_taught_tags(source, revision)
+    tags, tags_folder = _read_taught_tags(source, revision)
     with _loading(), as_load_errors(source):
         config = AutoConfig.from_pretrained(source, **options)
         check_numbers(config)
@@ -176,6 +181,7 @@ def _load_plain(
         )
     check_complete(source, missing)
     check_vocabulary(model, tokenizer, name=source)
+    check_taught_tags(tags, count_tokens(model), folder=tags_folder)
     if device_map is not None:
         split(model, device_map, name=str(source))
     with as_load_errors(source):
@@ -253,7 +259,8 @@ def load_tokenizer(
     if isinstance(source, str):
         options |= _hub_options(revision)
     elif is_gguf(source):
-        return read_gguf_tokenizer(source)
+        with _loading():
+            return read_gguf_tokenizer(source)
     else:
         check_no_pipeline(source)
     with _loading(), as_load_errors(source):
@@ -315,13 +322,15 @@ def _check_hub(name: str, revision: str | None) -> Path | None:
     return adapter
 
 
-def _read_taught_tags(source: Path | str, revision: str | None) -> TaughtTags | None:
-    """Read the tags of a model in a folder or on the hub."""
-    if isinstance(source, str):
-        folder = fetch_file(source, "config.json", revision=revision).parent
-        fetch_optional_file(source, SETTINGS_FILE, revision=revision)
-        return read_taught_tags(folder)
-    return read_taught_tags(source)
+def _read_taught_tags(
+    source: Path | str, revision: str | None
+) -> tuple[TaughtTags | None, Path]:
+    """Read the tags of a model in a folder or on the hub; gives the folder, too."""
+    if isinstance(source, Path):
+        return read_taught_tags(source), source
+    folder = fetch_file(source, "config.json", revision=revision).parent
+    fetch_optional_file(source, SETTINGS_FILE, revision=revision)
+    return read_taught_tags(folder), folder
 
 
 def _leave_file(model: Any) -> Any:

@@ -14,11 +14,11 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.files.load_errors import as_load_errors, check_complete
 from spacy_padellm.lm.files.tokenizer import read_tokenizer
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.task.config import read_taught_tags
+from spacy_padellm.lm.task.config import check_taught_tags, read_taught_tags
 from spacy_padellm.lm.trust.announced import check_announced
 from spacy_padellm.lm.trust.code import adapter_code, check_patterns
 from spacy_padellm.lm.trust.sizes import limited, size_limits
-from spacy_padellm.lm.vocabulary import fit_vocabulary
+from spacy_padellm.lm.vocabulary import count_tokens, fit_vocabulary
 
 ADAPTER = "adapter_config.json"
 _TASK = {"task_type": "CAUSAL_LM"}
@@ -149,6 +149,7 @@ def load_adapter(
     missing = [key for key in report.missing_keys if "lora_" in key]
     check_complete(adapter.folder, missing)
     tags = read_taught_tags(adapter.folder)
+    check_taught_tags(tags, count_tokens(model), folder=adapter.folder)
     for parameter in model.parameters():
         # the base has its dtype already, or is quantized
         if id(parameter) not in of_base:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from spacy_padellm.compat.peft import base_model
 from spacy_padellm.compat.transformers import attention_name, set_attention
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.files.load_errors import is_out_of_memory, words_of
@@ -91,8 +92,24 @@ def _limits(config: Any) -> dict[str, int]:
         used.discard("sliding_window")
     found: dict[str, Any] = {name: getattr(config, name, None) for name in used}
     found |= _longrope_limit(config)
+    found["floor_scale (less 1)"] = most_pass_tokens(config)
     limits = {name: limit for name, limit in found.items() if isinstance(limit, int)}
     return dict(sorted(limits.items(), key=lambda item: item[1]))
+
+
+def most_pass_tokens(config: Any) -> int | None:
+    """The most tokens of a pass over trees; None if there is no limit.
+
+    Llama 4 scales the queries of layers without rotary embeddings, by a token's index
+    in its pass where a tree has a depth.
+
+    config (transformers.PretrainedConfig): The config of the model's text part.
+    """
+    tunes = getattr(config, "attn_temperature_tuning", False)
+    if not tunes or all(getattr(config, "no_rope_layers", None) or ()):
+        return None
+    # the first tokens are all scaled alike
+    return int(config.floor_scale) - 1
 
 
 def _longrope_limit(config: Any) -> dict[str, Any]:
@@ -163,7 +180,7 @@ def _small_copy(model: Any) -> Any:
     It has one layer of each kind and a small vocabulary. Whether trees work depends on
     the structure alone; rounding errors of large weights would hide the answer.
     """
-    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    base = base_model(model)
     config = copy.deepcopy(base.config)
     text = config.get_text_config()
     text.vocab_size, text.pad_token_id = _PROBE_VOCABULARY, None

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from spacy_padellm.compat.peft import stored_weight
 from spacy_padellm.compat.transformers import hook_vocabulary_head
 from spacy_padellm.errors import Errors
 
@@ -49,7 +50,7 @@ class VocabularyHead:
         RETURNS (tuple): The hidden states to project, on the head's device:
             (1, positions, size), or all.
         """
-        hidden = args[0].to(module.weight.device)
+        hidden = args[0].to(stored_weight(module).device)
         if self._positions is None:
             return (hidden,)
         self._hidden = hidden.flatten(0, 1)
@@ -78,21 +79,27 @@ class VocabularyHead:
 def project(
     model: Any, hidden: torch.Tensor, tag_positions: torch.Tensor, tag_ids: torch.Tensor
 ) -> torch.Tensor:
-    """Compute the logits of a few vocabulary entries at a few positions.
+    """Compute the products of a few vocabulary entries at a few positions.
+
+    They are logits without a head's bias, and without the scale and the cap that some
+    models have for their logits. Tags are trained and read with these products alone.
 
     model (transformers.PreTrainedModel): The model.
     hidden (torch.Tensor): (tokens, size), the last hidden states of a pass.
     tag_positions (int64): Indices of tokens of the pass.
-    tag_ids (int64): Token ids whose logits are computed.
+    tag_ids (int64): Token ids whose products are computed.
     RETURNS (torch.Tensor): (tag_positions, tag_ids).
     """
     if not len(tag_positions):
         return hidden.new_zeros(0, len(tag_ids))
     head = model.get_output_embeddings()
-    if not head.weight.is_floating_point():  # it is quantized
-        logits: torch.Tensor = head(hidden[tag_positions])
-        return logits[:, tag_ids]
-    return F.linear(hidden[tag_positions], head.weight[tag_ids])
+    weight = head.weight  # looked at once: see `stored_weight`
+    if weight.is_floating_point():
+        return F.linear(hidden[tag_positions], weight[tag_ids])
+    # it is quantized
+    products: torch.Tensor = head(hidden[tag_positions])[:, tag_ids]
+    bias = getattr(head, "bias", None)
+    return products if bias is None else products - bias[tag_ids]
 
 
 def check_vocabulary(model: Any, tokenizer: Any, *, name: Path | str) -> None:
@@ -128,12 +135,20 @@ def check_special_tokens(model: Any, tokenizer: Any, tokens: Sequence[str]) -> N
 def _check_embeddings(
     model: Any, numbers: Mapping[str, int], *, name: Path | str
 ) -> None:
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = count_tokens(model)
     without = [token for token, number in numbers.items() if number >= rows]
     if without:
         first = min(without)
         message = Errors.P1001.format(name=name, count=len(without), first=first)
         raise ValueError(message)
+
+
+def count_tokens(model: Any) -> int:
+    """How many tokens a model has embeddings for.
+
+    model (transformers.PreTrainedModel): The model.
+    """
+    return len(stored_weight(model.get_input_embeddings()))
 
 
 def fit_vocabulary(model: Any, tokenizer: Any) -> None:
@@ -145,7 +160,7 @@ def fit_vocabulary(model: Any, tokenizer: Any) -> None:
     model (transformers.PreTrainedModel): The model.
     tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
     """
-    known = model.get_input_embeddings().weight.shape[0]
+    known = count_tokens(model)
     if len(tokenizer) <= known:
         return
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)

@@ -46,6 +46,7 @@ class PromptTokens:
         self._mode: PromptInPieces | WholePrompt = mode(prompt, self.strings)
         self._draft = lru_cache(maxsize=_MOST_DRAFTS)(self._make_draft)
         self._longest = lru_cache(maxsize=_MOST_LABEL_SETS)(self._measure_longest)
+        self._longest_index = lru_cache(maxsize=_MOST_LABEL_SETS)(self._measure_index)
 
     # Counts
 
@@ -143,6 +144,20 @@ class PromptTokens:
         number (int): Number of prompts, at least 1.
         """
         return self._mode.mention_prompts(text, name, count=count, number=number)
+
+    def longest_index(self, number: int) -> int:
+        """Tokens of the longest count and index that follow a count prompt.
+
+        number (int): The highest index.
+        """
+        return self._longest_index(number)
+
+    def _measure_index(self, number: int) -> int:
+        count = 10 ** (MAX_COUNT_TOKENS - 1) - 1
+        prompts = self.mention_prompts("a", "a", count=count, number=number)
+        longest = len(prompts.stem) + max(map(len, prompts.mentions))
+        # a model may generate other tokens for a count
+        return max(2 * MAX_COUNT_TOKENS, longest)
 
     def mention_answer(self, mention: str) -> list[int]:
         """Tokens that the model should generate for a mention, with `<eos>`."""

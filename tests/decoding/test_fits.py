@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import spacy
 from conftest import LABELS, LIMITS, TWICE, prepare
 
+from spacy_padellm.decoding import fits as fits_module
 from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.fits import Fits
 from spacy_padellm.decoding.limits import check_context
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.prompt.branches import CountPrompts
-from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
+from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 from spacy_padellm.text.span_getters import make_doc_spans
 from spacy_padellm.text.windows import make_windows
 
@@ -79,3 +83,50 @@ def test_fits_label_that_leaves_no_room_is_reported_as_such(preset: str) -> None
     assert Fits(lambda: job)("2")
     (error,) = TreeDecoder(**LIMITS).stream(job, ["2"])
     assert "Shorten its name or description" in str(error)
+
+
+class Away:
+    """A `Remote` that cannot be asked for a while; each question takes a minute."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self.clock = clock
+        self.asked: list[float] = []
+
+    def context(self, prompt: PromptTokens) -> int:
+        self.asked.append(self.clock[0])
+        self.clock[0] += 60
+        if len(self.asked) < 3:
+            raise ConnectionError("The server cannot be reached.")
+        return CONTEXT
+
+    def in_turn(self, function: Callable[[], int]) -> int:
+        return function()
+
+
+def test_fits_a_server_that_is_away_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    timer = SimpleNamespace(monotonic=lambda: clock[0])
+    monkeypatch.setattr(fits_module, "time", timer)
+    job = make_job("paper-en")
+    job = DecodeJob(job.prompt, job.labels)
+    away: Any = Away(clock)
+    fits = Fits(lambda: job, decoder=away)
+    found = []
+    for clock[0] in (0.0, 61.0, 90.0, 121.0, 182.0, 300.0, 360.0, 420.0):
+        found.append(fits("2" * CONTEXT))
+    # not while it would be asked all the time, nor when it is known
+    assert away.asked == [0.0, 121.0, 300.0]
+    assert found == [True] * 5 + [False] * 3
+
+
+def test_fits_a_server_without_a_limit_is_asked_once() -> None:
+    job = make_job("paper-en")
+    job = DecodeJob(job.prompt, job.labels)
+    away: Any = Away([0.0])
+    away.context = lambda prompt: away.asked.append(0.0)
+    fits = Fits(lambda: job, decoder=away)
+    assert fits("2" * CONTEXT)
+    assert fits("2" * CONTEXT)
+    assert len(away.asked) == 1

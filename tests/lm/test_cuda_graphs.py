@@ -137,6 +137,29 @@ def test_cuda_graphs_without_memory_for_a_capture_are_left_out(
     assert "There was no memory on cpu" in caplog.text
 
 
+def test_cuda_graphs_give_their_memory_back_where_there_is_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def capture(run: Replay) -> Replay:
+        if runner._runs:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run
+
+    lm, prompt = prepare("llama")
+    texts = random_texts(seed=5, count=3)
+    runner = GraphRunner(lm, capture)
+    lend(monkeypatch, runner)
+    one_by_one(lm, prompt, texts[:1], cuda_graphs=True)
+    assert not runner._runs
+    assert not runner._inputs
+    assert runner._cache.slots == 0
+    # and can be used again
+    runner._capture = again
+    expected = one_by_one(lm, prompt, texts)
+    assert same(one_by_one(lm, prompt, texts, cuda_graphs=True), expected)
+    assert runner._runs
+
+
 def test_cuda_graphs_nan_of_one_text_spares_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

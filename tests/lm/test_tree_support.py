@@ -21,13 +21,14 @@ from transformers import (
 )
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from spacy_padellm.decoding.base import decode
+from spacy_padellm.decoding.base import DecodeJob, decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Warnings
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.tree_support import why_no_tree
-from spacy_padellm.prompt.template import PRESETS
+from spacy_padellm.prompt.template import PRESETS, make_prompt
+from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
 
 SIZES: dict[str, Any] = {
     "hidden_size": 32,
@@ -55,6 +56,12 @@ GEMMA_3 = {
     "query_pre_attn_scalar": 8,
     "layer_types": ["sliding_attention", "full_attention"],
 }
+
+
+def tuned(floor_scale: int) -> dict[str, Any]:
+    """As Llama 4, whose last layer scales queries by the number of their token."""
+    settings = {"no_rope_layers": [1, 0], "attn_scale": 3.0, "floor_scale": floor_scale}
+    return {**LLAMA_4, **settings, "attention_chunk_size": 8192}
 
 
 # the shapes of pretrained models; a vocabulary of 262,144 and 7B must not cost more
@@ -172,6 +179,7 @@ def test_tree_support_ends_where_a_model_has_attention_of_its_own() -> None:
         (lambda: make(Gemma3TextConfig, **GEMMA_3), "sliding_window"),
         (longrope, "original_max_position_embeddings"),
         (lambda: make(Llama4TextConfig, **LLAMA_4), "attention_chunk_size"),
+        (lambda: make(Llama4TextConfig, **tuned(49)), "floor_scale (less 1)"),
     ],
 )
 def test_tree_support_ends_with_what_the_model_sees(lm: Any, setting: str) -> None:
@@ -180,6 +188,55 @@ def test_tree_support_ends_with_what_the_model_sees(lm: Any, setting: str) -> No
     assert f"49 tokens is longer than the model's {setting} of 48" in (
         why_no_tree(model, 49)
     )
+
+
+@pytest.mark.parametrize("setting", ["attn_temperature_tuning", "no_rope_layers"])
+def test_tree_support_has_no_end_where_no_layer_is_tuned(setting: str) -> None:
+    off = {"attn_temperature_tuning": False, "no_rope_layers": [1, 1]}[setting]
+    lm = make(Llama4TextConfig, **{**tuned(49), setting: off})
+    assert why_no_tree(lm, 1000) == ""
+
+
+@pytest.mark.parametrize("floor_scale", [110, 160, 260])
+def test_tree_support_passes_are_not_larger_than_the_model_counts(
+    floor_scale: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = make(Llama4TextConfig, **tuned(floor_scale))
+    prompt = ManyCounts(PRESETS["compact"], lm.tokenizer)
+    texts = [f"Berlin {number}" for number in range(8)]
+    expected = [
+        decode(BatchDecoder(**LIMITS), lm, prompt, [text], LABELS)[0] for text in texts
+    ]
+    assert all(expected)
+    assert not why_no_tree(lm, 0)
+    sizes = []
+    run = LanguageModel.packed_logits
+
+    def noting(self: LanguageModel, packed: Any, *args: Any, **kwargs: Any) -> Any:
+        sizes.append(len(packed.ids))
+        return run(self, packed, *args, **kwargs)
+
+    monkeypatch.setattr(LanguageModel, "packed_logits", noting)
+    assert same(decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS), expected)
+    assert sizes
+    assert max(sizes) < floor_scale
+
+
+def test_tree_support_counts_the_tokens_of_a_long_mention_template() -> None:
+    lm = make(MistralConfig, sliding_window=1000)
+    template = make_prompt("paper-en", mention="<mention {n} of this entity type>")
+    prompt = ManyCounts(template, lm.tokenizer)
+    (asked,) = prompt.count_prompts(["Berlin"], [*LABELS.values()])
+    longest = max(map(len, asked.sequences))
+    index = len(lm.tokenizer(template.mention, add_special_tokens=False).input_ids)
+    decoder = TreeDecoder(**LIMITS)
+    for room, fits in ((0, False), (MAX_COUNT_TOKENS, True)):
+        lm.model.config.sliding_window = (
+            longest + MAX_COUNT_TOKENS + index + room + LIMITS["max_mention_tokens"] - 4
+        )
+        assert (not decoder.why_separate(DecodeJob(prompt, LABELS, lm), asked)) == fits
+        expected = decode(BatchDecoder(**LIMITS), lm, prompt, ["Berlin"], LABELS)
+        assert same(decode(decoder, lm, prompt, ["Berlin"], LABELS), expected)
 
 
 def test_tree_support_has_no_end_where_a_setting_is_not_used() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +12,12 @@ from conftest import make_lm
 
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.lm.loading import load_model
+from spacy_padellm.lm.lora import with_lora
+from spacy_padellm.lm.vocabulary import project
 from spacy_padellm.prompt.template import PRESETS
+from spacy_padellm.tree.kv_cache import TreeKVCache
+from spacy_padellm.tree.packing import pack
+from spacy_padellm.tree.token_tree import ROOT, TokenTree
 
 COMPACT = PRESETS["compact"]
 NEW = ["<|mention 3|>", "<|*|>"]
@@ -96,3 +103,58 @@ def test_vocabulary_new_tokens_take_spare_rows_and_start_as_their_words() -> Non
     old, new = added(lm)
     assert len(lm.model.get_input_embeddings().weight) == size
     torch.testing.assert_close(new[0], old[words].mean(0))
+
+
+def test_vocabulary_with_trained_tokens_is_copied_only_where_it_is_multiplied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layers = pytest.importorskip("peft.tuners.trainable_tokens.layer")
+    lm = make_lm("gemma")  # tied
+    ids = lm.add_special_tokens(NEW)
+    lora = {"target_modules": ["q_proj"]}
+    adapted = with_lora(lm, lora, name=None, revision=None, new_tokens=ids)
+    copies = []
+    merge = layers.TrainableTokensLayer.get_merged_weights
+
+    def noting(self: Any, *args: Any) -> torch.Tensor:
+        copies.append(self)
+        return merge(self, *args)
+
+    monkeypatch.setattr(layers.TrainableTokensLayer, "get_merged_weights", noting)
+    assert adapted.layers is not None
+    assert (adapted.device.type, adapted.dtype) == ("cpu", torch.float32)
+    adapted.tokens_of(COMPACT)
+    assert not copies
+    for fused in (True, False):
+        adapted.fused_layers = fused
+        tree = TokenTree()
+        end = tree.extend(ROOT, [3, 1, 4])
+        tags = {"tag_positions": [0, 1], "tag_ids": [5, 6]}
+        adapted.packed_logits(pack([tree], 0), [end], TreeKVCache(), **tags)
+        assert len(copies) == 3  # the embeddings, the head, and the tags
+        copies.clear()
+
+
+class QuantizedHead(torch.nn.Linear):
+    """A head whose weight is stored in few bits."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 9)
+        self.plain = self.weight.detach().clone()
+        self.weight = torch.nn.Parameter(
+            torch.zeros(1, 1, dtype=torch.uint8), requires_grad=False
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, self.plain, self.bias)
+
+
+def test_vocabulary_products_are_without_the_bias_of_a_head() -> None:
+    torch.manual_seed(0)
+    quantized, plain = QuantizedHead(), torch.nn.Linear(4, 9)
+    plain.weight.data = quantized.plain
+    hidden, places, ids = torch.randn(3, 4), torch.tensor([0, 2]), torch.tensor([7, 1])
+    expected = hidden[places] @ plain.weight[ids].T
+    for head in (plain, quantized):
+        model = SimpleNamespace(get_output_embeddings=lambda head=head: head)
+        torch.testing.assert_close(project(model, hidden, places, ids), expected)

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import decoders
 from trust_helpers import change, write_adapter, write_model
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.files.tokenizer import check_tokenizer
 from spacy_padellm.lm.loading import load_model, load_tokenizer
 from spacy_padellm.lm.trust.announced import check_announced
 from spacy_padellm.lm.trust.gguf_header import check_gguf
@@ -248,6 +250,52 @@ def test_trust_tokenizer_that_adds_many_tokens_is_refused(model: Path) -> None:
         model, post_processor={"type": "Sequence", "processors": [template]}
     )
     assert refuses(model, "The post_processor in", "adds 5001 tokens")
+
+
+@pytest.mark.parametrize("load", [load_model, load_tokenizer])
+def test_trust_tokenizer_that_blows_decoded_tokens_up_is_refused(
+    model: Path, load: Any
+) -> None:
+    steps = {"type": "Sequence", "decoders": STEPS["replace"]}
+    change_tokenizer(model, decoder={"type": "Sequence", "decoders": [steps]})
+    with pytest.raises(ValueError, match=r"The decoder in .*tokenizer\.json may turn"):
+        load(str(model))
+
+
+def test_trust_decoder_that_is_not_in_a_file_is_checked(model: Path) -> None:
+    tokenizer = load_tokenizer(str(model))
+    steps = [decoders.BPEDecoder(suffix="")] * 20  # each puts spaces between letters
+    tokenizer.backend_tokenizer.decoder = decoders.Sequence(steps)
+    with pytest.raises(ValueError, match="The decoder in"):
+        check_tokenizer(tokenizer)
+
+
+def test_trust_decoder_of_llama_is_allowed() -> None:
+    steps = [
+        replace({"String": "▁"}, " "),
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+        {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+    ]
+    decoder = {"type": "Sequence", "decoders": steps}
+    check_growth({"decoder": decoder}, source="tokenizer.json")
+
+
+def test_trust_tokenizer_that_adds_the_tokens_of_a_piece_many_times_is_refused(
+    model: Path,
+) -> None:
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    end = {"SpecialToken": {"id": "</s>", "type_id": 0}}
+    template = {
+        "type": "TemplateProcessing",
+        "single": [text, *[end] * 500],
+        "pair": [],
+        "special_tokens": {
+            "</s>": {"id": "</s>", "ids": [0] * 400, "tokens": ["</s>"] * 400}
+        },
+    }
+    change_tokenizer(model, post_processor=template)
+    assert refuses(model, "The post_processor in", "adds 200501 tokens")
 
 
 def test_trust_steps_of_albert_are_allowed() -> None:

@@ -445,3 +445,77 @@ def test_saving_beside_a_pipe_does_not_wait_for_it(folder: Path) -> None:
     os.mkfifo(folder / f".saving-{NAME}-0123abcd")
     pipe_of(changed(folder)).to_disk(folder / NAME)
     assert pipe_of(spacy.load(folder)).cfg["threshold"] == 0.75
+
+
+def failing_put(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Any:
+    """Let the second part of a save fail; returns what decides about later ones."""
+    put, steps = replacing._put, []
+
+    def do(new: Path, target: Path) -> None:
+        steps.append(target.name)
+        if len(steps) == 2 or fails_again:
+            fails_again.extend(fails_for_ever)
+            raise error
+        put(new, target)
+
+    fails_again: list[bool] = []
+    fails_for_ever: list[bool] = []
+    monkeypatch.setattr(replacing, "_put", do)
+    return fails_for_ever
+
+
+ERRORS = {KeyboardInterrupt: KeyboardInterrupt(), OSError: PermissionError("in use")}
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_saving_that_fails_between_two_parts_leaves_a_whole_copy(
+    folder: Path,
+    error: type[BaseException],
+    exchanges: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There are notes in the folder, so its parts are replaced one by one."""
+    (folder / NAME / "notes.txt").write_text("mine")
+    nlp, old = changed(folder), contents(folder / NAME)
+    pipe_of(nlp).to_disk(folder.with_name("wanted"))
+    new = contents(folder.with_name("wanted")) | {"notes.txt": b"mine"}
+    if not exchanges:
+        monkeypatch.setattr(replacing, "_exchange", lambda *_: False)
+    failing_put(monkeypatch, ERRORS[error])
+    with pytest.raises(error):
+        pipe_of(nlp).to_disk(folder / NAME)
+    assert contents(folder / NAME) == (old if exchanges else new)
+    assert not list((folder / NAME).glob(".saving-*"))
+
+
+def test_saving_that_fails_for_ever_between_two_parts_is_finished_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / NAME / "notes.txt").write_text("mine")
+    nlp = changed(folder)
+    pipe_of(nlp).to_disk(folder.with_name("wanted"))
+    new = contents(folder.with_name("wanted")) | {"notes.txt": b"mine"}
+    with monkeypatch.context() as patch:
+        patch.setattr(replacing, "_exchange", lambda *_: False)
+        failing_put(patch, PermissionError("in use")).append(True)
+        with pytest.raises(OSError, match="in use"):
+            pipe_of(nlp).to_disk(folder / NAME)
+    pipe_of(nlp).from_disk(folder / NAME)
+    assert contents(folder / NAME) == new
+
+
+def test_saving_that_fails_before_the_first_part_leaves_the_old_copy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: Any) -> None:
+        raise PermissionError("in use")
+
+    (folder / NAME / "notes.txt").write_text("mine")
+    nlp, old = changed(folder), contents(folder / NAME)
+    with monkeypatch.context() as patch:
+        patch.setattr(replacing, "_put", deny)
+        with pytest.raises(OSError, match="in use"):
+            pipe_of(nlp).to_disk(folder / NAME)
+    pipe_of(nlp).from_disk(folder / NAME)
+    assert contents(folder / NAME) == old

@@ -18,6 +18,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from spacy_padellm.compat.peft import base_model
 from spacy_padellm.decoding.replicas import Replica, map_on_replicas
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.attention.cache_argument import CACHE_ARGUMENT
@@ -141,7 +142,7 @@ def _generate_batch(
     with replica.lm.lock, torch.inference_mode():
         replica.lm.set_training(False)
         # a checkpoint's generation config may sample or penalize repeats: leave it out
-        model = copy.copy(replica.lm.model)
+        model = copy.copy(base_model(replica.lm.model))
         model.generation_config = GenerationConfig()
         filled: dict[str, Any] = {}
         if any(start < end for start, end in bidirectional_spans):

@@ -110,10 +110,7 @@ class ServerDecoder:
     def context(self, prompt: PromptTokens) -> int | None:
         """See `Remote`. Asks the server once for each prompt."""
         served = self._connect()
-        try:
-            model = served.connection.submit(served.get(prompt)).result()
-        except (ConnectionError, ValueError):
-            return None  # the texts' own requests tell what is wrong
+        model = served.connection.submit(served.get(prompt)).result()
         return None if model.context == UNLIMITED else model.context
 
     def in_turn(self, function: Callable[[], _T]) -> _T:

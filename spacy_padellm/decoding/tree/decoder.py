@@ -30,10 +30,12 @@ from spacy_padellm.decoding.tree.text_job import SelectionSettings, TextJob
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.cuda_graphs import GraphRunner, borrow_graph_runner
 from spacy_padellm.lm.devices.choose import check_devices
-from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.tree_support import warn_unsupported, why_no_tree
+from spacy_padellm.lm.tree_support import (
+    most_pass_tokens,
+    warn_unsupported,
+    why_no_tree,
+)
 from spacy_padellm.prompt.branches import CountPrompts
-from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
 
 LOOK_AHEAD = 512  # texts that are tokenized and sorted by length together
 # F1 is best if mentions count from half of the best F1 on (Lipton et al., 2014)
@@ -142,17 +144,18 @@ class TreeDecoder:
                 yield from results
         cuts.report(self.limits)
 
-    def why_separate(self, lm: LanguageModel, prompts: CountPrompts) -> str:
+    def why_separate(self, job: DecodeJob, prompts: CountPrompts) -> str:
         """Get the reason why a text must be decoded as separate sequences.
 
-        lm (LanguageModel): The model.
+        job (DecodeJob): The model and the prompt.
         prompts (CountPrompts): The text's count prompts.
         RETURNS (str): The reason; empty if it is decoded as a token tree.
         """
         longest = len(prompts.root) + max(map(len, prompts.labels))
         # a count, an index and a mention may follow
-        longest += 2 * MAX_COUNT_TOKENS + self.max_mention_tokens
-        return why_no_tree(lm, longest)
+        longest += job.prompt.longest_index(self.max_mentions)
+        longest += self.max_mention_tokens
+        return why_no_tree(job.model, longest)
 
     @property
     def limits(self) -> Limits:
@@ -248,6 +251,8 @@ class TreeStream:
             lm,
             waiting,
             max_batch_tokens=self.decoder.max_batch_tokens or pass_tokens(lm),
+            most_tokens=most_pass_tokens(lm.model.config.get_text_config()),
+            decode_separately=self._separate_result,
             draft_tokens=self.decoder.draft_tokens,
             cuts=self.cuts,
             tags=self.tags.ids if self.tags else (),
@@ -281,11 +286,14 @@ class TreeStream:
             check_context(prompts, self.job.model.context)
         except ValueError as error:
             return error
-        if reason := self.decoder.why_separate(self.job.model, prompts):
+        if reason := self.decoder.why_separate(self.job, prompts):
             warn_unsupported(self.job.model, reason)
-            (result,) = self._separately([text])
-            return result
+            return self._separate_result(text)
         return None
+
+    def _separate_result(self, text: str) -> DecodeResult:
+        (result,) = self._separately([text])
+        return result
 
     def _first_size(self, prompts: CountPrompts) -> int:
         """The tokens of a text's first pass."""

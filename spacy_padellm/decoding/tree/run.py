@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,6 +58,8 @@ class TreeRun:
         waiting: Iterator[Waiting | None],
         *,
         max_batch_tokens: int,
+        most_tokens: int | None,
+        decode_separately: Callable[[str], DecodeResult],
         draft_tokens: int,
         cuts: Cuts,
         tags: Sequence[int] = (),
@@ -70,6 +72,10 @@ class TreeRun:
         waiting (Iterator[Waiting | None]): The texts, best sorted by size; None if the
             next text is not there yet.
         max_batch_tokens (int): Tokens of a pass; a single text may exceed it.
+        most_tokens (int | None): The most tokens of a pass, also of a single text, that
+            the model computes rightly; None if there is no limit.
+        decode_separately (Callable[[str], DecodeResult]): Decodes a text whose passes
+            have more.
         draft_tokens (int): Tokens of a mention to draft in a pass.
         cuts (Cuts): Those of the finished texts are added to it.
         tags (Sequence[int]): The tokens that stand for the tags of texts.
@@ -86,7 +92,9 @@ class TreeRun:
         self._next: Waiting | None = None
         self._again: deque[tuple[int, TreeText]] = deque()  # keys, texts to run alone
         self._ended = False
-        self._max_batch_tokens = max_batch_tokens
+        self._max_batch_tokens = min(max_batch_tokens, most_tokens or max_batch_tokens)
+        self._most_tokens = most_tokens
+        self._decode_separately = decode_separately
         self._draft_tokens = draft_tokens
         self._cache = TreeKVCache()
         self._keys: list[int] = []  # of the texts in the batch, by row
@@ -146,7 +154,10 @@ class TreeRun:
         return self._next
 
     def _try_pass(self, old: int) -> list[tuple[int, DecodeResult]]:
-        """Run one forward pass; without memory for it, its texts start again."""
+        """Run one forward pass; if that is impossible, its texts start again."""
+        tokens = sum(text.tree.width for text in self._texts)
+        if self._most_tokens is not None and tokens > self._most_tokens:
+            return self._start_in_smaller_passes()
         try:
             return self._pass(old)
         except (RuntimeError, MemoryError) as error:
@@ -163,6 +174,8 @@ class TreeRun:
         """
         keys, texts = self._keys, self._texts
         self._keys, self._texts, self._cache = [], [], TreeKVCache()
+        if self._graph_runner is not None:
+            self._graph_runner.free()
         device = self._lm.device
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -174,9 +187,21 @@ class TreeRun:
         self._max_batch_tokens = max(1, self._max_batch_tokens // 2)
         tokens = self._max_batch_tokens
         logger.warning(Warnings.W973.format(device=device, tokens=tokens, error=words))
+        self._run_alone(keys, texts)
+        return []
+
+    def _start_in_smaller_passes(self) -> list[tuple[int, DecodeResult]]:
+        """Empty the batch, to run its texts alone; or separately one that was alone."""
+        keys, texts = self._keys, self._texts
+        self._keys, self._texts = [], []
+        if len(texts) == 1:
+            return [(keys[0], self._decode_separately(texts[0].job.text))]
+        self._run_alone(keys, texts)
+        return []
+
+    def _run_alone(self, keys: Sequence[int], texts: Sequence[TreeText]) -> None:
         for key, text in zip(keys, texts, strict=True):
             self._again.append((key, TreeText(replace(text.job, cuts=Cuts()))))
-        return []
 
     def _pass(self, old: int) -> list[tuple[int, DecodeResult]]:
         """Run one forward pass.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from spacy_padellm.compat.peft import stored_weight
 from spacy_padellm.lm.attention.products import QKV
 from spacy_padellm.lm.attention.ragged import Attended, Lengths, attend_ragged
 from spacy_padellm.lm.devices.upload import send, upload
@@ -124,7 +125,7 @@ def can_cascade(model: Any) -> bool:
     model (transformers.PreTrainedModel): The model. Those that cap their scores cannot,
         nor those in float32 on a GPU, where kernels take half precision only.
     """
-    half = model.get_input_embeddings().weight.dtype != torch.float32
+    half = stored_weight(model.get_input_embeddings()).dtype != torch.float32
     text = model.config.get_text_config()
     caps = getattr(text, "attn_logit_softcapping", None) is not None
     return (half or model.device.type == "cpu") and not caps

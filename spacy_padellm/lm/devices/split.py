@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from spacy_padellm.compat.peft import stored_weight
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.device_map import DeviceMap
 
@@ -70,7 +71,7 @@ def move_inputs(model: Any) -> None:
     """
     if not weight_shares(model):
         return
-    home = model.get_input_embeddings().weight.device
+    home = stored_weight(model.get_input_embeddings()).device
     for module in model.modules():
         if next(module.parameters(), None) is None:
             module.to(home)  # buffers, as those of rotary embeddings

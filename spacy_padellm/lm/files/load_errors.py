@@ -19,6 +19,8 @@ _LONGEST = 2000  # characters of another library's error
 # words of transformers and accelerate for GPUs without room, and for wrong maps
 _NO_ROOM = ("on the CPU or the disk", "offload", "device disk")
 _MISFIT = ("device_map", "have any device set")
+# words of a lack of memory: of torch on a CPU, of cuBLAS and its like, and of CUDA
+_NO_MEMORY = ("can't allocate memory", "ALLOC_FAILED", "CUDA error: out of memory")
 
 
 @contextmanager
@@ -74,12 +76,12 @@ def words_of(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether there is no more memory; on a CPU, torch raises a general error.
+    """Whether there is no more memory; torch often raises a general error.
 
     error (BaseException): The error.
     """
     kinds = torch.OutOfMemoryError, MemoryError
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)
+    return isinstance(error, kinds) or any(w in str(error) for w in _NO_MEMORY)
 
 
 def check_numbers(config: Any) -> None:

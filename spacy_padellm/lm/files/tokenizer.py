@@ -70,7 +70,7 @@ def _steps(tokenizer: Any) -> dict[str, Any]:
     """The steps of a fast tokenizer, as in `tokenizer.json`."""
     fast = getattr(tokenizer, "backend_tokenizer", None)
     steps = {}
-    for name in ("normalizer", "pre_tokenizer", "post_processor"):
+    for name in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
         with suppress(Exception):  # there is none, or it is written in Python
             steps[name] = json.loads(getattr(fast, name).__getstate__())
     return steps

@@ -20,6 +20,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from spacy_padellm.compat.peft import base_model, stored_weight
 from spacy_padellm.compat.torch import cpu_has_amx
 from spacy_padellm.lm.layers.gemma import read_gemma, read_gemma3
 from spacy_padellm.lm.layers.gpt2 import read_gpt2
@@ -53,7 +54,7 @@ def read_layers(model: Any, *, packed: bool = False) -> Layers | None:
     packed (bool): Whether to compute with packed copies of the weights.
     RETURNS (Layers | None): None if the model is not of a known kind.
     """
-    base = _base_of(model)
+    base = base_model(model)
     read = _READERS.get(type(base))
     return None if read is None else read(base, _pack if packed else ModuleProjection)
 
@@ -69,7 +70,7 @@ def why_no_int8_layers(model: Any) -> str | None:
     model (transformers.PreTrainedModel): The model.
     RETURNS (str | None): The reason, as part of a sentence; None if they can.
     """
-    base = _base_of(model)
+    base = base_model(model)
     if _READERS.get(type(base)) is not read_llama or not is_plain_llama(base):
         return (
             f"models of its kind ({model.config.model_type}) have no such layers here"
@@ -82,7 +83,7 @@ def is_faster_in_int8(model: Any) -> bool:
 
     model (transformers.PreTrainedModel): The model.
     """
-    wide = model.get_input_embeddings().weight.shape[1] >= _WIDE
+    wide = stored_weight(model.get_input_embeddings()).shape[1] >= _WIDE
     # AMX has fast products in bfloat16, and was not measured with 8-bit numbers
     return wide and not cpu_has_amx() and why_no_int8_layers(model) is None
 
@@ -93,7 +94,7 @@ def count_int8(model: Any) -> int:
     model (transformers.PreTrainedModel): A model for which `why_no_int8_layers` gives
         no reason.
     """
-    return count_int8_weights(_base_of(model).model.layers)
+    return count_int8_weights(base_model(model).model.layers)
 
 
 def read_int8_layers(model: Any, *, packed: bool = False) -> Layers:
@@ -103,11 +104,6 @@ def read_int8_layers(model: Any, *, packed: bool = False) -> Layers:
         no reason.
     packed (bool): Whether to compute the other products with packed copies.
     """
-    inner = _base_of(model).model
+    inner = base_model(model).model
     layers = [Int8Layer(layer, packed=packed) for layer in inner.layers]
     return join_llama(inner, layers)
-
-
-def _base_of(model: Any) -> Any:
-    """The model without its adapters."""
-    return model.get_base_model() if hasattr(model, "peft_config") else model

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from spacy_padellm.compat.peft import stored_weight
 from spacy_padellm.lm.layers.layer import FloatLayer
 from spacy_padellm.lm.layers.llama import TokenEmbeddings
 from spacy_padellm.lm.layers.mlp import ACTIVATIONS, Activation, GatedMLP
@@ -129,7 +130,8 @@ def _join(
 ) -> Layers:
     config, embeddings = inner.config, inner.embed_tokens
     embed: Embed = TokenEmbeddings(inner)
-    if not hasattr(embeddings, "embed_scale"):  # Gemma before transformers 5
+    # not in Gemma before transformers 5; peft may have put it one level down
+    if not any(hasattr(module, "embed_scale") for module in embeddings.modules()):
         embed = ScaledEmbeddings(inner, config.hidden_size**0.5)
     return Layers(
         embed,
@@ -142,5 +144,5 @@ def _join(
             scale,
         ),
         rotaries,
-        embeddings.weight.device,
+        stored_weight(embeddings).device,
     )

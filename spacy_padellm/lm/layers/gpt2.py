@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from spacy_padellm.compat.peft import stored_weight
 from spacy_padellm.lm.layers.layer import FloatLayer
 from spacy_padellm.lm.layers.mlp import ACTIVATIONS, PlainMLP
 from spacy_padellm.lm.layers.norms import LayerNorm
@@ -56,7 +57,7 @@ def read_gpt2(model: Any, project: Project) -> Layers | None:
         LayerNorm(inner.ln_f),
         Heads(config.n_head, config.n_head, size, size**-0.5),
         Rotaries(),
-        inner.wte.weight.device,
+        stored_weight(inner.wte).device,
         drops=any((config.attn_pdrop, config.embd_pdrop, config.resid_pdrop)),
     )
 

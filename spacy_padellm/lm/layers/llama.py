@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from spacy_padellm.compat.peft import stored_weight
 from spacy_padellm.lm.layers.layer import FloatLayer, Layer
 from spacy_padellm.lm.layers.mlp import ACTIVATIONS, GatedMLP
 from spacy_padellm.lm.layers.norms import HeadNorms, RMSNorm
@@ -101,5 +102,5 @@ def join_llama(inner: Any, layers: Sequence[Layer]) -> Layers:
         norm_of(inner.norm),
         Heads(config.num_attention_heads, config.num_key_value_heads, size, size**-0.5),
         Rotaries([Rotary(inner.rotary_emb)], [0] * len(layers)),
-        inner.embed_tokens.weight.device,
+        stored_weight(inner.embed_tokens).device,
     )

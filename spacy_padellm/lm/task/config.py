@@ -174,6 +174,23 @@ def read_taught_tags(folder: Path) -> TaughtTags | None:
     return read_old_tags(folder) if settings is None else settings.tags
 
 
+def check_taught_tags(tags: TaughtTags | None, count: int, *, folder: Path) -> None:
+    """Check that a model has the tokens that stand for tags.
+
+    tags (TaughtTags | None): The tags, or None if there are none.
+    count (int): The number of the model's tokens.
+    folder (Path): The folder from which the tags were read.
+    RAISES (ValueError): If it does not.
+    """
+    if tags is None:
+        return
+    largest = max((*tags.inside.values(), *tags.begins.values()), default=-1)
+    if largest >= count:
+        own = folder / SETTINGS_FILE
+        path = own if own.is_file() else folder / "config.json"  # of earlier versions
+        raise ValueError(Errors.P1011.format(path=path, token=largest, count=count))
+
+
 def write_settings(folder: Path, settings: TaskSettings) -> None:
     """Write the settings to a model folder.
 

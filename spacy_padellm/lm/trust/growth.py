@@ -1,4 +1,4 @@
-"""How long a tokenizer may make a text before it cuts it into tokens.
+"""How long a tokenizer may make a text, and the string of a token.
 
 The steps of `tokenizer.json` are looked at, not tried: a text that shows what they do
 would have to hold each of their patterns.
@@ -27,6 +27,15 @@ _FACTORS = {
     "BertNormalizer": 12,
     "ByteLevel": 4,
     "Metaspace": 2,
+    # of decoders: a space for each token, or for each empty string
+    "WordPiece": 2,
+    "BPEDecoder": 2,
+    "CTC": 2,
+}
+# the parts whose steps follow each other, and their names in the error message
+_CHAINS = {
+    ("normalizer", "pre_tokenizer"): "normalizer and the pre_tokenizer",
+    ("decoder",): "decoder",
 }
 _UNTYPED = 18  # steps as old versions wrote them
 
@@ -40,11 +49,12 @@ def check_growth(tokenizer: Any, *, source: Path | str) -> None:
     """
     if not isinstance(tokenizer, Mapping):
         return
-    parts = [tokenizer.get("normalizer"), tokenizer.get("pre_tokenizer")]
-    growth = math.prod(_factor(step) for part in parts for step in _steps(part))
-    if growth > _MOST:
-        message = Errors.P773.format(source=source, growth=growth, most=_MOST)
-        raise ValueError(message)
+    for names, steps in _CHAINS.items():
+        parts = [tokenizer.get(name) for name in names]
+        growth = math.prod(_factor(step) for part in parts for step in _steps(part))
+        if growth > _MOST:
+            known = {"source": source, "growth": growth, "most": _MOST}
+            raise ValueError(Errors.P773.format(steps=steps, **known))
     added = sum(_added(step) for step in _steps(tokenizer.get("post_processor")))
     if added > _MOST_ADDED:
         message = Errors.P774.format(source=source, count=added, most=_MOST_ADDED)
@@ -60,7 +70,7 @@ def _steps(part: Any) -> Iterator[Mapping[str, Any]]:
             waiting += step
         elif isinstance(step, Mapping):
             yield step
-            for key in ("normalizers", "pretokenizers", "processors"):
+            for key in ("normalizers", "pretokenizers", "processors", "decoders"):
                 waiting.append(step.get(key))
 
 
@@ -91,12 +101,20 @@ def _longest(charsmap: Any) -> int:
 
 
 def _added(step: Mapping[str, Any]) -> int:
-    """How many pieces a template has, with the ids of its special tokens."""
-    added = sum(
-        len(step[key]) for key in ("single", "pair") if isinstance(step.get(key), list)
-    )
+    """How many pieces a template has, each with the ids of its special token."""
     special = step.get("special_tokens")
-    for token in special.values() if isinstance(special, Mapping) else ():
-        ids = token.get("ids") if isinstance(token, Mapping) else None
-        added += len(ids) if isinstance(ids, list) else 0
-    return added
+    sizes = {
+        name: len(token["ids"])
+        for name, token in (special.items() if isinstance(special, Mapping) else ())
+        if isinstance(token, Mapping) and isinstance(token.get("ids"), list)
+    }
+    templates = [step[key] for key in ("single", "pair") if key in step]
+    pieces = [p for pieces in templates if isinstance(pieces, list) for p in pieces]
+    return len(pieces) + sum(sizes.get(_special_token(piece), 0) for piece in pieces)
+
+
+def _special_token(piece: Any) -> str | None:
+    """The special token that a piece of a template names; None for a text."""
+    token = piece.get("SpecialToken") if isinstance(piece, Mapping) else None
+    name = token.get("id") if isinstance(token, Mapping) else None
+    return name if isinstance(name, str) else None

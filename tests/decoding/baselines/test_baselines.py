@@ -5,11 +5,13 @@ import logging
 import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import make_lm
 from transformers import GenerationConfig
+from trust_helpers import change, write_adapter, write_model
 
 from spacy_padellm.decoding.base import DecodeJob, Decoder, decode
 from spacy_padellm.decoding.baselines.augmented import AugmentedDecoder
@@ -28,6 +30,7 @@ from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.limits import Cuts
 from spacy_padellm.decoding.replicas import Replica
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.loading import load_model
 from spacy_padellm.lm.small_model import SmallShape, make_lm as make_scratch_lm
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention
@@ -263,6 +266,20 @@ def test_generation_leaves_out_the_checkpoints_own_settings() -> None:
     lm.model.generation_config = config
     assert generate([replica], [[5, 6, 7]], [12]) == plain
     assert lm.model.generation_config is config
+
+
+def test_generation_with_an_adapter_leaves_out_the_settings_of_its_base(
+    tmp_path: Path,
+) -> None:
+    lm = make_lm("llama")
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    plain = generate([Replica(lm, prompt)], [[5, 6, 7]], [12])
+    config = {"do_sample": True, "temperature": 9.0, "repetition_penalty": 5.0}
+    base = write_model(tmp_path / "base")
+    change(base / "generation_config.json", **config, transformers_version="4.50.0")
+    # a new adapter changes nothing
+    adapted = load_model(str(write_adapter(tmp_path / "adapter", base)))
+    assert generate([Replica(adapted, prompt)], [[5, 6, 7]], [12]) == plain
 
 
 def test_generation_without_room_in_the_context_is_an_error() -> None:

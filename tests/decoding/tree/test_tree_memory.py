@@ -130,6 +130,8 @@ def test_tree_memory_passes_become_smaller_after_a_failure(
     [
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
         (MemoryError(), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling it"), True),
+        (torch.AcceleratorError("CUDA error: out of memory"), True),
         (RuntimeError("device-side assert triggered"), False),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pretended_gpu import PretendedGPUs
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from spacy_padellm.lm import loading
 from spacy_padellm.lm.files.bundled import BUNDLED
 from spacy_padellm.lm.handle.location import locate
 from spacy_padellm.lm.language_model import LanguageModel
@@ -171,6 +173,35 @@ def test_gguf_model_is_the_one_that_was_written(tmp_path: Path) -> None:
     torch.testing.assert_close(found.model(ids).logits, lm.model(ids).logits)
     assert found.tokenizer(TEXT).input_ids == lm.tokenizer(TEXT).input_ids
     assert found.tokenizer.eos_token == lm.tokenizer.eos_token
+
+
+def is_free(lock: Any) -> bool:
+    """Whether this thread could take a lock."""
+    taken: bool = lock.acquire(blocking=False)
+    if taken:
+        lock.release()
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("load", "reader"),
+    [(load_model, "read_gguf"), (load_tokenizer, "read_gguf_tokenizer")],
+)
+def test_gguf_file_is_read_while_no_other_thread_loads(
+    load: Any, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers changes torch's default dtype while it loads."""
+    read = getattr(loading, reader)
+    free = []
+
+    def reading(*args: Any) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            free.append(pool.submit(is_free, loading._loading_lock).result())
+        return read(*args)
+
+    monkeypatch.setattr(loading, reader, reading)
+    load(str(write_gguf(make_lm("llama"), tmp_path / "model.gguf")))
+    assert free == [False]
 
 
 def test_gguf_tokenizer_keeps_all_characters(tmp_path: Path) -> None:

@@ -215,6 +215,22 @@ def test_layers_adapters_are_not_passed_over() -> None:
     assert (run_packed(adapted) - expected).norm() > 0.02 * expected.norm()
 
 
+@pytest.mark.parametrize("kind", ["gemma", "gemma3", "llama"])
+def test_layers_of_tokens_that_are_trained_with_adapters_equal_those_of_transformers(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(
+        target_modules=["q_proj"], trainable_token_indices={"embed_tokens": [5]}
+    )
+    model = peft.get_peft_model(make(kind).model, config).eval()
+    lm = LanguageModel(model, tokenizer=None)
+    assert lm.layers is not None
+    found = run_packed(lm)
+    without_layers(lm, monkeypatch)
+    torch.testing.assert_close(found, run_packed(lm), atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.skipif(not onednn_has_bf16(), reason="the processor has no such kernels")
 def test_layers_without_adapters_are_packed_beside_layers_with_adapters() -> None:
     peft = pytest.importorskip("peft")

@@ -31,3 +31,11 @@ def test_spreading_shares_a_large_channel_among_its_neighbours() -> None:
     assert (found[1, 64:128].abs() == 1).all()
     assert not found[1, :64].any()
     assert not found[1, 128:].any()
+
+
+def test_spreading_does_not_depend_on_the_default_dtype() -> None:
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        assert spreading(48).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -184,6 +184,20 @@ def test_taught_tags_of_an_old_adapter_are_loaded_and_saved_in_the_new_form(
     assert stored(tmp_path / "again", "padellm.json")["tags"] == TAGS.to_dict()
 
 
+@pytest.mark.parametrize("kind", ["new", "adapter"])
+@pytest.mark.parametrize("part", ["inside", "begins"])
+def test_taught_tags_that_the_model_has_no_tokens_for_are_an_error(
+    kind: str, part: str, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(kind)
+    settings = stored(folder, "padellm.json")
+    settings["tags"][part]["place"] = 400  # of 0 to 399
+    (folder / "padellm.json").write_text(json.dumps(settings), "utf8")
+    named = re.escape(f"The tags in {folder / 'padellm.json'} stand for tokens")
+    with pytest.raises(ValueError, match=rf"{named} up to 400, .* only \d+ tokens"):
+        load_model(str(folder))
+
+
 def test_taught_tags_of_an_adapter_that_says_nothing_are_the_base_models(
     adapter: Path,
 ) -> None:
