@@ -208,6 +208,7 @@ def charsmap(longest: int) -> str:
 STEPS = {
     "replace": [replace({"String": "a"}, "a" * 200)] * 3,
     "regex": [replace({"Regex": "zq.*"}, "a" * 200)] * 3,
+    "nothing": [replace({"Regex": "(?=a)"}, "a")] * 20,  # puts one before each "a"
     "prepend": [{"type": "Prepend", "prepend": "x" * 200}] * 3,
     "charsmap": [{"type": "Precompiled", "precompiled_charsmap": charsmap(100_000)}],
     "bytes": [{"type": "ByteLevel"}] * 20,

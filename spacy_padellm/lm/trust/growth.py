@@ -82,8 +82,10 @@ def _factor(step: Mapping[str, Any]) -> int:
     if isinstance(content, str):
         pattern = step.get("pattern")
         string = pattern.get("String") if isinstance(pattern, Mapping) else pattern
-        replaced = len(string) if isinstance(string, str) else 1
-        factor *= max(1, math.ceil(len(content) / max(1, replaced)))
+        if isinstance(string, str) and string:
+            factor *= max(1, math.ceil(len(content) / len(string)))
+        else:
+            factor *= 1 + len(content)  # it may match nothing, before each character
     for key in ("prepend", "replacement"):
         if isinstance(step.get(key), str):
             factor *= 1 + len(step[key]) if key == "prepend" else max(1, len(step[key]))
