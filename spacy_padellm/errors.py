@@ -1444,6 +1444,12 @@ class Warnings:
         "counts as wrong. If these labels are not annotated in it, look at the scores "
         "by label, or at 'python -m spacy padellm analyze --labels LABEL,...'."
     )
+    W978 = (
+        "No window holds the gold mention {text!r} whole, so it is learnt as absent. "
+        "Set a span_getter with longer windows, or, if a break of the layout cuts it, "
+        'layout = "ignore". `padellm analyze` counts such mentions. Further ones are '
+        "not reported."
+    )
     W979 = (
         "The figures so far were not written: {error} The benchmark goes on, and "
         "writes all of them at its end."

@@ -9,7 +9,7 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
 
-from spacy.tokens import Span
+from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_get_examples
 
 from spacy_padellm.errors import Errors, Warnings, logger
@@ -21,9 +21,10 @@ from spacy_padellm.text.normalize import (
     normalized_places,
 )
 from spacy_padellm.text.spans import gold_spans, other_keys_remedy
-from spacy_padellm.text.windows import CutWindows, Window
+from spacy_padellm.text.windows import MESSAGE_LENGTH, CutWindows, Window
 
 _Offsets = tuple[int, int, str]  # start, end (exclusive), label
+_warned: set[str] = set()  # mentions that no window holds
 
 
 def check_get_examples(
@@ -213,7 +214,40 @@ def gold_texts(
         docs.append(example.predicted)
         offsets.append(sorted(_predicted_offsets(example, spans)))
     windows = cut(docs)
+    _warn_of_cut(docs, windows, offsets)
     return [gold_text(window, offsets[window.doc]) for window in windows]
+
+
+def _warn_of_cut(
+    docs: Sequence[Doc],
+    windows: Sequence[Window],
+    offsets: Sequence[Sequence[_Offsets]],
+) -> None:
+    """Warn, once, of gold mentions that no window holds: they are learnt as absent."""
+    if _warned:
+        return
+    whole: list[set[int]] = [set() for _ in docs]
+    for window in windows:
+        whole[window.doc].update(_inside(window, offsets[window.doc]))
+    for doc, own, held in zip(docs, offsets, whole, strict=True):
+        for number, (start, end, _) in enumerate(own):
+            if number not in held:
+                text = doc.text[start:end][:MESSAGE_LENGTH]
+                _warned.add(text)
+                logger.warning(Warnings.W978.format(text=text))
+                return
+
+
+def _inside(window: Window, offsets: Sequence[_Offsets]) -> Iterator[int]:
+    """The numbers of the mentions that are completely inside a window."""
+    stop = window.start + len(window.text)
+    first = bisect_left(offsets, window.start, key=itemgetter(0))
+    for number in range(first, len(offsets)):
+        start, end, _ = offsets[number]
+        if start >= stop:
+            return
+        if end <= stop:
+            yield number
 
 
 def _predicted_offsets(example: Example, spans: Sequence[Span]) -> list[_Offsets]:
@@ -258,19 +292,16 @@ def gold_text(window: Window, offsets: Sequence[_Offsets]) -> GoldText:
     text = normalize_text(window.text)
     places: list[tuple[int, int]] = []
     labels = []
-    first = bisect_left(offsets, window.start, key=itemgetter(0))
-    for start_in_doc, end_in_doc, label in islice(offsets, first, None):
+    for number in _inside(window, offsets):
+        start_in_doc, end_in_doc, label = offsets[number]
         start, end = start_in_doc - window.start, end_in_doc - window.start
-        if start >= len(window.text):
-            break
-        if end <= len(window.text):
-            while start < end and is_space(window.text[start]):
-                start += 1
-            while start < end and is_space(window.text[end - 1]):
-                end -= 1
-            if start < end:
-                places.append((start, end))
-                labels.append(label)
+        while start < end and is_space(window.text[start]):
+            start += 1
+        while start < end and is_space(window.text[end - 1]):
+            end -= 1
+        if start < end:
+            places.append((start, end))
+            labels.append(label)
     if text != window.text:
         places = normalized_places(window.text, places)
     inside = [(*place, label) for place, label in zip(places, labels, strict=True)]

@@ -14,6 +14,7 @@ from spacy.training import Example
 from spacy.util import registry
 
 from spacy_padellm.mention.gold import GoldText
+from spacy_padellm.text import gold
 from spacy_padellm.text.gold import (
     check_get_examples,
     gold_labels,
@@ -177,3 +178,25 @@ def test_gold_labels_are_in_the_order_of_the_examples() -> None:
         resolve_labels=lambda labels: {},
     )
     assert list(found.items()) == [("B", "B"), ("C", "C"), ("A", "A")]
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_gold_mention_that_no_window_holds_is_warned_of_once(
+    cut: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gold, "_warned", set())
+    words = ["a", "Bank", "of", "Old", "Paris", "b", "Rome"]
+    tags = ["O", "B-ORG", "I-ORG", "I-ORG", "L-ORG", "O", "U-LOC"]
+    doc = NLP.make_doc(" ".join(words))
+    example = Example.from_dict(doc, {"words": words, "entities": tags})
+    windows = make_strided_spans(4, 3 if cut else 1)
+    for _ in range(2):
+        gold_texts(
+            [example],
+            partial(make_windows, span_getter=windows, name="ner"),
+            spans_key="padellm",
+            check_labels=lambda labels: None,
+        )
+    expected = ["'Bank of Old Paris' whole"] if cut else []
+    assert [x for r in caplog.records for x in expected if x in r.message] == expected
+    assert len(caplog.records) == len(expected)
