@@ -86,7 +86,7 @@ def align_mentions(
             if is_cut and passes_threshold(aligned.mention):
                 # the window before has its beginning at most
                 parts = [part for part in recent if _extends(scored, part, end_before)]
-                if parts or not any(_overlap(scored, other) for other in recent):
+                if parts or not any(_bars(s, scored, end_before) for s in recent):
                     recent = [span for span in recent if span not in parts]
                     own.append(scored)
         result.spans[earlier:] = [*recent, *own]
@@ -106,8 +106,14 @@ def _align(mentions: Sequence[Mention], window: Window) -> list[AlignedMention]:
     return align(mentions, window.text, starts=starts, ends=ends)
 
 
-def _overlap(span: ScoredSpan, other: ScoredSpan) -> bool:
-    return span.start < other.end and other.start < span.end
+def _bars(span: ScoredSpan, longer: ScoredSpan, end: int) -> bool:
+    """Whether a mention of a window contradicts one that goes on after its end.
+
+    One of another label that lies inside does not.
+    """
+    overlaps = span.start < longer.end and longer.start < span.end
+    inside = longer.start <= span.start and span.end < end
+    return overlaps and not (inside and span.label != longer.label)
 
 
 def _extends(longer: ScoredSpan, part: ScoredSpan, end: int) -> bool:

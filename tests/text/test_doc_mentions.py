@@ -60,6 +60,14 @@ def test_doc_mentions_mention_that_no_window_cuts_is_up_to_its_own_window() -> N
     assert place(doc, [[], [bob]], 5, 3).spans == []
 
 
+def test_doc_mentions_mention_inside_is_kept_beside_a_whole_one() -> None:
+    doc = NLP.make_doc("a b Old Bank of Paris g")
+    inner = Mention("PER", 1, "Old Bank", 0.9)
+    whole = Mention("ORG", 1, "Old Bank of Paris", 0.9)
+    result = place(doc, [[inner], [whole]], 5, 2)
+    assert [doc.text[s.start : s.end] for s in result.spans] == ["Old Bank", whole.text]
+
+
 def test_doc_mentions_nested_mention_is_kept_where_the_outer_one_goes_on() -> None:
     doc = NLP.make_doc("a b Old Bank of Paris g")
     inner, cut = (

@@ -21,12 +21,19 @@ def sentences(text: str, *, lang: str = "en") -> list[str]:
 @pytest.mark.parametrize(
     "expected",
     [
-        ["Anna left.", "Bob stayed!", "Why?", "Nobody knows"],
+        ["Anna left.", "Bob stayed!", "But why?", "Nobody knows"],
+        [
+            "They heard Sgt. Pepper near Ft. Worth.",
+            "Shares of Yahoo! Inc. fell.",
+            "So.",
+        ],
+        ["„Ja gut.“", "Dann ging er."],
+        ["वह गया।", "वह आया।"],
         ["Dr. Smith of St. Louis met J. K. Rowling.", "She left."],
         ["Yahoo! is a company.", "So is it ... said the man.", "1996 was better."],
-        ["He said “Go.”", "“Why?”", '"I stay."', "(She left.)", "That was all."],
-        ["It opened on 3 . May and 12 . June.", "In 1996.", "The end."],
-        ["What?!", "No!!! ...", "Yes..."],
+        ["He said “go.”", "“But why?”", '"I stay."', "(She left.)", "That was all."],
+        ["It opened on 3 . May and 12 . January.", "That was in 1996.", "The end."],
+        ["So what?!", "Oh no!!! ...", "Oh yes..."],
     ],
 )
 def test_sentences_end_at_punctuation(expected: list[str]) -> None:

@@ -214,11 +214,12 @@ def _has_plain_quotes(text: str, delimiter: str) -> bool:
         return True
     if all(_is_quoted(cell) for row in rows for cell in row if '"' in cell):
         return False
+    if not _is_well_quoted(text, delimiter):
+        return True
     # quoted by hand, in a column or in the line of names
-    if any(map(_is_quoted, rows[0])) or _has_quoted_column(rows[1:]):
-        return False
+    by_hand = any(map(_is_quoted, rows[0])) or _has_quoted_column(rows[1:])
     # texts hold commas: of both readings, the quoted one is the likelier
-    return delimiter == "\t" or not _is_well_quoted(text, delimiter)
+    return delimiter == "\t" and not by_hand
 
 
 def _is_quoted(cell: str) -> bool:

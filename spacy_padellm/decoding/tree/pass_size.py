@@ -6,7 +6,7 @@ import torch
 
 from spacy_padellm.lm.language_model import LanguageModel
 
-CACHE_SHARE = 8  # slots of the KV cache for each token of a pass
+CACHE_SHARE = 4  # slots of the KV cache for each token of a pass
 
 CPU_TOKENS = 1024  # more tokens do not make a CPU faster
 _MOST_GPU_TOKENS = 16_384

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from spacy_padellm.corpora.readers.table import read_table
-from spacy_padellm.corpora.records import ConversionError
+from spacy_padellm.corpora.records import BadLine, ConversionError
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -117,3 +117,11 @@ def test_corpora_table_column_that_was_quoted_by_hand_is_read(tmp_path, column):
     (record,) = read_table(tmp_path / "a.tsv", joiner=" ")
     assert record.text[0:4] == "Anna"
     assert record.spans == ((0, 4, "PER"),)
+
+
+def test_corpora_table_with_an_unclosed_quote_swallows_no_rows(tmp_path):
+    content = '"text"\t"spans"\nBob came\t[]\nAnna\t[]\n"x\t[]\n'
+    (tmp_path / "a.tsv").write_text(content, "utf8")
+    records = list(read_table(tmp_path / "a.tsv", joiner=" "))
+    # of the names with their quotes, none is known
+    assert [(type(x), x.line) for x in records] == [(BadLine, n) for n in (1, 2, 3)]

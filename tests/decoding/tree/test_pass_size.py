@@ -27,7 +27,7 @@ def test_pass_size_counts_keys_and_values_of_all_layers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "tokens"), [(64 << 30, 4096), (1 << 30, 1024), (1 << 50, 16_384)]
+    ("free", "tokens"), [(64 << 30, 8192), (1 << 30, 1024), (1 << 50, 16_384)]
 )
 def test_pass_size_follows_the_free_memory_of_a_gpu(
     free: int, tokens: int, monkeypatch: pytest.MonkeyPatch
@@ -42,7 +42,7 @@ def test_pass_size_counts_memory_that_torch_keeps(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4 << 30, 1 << 50))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 70 << 30)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 10 << 30)
-    assert pass_tokens(lm_of(LLAMA_7B)) == 4096
+    assert pass_tokens(lm_of(LLAMA_7B)) == 8192
 
 
 def test_pass_size_of_a_split_model_follows_the_tightest_gpu(
@@ -53,9 +53,9 @@ def test_pass_size_of_a_split_model_follows_the_tightest_gpu(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device], 0))
     lm = lm_of(LLAMA_7B)
     lm.shares = {first: 0.5, second: 0.5}
-    assert pass_tokens(lm) == 2048
-    lm.shares = {first: 0.75, second: 0.25}
     assert pass_tokens(lm) == 4096
+    lm.shares = {first: 0.75, second: 0.25}
+    assert pass_tokens(lm) == 8192
 
 
 def test_pass_size_of_a_cpu_is_small() -> None:
