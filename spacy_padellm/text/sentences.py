@@ -12,10 +12,9 @@ _CLOSING = {*"\"'”“’»«)]}」』", "''"}
 _UNFINISHED = re.compile(r"[^\W_]|\d\d")
 # and what names begin with, where a tokenizer does not know it as an abbreviation
 _TITLE = re.compile(
-    "amb|atty|capt|chas|col|cpl|det|dott|dr|ft|gen|geo|gov|hl|hon|im|ing|insp|jos|lt|maj|"
-    "me|mgr|mlle|mme|mrs?|ms|mt|ntra|ph|profa?|pres|pvt|rep|rev|sen|sgt|sig|sta?|ste|supt|"
-    "ul|wm|дж|св|ст|ул|św",
-    re.IGNORECASE,
+    "Amb|Atty|Capt|Chas|Col|Cpl|Det|Dott|Dr|Ft|Gen|Geo|Gov|Hl|Hon|Ing|Insp|Jos|Lt|Maj|Me|"
+    "Mgr|Mlle|Mme|Mrs?|Ms|Mt|Ntra|Ph|Profa?|Pres|Pvt|Rep|Rev|Sen|Sgt|Sig|Sta?|Ste|Supt|"
+    "Wm|Дж|[Сс]в|[Сс]т|[Уу]л|[Śś]w|[Ii]m|[Uu]l"
 )
 
 
@@ -25,8 +24,9 @@ def sentence_starts(doc: Doc) -> list[int]:
     A sentence ends with a token of periods, question or exclamation marks, the quotes
     and brackets that touch it, and whitespace. It goes on if the next word begins with
     a lower-case letter, and where a mark may belong to a name: a period after an
-    initial, a title or a number of one or two digits, and another mark after a word
-    with a capital. To join two sentences costs little, to part a name loses it.
+    initial, a title or a number of one or two digits, and a single exclamation or
+    question mark after a word with a capital. To join two sentences costs little, to
+    part a name loses it.
 
     doc (Doc): The Doc. Its own sentence boundaries are not read.
     RETURNS (list[int]): Their indices, from 0; empty if the Doc is.
@@ -48,9 +48,9 @@ def sentence_starts(doc: Doc) -> list[int]:
 
 def _may_be_of_name(mark: str, word: str) -> bool:
     """Whether a mark after a word may be inside a name: `Sgt. Pepper`, `Yahoo! Inc.`"""
-    if mark != ".":
-        return word[0].isupper()
-    return any(p.fullmatch(word) is not None for p in (_UNFINISHED, _TITLE))
+    if mark == ".":
+        return any(p.fullmatch(word) is not None for p in (_UNFINISHED, _TITLE))
+    return mark in {"!", "?"} and word[0].isupper()
 
 
 def _continues(token: Token) -> bool:

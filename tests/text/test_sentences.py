@@ -34,6 +34,7 @@ def sentences(text: str, *, lang: str = "en") -> list[str]:
         ["He said “go.”", "“But why?”", '"I stay."', "(She left.)", "That was all."],
         ["It opened on 3 . May and 12 . January.", "That was in 1996.", "The end."],
         ["So what?!", "Oh no!!! ...", "Oh yes..."],
+        ["Do not call me.", "It was Obama…", "So he said."],
     ],
 )
 def test_sentences_end_at_punctuation(expected: list[str]) -> None:
@@ -41,7 +42,7 @@ def test_sentences_end_at_punctuation(expected: list[str]) -> None:
 
 
 def test_sentences_end_at_the_punctuation_of_chinese() -> None:
-    expected = ["我在北京。", "你呢？", "他说“好。”", "再见！"]
+    expected = ["我在IBM。", "你呢？", "他说“好。”", "再见！"]
     assert sentences("".join(expected), lang="zh") == expected
 
 
