@@ -128,9 +128,10 @@ LINE = '{"text": "é Bo", "mentions": {"PER": ["Bo"]}}\n'
     ("name", "content"),
     [
         ("latin.jsonl", LINE.encode("latin-1")),
-        ("packed.jsonl.gz", gzip.compress(LINE.encode())),
+        ("packed.jsonl.gz", gzip.compress(LINE.encode(), mtime=0)),
         ("half.spacy", b"no corpus"),
     ],
+    ids=["latin", "packed", "half"],
 )
 def test_benchmark_gold_names_a_file_that_cannot_be_read(
     tmp_path: Path, name: str, content: bytes
