@@ -210,7 +210,7 @@ def test_decoding_split_pass_fits_the_fullest_device(
     lm = spread(lm, PLACES["two"])
     slot = pass_size.slot_bytes(lm)
     assert 0.3 < lm.shares[torch.device("cuda:1")] < 0.7
-    rooms = {0: 1 << 40, 1: 4 * 8 * slot * 2000}
+    rooms = {0: 1 << 40, 1: 4 * pass_size.CACHE_SHARE * slot * 2000}
     monkeypatch.setattr(
         torch.cuda, "mem_get_info", lambda device: (rooms[device.index], 1 << 40)
     )

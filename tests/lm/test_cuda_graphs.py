@@ -101,7 +101,7 @@ def test_cuda_graphs_leave_streams_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     runs: list[Replay] = []
     lend(monkeypatch, GraphRunner(lm, lambda run: runs.append(run) or run))
     texts = random_texts(seed=4, count=9)
-    decoder = TreeDecoder(**LIMITS, cuda_graphs=True, max_batch_tokens=100)
+    decoder = TreeDecoder(**LIMITS, cuda_graphs=True, max_batch_tokens=1000)
     found = decode(decoder, lm, prompt, texts, LABELS)
     assert same(found, one_by_one(lm, prompt, texts))
     assert not runs
