@@ -979,7 +979,10 @@ class Errors:
         "its worker died {times} times, perhaps because memory ran out (look for very "
         "long texts in rows {start} to {stop} of {path})"
     )
-    P1013 = "{kind}: {error} (in rows {start} to {stop} of {path})"
+    P1013 = (
+        "{kind}: {error} (in rows {start} to {stop} of {path}). Run the pipeline on "
+        "these rows in Python, to see which of its components fails."
+    )
     P418 = (
         "{workers} worker(s) with {each} GPU(s) each need more than the {found} GPU(s) "
         "of this machine. Lower --workers or --gpus-per-worker."

@@ -189,6 +189,17 @@ def test_saving_that_is_killed_while_it_takes_its_place_leaves_a_whole_copy(
     assert contents(folder / NAME) in (old, new)
 
 
+def beside_notes(folder: Path) -> tuple[Any, dict[str, bytes], dict[str, bytes]]:
+    """A changed pipeline, and its component's folder before it is saved and after.
+
+    There are notes in the folder, so its parts are replaced one by one.
+    """
+    (folder / NAME / "notes.txt").write_text("mine")
+    nlp, old = changed(folder), contents(folder / NAME)
+    pipe_of(nlp).to_disk(folder.with_name("wanted"))
+    return nlp, old, contents(folder.with_name("wanted")) | {"notes.txt": b"mine"}
+
+
 @pytest.mark.parametrize("exchanges", [False, True])
 @pytest.mark.parametrize("step", [0, 1, 2, 3, 4])
 @pytest.mark.parametrize("then", ["load", "save"])
@@ -199,11 +210,7 @@ def test_saving_that_is_killed_between_two_parts_is_finished_later(
     then: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """There are notes in the folder, so its parts are replaced one by one."""
-    (folder / NAME / "notes.txt").write_text("mine")
-    nlp, old = changed(folder), contents(folder / NAME)
-    pipe_of(nlp).to_disk(folder.with_name("wanted"))
-    new = contents(folder.with_name("wanted")) | {"notes.txt": b"mine"}
+    nlp, old, new = beside_notes(folder)
 
     assert killed_in(lambda: save_until(nlp, folder, step, exchanges, monkeypatch))
     if then == "load":
@@ -475,11 +482,7 @@ def test_saving_that_fails_between_two_parts_leaves_a_whole_copy(
     exchanges: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """There are notes in the folder, so its parts are replaced one by one."""
-    (folder / NAME / "notes.txt").write_text("mine")
-    nlp, old = changed(folder), contents(folder / NAME)
-    pipe_of(nlp).to_disk(folder.with_name("wanted"))
-    new = contents(folder.with_name("wanted")) | {"notes.txt": b"mine"}
+    nlp, old, new = beside_notes(folder)
     if not exchanges:
         monkeypatch.setattr(replacing, "_exchange", lambda *_: False)
     failing_put(monkeypatch, ERRORS[error])
@@ -492,10 +495,7 @@ def test_saving_that_fails_between_two_parts_leaves_a_whole_copy(
 def test_saving_that_fails_for_ever_between_two_parts_is_finished_later(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / NAME / "notes.txt").write_text("mine")
-    nlp = changed(folder)
-    pipe_of(nlp).to_disk(folder.with_name("wanted"))
-    new = contents(folder.with_name("wanted")) | {"notes.txt": b"mine"}
+    nlp, _, new = beside_notes(folder)
     with monkeypatch.context() as patch:
         patch.setattr(replacing, "_exchange", lambda *_: False)
         failing_put(patch, PermissionError("in use")).append(True)
