@@ -979,6 +979,12 @@ class Errors:
         "its worker died {times} times, perhaps because memory ran out (look for very "
         "long texts in rows {start} to {stop} of {path})"
     )
+    P1010 = (
+        "{source} has {count} entries in {field!r} (at most {most}), each of which "
+        "peft compiles for each module of the model. Replace names by patterns that "
+        "match several modules."
+    )
+    P1012 = "the codes {name!r} do not fit their scales"
     P1013 = (
         "{kind}: {error} (in rows {start} to {stop} of {path}). Run the pipeline on "
         "these rows in Python, to see which of its components fails."

@@ -180,6 +180,15 @@ def test_trust_adapter_with_many_copies_of_layers_is_refused(
     assert refuses(adapter, Errors.P771, "1000 entries in 'layer_replication'")
 
 
+@pytest.mark.parametrize("field", ["rank_pattern", "alpha_pattern"])
+def test_trust_adapter_with_many_patterns_is_refused(
+    model: Path, tmp_path: Path, field: str
+) -> None:
+    names = {f"layers.{number}.q_proj": 4 for number in range(1001)}
+    adapter = name_adapter(tmp_path / "adapter", model, **{field: names})
+    assert refuses(adapter, Errors.P1010, f"1001 entries in '{field}'")
+
+
 def test_trust_adapter_larger_than_its_weights_is_refused(
     model: Path, tmp_path: Path
 ) -> None:

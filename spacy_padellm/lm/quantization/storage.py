@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+
+from spacy_padellm.errors import Errors
 
 QUANTIZED_FILE = "quantized.safetensors"
 LAYER_BITS = 4
@@ -85,7 +88,8 @@ def read_quantized(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tenso
     folder (Path): The folder.
     dtype (torch.dtype): The dtype of the weights.
     RETURNS (dict[str, torch.Tensor]): Parameter name -> weights.
-    RAISES (SafetensorError): If the file is corrupt.
+    RAISES (SafetensorError): If the file is corrupt, or a matrix does not fit its
+        scales.
     """
     tensors = load_file(folder / QUANTIZED_FILE)
     return {
@@ -98,9 +102,17 @@ def read_quantized(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tenso
 def _read(name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
     if not name.endswith(_CODES):
         return tensors[name]
-    return _dequantize(
-        _unpack(tensors[name]), tensors[name.removesuffix(_CODES) + _SCALES]
-    )
+    codes = tensors[name]
+    scales = tensors.get(name.removesuffix(_CODES) + _SCALES)
+    # a small file of shapes that broadcast would take any amount of memory
+    if (
+        codes.dtype not in (torch.int8, torch.uint8)
+        or codes.dim() != 3
+        or scales is None
+        or scales.shape != codes.shape[:2]
+    ):
+        raise SafetensorError(Errors.P1012.format(name=name))
+    return _dequantize(_unpack(codes), scales)
 
 
 def _quantize(matrix: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:

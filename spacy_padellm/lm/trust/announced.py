@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.trust.patterns import COMPILED
 
 # numbers of what is made one by one, and numbers that nothing is made of
 _COUNTS = re.compile(r"(?!.*(?:max|size)).*(?:layer|block|depth|label|types)")
@@ -24,6 +25,7 @@ _MOST_ADDED = 1000
 _MOST = 1 << 24
 _MOST_ENTRIES = 50_000  # of a list or an object
 _MOST_REPLICATIONS = 100  # peft copies ranges of layers
+_MOST_COMPILED = 1000
 _MOST_STEPS = 100  # of methods that compute an adapter's first weights
 _STEPS = "_niter_"
 
@@ -49,10 +51,9 @@ def check_announced(settings: Any, *, source: Path | str) -> None:
             continue
         most = _most_entries(field)
         if len(value) > most:
+            message = Errors.P1010 if field in COMPILED else Errors.P771
             raise ValueError(
-                Errors.P771.format(
-                    source=source, field=field, count=len(value), most=most
-                )
+                message.format(source=source, field=field, count=len(value), most=most)
             )
         if isinstance(value, dict):
             waiting += value.items()
@@ -74,6 +75,8 @@ def _most(field: str) -> float:
 def _most_entries(field: str) -> int:
     if field == "layer_replication":
         return _MOST_REPLICATIONS
+    if field in COMPILED:
+        return _MOST_COMPILED
     return _MOST_COUNTED if _COUNTS.match(field) else _MOST_ENTRIES
 
 

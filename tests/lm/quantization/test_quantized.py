@@ -19,6 +19,8 @@ from helpers import (
     train,
 )
 from hypothesis import given, settings, strategies as st
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from spacy.language import Language
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig
@@ -33,6 +35,25 @@ from spacy_padellm.lm.quantization.storage import (
     rounded,
     write_quantized,
 )
+
+
+@pytest.mark.parametrize(
+    ("codes", "scales"),
+    [
+        (torch.ones(1, 1, 200, dtype=torch.int8), torch.ones(200, 1)),
+        (torch.ones(2, 1, 4, dtype=torch.int8), torch.ones(1, 1)),
+        (torch.ones(2, 4, dtype=torch.int8), torch.ones(2, 4)),
+        (torch.ones(2, 1, 4), torch.ones(2, 1)),
+        (torch.ones(2, 1, 4, dtype=torch.int8), None),
+    ],
+)
+def test_quantized_weights_that_do_not_fit_their_scales_are_refused(
+    codes: torch.Tensor, scales: torch.Tensor | None, tmp_path: Path
+) -> None:
+    tensors = {"w.codes": codes} | ({} if scales is None else {"w.scales": scales})
+    save_file(tensors, tmp_path / QUANTIZED_FILE)
+    with pytest.raises(SafetensorError, match="do not fit their scales"):
+        read_quantized(tmp_path, dtype=torch.float32)
 
 
 @given(
