@@ -540,6 +540,11 @@ class Errors:
         "No text of {path} has a mention. Give a corpus with doc.ents or "
         "doc.spans['padellm'], or JSON lines with mentions."
     )
+    P1017 = (
+        "None of the {count} text(s) that were chosen from {path} has a mention that "
+        "--forced could make the model generate. Raise --texts, or give a corpus in "
+        "which more texts have mentions."
+    )
     P165 = (
         "Reading {path} needs spaCy, which is not installed. Write JSON lines with "
         "--write-gold in an environment with spaCy, and give that file here."

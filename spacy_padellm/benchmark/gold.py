@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.gold import GoldText
@@ -39,9 +40,17 @@ def read_gold(path: Path, *, lang: str) -> list[GoldText]:
     is_doc_bin = path.suffix == ".spacy"
     golds = _read_doc_bin(path, lang) if is_doc_bin else _read_json_lines(path)
     golds = [_normalized(gold) for gold in golds if gold.text.strip()]
-    if not any(gold.mentions for gold in golds):
+    if not have_mentions(golds):
         raise ValueError(Errors.P164.format(path=path))
     return golds
+
+
+def have_mentions(golds: Sequence[GoldText]) -> bool:
+    """Whether there is a mention in any of the texts.
+
+    golds (Sequence[GoldText]): The texts and their gold mentions.
+    """
+    return any(found for gold in golds for found in gold.mentions.values())
 
 
 def _normalized(gold: GoldText) -> GoldText:
@@ -84,16 +93,22 @@ def _read_json_lines(path: Path) -> list[GoldText]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-            mentions = {
-                str(label): [str(mention) for mention in found]
-                for label, found in value["mentions"].items()
-            }
-            golds.append(GoldText(str(value["text"]), mentions))
+            golds.append(_read_value(json.loads(line)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = Errors.P166.format(path=path, line=number, error=error)
             raise ValueError(message) from error
     return golds
+
+
+def _read_value(value: Any) -> GoldText:
+    """A text and its mentions from the JSON of a line."""
+    text, mentions = value["text"], dict(value["mentions"].items())
+    if not isinstance(text, str):
+        raise ValueError(f"'text' is no string: {text!r}")
+    for label, found in mentions.items():
+        if not (isinstance(found, list) and all(isinstance(m, str) for m in found)):
+            raise ValueError(f"'{label}' has no list of strings: {found!r}")
+    return GoldText(text, mentions)
 
 
 def write_gold(path: Path, golds: Sequence[GoldText]) -> None:

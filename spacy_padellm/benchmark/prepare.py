@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from spacy_padellm.benchmark.gold import choose, join, names_of, with_labels
+from spacy_padellm.benchmark.gold import (
+    choose,
+    have_mentions,
+    join,
+    names_of,
+    with_labels,
+)
 from spacy_padellm.benchmark.measuring.measure import Entry
 from spacy_padellm.benchmark.settings import CLASSIFIER, BenchmarkSettings
 from spacy_padellm.benchmark.subjects.shapes import make_shaped
@@ -15,6 +21,7 @@ from spacy_padellm.benchmark.subjects.subjects import (
     forced_subject,
     trained_subject,
 )
+from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.placement import choose_placement
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.gold import GoldText
@@ -30,6 +37,8 @@ def make_subjects(
     corpus (list[GoldText]): All texts.
     lang (str | None): spaCy's language code; None if spaCy is not installed.
     RETURNS (tuple[list[Subject], list[GoldText]]): The models, and the chosen texts.
+    RAISES (ValueError): If a model cannot be loaded, or models are to be forced to
+        mentions that none of the chosen texts has.
     """
     if not settings.forced:
         trained = [
@@ -54,6 +63,9 @@ def make_subjects(
         seed=settings.seed,
     )
     golds = _choose_texts(settings, corpus, lm)
+    if not have_mentions(golds):
+        message = Errors.P1017.format(count=len(golds), path=settings.gold)
+        raise ValueError(message)
     subject = forced_subject(
         lm,
         lm.tokens_of(PRESETS[settings.preset]),

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from spacy_padellm.benchmark import run
 from spacy_padellm.benchmark.decoders import MULTI, default_decoders
+from spacy_padellm.benchmark.gold import write_gold
 from spacy_padellm.benchmark.measuring.measure import Measurement
 from spacy_padellm.benchmark.results import chart
 from spacy_padellm.benchmark.run import main
@@ -24,6 +25,7 @@ from spacy_padellm.benchmark.settings import parse
 from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.compat.onednn import onednn_has_int8
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
+from spacy_padellm.mention.gold import GoldText
 
 # the model that the helpers train knows these texts by heart
 TEXTS = dict(list(GOLD.items())[:3])
@@ -294,6 +296,23 @@ def test_benchmark_command_tells_a_missing_corpus(
 ) -> None:
     assert main(["no.jsonl", "--forced"], prog="benchmark") == 1
     assert "Input not found: no.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mentions", [{}, {"PER": []}], ids=["no_label", "empty"])
+def test_benchmark_command_chose_no_text_with_a_mention_to_force(
+    mentions: dict[str, list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    golds = [GoldText("No one came .", mentions), GoldText("Bo ran .", {"PER": ["Bo"]})]
+    path = tmp_path / "gold.jsonl"
+    write_gold(path, golds)
+    options = ["--decoders", "tree", "--peers", "", "--repeats", "1", *FORCED]
+    assert main([str(path), "--texts", "1", *options], prog="benchmark") == 1
+    message = f"None of the 1 text(s) that were chosen from {path} has a mention"
+    assert message in capsys.readouterr().err
+    # as the message says
+    assert main([str(path), "--texts", "2", *options], prog="benchmark") == 0
 
 
 @pytest.mark.parametrize("option", ["--json", "--chart", "--write-gold"])

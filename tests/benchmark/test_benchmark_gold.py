@@ -54,7 +54,19 @@ def test_benchmark_gold_of_docs_holds_nested_mentions_in_text_order(
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[]", '{"text": "a"}', '{"text": "a", "mentions": ["b"]}']
+    "line",
+    [
+        "{",
+        "[]",
+        '{"text": "a"}',
+        '{"text": "a", "mentions": ["b"]}',
+        '{"text": "a", "mentions": {"PER": "Bob"}}',
+        '{"text": "a", "mentions": {"PER": {"Bob": 1}}}',
+        '{"text": "a", "mentions": {"PER": null}}',
+        '{"text": "a", "mentions": {"PER": ["Bob", null]}}',
+        '{"text": "a", "mentions": {"PER": [["Bob"]]}}',
+        '{"text": null, "mentions": {"PER": ["Bob"]}}',
+    ],
 )
 def test_benchmark_gold_names_the_bad_line(tmp_path: Path, line: str) -> None:
     path = tmp_path / "gold.jsonl"
@@ -64,8 +76,20 @@ def test_benchmark_gold_names_the_bad_line(tmp_path: Path, line: str) -> None:
         read_gold(path, lang="en")
 
 
-def test_benchmark_gold_without_mentions_is_refused(tmp_path: Path) -> None:
-    write_gold(tmp_path / "gold.jsonl", GOLD[1:2])
+def test_benchmark_gold_names_the_label_whose_mentions_are_no_list(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "gold.jsonl"
+    path.write_text('{"text": "Bob", "mentions": {"PER": "Bob"}}', "utf8")
+    with pytest.raises(ValueError, match="'PER' has no list of strings: 'Bob'"):
+        read_gold(path, lang="en")
+
+
+@pytest.mark.parametrize("mentions", [{}, {"PER": []}], ids=["no_label", "empty"])
+def test_benchmark_gold_without_mentions_is_refused(
+    tmp_path: Path, mentions: dict[str, list[str]]
+) -> None:
+    write_gold(tmp_path / "gold.jsonl", [GoldText("No one came .", mentions)])
     with pytest.raises(ValueError, match="has a mention"):
         read_gold(tmp_path / "gold.jsonl", lang="en")
 

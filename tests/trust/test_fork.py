@@ -17,6 +17,7 @@ from conftest import make_lm
 
 from spacy_padellm import locks
 from spacy_padellm.decoding import replicas
+from spacy_padellm.decoding.server import decoder as server_decoder
 from spacy_padellm.lm import loading
 from spacy_padellm.lm.handle import shared
 from spacy_padellm.prompt import token_strings
@@ -32,6 +33,7 @@ LOCKS: dict[str, Callable[[], Any]] = {
     "sharing": lambda: shared._sharing_lock,
     "tokenizer": lambda: token_strings._tokenizer_lock,
     "copying": lambda: replicas._copying,
+    "connecting": lambda: server_decoder._connecting,
 }
 WAIT_SECONDS = 60
 

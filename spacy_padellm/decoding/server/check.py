@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,11 +89,13 @@ class _Listed:
     """A model in the list of a server.
 
     root (str | None): What is served under the name.
-    context (int): The longest sequence in tokens.
+    context (int | None): The longest sequence in tokens; None if it is not told.
+    parent (str | None): The name of the model that an adapter is for.
     """
 
     root: str | None
-    context: int
+    context: int | None
+    parent: str | None
 
 
 async def _find_model(connection: Connection) -> tuple[str, frozenset[str], int]:
@@ -110,12 +112,23 @@ async def _find_model(connection: Connection) -> tuple[str, frozenset[str], int]
     if name is None or (listed and name not in listed):
         known = connection.plain(", ".join(listed))
         raise ValueError(Errors.P176.format(url=url, model=name, known=known))
-    model = listed.get(name, _Listed(None, UNLIMITED))
+    root = listed[name].root if listed else None
     # vLLM answers with the first of several names
-    names = {
-        n for n, other in listed.items() if model.root and other.root == model.root
-    }
-    return name, frozenset({name, *names}), model.context
+    names = {n for n, other in listed.items() if root and other.root == root}
+    return name, frozenset({name, *names}), _context_of(name, listed)
+
+
+def _context_of(name: str, listed: Mapping[str, _Listed]) -> int:
+    """The context of a model, or of the one that it is an adapter for."""
+    seen: set[str] = set()
+    asked: str | None = name
+    while asked is not None and asked in listed and asked not in seen:
+        seen.add(asked)
+        model = listed[asked]
+        if model.context is not None:
+            return model.context
+        asked = model.parent  # vLLM tells no context of an adapter itself
+    return UNLIMITED
 
 
 async def _check_tokens(
@@ -171,11 +184,16 @@ def _read_models(body: object) -> dict[str, _Listed]:
         if context is None and isinstance(meta, dict):
             context = meta.get("n_ctx")
         known = is_whole(context) and context > 0
-        root = model.get("root")
         listed[str(model.get("id"))] = _Listed(
-            root if isinstance(root, str) else None, context if known else UNLIMITED
+            root=_string(model.get("root")),
+            context=context if known else None,
+            parent=_string(model.get("parent")),
         )
     return listed
+
+
+def _string(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _read_detokenized(body: object) -> str:

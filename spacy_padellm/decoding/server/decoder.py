@@ -18,11 +18,15 @@ from spacy_padellm.decoding.server.connection import Connection
 from spacy_padellm.decoding.server.secrets import DEFAULT_KEY
 from spacy_padellm.decoding.server.settings import ServerSettings, check_url
 from spacy_padellm.errors import Errors
+from spacy_padellm.locks import make_lock
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
 
 _T = TypeVar("_T")
 
+# several threads may ask a decoder for its connection at once; of the module, because
+# a decoder with a lock of its own could not be pickled
+_connecting = make_lock()
 AHEAD = 4  # texts of the look-ahead, as a multiple of those in progress
 
 
@@ -122,26 +126,30 @@ class ServerDecoder:
         return self._connect().connection.submit(call()).result()
 
     def _connect(self) -> ServedModels:
-        """The server, over a connection of this process."""
-        served = self.__dict__.get("_served")
-        if served is None or served.connection.pid != os.getpid():
-            settings = ServerSettings(
-                base_url=self.base_url,
-                model=self.model,
-                api_key_env=self.api_key_env,
-                max_concurrency=self.max_concurrency,
-                max_retries=self.max_retries,
-                timeout=self.timeout,
-            )
-            served = self.__dict__["_served"] = ServedModels(Connection(settings))
-        return served
+        """The server, over the decoder's one connection of this process."""
+        with _connecting:
+            served = self.__dict__.get("_served")
+            if served is None or served.connection.pid != os.getpid():
+                connection = Connection(self._settings())
+                served = self.__dict__["_served"] = ServedModels(connection)
+            return served
+
+    def _settings(self) -> ServerSettings:
+        return ServerSettings(
+            base_url=self.base_url,
+            model=self.model,
+            api_key_env=self.api_key_env,
+            max_concurrency=self.max_concurrency,
+            max_retries=self.max_retries,
+            timeout=self.timeout,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _TextDecoder:
     """Decodes the texts of a stream.
 
-    Its coroutines run in the connection's thread. All tokenization is done there,
+    Its coroutines run in the connection's thread. All texts are tokenized there,
     because a tokenizer can be used by only one thread at a time.
 
     served (ServedModels): The server.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
@@ -20,6 +21,8 @@ from small_server import SmallServer
 from spacy_padellm.decoding.base import DecodeJob, decode
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.forced import ForcedOutputs
+from spacy_padellm.decoding.server import decoder as decoder_module
+from spacy_padellm.decoding.server.connection import Connection
 from spacy_padellm.decoding.server.decoder import AHEAD, ServerDecoder
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
@@ -240,6 +243,43 @@ def test_server_copies_have_connections_of_their_own(
     assert same(decode(other, None, prompt, TEXTS, LABELS), expected)
     paths = [path for path, _ in server.requests]
     assert paths.count("/v1/models") == 2
+
+
+def test_server_threads_share_one_connection(
+    server: SmallServer, prompt: PromptTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2)
+    made: list[Connection] = []
+
+    def connect(settings: Any) -> Connection:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.5)  # for a second one that is made meanwhile
+        made.append(Connection(settings))
+        return made[-1]
+
+    monkeypatch.setattr(decoder_module, "Connection", connect)
+    server_decoder = decoder(server, max_concurrency=2)
+
+    def work(texts: list[str]) -> threading.Thread:
+        decode(server_decoder, None, prompt, texts, LABELS)
+        return server_decoder.in_turn(threading.current_thread)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(work, [TEXTS, TEXTS])
+    assert len(made) == 1
+    assert first is second
+    assert server.most_under_way <= 2
+
+
+def test_server_connects_again_after_a_failure(
+    server: SmallServer, prompt: PromptTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server_decoder = decoder(server, api_key_env="SMALL_KEY")
+    with pytest.raises(ValueError, match="SMALL_KEY"):
+        server_decoder.context(prompt)
+    monkeypatch.setenv("SMALL_KEY", "abc")
+    with ThreadPoolExecutor(1) as pool:  # another thread than the one that failed
+        assert pool.submit(server_decoder.context, prompt).result(10) == server.context
 
 
 forked: tuple[ServerDecoder, PromptTokens]  # what a forked process inherits

@@ -48,6 +48,73 @@ def test_server_without_a_list_of_models_is_asked_for_the_named_model(
         list(stream(server, prompt))
 
 
+BASE = {"id": "base", "root": "org/base", "parent": None, "max_model_len": 200}
+ADAPTER = {"id": "adapter", "root": "lora", "parent": "base", "max_model_len": None}
+
+
+def serving(*models: dict[str, Any]) -> Fault:
+    """Lists these models."""
+
+    def fault(path: str, body: dict[str, Any]) -> Answer | None:
+        listed = path == "/v1/models"
+        return (200, {}, json.dumps({"data": models}).encode()) if listed else None
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("models", "context"),
+    [
+        ([BASE, ADAPTER], 200),
+        ([ADAPTER, BASE], 200),
+        ([BASE, {"id": "adapter", "parent": "base"}], 200),
+        ([BASE, {**ADAPTER, "max_model_len": 100}], 100),
+        ([BASE, {**ADAPTER, "parent": "middle"}, {**ADAPTER, "id": "middle"}], 200),
+        ([{"id": "base", "meta": {"n_ctx": 300}}, ADAPTER], 300),
+    ],
+    ids=["vllm", "listed_first", "no_field", "its_own", "two_steps", "llama_cpp"],
+)
+def test_server_adapter_has_the_context_of_its_base(
+    server: SmallServer,
+    prompt: PromptTokens,
+    models: list[dict[str, Any]],
+    context: int,
+) -> None:
+    server.fault = serving(*models)
+    decoder = ServerDecoder(server.url, model="adapter", max_retries=0)
+    assert decoder.context(prompt) == context
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        [BASE, {**ADAPTER, "parent": "other"}],
+        [BASE, {**ADAPTER, "parent": None}],
+        [BASE, {**ADAPTER, "parent": ["base"]}],
+        [BASE, {**ADAPTER, "parent": {}}],
+        [{**BASE, "max_model_len": "200"}, ADAPTER],
+        [BASE, {**ADAPTER, "parent": "adapter"}],
+        [{**BASE, "max_model_len": None, "parent": "adapter"}, ADAPTER],
+    ],
+    ids=["unlisted", "none", "list", "object", "no_number", "itself", "loop"],
+)
+def test_server_adapter_without_a_base_that_tells_its_context_has_no_limit(
+    server: SmallServer, prompt: PromptTokens, models: list[dict[str, Any]]
+) -> None:
+    server.fault = serving(*models)
+    decoder = ServerDecoder(server.url, model="adapter", max_retries=0)
+    assert decoder.context(prompt) is None
+
+
+def test_server_adapter_gets_no_text_that_is_too_long_for_its_base(
+    server: SmallServer, prompt: PromptTokens
+) -> None:
+    server.fault = serving(BASE, ADAPTER)
+    decoder = ServerDecoder(server.url, model="adapter", max_retries=0)
+    (error,) = decoder.stream(DecodeJob(prompt, LABELS), ["Berlin " * 300])
+    assert "does not fit the model, which takes 200 tokens" in str(error)
+
+
 def test_server_without_log_probabilities_is_told_at_once(
     server: SmallServer, prompt: PromptTokens
 ) -> None:
