@@ -19,6 +19,8 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -229,6 +231,65 @@ def test_layers_of_tokens_that_are_trained_with_adapters_equal_those_of_transfor
     found = run_packed(lm)
     without_layers(lm, monkeypatch)
     torch.testing.assert_close(found, run_packed(lm), atol=1e-4, rtol=1e-4)
+
+
+# adapters that copy attention modules, with their configs
+COPIES: list[dict[str, Any]] = [
+    {"modules_to_save": ["self_attn"]},
+    {"layer_replication": [[0, 2], [1, 2]]},
+]
+
+
+def make_phi3() -> LanguageModel:
+    sizes = {**SIZES, "head_dim": 8, "pad_token_id": 0}
+    torch.manual_seed(0)
+    return LanguageModel(Phi3ForCausalLM(Phi3Config(**sizes)).eval(), tokenizer=None)
+
+
+def copying(settings: dict[str, Any]) -> Any:
+    peft = pytest.importorskip("peft")
+    return peft.LoraConfig(
+        target_modules=["down_proj"], init_lora_weights=False, **settings
+    )
+
+
+def run_plainly(lm: LanguageModel) -> torch.Tensor:
+    """What `run_packed` computes, from a sequence for each token."""
+    first, second = [3, 4, 5, 20, 21], [7, 8, 9, 10, 11, 22]
+    ends = [first[:3], second[:5], first[:4], first, second]
+    with torch.inference_mode():
+        rows = [lm.model(torch.tensor([ids])).logits[0, -1] for ids in ends]
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    # transformers 5 does not run a Qwen3 with more layers than its config tells of
+    [
+        *((kind, each) for kind in ("llama", "phi3") for each in COPIES),
+        ("qwen3", COPIES[0]),
+    ],
+)
+def test_layers_that_adapters_copy_equal_those_of_transformers(
+    kind: str, fused: bool, settings: dict[str, Any]
+) -> None:
+    config = copying(settings)
+    base = make_phi3() if kind == "phi3" else make(kind)
+    model = pytest.importorskip("peft").get_peft_model(base.model, config).eval()
+    lm = LanguageModel(model, tokenizer=None, fused_layers=fused)
+    assert (lm.layers is not None) == (fused and kind != "phi3")
+    torch.testing.assert_close(run_packed(lm), run_plainly(lm), atol=1e-4, rtol=1e-4)
+
+
+def test_layers_that_an_adapter_copies_later_equal_those_of_transformers() -> None:
+    config = copying({})
+    model = pytest.importorskip("peft").get_peft_model(make("llama").model, config)
+    lm = LanguageModel(model.eval(), tokenizer=None, fused_layers=False)
+    run_packed(lm)
+    model.add_adapter("later", copying(COPIES[0]))
+    model.set_adapter("later")
+    torch.testing.assert_close(run_packed(lm), run_plainly(lm), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.skipif(not onednn_has_bf16(), reason="the processor has no such kernels")
