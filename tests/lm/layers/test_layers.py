@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -290,6 +291,39 @@ def test_layers_that_an_adapter_copies_later_equal_those_of_transformers() -> No
     model.add_adapter("later", copying(COPIES[0]))
     model.set_adapter("later")
     torch.testing.assert_close(run_packed(lm), run_plainly(lm), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 1], [0, 1, 1, 0], [1, 0]])
+def test_layers_of_gemma_3_that_an_adapter_repeats_keep_their_kind(
+    order: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = make("gemma3")
+    # transformers 5 cannot run more layers than the config has kinds
+    kinds = [GEMMA_3["layer_types"][index] for index in order]
+    sizes = {**GEMMA_3, "layer_types": kinds, "num_hidden_layers": len(order)}
+    model = Gemma3ForCausalLM(Gemma3TextConfig(**sizes)).eval()
+    weights = lm.model.state_dict()
+    model.load_state_dict(
+        {
+            name: weights[re.sub(r"layers\.(\d+)", lambda m: of(m, order), name)]
+            for name in model.state_dict()
+        }
+    )
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(
+        target_modules=["down_proj"],
+        layer_replication=[[index, index + 1] for index in order],
+    )
+    repeated = LanguageModel(peft.get_peft_model(lm.model, config).eval(), None)
+    assert repeated.layers is not None
+    found = run_packed(repeated)
+    without_layers(lm, monkeypatch)
+    expected = run_packed(LanguageModel(model, tokenizer=None))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def of(layer: re.Match[str], order: list[int]) -> str:
+    return f"layers.{order[int(layer[1])]}"
 
 
 @pytest.mark.skipif(not onednn_has_bf16(), reason="the processor has no such kernels")
