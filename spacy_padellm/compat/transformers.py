@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 import transformers
-from transformers import dynamic_module_utils
+from transformers import PretrainedConfig, dynamic_module_utils
 
 
 def attention_name(config: Any) -> str:
@@ -21,7 +21,7 @@ def attention_name(config: Any) -> str:
     return str(config._attn_implementation)
 
 
-def set_attention(config: Any, name: str) -> None:
+def set_attention(config: Any, name: str | None) -> None:
     """Choose the attention implementation of a model.
 
     Seen on transformers 4.53.2 and 5.24.0. The public
@@ -29,13 +29,58 @@ def set_attention(config: Any, name: str) -> None:
     model at each call.
 
     config (transformers.PretrainedConfig): The model's config.
-    name (str): The implementation's name.
+    name (str | None): The implementation's name; None is transformers' choice.
     """
     config._attn_implementation = name
 
 
+def configs_of(model: Any) -> list[Any]:
+    """All configs that the modules of a model read, that of the model first.
+
+    Seen on transformers 4.53.2 and 5.24.0, and peft 0.21.2: layers ask their own
+    `config` for the attention implementation, and adapters that copy layers copy their
+    configs, too. Adapters can be added at any time, so this is asked at each pass:
+    `modules()` and `children()` take several times as long, as they look for modules
+    that are in two places.
+
+    model (transformers.PreTrainedModel): The model.
+    RETURNS (list[transformers.PretrainedConfig]): Each once, in the same order in
+        copies of the model.
+    """
+    found = {id(model.config): model.config}
+    todo = [model]
+    while todo:
+        module = todo.pop()
+        if module is None:
+            continue
+        config = module.__dict__.get("config")
+        if isinstance(config, PretrainedConfig):
+            found[id(config)] = config
+        todo += module._modules.values()
+    return list(found.values())
+
+
+def attention_names(configs: Sequence[Any]) -> list[str | None]:
+    """The attention implementation of each config, as `set_attentions` takes them.
+
+    configs (Sequence[transformers.PretrainedConfig]): See `configs_of`.
+    """
+    return [config._attn_implementation for config in configs]
+
+
+def set_attentions(configs: Sequence[Any], names: Sequence[str | None]) -> None:
+    """Choose the attention implementation of each config.
+
+    configs (Sequence[transformers.PretrainedConfig]): See `configs_of`. A config comes
+        before its parts: transformers 5.24.0 sets those, too.
+    names (Sequence[str | None]): The name for each.
+    """
+    for config, name in zip(configs, names, strict=True):
+        set_attention(config, name)
+
+
 @contextmanager
-def swapped_attention(config: Any, name: str) -> Iterator[None]:
+def swapped_attention(model: Any, name: str) -> Iterator[None]:
     """Let a model use another attention implementation for a while.
 
     Seen on transformers 4.53.2 and 5.24.0.
@@ -44,15 +89,16 @@ def swapped_attention(config: Any, name: str) -> Iterator[None]:
     and is not registered anywhere. Models also compare the name with "eager" and
     "sdpa" to build masks, and GPT-2 copies it when it is made.
 
-    config (transformers.PretrainedConfig): The model's config.
+    model (transformers.PreTrainedModel): The model.
     name (str): The name of a registered implementation.
     """
-    before = attention_name(config)
-    set_attention(config, name)
+    configs = configs_of(model)
+    before = attention_names(configs)
     try:
+        set_attentions(configs, [name] * len(configs))
         yield
     finally:
-        set_attention(config, before)
+        set_attentions(configs, before)
 
 
 def hook_vocabulary_head(

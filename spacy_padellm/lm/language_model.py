@@ -13,7 +13,11 @@ import torch
 import torch.nn.functional as F
 
 from spacy_padellm.compat.peft import stored_weight
-from spacy_padellm.compat.transformers import attention_name, set_attention
+from spacy_padellm.compat.transformers import (
+    attention_names,
+    configs_of,
+    set_attentions,
+)
 from spacy_padellm.errors import Warnings, logger
 from spacy_padellm.lm.attention.cache_argument import cache_argument
 from spacy_padellm.lm.attention.cascade import can_cascade
@@ -114,17 +118,16 @@ class LanguageModel:
         # locks and CUDA graphs cannot be pickled, and are made again
         made_again: dict[str, Any] = {"_prompts": {}, "_layers": None}
         with self.lock:  # a pass of another thread swaps it, also while it is pickled
-            attention = attention_name(self.model.config)
+            attentions = attention_names(configs_of(self.model))
         state = {**self.__dict__, **made_again, "cuda_graphs": None, "lock": None}
-        return {**state, "attention": attention}
+        return {**state, "attentions": attentions}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        attention = state.pop("attention")
+        attentions = state.pop("attentions")
         self.__dict__.update(state)
         self.lock = make_lock()
         switch_off_cudnn_attention(self.device)
-        if attention_name(self.model.config) != attention:
-            set_attention(self.model.config, attention)
+        set_attentions(configs_of(self.model), attentions)
         if self.int8:  # it may be on another machine or device now
             self._choose_int8()
 
@@ -424,7 +427,7 @@ class LanguageModel:
             )
         # a mask of the smallest size: `attend` uses its own masks
         mask = torch.zeros(1, 1, 1, 1, dtype=self.dtype, device=self.device)
-        with used_by(self.model.config, attention):
+        with used_by(self.model, attention):
             return self._forward(ids[None], positions[None], mask, logit_positions)
 
     def _run_layers(

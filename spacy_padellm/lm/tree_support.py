@@ -193,9 +193,10 @@ def _small_copy(model: Any) -> Any:
     for name in _INNER_WIDTHS:
         if isinstance(getattr(text, name, None), int):
             setattr(text, name, _PROBE_VOCABULARY)
-    # other implementations need a GPU
-    if attention_name(config) != "sdpa":
-        set_attention(config, "eager")
+    for part in (config, text):
+        # other implementations need a GPU, or are those of a pass of another thread
+        if attention_name(part) != "sdpa":
+            set_attention(part, "eager")
     # drawn once, as drawing a large model's weights would take seconds
     noise = torch.randn(65_521, generator=torch.Generator().manual_seed(0))
     with torch.random.fork_rng(devices=[]):

@@ -14,6 +14,8 @@ from transformers.dynamic_module_utils import resolve_trust_remote_code
 
 from spacy_padellm.compat.transformers import (
     attention_name,
+    attention_names,
+    configs_of,
     dtype_option,
     hook_vocabulary_head,
     mend_bitsandbytes_saving,
@@ -42,7 +44,7 @@ def test_compat_swapped_attention_runs_in_every_layer(
 ) -> None:
     model, ids = make_lm(kind).model, torch.tensor([[1, 2, 3]])
     before = attention_name(model.config)
-    with swapped_attention(model.config, "padellm_test"):
+    with swapped_attention(model, "padellm_test"):
         model(ids)
     assert calls == [0, 1]
     model(ids)
@@ -80,26 +82,87 @@ def test_compat_swapped_attention_gets_the_4d_mask_unchanged(kind: str) -> None:
 
     AttentionInterface.register("padellm_test", attend)
     model, mask = make_lm(kind).model, torch.zeros(1, 1, 1, 1)
-    with swapped_attention(model.config, "padellm_test"):
+    with swapped_attention(model, "padellm_test"):
         model(torch.tensor([[1, 2, 3]]), attention_mask=mask)
     assert all(torch.equal(each, mask) for each in masks)
 
 
 def test_compat_swapped_attention_is_restored_after_an_error() -> None:
-    config = make_lm("llama").model.config
-    before = attention_name(config)
+    model = make_lm("llama").model
+    before = attention_name(model.config)
     with (
         pytest.raises(KeyError, match="stop"),
-        swapped_attention(config, "padellm_test"),
+        swapped_attention(model, "padellm_test"),
     ):
         raise KeyError("stop")
-    assert attention_name(config) == before
+    assert attention_name(model.config) == before
+
+
+# settings of adapters that copy layers -> the layers that then run
+COPIES: list[tuple[dict[str, Any], list[int]]] = [
+    ({"modules_to_save": ["self_attn"]}, [0, 1]),
+    ({"layer_replication": [[0, 2], [1, 2]]}, [0, 1, 2]),
+]
+
+
+def with_copies(settings: dict[str, Any]) -> Any:
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(target_modules=["down_proj"], **settings)
+    return peft.get_peft_model(make_lm("llama").model, config)
+
+
+@pytest.mark.parametrize(("settings", "layers"), COPIES)
+def test_compat_swapped_attention_runs_in_layers_that_adapters_copied(
+    settings: dict[str, Any], layers: list[int], calls: list[int]
+) -> None:
+    model, ids = with_copies(settings), torch.tensor([[1, 2, 3]])
+    with swapped_attention(model, "padellm_test"):
+        model(ids)
+    assert calls == layers
+    model(ids)
+    assert calls == layers
+
+
+@pytest.mark.parametrize(("settings", "layers"), COPIES)
+def test_compat_swapped_attention_of_copied_layers_is_restored_after_an_error(
+    settings: dict[str, Any], layers: list[int]
+) -> None:
+    model = with_copies(settings)
+    configs = configs_of(model)
+    set_attention(configs[-1], "eager")
+    before = attention_names(configs)
+    with (
+        pytest.raises(KeyError, match="stop"),
+        swapped_attention(model, "padellm_test"),
+    ):
+        raise KeyError("stop")
+    assert attention_names(configs) == before
+    assert len(set(before)) == 2
+
+
+@pytest.mark.parametrize(("settings", "layers"), COPIES)
+def test_compat_configs_of_a_model_are_those_of_its_modules(
+    settings: dict[str, Any], layers: list[int]
+) -> None:
+    model = with_copies(settings)
+    configs = configs_of(model)
+    assert configs[0] is model.config
+    assert len(configs) > 2
+    assert len(configs) == len({id(config) for config in configs})
+    found = {id(vars(module).get("config")) for module in model.modules()}
+    assert found - {id(None)} == {id(config) for config in configs}
+
+
+def test_compat_configs_of_a_model_without_copies_are_one() -> None:
+    model = make_lm("llama").model
+    model.register_module("nothing", None)
+    assert configs_of(model) == [model.config]
 
 
 def test_compat_attention_name_is_not_saved_with_the_model() -> None:
-    config = make_lm("llama").model.config
-    with swapped_attention(config, "padellm_test"):
-        assert "padellm_test" not in config.to_json_string()
+    model = make_lm("llama").model
+    with swapped_attention(model, "padellm_test"):
+        assert "padellm_test" not in model.config.to_json_string()
 
 
 @pytest.mark.parametrize("kind", sorted(CONFIGS))

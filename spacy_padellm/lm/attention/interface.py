@@ -23,17 +23,17 @@ _running = threading.local()
 
 
 @contextmanager
-def used_by(config: Any, attention: TreeAttention) -> Iterator[None]:
+def used_by(model: Any, attention: TreeAttention) -> Iterator[None]:
     """Let a model of transformers attend to the rows of a cache.
 
-    config (transformers.PretrainedConfig): The model's config.
+    model (transformers.PreTrainedModel): The model.
     attention (TreeAttention): The attention.
     """
     # the sdpa attention of transformers ignores soft-capping
     _running.attention = attention
-    _running.softcaps = attention_name(config) != "sdpa"
+    _running.softcaps = attention_name(model.config) != "sdpa"
     try:
-        with swapped_attention(config, NAME):
+        with swapped_attention(model, NAME):
             yield
     finally:
         del _running.attention

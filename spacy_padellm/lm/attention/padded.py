@@ -84,4 +84,4 @@ def training_attention(
         or model.is_gradient_checkpointing
     ):
         return nullcontext()
-    return swapped_attention(config, "eager")
+    return swapped_attention(model, "eager")

@@ -115,14 +115,23 @@ def _gated(mlp: Any, project: Project, activation: Activation) -> GatedMLP:
 
 
 def _rotaries(inner: Any) -> Rotaries:
-    """The rotary embeddings of layers that see a window, and of those that see all."""
-    kinds = sorted(set(inner.config.layer_types))
+    """The rotary embeddings of layers that see a window, and of those that see all.
+
+    Each layer is asked for its kind: an adapter may repeat layers, and leaves the
+    config's list of kinds as it was.
+    """
+    of_layer = [_kind(layer) for layer in inner.layers]
+    kinds = sorted(set(of_layer))
     if hasattr(inner, "rotary_emb_local"):  # before transformers 5
         local = {"sliding_attention": inner.rotary_emb_local}
         found = [Rotary(local.get(kind, inner.rotary_emb)) for kind in kinds]
     else:
         found = [Rotary(inner.rotary_emb, kind) for kind in kinds]
-    return Rotaries(found, [kinds.index(kind) for kind in inner.config.layer_types])
+    return Rotaries(found, [kinds.index(kind) for kind in of_layer])
+
+
+def _kind(layer: Any) -> str:
+    return "sliding_attention" if layer.self_attn.is_sliding else "full_attention"
 
 
 def _join(

@@ -23,7 +23,11 @@ import torch
 from helpers import NAME, model_folder, same_weights, trained
 
 from spacy_padellm.compat.onednn import onednn_has_int8
-from spacy_padellm.compat.transformers import attention_name
+from spacy_padellm.compat.transformers import (
+    attention_name,
+    attention_names,
+    configs_of,
+)
 from spacy_padellm.lm.attention.interface import used_by
 from spacy_padellm.lm.devices import choose
 from spacy_padellm.lm.devices.choose import choose_device, choose_dtype, enter_process
@@ -443,8 +447,8 @@ def decoding(lm: LanguageModel) -> Iterator[None]:
 
     def run() -> None:
         attention: Any = None
-        config, positions = lm.model.config, torch.zeros(1, dtype=torch.long)
-        with lm.lock, used_by(config, attention), lm._head.at(positions):
+        positions = torch.zeros(1, dtype=torch.long)
+        with lm.lock, used_by(lm.model, attention), lm._head.at(positions):
             begun.set()
             waited.wait(0.5)
 
@@ -489,6 +493,27 @@ def test_handle_pickle_has_nothing_of_a_pass_that_begins_meanwhile(
     other.__setstate__(pickle.loads(pickled))
     assert attention_name(other.model.config) == "sdpa"
     assert other._head._positions is None
+
+
+@pytest.mark.parametrize("way", ["pickle", "copy"])
+def test_handle_copies_of_layers_that_adapters_copied_have_nothing_of_a_pass(
+    tmp_path: Path, way: str
+) -> None:
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(
+        target_modules=["down_proj"], modules_to_save=["self_attn"]
+    )
+    model = peft.get_peft_model(opened(tmp_path / "model").trainable([]).model, config)
+    lm = LanguageModel(model, tokenizer=None)
+    _, _, state, *_ = lm.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    with decoding(lm):
+        other = copy.deepcopy(lm) if way == "copy" else LanguageModel.__new__(type(lm))
+        pickled = pickle.dumps(state)
+    if way == "pickle":
+        other.__setstate__(pickle.loads(pickled))
+    names = attention_names(configs_of(other.model))
+    assert len(names) > 2
+    assert set(names) == {"sdpa"}
 
 
 def test_handle_forked_process_cannot_use_cuda(

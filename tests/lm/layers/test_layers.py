@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -229,6 +232,98 @@ def test_layers_of_tokens_that_are_trained_with_adapters_equal_those_of_transfor
     found = run_packed(lm)
     without_layers(lm, monkeypatch)
     torch.testing.assert_close(found, run_packed(lm), atol=1e-4, rtol=1e-4)
+
+
+# adapters that copy attention modules, with their configs
+COPIES: list[dict[str, Any]] = [
+    {"modules_to_save": ["self_attn"]},
+    {"layer_replication": [[0, 2], [1, 2]]},
+]
+
+
+def make_phi3() -> LanguageModel:
+    sizes = {**SIZES, "head_dim": 8, "pad_token_id": 0}
+    torch.manual_seed(0)
+    return LanguageModel(Phi3ForCausalLM(Phi3Config(**sizes)).eval(), tokenizer=None)
+
+
+def copying(settings: dict[str, Any]) -> Any:
+    peft = pytest.importorskip("peft")
+    return peft.LoraConfig(
+        target_modules=["down_proj"], init_lora_weights=False, **settings
+    )
+
+
+def run_plainly(lm: LanguageModel) -> torch.Tensor:
+    """What `run_packed` computes, from a sequence for each token."""
+    first, second = [3, 4, 5, 20, 21], [7, 8, 9, 10, 11, 22]
+    ends = [first[:3], second[:5], first[:4], first, second]
+    with torch.inference_mode():
+        rows = [lm.model(torch.tensor([ids])).logits[0, -1] for ids in ends]
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    # transformers 5 does not run a Qwen3 with more layers than its config tells of
+    [
+        *((kind, each) for kind in ("llama", "phi3") for each in COPIES),
+        ("qwen3", COPIES[0]),
+    ],
+)
+def test_layers_that_adapters_copy_equal_those_of_transformers(
+    kind: str, fused: bool, settings: dict[str, Any]
+) -> None:
+    config = copying(settings)
+    base = make_phi3() if kind == "phi3" else make(kind)
+    model = pytest.importorskip("peft").get_peft_model(base.model, config).eval()
+    lm = LanguageModel(model, tokenizer=None, fused_layers=fused)
+    assert (lm.layers is not None) == (fused and kind != "phi3")
+    torch.testing.assert_close(run_packed(lm), run_plainly(lm), atol=1e-4, rtol=1e-4)
+
+
+def test_layers_that_an_adapter_copies_later_equal_those_of_transformers() -> None:
+    config = copying({})
+    model = pytest.importorskip("peft").get_peft_model(make("llama").model, config)
+    lm = LanguageModel(model.eval(), tokenizer=None, fused_layers=False)
+    run_packed(lm)
+    model.add_adapter("later", copying(COPIES[0]))
+    model.set_adapter("later")
+    torch.testing.assert_close(run_packed(lm), run_plainly(lm), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 1], [0, 1, 1, 0], [1, 0]])
+def test_layers_of_gemma_3_that_an_adapter_repeats_keep_their_kind(
+    order: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = make("gemma3")
+    # transformers 5 cannot run more layers than the config has kinds
+    kinds = [GEMMA_3["layer_types"][index] for index in order]
+    sizes = {**GEMMA_3, "layer_types": kinds, "num_hidden_layers": len(order)}
+    model = Gemma3ForCausalLM(Gemma3TextConfig(**sizes)).eval()
+    weights = lm.model.state_dict()
+    model.load_state_dict(
+        {
+            name: weights[re.sub(r"layers\.(\d+)", lambda m: of(m, order), name)]
+            for name in model.state_dict()
+        }
+    )
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(
+        target_modules=["down_proj"],
+        layer_replication=[[index, index + 1] for index in order],
+    )
+    repeated = LanguageModel(peft.get_peft_model(lm.model, config).eval(), None)
+    assert repeated.layers is not None
+    found = run_packed(repeated)
+    without_layers(lm, monkeypatch)
+    expected = run_packed(LanguageModel(model, tokenizer=None))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def of(layer: re.Match[str], order: list[int]) -> str:
+    return f"layers.{order[int(layer[1])]}"
 
 
 @pytest.mark.skipif(not onednn_has_bf16(), reason="the processor has no such kernels")
