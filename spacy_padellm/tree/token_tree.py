@@ -181,14 +181,18 @@ def pad_trees(trees: Sequence[TokenTree]) -> TreeBatch:
     return TreeBatch(ids=ids, positions=positions, visible=visible)
 
 
-_TRIANGLE = np.tril(np.ones((64, 64), dtype=np.bool_))
+# as wide as most chains at most, as it stays in memory; a power of 2
+_WIDEST_KEPT = 1024
+_TRIANGLE = np.tri(64, dtype=np.bool_)
 
 
 def _triangle(size: int) -> npt.NDArray[np.bool_]:
     """Get the causal mask inside one chain."""
     global _TRIANGLE
     triangle = _TRIANGLE  # another thread may replace the global by a smaller one
+    if size > _WIDEST_KEPT:
+        return np.tri(size, dtype=np.bool_)
     if size > len(triangle):
-        triangle = np.tril(np.ones((2 * size, 2 * size), dtype=np.bool_))
-        _TRIANGLE = triangle
+        width = 1 << (size - 1).bit_length()
+        triangle = _TRIANGLE = np.tri(width, dtype=np.bool_)
     return triangle[:size, :size]

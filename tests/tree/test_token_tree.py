@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 from spacy_padellm.lm.attention import packed as packed_attention
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.prompt.branches import common_prefix
+from spacy_padellm.tree import token_tree
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import pack
 from spacy_padellm.tree.token_tree import ROOT, TokenTree, pad_trees
@@ -212,3 +213,12 @@ def test_tree_cache_moves_rows_of_all_layers_at_once() -> None:
 )
 def test_tree_common_prefix(a: list[int], b: list[int], length: int) -> None:
     assert common_prefix(a, b) == length
+
+
+def test_token_tree_of_a_long_chain_leaves_no_large_mask_in_memory() -> None:
+    for size in (1000, 1024, 3000, 70):
+        tree = TokenTree()
+        tree.extend(ROOT, [1] * size)
+        visible = pad_trees([tree]).visible[0]
+        assert np.array_equal(visible, np.tri(size, dtype=np.bool_))
+    assert token_tree._TRIANGLE.nbytes <= 1024**2
