@@ -432,6 +432,18 @@ def test_decoding_between_training_passes_has_no_dropout(
     assert not lm.model.training
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_decoding_trees_does_not_depend_on_the_default_device(kind: str) -> None:
+    lm, prompt = prepare(kind, "paper-en")
+    decoder, texts = TreeDecoder(**LIMITS), random_texts(seed=4, count=3)
+    torch.set_default_device("meta")
+    try:
+        found = decode(decoder, lm, prompt, texts, LABELS)
+    finally:
+        torch.set_default_device(None)
+    assert same(found, decode(decoder, lm, prompt, texts, LABELS))
+
+
 @pytest.mark.parametrize("decoder", [TreeDecoder(), BatchDecoder()])
 def test_decoding_text_longer_than_the_context_is_an_error(
     decoder: Decoder,

@@ -139,6 +139,7 @@ def _argmax(values: torch.Tensor) -> torch.Tensor:
         highest = torch.cat((highest, rest), dim=1)
     # the last block overlaps the one before it if it is shorter
     first = highest.argmax(-1, keepdim=True).mul_(_BLOCK).clamp_(max=size - _BLOCK)
-    block = values.gather(1, first + torch.arange(_BLOCK))
+    inside = torch.arange(_BLOCK, device=values.device)
+    block = values.gather(1, first + inside)
     index: torch.Tensor = first + block.argmax(-1, keepdim=True)
     return index.flatten()

@@ -53,8 +53,8 @@ class Rotary:
         if table is None or len(table) < size or table.dtype != x.dtype:
             # tensors of inference mode could not be used in training
             with torch.inference_mode(False):
-                positions = torch.arange(-(-size // _STEP) * _STEP)
-                like = torch.empty(0, dtype=x.dtype)
+                positions = torch.arange(-(-size // _STEP) * _STEP, device=x.device)
+                like = torch.empty(0, dtype=x.dtype, device=x.device)
                 table = self._table = self._compute(like, positions)
         return table
 
