@@ -24,6 +24,7 @@ from spacy_padellm.lm.attention.cascade import can_cascade
 from spacy_padellm.lm.attention.interface import used_by
 from spacy_padellm.lm.attention.padded import PaddedAttention, training_attention
 from spacy_padellm.lm.attention.split import TreeAttention, tree_attention
+from spacy_padellm.lm.context import context_of
 from spacy_padellm.lm.devices.cudnn import switch_off_cudnn_attention
 from spacy_padellm.lm.devices.split import weight_shares
 from spacy_padellm.lm.devices.upload import send, upload
@@ -262,8 +263,7 @@ class LanguageModel:
     @property
     def context(self) -> int:
         """The length of the longest sequence that the model supports, in tokens."""
-        config = self.model.config.get_text_config()
-        return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
+        return context_of(self.model.config)
 
     def set_training(self, training: bool) -> None:
         """Choose between training and evaluation mode. The caller must hold `lock`."""
