@@ -863,6 +863,11 @@ class Errors:
         "No text of {path} could be read: {reason}. Give a file with a text in each "
         "line, or JSON lines with the text under the key that --text-column names."
     )
+    P1030 = (
+        "The pipeline '{model}' gives the texts of {path} scores that are no "
+        "probabilities (0..1), so that none can be chosen. Check the scores in "
+        "span._.padellm_score, and remove the component that sets them."
+    )
     P971 = (
         "{path} holds a table, columns or annotation, not texts. Write JSON lines with "
         'the text under the key "text" (in pandas: df.to_json(path, orient="records", '

@@ -56,6 +56,8 @@ def suggest_cli(
         if not found.read:
             reasons = [*map(str, found.failed), *map(str, found.bad), "it has none"]
             raise ValueError(Errors.P230.format(path=texts, reason=reasons[0]))
+        if not found.chosen:
+            raise ValueError(Errors.P1030.format(model=model, path=texts))
     except (ConnectionError, ValueError) as error:  # a server may be lost
         msg.fail(str(error), exits=1)
     for items in (found.bad, found.failed):

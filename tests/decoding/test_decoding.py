@@ -336,6 +336,22 @@ def test_decoding_count_of_several_digits_may_be_too_unlikely() -> None:
     assert not text.mentions()
 
 
+def test_decoding_count_probabilities_are_at_most_1() -> None:
+    lm = make_lm("llama")
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    text = TreeText(persons_of_a_text(lm, prompt, least=0.4))
+    (end,) = lm.tokenizer("\n", add_special_tokens=False)["input_ids"]
+    # float32 probabilities, which add up to 1.00000015
+    chances = [0.9, 0.05, 0.05 + 1.5e-7, *[0.0] * 6]
+    for token in (prompt.count_digits[0], end, prompt.eos):
+        tokens = [token] * len(text.request.logit_slots)
+        result = PassResult(tokens, [0.0] * len(tokens), chances, NO_TAGS)
+        text.advance(result, draft_tokens=0)
+    mentions = text.mentions()
+    assert [mention.score for mention in mentions] == [1.0]
+    assert max(mentions.at_least["PER"]) == 1.0
+
+
 @pytest.mark.parametrize("preset", ["compact", "paper-en"])
 def test_decoding_count_is_the_highest_that_is_likely_enough(preset: str) -> None:
     lm = make_lm("llama")

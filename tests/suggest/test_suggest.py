@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from spacy_padellm.corpora.readers.rows.label_studio import MIN_KEYS
 from spacy_padellm.corpora.readers.rows.span_rows import KEYS, TEXT_KEYS
 from spacy_padellm.corpora.records import BadLine, ConversionError
 from spacy_padellm.mention.calibration import Tuning
+from spacy_padellm.suggest import run
 from spacy_padellm.suggest.formats import Suggestion, Tool, write_suggestions
 from spacy_padellm.suggest.run import POOL, suggest
 from spacy_padellm.suggest.spread import choose_spread
@@ -455,6 +457,15 @@ def test_suggest_command_without_texts_is_an_error(
     assert code == 1
     assert "No text of" in output
     assert "--text-column" in output
+
+
+def test_suggest_command_without_any_score_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "correction_probability", lambda doc: math.nan)
+    code, output = invoke(tmp_path, '{"text": "Oslo"}\n')
+    assert code == 1
+    assert "no probabilities (0..1)" in output
 
 
 def test_suggest_names_the_line_of_the_file(tmp_path: Path) -> None:

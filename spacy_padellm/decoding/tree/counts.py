@@ -189,8 +189,10 @@ class CountGrower:
         end = index + len(prompt.count_start)
         before = math.prod(result.probabilities[index:end])
         digits = result.probabilities[end : end + len(prompt.count_digits)]
-        sums = list(accumulate(before * digit for digit in reversed(digits)))
-        branch.at_least = sums[::-1] if likeliest <= len(digits) else ()
+        sums = accumulate(before * digit for digit in reversed(digits))
+        # rounded probabilities may add up to more than 1
+        at_least = [min(total, 1.0) for total in sums][::-1]
+        branch.at_least = at_least if likeliest <= len(digits) else ()
 
     def _choose(
         self,
