@@ -180,7 +180,8 @@ class TokenStrings:
     @cached_property
     def _tokens_of(self) -> dict[str, list[int]]:
         tokens_of: dict[str, list[int]] = {}
-        for token in range(len(self._tokenizer)):
+        # not all numbers up to the number of tokens: vocabularies may have holes
+        for token in sorted(set(self._tokenizer.get_vocab().values())):
             if token not in self._special:
                 tokens_of.setdefault(self.piece(token), []).append(token)
         return tokens_of

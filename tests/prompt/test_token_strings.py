@@ -8,7 +8,14 @@ from threading import Barrier
 import pytest
 from conftest import SENTENCES, make_tokenizer
 from hypothesis import given, strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from spacy_padellm.lm.files.bundled import BUNDLED
@@ -107,3 +114,17 @@ def test_token_strings_of_sentencepiece_keep_their_spaces(text: str) -> None:
     (tokens,) = SENTENCEPIECE.plain([text])
     assert "".join(SENTENCEPIECE.pieces(tokens)) == f" {text}"
     assert "".join(SENTENCEPIECE.characters(tokens)) == f" {text}"
+
+
+def test_token_strings_of_a_vocabulary_with_holes_have_all_its_tokens() -> None:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {character: n for n, character in enumerate(alphabet, start=50)}
+    tokenizer = Tokenizer(models.BPE(vocab={"</s>": 0, **vocabulary}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    strings = TokenStrings(
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>")
+    )
+    for character in (*map(chr, range(33, 127)), " "):
+        (token,) = strings.plain([character])[0]
+        assert strings.tokens_at(character, 0) == {token}
