@@ -553,10 +553,6 @@ class Errors:
         "{path}, line {line}, cannot be read ({error}). Each line must be an object "
         'like {{"text": "Bo ran", "mentions": {{"PER": ["Bo"]}}}}.'
     )
-    P1016 = (
-        "Cannot read {path}: {error}. Give a .spacy corpus, or JSON lines in UTF-8 "
-        "that are not compressed."
-    )
     P167 = (
         "All texts together have {found} tokens, but --long asks for {size}. Lower "
         "--long, or give a larger corpus."

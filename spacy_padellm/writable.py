@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spacy_padellm.checks import check_path
 from spacy_padellm.errors import Errors
+
+_COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": lambda content: gzip.compress(content, mtime=0),  # the same for the same
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+}
 
 
 def make_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:
@@ -85,10 +94,13 @@ def _problem(path: Path) -> str | None:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file, which takes the place of an old one only when it is complete.
 
-    path (Path): The file. Its folder is created; links stay, devices are written to.
+    path (Path): The file, compressed if its name ends in .gz, .bz2 or .xz. Its folder
+        is created; links stay, devices are written to.
     content (bytes): What to write.
     RAISES (OSError): If it cannot be written. The old file is then as it was.
     """
+    if compress := _COMPRESS.get(path.suffix.lower()):
+        content = compress(content)
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from spacy_padellm.corpora.files import read_text
 from spacy_padellm.writable import check_writable, make_writable, write_whole
 
 
@@ -16,6 +17,14 @@ def test_writable_whole_file_takes_the_place_of_the_old_one(tmp_path: Path) -> N
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o600
     assert os.listdir(path.parent) == ["out.json"]
+
+
+@pytest.mark.parametrize("name", ["a.json.gz", "a.html.XZ", "a.svg.bz2"])
+def test_writable_whole_file_is_compressed_as_its_name_says(
+    name: str, tmp_path: Path
+) -> None:
+    write_whole(tmp_path / name, b"new")
+    assert read_text(tmp_path / name) == "new"
 
 
 @pytest.mark.parametrize("error", [OSError(28, "full"), KeyboardInterrupt()])

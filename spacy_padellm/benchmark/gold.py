@@ -9,6 +9,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+from spacy_padellm.corpora.files import read_lines
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.normalize import normalize_characters, normalize_text
@@ -31,7 +32,8 @@ MANY_LABELS = (
 def read_gold(path: Path, *, lang: str) -> list[GoldText]:
     """Read the texts of a corpus.
 
-    path (Path): A .spacy corpus, which needs spaCy, or JSON lines.
+    path (Path): A .spacy corpus, which needs spaCy, or JSON lines, which may be
+        compressed (.gz, .bz2, .xz).
     lang (str): Language of a .spacy corpus.
     RAISES (ValueError): If the file does not exist, cannot be read or has no mentions.
     """
@@ -85,11 +87,7 @@ def _read_doc_bin(path: Path, lang: str) -> list[GoldText]:
 
 def _read_json_lines(path: Path) -> list[GoldText]:
     golds = []
-    try:
-        lines = path.read_text("utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(Errors.P1016.format(path=path, error=error)) from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         try:

@@ -23,7 +23,10 @@ def suggest_cli(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="The file to write: .jsonl, or .json for one list"
+            "--output",
+            "-o",
+            help="The file to write: .jsonl, or .json for one list; compressed with "
+            ".gz, .bz2 or .xz after it",
         ),
     ],
     n: Annotated[int, typer.Option("--n", min=1, help="How many texts")] = 200,
@@ -43,12 +46,13 @@ def suggest_cli(
     """
     # imported here because spaCy imports this module for every command
     from spacy_padellm.analysis.inputs import load_with_components
+    from spacy_padellm.corpora.files import plain_name
     from spacy_padellm.suggest.run import suggest
     from spacy_padellm.suggest.texts import read_texts
 
     try:
         make_writable(output, inputs=[texts])
-        if output.suffix == ".spacy":
+        if plain_name(output).suffix.lower() == ".spacy":
             raise ValueError(Errors.P1008.format(path=output))
         nlp, _ = load_with_components(model)
         source = read_texts(texts, nlp=nlp, text_column=text_column)

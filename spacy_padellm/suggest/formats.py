@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from spacy_padellm.corpora.files import plain_name
 from spacy_padellm.corpora.mentions.annotators import HASH, NUMBER
 from spacy_padellm.corpora.readers.rows.label_studio import MIN_KEYS
 from spacy_padellm.corpora.readers.rows.span_rows import KEYS
@@ -63,7 +64,8 @@ def write_suggestions(
     """Write suggestions.
 
     suggestions (Sequence[Suggestion]): The suggestions, the most useful one first.
-    path (Path): The file: JSON lines, or one list if its name ends in .json.
+    path (Path): The file: JSON lines, or one list if its name ends in .json; compressed
+        if .gz, .bz2 or .xz follows.
     tool (Tool): The tool that will read it.
     model (str): The model's name.
     """
@@ -72,7 +74,7 @@ def write_suggestions(
         json.dumps(make(suggestion, model), ensure_ascii=False)
         for suggestion in suggestions
     ]
-    is_list = path.suffix == ".json"
+    is_list = plain_name(path).suffix.lower() == ".json"
     content = f"[{','.join(rows)}]\n" if is_list else "".join(f"{r}\n" for r in rows)
     write_whole(path, content.encode())
 

@@ -16,6 +16,7 @@ from spacy_padellm.benchmark.gold import (
     with_labels,
     write_gold,
 )
+from spacy_padellm.corpora import files
 from spacy_padellm.mention.gold import GoldText
 
 GOLD = [
@@ -25,8 +26,9 @@ GOLD = [
 ]
 
 
-def test_benchmark_gold_comes_back_from_json_lines(tmp_path: Path) -> None:
-    path = tmp_path / "gold.jsonl"
+@pytest.mark.parametrize("name", ["gold.jsonl", "gold.jsonl.gz"])
+def test_benchmark_gold_comes_back_from_json_lines(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     write_gold(path, GOLD)
     assert read_gold(path, lang="en") == GOLD
 
@@ -149,19 +151,19 @@ LINE = '{"text": "é Bo", "mentions": {"PER": ["Bo"]}}\n'
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "saying"),
     [
-        ("latin.jsonl", LINE.encode("latin-1")),
-        ("packed.jsonl.gz", gzip.compress(LINE.encode(), mtime=0)),
-        ("half.spacy", b"no corpus"),
+        ("latin.jsonl", LINE.encode("latin-1"), "latin.jsonl is not text in UTF-8"),
+        ("packed.jsonl.gz", gzip.compress(LINE.encode())[:20], "packed.jsonl.gz: "),
+        ("half.spacy", b"no corpus", "half.spacy"),
     ],
     ids=["latin", "packed", "half"],
 )
 def test_benchmark_gold_names_a_file_that_cannot_be_read(
-    tmp_path: Path, name: str, content: bytes
+    tmp_path: Path, name: str, content: bytes, saying: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=f"Cannot read .*{re.escape(name)}"):
+    with pytest.raises(ValueError, match=re.escape(saying)):
         read_gold(tmp_path / name, lang="en")
 
 
@@ -172,6 +174,6 @@ def test_benchmark_gold_names_a_file_that_may_not_be_read(
         raise PermissionError(13, "Permission denied")
 
     write_gold(tmp_path / "gold.jsonl", GOLD)
-    monkeypatch.setattr(Path, "read_text", refuse)
-    with pytest.raises(ValueError, match=r"Cannot read .*gold\.jsonl: .*denied"):
+    monkeypatch.setattr(files, "OpenFile", refuse)
+    with pytest.raises(ValueError, match=r"Could not read .*gold\.jsonl: .*denied"):
         read_gold(tmp_path / "gold.jsonl", lang="en")

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from spacy_padellm.cli.app import padellm_cli
 from spacy_padellm.corpora.convert import convert
+from spacy_padellm.corpora.files import read_text
 from spacy_padellm.corpora.mentions.annotators import USER_KEYS
 from spacy_padellm.corpora.readers.rows.label_studio import MIN_KEYS
 from spacy_padellm.corpora.readers.rows.span_rows import KEYS, TEXT_KEYS
@@ -220,6 +221,21 @@ def written(tmp_path: Path, tool: Tool, name: str = "out.jsonl") -> Any:
     if name.endswith(".json"):
         return json.loads(content)
     return [json.loads(line) for line in content.splitlines()]
+
+
+@pytest.mark.parametrize("plain", ["out.JSON", "out.json", "out.jsonl"])
+@pytest.mark.parametrize("packed", ["", ".gz", ".BZ2", ".xz"])
+def test_suggest_writes_what_the_name_says(
+    plain: str, packed: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{plain}{packed}"
+    write_suggestions([SUGGESTION], path, tool=Tool.prodigy, model="m")
+    content = read_text(path)
+    assert content.startswith("{" if plain == "out.jsonl" else "[{")
+    assert read(path) == [
+        SourceText("Bob in Oslo .", {"source": f"{path.name}:1"}),
+    ]
+    assert (packed == "") == path.read_bytes().startswith(content[:2].encode())
 
 
 def test_suggest_writes_prodigy(tmp_path: Path) -> None:
@@ -441,8 +457,9 @@ def test_suggest_command(tmp_path: Path) -> None:
     assert [json.loads(line)["text"] in GOLD for line in lines] == [True, True]
 
 
-def test_suggest_command_refuses_other_formats(tmp_path: Path) -> None:
-    path = tmp_path / "next.spacy"
+@pytest.mark.parametrize("name", ["next.spacy", "next.SPACY", "next.spacy.gz"])
+def test_suggest_command_refuses_other_formats(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
     code, output = invoke(tmp_path, '{"text": "Oslo"}', "-o", str(path))
     assert code == 1
     assert ".jsonl" in output
