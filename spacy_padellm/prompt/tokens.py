@@ -74,7 +74,10 @@ class PromptTokens:
         return longest - prompts.text_tokens
 
     def text_prompts(self, texts: Sequence[str]) -> list[CountPrompts]:
-        """Prompts of the text's template only, which end with at least a line break.
+        """Prompts of the text's template only.
+
+        They end with what the template has after the text; with a line break, if it has
+        nothing there.
 
         texts (Sequence[str]): The texts.
         RETURNS (list[CountPrompts]): One for each text, without labels.

@@ -9,9 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_WORDS = re.compile(r"\w+")
-# of scripts without blanks between words, which are compared by pairs of characters
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")
+from spacy_padellm.mention.scripts import (
+    SOUTHEAST_ASIAN,
+    character_class,
+    is_without_spaces,
+)
+
+# with the vowels of scripts such as Burmese, which \w leaves out
+_WORDS = re.compile(rf"(?:\w|{character_class(SOUTHEAST_ASIAN)})+")
 
 
 def choose_spread(
@@ -76,7 +81,8 @@ def _vectors(texts: Sequence[str]) -> list[dict[str, float]]:
 
 
 def _words(text: str) -> list[str]:
+    """The words of a text; pairs of characters, if its script has no spaces."""
     words = _WORDS.findall(text.casefold())
-    if not _UNSPACED.search(text):
+    if not any(map(is_without_spaces, text)):
         return words
     return [w[i : i + 2] for w in words for i in range(max(len(w) - 1, 1))]

@@ -63,8 +63,23 @@ def test_spread_of_fewer_texts_than_requested_is_all(texts: list[str]) -> None:
     assert sorted(choose_spread(texts, [0.0] * len(texts), n=5)) == [*range(len(texts))]
 
 
-def test_spread_compares_text_without_blanks_by_characters() -> None:
-    texts = ["他在北京大学", "她在北京大学", "油价下跌"]
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["他在北京大学", "她在北京大学", "油价下跌"],
+        ["มหาวิทยาลัย", "มหาวิทยาลัยไทย", "น้ำมัน"],
+        ["ကီမူ", "ကီမူနေ", "ကုမာ"],
+        ["កីមូ", "កីមូនេ", "កុមា"],
+        ["ｱﾝｹﾞﾗﾒﾙｹﾙ", "ｱﾝｹﾞﾗﾒﾙｹﾙｼ", "ﾄｳｷｮｳﾄ"],
+        [
+            "\U00020bb7\U00020bb8\U00020bb9",
+            "\U00020bb7\U00020bb8",
+            "\U00020c00\U00020c01",
+        ],
+    ],
+    ids=["Han", "Thai", "Burmese", "Khmer", "half-width kana", "rare Han"],
+)
+def test_spread_compares_text_without_blanks_by_characters(texts: list[str]) -> None:
     assert choose_spread(texts, [0.9, 0.8, 0.7], n=2) == [0, 2]
 
 

@@ -63,7 +63,8 @@ class CountBranch:
     at_least (Sequence[float]): The probabilities of at least 1, 2, ... mentions; empty
         if unknown.
     generated (list[int]): The tokens of the count so far.
-    mentions (list[MentionBranch]): The mentions, if the count is complete.
+    mentions (list[MentionBranch]): The mentions in the tree: those of the count once it
+        is complete, before that those of a guess or of a number that may go on.
     """
 
     label: str
