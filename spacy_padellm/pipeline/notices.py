@@ -16,7 +16,7 @@ class Notices:
     """The warnings that a component has given."""
 
     def __init__(self) -> None:
-        self._labels: set[str] = set()  # that were warned of
+        self._labels: set[str] = set()  # that a warning names
         self._given: set[str] = set()
 
     def labels(
@@ -28,9 +28,11 @@ class Notices:
         known (Collection[str]): Those that it was trained on; empty if that is unknown.
         model (str): The model's name.
         """
+        if not known or len(self._given) >= _MOST:
+            return
         unknown = [label for label in labels if label not in known]
-        if known and not self._labels.issuperset(unknown):
-            self._labels.update(unknown)
+        if not self._labels.issuperset(unknown):
+            self._labels.update(unknown[:_SHOWN])  # a Doc may have any number
             self._give(
                 Warnings.W120.format(
                     model=model, labels=_join(unknown), known=_join(known)
