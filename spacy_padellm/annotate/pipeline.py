@@ -14,7 +14,7 @@ import torch
 from spacy import util
 from spacy.language import Language
 
-from spacy_padellm.annotate.files import AnnotateError, LinkedFiles
+from spacy_padellm.annotate.files import AnnotateError, LinkedFiles, words_of
 from spacy_padellm.errors import Errors, logger
 from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.lm.devices.memory import limit_kernel_caches
@@ -103,8 +103,12 @@ def load_checked(name: str) -> Language:
         # a DocBin is written with moved spans, and Parquet without spans
         forget_pipeline(nlp)
         nlp(PROBE)
-    except Exception as error:  # components may raise anything
-        raise AnnotateError(Errors.P408.format(name=name, error=error)) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # components may raise anything, and call sys.exit
+        kind = "" if isinstance(error, Exception) else f"{type(error).__name__}: "
+        words = f"{kind}{words_of(error)}"
+        raise AnnotateError(Errors.P408.format(name=name, error=words)) from error
     return nlp
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from spacy_padellm.annotate.files import AnnotateError
+from spacy_padellm.annotate.files import AnnotateError, words_of
 from spacy_padellm.annotate.pipeline import PROBE
 from spacy_padellm.annotate.records import InputRecord
 from spacy_padellm.compat.spacy import doc_context
@@ -108,6 +108,6 @@ class _Texts:
     ) -> None:
         for doc in docs:
             row = doc_context(doc)
-            self.reasons[row] = f"{name}: {type(error).__name__}: {error}"
+            self.reasons[row] = f"{name}: {type(error).__name__}: {words_of(error)}"
             if isinstance(error, ConnectionError):
                 self.unreached.add(row)

@@ -15,6 +15,7 @@ from spacy_padellm.annotate.files import (
     AnnotateError,
     ShardError,
     check_file_unchanged,
+    words_of,
     wrap_read_errors,
 )
 from spacy_padellm.annotate.finished import CountedFile, ShardFacts, write_facts
@@ -108,12 +109,12 @@ def annotate_shard(
     """
     try:
         _annotate_shard(nlp, job, shard, report=report)
-    except AnnotateError:
+    except (AnnotateError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # a component may even call sys.exit
         message = Errors.P1013.format(
             kind=type(error).__name__,
-            error=error,
+            error=words_of(error),
             path=shard.path,
             start=shard.row_range.start + 1,
             stop=shard.row_range.stop,

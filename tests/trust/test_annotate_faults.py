@@ -18,19 +18,28 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+import spacy
 from annotate_helpers import (
     TEXTS,
     annotate,
     contents,
     fails,
+    rejected,
     rows,
     shards,
     some_texts,
     write_jsonl,
 )
 from helpers import make_nlp, model_folder, named, train, trained
+from spacy.tokens import Doc
 
-from spacy_padellm.annotate import lease, output as outputs, run_local, worker
+from spacy_padellm.annotate import (
+    lease,
+    output as outputs,
+    pipeline as pipelines,
+    run_local,
+    worker,
+)
 from spacy_padellm.annotate.files import AnnotateError, InputFile
 from spacy_padellm.annotate.lease import hold_lease
 from spacy_padellm.annotate.output import create_file
@@ -103,6 +112,102 @@ def test_annotate_faults_unknown_error_fails_its_shard_only(
     saying += f"{source})"
     fails(pipeline, source, "-o", output, "--shard-size", 5, saying=saying)
     assert len(shards(output)) == 2
+
+
+class Silent(Exception):
+    """An error that cannot tell what it is."""
+
+    def __str__(self) -> str:
+        raise TypeError
+
+
+@spacy.Language.component("tests_faults_at_bob")
+def faults_at_bob(doc: Doc) -> Doc:
+    """A component that fails, or ends the process, for some texts."""
+    if "Bob Silent" in doc.text:
+        raise Silent
+    if "Bob Exit" in doc.text:
+        sys.exit(0)
+    if "Bob Stop" in doc.text:
+        raise KeyboardInterrupt
+    return doc
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """A pipeline with that component."""
+    nlp = trained()
+    nlp.add_pipe("tests_faults_at_bob")
+    nlp.to_disk(tmp_path / "faulty")
+    return tmp_path / "faulty"
+
+
+def test_annotate_faults_component_that_exits_fails_its_shard_only(
+    faulty: Path, output: Path, tmp_path: Path
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [*TEXTS[:3], "Bob Exit", *TEXTS[:4]])
+    saying = "1 of 2 shards are not done: SystemExit: 0 (in rows 1 to 4 of "
+    fails(faulty, source, "-o", output, "--shard-size", 4, saying=saying)
+    assert len(shards(output)) == 1
+
+
+def test_annotate_faults_error_that_cannot_be_told_rejects_its_text(
+    faulty: Path, output: Path, tmp_path: Path
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [*TEXTS[:3], "Bob Silent"])
+    code, words = annotate(faulty, source, "-o", output)
+    assert code == 3, words
+    (record,) = rejected(output)
+    assert record["reason"] == "tests_faults_at_bob: Silent: no message"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(Silent(), "Silent: no message"), (SystemExit(), "SystemExit: no message")],
+)
+def test_annotate_faults_worker_tells_an_error_of_any_kind(
+    error: BaseException, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(nlp: object, job: object, shard: object, *, report: object) -> None:
+        raise error
+
+    shard = Shard(0, InputFile("a.txt", "text", 9, ""), RowRange(0, 5))
+    monkeypatch.setattr(run_local, "load_job", lambda job: None)
+    monkeypatch.setattr(worker, "_annotate_shard", fail)
+    command: Any = PretendedCommand(shard)
+    run_local._worker_main(command, None, [])  # type: ignore[arg-type]
+    _, (kind, message) = command.received
+    assert kind == "failed"
+    assert message.startswith(f"{words} (in rows 1 to 5 of a.txt)")
+
+
+def test_annotate_faults_ctrl_c_within_a_shard_ends_the_run(
+    faulty: Path, output: Path, tmp_path: Path
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", ["Bob Stop", *TEXTS])
+    code, _ = annotate(faulty, source, "-o", output)
+    assert code == 130
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(Silent(), "no message"), (SystemExit(2), "SystemExit: 2")],
+)
+def test_annotate_faults_pipeline_that_cannot_be_loaded_is_told(
+    error: BaseException,
+    words: str,
+    pipeline: Path,
+    output: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(pipelines, "load_pipeline", fail)
+    source = write_jsonl(tmp_path / "in.jsonl", TEXTS)
+    saying = f"cannot be used: {words}. Give a folder"
+    fails(pipeline, source, "-o", output, saying=saying)
 
 
 class PretendedCommand:
