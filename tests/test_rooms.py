@@ -29,8 +29,8 @@ FLOORS = [
     ["text"],
     ["training"],
     ["pipeline"],
-    ["analysis", "annotate", "benchmark", "corpora"],
-    ["suggest"],
+    ["analysis", "annotate", "corpora"],
+    ["benchmark", "suggest"],
     ["explain", "show"],
     ["cli"],
 ]

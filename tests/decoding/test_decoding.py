@@ -448,7 +448,7 @@ def test_decoding_between_training_passes_has_no_dropout(
     assert not lm.model.training
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("kind", ["llama", "gemma", "gpt2"])
 def test_decoding_trees_does_not_depend_on_the_default_device(kind: str) -> None:
     lm, prompt = prepare(kind, "paper-en")
     decoder, texts = TreeDecoder(**LIMITS), random_texts(seed=4, count=3)

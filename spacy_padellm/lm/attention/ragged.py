@@ -75,7 +75,7 @@ def _attend(qkv: QKV, scale: float, *, causal: bool) -> Attended:
     grouped = query.unflatten(1, (shared, heads // shared))
     scores = torch.einsum("qsgd,ksd->qsgk", grouped, keys).float() * scale
     if causal:
-        later = torch.ones(len(query), len(keys), dtype=torch.bool).triu(1)
+        later = torch.ones_like(scores[:, 0, 0], dtype=torch.bool).triu(1)
         scores = scores.masked_fill(later[:, None, None], -torch.inf)
     weights = scores.softmax(dim=-1).to(values.dtype)
     output = torch.einsum("qsgk,ksd->qsgd", weights, values).flatten(1, 2)

@@ -32,7 +32,8 @@ class ScaledEmbeddings:
         """Look up tokens; see `Embed`."""
         embedded: torch.Tensor = self.model.embed_tokens(ids)
         # rounded as in transformers
-        return embedded * torch.tensor(self.factor, dtype=embedded.dtype)
+        factor = torch.tensor(self.factor, dtype=embedded.dtype, device="cpu")
+        return embedded * factor
 
 
 def read_gemma(model: Any, project: Project) -> Layers | None:

@@ -105,7 +105,7 @@ class Int8Projection:
         codes = (weight / scales[:, None]).round_().to(torch.int8)
         self._weight = onednn_pack_int8(codes, _ROWS)
         self._scales = scales / _LEVELS
-        self._zeros = torch.zeros(len(scales), dtype=torch.int32)
+        self._zeros = torch.zeros_like(scales, dtype=torch.int32)
 
     def __call__(self, codes: Codes, dtype: torch.dtype) -> torch.Tensor:
         """Compute the joined outputs, without the scales of the rows.

@@ -23,7 +23,7 @@ def spreading(size: int) -> torch.Tensor:
     RETURNS (float32): (neighbours, neighbours), orthogonal and symmetric. The number of
         neighbours is a power of two that divides `size`, 64 at most.
     """
-    matrix = torch.ones(1, 1, dtype=torch.float32)
+    matrix = torch.ones(1, 1, dtype=torch.float32, device="cpu")
     while len(matrix) < _MOST and size % (2 * len(matrix)) == 0:
         above, below = torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)
         matrix = torch.cat([above, below])
