@@ -79,12 +79,19 @@ def generate(
     else:
         shapes = [(1, len(sequence)) for sequence in sequences]
         batches = list(cut_batches(shapes, max_batch_tokens))
+    sizes = list(map(len, sequences))
+    limits = [
+        min(limit, context - size) for limit, size in zip(limits, sizes, strict=True)
+    ]
+    batches = [
+        part for batch in batches for part in _split(batch, sizes, limits, context)
+    ]
 
     def work(replica: Replica, batch: list[int]) -> list[Generated]:
         return _generate_batch(
             replica,
             [sequences[i] for i in batch],
-            [min(limits[i], context - len(sequences[i])) for i in batch],
+            [limits[i] for i in batch],
             bidirectional_spans=[]
             if bidirectional_spans is None
             else [bidirectional_spans[i] for i in batch],
@@ -120,6 +127,36 @@ def cut_batches(
         rows += height
     if batch:
         yield batch
+
+
+def _split(
+    batch: list[int], sizes: Sequence[int], limits: Sequence[int], context: int
+) -> Iterator[list[int]]:
+    """Split a batch so that no row leaves the context, also not after its end.
+
+    `generate` goes on with all rows until the last one ends. A model with learned
+    positions has none after the context.
+
+    batch (list[int]): The indexes of its sequences.
+    sizes (Sequence[int]): Tokens of each sequence.
+    limits (Sequence[int]): Tokens to generate at most for each; each fits alone.
+    context (int): The longest sequence in tokens that the model takes.
+    YIELDS (list[int]): The indexes of a part: all of them if they fit together.
+    """
+    if not batch or _longest(batch, sizes, limits) <= context:
+        yield batch
+        return
+    part: list[int] = []
+    for i in sorted(batch, key=lambda i: sizes[i]):
+        if part and _longest([*part, i], sizes, limits) > context:
+            yield part
+            part = []
+        part.append(i)
+    yield part
+
+
+def _longest(rows: Sequence[int], sizes: Sequence[int], limits: Sequence[int]) -> int:
+    return max(sizes[i] for i in rows) + max(limits[i] for i in rows)
 
 
 def _generate_batch(

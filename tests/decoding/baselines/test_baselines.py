@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import make_lm
-from transformers import GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig
 from trust_helpers import change, write_adapter, write_model
 
 from spacy_padellm.decoding.base import DecodeJob, Decoder, decode
@@ -290,6 +290,27 @@ def test_generation_without_room_in_the_context_is_an_error() -> None:
     assert len(full.ids) <= 1
     with pytest.raises(ValueError, match="takes 8 tokens"):
         generate([replica], [[5], [5] * 8], [9, 9])
+
+
+@pytest.mark.parametrize("max_batch_tokens", [None, 1000])
+def test_generation_rows_that_ended_stay_within_the_context(
+    max_batch_tokens: int | None,
+) -> None:
+    # a position over the context is an index error in gpt2
+    lm = make_lm("gpt2")
+    config = lm.model.config
+    config.n_positions = 24
+    lm = LanguageModel(AutoModelForCausalLM.from_config(config).eval(), lm.tokenizer)
+    replica = Replica(lm, PromptTokens(PRESETS["paper-en"], lm.tokenizer))
+    sequences = [[5 + n] * n for n in (23, 2, 9, 22, 3, 12, 23)]
+    limits = [14] * len(sequences)
+    alone = [generate([replica], [ids], [14])[0] for ids in sequences]
+    assert {len(row.ids) for row in alone} >= {1, 2, 12, 14}
+    found = generate([replica], sequences, limits, max_batch_tokens=max_batch_tokens)
+    for row, expected in zip(found, alone, strict=True):
+        assert (row.ids, row.cut) == (expected.ids, expected.cut)
+        probabilities = pytest.approx(expected.log_probabilities, abs=1e-5)
+        assert row.log_probabilities == probabilities
 
 
 def test_batching_cuts_by_tokens_with_padding() -> None:
