@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from traceback import clear_frames
 
 import torch
 
@@ -13,6 +14,8 @@ from spacy_padellm.decoding.base import DecodeResult
 from spacy_padellm.decoding.batch.generation import cut_batches
 from spacy_padellm.decoding.limits import Cuts, check_context
 from spacy_padellm.decoding.replicas import Replica, map_on_replicas
+from spacy_padellm.errors import Errors
+from spacy_padellm.lm.files.load_errors import is_out_of_memory, words_of
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.branches import CountPrompts
@@ -179,10 +182,25 @@ def _read_all(
         return []
     try:
         return list(decode_batch(replica, prompted))
-    except (ValueError, torch.OutOfMemoryError) as error:
+    except ValueError as error:
         if len(prompted) == 1:
+            # the error is kept, but not what the failed batch had in memory
+            clear_frames(error.__traceback__)
             return [error]
+        words = ""
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        words = words_of(error)
     # outside of the handler, as the error keeps the failed batch in memory
+    if words:
+        device = replica.lm.device
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(prompted) == 1:
+            tokens = prompted[0].prompts.text_tokens
+            message = Errors.P1007.format(tokens=tokens, device=device, error=words)
+            return [ValueError(message)]
     return [
         result
         for item in prompted

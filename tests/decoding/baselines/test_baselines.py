@@ -4,6 +4,8 @@ import itertools
 import logging
 import math
 import pickle
+import re
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,13 +15,14 @@ from conftest import make_lm
 from transformers import AutoModelForCausalLM, GenerationConfig
 from trust_helpers import change, write_adapter, write_model
 
-from spacy_padellm.decoding.base import DecodeJob, Decoder, decode
+from spacy_padellm.decoding.base import DecodeJob, Decoder, DecodeResult, decode
 from spacy_padellm.decoding.baselines.augmented import AugmentedDecoder
 from spacy_padellm.decoding.baselines.decoder import AnswerDecoder
 from spacy_padellm.decoding.baselines.onestep import OneStepDecoder
 from spacy_padellm.decoding.baselines.structured import StructuredDecoder
 from spacy_padellm.decoding.batch.batching import (
     LOOK_AHEAD,
+    DecodeBatch,
     PromptedText,
     TextResult,
     stream_batches,
@@ -447,8 +450,35 @@ def test_baselines_text_longer_than_the_context_fails_alone(
     ]
 
 
-def test_batching_a_text_that_fails_leaves_its_batch(llama: LanguageModel) -> None:
-    prompt = PromptTokens(PRESETS["paper-en"], llama.tokenizer)
+def stream(
+    lm: LanguageModel, texts: Sequence[str], decode_batch: DecodeBatch
+) -> Iterator[DecodeResult]:
+    """Decode texts, which fit into one batch."""
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    return stream_batches(
+        lm,
+        texts,
+        ask=lambda texts: prompt.count_prompts(texts, ["person"]),
+        decode_batch=decode_batch,
+        cuts=Cuts(),
+        replicas=[Replica(lm, prompt)],
+        max_batch_tokens=10_000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("bad"), "bad"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "CUDA out of memory"),
+        (MemoryError(), "no memory on cpu .* even alone"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "DefaultCPU"),
+        (torch.AcceleratorError("CUDA error: out of memory"), "no memory on cpu"),
+    ],
+)
+def test_batching_a_text_that_fails_leaves_its_batch(
+    error: Exception, message: str, llama: LanguageModel
+) -> None:
     batches = []
 
     def decode_batch(
@@ -456,26 +486,48 @@ def test_batching_a_text_that_fails_leaves_its_batch(llama: LanguageModel) -> No
     ) -> list[TextResult]:
         batches.append([item.text for item in prompted])
         if "bad" in batches[-1]:
-            raise ValueError("bad")
+            raise error
         return [TextResult([Mention("A", 1, item.text, 1.0)]) for item in prompted]
 
-    texts = ["one", "bad", "two"]
-    found = list(
-        stream_batches(
-            llama,
-            texts,
-            ask=lambda texts: prompt.count_prompts(texts, ["person"]),
-            decode_batch=decode_batch,
-            cuts=Cuts(),
-            replicas=[Replica(llama, prompt)],
-            max_batch_tokens=10_000,
-        )
-    )
-    assert isinstance(found[1], ValueError)
-    assert [
-        m.text for text_mentions in (found[0], found[2]) for m in text_mentions
-    ] == ["one", "two"]
+    one, bad, two = stream(llama, ["one", "bad", "two"], decode_batch)
+    assert isinstance(bad, ValueError)
+    assert re.search(message, str(bad))
+    assert not isinstance(one, Exception)
+    assert not isinstance(two, Exception)
+    assert [mention.text for mention in (*one, *two)] == ["one", "two"]
     assert len(batches) == 4
+
+
+def test_batching_an_error_that_is_no_lack_of_memory_ends_the_stream(
+    llama: LanguageModel,
+) -> None:
+    def decode_batch(
+        replica: Replica, prompted: Sequence[PromptedText]
+    ) -> list[TextResult]:
+        raise RuntimeError("device-side assert triggered")
+
+    with pytest.raises(RuntimeError, match="device-side"):
+        list(stream(llama, ["one"], decode_batch))
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), torch.OutOfMemoryError("x")])
+def test_batching_an_error_keeps_nothing_of_its_batch(
+    error: Exception, llama: LanguageModel
+) -> None:
+    kept = []
+
+    def decode_batch(
+        replica: Replica, prompted: Sequence[PromptedText]
+    ) -> list[TextResult]:
+        cache = torch.zeros(3)
+        kept.append(weakref.ref(cache))
+        raise error
+
+    (result,) = stream(llama, ["one"], decode_batch)
+    assert isinstance(result, ValueError)
+    if result is not error:
+        error.with_traceback(None)  # it is kept by this test alone
+    assert [cache() for cache in kept] == [None]
 
 
 @pytest.mark.parametrize("decoder", BASELINES)
