@@ -43,9 +43,11 @@ class WholePrompt:
         if end_of_template(template):
             end = ""
         prompts = []
-        for text, counts in zip(texts, self.count_prompts(texts, [""]), strict=True):
+        for text in texts:
             (root,) = self._tokens([template.format(text=text) + end])
-            span = (counts.text[0], len(root))
+            start, stop = self._place_of(text, root)
+            # the answer is predicted from the last token, which follows the text
+            span = (start, min(stop, len(root) - 1))
             both_ways = self._prompt.bidirectional_span(span)
             prompts.append(
                 CountPrompts(root, [[]], span, both_ways, copies=self._copies)
@@ -96,16 +98,24 @@ class WholePrompt:
         return self.answer(before, "".join(parts))
 
     def _counts(self, text: str, names: Sequence[str]) -> CountPrompts:
-        before = text.join(split_fields(self._prompt.text)[:-1])  # the last copy
         stem = self._prompt.text.format(text=text)
         prompts = [stem + self._prompt.label.format(label=name) for name in names]
         root, labels = split_shared(self._tokens(prompts))
+        span = self._place_of(text, root)
+        both_ways = self._prompt.bidirectional_span(span)
+        return CountPrompts(root, labels, span, both_ways, copies=self._copies)
+
+    def _place_of(self, text: str, root: Sequence[int]) -> tuple[int, int]:
+        """Start and end of the tokens of a text's last copy.
+
+        text (str): The text.
+        root (Sequence[int]): The tokens of a prompt, or those that its prompts share.
+        """
+        before = text.join(split_fields(self._prompt.text)[:-1])
         until_text, with_text = self._tokens([before, before + text])
         end = common_prefix(root, with_text)
         # a token may cross the border before the text
-        span = (min(common_prefix(root, until_text), end), end)
-        both_ways = self._prompt.bidirectional_span(span)
-        return CountPrompts(root, labels, span, both_ways, copies=self._copies)
+        return min(common_prefix(root, until_text), end), end
 
     def _tokens(self, prompts: Iterable[str]) -> list[list[int]]:
         start = self._strings.start()

@@ -289,6 +289,14 @@ def test_prompt_unknown_settings_are_an_error() -> None:
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_prompt_place_of_the_text_alone_holds_nothing_else(preset: str) -> None:
+    prompt = PromptTokens(PRESETS[preset], make_tokenizer())
+    (asked,) = prompt.text_prompts(["Paris is big ."])
+    start, end = asked.text
+    assert prompt.strings.decode(asked.root[start:end]) == "Paris is big ."
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
 @pytest.mark.parametrize("names", [["person"], ["person", "location"]])
 def test_prompt_place_of_the_text_holds_nothing_else(
     preset: str, names: list[str]

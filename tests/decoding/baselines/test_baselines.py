@@ -39,6 +39,7 @@ from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import PromptTokens
+from spacy_padellm.training.loss import tree_loss
 from spacy_padellm.training.targets import make_training_trees
 
 LABELS = {"PER": "person", "LOC": "location", "ORG": "organization"}
@@ -389,6 +390,35 @@ def test_baselines_max_mentions_is_reported(
     )
     assert strings(found) == {"PER": ["a", "b"]}
     assert "1 count(s) were over max_mentions = 2" in caplog.text
+
+
+@pytest.mark.parametrize("decoder", BASELINES)
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_baselines_prefix_lm_is_trained_as_it_decodes(
+    preset: str, decoder: type[AnswerDecoder]
+) -> None:
+    lm, form = pretrained(preset), decoder.form
+    prompt = PromptTokens(make_prompt(preset, prefix_lm=True), lm.tokenizer)
+    text = "Angela Merkel met Macron in Berlin"
+    gold = GoldText(text, {"PER": ["Macron"], "LOC": ["Berlin"], "ORG": ["Angela"]})
+    (asked,) = form.ask(prompt, [text], LABELS)
+    assert asked.bidirectional_span == asked.text
+    answers = form.tokens(prompt, gold, LABELS)
+    generated = generate(
+        [Replica(lm, prompt)],
+        asked.sequences,
+        list(map(len, answers)),
+        bidirectional_spans=[asked.bidirectional_span] * len(answers),
+        forced=answers,
+    )
+    scores = [sum(answer.log_probabilities) for answer in generated]
+    (tree,) = make_training_trees(
+        form.name, prompt, [gold], LABELS, mention_prefix_loss=True
+    )
+    # `generate` does not give the probability of the end
+    tree.weights = [float(target != prompt.eos) for target in tree.targets]
+    with torch.no_grad():
+        assert float(tree_loss(lm, [tree])) == pytest.approx(-sum(scores), rel=1e-5)
 
 
 @pytest.mark.parametrize("decoder", BASELINES)
