@@ -78,7 +78,11 @@ class TextJob:
     @cached_property
     def source(self) -> CopySource:
         """The text as the source of mentions."""
-        tokens = self.count_prompts.root[slice(*self.count_prompts.text)]
+        if self.prompt.prompt.whole:
+            # a token may cross the border after the text
+            (tokens,) = self.prompt.strings.plain([self.text])
+        else:
+            tokens = self.count_prompts.root[slice(*self.count_prompts.text)]
         return CopySource(tokens, self.prompt.strings, self.prompt.eos)
 
     @property

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from conftest import make_lm, prepare
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
+from spacy_padellm.decoding.limits import Cuts, Limits
 from spacy_padellm.decoding.tree.copy_source import CopySource
+from spacy_padellm.decoding.tree.text_job import SelectionSettings, TextJob
 from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.prompt.tokens import PromptTokens
 
@@ -44,3 +49,46 @@ def test_source_mention_of_a_blank_alone_does_not_end() -> None:
     assert prompt.eos in source.allowed(text)
     assert not source.fits(text[:1], prompt.eos)
     assert source.fits(text, prompt.eos)
+
+
+def merging_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer that, as Qwen's, has tokens of a mark and the line break after it."""
+    tokenizer = Tokenizer(models.BPE())
+    words = Regex(r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(words, behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["works at Yahoo!\nentity type:\n"] * 20, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>")
+
+
+@pytest.mark.parametrize("preset", ["paper-en", "released-en"])
+def test_source_holds_the_end_of_a_text_that_merges_with_the_template(
+    preset: str,
+) -> None:
+    prompt = PromptTokens(PRESETS[preset], merging_tokenizer())
+    text = "works at Yahoo!"
+    (count_prompts,) = prompt.count_prompts([text], ["person"])
+    job = TextJob(
+        text,
+        count_prompts,
+        prompt=prompt,
+        labels={"PER": "person"},
+        context=1000,
+        limits=Limits(32, 64),
+        cuts=Cuts(),
+        selection=SelectionSettings(from_text=True),
+    )
+    *before, last = prompt.strings.plain(["Yahoo!"])[0]
+    assert job.source.fits(before, last)
+    assert last in job.source.allowed(before)
