@@ -226,9 +226,7 @@ def test_decoding_from_text_takes_the_likeliest_tokens_that_keep_to_the_text(
                 return bool(new)
             piece = strings.piece(token)
             before = "".join(map(strings.piece, new)).removeprefix(" ")
-            if not before:
-                return any(source.startswith(piece, place) for place in firsts)
-            return before + piece in source
+            return any(source.startswith(before + piece, place) for place in firsts)
 
         (found,) = decode(decoder, lm, prompt, [text], LABELS)
         assert same([found], [one_token_at_a_time(lm, prompt, text, allowed=allowed)])

@@ -29,6 +29,8 @@ class CopySource:
         self._eos = eos
         # string -> tokens that may follow it; the mentions of many labels begin alike
         self._next_tokens: dict[str, set[int]] = {}
+        # string -> the offsets where a mention with this beginning may start
+        self._starts_with: dict[str, list[int]] = {}
 
     def draft(self, generated: Sequence[int], size: int) -> list[int]:
         """Continue generated tokens with the tokens that follow them in the text.
@@ -62,17 +64,18 @@ class CopySource:
         """
         if token == self._eos:
             return bool(self._string_of(generated))
-        if self._string_of(generated):
-            return self._string_of([*generated, token]) in self._string
-        piece = self._strings.piece(token)
-        return any(start in self._starts for start in self._offsets_of(piece))
+        string, piece = self._string_of(generated), self._strings.piece(token)
+        if not string:
+            return bool(self._starts_of(piece))
+        ends = (start + len(string) for start in self._starts_of(string))
+        return any(self._string.startswith(piece, end) for end in ends)
 
     def allowed(self, generated: Sequence[int]) -> list[int]:
         """All tokens that fit; see `fits`."""
         string = self._string_of(generated)
         if string not in self._next_tokens:
             if string:
-                ends = [start + len(string) for start in self._offsets_of(string)]
+                ends = [start + len(string) for start in self._starts_of(string)]
             else:
                 ends = sorted(self._starts)
             tokens_at = self._strings.tokens_at
@@ -101,6 +104,13 @@ class CopySource:
         """Character offsets at which a mention may start."""
         starts = {0, *self._token_at}
         return starts | {p + 1 for p in starts if self._string[p : p + 1] == " "}
+
+    def _starts_of(self, string: str) -> list[int]:
+        """The offsets where a mention may start and the text goes on with a string."""
+        if string not in self._starts_with:
+            offsets = self._offsets_of(string)
+            self._starts_with[string] = [o for o in offsets if o in self._starts]
+        return self._starts_with[string]
 
     def _offsets_of(self, string: str) -> Iterator[int]:
         """The character offsets of a string in the text."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 import pytest
 from conftest import make_lm, prepare
+from hypothesis import given, settings, strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -49,6 +53,52 @@ def test_source_mention_of_a_blank_alone_does_not_end() -> None:
     assert prompt.eos in source.allowed(text)
     assert not source.fits(text[:1], prompt.eos)
     assert source.fits(text, prompt.eos)
+
+
+def test_source_mention_does_not_go_on_from_inside_a_word() -> None:
+    prompt = PromptTokens(PRESETS["paper-en"], make_lm("llama").tokenizer)
+    text, on, (blank,), (a,) = prompt.strings.plain(["Macron ona", "on", " ", "a"])
+    assert "ron" in prompt.strings.pieces(text)
+    source = CopySource(text, prompt.strings, prompt.eos)
+    assert not source.fits(on, blank)
+    assert source.fits(on, a)
+    assert source.allowed(on) == sorted([a, prompt.eos])
+
+
+STRINGS = PromptTokens(PRESETS["paper-en"], make_lm("llama").tokenizer).strings
+EOS = 0
+TOKENS = sorted({t for ids in STRINGS.plain([*" abno½", "Macron on"]) for t in ids})
+
+
+def fits_plainly(text: Sequence[int], generated: Sequence[int], token: int) -> bool:
+    """What `CopySource.fits` promises, word by word."""
+    string = "".join(STRINGS.pieces(text))
+    starts = {0, *accumulate(len(STRINGS.piece(token)) for token in text)}
+    starts |= {start + 1 for start in starts if string[start : start + 1] == " "}
+    before = "".join(STRINGS.pieces(generated)).removeprefix(" ")
+    if token == EOS:
+        return bool(before)
+    longer = before + STRINGS.piece(token)
+    return any(string.startswith(longer, start) for start in starts)
+
+
+@given(st.lists(st.sampled_from(TOKENS), min_size=1, max_size=25), st.data())
+@settings(max_examples=100, deadline=None)
+def test_source_allows_what_starts_at_a_token_or_after_a_blank(
+    text: list[int], data: st.DataObject
+) -> None:
+    source = CopySource(text, STRINGS, EOS)
+    generated: list[int] = []
+    for _ in range(5):
+        fitting = [t for t in [*TOKENS, EOS] if fits_plainly(text, generated, t)]
+        assert [t for t in [*TOKENS, EOS] if source.fits(generated, t)] == fitting
+        allowed = source.allowed(generated)
+        assert [t for t in [*TOKENS, EOS] if t in allowed] == fitting
+        assert all(fits_plainly(text, generated, token) for token in allowed)
+        going_on = [token for token in fitting if token != EOS]
+        if not going_on:
+            return
+        generated.append(data.draw(st.sampled_from(going_on)))
 
 
 def merging_tokenizer() -> PreTrainedTokenizerFast:
