@@ -92,6 +92,21 @@ class Remote(Protocol):
         ...
 
 
+@runtime_checkable
+class Sized(Protocol):
+    """A decoder that tells the room that its answers need beside a text."""
+
+    def answer_room(self, job: DecodeJob, context: int) -> Callable[[int], int]:
+        """Tokens that may follow the longest prompt of a text.
+
+        job (DecodeJob): The prompt and the labels.
+        context (int): The longest sequence in tokens that the model takes.
+        RETURNS (Callable[[int], int]): Tokens of one copy of a text -> tokens that are
+            kept free for all that follows; more for longer texts, or as many.
+        """
+        ...
+
+
 def decode(
     decoder: Decoder,
     lm: LanguageModel | None,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
 
-from spacy_padellm.decoding.base import DecodeJob, Decoder, Remote
-from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
+from spacy_padellm.decoding.base import DecodeJob, Decoder, Remote, Sized
+from spacy_padellm.decoding.limits import mention_room
 
-_MENTION_TOKENS = 64  # room for a mention, at most an eighth of the context
+MENTION_TOKENS = 64  # room for a mention, if the decoder does not say what it needs
 
 
 class Fits:
@@ -27,10 +29,11 @@ class Fits:
         get_job (Callable[[], DecodeJob]): Returns the model with its prompt and labels.
             All texts fit where there are no labels, or no weights and no `Remote`.
         decoder (Decoder | None): What decodes the texts; a `Remote` is asked for its
-            context.
+            context, and one that is `Sized` for the room that its answers need.
         """
         self._get_job = get_job
         self._remote = decoder if isinstance(decoder, Remote) else None
+        self._sized = decoder if isinstance(decoder, Sized) else None
         self._room: float | None = None
         self._ask_again = 0.0  # not before this time
         self._copies = 1
@@ -71,19 +74,27 @@ class Fits:
         if not job.labels or context is None:
             return float("inf")
         self._copies = job.prompt.prompt.copies
-        return self._in_turn(partial(_measure_room, job, context))
+        return self._in_turn(partial(self._measure_room, job, context))
+
+    def _measure_room(self, job: DecodeJob, context: int) -> int:
+        """The most tokens that a text may have in a context, with all its copies."""
+        prompts = job.prompt.longest_count_prompt(tuple(job.labels.values()))
+        copies = job.prompt.prompt.copies
+        if self._sized:
+            answer = self._sized.answer_room(job, context)
+        else:
+            answer = mention_room(MENTION_TOKENS, context)
+
+        def needed(size: int) -> int:
+            return prompts + size + answer(-(-size // copies))
+
+        sizes = range(min(context, sys.maxsize - 1) + 1)
+        room = bisect_right(sizes, context, key=needed) - 1
+        # at least a token, so that prompts that do not fit are reported as such
+        return max(copies, room)
 
     def _in_turn(self, count: Callable[[], int]) -> int:
         return self._remote.in_turn(count) if self._remote else count()
-
-
-def _measure_room(job: DecodeJob, context: int) -> int:
-    """The most tokens that a text may have in a context, with all its copies."""
-    prompts = job.prompt.longest_count_prompt(tuple(job.labels.values()))
-    mention = min(_MENTION_TOKENS, context // 8)
-    room = context - prompts - 2 * MAX_COUNT_TOKENS - mention
-    # at least a token, so that prompts that do not fit are reported as such
-    return max(job.prompt.prompt.copies, room)
 
 
 def _count_tokens(job: DecodeJob, text: str) -> int:

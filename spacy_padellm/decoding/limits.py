@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from spacy_padellm.checks import is_whole
@@ -54,6 +55,17 @@ class Cuts:
         """Log a warning if counts were cut."""
         if self.counts:
             logger.warning(Warnings.W101.format(n=self.counts, limit=max_mentions))
+
+
+def mention_room(max_mention_tokens: int, context: int) -> Callable[[int], int]:
+    """The room for a count, an index and a mention; see `Sized.answer_room`.
+
+    max_mention_tokens (int): Most tokens of a mention. At most an eighth of the context
+        is kept free for it: shorter windows would cost more than such mentions.
+    context (int): The longest sequence in tokens that the model takes.
+    """
+    tokens = 2 * MAX_COUNT_TOKENS + min(max_mention_tokens, context // 8)
+    return lambda text_tokens: tokens
 
 
 def check_limits(**settings: int | None) -> None:

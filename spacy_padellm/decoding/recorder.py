@@ -7,8 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from spacy_padellm.decoding.base import DecodeJob, Decoder, DecodeResult, Remote
+from spacy_padellm.decoding.base import (
+    DecodeJob,
+    Decoder,
+    DecodeResult,
+    Remote,
+    Sized,
+)
+from spacy_padellm.decoding.fits import MENTION_TOKENS
 from spacy_padellm.decoding.forced import ForcedOutputs
+from spacy_padellm.decoding.limits import mention_room
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.tokens import PromptTokens
 
@@ -54,6 +62,13 @@ class Recorder:
         """See `Remote`."""
         remote = self.decoder
         return remote.in_turn(function) if isinstance(remote, Remote) else function()
+
+    def answer_room(self, job: DecodeJob, context: int) -> Callable[[int], int]:
+        """See `Sized`; for a mention of 64 tokens if the other decoder is none."""
+        sized = self.decoder
+        if isinstance(sized, Sized):
+            return sized.answer_room(job, context)
+        return mention_room(MENTION_TOKENS, context)
 
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""

@@ -628,7 +628,9 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
 
         def cut_for(doc_labels: DocLabels | None) -> CutWindows:
             get_job = partial(self._make_job, doc_labels, get_lm)
-            return partial(self._cut, fits=Fits(cache(get_job)))
+            # a server has no part in the training
+            decoder = self.decoder if self.decoder.needs_weights else None
+            return partial(self._cut, fits=Fits(cache(get_job), decoder=decoder))
 
         return group_gold_texts(
             examples,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +14,17 @@ import spacy
 from conftest import LABELS, LIMITS, TWICE, prepare
 
 from spacy_padellm.decoding import fits as fits_module
-from spacy_padellm.decoding.base import DecodeJob
+from spacy_padellm.decoding.base import DecodeJob, Decoder
+from spacy_padellm.decoding.baselines.augmented import AugmentedDecoder
+from spacy_padellm.decoding.baselines.decoder import AnswerDecoder
+from spacy_padellm.decoding.baselines.onestep import OneStepDecoder
+from spacy_padellm.decoding.baselines.structured import StructuredDecoder
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.fits import Fits
+from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.decoding.limits import check_context
+from spacy_padellm.decoding.recorder import Recorder
+from spacy_padellm.decoding.server.decoder import ServerDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.prompt.branches import CountPrompts
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS, PromptTokens
@@ -34,10 +43,10 @@ def make_job(preset: str, **templates: str) -> DecodeJob:
     return DecodeJob(prompt, LABELS, lm)
 
 
-def cut(job: DecodeJob, text: str) -> list[str]:
+def cut(job: DecodeJob, text: str, *, decoder: Decoder | None = None) -> list[str]:
     """The texts of the windows of a text."""
     doc = spacy.blank("en").make_doc(text)
-    fits = Fits(cache(lambda: job))
+    fits = Fits(cache(lambda: job), decoder=decoder)
     windows = make_windows([doc], make_doc_spans(), name="ner", fits=fits)
     return [window.text for window in windows]
 
@@ -83,6 +92,63 @@ def test_fits_label_that_leaves_no_room_is_reported_as_such(preset: str) -> None
     assert Fits(lambda: job)("2")
     (error,) = TreeDecoder(**LIMITS).stream(job, ["2"])
     assert "Shorten its name or description" in str(error)
+
+
+LONG_ANSWERS = [OneStepDecoder(), StructuredDecoder(), AugmentedDecoder()]
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize("decoder", LONG_ANSWERS)
+def test_fits_text_whose_answer_has_room_beside_it(
+    decoder: AnswerDecoder, copies: int
+) -> None:
+    job = make_job("paper-en", text="text:\n{text}\n" * copies)
+    job.model.model.config.max_position_embeddings = 4 * CONTEXT
+    fits = Fits(lambda: job, decoder=decoder)
+    room = decoder.answer_room(job, 4 * CONTEXT)
+    sizes = []
+    for number in range(1, 4 * CONTEXT):
+        prompts = asked(job, "2" * number)
+        longest = max(map(len, prompts.sequences))
+        assert fits("2" * number) == (longest + room(number) <= 4 * CONTEXT)
+        sizes += [number] * fits("2" * number)
+    assert 20 < len(sizes) < 2 * CONTEXT
+
+
+@pytest.mark.parametrize("decoder", LONG_ANSWERS)
+def test_fits_windows_of_a_long_text_have_room_for_their_answers(
+    decoder: AnswerDecoder,
+) -> None:
+    job = make_job("paper-en")
+    job.model.model.config.max_position_embeddings = 4 * CONTEXT
+    text = " ".join(f"Paris {number} ." for number in range(60))
+    # every word that may be one is a mention
+    windows = cut(job, text, decoder=decoder)
+    gold = {window: {"LOC": re.findall("Paris", window)} for window in windows}
+    assert len(cut(job, text)) < len(windows)
+    forced = ForcedOutputs(job.prompt, gold)
+    found = list(decoder.stream(replace(job, forced=forced), windows))
+    for window, mentions in zip(windows, found, strict=True):
+        assert [mention.text for mention in mentions] == gold[window]["LOC"]
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        TreeDecoder(max_mention_tokens=50),
+        BatchDecoder(max_mention_tokens=50),
+        ServerDecoder("http://localhost/v1", max_mention_tokens=50),
+    ],
+)
+def test_fits_text_whose_mentions_have_room_beside_it(decoder: Decoder) -> None:
+    context = 8 * 60
+    job = make_job("paper-en")
+    job.model.model.config.max_position_embeddings = context
+    fits = Fits(lambda: job, decoder=Recorder(decoder))
+    prompts = job.prompt.longest_count_prompt(tuple(LABELS.values()))
+    longest = context - prompts - 2 * MAX_COUNT_TOKENS - 50
+    assert fits("2" * longest)
+    assert not fits("2" * (longest + 1))
 
 
 class Away:

@@ -50,6 +50,10 @@ class AnswerDecoder:
             max_mentions=self.max_mentions, max_batch_tokens=self.max_batch_tokens
         )
 
+    def answer_room(self, job: DecodeJob, context: int) -> Callable[[int], int]:
+        """See `Sized`."""
+        return self.form.room(job.prompt, job.labels)
+
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""
         room = self.form.room(job.prompt, job.labels)

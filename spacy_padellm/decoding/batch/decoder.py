@@ -6,7 +6,7 @@ It is the reference for `TreeDecoder`, and decodes models that cannot run token 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from spacy_padellm.decoding.batch.batching import (
 )
 from spacy_padellm.decoding.batch.generation import Generated, generate
 from spacy_padellm.decoding.forced import ForcedOutputs
-from spacy_padellm.decoding.limits import Cuts, Limits, check_limits
+from spacy_padellm.decoding.limits import Cuts, Limits, check_limits, mention_room
 from spacy_padellm.decoding.mention_prompts import MentionPrompt, separate_prompts
 from spacy_padellm.decoding.replicas import Replica, make_replicas
 from spacy_padellm.lm.devices.choose import check_devices
@@ -55,6 +55,10 @@ class BatchDecoder:
             max_batch_tokens=self.max_batch_tokens,
         )
         check_devices(self.devices)
+
+    def answer_room(self, job: DecodeJob, context: int) -> Callable[[int], int]:
+        """See `Sized`."""
+        return mention_room(self.max_mention_tokens, context)
 
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""

@@ -11,7 +11,13 @@ from typing import Any, ClassVar, TypeVar
 
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeResult
-from spacy_padellm.decoding.limits import Cuts, Limits, check_context, check_limits
+from spacy_padellm.decoding.limits import (
+    Cuts,
+    Limits,
+    check_context,
+    check_limits,
+    mention_room,
+)
 from spacy_padellm.decoding.mention_prompts import MentionPrompt, separate_prompts
 from spacy_padellm.decoding.server.check import UNLIMITED, ServedModel, ServedModels
 from spacy_padellm.decoding.server.connection import Connection
@@ -110,6 +116,10 @@ class ServerDecoder:
             for future in waiting:
                 future.cancel()
         cuts.report(limits)
+
+    def answer_room(self, job: DecodeJob, context: int) -> Callable[[int], int]:
+        """See `Sized`."""
+        return mention_room(self.max_mention_tokens, context)
 
     def context(self, prompt: PromptTokens) -> int | None:
         """See `Remote`. Asks the server once for each prompt."""

@@ -11,7 +11,7 @@ decoding of separate sequences.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +20,13 @@ from typing import ClassVar
 from spacy_padellm.checks import is_number, is_whole
 from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeResult
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
-from spacy_padellm.decoding.limits import Cuts, Limits, check_context, check_limits
+from spacy_padellm.decoding.limits import (
+    Cuts,
+    Limits,
+    check_context,
+    check_limits,
+    mention_room,
+)
 from spacy_padellm.decoding.replicas import Replica, make_replicas, map_on_replicas
 from spacy_padellm.decoding.tree.pass_size import pass_tokens
 from spacy_padellm.decoding.tree.run import TreeRun, Waiting
@@ -115,6 +121,10 @@ class TreeDecoder:
         # the paper's decoding accepts mentions whatever their score
         finds_more = self.min_count_probability is not None or self.tag_weight
         return DEFAULT_THRESHOLD if finds_more else 0.0
+
+    def answer_room(self, job: DecodeJob, context: int) -> Callable[[int], int]:
+        """See `Sized`."""
+        return mention_room(self.max_mention_tokens, context)
 
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""
