@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from spacy_padellm.decoding.forced import ForcedOutputs
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
+from spacy_padellm.prompt.branches import CountPrompts
 from spacy_padellm.prompt.tokens import PromptTokens
 
 _T = TypeVar("_T")
@@ -105,6 +106,30 @@ class Sized(Protocol):
             kept free for all that follows; more for longer texts, or as many.
         """
         ...
+
+
+def ask_each(
+    ask: Callable[[Sequence[str]], Sequence[CountPrompts]], texts: Sequence[str]
+) -> list[CountPrompts | ValueError]:
+    """Make the prompts of texts, of which some may be errors.
+
+    ask (Callable[[Sequence[str]], Sequence[CountPrompts]]): Makes the prompts.
+    texts (Sequence[str]): The texts.
+    RETURNS (list[CountPrompts | ValueError]): For each text, its prompts, or the error
+        with which the tokenizer gave up.
+    RAISES (ValueError): If no text has prompts, such as those of a wrong label.
+    """
+    try:
+        return list(ask(texts))
+    except ValueError:
+        ask(["a"])
+    prompts: list[CountPrompts | ValueError] = []
+    for text in texts:
+        try:
+            prompts += ask([text])
+        except ValueError as error:
+            prompts.append(error)
+    return prompts
 
 
 def decode(

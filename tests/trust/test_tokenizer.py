@@ -9,7 +9,12 @@ import pytest
 from helpers import LABELS, make_nlp, named, swallow
 from trust_helpers import change, write_model
 
-from spacy_padellm.lm.loading import load_tokenizer
+from spacy_padellm.decoding.base import DecodeJob, Decoder
+from spacy_padellm.decoding.baselines.augmented import AugmentedDecoder
+from spacy_padellm.decoding.baselines.onestep import OneStepDecoder
+from spacy_padellm.decoding.batch.decoder import BatchDecoder
+from spacy_padellm.decoding.tree.decoder import TreeDecoder
+from spacy_padellm.lm.loading import load_model, load_tokenizer
 from spacy_padellm.prompt.template import PRESETS
 from spacy_padellm.prompt.tokens import PromptTokens
 
@@ -55,6 +60,39 @@ def test_tokenizer_that_gives_up_costs_one_text(model: Path) -> None:
     texts = ["Bob ran .", BOMB, "Anna ran ."]
     assert [doc.text for doc in nlp.pipe(texts)] == [texts[0], texts[2]]
     assert errors == [BOMB]
+
+
+DECODERS = [
+    TreeDecoder(),
+    BatchDecoder(),
+    BatchDecoder(max_batch_tokens=1000),
+    OneStepDecoder(),
+    AugmentedDecoder(),
+]
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_tokenizer_that_gives_up_costs_a_stream_one_text(
+    model: Path, decoder: Decoder
+) -> None:
+    lm = load_model(str(model))
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    texts = ["Bob ran .", BOMB, "Anna ran .", BOMB]
+    found = list(decoder.stream(DecodeJob(prompt, LABELS, lm), texts))
+    errors = [result for result in found if isinstance(result, Exception)]
+    assert errors == [found[1], found[3]]
+    assert all("tokenizer gave up on a text" in str(error) for error in errors)
+
+
+@pytest.mark.parametrize("decoder", DECODERS[:3])
+def test_tokenizer_that_refuses_a_label_ends_a_stream(
+    model: Path, decoder: Decoder
+) -> None:
+    lm = load_model(str(model))
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    job = DecodeJob(prompt, {"A": f"a {lm.tokenizer.eos_token}"}, lm)
+    with pytest.raises(ValueError, match="special token"):
+        list(decoder.stream(job, ["Bob ran .", BOMB]))
 
 
 ONLY_UNKNOWN = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}

@@ -10,7 +10,7 @@ from traceback import clear_frames
 
 import torch
 
-from spacy_padellm.decoding.base import DecodeResult
+from spacy_padellm.decoding.base import DecodeResult, ask_each
 from spacy_padellm.decoding.batch.generation import cut_batches
 from spacy_padellm.decoding.limits import Cuts, check_context
 from spacy_padellm.decoding.replicas import Replica, map_on_replicas
@@ -117,7 +117,7 @@ def stream_batches(
         while look_ahead_texts := list(islice(source, size)):
             look_ahead = _LookAhead([None] * len(look_ahead_texts))
             look_aheads.append(look_ahead)
-            prompts = ask(look_ahead_texts)
+            prompts = ask_each(ask, look_ahead_texts)
             yield from _cut_look_ahead(
                 look_ahead, look_ahead_texts, prompts, lm.context, max_batch_tokens
             )
@@ -142,14 +142,17 @@ def stream_batches(
 def _cut_look_ahead(
     look_ahead: _LookAhead,
     texts: Sequence[str],
-    prompts: Sequence[CountPrompts],
+    prompts: Sequence[CountPrompts | ValueError],
     context: int,
     max_batch_tokens: int | None,
 ) -> list[_Batch]:
-    """Cut a look-ahead into batches; texts that do not fit the context are errors."""
+    """Cut a look-ahead into batches; texts that cannot be asked about are errors."""
     fitting: list[int] = []
     prompted: list[PromptedText] = []
     for number, (text, text_prompts) in enumerate(zip(texts, prompts, strict=True)):
+        if isinstance(text_prompts, ValueError):
+            look_ahead.results[number] = text_prompts
+            continue
         try:
             check_context(text_prompts, context)
         except ValueError as error:

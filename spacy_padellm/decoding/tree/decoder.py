@@ -11,14 +11,19 @@ decoding of separate sequences.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
 
 from spacy_padellm.checks import is_number, is_whole
-from spacy_padellm.decoding.base import COUNTS_AND_MENTIONS, DecodeJob, DecodeResult
+from spacy_padellm.decoding.base import (
+    COUNTS_AND_MENTIONS,
+    DecodeJob,
+    DecodeResult,
+    ask_each,
+)
 from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.limits import (
     Cuts,
@@ -227,14 +232,21 @@ class TreeStream:
         YIELDS (Waiting | None): None if the whole look-ahead needed no tree.
         """
         source, names = iter(texts), list(self.job.labels.values())
+
+        def ask(texts: Sequence[str]) -> list[CountPrompts]:
+            return self.job.prompt.count_prompts(texts, names)
+
         start = 0
         descending = False
         while window := list(islice(source, LOOK_AHEAD)):
-            all_prompts = self.job.prompt.count_prompts(window, names)
+            all_prompts = ask_each(ask, window)
             ready = []
             for key, (text, prompts) in enumerate(
                 zip(window, all_prompts, strict=True), start
             ):
+                if isinstance(prompts, ValueError):
+                    results[key] = prompts
+                    continue
                 result = self._without_tree(text, prompts)
                 if result is None:
                     ready.append((self._first_size(prompts), key, text, prompts))
