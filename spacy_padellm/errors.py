@@ -1307,6 +1307,11 @@ class Warnings:
         "allows and were cut there, so later mentions are lost. Check that the model "
         "was trained with this decoder, and long enough to end its answers."
     )
+    W980 = (
+        "{n} mention(s), or answer(s) with several mentions, were cut where the "
+        "model's context ended, so what follows is lost. Set a span_getter with "
+        "shorter windows, or use a model with a longer context."
+    )
     W105 = (
         "The component '{name}' is trained without dropout, so dropout = {drop} "
         "has no effect on it. Set dropout = 0.0 in [training] if no other component "

@@ -30,31 +30,45 @@ class Cuts:
     counts (int): How many counts were cut to `max_mentions`.
     answers (int): How many mentions, or answers with several of them, were cut at their
         limit of tokens.
+    full (int): How many were cut where the model's context ended.
     """
 
     counts: int = 0
     answers: int = 0
+    full: int = 0
 
     def note_count(self, count: int, max_mentions: int) -> None:
         """Note a count, which is cut if it is over the limit."""
         self.counts += count > max_mentions
 
+    def note_answer(self, *, cut: bool, full: bool) -> None:
+        """Note an answer, which may be cut.
+
+        cut (bool): Whether it reached its limit.
+        full (bool): Whether the context is the limit.
+        """
+        self.answers += cut and not full
+        self.full += cut and full
+
     def add(self, other: Cuts) -> None:
         """Add the cuts of another part of the work."""
         self.counts += other.counts
         self.answers += other.answers
+        self.full += other.full
 
     def report(self, limits: Limits) -> None:
         """Log a warning for each limit that was reached; an answer is one mention."""
-        self.report_counts(limits.max_mentions)
+        self.report_most(limits.max_mentions)
         if self.answers:
             limit = limits.max_mention_tokens
             logger.warning(Warnings.W102.format(n=self.answers, limit=limit))
 
-    def report_counts(self, max_mentions: int) -> None:
-        """Log a warning if counts were cut."""
+    def report_most(self, max_mentions: int) -> None:
+        """Log a warning if counts were cut, and one if the context was full."""
         if self.counts:
             logger.warning(Warnings.W101.format(n=self.counts, limit=max_mentions))
+        if self.full:
+            logger.warning(Warnings.W980.format(n=self.full))
 
 
 def mention_room(max_mention_tokens: int, context: int) -> Callable[[int], int]:

@@ -422,6 +422,26 @@ def test_decoding_limits_are_reported(
     assert "reached max_mention_tokens = 7" in caplog.text
 
 
+@pytest.mark.parametrize("decoder", [TreeDecoder, BatchDecoder])
+def test_decoding_end_of_the_context_is_reported_as_such(
+    decoder: Callable[..., Decoder], caplog: pytest.LogCaptureFixture
+) -> None:
+    lm, prompt = prepare("llama", "paper-en")
+    texts = random_texts(seed=4, count=6)
+    longest = max(len(p.root) for p in prompt.count_prompts(texts, [*LABELS.values()]))
+    lm.model.config.max_position_embeddings = longest + 50
+    cuts = []
+    for limit in (7, 100):
+        made = decoder(max_mentions=4, max_mention_tokens=limit)
+        found = made.stream(DecodeJob(prompt, LABELS, lm), texts)
+        assert sum(not isinstance(result, Exception) for result in found) > 3
+        cuts.append([m for m in caplog.messages if "were cut" in m])
+        caplog.clear()
+    (at_limit,), (at_end,) = cuts
+    assert "reached max_mention_tokens = 7" in at_limit
+    assert "where the model's context ended" in at_end
+
+
 def test_decoding_limits_of_all_replicas_are_reported_together(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -78,13 +78,15 @@ class AnswerDecoder:
             replicas=make_replicas(job.model, job.prompt, ()),
             max_batch_tokens=self.max_batch_tokens,
         )
-        cuts.report_counts(self.max_mentions)
+        cuts.report_most(self.max_mentions)
         if cuts.answers:
             logger.warning(Warnings.W104.format(n=cuts.answers))
 
     def _read_text(self, job: DecodeJob, answers: Sequence[Generated]) -> TextResult:
         """Read the mentions of a text from the answers to its prompts."""
-        cuts = Cuts(answers=sum(answer.cut for answer in answers))
+        cuts = Cuts()
+        for answer in answers:
+            cuts.note_answer(cut=answer.cut, full=answer.full)
         found: dict[str, list[Mention]] = {}
         for group, answer in zip(self.form.groups(job.labels), answers, strict=True):
             text, score = _scorer(job.prompt, answer)

@@ -133,7 +133,7 @@ class _BatchRun:
         for prompt, string, answer in zip(prompts, strings, generated, strict=True):
             mention = prompt.answered_with(string, answer.log_probabilities)
             found[prompt.text_index].append(mention)
-            cuts[prompt.text_index].answers += answer.cut
+            cuts[prompt.text_index].note_answer(cut=answer.cut, full=answer.full)
         return list(map(TextResult, found, cuts))
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,11 +35,13 @@ class Generated:
     ids (list[int]): Tokens, without `<eos>`.
     log_probabilities (list[float]): Their log-probabilities.
     cut (bool): Whether it reached its limit before `<eos>`.
+    full (bool): Whether the model's context is the limit.
     """
 
     ids: list[int]
     log_probabilities: list[float]
     cut: bool
+    full: bool = False
 
 
 def generate(
@@ -80,9 +82,9 @@ def generate(
         shapes = [(1, len(sequence)) for sequence in sequences]
         batches = list(cut_batches(shapes, max_batch_tokens))
     sizes = list(map(len, sequences))
-    limits = [
-        min(limit, context - size) for limit, size in zip(limits, sizes, strict=True)
-    ]
+    rooms = [context - size for size in sizes]
+    full = [limit > room for limit, room in zip(limits, rooms, strict=True)]
+    limits = list(map(min, limits, rooms))
     batches = [
         part for batch in batches for part in _split(batch, sizes, limits, context)
     ]
@@ -102,7 +104,8 @@ def generate(
     generated: dict[int, Generated] = {}
     answers = map_on_replicas(replicas, batches, work)
     for batch, rows in zip(batches, answers, strict=True):
-        generated.update(zip(batch, rows, strict=True))
+        for i, row in zip(batch, rows, strict=True):
+            generated[i] = replace(row, full=full[i])
     return [generated[i] for i in range(len(sequences))]
 
 

@@ -235,7 +235,9 @@ class _TextDecoder:
             max_tokens=room,
         )
         answers = [answer.until(self.job.prompt.eos) for answer in answers]
-        self.cuts.answers += sum(len(a.tokens) == room for a in answers)
+        full = room < self.limits.max_mention_tokens
+        for answer in answers:
+            self.cuts.note_answer(cut=len(answer.tokens) == room, full=full)
         strings = self.job.prompt.strings.decode_mentions([a.tokens for a in answers])
         return [
             prompt.answered_with(string, answer.log_probabilities)

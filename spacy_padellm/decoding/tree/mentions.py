@@ -71,8 +71,9 @@ class MentionGrower:
                 return False
             branch.generated.append(token)
             branch.log_probability += log_probability
-            if self._is_too_long(branch):
-                self.job.cuts.answers += 1
+            long, full = self._is_too_long(branch), self._is_full(branch)
+            if long or full:
+                self.job.cuts.note_answer(cut=True, full=not long)
                 return False
             if offset == len(branch.drafted) or token != branch.drafted[offset]:
                 break
@@ -114,8 +115,10 @@ class MentionGrower:
         return result.picks.get(output, (token, log_probability))
 
     def _is_too_long(self, branch: MentionBranch) -> bool:
-        if len(branch.generated) == self.job.limits.max_mention_tokens:
-            return True
+        return len(branch.generated) == self.job.limits.max_mention_tokens
+
+    def _is_full(self, branch: MentionBranch) -> bool:
+        """Whether the model's context has no room for a mention's next token."""
         # the next token would need a position, too
         return self.job.tree.depth(branch.end) + 2 >= self.job.context
 

@@ -374,6 +374,23 @@ def test_baselines_cut_answers_are_reported(
 
 
 @pytest.mark.parametrize("decoder", BASELINES)
+def test_baselines_answers_cut_at_the_end_of_the_context_are_reported_as_such(
+    decoder: type[AnswerDecoder], caplog: pytest.LogCaptureFixture
+) -> None:
+    lm = pretrained("paper-en")
+    prompt = PromptTokens(PRESETS["paper-en"], lm.tokenizer)
+    with torch.no_grad():
+        lm.model.lm_head.weight[prompt.eos] = 0
+    (asked,) = decoder.form.ask(prompt, ["some words"], LABELS)
+    longest = max(map(len, asked.sequences))
+    lm.model.config.max_position_embeddings = longest + 15
+    decode(decoder(), lm, prompt, ["some words"], LABELS)
+    (message,) = [m for m in caplog.messages if "were cut" in m]
+    assert message.startswith(f"{len(asked.sequences)} mention(s), or answer(s)")
+    assert "where the model's context ended" in message
+
+
+@pytest.mark.parametrize("decoder", BASELINES)
 def test_baselines_max_mentions_is_reported(
     decoder: Callable[..., Decoder], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -205,6 +205,16 @@ def test_server_reports_cut_answers(
     assert "max_mention_tokens = 7" in caplog.text
 
 
+def test_server_reports_answers_that_the_context_cuts(
+    server: SmallServer, prompt: PromptTokens, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.context = 200
+    settings = {"max_mention_tokens": 199, "max_mentions": 1}
+    decode(decoder(server, **settings), None, prompt, TEXTS, LABELS)
+    assert "where the model's context ended" in caplog.text
+    assert "reached max_mention_tokens" not in caplog.text
+
+
 def test_server_refuses_forced_answers(
     server: SmallServer, prompt: PromptTokens
 ) -> None:
