@@ -944,6 +944,14 @@ class Errors:
         "than in earlier files ({error}). Leave it out of --keep-columns, or give it "
         "the same type everywhere."
     )
+    P1021 = (
+        "{reason}. Its column has the type of the values at the start of the file: "
+        "leave it out of --keep-columns, or give its values one type."
+    )
+    P1022 = (
+        "Half of a surrogate pair is no character ({error}). Replace it, in Python "
+        "with text.encode('utf-8', 'replace').decode(), which turns it into a '?'."
+    )
     P408 = (
         "The pipeline '{name}' cannot be used: {error}. Give a folder written by "
         "nlp.to_disk or 'spacy train', the name of an installed pipeline package, or "
