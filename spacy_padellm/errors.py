@@ -907,6 +907,11 @@ class Errors:
         "whose file system is installed (s3:// needs s3fs, gs:// needs gcsfs)."
     )
     P402 = "No file to annotate in {path}. Give files, globs or folders of: {known}."
+    P1023 = (
+        "The format of {path} is not read. Give files of: {known}. Write JSON lines "
+        'with the text under the key "text" (of a table, in pandas: df.to_json(path, '
+        "orient=\"records\", lines=True); of a list in JSON: jq -c '.[]' OLD > NEW)."
+    )
     P970 = (
         "All input files are in the output folder {output}, whose files are not "
         "annotated. Give another --output."
