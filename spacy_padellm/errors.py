@@ -65,9 +65,10 @@ class Errors:
         "settings."
     )
     P144 = (
-        "Component '{name}' has no prompt, and its model comes without one. Set "
-        '[components.{name}.prompt], e.g. @misc = "spacy-padellm.Prompt.v1" with '
-        'preset = "paper-en".'
+        "Component '{name}' has no prompt, and its model comes without one. If the "
+        "model was saved with nlp.to_disk, restore the file padellm.json in its "
+        "folder, or save it again. Else set [components.{name}.prompt], e.g. @misc = "
+        '"spacy-padellm.Prompt.v1" with preset = "paper-en".'
     )
     P150 = (
         "The label name '{name}' contains '{token}', which is a special token of the "
