@@ -886,6 +886,10 @@ class Errors:
         "'{name}' decodes with {decoder}, which builds no token tree that could be "
         "drawn. Give a pipeline with spacy-padellm.TreeDecoder.v1, such as bundled-en."
     )
+    P1025 = (
+        "Cannot write to {path}: the drawing is in SVG. Give the path of a file that "
+        "ends in .svg, which browsers open and turn into other formats."
+    )
     P273 = (
         "The text has no words, so there is nothing to explain. Give a text in quotes, "
         'e.g. "Angela Merkel met Emmanuel Macron in Berlin."'
