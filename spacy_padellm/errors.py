@@ -462,6 +462,10 @@ class Errors:
         '{{"PER": "person"}}, call add_label, or initialize it with annotated '
         "examples."
     )
+    P1024 = (
+        "No labels were given to set_labels of the component '{name}'. Give one at "
+        "least, as in set_labels(['PER']), or None for all labels of the model."
+    )
     P141 = (
         "A label must be a non-empty string, but {label!r} is of the type {kind}. Give "
         'the label\'s name, e.g. "PER".'
