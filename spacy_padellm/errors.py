@@ -65,9 +65,10 @@ class Errors:
         "settings."
     )
     P144 = (
-        "Component '{name}' has no prompt, and its model comes without one. Set "
-        '[components.{name}.prompt], e.g. @misc = "spacy-padellm.Prompt.v1" with '
-        'preset = "paper-en".'
+        "Component '{name}' has no prompt, and its model comes without one. If the "
+        "model was saved with nlp.to_disk, restore the file padellm.json in its "
+        "folder, or save it again. Else set [components.{name}.prompt], e.g. @misc = "
+        '"spacy-padellm.Prompt.v1" with preset = "paper-en".'
     )
     P150 = (
         "The label name '{name}' contains '{token}', which is a special token of the "
@@ -460,6 +461,10 @@ class Errors:
         "The component '{name}' has no labels. Set them in the config, e.g. labels = "
         '{{"PER": "person"}}, call add_label, or initialize it with annotated '
         "examples."
+    )
+    P1024 = (
+        "No labels were given to set_labels of the component '{name}'. Give one at "
+        "least, as in set_labels(['PER']), or None for all labels of the model."
     )
     P141 = (
         "A label must be a non-empty string, but {label!r} is of the type {kind}. Give "
@@ -885,6 +890,10 @@ class Errors:
         "'{name}' decodes with {decoder}, which builds no token tree that could be "
         "drawn. Give a pipeline with spacy-padellm.TreeDecoder.v1, such as bundled-en."
     )
+    P1025 = (
+        "Cannot write to {path}: the drawing is in SVG. Give the path of a file that "
+        "ends in .svg, which browsers open and turn into other formats."
+    )
     P273 = (
         "The text has no words, so there is nothing to explain. Give a text in quotes, "
         'e.g. "Angela Merkel met Emmanuel Macron in Berlin."'
@@ -907,6 +916,11 @@ class Errors:
         "whose file system is installed (s3:// needs s3fs, gs:// needs gcsfs)."
     )
     P402 = "No file to annotate in {path}. Give files, globs or folders of: {known}."
+    P1023 = (
+        "The format of {path} is not read. Give files of: {known}. Write JSON lines "
+        'with the text under the key "text" (of a table, in pandas: df.to_json(path, '
+        "orient=\"records\", lines=True); of a list in JSON: jq -c '.[]' OLD > NEW)."
+    )
     P970 = (
         "All input files are in the output folder {output}, whose files are not "
         "annotated. Give another --output."
@@ -943,6 +957,14 @@ class Errors:
         "The column '{column}' cannot be kept: in {path} its values have another type "
         "than in earlier files ({error}). Leave it out of --keep-columns, or give it "
         "the same type everywhere."
+    )
+    P1021 = (
+        "{reason}. Its column has the type of the values at the start of the file: "
+        "leave it out of --keep-columns, or give its values one type."
+    )
+    P1022 = (
+        "Half of a surrogate pair is no character ({error}). Replace it, in Python "
+        "with text.encode('utf-8', 'replace').decode(), which turns it into a '?'."
     )
     P408 = (
         "The pipeline '{name}' cannot be used: {error}. Give a folder written by "

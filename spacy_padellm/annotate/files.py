@@ -204,10 +204,16 @@ def find_inputs(inputs: Sequence[str], *, output: str) -> list[InputFile]:
         # the shell may write out a glob, with the output folder of an earlier run
         is_output = f"{_resolve_links(_full_name(fs, path))}/".startswith(folder)
         if not files and not (is_output and is_there):
-            raise AnnotateError(Errors.P402.format(path=argument, known=KNOWN_SUFFIXES))
+            template = Errors.P402 if is_there or _is_glob(argument) else Errors.P201
+            message = template.format(path=argument, known=KNOWN_SUFFIXES)
+            raise AnnotateError(message)
     if not found:
         raise AnnotateError(Errors.P970.format(output=output))
     return list(found.values())
+
+
+def _is_glob(path: str) -> bool:
+    return any(sign in path for sign in "*?[")
 
 
 def _full_name(fs: AbstractFileSystem, path: str) -> str:
@@ -290,7 +296,7 @@ def _input_file(path: str, info: dict[str, Any]) -> InputFile:
             info = fs.info(inside)
     data_format = format_of(path)
     if data_format is None:
-        raise AnnotateError(Errors.P402.format(path=path, known=KNOWN_SUFFIXES))
+        raise AnnotateError(Errors.P1023.format(path=path, known=KNOWN_SUFFIXES))
     return InputFile(path, data_format, *_state(path, info))
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from typing import IO, Any
 
@@ -132,25 +130,41 @@ def _find_columns(
 
 
 def _column_type(values: Sequence[Any]) -> pa.DataType:
-    """Infer the type of a column: that of most values, if they differ.
+    """Infer a type that can hold all values of a column; string, if there is no other.
 
-    Numbers and strings, as in ids, are strings, and so are numbers beyond 64 bits.
+    Values that Arrow cannot hold at all are passed over, as their rows are rejected.
     """
-    types = Counter(type(value) for value in values if value is not None)
+    written = [value for value in values if _is_writable(value)]
     try:
-        found = pa.array(values).type
-        # Arrow takes true for 1.0 here, but not in a single value
-        return pa.string() if bool in types and found == pa.float64() else found
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-        if types.keys() <= {str, int, float, bool}:
-            return pa.string()
-        common = types.most_common(1)[0][0]
-        for value in values:
-            if type(value) is common:
-                # Arrow cannot hold lone surrogates; the row is rejected later
-                with suppress(pa.ArrowException, OverflowError, UnicodeEncodeError):
-                    return pa.scalar(value).type
-        return pa.null()
+        found = pa.array(written).type
+    except (pa.ArrowException, OverflowError):
+        return pa.string()
+    field = pa.field("", found)
+    return found if all(_fits(value, field) for value in written) else pa.string()
+
+
+def _is_writable(value: Any) -> bool:
+    """Whether a value has no lone surrogates, which Arrow cannot hold."""
+    try:
+        _to_json(value).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
+
+
+def _fits(value: Any, field: pa.Field) -> bool:
+    """Whether Arrow, which may have found one type for 1.0 and true, keeps a value."""
+    try:
+        _scalar(value, field)
+    except RecursionError:
+        return True  # Parquet cannot hold it, as a message says later
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _has_text(line: bytes) -> bool:
@@ -231,7 +245,7 @@ def read_jsonl_records(
             if not isinstance(text, str):
                 kind = "null" if text is None else type(text).__name__
                 raise ValueError(f"no text: '{text_column}' is {kind}")
-            scalars = [_scalar(value.get(field.name), field) for field in columns]
+            scalars = [_kept_scalar(value.get(field.name), field) for field in columns]
             yield InputRecord(row, text, scalars)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             yield BadRecord(row, str(error), line.decode("utf8", "replace"))
@@ -245,24 +259,35 @@ def _load(line: bytes) -> Any:
         raise ValueError(f"not JSON: {error}") from error
 
 
+def _kept_scalar(value: Any, field: pa.Field) -> pa.Scalar:
+    """Convert a value of a kept column; ValueError with a remedy if it does not fit."""
+    try:
+        return _scalar(value, field)
+    except UnicodeEncodeError as error:
+        raise ValueError(Errors.P1022.format(error=error)) from error
+    except (ValueError, TypeError, OverflowError) as error:
+        reason = f"'{field.name}' is no {field.type}: {error}"
+        raise ValueError(Errors.P1021.format(reason=reason)) from error
+
+
 def _scalar(value: Any, field: pa.Field) -> pa.Scalar:
-    """Convert a value of a kept column; ValueError if it does not fit its type."""
+    """Convert a value; ValueError, TypeError or OverflowError if it does not fit."""
     if value is None:
         return pa.scalar(value, field.type)
-    if pa.types.is_string(field.type) and isinstance(value, int | float):
-        value = json.dumps(value)
+    if pa.types.is_string(field.type) and not isinstance(value, str):
+        value = _to_json(value)
     if pa.types.is_nested(field.type):
         # Arrow truncates numbers and drops unknown keys
         scalar = pa.scalar(value, field.type)
         if not _is_unchanged(scalar.as_py(), value):
-            raise ValueError(f"'{field.name}' is no {field.type}")
+            raise ValueError("its value would be changed")
         return scalar
     scalar = pa.scalar(value)
     if scalar.type == field.type:
         return scalar
     if any(narrow(scalar.type) and wide(field.type) for narrow, wide in WIDER):
         return scalar.cast(field.type)
-    raise ValueError(f"'{field.name}' is {scalar.type}, not {field.type}")
+    raise ValueError(f"it is {scalar.type}")
 
 
 def _is_unchanged(converted: Any, value: Any) -> bool:
@@ -279,4 +304,5 @@ def _is_unchanged(converted: Any, value: Any) -> bool:
             map(_is_unchanged, converted, value)
         )
     both_nan = value != value and converted != converted
-    return bool(both_nan or converted == value)
+    same_kind = isinstance(converted, bool) == isinstance(value, bool)
+    return bool(both_nan or (same_kind and converted == value))

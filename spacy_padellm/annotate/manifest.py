@@ -163,7 +163,7 @@ def _describe_difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     now = {file["path"]: file for file in ours["inputs"]}
     for path in [*before, *now]:
         if path not in now:
-            return f"the input {path} is missing now"
+            return f"its input {path} is not among those that are given now"
         if path not in before:
             return f"the input {path} is new"
         if before[path] != now[path]:

@@ -48,7 +48,7 @@ def source_files(path: Path, *, data_format: str, suffixes: set[str]) -> list[Pa
     path (Path): A file with any suffix, or a folder.
     data_format (str): The name of the format, for the error message.
     suffixes (set[str]): The suffixes of the files to take from a folder, without
-        compression suffix.
+        compression suffix. Hidden files are not taken.
     RETURNS (list[Path]): The files, sorted by name.
     RAISES (ConversionError): If there are none.
     """
@@ -57,7 +57,8 @@ def source_files(path: Path, *, data_format: str, suffixes: set[str]) -> list[Pa
     if not path.is_dir():
         message = Errors.P426 if path.exists() else Errors.P201
         raise ConversionError(message.format(path=path))
-    inside = (file for file in path.iterdir() if file.is_file())
+    seen = (file for file in path.iterdir() if not file.name.startswith("."))
+    inside = (file for file in seen if file.is_file())
     files = sorted(f for f in inside if plain_name(f).suffix.lower() in suffixes)
     if not files:
         names = ", ".join(sorted(suffixes))

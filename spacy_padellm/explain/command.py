@@ -9,6 +9,7 @@ import typer
 from wasabi import msg
 
 from spacy_padellm.analysis.arguments import ModelArgument
+from spacy_padellm.errors import Errors
 from spacy_padellm.writable import exit_if_unwritable, make_writable, write_whole
 
 
@@ -16,7 +17,8 @@ def explain_cli(
     model: ModelArgument,
     text: Annotated[str, typer.Argument(help="A text, in quotes")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The SVG file to write")
+        Path | None,
+        typer.Option("--output", "-o", help="The SVG file to write"),
     ] = None,
     all_prompts: Annotated[
         bool,
@@ -35,11 +37,14 @@ def explain_cli(
     """
     # imported here because spaCy imports this module for every command
     from spacy_padellm.analysis.inputs import load_for_analysis
+    from spacy_padellm.corpora.files import plain_name
     from spacy_padellm.explain.draw import draw, summary
     from spacy_padellm.explain.run import explain
 
     try:
         if output is not None:
+            if plain_name(output).suffix.lower() not in ("", ".svg"):
+                raise ValueError(Errors.P1025.format(path=output))
             make_writable(output)
         nlp, pipe = load_for_analysis(model)
         doc, traces = explain(nlp, pipe, text, all_prompts=all_prompts)

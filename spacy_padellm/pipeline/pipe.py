@@ -245,7 +245,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
             return
         names = self._task.name_labels(labels)
         if not names:
-            raise ValueError(Errors.P140.format(name=self.name))
+            raise ValueError(Errors.P1024.format(name=self.name))
         self._task.set_labels(names)
         self._note_labels(names)
 
@@ -437,10 +437,16 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         findable = {**self._task.trained_labels, **self._task.labels, **labels}
         notices.threshold(self.cfg["threshold"], labels=findable, name=self.name)
         notices.cfg(self.cfg, known=self._settings, name=self.name)
-        if handle.bundled:
-            spoken = language_of(handle.bundled)
-            notices.language(
-                self.vocab.lang, spoken=spoken, model=handle.bundled, name=self.name
+        self._note_language()
+
+    def _note_language(self) -> None:
+        """Warn of a bundled model in a pipeline for another language."""
+        if bundled := self.handle.bundled:
+            self._notices.language(
+                self.vocab.lang,
+                spoken=language_of(bundled),
+                model=bundled,
+                name=self.name,
             )
 
     def _note_labels(self, labels: Mapping[str, str]) -> None:
@@ -507,6 +513,7 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         if self.handle.source.lora is not None:
             check_lora(self.handle.source.lora)
         self._task.fetch_hub_settings()
+        self._note_language()
         if labels is not None:
             self._task.set_labels(self._task.name_labels(labels))
         if new_labels:

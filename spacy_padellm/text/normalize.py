@@ -16,9 +16,11 @@ from unicodedata import combining, is_normalized, normalize
 
 from spacy_padellm.text.opening import ends_of_opening, space_after_opening
 
-# zero-width spaces, byte order marks and marks of the writing direction, as they come
-# with copied text; joiners are not among them, as scripts and emoji need those
-_INVISIBLE = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
+# other than line breaks and tabs
+_CONTROL = r"\x00-\x08\x0e-\x1f\x7f-\x9f"
+# and zero-width spaces, byte order marks and marks of the writing direction, as they
+# come with copied text; joiners are not among them, as scripts and emoji need those
+_INVISIBLE = f"{_CONTROL}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
 _SPACE = rf"[\s{_INVISIBLE}]"
 # whitespace and invisible characters, other than a single space inside the text
 _SPACES = re.compile(rf"{_SPACE}{{2,}}|[^\S ]|[{_INVISIBLE}]")

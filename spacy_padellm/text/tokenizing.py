@@ -9,6 +9,8 @@ from spacy.language import Language
 from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc
 
+from spacy_padellm.errors import Errors
+
 LONGEST_WORD = 10_000  # characters without a blank that are tokenized in any case
 # after each affix that is stripped from a word, its rest is searched for the next one
 _MOST_AFFIXES = 100
@@ -77,6 +79,8 @@ def tokenize(nlp: Language, text: str) -> Doc:
         raise TokenizingError(problem)
     try:
         return nlp.make_doc(text)
+    except UnicodeEncodeError as error:
+        raise TokenizingError(Errors.P1022.format(error=error)) from error
     except Exception as error:  # tokenizers may raise anything
         reason = f"tokenizer: {type(error).__name__}: {error}"
         raise TokenizingError(reason) from error

@@ -39,13 +39,30 @@ def test_annotate_errors_empty_folder(
     assert not output.exists()
 
 
-@pytest.mark.parametrize("name", ["none.parquet", "none/*.jsonl", "in.csv"])
+@pytest.mark.parametrize("name", ["none.parquet", "none", "none/in.csv"])
 def test_annotate_errors_no_such_input(
     pipeline: Path, output: Path, tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / "in.csv").write_text("text\n")
-    saying = f"No file to annotate in {tmp_path}/{name}"
+    saying = f"Input not found: {tmp_path}/{name}. Give the path of an existing file"
     fails(pipeline, tmp_path / name, "-o", output, saying=saying)
+
+
+def test_annotate_errors_glob_without_files(
+    pipeline: Path, output: Path, tmp_path: Path
+) -> None:
+    saying = f"No file to annotate in {tmp_path}/none/*.jsonl"
+    fails(pipeline, tmp_path / "none" / "*.jsonl", "-o", output, saying=saying)
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.json", "in", "in.parquet.gz"])
+def test_annotate_errors_format_that_is_not_read(
+    pipeline: Path, output: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("text\n")
+    saying = f"The format of {tmp_path}/{name} is not read. Give files of: .parquet"
+    fails(pipeline, tmp_path / name, "-o", output, saying=saying)
+    saying = "(of a table, in pandas: df.to_json("
+    fails(pipeline, tmp_path / f"{name}*", "-o", output, saying=saying)
 
 
 @pytest.mark.parametrize("name", ["in.jsonl", "", "*.jsonl"])
@@ -62,7 +79,7 @@ def test_annotate_errors_no_such_input_inside_the_output(
 ) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", TEXTS)
     missing = tmp_path / "out" / "typo.jsonl"
-    saying = f"No file to annotate in {missing}"
+    saying = f"Input not found: {missing}"
     fails(pipeline, source, missing, "-o", tmp_path / "out", saying=saying)
 
 

@@ -97,7 +97,7 @@ def test_annotate_outputs_of_other_inputs(
     other = write_parquet(source.with_name("other.parquet"), TEXTS)
     saying = f"the input {other} is new"
     refused(output, pipeline, source, other, difference=saying)
-    saying = f"the input {source} is missing now"
+    saying = f"its input {source} is not among those that are given now"
     refused(output, pipeline, other, difference=saying)
     write_parquet(source, some_texts(13))
     saying = f"the input {source} has changed"

@@ -294,6 +294,20 @@ def test_corpora_names_what_a_folder_holds_beside(tmp_path):
     assert [each.path.name for each in report.bad] == ["e.xml.json"]
 
 
+@pytest.mark.parametrize("data_format", ["jsonl", "auto"])
+def test_corpora_hidden_files_are_read_by_name_alone(tmp_path, data_format):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    jsonl(folder / "a.jsonl", [("Bo", [[0, 2, "PER"]])])
+    (folder / "._a.jsonl").write_bytes(b"\x00\x05\x16\x07 of macOS")
+    hidden = jsonl(folder / ".b.jsonl", [("Ann", [[0, 3, "PER"]])])
+    report, docs = run(folder, data_format=data_format)
+    assert [doc.text for doc in docs] == ["Bo"]
+    assert not report.bad
+    _, docs = run(hidden, data_format=data_format)
+    assert [doc.text for doc in docs] == ["Ann"]
+
+
 def test_corpora_auto_takes_a_folder_of_brat_as_a_whole(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()

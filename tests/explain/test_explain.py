@@ -208,6 +208,18 @@ def test_explain_command_prints_and_draws(tmp_path: Path) -> None:
     assert "Merkel" in output.read_text("utf8")
 
 
+@pytest.mark.parametrize("name", ["tree.pdf", "tree.svg.png", "tree.html.gz"])
+def test_explain_command_writes_no_other_format(tmp_path: Path, name: str) -> None:
+    output = tmp_path / "new" / name
+    result = CliRunner().invoke(
+        padellm_cli, ["explain", "bundled-en-sm", TEXT, "--output", str(output)]
+    )
+    assert result.exit_code == 1
+    words = " ".join(result.output.split())
+    assert "Give the path of a file that ends in .svg" in words
+    assert not output.parent.exists()
+
+
 def test_explain_command_reports_errors(tmp_path: Path) -> None:
     result = CliRunner().invoke(padellm_cli, ["explain", str(tmp_path / "none"), TEXT])
     assert result.exit_code == 1

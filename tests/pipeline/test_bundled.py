@@ -74,7 +74,7 @@ def test_bundled_model_finds_a_name_before_an_emoji(nlp: Language, text: str) ->
     assert ("New York", "LOC") in [(ent.text, ent.label_) for ent in nlp(text).ents]
 
 
-@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u202a", "\u200e"])
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u202a", "\u200e", "\x00"])
 def test_bundled_model_finds_a_name_beside_a_mark_that_is_not_seen(
     nlp: Language, mark: str
 ) -> None:

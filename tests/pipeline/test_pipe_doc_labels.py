@@ -191,7 +191,7 @@ def test_component_doc_labels_set_labels_keeps_names_of_labels_left_out() -> Non
 
 
 def test_component_doc_labels_set_labels_refuses_none() -> None:
-    with pytest.raises(ValueError, match=r"has no labels\. Set them"):
+    with pytest.raises(ValueError, match=r"No labels were given to set_labels of"):
         pipe_of(trained()).set_labels([])
 
 

@@ -81,7 +81,7 @@ def test_component_errors_missing_cfg(folder: Path) -> None:
     ("name", "reported"),
     [
         ("config.json", "config.json"),
-        ("model.safetensors", "model.safetensors"),
+        ("model.safetensors", r"model\.safetensors or quantized\.saf"),
         ("tokenizer", "tokenizer"),
     ],
 )
@@ -100,6 +100,14 @@ def test_component_errors_labels_contradict_the_models(folder: Path) -> None:
         ValueError, match="'PER' has the name 'person' in the config or the call"
     ):
         spacy.load(folder)
+
+
+def test_component_errors_missing_padellm_json(folder: Path) -> None:
+    (folder / NAME / "model" / "padellm.json").unlink()
+    nlp = spacy.load(folder, config={f"components.{NAME}.prompt": None})
+    message = "has no prompt, .*restore the file padellm.json in its folder, or save it"
+    with pytest.raises(ValueError, match=message):
+        nlp(TEXT)
 
 
 def test_component_errors_unreadable_padellm_json(folder: Path) -> None:
@@ -341,7 +349,7 @@ def test_component_errors_no_labels(model: Path) -> None:
 
 
 def test_component_errors_no_prompt(model: Path) -> None:
-    message = r"Component 'padellm_ner' has no prompt.* Set \[components"
+    message = r"Component 'padellm_ner' has no prompt.* set \[components"
     with pytest.raises(ValueError, match=message):
         bare(model, labels=LABELS)(TEXT)
 

@@ -15,6 +15,7 @@ from helpers import (
     NAME,
     TEXT,
     entities,
+    gold_examples,
     initialised,
     make_nlp,
     named,
@@ -102,6 +103,17 @@ def test_component_messages_while_a_new_model_is_trained(
     train(nlp, steps=1)
     nlp(TEXT)
     assert not caplog.records
+
+
+def test_component_messages_before_training_in_another_language(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nlp = add({"lang": "de"})
+    nlp.initialize(lambda: gold_examples(nlp))
+    (record,) = caplog.records
+    assert "language 'en', but the pipeline is for 'de'" in record.getMessage()
+    nlp(TEXT)
+    assert caplog.records == [record]
 
 
 def test_component_messages_while_a_new_label_is_taught(

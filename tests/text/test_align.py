@@ -220,6 +220,7 @@ def test_align_forgives_form_and_case(string: str, text: str, expected: str) -> 
         ("U.S .", "the U.S. army", "U.S."),
         ("Merkel", "met Mer\u00adkel in", "Mer\u00adkel"),
         ("New York", "in \u200bNew\u200b York\ufeff", "New\u200b York"),
+        ("New York", "in \x00New\x00York\x00", "New\x00York"),
         ("北 京", "在北京市", "北京"),
         ("北京", "在北 京 市", "北 京"),
         ("صلى الله عليه وسلم", "a ﷺ b", "ﷺ"),
@@ -313,7 +314,7 @@ ALPHABET = [
 ]
 
 
-INVISIBLE = "\u200b\ufeff"
+INVISIBLE = "\u200b\ufeff\x00"
 
 
 def seen(string: str) -> str:

@@ -34,6 +34,7 @@ WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."
         ("北\u3000京", "北 京"),
         ("a «b ‹C› d» e", "a \" b 'C' d\" e"),
         ("\ufeffin\u200b Bonn\u202c\u200e.", "in Bonn ."),
+        ("\x00 Bo\x00\x07nn\x1bis\x9f \x7fok\x92", "Bo nn is ok "),
         ("👨\u200d👩 می\u200cخواهم", "👨\u200d👩 می\u200cخواهم"),
     ],
 )
@@ -45,7 +46,7 @@ def test_normalize_has_single_spaces_and_composed_characters(
 
 @given(
     st.text(
-        st.sampled_from("aëB('\",-.: \n\t\u00a0\u200b\ufeff\u00adｅ北e\u0308"),
+        st.sampled_from("aëB('\",-.: \n\t\u00a0\u200b\ufeff\x00\x92\u00adｅ北e\u0308"),
         max_size=30,
     )
 )
@@ -55,7 +56,7 @@ def test_normalize_twice_changes_nothing(text: str) -> None:
 
 @given(
     st.lists(st.sampled_from(["ab", "(Zoe\u0308", "北", "ab,cd", "—"])),
-    st.sampled_from(" \n\u00a0\u200b"),
+    st.sampled_from(" \n\u00a0\u200b\x00"),
 )
 def test_normalize_words_keep_their_offsets(words: list[str], space: str) -> None:
     text = (space * 2).join(words)

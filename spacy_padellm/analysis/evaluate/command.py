@@ -49,7 +49,8 @@ def evaluate_cli(
     }
     _print_table("Scores", {name: _parts(scores, kind) for name, kind in kinds.items()})
     for name, kind in kinds.items():
-        _print_table(f"{name} by label", scores.get(f"{kind}_per_type") or {})
+        by_label = scores.get(f"{kind}_per_type") or {}
+        _print_table(f"{name} by label", dict(sorted(by_label.items())))
     msg.info(f"{scores['speed']:.0f} words a second")
     if output is not None:
         with exit_if_unwritable(output):

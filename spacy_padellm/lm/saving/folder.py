@@ -66,7 +66,9 @@ def check_model_folder(folder: Path, *, weights: bool) -> None:
         files = [("adapter_model.safetensors",), ("tokenizer*",)]
     for names in files if weights else files[-1:]:
         if not any(next(folder.glob(name), None) for name in names):
-            raise ValueError(Errors.P114.format(path=folder, file=names[0]))
+            # both kinds of weights that nlp.to_disk writes
+            two = [name for name in names if name in (names[0], QUANTIZED_FILE)]
+            raise ValueError(Errors.P114.format(path=folder, file=" or ".join(two)))
 
 
 def copy_model_folder(

@@ -51,6 +51,19 @@ def test_evaluate_command_prints_all_scores(model: str, tmp_path: Path) -> None:
     assert "100.00" in words
 
 
+def test_evaluate_command_prints_labels_in_one_order(
+    model: str, tmp_path: Path
+) -> None:
+    _, words = evaluate(model, write(tmp_path / "gold.spacy", GOLD))
+    tables = words.split(" by label ")[1:]
+    known = {label for mentions in GOLD.values() for _, label in mentions}
+    for table in tables:
+        found = [word for word in table.split() if word in known]
+        assert len(found) > 1
+        assert found == sorted(found)
+    assert len(tables) == 3
+
+
 def test_evaluate_command_tells_labels_without_annotation(
     model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
