@@ -1008,9 +1008,9 @@ class Errors:
         "long texts in rows {start} to {stop} of {path})"
     )
     P1010 = (
-        "{source} has {count} entries in {field!r} (at most {most}), each of which "
-        "peft compiles for each module of the model. Replace names by patterns that "
-        "match several modules."
+        "{source} has {count} entries of {characters} characters in {field!r} (at "
+        "most {most} and {longest}), each of which peft compiles for each module of "
+        "the model. Replace names by patterns that match several modules."
     )
     P1012 = "the codes {name!r} do not fit their scales"
     P1013 = (

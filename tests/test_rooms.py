@@ -13,6 +13,7 @@ NAME = PACKAGE.name
 # upper rooms import lower ones, never the reverse, and rooms of one line not each other
 FLOORS = [
     [
+        "error_words",
         "errors",
         "checks",
         "writable",

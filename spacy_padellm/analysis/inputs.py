@@ -13,6 +13,7 @@ from spacy.tokens import Doc, DocBin
 from spacy_padellm.analysis.kinds import GoldMention
 from spacy_padellm.analysis.options import AnalysisError
 from spacy_padellm.checks import check_path
+from spacy_padellm.error_words import words_of
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
@@ -149,7 +150,9 @@ def check_there(path: Path, *, folders: bool = False) -> None:
         check_path(path)
         is_there = path.is_file() or (folders and path.is_dir())
     except OSError as error:  # it is in a folder that may not be read
-        raise AnalysisError(Errors.P192.format(path=path, error=error)) from error
+        raise AnalysisError(
+            Errors.P192.format(path=path, error=words_of(error))
+        ) from error
     if not is_there:
         is_special = path.exists() and not path.is_dir()
         message = Errors.P426 if is_special else Errors.P191
@@ -204,4 +207,6 @@ def _docs(path: Path, nlp: Language) -> list[Doc]:
     except Exception as error:  # a broken file can raise errors of many libraries
         if path.suffix != ".spacy":
             raise AnalysisError(Errors.P724.format(path=path)) from error
-        raise AnalysisError(Errors.P192.format(path=path, error=error)) from error
+        raise AnalysisError(
+            Errors.P192.format(path=path, error=words_of(error))
+        ) from error

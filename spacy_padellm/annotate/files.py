@@ -57,14 +57,6 @@ class ShardError(AnnotateError):
     """One shard cannot be annotated; the others can."""
 
 
-def words_of(error: BaseException) -> str:
-    """The words of an error of any kind, which may have none, or fail to tell them."""
-    try:
-        return str(error) or "no message"
-    except Exception:
-        return "no message"
-
-
 @dataclass(frozen=True, slots=True)
 class InputFile:
     """A file to annotate.

@@ -14,7 +14,8 @@ import torch
 from spacy import util
 from spacy.language import Language
 
-from spacy_padellm.annotate.files import AnnotateError, LinkedFiles, words_of
+from spacy_padellm.annotate.files import AnnotateError, LinkedFiles
+from spacy_padellm.error_words import words_of
 from spacy_padellm.errors import Errors, logger
 from spacy_padellm.factory_name import FACTORY
 from spacy_padellm.lm.devices.memory import limit_kernel_caches

@@ -13,6 +13,7 @@ from spacy_padellm.annotate.files import AnnotateError, InputFile, wrap_read_err
 from spacy_padellm.annotate.lines import inspect_lines
 from spacy_padellm.annotate.records import InputLayout, RowRange
 from spacy_padellm.annotate.tables import inspect_parquet
+from spacy_padellm.error_words import words_of
 from spacy_padellm.errors import Errors
 
 READERS = 8  # files inspected in parallel; most of the time is waiting
@@ -120,22 +121,27 @@ def _common_columns(
     files: Sequence[InputFile], layouts: Sequence[InputLayout]
 ) -> pa.Schema:
     """Find types for the kept columns that can hold the values of all files."""
+    only_lines = all(file.format == "jsonl" for file in files)
     common = pa.schema([])
     for file, layout in zip(files, layouts, strict=True):
-        try:
-            common = pa.unify_schemas(
-                [common, layout.columns], promote_options="permissive"
-            )
-        except pa.ArrowException as error:
-            column = next(
-                field.name
-                for field in layout.columns
-                if common.field(field.name).type != field.type
-            )
-            message = Errors.P407.format(column=column, path=file.path, error=error)
-            raise AnnotateError(message) from error
+        for field in layout.columns:
+            try:
+                common = _unify(common, pa.schema([field]))
+            except pa.ArrowException as error:
+                if not only_lines:
+                    message = Errors.P407.format(
+                        column=field.name, path=file.path, error=words_of(error)
+                    )
+                    raise AnnotateError(message) from error
+                # each line is written as JSON there
+                place = common.get_field_index(field.name)
+                common = common.set(place, pa.field(field.name, pa.string()))
     fields = [pa.field(field.name, _without_null(field.type)) for field in common]
     return pa.schema(fields)
+
+
+def _unify(schema: pa.Schema, other: pa.Schema) -> pa.Schema:
+    return pa.unify_schemas([schema, other], promote_options="permissive")
 
 
 def _without_null(kind: pa.DataType, levels: int = DEEPEST) -> pa.DataType:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from spacy_padellm.annotate.files import AnnotateError, words_of
+from spacy_padellm.annotate.files import AnnotateError
 from spacy_padellm.annotate.pipeline import PROBE
 from spacy_padellm.annotate.records import InputRecord
 from spacy_padellm.compat.spacy import doc_context
+from spacy_padellm.error_words import words_of
 from spacy_padellm.errors import Errors
 from spacy_padellm.text.tokenizing import TokenizingError, tokenize
 

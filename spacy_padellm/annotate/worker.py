@@ -15,7 +15,6 @@ from spacy_padellm.annotate.files import (
     AnnotateError,
     ShardError,
     check_file_unchanged,
-    words_of,
     wrap_read_errors,
 )
 from spacy_padellm.annotate.finished import CountedFile, ShardFacts, write_facts
@@ -40,6 +39,7 @@ from spacy_padellm.annotate.records import BadRecord, InputRecord
 from spacy_padellm.annotate.tables import hash_footer, read_parquet
 from spacy_padellm.annotate.texts import annotate_texts
 from spacy_padellm.annotate.writers import WRITERS, Annotated, to_json_columns
+from spacy_padellm.error_words import words_of
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.memory import release_free_memory
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.corpora.files import read_lines
+from spacy_padellm.error_words import words_of
 from spacy_padellm.errors import Errors
 from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.text.normalize import normalize_characters, normalize_text
@@ -81,7 +82,9 @@ def _read_doc_bin(path: Path, lang: str) -> list[GoldText]:
     try:
         docs = read_corpus(path, vocab)
     except Exception as error:  # a broken file can raise errors of many libraries
-        raise ValueError(Errors.P192.format(path=path, error=error)) from error
+        raise ValueError(
+            Errors.P192.format(path=path, error=words_of(error))
+        ) from error
     return list(map(gold_text_of, docs))
 
 

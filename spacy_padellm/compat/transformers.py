@@ -56,7 +56,8 @@ def configs_of(model: Any) -> list[Any]:
         config = module.__dict__.get("config")
         if isinstance(config, PretrainedConfig):
             found[id(config)] = config
-        todo += module._modules.values()
+        # experts have no attention, and a model may have thousands of them
+        todo += (part for name, part in module._modules.items() if name != "experts")
     return list(found.values())
 
 

@@ -13,8 +13,9 @@ import torch
 
 from spacy_padellm.compat.peft import base_model
 from spacy_padellm.compat.transformers import attention_name, set_attention
+from spacy_padellm.error_words import words_of
 from spacy_padellm.errors import Errors, Warnings, logger
-from spacy_padellm.lm.files.load_errors import is_out_of_memory, words_of
+from spacy_padellm.lm.files.load_errors import is_out_of_memory
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.locks import make_lock
 from spacy_padellm.tree.kv_cache import TreeKVCache

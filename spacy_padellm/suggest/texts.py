@@ -15,6 +15,7 @@ from spacy.vocab import Vocab
 from spacy_padellm.checks import check_path, has_half_character
 from spacy_padellm.corpora.files import plain_name, read_json_lines, read_lines
 from spacy_padellm.corpora.records import BadLine, ConversionError
+from spacy_padellm.error_words import words_of
 from spacy_padellm.errors import Errors
 from spacy_padellm.suggest.formats import free_key
 from spacy_padellm.text.tokenizing import text_problem
@@ -100,7 +101,9 @@ def _read_doc_bin(path: Path) -> Iterator[tuple[int, SourceText]]:
     try:
         docs = list(DocBin().from_disk(path).get_docs(Vocab()))
     except Exception as error:  # a broken file can raise errors of many libraries
-        raise ConversionError(Errors.P192.format(path=path, error=error)) from error
+        raise ConversionError(
+            Errors.P192.format(path=path, error=words_of(error))
+        ) from error
     for number, doc in enumerate(docs, start=1):
         yield _source(doc.text, path, number, {})
 

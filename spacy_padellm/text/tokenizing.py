@@ -9,6 +9,7 @@ from spacy.language import Language
 from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc
 
+from spacy_padellm.checks import has_half_character
 from spacy_padellm.errors import Errors
 
 LONGEST_WORD = 10_000  # characters without a blank that are tokenized in any case
@@ -79,8 +80,8 @@ def tokenize(nlp: Language, text: str) -> Doc:
         raise TokenizingError(problem)
     try:
         return nlp.make_doc(text)
-    except UnicodeEncodeError as error:
-        raise TokenizingError(Errors.P1022.format(error=error)) from error
     except Exception as error:  # tokenizers may raise anything
+        if has_half_character(text):
+            raise TokenizingError(Errors.P1022.format(error=error)) from error
         reason = f"tokenizer: {type(error).__name__}: {error}"
         raise TokenizingError(reason) from error

@@ -440,6 +440,20 @@ def test_annotate_keeps_a_column_of_several_types_as_strings(
     assert [row["id"] for row in rows(output)] == expected
 
 
+def test_annotate_keeps_a_column_of_other_types_in_another_file_as_strings(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    files = {"a": [1, 2], "b": [3, [6]], "c": [7]}
+    sources = [tmp_path / f"{name}.jsonl" for name in files]
+    for source, ids in zip(sources, files.values(), strict=True):
+        lines = [json.dumps({"id": each, "text": "Bob"}) for each in ids]
+        source.write_text("\n".join(lines))
+    output = tmp_path / "out"
+    code, _ = annotate(pipeline, *sources, "-o", output, "--keep-columns", "id")
+    assert code == 0
+    assert [row["id"] for row in rows(output)] == ["1", "2", "3", "[6]", "7"]
+
+
 def test_annotate_tells_the_number_of_rows_and_shards(
     pipeline: Path, tmp_path: Path
 ) -> None:

@@ -155,7 +155,7 @@ LINE = '{"text": "é Bo", "mentions": {"PER": ["Bo"]}}\n'
     [
         ("latin.jsonl", LINE.encode("latin-1"), "latin.jsonl is not text in UTF-8"),
         ("packed.jsonl.gz", gzip.compress(LINE.encode())[:20], "packed.jsonl.gz: "),
-        ("half.spacy", b"no corpus", "half.spacy"),
+        ("half.spacy", b"no corpus", "half.spacy as a .spacy file: "),
     ],
     ids=["latin", "packed", "half"],
 )

@@ -116,6 +116,14 @@ def test_fits_text_whose_answer_has_room_beside_it(
 
 
 @pytest.mark.parametrize("decoder", LONG_ANSWERS)
+def test_fits_text_beside_many_labels(decoder: AnswerDecoder) -> None:
+    labels = {f"L{number}": f"label {number}" for number in range(30)}
+    job = replace(make_job("paper-en"), labels=labels)
+    job.model.model.config.max_position_embeddings = 512
+    assert Fits(lambda: job, decoder=decoder)("2" * 100)
+
+
+@pytest.mark.parametrize("decoder", LONG_ANSWERS)
 def test_fits_windows_of_a_long_text_have_room_for_their_answers(
     decoder: AnswerDecoder,
 ) -> None:

@@ -181,12 +181,14 @@ def test_trust_adapter_with_many_copies_of_layers_is_refused(
 
 
 @pytest.mark.parametrize("field", ["rank_pattern", "alpha_pattern"])
+@pytest.mark.parametrize(("count", "length"), [(1001, 1), (300, 400)])
 def test_trust_adapter_with_many_patterns_is_refused(
-    model: Path, tmp_path: Path, field: str
+    model: Path, tmp_path: Path, field: str, count: int, length: int
 ) -> None:
-    names = {f"layers.{number}.q_proj": 4 for number in range(1001)}
+    names = {f"{number:04}{'q' * length}": 4 for number in range(count)}
     adapter = name_adapter(tmp_path / "adapter", model, **{field: names})
-    assert refuses(adapter, Errors.P1010, f"1001 entries in '{field}'")
+    saying = f"{count} entries of {count * (4 + length)} characters in '{field}'"
+    assert refuses(adapter, Errors.P1010, saying)
 
 
 def test_trust_adapter_larger_than_its_weights_is_refused(

@@ -158,12 +158,12 @@ def test_annotate_faults_error_that_cannot_be_told_rejects_its_text(
     code, words = annotate(faulty, source, "-o", output)
     assert code == 3, words
     (record,) = rejected(output)
-    assert record["reason"] == "tests_faults_at_bob: Silent: no message"
+    assert record["reason"] == "tests_faults_at_bob: Silent: Silent"
 
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(Silent(), "Silent: no message"), (SystemExit(), "SystemExit: no message")],
+    [(Silent(), "Silent: Silent"), (SystemExit(), "SystemExit: SystemExit")],
 )
 def test_annotate_faults_worker_tells_an_error_of_any_kind(
     error: BaseException, words: str, monkeypatch: pytest.MonkeyPatch
@@ -191,7 +191,7 @@ def test_annotate_faults_ctrl_c_within_a_shard_ends_the_run(
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(Silent(), "no message"), (SystemExit(2), "SystemExit: 2")],
+    [(Silent(), "Silent"), (SystemExit(2), "SystemExit: 2")],
 )
 def test_annotate_faults_pipeline_that_cannot_be_loaded_is_told(
     error: BaseException,

@@ -47,13 +47,8 @@ def test_patterns_that_are_quick_are_left_alone(pattern: str) -> None:
 
 def test_patterns_count_names_as_nothing() -> None:
     assert count_steps(NAME) == 0
-    names = {f"model.layers.{number}.q_proj": 8 for number in range(1000)}
+    names = {f"model.layers.{number}.q_proj": 8 for number in range(10_000)}
     assert slow_pattern("rank_pattern", names) is None
-
-
-def test_patterns_count_the_characters_that_are_compiled() -> None:
-    names = {f"{number}.{'q' * 400}": 8 for number in range(1000)}
-    assert slow_pattern("rank_pattern", names) in names
 
 
 def test_patterns_are_counted_together() -> None:

@@ -12,6 +12,7 @@ from spacy.training import Corpus, Example
 
 from spacy_padellm.analysis.inputs import unannotated_error
 from spacy_padellm.analysis.options import AnalysisError
+from spacy_padellm.error_words import words_of
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.pipeline.pipe import PaDeLLMNER
 from spacy_padellm.progress import count_progress
@@ -77,7 +78,9 @@ def gold_files(path: Path) -> list[Path]:
     try:
         return [file for file in corpus_files(path) if file.suffix == ".spacy"]
     except OSError as error:
-        raise AnalysisError(Errors.P192.format(path=path, error=error)) from error
+        raise AnalysisError(
+            Errors.P192.format(path=path, error=words_of(error))
+        ) from error
 
 
 def _read(nlp: Language, path: Path) -> list[Example]:
@@ -85,7 +88,9 @@ def _read(nlp: Language, path: Path) -> list[Example]:
         found = corpus_suffixes(path)
         examples = list(Corpus(path)(nlp)) if ".spacy" in found else []
     except Exception as error:  # a broken file can raise errors of many libraries
-        raise AnalysisError(Errors.P192.format(path=path, error=error)) from error
+        raise AnalysisError(
+            Errors.P192.format(path=path, error=words_of(error))
+        ) from error
     if ".spacy" not in found:
         raise AnalysisError(Errors.P724.format(path=path))
     return examples

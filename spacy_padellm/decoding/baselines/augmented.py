@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spacy_padellm.decoding.base import DecodeJob
 from spacy_padellm.decoding.baselines.answer_format import (
     SLACK,
     AnswerFormat,
@@ -28,7 +27,6 @@ from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.tokens import PromptTokens
 
 _MARKS = "[]"
-_DENSE = 4  # tokens for each mention of a text that has many
 _BRACKET = re.compile(r"\\.|[\[\]]", re.DOTALL)
 
 
@@ -99,18 +97,13 @@ def _read_marked(
             return
 
 
-def _room(
-    prompt: PromptTokens, labels: Mapping[str, str], *, every: int = 2
-) -> Callable[[int], int]:
-    """See `AnswerFormat`.
-
-    every (int): At most one of so many tokens of the text begins a mention.
-    """
+def _room(prompt: PromptTokens, labels: Mapping[str, str]) -> Callable[[int], int]:
     marks = max(
         len(answer_tokens(prompt, prompt.prompt.text, ["[", f" {name}]"]))
         for name in labels.values()
     )
-    return lambda text_tokens: text_tokens + (text_tokens // every + 1) * marks + SLACK
+    # at most every second token of the text is a mention
+    return lambda text_tokens: text_tokens + (text_tokens // 2 + 1) * marks + SLACK
 
 
 AUGMENTED = AnswerFormat(
@@ -131,8 +124,3 @@ class AugmentedDecoder(AnswerDecoder):
     """
 
     form: ClassVar[AnswerFormat] = AUGMENTED
-
-    def answer_room(self, job: DecodeJob, context: int) -> Callable[[int], int]:
-        """See `Sized`."""
-        # windows with room for the longest answers would be very short
-        return _room(job.prompt, job.labels, every=_DENSE)

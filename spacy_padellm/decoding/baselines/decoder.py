@@ -51,8 +51,9 @@ class AnswerDecoder:
         )
 
     def answer_room(self, job: DecodeJob, context: int) -> Callable[[int], int]:
-        """See `Sized`."""
-        return self.form.room(job.prompt, job.labels)
+        """See `Sized`; at most half of the context: answers are rarely the longest."""
+        room = self.form.room(job.prompt, job.labels)
+        return lambda text_tokens: min(room(text_tokens), context // 2)
 
     def stream(self, job: DecodeJob, texts: Iterable[str]) -> Iterator[DecodeResult]:
         """See `Decoder`."""

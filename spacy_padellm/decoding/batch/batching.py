@@ -14,8 +14,9 @@ from spacy_padellm.decoding.base import DecodeResult, ask_each
 from spacy_padellm.decoding.batch.generation import cut_batches
 from spacy_padellm.decoding.limits import Cuts, check_context
 from spacy_padellm.decoding.replicas import Replica, map_on_replicas
+from spacy_padellm.error_words import words_of
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.files.load_errors import is_out_of_memory, words_of
+from spacy_padellm.lm.files.load_errors import is_out_of_memory
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.prompt.branches import CountPrompts

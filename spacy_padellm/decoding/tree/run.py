@@ -22,11 +22,12 @@ from spacy_padellm.decoding.tree.logits import Outputs, pick, read_outputs
 from spacy_padellm.decoding.tree.pass_size import CACHE_SHARE
 from spacy_padellm.decoding.tree.step import PassResult
 from spacy_padellm.decoding.tree.text import TreeText
+from spacy_padellm.error_words import words_of
 from spacy_padellm.errors import Errors, Warnings, logger
 from spacy_padellm.lm.cuda_graphs import GraphRunner
 from spacy_padellm.lm.devices.choose import on_device
 from spacy_padellm.lm.devices.upload import upload
-from spacy_padellm.lm.files.load_errors import is_out_of_memory, words_of
+from spacy_padellm.lm.files.load_errors import is_out_of_memory
 from spacy_padellm.lm.language_model import LanguageModel
 from spacy_padellm.tree.kv_cache import TreeKVCache
 from spacy_padellm.tree.packing import PackedBatch, pack

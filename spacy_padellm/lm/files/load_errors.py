@@ -11,11 +11,11 @@ import torch
 from safetensors import SafetensorError
 
 from spacy_padellm.compat.tokenizers import is_panic
+from spacy_padellm.error_words import words_of
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.device_map import DeviceMap
 from spacy_padellm.lm.files.bundled import NAMES
 
-_LONGEST = 2000  # characters of another library's error
 # words of transformers and accelerate for GPUs without room, and for wrong maps
 _NO_ROOM = ("on the CPU or the disk", "offload", "device disk")
 _MISFIT = ("device_map", "have any device set")
@@ -62,17 +62,6 @@ def _map_template(words: str) -> str | None:
     if any(part in words for part in _NO_ROOM):
         return Errors.P884
     return Errors.P888 if any(part in words for part in _MISFIT) else None
-
-
-def words_of(error: BaseException) -> str:
-    """The words of an error, which may quote a file of a stranger at length.
-
-    error (BaseException): The error.
-    RETURNS (str): Its words, without a full stop; its type if it has none.
-    """
-    words = str(error).strip().removesuffix(".")[:_LONGEST] or type(error).__name__
-    # control characters could change what a terminal shows
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in words)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
-from spacy_padellm.lm.trust.patterns import COMPILED
 
 # numbers of what is made one by one, and numbers that nothing is made of
 _COUNTS = re.compile(r"(?!.*(?:max|size)).*(?:layer|block|depth|label|types)")
@@ -25,7 +25,10 @@ _MOST_ADDED = 1000
 _MOST = 1 << 24
 _MOST_ENTRIES = 50_000  # of a list or an object
 _MOST_REPLICATIONS = 100  # peft copies ranges of layers
+# peft compiles each pattern of these for each of the model's modules
+_COMPILED = ("rank_pattern", "alpha_pattern")
 _MOST_COMPILED = 1000
+_LONGEST_COMPILED = 100_000  # characters of all patterns of a setting
 _MOST_STEPS = 100  # of methods that compute an adapter's first weights
 _STEPS = "_niter_"
 
@@ -49,11 +52,14 @@ def check_announced(settings: Any, *, source: Path | str) -> None:
             )
         if not isinstance(value, list | dict):
             continue
+        if field in _COMPILED:
+            _check_compiled(field, value, source)
         most = _most_entries(field)
         if len(value) > most:
-            message = Errors.P1010 if field in COMPILED else Errors.P771
             raise ValueError(
-                message.format(source=source, field=field, count=len(value), most=most)
+                Errors.P771.format(
+                    source=source, field=field, count=len(value), most=most
+                )
             )
         if isinstance(value, dict):
             waiting += value.items()
@@ -75,9 +81,22 @@ def _most(field: str) -> float:
 def _most_entries(field: str) -> int:
     if field == "layer_replication":
         return _MOST_REPLICATIONS
-    if field in COMPILED:
-        return _MOST_COMPILED
     return _MOST_COUNTED if _COUNTS.match(field) else _MOST_ENTRIES
+
+
+def _check_compiled(field: str, patterns: Collection[Any], source: Path | str) -> None:
+    """Check that compiling the patterns of a setting takes no long time."""
+    characters = sum(map(len, map(str, patterns)))
+    if len(patterns) > _MOST_COMPILED or characters > _LONGEST_COMPILED:
+        message = Errors.P1010.format(
+            source=source,
+            field=field,
+            count=len(patterns),
+            characters=characters,
+            most=_MOST_COMPILED,
+            longest=_LONGEST_COMPILED,
+        )
+        raise ValueError(message)
 
 
 def _check_steps(method: Any, source: Path | str) -> None:

@@ -12,9 +12,6 @@ from typing import Any
 
 _LONGEST = 500  # characters of a pattern
 _MOST_STEPS = 200_000  # of the patterns of a setting, for one name of a module
-# peft compiles each pattern of these for each of the model's modules
-COMPILED = ("rank_pattern", "alpha_pattern")
-_MOST_COMPILED = 100_000  # characters of all of them
 _NAME = 64  # characters of such a name
 
 # an item that may be repeated, or a mark, which may not
@@ -25,7 +22,7 @@ _PIECE = re.compile(
 _KEYS = {
     # of LoRA adapters
     *("target_modules", "exclude_modules", "modules_to_save", "layers_pattern"),
-    *COMPILED,
+    *("rank_pattern", "alpha_pattern"),
     # of quantized models
     *("modules_to_not_convert", "llm_int8_skip_modules", "dynamic"),
 }
@@ -41,12 +38,11 @@ def slow_pattern(key: str, value: Any) -> str | None:
     RETURNS (str | None): The pattern; None if there is none.
     """
     strings = value if isinstance(value, list | dict) else [value]
-    steps, compiled = 0.0, 0
+    steps = 0.0
     for string in strings:
         if isinstance(string, str) and (key in _KEYS or string.startswith("re:")):
             steps += count_steps(_PREFIX.sub("", string, count=1))
-            compiled += len(string) if key in COMPILED else 0
-            if steps > _MOST_STEPS or compiled > _MOST_COMPILED:
+            if steps > _MOST_STEPS:
                 return string
     return None
 
