@@ -36,6 +36,10 @@ class Errors:
         "that the model was trained with. Restore it, or delete it and set the labels "
         "and the prompt in the config."
     )
+    P1031 = (
+        "Cannot read {path}: {error}. Give yourself the right to read it and its "
+        "folder, e.g. with chmod u+r, or copy or download the model again."
+    )
     P1002 = (
         "Cannot read {path}: {error}. The file is damaged: copy or download it again."
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.modes import open_folders
 
 try:
     import fcntl
@@ -155,6 +156,7 @@ def _finish(unfinished: Path, path: Path, names: Collection[str]) -> None:
         numbers = json.loads(journal.read_text("utf8"))
         # a stranger's journal may name other files
         _put_rest(unfinished, path, {name: numbers.get(name) for name in names})
+        open_folders(unfinished)
         shutil.rmtree(unfinished)
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(Errors.P741.format(path=path)) from error
@@ -176,7 +178,7 @@ def _unfinished_folder(target: Path) -> Iterator[Path]:
         yield new
     finally:
         if not (new / _JOURNAL).exists():
-            shutil.rmtree(new, ignore_errors=True)
+            _delete(new)
         if lock is not None:
             os.close(lock)
 
@@ -224,7 +226,7 @@ def _delete_abandoned(folder: Path) -> None:
     except OSError:
         return
     if lock is not None or old:
-        shutil.rmtree(folder, ignore_errors=True)
+        _delete(folder)
     if lock is not None:
         os.close(lock)
 
@@ -275,7 +277,9 @@ def _put_in_two_steps(new: Path, target: Path) -> None:
 
 
 def _delete(path: Path) -> None:
+    """Delete a file or folder, as far as that is possible."""
     if path.is_dir() and not path.is_symlink():
+        open_folders(path)  # a copied model may have read-only ones
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):

@@ -34,6 +34,7 @@ from spacy_padellm.lm.task.config import (
 from spacy_padellm.lm.task.tags import remove_old_tags
 from spacy_padellm.lm.trust.code import check_code
 from spacy_padellm.lm.trust.links import check_links
+from spacy_padellm.modes import make_writable, open_folders, spread_mode
 
 # folders of a model folder that transformers reads
 _READ_FOLDERS = {"additional_chat_templates", "custom_generate"}
@@ -96,12 +97,14 @@ def copy_model_folder(
     check_links(source)
     if source.resolve() != folder.resolve():
         _make_empty(folder)
-        copy = _link_weights if link else shutil.copy2
+        copy = _link_weights if link else _copy
         # what replaces the source must not lose what else is in it
         extras = None if link else partial(_extras, source, trusted=trusted)
         shutil.copytree(
             source, folder, ignore=extras, dirs_exist_ok=True, copy_function=copy
         )
+        # read-only folders could neither be changed nor deleted
+        open_folders(folder)
     write_settings(folder, replace(settings, tags=read_taught_tags(folder)))
     remove_old_tags(folder)
 
@@ -154,9 +157,8 @@ def write_model_folder(
     for name, content in lm.licenses.items():
         (folder / name).write_bytes(content)
     write_settings(folder, replace(settings, tags=lm.tags))
-    for path in folder.iterdir():
-        # safetensors writes files that only the owner can read
-        shutil.copymode(folder / SETTINGS_FILE, path)
+    # safetensors writes files that only the owner can read
+    spread_mode(folder / SETTINGS_FILE, folder)
 
 
 def _save_quantized(model: Any, folder: Path) -> None:
@@ -180,6 +182,12 @@ def write_tokenizer(folder: Path, tokenizer: Any, settings: TaskSettings) -> Non
     write_settings(folder, settings)
 
 
+def _copy(source: str, copy: str) -> None:
+    """Copy a file, which may be read-only; the copy is not."""
+    shutil.copy2(source, copy)
+    make_writable(Path(copy))
+
+
 def _link_weights(source: str, copy: str) -> None:
     """Copy a file; weights, which are never changed in place, by a hard link."""
     if not source.endswith(".json"):
@@ -187,12 +195,13 @@ def _link_weights(source: str, copy: str) -> None:
         with suppress(OSError):
             os.link(source, copy)
             return
-    shutil.copy2(source, copy)
+    _copy(source, copy)
 
 
 def _make_empty(folder: Path) -> None:
     """Create a folder, or empty it, so that no file of an older model is left."""
     if folder.is_dir():
+        open_folders(folder)
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
 

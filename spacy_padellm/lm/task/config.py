@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.task.reading import as_file_errors
 from spacy_padellm.lm.task.tags import TaughtTags, read_old_tags
 from spacy_padellm.lm.trust.fields import (
     as_flag,
@@ -152,11 +153,13 @@ def read_settings(folder: Path) -> TaskSettings | None:
     RAISES (ValueError): If a file cannot be read, or is a link out of the folder.
     """
     path = folder / SETTINGS_FILE
-    if not path.is_file():
-        return None
-    check_link(path, folder)
+    with as_file_errors(path):
+        if not path.is_file():
+            return None
+        check_link(path, folder)
+        content = path.read_bytes()
     with _as_settings_errors(str(path)):
-        text = path.read_text("utf8")
+        text = content.decode("utf8")
     settings = TaskSettings.from_json(text, source=str(path))
     if settings.tags is None:
         settings = replace(settings, tags=read_old_tags(folder))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.lm.task.reading import as_file_errors
 from spacy_padellm.lm.trust.fields import (
     as_flag,
     as_given,
@@ -84,15 +85,17 @@ def read_old_tags(folder: Path) -> TaughtTags | None:
     RAISES (ValueError): If a file cannot be read.
     """
     for path in (folder / _OLD_FILE, folder / "config.json"):
-        tags = _read_old_tags(path) if path.is_file() else None
+        with as_file_errors(path):
+            content = path.read_bytes() if path.is_file() else None
+        tags = None if content is None else _parse_old_tags(content, path)
         if tags is not None:
             return tags
     return None
 
 
-def _read_old_tags(path: Path) -> TaughtTags | None:
+def _parse_old_tags(content: bytes, path: Path) -> TaughtTags | None:
     try:
-        stored = as_mapping(json.loads(path.read_text("utf8")), "content", as_given)
+        stored = as_mapping(json.loads(content.decode("utf8")), "content", as_given)
         settings = {
             name: stored[key] for key, name in _OLD_KEYS.items() if key in stored
         }
