@@ -1458,6 +1458,12 @@ class Warnings:
         "mention in the {n} texts to score ({annotated} of them are annotated). Give "
         "annotated texts, e.g. --paths.dev dev.spacy in a training."
     )
+    W981 = (
+        "The component '{name}' was trained before, and is not made anew: it goes on "
+        "from its trained weights. Texts that it was trained on would be no test of "
+        "it. To begin anew, e.g. for each fold of a cross-validation, make or load the "
+        "pipeline again before nlp.initialize()."
+    )
     W976 = (
         "The model is made from scratch with the vocabulary of the first {n} texts "
         "alone: with max_epochs = -1 in [training] spaCy shows no more of the corpus. "

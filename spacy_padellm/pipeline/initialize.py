@@ -1,4 +1,4 @@
-"""Initialize a component: its labels, and a model from scratch."""
+"""Initialize a component: its labels, and a model from scratch, also once more."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def initialize_task(
 ) -> None:
     """Take the labels of the examples, and create the model if it is one from scratch.
 
+    One that this process made before is made anew, as spaCy's components are.
+
     task (Task): The component's task. It keeps its labels if it has any.
     get_examples (Callable[[], Iterable[Example]]): Returns examples of the training
         data.
@@ -49,7 +51,8 @@ def initialize_task(
     task.expect_labels(found_labels)
     if not task.labels:
         task.set_labels(dict(sorted(found_labels.items())))
-    if get_handle(model).empty:
+    handle = get_handle(model)
+    if handle.empty or handle.made_here:
         if task.prompt is None:
             task.prompt = PRESETS["compact"]
         prompt = task.require_prompt()
@@ -58,4 +61,5 @@ def initialize_task(
             logger.warning(Warnings.W976.format(n=_FIRST_TEXTS))
         texts = list(map(normalize_text, texts))
         make_from_scratch(model, [*texts, *names], prompt=prompt)
+        task.forget_updates()
     task.require_prompt()

@@ -77,6 +77,13 @@ class Notices:
                 )
             )
 
+    def goes_on(self, name: str) -> None:
+        """Warn that a component is not made anew, but goes on from its training.
+
+        name (str): The component's name.
+        """
+        self._give(Warnings.W981.format(name=name))
+
     def cfg(self, cfg: Iterable[str], *, known: Collection[str], name: str) -> None:
         """Warn of settings that a component does not have.
 

@@ -495,6 +495,10 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
     ) -> None:
         """Collect the labels, and create the model if it is one from scratch.
 
+        One that this process made is made anew by another call, as spaCy's components
+        are. All others keep their weights; if this process trained them, with a
+        warning.
+
         get_examples (Callable[[], Iterable[Example]]): Returns examples of the training
             data.
         nlp (Language | None): The pipeline.
@@ -530,6 +534,9 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
                 self.handle.lm()  # spaCy deletes the folder before the first update
         # after the labels: `spacy-padellm.Corpus.v1` reads them
         check_get_examples(get_examples, "PaDeLLMNER.initialize")
+        handle = self.handle
+        if self._updates.optimizers and handle.trained and not handle.made_here:
+            self._notices.goes_on(self.name)
         self._updates = Updates()
         initialize_task(
             self._task,

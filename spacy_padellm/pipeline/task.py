@@ -228,6 +228,12 @@ class Task:
         """
         self._expected_labels |= labels
 
+    def forget_updates(self) -> None:
+        """Forget what the model was trained on, for it is made anew."""
+        self._updated_labels = {}
+        self.tuning = Tuning()
+        self._alike = None
+
     def record_update(self, labels: Mapping[str, str]) -> None:
         """Add the labels of an update to those that the model was trained on.
 

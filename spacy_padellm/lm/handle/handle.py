@@ -92,6 +92,11 @@ class ModelHandle:
         return self.source.name is None and not self._state.is_complete
 
     @property
+    def made_here(self) -> bool:
+        """Whether this process made the model from scratch."""
+        return isinstance(self._state, InMemory) and self._state.made
+
+    @property
     def trained(self) -> bool:
         """Whether the weights were prepared for training."""
         return isinstance(self._state, InMemory) and self._state.trains
@@ -202,7 +207,8 @@ class ModelHandle:
         lm = make()
         lm.fused_layers = self.source.fused_layers
         place_for_training(lm, self.source)
-        self.use(lm)
+        self._state = InMemory(lm, made=True)
+        self._client_tokens = None
 
     def trainable(self, special_tokens: Sequence[str]) -> LanguageModel:
         """Get the model for training, with weights that are not shared.
@@ -224,7 +230,9 @@ class ModelHandle:
         )
         lm.unpack_weights()
         lm = make_trainable(lm, self.source, special_tokens)
-        self._state = InMemory(lm, self._state.settings, trains=True)
+        self._state = InMemory(
+            lm, self._state.settings, trains=True, made=self.made_here
+        )
         return lm
 
     # Saving
@@ -355,4 +363,6 @@ class ModelHandle:
                 state = replace(state, lm=None, tokenizer=None)
             else:
                 self._hold(weights=self.needs_weights)
+        else:
+            state = replace(state, made=False)  # to load is not to make
         return {**self.__dict__, "_state": state, "_client_tokens": None}

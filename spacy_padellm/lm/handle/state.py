@@ -53,11 +53,13 @@ class InMemory:
     lm (LanguageModel): The model.
     settings (TaskSettings | None): The settings of the model that it was.
     trains (bool): Whether the model was prepared for training.
+    made (bool): Whether this process made it from scratch.
     """
 
     lm: LanguageModel
     settings: TaskSettings | None = None
     trains: bool = False
+    made: bool = False
 
     @property
     def is_complete(self) -> bool:
