@@ -20,6 +20,7 @@ FLOORS = [
         "progress",
         "compat",
         "locks",
+        "modes",
         "proxies",
         "replacing",
         "factory_name",
