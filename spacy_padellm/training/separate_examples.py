@@ -13,6 +13,7 @@ def separate_examples(tree: TrainingTree) -> list[TrainingTree]:
 
     tree (TrainingTree): The training tree of a text.
     RETURNS (list[TrainingTree]): Trees of a single path, with predictions of weight 1.
+        The first one has the tags of the text.
     """
     tokens: list[int] = []
     parents: list[int] = []
@@ -37,6 +38,8 @@ def separate_examples(tree: TrainingTree) -> list[TrainingTree]:
                 example.predict(depth, target, 1)
         example.predict(len(path) - 1, ends[leaf], 1)
         examples.append(example)
+    # the text comes before all branches
+    examples[0].tags = tree.tags
     return examples
 
 
