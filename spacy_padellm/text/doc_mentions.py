@@ -55,8 +55,10 @@ def align_mentions(
     RETURNS (list[DocMentions]): One for each Doc, its spans window by window.
     """
     results = [DocMentions() for _ in docs]
-    doc, end_before = -1, 0  # of the window before
-    recent: list[ScoredSpan] = []  # those of the window before
+    # end_before is where the windows before end; recent are the mentions of the one
+    # that ends there, and of those after it that are shorter, as a long token cuts them
+    doc, end_before = -1, 0
+    recent: list[ScoredSpan] = []
     for window, decoded in zip(windows, mentions, strict=True):
         result = results[window.doc]
         if window.doc != doc:
@@ -84,14 +86,15 @@ def align_mentions(
                 continue
             is_cut = scored.start < first and end_before < scored.end
             if is_cut and passes_threshold(aligned.mention):
-                # the window before has its beginning at most
+                # the windows before have its beginning at most
                 parts = [part for part in recent if _extends(scored, part, end_before)]
                 if parts or not any(_bars(s, scored, end_before) for s in recent):
                     recent = [span for span in recent if span not in parts]
                     own.append(scored)
         result.spans[earlier:] = [*recent, *own]
-        recent = own
-        end_before = window.start + len(window.text.rstrip())
+        reached = window.start + len(window.text.rstrip())
+        recent = own if reached > end_before else [*recent, *own]
+        end_before = max(end_before, reached)
     return results
 
 

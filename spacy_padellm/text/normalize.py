@@ -31,8 +31,9 @@ _FULL_WIDTH = re.compile("[０-９Ａ-Ｚａ-ｚ]")
 _TO_ASCII = {code: code - 0xFEE0 for code in range(0xFF10, 0xFF5B)}
 # English models do not know them
 GUILLEMETS = str.maketrans("«»‹›", "\"\"''")
-# characters that neither combine with those before them nor continue whitespace
-_FRESH = re.compile("[!-~\u3400-\u9fff]")
+# characters that neither combine with those before them nor continue whitespace:
+# letters but the vowels and finals of Hangul, and those of Kirat Rai
+_FRESH = re.compile(r"[!-~]|[^\W\u1160-\u11ff\U00016d40-\U00016d7f]")
 # many characters in a row that may combine with the one before them: no letter but two
 # half-width marks does
 _MANY_MARKS = re.compile(r"(?:[^\w\s\x00-\u02ff]|[\uff9e\uff9f]){32}")

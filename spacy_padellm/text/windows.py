@@ -122,7 +122,7 @@ def _sections(index: int, doc: Doc, layout: Layout) -> Iterator[_Section]:
     offsets = doc.to_array([IDX]).ravel()
     breaks: list[tuple[int, int]] = []
     if layout == "split":
-        breaks = _breaks(text, offsets)
+        breaks = _breaks(doc, text, offsets)
         text = without_quote_marks(text)
     if not breaks:
         if remove_spaces(text):
@@ -142,12 +142,21 @@ def _sections(index: int, doc: Doc, layout: Layout) -> Iterator[_Section]:
         yield _Section(index, doc, text, tokens, chars, next(own_docs))
 
 
-def _breaks(text: str, offsets: np.ndarray) -> list[tuple[int, int]]:
-    """The breaks of a text's layout that are whitespace or whole tokens.
+def _breaks(doc: Doc, text: str, offsets: np.ndarray) -> list[tuple[int, int]]:
+    """The breaks of a text's layout that are whitespace or whole tokens; not those
+    inside a token.
 
     offsets (np.ndarray): The offsets at which tokens start; shape (tokens,).
     """
-    breaks, plain = layout_breaks(text), without_quote_marks(text)
+    breaks = layout_breaks(text)
+    if not breaks:
+        return []
+    ends = np.array([end for _, end in breaks])
+    last = np.searchsorted(offsets, ends.astype(offsets.dtype)) - 1
+    lengths = doc.to_array([LENGTH]).ravel()
+    if (goes_on := offsets[last] + lengths[last] > ends).any():
+        breaks = [breaks[index] for index in (~goes_on).nonzero()[0].tolist()]
+    plain = without_quote_marks(text)
     if all(plain[start:end].isspace() for start, end in breaks):
         return breaks
     starts = set(offsets.tolist())

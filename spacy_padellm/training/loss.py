@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.upload import send, upload
 from spacy_padellm.lm.language_model import LanguageModel
-from spacy_padellm.lm.tree_support import why_no_tree
+from spacy_padellm.lm.tree_support import most_pass_tokens, why_no_tree
 from spacy_padellm.training.separate_examples import separate_examples
 from spacy_padellm.training.tags import TagBatch
 from spacy_padellm.training.targets import TrainingTree
@@ -47,7 +47,8 @@ def batches(
 def supported_trees(
     lm: LanguageModel, trees: Sequence[TrainingTree]
 ) -> list[TrainingTree]:
-    """Unroll trees into separate examples where the model does not support trees.
+    """Unroll trees into separate examples where the model does not support trees, or
+    not of their size.
 
     lm (LanguageModel): The model.
     trees (Sequence[TrainingTree]): The trees.
@@ -56,11 +57,16 @@ def supported_trees(
         them.
     """
     reason = why_no_tree(lm, max(tree.depth for tree in trees))
-    if not reason:
-        return list(trees)
-    if any(tree.bidirectional_span[1] for tree in trees):
+    if reason and any(tree.bidirectional_span[1] for tree in trees):
         raise ValueError(Errors.P127.format(reason=reason))
-    return [example for tree in trees for example in separate_examples(tree)]
+    # as in decoding, a single tree may have more tokens than the model can count
+    most = 0 if reason else most_pass_tokens(lm.model.config.get_text_config())
+    if most is None:
+        return list(trees)
+    fitted: list[TrainingTree] = []
+    for tree in trees:
+        fitted += [tree] if tree.size <= most else separate_examples(tree)
+    return fitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from spacy_padellm.training.targets import TrainingTree
 from spacy_padellm.tree.token_tree import ROOT
 
@@ -11,6 +13,7 @@ def separate_examples(tree: TrainingTree) -> list[TrainingTree]:
 
     tree (TrainingTree): The training tree of a text.
     RETURNS (list[TrainingTree]): Trees of a single path, with predictions of weight 1.
+        The first one has the tags of the text.
     """
     tokens: list[int] = []
     parents: list[int] = []
@@ -18,25 +21,31 @@ def separate_examples(tree: TrainingTree) -> list[TrainingTree]:
         for offset, token in enumerate(ids):
             parents.append(len(tokens) - 1 if offset else parent)
             tokens.append(token)
+    predicted = set(zip(tree.positions, tree.targets, strict=True))
     leaves = set(range(len(tokens))) - set(parents)
-    return [_example(tree, tokens, parents, leaf) for leaf in sorted(leaves)]
+    # the only prediction after a leaf is the end of the answer
+    pairs = [(node, target) for node, target in predicted if node in leaves]
+    ends = dict(pairs)
+    assert len(pairs) == len(ends) == len(leaves)
+    examples = []
+    for leaf in sorted(leaves):
+        path = _path_to(leaf, parents)
+        ids = [tokens[node] for node in path]
+        example = TrainingTree(bidirectional_span=tree.bidirectional_span)
+        example.extend(ROOT, ids)
+        for depth, (node, target) in enumerate(zip(path, ids[1:], strict=False)):
+            if (node, target) in predicted:
+                example.predict(depth, target, 1)
+        example.predict(len(path) - 1, ends[leaf], 1)
+        examples.append(example)
+    # the text comes before all branches
+    examples[0].tags = tree.tags
+    return examples
 
 
-def _example(
-    tree: TrainingTree, tokens: list[int], parents: list[int], leaf: int
-) -> TrainingTree:
-    path = [leaf]
+def _path_to(node: int, parents: Sequence[int]) -> list[int]:
+    """The nodes from the root of a tree to a node."""
+    path = [node]
     while parents[path[-1]] != ROOT:
         path.append(parents[path[-1]])
-    path.reverse()
-    example = TrainingTree(bidirectional_span=tree.bidirectional_span)
-    example.extend(ROOT, [tokens[node] for node in path])
-    predicted = set(zip(tree.positions, tree.targets, strict=True))
-    for depth, node in enumerate(path[:-1]):
-        next_token = tokens[path[depth + 1]]
-        if (node, next_token) in predicted:
-            example.predict(depth, next_token, 1)
-    # the only prediction after a leaf is the end of the answer
-    (end,) = (target for node, target in predicted if node == leaf)
-    example.predict(len(path) - 1, end, 1)
-    return example
+    return path[::-1]

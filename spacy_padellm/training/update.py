@@ -48,6 +48,12 @@ class Updates:
     masters: MasterWeights | None = None
     optimizers: Sequence[torch.optim.Optimizer] = ()
 
+    def forget(self) -> None:
+        """Forget the updates since the last step, with their gradients."""
+        self.weight = 0.0
+        if self.masters is not None:
+            self.masters.zero_grad()
+
     def __reduce__(self) -> Any:
         # copies and pickles of weights have no gradients
         return _without_gradients, (self.masters, self.optimizers)
@@ -96,6 +102,10 @@ def add_update(
         updates.masters = _make_masters(lm, settings)
     elif not updates.masters.is_of(lm.model):
         _follow_copy(updates, lm, settings)
+    if not updates.weight:
+        # float32 parameters are their own masters, and may have gradients of updates
+        # that were forgotten before their step
+        updates.forget()
     trees, tags = _make_trees(
         lm, golds, decoder=decoder, prompt=prompt, settings=settings
     )
@@ -108,15 +118,14 @@ def add_update(
             updates.masters.collect()
             losses.append(loss)
         mean = summed(losses) / total
-    except Exception:
+        if tags != lm.tags:
+            # only now: decoding asks for the tags that a model was trained on
+            lm.tags = tags
+        updates.weight += total
+    except BaseException:  # also Ctrl-C
         # half of a batch's gradient must not be in the next step
-        updates.masters.zero_grad()
-        updates.weight = 0.0
+        updates.forget()
         raise
-    if tags != lm.tags:
-        # only now: decoding asks for the tags that a model was trained on
-        lm.tags = tags
-    updates.weight += total
     return mean
 
 
@@ -186,9 +195,14 @@ def make_step(
     assert updates.masters is not None
     if not updates.optimizers:
         _add_optimizers(updates, lm, settings)
-    with lm.lock:  # another thread may decode with the model
-        apply_step(updates.optimizers, sgd, scale=1 / updates.weight)
-        updates.masters.publish()
+    try:
+        with lm.lock:  # another thread may decode with the model
+            apply_step(updates.optimizers, sgd, scale=1 / updates.weight)
+            updates.masters.publish()
+    except KeyboardInterrupt:
+        # half of the weights may have made the step
+        updates.forget()
+        raise
     updates.weight = 0.0
 
 

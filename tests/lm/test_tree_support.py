@@ -26,9 +26,14 @@ from spacy_padellm.decoding.batch.decoder import BatchDecoder
 from spacy_padellm.decoding.tree.decoder import TreeDecoder
 from spacy_padellm.errors import Warnings
 from spacy_padellm.lm.language_model import LanguageModel
+from spacy_padellm.lm.task.tags import TaughtTags
 from spacy_padellm.lm.tree_support import why_no_tree
+from spacy_padellm.mention.gold import GoldText
 from spacy_padellm.prompt.template import PRESETS, make_prompt
 from spacy_padellm.prompt.tokens import MAX_COUNT_TOKENS
+from spacy_padellm.training.loss import supported_trees, tree_loss
+from spacy_padellm.training.tags import add_tags
+from spacy_padellm.training.targets import TrainingTree, make_mention_trees
 
 SIZES: dict[str, Any] = {
     "hidden_size": 32,
@@ -220,6 +225,48 @@ def test_tree_support_passes_are_not_larger_than_the_model_counts(
     assert same(decode(TreeDecoder(**LIMITS), lm, prompt, texts, LABELS), expected)
     assert sizes
     assert max(sizes) < floor_scale
+
+
+def training_trees(lm: LanguageModel, *, prefix_lm: bool) -> list[TrainingTree]:
+    """A small tree and a wide one, of texts of the same tokens."""
+    prompt = make_prompt("compact", prefix_lm=prefix_lm)
+    lm.add_special_tokens(prompt.special_tokens)
+    golds = [
+        GoldText("Paris and Rome", {}, []),
+        GoldText(
+            "Paris and Rome",
+            {"LOC": ["Paris", "Rome"]},
+            [(0, 5, "LOC"), (10, 14, "LOC")],
+        ),
+    ]
+    labels, tokens = {"LOC": "location"}, lm.tokens_of(prompt)
+    trees = make_mention_trees(tokens, golds, labels, mention_prefix_loss=True)
+    if prefix_lm:
+        tags = TaughtTags(inside={"location": 3}, begins={"location": 4})
+        add_tags(trees, golds, prompt=tokens, labels=labels, tags=tags, weight=0.5)
+    return trees
+
+
+@pytest.mark.parametrize("prefix_lm", [False, True])
+def test_tree_support_training_on_trees_that_the_model_cannot_count(
+    prefix_lm: bool,
+) -> None:
+    sizes = [
+        tree.size for tree in training_trees(make_lm("llama"), prefix_lm=prefix_lm)
+    ]
+    lm = make(Llama4TextConfig, **tuned(sizes[1]))
+    small, wide = training_trees(lm, prefix_lm=prefix_lm)
+    fitted = supported_trees(lm, [small, wide])
+    assert fitted[0] is small
+    assert len(fitted) == 3
+    assert sum(t.weight for t in fitted) == small.weight + wide.weight
+    loss = tree_loss(lm, fitted).detach()
+    # no token is scaled
+    counting = make(Llama4TextConfig, **tuned(1000))
+    expected = tree_loss(counting, training_trees(counting, prefix_lm=prefix_lm))
+    assert float(loss) == pytest.approx(float(expected.detach()), rel=1e-4)
+    wrong = tree_loss(lm, [small, wide]).detach()
+    assert float(wrong) != pytest.approx(float(loss), rel=1e-4)
 
 
 def test_tree_support_counts_the_tokens_of_a_long_mention_template() -> None:

@@ -406,6 +406,71 @@ def test_component_train_update_that_failed_leaves_no_gradient(
     assert gradients(nlp)
 
 
+def interrupt(*args: object, **kwargs: object) -> None:
+    raise KeyboardInterrupt
+
+
+def assert_as_first_update(nlp: Language, expected: list[torch.Tensor]) -> None:
+    """Check the gradients of the next update."""
+    pipe_of(nlp).update(gold_examples(nlp))
+    found = gradients(nlp)
+    assert len(found) == len(expected)
+    assert all(map(torch.equal, found, expected))
+
+
+def first_gradients(nlp: Language) -> list[torch.Tensor]:
+    """The gradients of an update, which is not forgotten."""
+    pipe_of(nlp).update(gold_examples(nlp))
+    return [grad.clone() for grad in gradients(nlp)]
+
+
+def test_component_train_initialize_forgets_updates_without_a_step() -> None:
+    nlp = initialised()
+    expected = first_gradients(nlp)
+    assert expected
+    nlp.initialize(lambda: gold_examples(nlp))
+    assert_as_first_update(nlp, expected)
+
+
+def test_component_train_loading_without_weights_forgets_updates_without_a_step(
+    tmp_path: Path,
+) -> None:
+    nlp = initialised()
+    expected = first_gradients(nlp)
+    pipe_of(nlp).from_bytes(pipe_of(nlp).to_bytes(), exclude=["model"])
+    assert_as_first_update(nlp, expected)
+    pipe_of(nlp).to_disk(tmp_path / "pipe")
+    pipe_of(nlp).from_disk(tmp_path / "pipe", exclude=["model"])
+    assert_as_first_update(nlp, expected)
+
+
+def test_component_train_interrupted_update_leaves_no_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nlp = initialised()
+    expected = first_gradients(nlp)
+    with monkeypatch.context() as patch:
+        patch.setattr("spacy_padellm.training.update.summed", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pipe_of(nlp).update(gold_examples(nlp))
+    assert gradients(nlp) == []
+    assert_as_first_update(nlp, expected)
+
+
+def test_component_train_interrupted_step_leaves_no_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nlp = initialised()
+    expected = first_gradients(nlp)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pipe_of(nlp).finish_update(adam(0.0))
+    assert gradients(nlp) == []
+    pipe_of(nlp).finish_update(adam(0.0))
+    assert_as_first_update(nlp, expected)
+
+
 def test_component_train_update_that_failed_taught_no_label(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

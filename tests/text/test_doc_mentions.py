@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 from spacy.tokens import Doc
 from span_helpers import NLP
 
@@ -109,3 +110,59 @@ def test_doc_mentions_dedup_is_among_mentions_that_are_likely_enough() -> None:
         passes_threshold=lambda m: m.label == "LOC",
     )
     assert [s.label for s in result.spans] == ["LOC"]
+
+
+URL = "https://example.org/a/very/long/path/of/a/page.html"
+
+
+def found_everywhere(doc: Doc, names: list[str], fits: Any) -> DocMentions:
+    """Place names that each window with one of them has found, with other labels."""
+    windows = make_windows([doc], make_strided_spans(12, 6), name="ner", fits=fits)
+    mentions = [
+        [
+            Mention(f"L{number}", 1, name, 0.9)
+            for name in names
+            if name in window.text.split()
+        ]
+        for number, window in enumerate(windows)
+    ]
+    [result] = align_mentions([doc], windows, mentions, dedup="on")
+    return result
+
+
+def test_doc_mentions_overlap_with_a_long_token_has_one_label() -> None:
+    doc = Doc(NLP.vocab, [*"abcdefg", URL, "Bob", *"hijklmn"])
+    result = found_everywhere(doc, ["Bob"], lambda text: True)
+    # windows 0 and 1 are parts of the first span, 2 and 3 of the second
+    assert [(doc.text[s.start : s.end], s.label) for s in result.spans] == [
+        ("Bob", "L1")
+    ]
+
+
+@given(
+    st.lists(st.sampled_from(["a", "url", "Bob"]), min_size=14, max_size=40),
+    st.sampled_from([30, 90, 1000]),
+)
+def test_doc_mentions_that_all_windows_found_count_once(
+    kinds: list[str], longest: int
+) -> None:
+    words = [URL if kind == "url" else f"{kind}{i}" for i, kind in enumerate(kinds)]
+    names = [word for word in words if word.startswith("Bob")]
+    doc = Doc(NLP.vocab, words)
+    result = found_everywhere(doc, names, lambda text: len(text) <= longest)
+    assert [doc.text[s.start : s.end] for s in result.spans] == names
+
+
+def test_doc_mentions_mention_that_goes_on_after_a_long_token_is_taken_whole() -> None:
+    doc = Doc(NLP.vocab, [*"abcdefg", URL, "Bank", "of", "Old", "Paris", *"hijkl"])
+    windows = make_windows([doc], make_strided_spans(10, 6), name="ner")
+    cut, whole = "Bank of", "Bank of Old Paris"
+    mentions = [
+        [Mention("ORG", 1, next(m for m in (whole, cut) if m in window.text), 0.9)]
+        if cut in window.text
+        else []
+        for window in windows
+    ]
+    assert [m.text for found in mentions for m in found] == [cut, whole]
+    [result] = align_mentions([doc], windows, mentions, dedup="on")
+    assert [doc.text[s.start : s.end] for s in result.spans] == [whole]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left, bisect_right
 from itertools import accumulate, pairwise
 from typing import Any
-from unicodedata import combining, normalize
+from unicodedata import combining, decomposition, normalize
 
 import pytest
 from helpers import DOC_SPANS, GOLD, LABELS, TEXT, gold_doc, initialised, trained
@@ -15,7 +16,13 @@ from spacy.training import Example
 from spacy_padellm.mention.mention import Mention
 from spacy_padellm.text import normalize as module
 from spacy_padellm.text.align import align
-from spacy_padellm.text.normalize import compose, normalize_text, normalized_places
+from spacy_padellm.text.normalize import (
+    compose,
+    normalize_characters,
+    normalize_text,
+    normalized_places,
+)
+from spacy_padellm.text.opening import ends_of_opening
 
 NAME = "padellm_ner"
 WRAPPED = "Anna  Smith\r\nmet Bob\u00a0in Paris ."
@@ -64,6 +71,72 @@ def test_normalize_words_keep_their_offsets(words: list[str], space: str) -> Non
     places = [(at, at + len(word)) for at, word in zip(starts, words, strict=False)]
     for word, (first, last) in zip(words, normalized_places(text, places), strict=True):
         assert normalize_text(text)[first:last] == normalize_text(word)
+
+
+def places_by_definition(
+    text: str, places: list[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """What `normalized_places` gives, from each cut's whole beginning of the text."""
+    inserted = list(ends_of_opening(normalize_characters(text)))
+    cuts = [
+        tuple(len(normalize_characters(text[:cut])) for cut in place)
+        for place in places
+    ]
+    return [
+        (first + bisect_right(inserted, first), last + bisect_left(inserted, last))
+        for first, last in cuts
+    ]
+
+
+@given(
+    st.text(
+        st.sampled_from(
+            "aЖиإ\u0306\u0654 \u1112\u1161\u11ab하\u0915\u093c\u0958か\u3099ﾊ\uff9e"
+            "\n\u200b\u00ad«Ａ(北½²\u212b\u0344\U00016d63\U00016d67"
+        )
+        | st.characters(exclude_categories=["Cs"]),
+        max_size=12,
+    ),
+    st.data(),
+)
+def test_normalize_places_are_those_of_the_whole_text(
+    text: str, data: st.DataObject
+) -> None:
+    cut = st.integers(0, len(text))
+    places = data.draw(st.lists(st.tuples(cut, cut), max_size=4))
+    assert normalized_places(text, places) == places_by_definition(text, places)
+
+
+def test_normalize_fresh_characters_combine_with_none_before_them() -> None:
+    characters = [c for c in map(chr, range(sys.maxunicode + 1)) if c.isprintable()]
+    # Hangul is composed by rule: a vowel, and a final after it
+    seconds = {chr(c) for c in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}
+    for character in characters:
+        parts = decomposition(character).split()
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            seconds.add(chr(int(parts[1], 16)))
+    for fresh in filter(module._FRESH.match, characters):
+        first = normalize("NFD", fresh)[0]
+        assert not combining(first), fresh
+        assert first not in seconds, fresh
+
+
+@pytest.mark.parametrize("word", ["Живёт", "한국", "Ζωή", "मुंबई", "ليبيا"])
+def test_normalize_places_read_each_character_once(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [normalize("NFD", word)] * 200
+    ends = list(accumulate(len(word) + 1 for word in words))
+    read = 0
+
+    def noting(text: str) -> str:
+        nonlocal read
+        read += len(text)
+        return normalize_characters(text)
+
+    monkeypatch.setattr(module, "normalize_characters", noting)
+    normalized_places(" ".join(words), list(pairwise(ends)))
+    assert read < 4 * ends[-1]
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,58 @@ def test_windows_of_sections_cover_each_character_once() -> None:
         assert doc.text[window.start :].startswith(window.text)
 
 
+def merged(text: str, *parts: tuple[int, int]) -> Doc:
+    doc = NLP.make_doc(text)
+    with doc.retokenize() as retokenizer:
+        for start, end in parts:
+            retokenizer.merge(doc[start:end])
+    return doc
+
+
+def test_windows_break_inside_a_token_splits_nothing() -> None:
+    doc = merged("Anna\n\nBob sleeps\n\nRome", (0, 3))
+    windows = make_windows([doc], make_doc_spans(), name="ner")
+    assert [(w.text, w.start_range) for w in windows] == [
+        ("Anna\n\nBob sleeps", (0, 18)),
+        ("Rome", (18, 22)),
+    ]
+
+
+@pytest.mark.parametrize("part", [(0, 2), (1, 3)])
+def test_windows_break_at_the_edge_of_a_token_leaves_out_none(
+    part: tuple[int, int],
+) -> None:
+    doc = merged("Anna\n\nBob sleeps", part)
+    windows = make_windows([doc], make_doc_spans(), name="ner")
+    tokens = [token.text for w in windows for token in w.span]
+    assert [t for t in tokens if t.strip()] == [t.text for t in doc if t.text.strip()]
+
+
+@given(
+    st.lists(st.sampled_from(["Anna", "\n\n", "\t", "-", "\n> a", " "]), max_size=12),
+    st.data(),
+)
+def test_windows_of_any_tokens_hold_each_of_them(
+    pieces: list[str], data: st.DataObject
+) -> None:
+    words = [
+        "".join(group)
+        for _, group in itertools.groupby(
+            pieces, key=lambda _: data.draw(st.integers(0, 1))
+        )
+    ]
+    doc = Doc(NLP.vocab, words, spaces=[False] * len(words))
+    windows = make_windows([doc], make_doc_spans(), name="ner")
+    held = [
+        token.i
+        for window in windows
+        for token in window.span
+        if window.start_range[0] <= token.idx < window.start_range[1]
+    ]
+    assert len(held) == len(set(held))
+    assert {t.i for t in doc if any(map(str.isalpha, t.text))} <= set(held)
+
+
 def test_windows_layout_can_be_ignored() -> None:
     doc = NLP.make_doc("Anna Smith\n\nBob Jones")
     (window,) = make_windows([doc], make_doc_spans(), layout="ignore", name="ner")

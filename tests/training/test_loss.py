@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -184,6 +185,22 @@ def test_training_separate_examples_are_the_papers(
             prompts[2] + prompt.none,
         ]
     )
+
+
+def test_training_separate_examples_read_the_targets_once() -> None:
+    class Counting(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            nonlocal reads
+            reads += 1
+            return super().__iter__()
+
+    reads = 0
+    tree = TrainingTree(targets=Counting())
+    root = tree.extend(ROOT, [1, 2])
+    for mention in range(20):
+        tree.predict(tree.extend(root, [3, mention], weight=1), 9, 1)
+    assert len(separate_examples(tree)) == 20
+    assert reads == 1
 
 
 def test_training_loss_starts_at_the_count() -> None:
