@@ -371,7 +371,7 @@ def test_decoding_count_is_the_highest_that_is_likely_enough(preset: str) -> Non
 
     counts = set()
     for text, least in zip(
-        random_texts(seed=8, count=24), cycle([0.0005, 0.002, 0.008, 0.03])
+        random_texts(seed=8, count=12), cycle([0.0005, 0.002, 0.008, 0.03])
     ):
         decoder = TreeDecoder(**LIMITS, min_count_probability=least)
         (found,) = decode(decoder, lm, prompt, [text], LABELS)

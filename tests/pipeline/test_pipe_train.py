@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import spacy
 import torch
 from helpers import (
     DOC_SPANS,
@@ -424,8 +425,11 @@ def first_gradients(nlp: Language) -> list[torch.Tensor]:
     return [grad.clone() for grad in gradients(nlp)]
 
 
-def test_component_train_initialize_forgets_updates_without_a_step() -> None:
-    nlp = initialised()
+def test_component_train_initialize_forgets_updates_without_a_step(
+    tmp_path: Path,
+) -> None:
+    initialised().to_disk(tmp_path)
+    nlp = spacy.load(tmp_path)
     expected = first_gradients(nlp)
     assert expected
     nlp.initialize(lambda: gold_examples(nlp))

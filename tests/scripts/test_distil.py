@@ -118,6 +118,7 @@ def test_distil_training_comes_nearer_to_the_labels(
     assert last < first / 3
 
 
+@pytest.mark.slow
 def test_distil_a_stopped_run_ends_like_one_that_was_not(
     labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +190,7 @@ def test_distil_reads_the_mentions_that_the_tags_show(
     assert planted.tree.filled > size
 
 
+@pytest.mark.slow
 def test_distil_a_mention_is_written_token_by_token(
     labels: Path, tmp_path: Path
 ) -> None:

@@ -7,12 +7,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import spacy
 from new_process import run_python
 from spacy.tokens import Doc, DocBin, Span
 
 from spacy_padellm.text.labels import LABELS_KEY
 
+pytestmark = pytest.mark.slow  # each test starts Python
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "sample_corpora.py"
 
 

@@ -353,10 +353,11 @@ def test_benchmark_percentile_is_one_of_the_values() -> None:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux only")
 def test_benchmark_memory_sees_a_peak_that_is_over() -> None:
     with peak_memory(CPU) as peak:
-        block = torch.ones(32 << 20, dtype=torch.uint8)
+        # malloc never has a block of this size left over
+        block = torch.ones(64 << 20, dtype=torch.uint8)
         del block
     assert peak.size is not None
-    assert 30e6 < peak.size < 64e6
+    assert 60e6 < peak.size < 128e6
 
 
 def test_benchmark_ratios_are_to_batch_and_struct() -> None:

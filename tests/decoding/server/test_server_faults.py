@@ -84,7 +84,7 @@ def test_server_that_is_late_is_asked_again(
         release.wait(30)
 
     times = once(server, prompt, late)
-    found = list(stream(server, prompt, max_retries=3, timeout=8))
+    found = list(stream(server, prompt, max_retries=3, timeout=4))
     release.set()
     assert same(found, expected)
     assert len(times) > 1
@@ -100,7 +100,7 @@ def test_server_that_stays_late_leaves_its_text_with_the_error(
             release.wait(30)
 
     server.fault = late
-    found = list(stream(server, prompt, timeout=8))
+    found = list(stream(server, prompt, timeout=4))
     release.set()
     error = found.pop(2)
     assert isinstance(error, ConnectionError)
