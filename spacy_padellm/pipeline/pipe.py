@@ -722,7 +722,9 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         exclude (Iterable[str]): "vocab", "cfg", "model".
         RAISES (ValueError): If files are missing, or the model cannot be loaded.
         """
-        self._set_loaded(read_folder(self._parts(), Path(path), exclude=set(exclude)))
+        with self.handle.kept_on_error():
+            loaded = read_folder(self._parts(), Path(path), exclude=set(exclude))
+            self._set_loaded(loaded)
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = util.SimpleFrozenList()) -> bytes:
@@ -744,7 +746,9 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         RAISES (ValueError): If the bytes cannot be read, or hold code that is not
             trusted.
         """
-        self._set_loaded(read_bytes(self._parts(), bytes_data, exclude=set(exclude)))
+        with self.handle.kept_on_error():
+            loaded = read_bytes(self._parts(), bytes_data, exclude=set(exclude))
+            self._set_loaded(loaded)
         return self
 
     def _saved_parts(self, exclude: set[str]) -> Parts:
@@ -768,7 +772,9 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         loaded.cfg.pop("model_saved", None)
         cfg = {**self.cfg, **loaded.cfg}
         check_cfg(self.name, cfg)
+        if loaded.model:
+            self._task = self._make_task(labels, self._config_prompt)
+            self._updates = Updates()
+        else:
+            self._task.set_labels(labels)
         self.cfg.update(cfg)
-        self._updates = Updates()
-        prompt = self._config_prompt if loaded.model else self.prompt
-        self._task = self._make_task(labels, prompt)

@@ -38,6 +38,7 @@ from spacy.training import Example
 from spacy_padellm.lm.files.licenses import read_licenses
 from spacy_padellm.lm.saving.folder import copy_model_folder
 from spacy_padellm.lm.task.config import read_settings
+from spacy_padellm.mention.calibration import Tuning
 from spacy_padellm.prompt.template import PRESETS
 
 LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
@@ -243,6 +244,43 @@ def test_component_save_loading_without_model_keeps_the_model(tmp_path: Path) ->
     before = weights_of(nlp)
     pipe_of(nlp).from_disk(trained_folder() / NAME, exclude=["model"])
     assert same_weights(weights_of(nlp), before)
+
+
+def test_component_save_loading_without_model_keeps_what_it_was_trained_on(
+    tmp_path: Path,
+) -> None:
+    nlp = trained()
+    pipe = pipe_of(nlp)
+    pipe.add_label("DRUG", "drug")
+    train(nlp, steps=1)
+    pipe.set_tuning(Tuning(thresholds={"PER": 0.9}))
+    pipe.set_labels(["PER"])
+    pipe.from_bytes(pipe.to_bytes(), exclude=["model"])
+    assert pipe.labels == ("PER",)
+    pipe.to_disk(tmp_path)
+    settings = read_settings(tmp_path / "model")
+    assert settings is not None
+    assert "DRUG" in settings.labels
+    assert pipe.tuning.thresholds == {"PER": 0.9}
+
+
+@pytest.mark.parametrize("way", ["disk", "bytes"])
+def test_component_save_loading_that_fails_keeps_the_component(
+    tmp_path: Path, way: str
+) -> None:
+    other = pipe_of(initialised())
+    other.cfg["dedup"] = "x"
+    nlp = trained()
+    before, weights = predictions(nlp), weights_of(nlp)
+    other.to_disk(tmp_path)
+    load = {
+        "disk": lambda: pipe_of(nlp).from_disk(tmp_path),
+        "bytes": lambda: pipe_of(nlp).from_bytes(other.to_bytes()),
+    }[way]
+    with pytest.raises(ValueError, match="dedup"):
+        load()
+    assert same_weights(weights_of(nlp), weights)
+    assert predictions(nlp) == before
 
 
 def test_component_save_exclude_may_be_a_generator(tmp_path: Path) -> None:

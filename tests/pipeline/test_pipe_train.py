@@ -436,16 +436,15 @@ def test_component_train_initialize_forgets_updates_without_a_step(
     assert_as_first_update(nlp, expected)
 
 
-def test_component_train_loading_without_weights_forgets_updates_without_a_step(
+def test_component_train_loading_without_weights_keeps_updates_without_a_step(
     tmp_path: Path,
 ) -> None:
     nlp = initialised()
     expected = first_gradients(nlp)
     pipe_of(nlp).from_bytes(pipe_of(nlp).to_bytes(), exclude=["model"])
-    assert_as_first_update(nlp, expected)
     pipe_of(nlp).to_disk(tmp_path / "pipe")
     pipe_of(nlp).from_disk(tmp_path / "pipe", exclude=["model"])
-    assert_as_first_update(nlp, expected)
+    assert all(map(torch.equal, gradients(nlp), expected))
 
 
 def test_component_train_interrupted_update_leaves_no_gradient(

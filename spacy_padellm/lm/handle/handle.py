@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.lm.devices.choose import enter_process
 from spacy_padellm.lm.files.hub import fetch_optional_file
 from spacy_padellm.lm.files.model_files import read_model_files
-from spacy_padellm.lm.handle.location import Elsewhere, Package, UserFiles
+from spacy_padellm.lm.handle.location import Bytes, Elsewhere, Package, UserFiles
 from spacy_padellm.lm.handle.source import ModelSource
 from spacy_padellm.lm.handle.state import (
     ByName,
@@ -128,7 +129,12 @@ class ModelHandle:
     @property
     def origin(self) -> str:
         """The model's name in messages."""
-        return self.source.name or "a model from scratch"
+        if self.source.name is None:
+            return "a model from scratch"
+        match self._state:
+            case InMemory(trains=False) | ByName(location=Bytes()):
+                return "the model in memory"  # the config may name another
+        return self.source.name
 
     @property
     def bundled(self) -> str | None:
@@ -336,6 +342,16 @@ class ModelHandle:
         """
         self._state = state_of_files(files, self.source, weights=weights)
         self._client_tokens = None
+
+    @contextmanager
+    def kept_on_error(self) -> Iterator[None]:
+        """Keep the model if the code inside the block fails after it loaded another."""
+        before = self.source, self._state, self._client_tokens
+        try:
+            yield
+        except BaseException:
+            self.source, self._state, self._client_tokens = before
+            raise
 
     # Copies
 
