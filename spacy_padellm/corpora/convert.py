@@ -171,8 +171,9 @@ def _rename(
     found: set[str] = set()
     for path, item in items:
         if isinstance(item, CorpusRecord):
-            found.update(label for _, _, label in item.spans)
-            spans = tuple((s, e, names.get(label, label)) for s, e, label in item.spans)
+            # blanks at the edges of labels are trimmed later
+            found.update(label.strip() for _, _, label in item.spans)
+            spans = tuple((s, e, names.get(x.strip(), x)) for s, e, x in item.spans)
             item = replace(item, spans=spans)
         yield path, item
     missing = set(names) - found

@@ -206,7 +206,7 @@ def row_name(row: Mapping[str, Any]) -> str | None:
 def _is_column(value: Any) -> bool:
     """Whether a value holds the cells of a column: {"0": ...} or [[...], ...]."""
     cells = list(value.values()) if isinstance(value, dict) else value
-    numbered = isinstance(value, dict) and all(key.isdigit() for key in value)
+    numbered = isinstance(value, dict) and all(str(x).isdigit() for x in value)
     return (
         isinstance(cells, list)
         and bool(cells)

@@ -42,7 +42,7 @@ def recognize(path: Path) -> str:
     RAISES (ConversionError): If the file is of a format that is not read.
     """
     suffix = plain_name(path).suffix.lower()
-    if suffix == ".ann" or brat_partner(path):
+    if suffix == ".ann" or (suffix == ".txt" and brat_partner(path)):
         return "brat"
     start = read_start(path)
     if start.startswith(PARQUET):

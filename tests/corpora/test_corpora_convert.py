@@ -319,6 +319,23 @@ def test_corpora_auto_takes_a_folder_of_brat_as_a_whole(tmp_path):
     assert ["no .ann file" in bad.reason for bad in report.bad] == [True]
 
 
+@pytest.mark.parametrize(
+    ("name", "data_format"),
+    [("a.conll", "conll"), ("a.json", "jsonl"), ("a.txt", "brat"), ("a.TXT", "brat")],
+)
+def test_corpora_auto_takes_texts_alone_for_those_of_brat(tmp_path, name, data_format):
+    content = '{"text": "Bo", "spans": []}' if name == "a.json" else "Bo\tB-PER\n"
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    (tmp_path / "a.ann").write_text("T1\tPER 0 2\tBo\n", encoding="utf-8")
+    assert recognize(tmp_path / name) == data_format
+
+
+def test_corpora_auto_takes_a_compressed_text_for_that_of_brat(tmp_path):
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"Bo"))
+    (tmp_path / "a.ann").write_text("T1\tPER 0 2\tBo\n", encoding="utf-8")
+    assert recognize(tmp_path / "a.txt.gz") == "brat"
+
+
 def test_corpora_auto_recognizes_each_file_of_a_folder(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -347,6 +364,12 @@ def test_corpora_labels_that_are_renamed_alike_are_merged(tmp_path):
     report, docs = run(jsonl(tmp_path / "a.jsonl", rows), names=names)
     assert [gold(doc) for doc in docs] == [[(0, 2, "person")]] * 2
     assert report.labels == {"person": 2}
+
+
+def test_corpora_label_with_blanks_is_renamed(tmp_path):
+    source = jsonl(tmp_path / "a.jsonl", [("Bo", [[0, 2, " PER "]])])
+    report, _ = run(source, names={"PER": "NAME"})
+    assert report.labels == {"NAME": 1}
 
 
 def test_corpora_own_labels_are_left_out_by_default(tmp_path):

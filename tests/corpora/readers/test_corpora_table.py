@@ -61,6 +61,20 @@ def test_corpora_table_broken_parquet_is_an_error(tmp_path):
         list(read_table(tmp_path / "a.parquet", joiner=" "))
 
 
+def test_corpora_table_keys_that_are_numbers_are_read(tmp_path):
+    content = 'text,entities\nBo left,"{0: ""PER"", 1: 3}"\n'
+    (tmp_path / "a.csv").write_text(content, "utf8")
+    (bad,) = read_table(tmp_path / "a.csv", joiner=" ")
+    assert "no annotation" in bad.reason
+
+
+def test_corpora_table_columns_with_numbered_cells_are_named(tmp_path):
+    content = """words;ner_tags\n{0: 'Bo', 1: 'ran'};{0: 'B-PER', 1: 'O'}\n"""
+    (tmp_path / "a.csv").write_text(content, "utf8")
+    (bad,) = read_table(tmp_path / "a.csv", joiner=" ")
+    assert "these are columns, not rows" in bad.reason
+
+
 def spans_of(text, *names):
     return json.dumps([[text.index(x), text.index(x) + len(x), "PER"] for x in names])
 
