@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import unescape
 
@@ -29,6 +29,20 @@ class SourceMention:
     string: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to count.
+
+    note (str): Its note; "" if it needs no correction.
+    characters (list[int]): The character of each unit, then the end of the text.
+    extra (int): What to add to ends to make them exclusive.
+    """
+
+    note: str
+    characters: list[int]
+    extra: int
+
+
 def char_spans(
     text: str, mentions: Sequence[SourceMention], *, inclusive: bool = False
 ) -> tuple[tuple[CharSpan, ...], tuple[str, ...]]:
@@ -46,19 +60,24 @@ def char_spans(
     RAISES (ValueError): If an offset is not within the text, or no way fits.
     """
     extra = int(inclusive)
-    plain = list(range(len(text) + 1))
-    spans = _locate_all(text, mentions, plain, extra=extra, exactly=False)
-    if spans is not None:
-        return spans, ()
-    if any(mention.string is not None for mention in mentions):
-        for note, characters in _countings(text):
-            for more in (extra, 1 - extra):
-                spans = _locate_all(
-                    text, mentions, characters, extra=more, exactly=True
-                )
-                if spans is not None:
-                    return spans, (note or Warnings.W204,) * len(mentions)
-    raise ValueError(_problem(text, mentions, extra=extra))
+    found = _first_fit(text, mentions, _ways(text, extra))
+    if found is None:
+        raise ValueError(_problem(text, mentions, extra=extra))
+    return found
+
+
+def mention_problems(text: str, mentions: Sequence[SourceMention]) -> list[str | None]:
+    """Check mentions one by one, each of which may be counted in its own way.
+
+    text (str): The text.
+    mentions (Sequence[SourceMention]): Its mentions, with exclusive ends.
+    RETURNS (list[str | None]): For each, what is wrong with it, or None.
+    """
+    ways = list(_ways(text, 0))  # each is as long as the text
+    return [
+        None if _first_fit(text, [x], ways) else _problem(text, [x], extra=0)
+        for x in mentions
+    ]
 
 
 def same_string(first: str, second: str) -> bool:
@@ -75,6 +94,28 @@ def same_string(first: str, second: str) -> bool:
         return True
     unescaped = unescape(_ESCAPED_BREAK.sub(" ", second))
     return first.split() == unescaped.split()
+
+
+def _first_fit(
+    text: str, mentions: Sequence[SourceMention], ways: Iterable[Way]
+) -> tuple[tuple[CharSpan, ...], tuple[str, ...]] | None:
+    """The spans and notes of the first way to count that fits; None if none does."""
+    has_strings = any(mention.string is not None for mention in mentions)
+    for way in ways:
+        if way.note and not has_strings:
+            return None
+        spans = _locate_all(text, mentions, way)
+        if spans is not None:
+            return spans, (way.note,) * len(mentions) if way.note else ()
+    return None
+
+
+def _ways(text: str, extra: int) -> Iterator[Way]:
+    """The ways to count; first the one that needs no correction."""
+    yield Way("", list(range(len(text) + 1)), extra)
+    for note, characters in _countings(text):
+        for more in (extra, 1 - extra):
+            yield Way(note or Warnings.W204, characters, more)
 
 
 def _countings(text: str) -> Iterator[tuple[str, list[int]]]:
@@ -99,18 +140,14 @@ def _repeat(text: str, sizes: list[int]) -> list[int]:
 
 
 def _locate_all(
-    text: str,
-    mentions: Sequence[SourceMention],
-    characters: list[int],
-    *,
-    extra: int,
-    exactly: bool,
+    text: str, mentions: Sequence[SourceMention], way: Way
 ) -> tuple[CharSpan, ...] | None:
     """The spans of all mentions in one way to count; None if one does not fit."""
     spans: list[CharSpan] = []
     for mention in mentions:
-        span = _locate(characters, mention, extra)
-        if span is None or not _fits(text, span, mention, exactly=exactly):
+        span = _locate(way.characters, mention, way.extra)
+        is_exact = bool(way.note)
+        if span is None or not _fits(text, span, mention, exactly=is_exact):
             return None
         spans.append(span)
     return tuple(spans)

@@ -7,13 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spacy_padellm.corpora.files import COMPRESSIONS, plain_name, read_lines, read_text
-from spacy_padellm.corpora.mentions.offsets import SourceMention, char_spans
+from spacy_padellm.corpora.mentions.offsets import (
+    SourceMention,
+    char_spans,
+    mention_problems,
+)
 from spacy_padellm.corpora.records import BadLine, CorpusRecord
 
 OFFSETS = re.compile(r"(\S+) (\d+) (\d+(?:;\d+ \d+)*)")
 
-BEGINNING = re.compile(r"[A-Z#]\d+(?:\s|$)|[#*]\t")
+BEGINNING = re.compile(r"[A-Z#]\d+(?:\s|$)|T\S*\t|[#*]\t")
 """How a line of an annotation begins."""
+
+TEXT_BOUND = re.compile(r"T\d+(?:\s|$)|T\S*\t")
+"""How that of a mention begins; with a number, or with what some tools write: T_2."""
+
+UNKNOWN = "the line begins as no annotation of brat does (T1, R1, #1 ...)"
 
 LEFT_OUT = "its text is left out, so that nothing in it is learnt as absent"
 
@@ -73,55 +82,62 @@ def _cases(suffix: str) -> tuple[str, str, str]:
 def _read_pair(text_path: Path, ann_path: Path) -> Iterator[CorpusRecord | BadLine]:
     """Read a text and its annotations."""
     text = read_text(text_path)
-    mentions: list[SourceMention] = []
-    bad: list[BadLine] = []
-    lines = _text_bound(read_lines(ann_path))
-    for number, line in lines:
+    lines = dict(_annotations(read_lines(ann_path)))
+    mentions: dict[int, SourceMention] = {}  # by line
+    reasons: dict[int, str] = {}
+    for number, line in lines.items():
         try:
-            mentions.append(_mention(line))
+            if _is_text_bound(line):
+                mentions[number] = _mention(line)
         except ValueError as error:
-            bad.append(BadLine(ann_path, number, f"{error}; {LEFT_OUT}"))
+            reasons[number] = str(error)
+    found = list(mentions.values())
     try:
-        spans, notes = char_spans(text, mentions)
+        spans, notes = char_spans(text, found)
     except ValueError as error:
-        found = [*_disagreements(ann_path, text, lines)]
-        bad += found or [BadLine(ann_path, 0, f"{error}; {LEFT_OUT}")]
-    if bad:
-        yield from sorted(bad, key=lambda each: each.line)
+        problems = zip(mentions, mention_problems(text, found), strict=True)
+        wrong = {n: _reason(lines[n], problem) for n, problem in problems if problem}
+        reasons |= wrong or {0: str(error)}
+    if reasons:
+        for number, reason in sorted(reasons.items()):
+            yield BadLine(ann_path, number, f"{reason}; {LEFT_OUT}")
     else:
         yield CorpusRecord(text, spans, line=1, notes=notes)
 
 
-def _text_bound(lines: list[str]) -> list[tuple[int, str]]:
-    """The text-bound annotations, with their line numbers.
+def _annotations(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """The annotations and unknown lines, with their numbers.
 
-    Some tools write a string with its line break, so that it goes on in the next line.
+    Some tools write a string with its line break, so that a mention goes on in the next
+    line.
     """
-    joined: list[tuple[int, str]] = []
+    first = 0
+    parts: list[str] = []
     for number, line in enumerate(lines, start=1):
-        if joined and line and not BEGINNING.match(line):
-            joined[-1] = joined[-1][0], f"{joined[-1][1]}\n{line}"
-        else:
-            joined.append((number, line))
-    return [(number, line) for number, line in joined if line.startswith("T")]
-
-
-def _disagreements(
-    path: Path, text: str, lines: list[tuple[int, str]]
-) -> Iterator[BadLine]:
-    """The well-formed lines that do not fit the text."""
-    for number, line in lines:
-        try:
-            mention = _mention(line)
-        except ValueError:
+        if not line.strip():
             continue
-        try:
-            char_spans(text, [mention])
-        except ValueError as error:
-            reason = str(error)
-            if ";" in line.split("\t")[1]:
-                reason = "discontinuous mention; a span has one start and one end"
-            yield BadLine(path, number, f"{reason}; {LEFT_OUT}")
+        if first and not BEGINNING.match(line) and TEXT_BOUND.match(parts[0]):
+            parts.append(line)
+            continue
+        if first:
+            yield first, "\n".join(parts)
+        first, parts = number, [line]
+    if first:
+        yield first, "\n".join(parts)
+
+
+def _is_text_bound(line: str) -> bool:
+    """Whether an annotation is a mention; ValueError if it is of no known kind."""
+    if not BEGINNING.match(line):
+        raise ValueError(UNKNOWN)
+    return TEXT_BOUND.match(line) is not None
+
+
+def _reason(line: str, problem: str) -> str:
+    """Why a well-formed line does not fit the text."""
+    if ";" in line.split("\t")[1]:
+        return "discontinuous mention; a span has one start and one end"
+    return problem
 
 
 def _mention(line: str) -> SourceMention:

@@ -4,6 +4,7 @@ import lzma
 
 import pytest
 
+from spacy_padellm.corpora.mentions import offsets
 from spacy_padellm.corpora.readers.brat import read_brat
 from spacy_padellm.corpora.records import BadLine, CorpusRecord
 
@@ -56,6 +57,56 @@ def test_corpora_brat_all_bad_annotations_are_named(tmp_path):
     ann = "T1\tPER 0 3\nT2\tLOC 18 23\tParis\nT3\tLOC 18 23\tOslo\n"
     items = read(tmp_path, ann)
     assert [item.line for item in items] == [1, 3]
+
+
+@pytest.mark.parametrize("name", ["T_2", "T3x", "T1-2", "T"])
+def test_corpora_brat_mentions_of_any_number_are_read(tmp_path, name):
+    for first in ("T1\tPER 0 3\tAnn", "A1\tSure T1"):
+        (record,) = read(tmp_path, f"{first}\n{name}\tLOC 18 23\tParis\n")
+        assert (18, 23, "LOC") in record.spans
+
+
+@pytest.mark.parametrize(
+    "line", ["t2\tLOC 18 23\tParis", "2\tLOC 18 23\tParis", "T_2 LOC 18 23 Paris"]
+)
+@pytest.mark.parametrize(
+    "before", ["", "R1\tMet Arg1:T1 Arg2:T3\n", "#1\tNote T1\tx\n"]
+)
+def test_corpora_brat_unknown_line_leaves_the_text_out(tmp_path, before, line):
+    (bad,) = read(tmp_path, f"{before}{line}\nT1\tPER 0 3\tAnn\n")
+    assert "begins as no annotation of brat" in bad.reason
+    assert bad.line == 1 + bool(before)
+
+
+def test_corpora_brat_unknown_line_behind_a_mention_leaves_the_text_out(tmp_path):
+    (bad,) = read(tmp_path, "T1\tPER 0 3\tAnn\nt2\tLOC 18 23\tParis\n")
+    assert (bad.line, "its text is left out" in bad.reason) == (1, True)
+
+
+def test_corpora_brat_string_goes_on_behind_an_empty_line(tmp_path):
+    ann = "T1\tPER 4 11\tBo\n\nLee\n\n"
+    (record,) = read(tmp_path, ann, text="Ann Bo\n\nLee")
+    assert record.spans == ((4, 11, "PER"),)
+
+
+def test_corpora_brat_bad_mentions_count_the_text_once(tmp_path, monkeypatch):
+    counted = []
+
+    def count(text):
+        counted.append(text)
+        return countings(text)
+
+    countings = offsets._countings
+    monkeypatch.setattr(offsets, "_countings", count)
+    ann = "".join(f"T{n}\tPER 0 3\tBob\n" for n in range(1, 30))
+    assert len(read(tmp_path, ann)) == 29
+    assert len(counted) <= 2
+
+
+def test_corpora_brat_string_of_many_lines_is_read(tmp_path):
+    text = "a\n" * 20_000 + "b"
+    (record,) = read(tmp_path, f"T1\tX 0 {len(text)}\t{text}\n", text=text)
+    assert record.spans == ((0, len(text), "X"),)
 
 
 def test_corpora_brat_empty_ann_is_annotated(tmp_path):
