@@ -25,6 +25,9 @@ COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 ABOUT = re.compile(r"\..*|(readme|licen[cs]e)\b.*", re.IGNORECASE)
 """Names of files that are hidden, or about a data set."""
 
+ABOUT_TEXT = re.compile(r"(readme|licen[cs]e)(\.\w+)*\.txt")
+"""Those of texts that no data has; license-plates.txt may be data."""
+
 BETWEEN_VALUES = re.compile(r"[\s,]*")
 BOM = "\ufeff"
 # a small compressed file may be larger than the memory
@@ -48,7 +51,7 @@ def source_files(path: Path, *, data_format: str, suffixes: set[str]) -> list[Pa
     path (Path): A file with any suffix, or a folder.
     data_format (str): The name of the format, for the error message.
     suffixes (set[str]): The suffixes of the files to take from a folder, without
-        compression suffix. Hidden files are not taken.
+        compression suffix. Hidden files are not taken, nor texts about the data.
     RETURNS (list[Path]): The files, sorted by name.
     RAISES (ConversionError): If there are none.
     """
@@ -58,14 +61,28 @@ def source_files(path: Path, *, data_format: str, suffixes: set[str]) -> list[Pa
         message = Errors.P426 if path.exists() else Errors.P201
         raise ConversionError(message.format(path=path))
     seen = (file for file in path.iterdir() if not file.name.startswith("."))
-    inside = (file for file in seen if file.is_file())
-    files = sorted(f for f in inside if plain_name(f).suffix.lower() in suffixes)
+    inside = [file for file in seen if file.is_file()]
+    names = {plain_name(file).name.lower() for file in inside}
+    files = sorted(
+        file
+        for file in inside
+        if plain_name(file).suffix.lower() in suffixes and not _is_about(file, names)
+    )
     if not files:
-        names = ", ".join(sorted(suffixes))
+        known = ", ".join(sorted(suffixes))
         raise ConversionError(
-            Errors.P202.format(path=path, format=data_format, suffixes=names)
+            Errors.P202.format(path=path, format=data_format, suffixes=known)
         )
     return files
+
+
+def _is_about(file: Path, names: Collection[str]) -> bool:
+    """Whether a file is a text about the data; not, if it is annotated with brat.
+
+    names (Collection[str]): The names in its folder, in small letters.
+    """
+    name = plain_name(file).name.lower()
+    return bool(ABOUT_TEXT.fullmatch(name)) and f"{name[:-4]}.ann" not in names
 
 
 def left_out(path: Path, known: Collection[Path], *, target: Path) -> list[str]:

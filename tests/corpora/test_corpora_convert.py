@@ -294,6 +294,44 @@ def test_corpora_names_what_a_folder_holds_beside(tmp_path):
     assert [each.path.name for each in report.bad] == ["e.xml.json"]
 
 
+@pytest.mark.parametrize("data_format", ["conll", "auto"])
+@pytest.mark.parametrize(
+    "name", ["README.txt", "readme.en.txt", "LICENSE.txt", "Licence.txt.gz"]
+)
+def test_corpora_texts_about_a_folder_are_left_out(tmp_path, name, data_format):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text("Bo\tB-PER\n", encoding="utf-8")
+    content = b"about these data\n"
+    packed = gzip.compress(content) if name.endswith(".gz") else content
+    (folder / name).write_bytes(packed)
+    report, docs = run(folder, data_format=data_format)
+    assert [doc.text for doc in docs] == ["Bo"]
+    assert (report.files, report.bad, report.notes) == (1, [], {})
+
+
+@pytest.mark.parametrize("name", ["license-plates.txt", "README.conll"])
+def test_corpora_data_with_names_like_texts_about_them_are_read(tmp_path, name):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_text("Bo\tB-PER\n", encoding="utf-8")
+    _, docs = run(tmp_path / "in", data_format="auto")
+    assert [doc.text for doc in docs] == ["Bo"]
+
+
+def test_corpora_text_about_the_data_is_read_by_name(tmp_path):
+    (tmp_path / "README.txt").write_text("Bo\tB-PER\n", encoding="utf-8")
+    _, docs = run(tmp_path / "README.txt", data_format="auto")
+    assert [doc.text for doc in docs] == ["Bo"]
+
+
+def test_corpora_annotated_licence_is_read(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "LICENSE.txt").write_text("by Bo", encoding="utf-8")
+    (tmp_path / "in" / "LICENSE.ann").write_text("T1\tX 3 5\tBo\n", encoding="utf-8")
+    _, docs = run(tmp_path / "in", data_format="auto")
+    assert [doc.text for doc in docs] == ["by Bo"]
+
+
 @pytest.mark.parametrize("data_format", ["jsonl", "auto"])
 def test_corpora_hidden_files_are_read_by_name_alone(tmp_path, data_format):
     folder = tmp_path / "in"
@@ -313,7 +351,7 @@ def test_corpora_auto_takes_a_folder_of_brat_as_a_whole(tmp_path):
     folder.mkdir()
     (folder / "a.txt").write_text("Bo ran", encoding="utf-8")
     (folder / "a.ann").write_text("T1\tPER 0 2\tBo\n", encoding="utf-8")
-    (folder / "README.txt").write_text("about this corpus", encoding="utf-8")
+    (folder / "about.txt").write_text("about this corpus", encoding="utf-8")
     report, docs = run(folder, data_format="auto")
     assert len(docs) == 1
     assert ["no .ann file" in bad.reason for bad in report.bad] == [True]

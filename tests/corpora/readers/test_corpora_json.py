@@ -41,6 +41,79 @@ def test_corpora_jsonl_empty_list_is_annotated(tmp_path):
     assert record.spans == ()
 
 
+WORDS = TEXT.split()
+TAGS = ["B-PER", "O", "B-PER"]
+
+
+@pytest.mark.parametrize("key", ["spans", "labels", "entities", "annotations"])
+@pytest.mark.parametrize(
+    ("tag_key", "tags"),
+    [
+        ("ner_tags", TAGS),
+        ("tags", TAGS),
+        ("tags", ["b-per", "o", "b-per"]),
+        ("tags", " ".join(TAGS)),
+        ("ner_tags", ["PER", "O", "PER"]),
+    ],
+)
+def test_corpora_jsonl_empty_list_beside_tags_is_passed_over(
+    tmp_path, key, tag_key, tags
+):
+    row = {"text": TEXT, "tokens": WORDS, tag_key: tags, key: []}
+    (record,) = read(read_jsonl, tmp_path, row)
+    assert record.text == TEXT
+    assert [(x, y) for x, y, _ in record.spans] == [(0, 3), (8, 10)]
+
+
+def test_corpora_jsonl_empty_list_beside_tags_of_words_is_passed_over(tmp_path):
+    row = {"text": TEXT, "ner_tags": TAGS, "labels": []}
+    (record,) = read(read_jsonl, tmp_path, row)
+    assert len(record.spans) == 2
+
+
+@pytest.mark.parametrize("spans", [{}, {"start": [], "end": [], "label": []}])
+def test_corpora_jsonl_empty_columns_beside_tags_are_passed_over(tmp_path, spans):
+    row = {"text": TEXT, "tokens": WORDS, "ner_tags": TAGS, "spans": spans}
+    (record,) = read(read_jsonl, tmp_path, row)
+    assert len(record.spans) == 2
+
+
+def test_corpora_jsonl_filled_list_beside_tags_is_read(tmp_path):
+    row = {"text": TEXT, "tokens": WORDS, "ner_tags": TAGS}
+    row |= {"labels": [], "entities": [[0, 3, "A"]]}
+    (record,) = read(read_jsonl, tmp_path, row)
+    assert record.spans == ((0, 3, "A"),)
+
+
+@pytest.mark.parametrize("key", ["ner_tags", "ner"])
+def test_corpora_jsonl_empty_list_beside_numbers_of_tags_is_bad(tmp_path, key):
+    row = {"text": TEXT, "tokens": WORDS, key: [1, 0, 1], "entities": []}
+    (bad,) = read(read_jsonl, tmp_path, row)
+    assert "the tags are numbers" in bad.reason
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"ner_tags": [0, 0, 0]},
+        {"ner_tags": ["O", "O", "O"]},
+        {"chunk_tags": ["B-NP", "B-VP", "B-NP"]},
+        {"pos_tags": ["NNP", "VBD", "NNP"]},
+        {},
+    ],
+)
+def test_corpora_jsonl_empty_list_beside_other_tags_is_annotated(tmp_path, others):
+    row = {"text": TEXT, "tokens": WORDS, "entities": [], **others}
+    (record,) = read(read_jsonl, tmp_path, row)
+    assert (record.text, record.spans) == (TEXT, ())
+
+
+def test_corpora_jsonl_rejected_row_with_tags_is_bad(tmp_path):
+    row = {"text": TEXT, "tokens": WORDS, "ner_tags": TAGS, "spans": []}
+    (bad,) = read(read_jsonl, tmp_path, {**row, "answer": "reject"})
+    assert "reject" in bad.reason
+
+
 def test_corpora_jsonl_class_label_next_to_spans_is_ignored(tmp_path):
     row = {"text": TEXT, "label": "NEWS", "spans": [[0, 3, "PER"]]}
     (record,) = read(read_jsonl, tmp_path, row)

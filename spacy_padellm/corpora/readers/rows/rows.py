@@ -14,11 +14,16 @@ from spacy_padellm.corpora.readers.rows.label_studio import (
 )
 from spacy_padellm.corpora.readers.rows.span_rows import (
     TEXT_KEYS,
+    has_mentions,
     has_spans,
     is_span_row,
     read_span_row,
 )
-from spacy_padellm.corpora.readers.rows.token_rows import is_token_row, read_token_row
+from spacy_padellm.corpora.readers.rows.token_rows import (
+    is_token_row,
+    marks_mentions,
+    read_token_row,
+)
 from spacy_padellm.corpora.records import CorpusRecord
 
 # lists of rows in an object: ner-annotator, Rasa, and others
@@ -75,6 +80,9 @@ def read_row(value: Any, line: int, *, joiner: str) -> CorpusRecord:
         return read_dataturks(row, line)
     has_tokens = is_token_row(row)
     is_annotated = is_span_row(row) and has_spans(row)
+    is_accepted = row.get("answer", "accept") == "accept"
+    if has_tokens and is_accepted and not has_mentions(row) and marks_mentions(row):
+        is_annotated = False  # an empty list beside tags says nothing
     if not is_annotated and (name := row_name(row)):
         raise ValueError(name)
     if is_annotated or (is_span_row(row) and not has_tokens):

@@ -77,6 +77,16 @@ def has_spans(row: dict[str, Any]) -> bool:
     return any(not values or not _plain(values) for values in lists)
 
 
+def has_mentions(row: dict[str, Any]) -> bool:
+    """Check whether a list of mentions of a row is not empty.
+
+    row (dict[str, Any]): A JSON object.
+    RETURNS (bool): Whether one is not.
+    """
+    lists = (row[key] for key in KEYS if isinstance(row.get(key), list | dict))
+    return any(_holds_any(values) and not _plain(values) for values in lists)
+
+
 def read_span_row(row: dict[str, Any], line: int) -> CorpusRecord:
     """Read a row of a text and its spans.
 
@@ -165,6 +175,11 @@ def _as_list(value: Any) -> list[Any] | None:
 def _plain(values: list[Any] | dict[str, Any]) -> bool:
     """Whether a list holds tags or their numbers."""
     return isinstance(values, list) and all(isinstance(x, str | int) for x in values)
+
+
+def _holds_any(values: list[Any] | dict[str, Any]) -> bool:
+    """Whether a list, or an object of groups or columns, is not empty."""
+    return any(values.values()) if isinstance(values, dict) else bool(values)
 
 
 def _all_strings(values: list[Any]) -> bool:

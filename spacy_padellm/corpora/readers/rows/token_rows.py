@@ -22,6 +22,9 @@ from spacy_padellm.errors import Warnings
 NER_KEYS = ("ner_tags", "ner")
 """Keys of tags that are those of names, whatever they look like."""
 
+OUTSIDE = ("O", "o", "", 0, None)
+"""Tags of no mention; 0 is that of most data sets with numbers."""
+
 TOKEN_KEYS = ("tokens", "words", "token", "word")
 
 
@@ -32,6 +35,21 @@ def is_token_row(row: dict[str, Any]) -> bool:
     RETURNS (bool): Whether it has.
     """
     return _tokens(row) is not None
+
+
+def marks_mentions(row: dict[str, Any]) -> bool:
+    """Check whether the tags of a row mark a mention.
+
+    row (dict[str, Any]): A JSON object.
+    RETURNS (bool): Whether a list of tags of names does, or one of `NER_KEYS` holds
+        something else, such as numbers.
+    """
+    lists = {k: x for k, x in _with_lists(row).items() if isinstance(x, list)}
+    named = [x for key in NER_KEYS for x in lists.get(key, [])]
+    keys = lists.keys() - {*NER_KEYS, *TOKEN_KEYS}
+    others = [_with_capitals(key, lists[key]) for key in keys]
+    tagged = [x for x in others if _is_tags(x) and not is_chunks(x)]
+    return any(tag not in OUTSIDE for tag in [*named, *(t for x in tagged for t in x)])
 
 
 def read_token_row(row: dict[str, Any], line: int, *, joiner: str) -> CorpusRecord:
