@@ -11,6 +11,9 @@ from typing import Any
 SURPLUS = " more cells"
 """The key of the cells for which a table has no columns; names have no blank first."""
 
+UNREADABLE = " unreadable cells"
+"""The key of what is wrong with the cells that could not be read."""
+
 _LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|-?\d+")
 _NEXT = re.compile(r"(?<=[})\]])\s+(?=[{(\[])")
 
@@ -38,12 +41,14 @@ def cell_value(cell: Any) -> Any:
     return cell
 
 
-def surplus_problem(row: dict[str, Any]) -> str | None:
-    """What is wrong with a row of more cells than columns.
+def cells_problem(row: dict[str, Any]) -> str | None:
+    """What is wrong with a row of more cells than columns, or of unreadable cells.
 
     row (dict[str, Any]): A row of a table. Its empty cells at the end do no harm.
     RETURNS (str | None): The reason, or None.
     """
+    if UNREADABLE in row:
+        return str(row[UNREADABLE])
     surplus = row.get(SURPLUS, [])
     if not any(cell.strip() for cell in surplus):
         return None

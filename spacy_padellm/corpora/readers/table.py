@@ -8,11 +8,16 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spacy_padellm.checks import is_whole
 from spacy_padellm.corpora.files import BOM, read_start, read_text
-from spacy_padellm.corpora.readers.cells import SURPLUS, cell_value, surplus_problem
+from spacy_padellm.corpora.readers.cells import (
+    SURPLUS,
+    UNREADABLE,
+    cell_value,
+    cells_problem,
+)
 from spacy_padellm.corpora.readers.rows.rows import read_row
 from spacy_padellm.corpora.readers.rows.span_rows import TEXT_KEYS
 from spacy_padellm.corpora.readers.token_table import (
@@ -29,6 +34,9 @@ from spacy_padellm.corpora.tokens.tags import TAG, decode_tags
 from spacy_padellm.corpora.tokens.words import join_words
 from spacy_padellm.errors import Errors, Warnings
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 DELIMITERS = (",", ";", "\t")
 
 EXCEL_LINE = re.compile(r'\A"?sep=."?\r?\n')
@@ -36,6 +44,11 @@ EXCEL_LINE = re.compile(r'\A"?sep=."?\r?\n')
 
 PARQUET = b"PAR1"
 """The first bytes of a Parquet file."""
+
+_CELL_ERRORS = (
+    *(ValueError, TypeError, ArithmeticError, LookupError, RuntimeError, OSError),
+)
+"""Those of values that Python cannot hold, and of strings that are not UTF-8."""
 
 _MOST_REPEATED = 8  # columns with the name of another one
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')  # a cell
@@ -126,7 +139,7 @@ def _read_row(
     path: Path, row: dict[str, Any], number: int, *, joiner: str
 ) -> CorpusRecord | BadLine:
     """Read a row of a text, or of a list of tokens."""
-    if problem := surplus_problem(row):
+    if problem := cells_problem(row):
         return BadLine(path, number, problem)
     try:
         return read_row(row, number, joiner=joiner)
@@ -252,8 +265,31 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     except (OSError, pa.ArrowException) as error:
         raise ConversionError(Errors.P207.format(path=path, reason=error)) from error
     features = _features(table.schema.metadata or {})
-    for row in table.to_pylist():
-        yield {key: _named(cell, features.get(key)) for key, cell in row.items()}
+    # texts, tags and mentions are no times, which Python may not be able to hold
+    read = [i for i, x in enumerate(table.schema) if not pa.types.is_temporal(x.type)]
+    names = [table.column_names[i] for i in read]
+    columns = [list(_column_cells(table.column(i))) for i in read]
+    for number in range(table.num_rows):
+        cells = zip(names, (column[number] for column in columns), strict=True)
+        yield _parquet_row(dict(cells), features)
+
+
+def _column_cells(column: pa.ChunkedArray) -> Iterator[Any]:
+    """The cells of a column of Parquet; errors, for those that cannot be read."""
+    for cell in column:
+        try:
+            yield cell.as_py()
+        except _CELL_ERRORS as error:
+            yield error
+
+
+def _parquet_row(cells: dict[str, Any], features: dict[str, Any]) -> dict[str, Any]:
+    """A row, with what is wrong with its cells."""
+    row = {key: _named(cell, features.get(key)) for key, cell in cells.items()}
+    wrong = [key for key, cell in cells.items() if isinstance(cell, Exception)]
+    if wrong:
+        row[UNREADABLE] = f"the cell of {wrong[0]!r} cannot be read: {row[wrong[0]]}"
+    return row
 
 
 def _features(metadata: dict[bytes, bytes]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spacy_padellm.corpora.readers.cells import SURPLUS, cell_value, surplus_problem
+from spacy_padellm.corpora.readers.cells import SURPLUS, cell_value, cells_problem
 from spacy_padellm.corpora.tokens.tags import (
     BACKWARD,
     LABEL,
@@ -134,7 +134,7 @@ def split_sentences(
             sentence = []
         name = name if new_name in MISSING else new_name
         if not is_end:
-            broken = surplus_problem(row) or _quote_problem(row, columns)
+            broken = cells_problem(row) or _quote_problem(row, columns)
             sentence.append(TokenRow(number, word, columns.read_tag(tag), broken))
     if sentence:
         yield sentence

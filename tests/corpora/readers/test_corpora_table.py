@@ -55,6 +55,54 @@ def test_corpora_table_reads_the_names_of_labels(tmp_path, columns):
     assert record.spans == ((0, 4, "LOC"),)
 
 
+def write_bytes_as_strings(tmp_path, name, values):
+    """Write two rows, whose column `name` has strings that need not be UTF-8."""
+    columns = {
+        "text": pa.array(["Oslo", "Bo"]),
+        "spans": pa.array(['[[0, 4, "LOC"]]', '[[0, 2, "PER"]]']),
+        name: pa.array(values, pa.binary()).view(pa.string()),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("name", ["text", "source"])
+def test_corpora_table_string_that_is_not_utf8_is_a_bad_row(tmp_path, name):
+    write_bytes_as_strings(tmp_path, name, [b"Oslo", b"B\xff"])
+    record, bad = read_table(tmp_path / "a.parquet", joiner=" ")
+    assert record.spans == ((0, 4, "LOC"),)
+    assert (bad.line, f"the cell of '{name}' cannot be read" in bad.reason) == (2, True)
+
+
+def test_corpora_table_time_that_python_cannot_hold_does_no_harm(tmp_path):
+    times = pa.array([0, 10**15], pa.timestamp("s"))
+    rows = {"text": ["Oslo", "Bo"], "spans": ["[]", '[[0, 2, "PER"]]'], "time": times}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    records = list(read_table(tmp_path / "a.parquet", joiner=" "))
+    assert [record.spans for record in records] == [(), ((0, 2, "PER"),)]
+
+
+def test_corpora_table_unreadable_time_in_a_cell_is_a_bad_row(tmp_path):
+    times = pa.array([10**15, 0], pa.timestamp("s"))
+    meta = pa.StructArray.from_arrays([times], ["time"])
+    rows = {"text": ["Oslo", "Bo"], "spans": ["[]", "[]"], "meta": meta}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    bad, record = read_table(tmp_path / "a.parquet", joiner=" ")
+    assert (bad.line, record.text) == (1, "Bo")
+    assert "the cell of 'meta' cannot be read" in bad.reason
+
+
+def test_corpora_table_unreadable_token_leaves_its_sentence_out(tmp_path):
+    tokens = [b"Bo", b"\xff", None, b"Ann", b"ran"]
+    columns = {
+        "token": pa.array(tokens, pa.binary()).view(pa.string()),
+        "ner": pa.array(["B-PER", "O", None, "B-PER", "O"]),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    bad, record = read_table(tmp_path / "a.parquet", joiner=" ")
+    assert (bad.line, record.text) == (2, "Ann ran")
+    assert "its sentence is left out" in bad.reason
+
+
 def test_corpora_table_broken_parquet_is_an_error(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(ConversionError, match="Could not read"):
