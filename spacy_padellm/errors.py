@@ -1069,6 +1069,11 @@ class Errors:
         "{first}. Run the same command again: they are annotated again."
     )
 
+    P1040 = (
+        "The output folder {output} has a *, ? or [ in its name, which a remote file "
+        "system takes for a pattern of several folders. Give an --output without them."
+    )
+
     # Trust
     P501 = (
         "The config has trust_remote_code = true, but a config may come from someone "

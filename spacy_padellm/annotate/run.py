@@ -19,6 +19,7 @@ from spacy_padellm.annotate.manifest import Identity, hash_manifest, open_run
 from spacy_padellm.annotate.output import (
     SHARDS,
     UNFINISHED,
+    check_name,
     join_rejected,
     remove,
     shard_path,
@@ -94,6 +95,7 @@ def run(settings: AnnotateSettings) -> RunSummary:
     RAISES (AnnotateError): If the run cannot start or continue, or shards failed.
     """
     pipeline, folder = find_pipeline(settings.pipeline)
+    check_name(settings.output)
     output = absolute_path(settings.output)
     if is_inside(output, folder):
         message = Errors.P781.format(output=output, pipeline=folder)
