@@ -23,6 +23,7 @@ from spacy_padellm.annotate.records import BadRecord
 from spacy_padellm.errors import Errors
 
 SHARDS, REJECTED, UNFINISHED, DONE = "shards", "rejected", "unfinished", "done"
+ATTEMPTS_FOLDER = "attempts"  # on Ray
 MANIFEST, LEASE, ALL_REJECTED = "manifest.json", "lease.json", "rejected.jsonl"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
