@@ -1069,6 +1069,16 @@ class Errors:
         "{first}. Run the same command again: they are annotated again."
     )
 
+    P1040 = (
+        "The output folder {output} has a *, ? or [ in its name, which a remote file "
+        "system takes for a pattern of several folders. Give an --output without them."
+    )
+    P1041 = (
+        "The files of the run are not in {path} on {host}. All machines must share the "
+        "output folder: give an --output on a shared path, or in a bucket (s3://...). "
+        "If the folder was deleted during the run, run the same command again."
+    )
+
     # Trust
     P501 = (
         "The config has trust_remote_code = true, but a config may come from someone "

@@ -196,7 +196,7 @@ def find_inputs(inputs: Sequence[str], *, output: str) -> list[InputFile]:
         # the shell may write out a glob, with the output folder of an earlier run
         is_output = f"{_resolve_links(_full_name(fs, path))}/".startswith(folder)
         if not files and not (is_output and is_there):
-            template = Errors.P402 if is_there or _is_glob(argument) else Errors.P201
+            template = Errors.P402 if is_there or is_glob(argument) else Errors.P201
             message = template.format(path=argument, known=KNOWN_SUFFIXES)
             raise AnnotateError(message)
     if not found:
@@ -204,7 +204,8 @@ def find_inputs(inputs: Sequence[str], *, output: str) -> list[InputFile]:
     return list(found.values())
 
 
-def _is_glob(path: str) -> bool:
+def is_glob(path: str) -> bool:
+    """Whether a path has a sign of a pattern of files."""
     return any(sign in path for sign in "*?[")
 
 

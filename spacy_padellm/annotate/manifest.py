@@ -7,11 +7,13 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import spacy
 
+from spacy_padellm import __version__
 from spacy_padellm.annotate.files import AnnotateError, InputFile, open_fs
 from spacy_padellm.annotate.output import (
     LEASE,
@@ -32,6 +34,11 @@ from spacy_padellm.errors import Errors
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
+def package_versions() -> dict[str, str]:
+    """The versions of this package and of spaCy."""
+    return {"spacy-padellm": __version__, "spacy": spacy.__version__}
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The properties that two runs must share to produce the same shards.
@@ -43,6 +50,7 @@ class Identity:
     added_columns (tuple[str, ...]): The columns of spans that the format adds.
     shard_size (int): The maximum number of rows per shard.
     inputs (tuple[InputFile, ...]): The input files, in order.
+    versions (dict[str, str]): The versions of the packages that find the entities.
     """
 
     pipeline: str
@@ -52,6 +60,7 @@ class Identity:
     added_columns: tuple[str, ...]
     shard_size: int
     inputs: tuple[InputFile, ...]
+    versions: dict[str, str] = field(default_factory=package_versions)
 
 
 def open_run(output: str, identity: Identity, make_plan: Callable[[], Plan]) -> Plan:
@@ -159,14 +168,21 @@ def _describe_difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     # manifests of earlier versions do not name them
     if theirs.get("added_columns", []) != ours["added_columns"]:
         return "another version began it, whose files have other columns"
+    # manifests of earlier versions do not have these either
+    for package, version in theirs.get("versions", {}).items():
+        if (now := ours["versions"].get(package, version)) != version:
+            return (
+                f"it was begun with {package} {version}, and {now} is installed (to "
+                f"continue it, install that again: pip install '{package}=={version}')"
+            )
     before = {file["path"]: file for file in theirs["inputs"]}
-    now = {file["path"]: file for file in ours["inputs"]}
-    for path in [*before, *now]:
-        if path not in now:
+    given = {file["path"]: file for file in ours["inputs"]}
+    for path in [*before, *given]:
+        if path not in given:
             return f"its input {path} is not among those that are given now"
         if path not in before:
             return f"the input {path} is new"
-        if before[path] != now[path]:
+        if before[path] != given[path]:
             return f"the input {path} has changed"
     if theirs["inputs"] != ours["inputs"]:
         return "its inputs are in another order"

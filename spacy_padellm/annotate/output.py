@@ -12,14 +12,31 @@ from uuid import uuid4
 
 from fsspec.implementations.local import LocalFileSystem
 
-from spacy_padellm.annotate.files import AnnotateError, is_remote, open_fs
+from spacy_padellm.annotate.files import (
+    AnnotateError,
+    is_glob,
+    is_remote,
+    open_fs,
+)
 from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.records import BadRecord
 from spacy_padellm.errors import Errors
 
 SHARDS, REJECTED, UNFINISHED, DONE = "shards", "rejected", "unfinished", "done"
+ATTEMPTS_FOLDER = "attempts"  # on Ray
 MANIFEST, LEASE, ALL_REJECTED = "manifest.json", "lease.json", "rejected.jsonl"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def check_name(output: str) -> None:
+    """Check that the name of an output folder means that folder alone.
+
+    output (str): The output folder.
+    RAISES (AnnotateError): If a remote file system would take it for a pattern, and so
+        delete files of other folders.
+    """
+    if is_glob(output) and is_remote(output):
+        raise AnnotateError(Errors.P1040.format(output=output))
 
 
 def shard_path(output: str, shard: Shard, output_format: str) -> str:

@@ -25,6 +25,7 @@ from spacy_padellm.lm.lora import ADAPTER
 from spacy_padellm.pipeline.bundled import load_pipeline
 from spacy_padellm.pipeline.merging import forget_pipeline
 
+THREADS = re.compile("[1-9][0-9]{0,4}")
 PROBE = "Ada Lovelace was born in London."
 
 
@@ -98,7 +99,7 @@ def load_checked(name: str) -> Language:
     """
     limit_kernel_caches()
     # workers share the cores; a fixed number of threads makes scores reproducible
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
+    torch.set_num_threads(read_threads(os.environ.get("OMP_NUM_THREADS", "")))
     try:
         nlp = load_pipeline(name)
         # a DocBin is written with moved spans, and Parquet without spans
@@ -111,6 +112,16 @@ def load_checked(name: str) -> Language:
         words = f"{kind}{words_of(error)}"
         raise AnnotateError(Errors.P408.format(name=name, error=words)) from error
     return nlp
+
+
+def read_threads(value: str) -> int:
+    """Read OMP_NUM_THREADS, which may hold a number for each level of nesting.
+
+    value (str): The variable's value.
+    RETURNS (int): Its first number; 1 if it holds anything else.
+    """
+    first = value.partition(",")[0].strip()
+    return int(first) if THREADS.fullmatch(first) else 1
 
 
 _logged: set[str] = set()

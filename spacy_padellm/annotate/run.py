@@ -17,8 +17,10 @@ from spacy_padellm.annotate.finished import find_unfinished, remove_shard
 from spacy_padellm.annotate.lease import hold_lease
 from spacy_padellm.annotate.manifest import Identity, hash_manifest, open_run
 from spacy_padellm.annotate.output import (
+    ATTEMPTS_FOLDER,
     SHARDS,
     UNFINISHED,
+    check_name,
     join_rejected,
     remove,
     shard_path,
@@ -94,6 +96,7 @@ def run(settings: AnnotateSettings) -> RunSummary:
     RAISES (AnnotateError): If the run cannot start or continue, or shards failed.
     """
     pipeline, folder = find_pipeline(settings.pipeline)
+    check_name(settings.output)
     output = absolute_path(settings.output)
     if is_inside(output, folder):
         message = Errors.P781.format(output=output, pipeline=folder)
@@ -159,8 +162,9 @@ def _run(
     _check_no_failures(failures, total=len(plan.shards))
     for file in identity.inputs:
         check_file_unchanged(file)
-    # files that killed processes left behind
-    remove(f"{output}/{UNFINISHED}")
+    # files that killed processes left behind, and a run on Ray that stopped
+    for folder in (UNFINISHED, ATTEMPTS_FOLDER):
+        remove(f"{output}/{folder}")
     return RunSummary(
         rows=sum(shard.rows for shard in plan.shards),
         shards=len(plan.shards),

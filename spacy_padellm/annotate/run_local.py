@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import ceil
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -23,6 +24,7 @@ from spacy_padellm.errors import Errors
 
 ATTEMPTS = 3  # per shard, if its worker dies
 REPORT_SECONDS = 0.5
+ROUNDING = 1e-6
 
 ReportProgress = Callable[[int], None]
 Failures = dict[int, str]
@@ -196,7 +198,10 @@ def check_gpus(workers: int, gpus_per_worker: float) -> None:
     RAISES (AnnotateError): If there are not.
     """
     found = torch.cuda.device_count() if gpus_per_worker else 0
-    if workers * gpus_per_worker > found:
+    needed = workers * gpus_per_worker
+    if 0 < gpus_per_worker < 1:
+        needed = ceil(workers / _workers_per_gpu(gpus_per_worker))
+    if needed > found:
         message = Errors.P418.format(
             workers=workers, each=f"{gpus_per_worker:g}", found=found
         )
@@ -212,10 +217,19 @@ def choose_gpus(number: int, gpus_per_worker: float) -> list[str]:
     """
     if not gpus_per_worker:
         return []
-    first = int(number * gpus_per_worker)
+    if gpus_per_worker < 1:
+        first = number // _workers_per_gpu(gpus_per_worker)
+    else:
+        first = int(number * gpus_per_worker)
     numbers = range(first, first + max(1, int(gpus_per_worker)))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return [visible.split(",")[n] if visible else str(n) for n in numbers]
+
+
+def _workers_per_gpu(share: float) -> int:
+    """How many workers a GPU holds, if each takes a share of it below 1."""
+    # 1 / (1 - 0.9) is a little less than 10
+    return int(1 / share + ROUNDING)
 
 
 def _worker_main(connection: Connection, job: Job, gpus: list[str]) -> None:

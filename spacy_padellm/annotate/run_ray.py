@@ -13,7 +13,12 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 
 from spacy_padellm.annotate.files import AnnotateError, ShardError, open_fs
-from spacy_padellm.annotate.output import list_names, remove, wrap_write_errors
+from spacy_padellm.annotate.output import (
+    ATTEMPTS_FOLDER,
+    list_names,
+    remove,
+    wrap_write_errors,
+)
 from spacy_padellm.annotate.plan import Shard
 from spacy_padellm.annotate.run_local import (
     ATTEMPTS,
@@ -26,7 +31,6 @@ from spacy_padellm.annotate.worker import Job, annotate_shard, load_job
 from spacy_padellm.errors import Errors
 
 LOCAL = "local"
-ATTEMPTS_FOLDER = "attempts"
 CONNECT_SECONDS = 10
 MAX_BLOCKS = 10_000  # more would slow down the driver without benefit
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, cast
@@ -22,6 +23,7 @@ from spacy_padellm.annotate.lease import has_lease
 from spacy_padellm.annotate.lines import read_jsonl_records, read_text_records
 from spacy_padellm.annotate.manifest import hash_manifest
 from spacy_padellm.annotate.output import (
+    LEASE,
     atomic_file,
     exists,
     shard_path,
@@ -152,11 +154,15 @@ def check_owned(job: Job) -> None:
     """Check that the output folder is still this run's.
 
     job (Job): The run.
-    RAISES (AnnotateError): If another run has taken it over.
+    RAISES (AnnotateError): If another run has taken it over, or it is not there.
     """
     with wrap_write_errors(job.output):
         owned = has_lease(job.output, job.lease)
-        if not owned or hash_manifest(job.output) != job.manifest:
+        manifest = hash_manifest(job.output)
+        if not manifest and not exists(f"{job.output}/{LEASE}"):
+            host = platform.node()
+            raise AnnotateError(Errors.P1041.format(path=job.output, host=host))
+        if not owned or manifest != job.manifest:
             raise AnnotateError(Errors.P428.format(path=job.output))
 
 

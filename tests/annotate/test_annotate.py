@@ -31,9 +31,11 @@ from annotate_helpers import (
 )
 from helpers import NAME, REFUSING, TOO_LONG, entities, trained, trained_folder
 from spacy.language import Language
+from spacy.pipeline import EntityRuler
 from spacy.tokens import Doc, DocBin, Span, SpanGroup
 
 from spacy_padellm.annotate import writers
+from spacy_padellm.annotate.files import AnnotateError
 from spacy_padellm.annotate.records import InputRecord
 from spacy_padellm.progress import progress
 from spacy_padellm.text.tokenizing import LONGEST_WORD
@@ -794,3 +796,159 @@ def test_annotate_server_that_comes_back_loses_no_text(
     code, words = annotate(remote, source, "-o", tmp_path / "out")
     assert code == 0, words
     assert [row["text"] for row in rows(tmp_path / "out")] == some_texts(12)
+
+
+def test_annotate_text_that_fails_in_a_component_of_spacy_is_rejected_alone(
+    expected: dict[str, list[tuple[str, str]]], tmp_path: Path
+) -> None:
+    """These components yield None for a Doc that they reported."""
+    texts = some_texts(12)
+    source = write_parquet(tmp_path / "in.parquet", texts)
+    for place in ("first", "last"):
+        nlp = trained()
+        ruler = nlp.add_pipe("failing_ruler", **{place: True})
+        assert isinstance(ruler, FailingRuler)
+        nlp.to_disk(tmp_path / place)
+        output = tmp_path / f"out-{place}"
+        code, words = annotate(tmp_path / place, source, "-o", output)
+        assert code == 3, words
+        sound = [(text, expected[text]) for text in texts if "Acme" not in text]
+        assert found(output) == sound
+        bad = [place for place, text in enumerate(texts, 1) if "Acme" in text]
+        assert [record["row"] for record in rejected(output)] == bad
+        assert {r["reason"] for r in rejected(output)} == {
+            "failing_ruler: ValueError: Acme again"
+        }
+
+
+class FailingRuler(EntityRuler):
+    """A ruler of spaCy that fails for some texts."""
+
+    def match(self, doc: Doc) -> list[tuple[int, int, int]]:
+        if "Acme" in doc.text:
+            raise ValueError("Acme again")
+        return []
+
+
+@Language.factory("failing_ruler")
+def make_failing_ruler(nlp: Language, name: str) -> FailingRuler:
+    return FailingRuler(nlp, name)
+
+
+def test_annotate_docs_that_are_tried_again_are_as_they_were_read(
+    breaking: Path, tmp_path: Path
+) -> None:
+    nlp = spacy.load(breaking)
+    # a second pass over an annotated Doc would find the mark of the first one
+    nlp.add_pipe("counting", first=True)
+    nlp.to_disk(tmp_path / "counting")
+    texts = ["Bob met Anna .", "Acme", "Anna"]
+    DocBin(docs=map(nlp.make_doc, texts)).to_disk(tmp_path / "in.spacy")
+    output = tmp_path / "out"
+    command = (tmp_path / "counting", tmp_path / "in.spacy", "-o", output)
+    assert annotate(*command, "--format", "spacy")[0] == 3
+    docs = DocBin().from_disk(shards(output)[0]).get_docs(nlp.vocab)
+    assert [(doc.text, doc.cats) for doc in docs] == [
+        ("Bob met Anna .", {"passes": 1.0}),
+        ("Anna", {"passes": 1.0}),
+    ]
+
+
+@Language.component("counting")
+def count_passes(doc: Doc) -> Doc:
+    doc.cats["passes"] = doc.cats.get("passes", 0.0) + 1.0
+    return doc
+
+
+class Breaking:
+    """A component whose stream ends with an error, which it does not report."""
+
+    error: ClassVar[type[Exception]] = LookupError
+    away: ClassVar[str] = "Acme"  # texts with this word fail
+
+    def __call__(self, doc: Doc) -> Doc:
+        return doc
+
+    def pipe(self, stream, *, batch_size=128):  # type: ignore[no-untyped-def]
+        for doc in stream:
+            if Breaking.away in doc.text:
+                raise Breaking.error("Acme again")
+            yield doc
+
+
+@Language.factory("breaking")
+def make_breaking(nlp: Language, name: str) -> Breaking:
+    return Breaking()
+
+
+@pytest.fixture
+def breaking(tmp_path: Path) -> Path:
+    nlp = trained()
+    nlp.add_pipe("breaking")
+    nlp.to_disk(tmp_path / "nlp")
+    return tmp_path / "nlp"
+
+
+def test_annotate_error_that_ends_the_stream_is_the_reason_of_its_text(
+    breaking: Path, tmp_path: Path
+) -> None:
+    source = write_parquet(tmp_path / "in.parquet", some_texts(12))
+    assert annotate(breaking, source, "-o", tmp_path / "out")[0] == 3
+    good = [text for text in some_texts(12) if "Acme" not in text]
+    assert [row["text"] for row in rows(tmp_path / "out")] == good
+    assert {r["reason"] for r in rejected(tmp_path / "out")} == {
+        "LookupError: Acme again"
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "saying"),
+    [
+        (ConnectionError, "A server that the pipeline needs cannot be reached"),
+        (AnnotateError, "Acme again"),
+    ],
+)
+def test_annotate_error_of_a_server_or_of_the_run_ends_the_run(
+    breaking: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+    saying: str,
+) -> None:
+    source = write_parquet(tmp_path / "in.parquet", some_texts(12))
+    monkeypatch.setattr(Breaking, "error", error)
+    if error is ConnectionError:  # the probe fails, too
+        monkeypatch.setattr(Breaking, "away", "")
+    fails(breaking, source, "-o", tmp_path / "out", saying=saying)
+    assert not (tmp_path / "out" / "rejected").exists()
+
+
+class Reporting:
+    """A component that reports a Doc and yields it all the same."""
+
+    def __call__(self, doc: Doc) -> Doc:
+        if "Acme" in doc.text:
+            self.error_handler("reporting", self, [doc], ValueError("Acme again"))
+        return doc
+
+    def set_error_handler(self, error_handler):  # type: ignore[no-untyped-def]
+        self.error_handler = error_handler
+
+
+@Language.factory("reporting")
+def make_reporting(nlp: Language, name: str) -> Reporting:
+    return Reporting()
+
+
+def test_annotate_text_that_is_reported_and_yielded_is_rejected_only(
+    tmp_path: Path,
+) -> None:
+    nlp = trained()
+    nlp.add_pipe("reporting")
+    nlp.to_disk(tmp_path / "nlp")
+    source = write_parquet(tmp_path / "in.parquet", TEXTS)
+    assert annotate(tmp_path / "nlp", source, "-o", tmp_path / "out")[0] == 3
+    good = [text for text in TEXTS if "Acme" not in text]
+    assert [row["text"] for row in rows(tmp_path / "out")] == good
+    bad = [record["content"]["text"] for record in rejected(tmp_path / "out")]
+    assert bad == [text for text in TEXTS if "Acme" in text]

@@ -9,12 +9,14 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import spacy
 import torch
 from annotate_helpers import (
     TEXTS,
+    annotate,
     compressed,
     contents,
     fails,
@@ -317,3 +319,30 @@ def test_annotate_errors_columns_of_one_name(
     pq.write_table(table, tmp_path / "in.parquet")
     saying = "in.parquet has several columns called 'text'. Rename all but one"
     fails(pipeline, tmp_path / "in.parquet", "-o", output, saying=saying)
+
+
+@pytest.mark.parametrize("sign", "*?[")
+def test_annotate_errors_remote_output_that_is_a_pattern(
+    pipeline: Path, source: Path, sign: str
+) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/outs/unfinished/mine", b"")
+    name = f"memory://out{sign}"
+    try:
+        fails(pipeline, source, "-o", name, saying="Give an --output without them")
+        assert list(memory.store) == ["/outs/unfinished/mine"]
+    finally:
+        memory.store.clear()
+        memory.pseudo_dirs[:] = [""]
+
+
+def test_annotate_errors_local_output_may_have_any_name(
+    pipeline: Path, source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out[1]*?"
+    others = tmp_path / "out1xy" / "unfinished"
+    others.mkdir(parents=True)
+    for _ in range(2):
+        assert annotate(pipeline, source, "-o", output)[0] == 0
+    assert len(list((output / "shards").iterdir())) == 1
+    assert others.exists()

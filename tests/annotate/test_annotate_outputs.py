@@ -90,6 +90,52 @@ def test_annotate_outputs_of_a_version_with_other_columns(
     refused(output, pipeline, source, difference=saying)
 
 
+def change_manifest(output: Path, change: Callable[[Any], object]) -> None:
+    path = output / "manifest.json"
+    manifest = json.loads(path.read_text("utf8"))
+    change(manifest["run"])
+    path.write_text(json.dumps(manifest), "utf8")
+
+
+@pytest.mark.parametrize("package", ["spacy-padellm", "spacy"])
+def test_annotate_outputs_of_another_version(
+    pipeline: Path, source: Path, output: Path, package: str
+) -> None:
+    annotate(pipeline, source, "-o", output)
+    change_manifest(output, lambda run: run["versions"].update({package: "0.0.9"}))
+    saying = f"it was begun with {package} 0.0.9, and "
+    refused(output, pipeline, source, difference=saying)
+    saying = f"pip install '{package}==0.0.9'). Give another --output"
+    fails(pipeline, source, "-o", output, saying=saying)
+
+
+def test_annotate_outputs_whose_versions_are_unknown_are_continued(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    annotate(pipeline, source, "-o", output, "--shard-size", 5)
+    change_manifest(output, lambda run: run.pop("versions"))
+    shards(output)[1].unlink()
+    code, words = annotate(pipeline, source, "-o", output, "--shard-size", 5)
+    assert code == 0, words
+    assert "Done before: 2 of 3 shards" in words
+
+
+def test_annotate_outputs_of_finished_runs_have_no_attempts(
+    pipeline: Path, source: Path, output: Path
+) -> None:
+    annotate(pipeline, source, "-o", output, "--shard-size", 5)
+    # as a run on Ray leaves them if it stops with an error
+    (output / "attempts" / "part-000001").mkdir(parents=True)
+    (output / "attempts" / "part-000001" / "x").touch()
+    shards(output)[1].unlink()
+    assert annotate(pipeline, source, "-o", output, "--shard-size", 5)[0] == 0
+    assert {path.name for path in output.iterdir()} == {
+        "done",
+        "manifest.json",
+        "shards",
+    }
+
+
 def test_annotate_outputs_of_other_inputs(
     pipeline: Path, source: Path, output: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -386,6 +387,32 @@ def test_manifest_that_is_replaced_stops_the_run(
     between(lambda: (output / "manifest.json").write_text("{}"))
     fails(pipeline, source, "-o", output, "--shard-size", 5, saying=TAKEN)
     assert len(shards(output)) == 1
+
+
+def test_output_folder_that_a_worker_does_not_have_is_to_be_shared(
+    pipeline: Path,
+    source: Path,
+    output: Path,
+    between: Callable[[Callable[[], object]], None],
+) -> None:
+    def move_away() -> None:
+        for name in ("lease.json", "manifest.json"):
+            (output / name).unlink()
+
+    between(move_away)
+    saying = f"are not in {output} on {platform.node()}. All machines must share"
+    fails(pipeline, source, "-o", output, "--shard-size", 5, saying=saying)
+    assert len(shards(output)) == 1
+
+
+def test_manifest_that_is_lost_alone_stops_the_run(
+    pipeline: Path,
+    source: Path,
+    output: Path,
+    between: Callable[[Callable[[], object]], None],
+) -> None:
+    between(lambda: (output / "manifest.json").unlink())
+    fails(pipeline, source, "-o", output, "--shard-size", 5, saying=TAKEN)
 
 
 @pytest.mark.parametrize("links", [True, False])
