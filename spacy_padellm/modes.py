@@ -22,7 +22,7 @@ def open_folders(folder: Path) -> None:
                 _open(Path(parent) / name)
 
 
-def make_writable(file: Path) -> None:
+def allow_writing(file: Path) -> None:
     """Let the owner change a file, if its mode can be changed.
 
     file (Path): The file.

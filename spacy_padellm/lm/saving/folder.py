@@ -34,7 +34,7 @@ from spacy_padellm.lm.task.config import (
 from spacy_padellm.lm.task.tags import remove_old_tags
 from spacy_padellm.lm.trust.code import check_code
 from spacy_padellm.lm.trust.links import check_links
-from spacy_padellm.modes import make_writable, open_folders, spread_mode
+from spacy_padellm.modes import allow_writing, open_folders, spread_mode
 
 # folders of a model folder that transformers reads
 _READ_FOLDERS = {"additional_chat_templates", "custom_generate"}
@@ -185,7 +185,7 @@ def write_tokenizer(folder: Path, tokenizer: Any, settings: TaskSettings) -> Non
 def _copy(source: str, copy: str) -> None:
     """Copy a file, which may be read-only; the copy is not."""
     shutil.copy2(source, copy)
-    make_writable(Path(copy))
+    allow_writing(Path(copy))
 
 
 def _link_weights(source: str, copy: str) -> None:
