@@ -122,7 +122,7 @@ def ask_each(
     try:
         return list(ask(texts))
     except ValueError:
-        ask(["a"])
+        ask(["a"])  # a wrong label fails with any text
     prompts: list[CountPrompts | ValueError] = []
     for text in texts:
         try:

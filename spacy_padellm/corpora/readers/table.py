@@ -46,7 +46,12 @@ PARQUET = b"PAR1"
 """The first bytes of a Parquet file."""
 
 _CELL_ERRORS = (
-    *(ValueError, TypeError, ArithmeticError, LookupError, RuntimeError, OSError),
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    RuntimeError,
+    OSError,
 )
 """Those of values that Python cannot hold, and of strings that are not UTF-8."""
 
