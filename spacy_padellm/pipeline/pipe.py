@@ -773,8 +773,10 @@ class PaDeLLMNER(TrainablePipe):  # type: ignore[misc]  # it is compiled, untype
         cfg = {**self.cfg, **loaded.cfg}
         check_cfg(self.name, cfg)
         if loaded.model:
-            self._task = self._make_task(labels, self._config_prompt)
-            self._updates = Updates()
+            task = self._make_task(labels, self._config_prompt)
+            if task.prompt is None and self._task.prompt is not None:
+                raise ValueError(Errors.P144.format(name=self.name))
+            self._task, self._updates = task, Updates()
         else:
             self._task.set_labels(labels)
         self.cfg.update(cfg)

@@ -283,6 +283,18 @@ def test_component_save_loading_that_fails_keeps_the_component(
     assert predictions(nlp) == before
 
 
+def test_component_save_loading_without_a_prompt_keeps_the_component(
+    tmp_path: Path,
+) -> None:
+    nlp = trained()
+    before = predictions(nlp)
+    pipe_of(nlp).to_disk(tmp_path)
+    (tmp_path / "model" / "padellm.json").unlink()
+    with pytest.raises(ValueError, match=r"restore the file padellm\.json"):
+        pipe_of(nlp).from_disk(tmp_path)
+    assert predictions(nlp) == before
+
+
 def test_component_save_exclude_may_be_a_generator(tmp_path: Path) -> None:
     nlp = trained()
     train(nlp, steps=1)
